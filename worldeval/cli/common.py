@@ -1,0 +1,27 @@
+"""What every verb shares: its options, how results leave, and how mistakes end."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder (or file) for the result.")]
+Sets = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a recipe key: trainer.steps=100.")
+]
+
+# Progress and notes go to stderr, so that stdout holds the result alone.
+log = Console(stderr=True)
+console = Console()
+
+
+def emit(result: Any, *, as_json: bool) -> None:
+    """Print `result` as JSON on stdout when asked to; tables are printed by the verb itself."""
+    if as_json:
+        json.dump(result, sys.stdout, indent=2, allow_nan=False)
+        sys.stdout.write("\n")

@@ -1,0 +1,74 @@
+"""The records that stages hand to each other. Arrays are numpy; a batch axis is named `b`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from worldeval.axes import Array, Bool, Float32, UInt8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episode:
+    """One recorded trajectory. Row t of `actions` is applied at frame t; the last row is unused."""
+
+    id: str
+    frames: Mapping[str, UInt8[Array, "t h w 3"]]  # view -> RGB, 0-255
+    actions: Float32[Array, "t a"]  # robot units, a world frame's whole action
+    pose: Float32[Array, "t p"]  # end-effector position (m), orientation, gripper
+    task: str
+    success: bool | None  # None: nobody knows
+    fps: float  # world frames a second
+    source: str = ""  # who drove: 'expert-noise', 'play', a policy's name
+    info: Mapping[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """What policies see at one step, for a batch of episodes."""
+
+    frames: Mapping[str, UInt8[Array, "b h w 3"]]  # RGB, 0-255
+    pose: Float32[Array, "b p"]
+    tasks: tuple[str, ...]  # one per episode
+
+    def __len__(self) -> int:
+        return len(self.tasks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """A moment from which every policy is tried: a task and the seed or recording that made it."""
+
+    id: str  # unique within a protocol; the cluster of the statistics
+    task: str
+    seed: int  # the simulator's reset seed, or the recorded episode's index
+    frames: Mapping[str, UInt8[Array, "h w 3"]]
+    pose: Float32[Array, " p"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rollout:
+    """One closed-loop episode, imagined (latents) or simulated (frames), before it is judged."""
+
+    start: str
+    task: str
+    policy: str
+    seed: int
+    actions: Float32[Array, "t a"]
+    pose: Float32[Array, "t+1 p"]
+    latents: Array | None = None  # t+1 v d h w, float16, imagined
+    frames: Mapping[str, UInt8[Array, "t+1 h w 3"]] | None = None  # simulated
+    success: Bool[Array, " t+1"] | None = None  # simulator's flag per frame
+    trust: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What a judge says of one rollout."""
+
+    probability: float  # calibrated, of the whole episode
+    step: int  # world frame at which the evidence peaked
+    judge: str
+    votes: tuple[float, ...] = ()  # one per judge of an ensemble
