@@ -9,12 +9,14 @@ from copy import deepcopy
 from dataclasses import asdict, dataclass, fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 import dacite
 import yaml
 
 from worldeval.errors import UserError, did_you_mean
+
+T = TypeVar("T")
 
 HERE = Path(__file__).parent
 # The wheel's copy where there is one, else the checkout.
@@ -78,7 +80,7 @@ def load(name: str, group: str, overrides: Sequence[str] = ()) -> Recipe:
     )
 
 
-def build[T](cls: type[T], raw: Mapping[str, Any], *, where: str) -> T:
+def build(cls: type[T], raw: Mapping[str, Any], *, where: str) -> T:
     """Fill the dataclass `cls` from plain data, refusing unknown keys and wrong types."""
     _check_keys(cls, raw, where, prefix="")
     try:
