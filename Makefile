@@ -1,0 +1,55 @@
+# Every target sets up what it needs: `make demo` and `make test` work on a fresh checkout.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo demo-full test test-all check format app clean
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+WORLDEVAL := $(BIN)/worldeval
+DEMO := runs/demo
+FULL := runs/full
+
+help: ## Show the targets.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Make .venv with everything in it; quick when it is there already.
+
+$(READY): pyproject.toml constraints.txt .ci/setup
+	@PYTHON="$(PYTHON)" .ci/setup $(VENV)
+	@touch $@
+
+demo: setup ## Rank the shipped checkpoints in the world model, beside the simulator's truth.
+	$(WORLDEVAL) rank metaworld --out $(DEMO) --truth
+	$(WORLDEVAL) report $(DEMO)
+	$(WORLDEVAL) export $(DEMO) --out $(DEMO)/dataset
+
+demo-full: setup ## The same from nothing: collect, train, rank (up to 2 hours on 2 cores).
+	$(WORLDEVAL) data collect metaworld --out $(FULL)/data
+	$(WORLDEVAL) train --model latent --data $(FULL)/data --out $(FULL)/world
+	$(WORLDEVAL) policy train metaworld --data $(FULL)/data --out $(FULL)/policies
+	$(WORLDEVAL) judge train judge --data $(FULL)/data --world $(FULL)/world --out $(FULL)/judge
+	$(WORLDEVAL) rank metaworld --out $(FULL)/rank --truth
+	$(WORLDEVAL) report $(FULL)/rank
+	$(WORLDEVAL) export $(FULL)/rank --out $(FULL)/rank/dataset
+
+test: setup ## Run the tests, without those marked slow.
+	$(BIN)/pytest -q -m "not slow"
+
+test-all: setup ## Run every test.
+	$(BIN)/pytest -q
+
+check: setup ## Lint, formatting and types.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright
+
+format: setup ## Let ruff put the code in order.
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+app: setup ## Open the viewer in a browser.
+	$(BIN)/streamlit run app/main.py
+
+clean: ## Remove .venv and caches; runs/ stays.
+	rm -rf $(VENV) .pytest_cache .ruff_cache dist build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
