@@ -1,0 +1,56 @@
+"""`worldeval data collect`: episodes from the ground-truth simulator."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worldeval.cli.common import Json, Out, Seed, Sets, console, emit, log
+
+
+def register(data: typer.Typer) -> None:
+    """Add the verb to the `data` group."""
+    data.command("collect")(collect)
+
+
+def collect(
+    recipe: Annotated[str, typer.Argument(help="A dataset recipe that collects: name or path.")],
+    out: Out = None,
+    seed: Seed = 0,
+    jobs: Annotated[int, typer.Option(help="Processes that collect at the same time.")] = 2,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Collect demonstrations, near misses and play in the simulator."""
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from worldeval import recipe as recipes
+    from worldeval.data.shards import Shards
+    from worldeval.envs.collect import collect as collect_shards
+    from worldeval.run import open_run
+
+    found = recipes.load(recipe, "dataset", sets or ())
+    folder = out or Path("runs/data") / found.name
+    open_run(folder, recipe=found.resolved(), seed=seed, command="data collect", resume=True)
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=log) as bar:
+        task = bar.add_task("shards", total=None)
+        made = collect_shards(
+            found.config,
+            folder,
+            seed=seed,
+            jobs=jobs,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    episodes = Shards(folder).episodes
+    rates = episodes[episodes["success"] >= 0].groupby("task")["success"].mean()
+    result = {
+        "out": str(folder),
+        "episodes": len(episodes),
+        "frames": int(episodes["length"].sum()),
+        "shards_made": made,
+        "success": {task: round(rate, 4) for task, rate in rates.items()},
+    }
+    emit(result, as_json=as_json)
+    if not as_json:
+        console.print(f"{len(episodes)} episodes, {result['frames']} frames in {folder}")

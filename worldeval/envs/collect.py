@@ -1,0 +1,104 @@
+"""Collecting episodes in parallel processes, shard by shard, resumably."""
+
+import multiprocessing as mp
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from worldeval.data.shards import ShardEpisode, write_shard
+from worldeval.envs.drivers import Driver, DriverRecipe
+from worldeval.envs.metaworld import MetaWorld
+from worldeval.envs.recipe import CollectRecipe
+from worldeval.record import Episode
+
+Progress = Callable[[int, int], None]  # shards done, shards in all
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Job:
+    path: Path
+    task: str
+    numbers: range  # which episodes of the task
+    recipe: CollectRecipe
+    seed: int
+
+
+def collect(
+    recipe: CollectRecipe, out: Path, *, seed: int, jobs: int, progress: Progress | None = None
+) -> int:
+    """Collect every missing shard of `recipe` into `out`; returns how many were made now."""
+    planned = [
+        _Job(
+            path=out / f"{task}-{begin:05d}.h5",
+            task=task,
+            numbers=range(begin, min(begin + recipe.shard, recipe.episodes)),
+            recipe=recipe,
+            seed=seed,
+        )
+        for begin in range(0, recipe.episodes, recipe.shard)
+        for task in recipe.tasks
+    ]
+    missing = [job for job in planned if not job.path.exists()]
+    # One task to a process: a second renderer in the same process would show garbage.
+    context = mp.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+        futures = [pool.submit(_collect_shard, job) for job in missing]
+        for done, future in enumerate(as_completed(futures), start=len(planned) - len(missing) + 1):
+            future.result()
+            if progress:
+                progress(done, len(planned))
+    return len(missing)
+
+
+def drive(
+    env: MetaWorld, driver_recipe: DriverRecipe, recipe: CollectRecipe, *, seed: int, number: int
+) -> ShardEpisode:
+    """One episode. `number` decides the start and, with `seed`, everything the driver draws."""
+    reset_seed = recipe.first_seed + number
+    rng = np.random.default_rng([seed, number, _stable(env.task)])
+    frame = env.reset(reset_seed)
+    driver = Driver(driver_recipe, env, rng=rng, steps=recipe.horizon * recipe.k)
+    seen, actions, flags, last = [frame], [], [False], recipe.horizon
+    while len(seen) <= last:
+        action = []
+        success = False
+        for _ in range(recipe.k):
+            action.append(driver.act())
+            success |= env.advance(action[-1])
+        seen.append(env.frame(success=success))
+        actions.append(np.concatenate(action))
+        if success and not any(flags):
+            last = max(last, len(flags) + recipe.after_success)
+        flags.append(success)
+    episode = Episode(
+        id=f"{env.task}-{seed}-{number}",
+        frames={view: np.stack([frame.frames[view] for frame in seen]) for view in env.views},
+        actions=np.stack([*actions, np.zeros_like(actions[0])]),
+        pose=np.stack([frame.pose for frame in seen]),
+        task=env.task,
+        success=any(flags),
+        fps=env.fps,
+        source=driver_recipe.name,
+    )
+    return ShardEpisode(episode=episode, flags=np.array(flags, np.uint8), seed=reset_seed)
+
+
+def _collect_shard(job: _Job) -> None:
+    env = MetaWorld(job.task, size=job.recipe.size, k=job.recipe.k)
+    drivers, shares = job.recipe.drivers, [driver.share for driver in job.recipe.drivers]
+    items = []
+    for number in job.numbers:
+        rng = np.random.default_rng([job.seed, number, _stable(job.task), 1])
+        choice = rng.choice(len(drivers), p=shares)
+        items.append(drive(env, drivers[choice], job.recipe, seed=job.seed, number=number))
+    write_shard(job.path, items)
+    env.close()
+
+
+def _stable(task: str) -> int:
+    """A number for a name that is the same in every process, which `hash` is not."""
+    return zlib.crc32(task.encode())

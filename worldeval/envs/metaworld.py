@@ -1,0 +1,116 @@
+"""Meta-World (Farama, MuJoCo) as the ground truth that imagination is measured against."""
+
+import importlib.util
+import os
+import warnings
+from typing import Any
+
+import numpy as np
+
+from worldeval.axes import Array, Float32
+from worldeval.envs.protocol import EnvFrame
+from worldeval.envs.scene import Camera, cameras
+from worldeval.errors import UserError, did_you_mean
+
+# OSMesa was faster than EGL for small frames on a CPU; whoever sets the variable decides.
+os.environ.setdefault("MUJOCO_GL", "osmesa")
+
+POSE_DIM = 4  # hand x y z (m), gripper opening (0-1)
+RAW_ACTION_DIM = 4  # hand dx dy dz, gripper; each in [-1, 1]
+SIMULATOR_FPS = 80.0  # 1 / (5 physics steps of 2.5 ms)
+
+
+def available() -> str | None:
+    """None where the simulator can run, else what to do."""
+    if importlib.util.find_spec("metaworld") is None:
+        return "Meta-World is not installed: pip install 'worldeval[sim]'."
+    return None
+
+
+class MetaWorld:
+    """One task of Meta-World with k simulator steps to a world frame. See `Environment`.
+
+    MuJoCo under OSMesa renders garbage from a second renderer in the same process, so use one
+    environment a process.
+    """
+
+    def __init__(self, task: str, *, size: int = 64, k: int = 5) -> None:
+        problem = available()
+        if problem:
+            raise UserError(problem)
+        import mujoco
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # gymnasium's advice about its own spaces
+            from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE as KNOWN
+
+            name = f"{task}-goal-observable"
+            if name not in KNOWN:
+                known = [other.removesuffix("-goal-observable") for other in KNOWN]
+                raise UserError(f"Meta-World has no task '{task}'.{did_you_mean(task, known)}")
+            self.env: Any = KNOWN[name]()
+        self.env._freeze_rand_vec = False
+        self.task, self.k, self._cameras = task, k, cameras(task)
+        model = self.env.model
+        model.vis.quality.shadowsize = 0  # shadows and multisampling cost ten times the frame
+        model.vis.quality.offsamples = 0
+        self._renderer = mujoco.Renderer(model, size, size)
+        flags = self._renderer.scene.flags
+        flags[mujoco.mjtRndFlag.mjRND_SHADOW] = flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
+        self._options = mujoco.MjvOption()
+        self._options.sitegroup[:] = 0  # goal markers would give the answer away
+        self._free = {camera.name: _free_camera(mujoco, camera) for camera in self._cameras}
+        self.raw: Float32[Array, " o"] = np.zeros(39, np.float32)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        return tuple(camera.name for camera in self._cameras)
+
+    @property
+    def action_dim(self) -> int:
+        return self.k * RAW_ACTION_DIM
+
+    @property
+    def fps(self) -> float:
+        return SIMULATOR_FPS / self.k
+
+    def reset(self, seed: int) -> EnvFrame:
+        # Meta-World draws the object's place from its own generator and from numpy's global one.
+        np.random.seed(seed % 2**32)
+        self.env.seed(seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            raw, _ = self.env.reset(seed=seed)
+        self.raw = np.asarray(raw, np.float32)
+        return self.frame(success=False)
+
+    def step(self, action: Float32[Array, " a"]) -> EnvFrame:
+        success = False
+        for raw_action in action.reshape(self.k, RAW_ACTION_DIM):
+            success |= self.advance(raw_action)
+        return self.frame(success=success)
+
+    def advance(self, raw_action: Float32[Array, " 4"]) -> bool:
+        """One simulator step without rendering, for controllers that act between frames."""
+        raw, _, _, _, info = self.env.step(np.clip(raw_action, -1, 1))
+        self.raw = np.asarray(raw, np.float32)
+        return bool(info["success"])
+
+    def close(self) -> None:
+        self._renderer.close()
+
+    def frame(self, *, success: bool) -> EnvFrame:
+        """Render what is there now."""
+        frames = {}
+        for name, camera in self._free.items():
+            self._renderer.update_scene(self.env.data, camera, self._options)
+            frames[name] = self._renderer.render().copy()
+        return EnvFrame(frames=frames, pose=self.raw[:POSE_DIM].copy(), success=success)
+
+
+def _free_camera(mujoco: Any, camera: Camera) -> Any:
+    free = mujoco.MjvCamera()
+    free.type = mujoco.mjtCamera.mjCAMERA_FREE
+    free.lookat[:] = camera.lookat
+    free.distance, free.azimuth, free.elevation = camera.distance, camera.azimuth, camera.elevation
+    return free

@@ -1,0 +1,25 @@
+"""The recipe of a collected dataset: tasks, cameras' size, and a mixture of drivers."""
+
+from dataclasses import dataclass
+
+from worldeval.envs.drivers import DriverRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectRecipe:
+    """How many episodes of what to collect in Meta-World."""
+
+    tasks: tuple[str, ...]
+    drivers: tuple[DriverRecipe, ...]
+    episodes: int = 450  # per task
+    size: int = 64  # pixels, height and width of a view
+    k: int = 5  # simulator steps to a world frame
+    horizon: int = 30  # world frames
+    after_success: int = 8  # world frames that an episode goes on after success
+    first_seed: int = 0  # of the simulator's resets; starts of evaluations lie elsewhere
+    shard: int = 50  # episodes to a file
+
+    def __post_init__(self) -> None:
+        total = sum(driver.share for driver in self.drivers)
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"the drivers' shares sum to {total:g}; they must sum to 1")
