@@ -1,22 +1,22 @@
 """Recipes: YAML files that name a `kind` and fill the frozen dataclass standing beside its code.
 
 Found by name (`latent`) or by path (`./mine.yaml`), in a checkout and in an installed wheel alike.
-`base: other` starts from another recipe of the same folder; `--set a.b=1` overrides a key.
+`base: other` starts from another recipe, beside it or shipped; `--set a.b=1` overrides a key.
 """
 
 from collections.abc import Mapping, Sequence
 from copy import deepcopy
-from dataclasses import asdict, dataclass, fields, is_dataclass
+from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any
 
-import dacite
 import yaml
 
+from worldeval.config import build
 from worldeval.errors import UserError, did_you_mean
 
-T = TypeVar("T")
+__all__ = ["Recipe", "available", "build", "find", "group_of", "load", "read"]
 
 HERE = Path(__file__).parent
 # The wheel's copy where there is one, else the checkout.
@@ -35,7 +35,7 @@ KINDS = {
     "dit": ("model", "worldeval.world.recipe:DitRecipe"),
     "judge": ("judge", "worldeval.judge.recipe:JudgeRecipe"),
     "bc": ("policy", "worldeval.policy.recipe:PolicyRecipe"),
-    "flow": ("policy", "worldeval.policy.recipe:PolicyRecipe"),
+    "flow": ("policy", "worldeval.policy.recipe:FlowRecipe"),
     "policy-set": ("policy", "worldeval.policy.recipe:PolicySetRecipe"),
     "metaworld": ("dataset", "worldeval.envs.recipe:CollectRecipe"),
     "recorded": ("dataset", "worldeval.data.recipe:RecordedRecipe"),
@@ -55,14 +55,14 @@ class Recipe:
     config: Any
 
     def resolved(self) -> dict[str, Any]:
-        """Everything needed to run it again, as plain data."""
+        """Everything needed to run it again, as plain data: a recipe file's content."""
         return {"kind": self.kind, "summary": self.summary, **_plain(asdict(self.config))}
 
 
 def load(name: str, group: str, overrides: Sequence[str] = ()) -> Recipe:
     """The recipe `name` (a name or a path) of `group`, with `key.sub=value` overrides applied."""
     path = find(name, group)
-    raw = _read(path)
+    raw = read(path, group)
     for override in overrides:
         _apply(raw, override)
     kind = str(raw.pop("kind", ""))
@@ -74,27 +74,9 @@ def load(name: str, group: str, overrides: Sequence[str] = ()) -> Recipe:
     if found_group != group:
         raise UserError(f"{path} is a {found_group} recipe; a {group} recipe is needed here.")
     module, cls = target.split(":")
-    config = build(getattr(import_module(module), cls), raw, where=str(path))
-    return Recipe(
-        name=path.stem, path=path, kind=kind, group=group, summary=summary, config=config
-    )
-
-
-def build(cls: type[T], raw: Mapping[str, Any], *, where: str) -> T:
-    """Fill the dataclass `cls` from plain data, refusing unknown keys and wrong types."""
-    _check_keys(cls, raw, where, prefix="")
-    try:
-        return dacite.from_dict(
-            cls, dict(raw), dacite.Config(strict=True, cast=[tuple, Path], type_hooks={float: float})
-        )
-    except dacite.MissingValueError as error:
-        raise UserError(f"{where}: the key '{error.field_path}' is missing.") from error
-    except (dacite.WrongTypeError, dacite.UnionMatchError) as error:
-        raise UserError(
-            f"{where}: '{error.field_path}' is {error.value!r}, which is not {error.field_type}."
-        ) from error
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: {error}") from error
+    where = f"{path} with {' '.join(f'--set {each}' for each in overrides)}" if overrides else path
+    config = build(getattr(import_module(module), cls), raw, where=str(where))
+    return Recipe(name=path.stem, path=path, kind=kind, group=group, summary=summary, config=config)
 
 
 def find(name: str, group: str) -> Path:
@@ -115,12 +97,22 @@ def find(name: str, group: str) -> Path:
 def available(group: str) -> list[Path]:
     """Every recipe file of a group, sorted by name."""
     paths = sorted((RECIPES / FOLDERS[group]).glob("*.yaml"))
-    return [path for path in paths if KINDS.get(str(_read(path).get("kind")), ("",))[0] == group]
+    return [path for path in paths if group_of(read(path, group)) == group]
 
 
-def _read(path: Path) -> dict[str, Any]:
+def group_of(raw: Mapping[str, Any]) -> str | None:
+    """The group that a recipe's `kind` belongs to; None for an unknown kind."""
+    return KINDS.get(str(raw.get("kind")), (None, ""))[0]
+
+
+def read(path: Path, group: str) -> dict[str, Any]:
+    """A recipe file's content laid over that of its `base`, before overrides and checks."""
+    return _read(path, RECIPES / FOLDERS[group], ())
+
+
+def _read(path: Path, shipped: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not readable YAML: {error}") from error
     if not isinstance(raw, dict):
@@ -128,10 +120,19 @@ def _read(path: Path) -> dict[str, Any]:
     base = raw.pop("base", None)
     if base is None:
         return raw
-    parent = path.parent / f"{base}.yaml"
-    if not parent.is_file():
-        raise UserError(f"{path}: base '{base}' is not beside it ({parent} does not exist).")
-    return _merge(_read(parent), raw)
+    above = (*above, path.resolve())
+    # Beside the recipe first; a recipe of one's own may also stand on a shipped one.
+    for parent in (path.parent / f"{base}.yaml", shipped / f"{base}.yaml"):
+        if parent.resolve() == path.resolve():  # `./latent.yaml` may stand on the shipped `latent`
+            continue
+        if parent.resolve() in above:
+            circle = " -> ".join(each.stem for each in (*above, parent))
+            raise UserError(f"{path}: its bases go round in a circle: {circle}.")
+        if parent.is_file():
+            return _merge(_read(parent, shipped, above), raw)
+    known = {other.stem for folder in (path.parent, shipped) for other in folder.glob("*.yaml")}
+    hint = did_you_mean(str(base), known - {path.stem})
+    raise UserError(f"{path}: base '{base}' is neither beside it nor in {shipped}.{hint}")
 
 
 def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
@@ -143,32 +144,20 @@ def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _apply(raw: dict[str, Any], override: str) -> None:
-    key, equals, value = override.partition("=")
-    if not equals or not key:
-        raise UserError(f"--set {override!r} must look like key=value or trainer.steps=100.")
+    key, equals, text = override.partition("=")
     *parents, leaf = key.split(".")
+    if not equals or not all((*parents, leaf)):
+        raise UserError(f"--set {override} must look like key=value, as trainer.steps=100 does.")
     for parent in parents:
-        raw = raw.setdefault(parent, {})
+        if raw.get(parent) is None:  # an absent or empty section takes its first key
+            raw[parent] = {}
+        raw = raw[parent]
         if not isinstance(raw, dict):
             raise UserError(f"--set {override}: '{parent}' holds a value, not further keys.")
-    raw[leaf] = yaml.safe_load(value)
-
-
-def _check_keys(cls: Any, raw: Any, where: str, prefix: str) -> None:
-    if not (is_dataclass(cls) and isinstance(raw, Mapping)):
-        return
-    types = get_type_hints(cls)
-    known = [field.name for field in fields(cls)]
-    for key, value in raw.items():
-        if key not in known:
-            raise UserError(
-                f"{where}: there is no key '{prefix}{key}'.{did_you_mean(str(key), known)}"
-            )
-        for inner in (types[key], *get_args(types[key])):
-            if is_dataclass(inner):
-                items = value if isinstance(value, list) else [value]
-                for item in items:
-                    _check_keys(inner, item, where, f"{prefix}{key}.")
+    try:
+        raw[leaf] = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: the value is not readable YAML.") from error
 
 
 def _plain(value: Any) -> Any:

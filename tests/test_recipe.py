@@ -1,0 +1,219 @@
+"""Recipes: what a user writes, what the code gets, and what a mistake answers."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
+
+from worldeval import config, recipe
+from worldeval.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trainer:
+    steps: int = 100
+    rate: float = 1e-3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Driver:
+    name: str
+    noise: tuple[float, ...] = (0.0,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    tasks: tuple[str, ...]
+    trainer: Trainer = field(default_factory=Trainer)
+    drivers: tuple[Driver, ...] = ()
+    extra: list[Driver] | None = None
+    named: dict[str, Driver] = field(default_factory=dict)
+    range: tuple[float, float] = (0.0, 1.0)
+    weights: Path | None = None
+    data: Path = Path("runs/data")
+    share: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.range[0] > self.range[1]:
+            raise ValueError(f"range {self.range} runs backwards")
+
+
+def built(text: str) -> Config:
+    return config.build(Config, yaml.safe_load(text), where="mine.yaml")
+
+
+def refusal(text: str) -> str:
+    with pytest.raises(UserError) as caught:
+        built(text)
+    return str(caught.value)
+
+
+def test_defaults_fill_what_is_not_written() -> None:
+    assert built("tasks: [drawer]") == Config(tasks=("drawer",))
+
+
+def test_a_list_becomes_a_tuple_and_an_int_a_float() -> None:
+    made = built("{tasks: [a, b], range: [0, 2], share: 1, drivers: [{name: x, noise: [1, 0.5]}]}")
+    assert made.tasks == ("a", "b")
+    assert made.range == (0.0, 2.0)
+    assert made.drivers == (Driver(name="x", noise=(1.0, 0.5)),)
+    assert type(made.share) is float
+    assert all(type(number) is float for number in made.drivers[0].noise)
+
+
+def test_yaml_exponents_without_a_point_are_numbers() -> None:
+    assert built("{tasks: [a], trainer: {rate: 1e-4}}").trainer.rate == 1e-4
+
+
+def test_optional_values_take_null_and_paths_take_text() -> None:
+    made = built("{tasks: [a], weights: null, data: /tmp/x, share: null}")
+    assert (made.weights, made.data, made.share) == (None, Path("/tmp/x"), None)
+    assert built("{tasks: [a], weights: w.safetensors}").weights == Path("w.safetensors")
+
+
+def test_lists_and_mappings_of_dataclasses() -> None:
+    made = built("{tasks: [a], extra: [{name: x}], named: {one: {name: y}}}")
+    assert made.extra == [Driver(name="x")]
+    assert made.named == {"one": Driver(name="y")}
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("{tasks: [a], trianer: {}}", "no key 'trianer'. Did you mean 'trainer'?"),
+        ("{tasks: [a], trainer: {step: 1}}", "no key 'trainer.step'. Did you mean 'steps'?"),
+        ("{tasks: [a], drivers: [{name: x}, {nam: y}]}", "'drivers[1].nam'. Did you mean 'name'?"),
+        ("{tasks: [a], extra: [{nam: y}]}", "'extra[0].nam'"),
+        ("{tasks: [a], named: {one: {nam: y}}}", "'named.one.nam'"),
+        ("{tasks: [a], trainer: {zzzzzz: 1}}", "Known: rate, steps."),
+        ("{}", "the key 'tasks' is missing"),
+        ("{tasks: [a], drivers: [{noise: [1]}]}", "the key 'drivers.name' is missing"),
+        ("{tasks: drawer}", "'tasks' is 'drawer', which is not tuple[str, ...]"),
+        ("{tasks: [1]}", "'tasks' is (1,), which is not tuple[str, ...]"),
+        ("{tasks: [a], trainer: {steps: many}}", "'trainer.steps' is 'many', which is not int"),
+        ("{tasks: [a], trainer: {rate: fast}}", "'trainer.rate' is 'fast', which is not float"),
+        ("{tasks: [a], trainer: {steps: 1.5}}", "'trainer.steps' is 1.5, which is not int"),
+        ("{tasks: [a], trainer: {steps: true}}", "'trainer.steps' is True, which is not int"),
+        ("{tasks: [a], trainer: 3}", "'trainer' is 3"),
+        ("{tasks: [a], range: [1]}", "'range' is [1], which is not tuple[float, float]"),
+        ("{tasks: [a], range: [2, 1]}", "range (2.0, 1.0) runs backwards"),
+        ("{tasks: [a], data: 3}", "mine.yaml: "),
+    ],
+)
+def test_a_mistake_names_the_file_the_key_and_what_fits(text: str, says: str) -> None:
+    message = refusal(text)
+    assert message.startswith("mine.yaml: ")
+    assert says in message
+
+
+@pytest.fixture
+def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A recipe folder of its own, whose kind 'toy' fills `Config` above."""
+    monkeypatch.setattr(recipe, "RECIPES", tmp_path)
+    monkeypatch.setattr(
+        recipe,
+        "KINDS",
+        {"toy": ("model", "toys:Config"), "other": ("policy", "toys:Config")},
+    )
+
+    monkeypatch.setattr(recipe, "import_module", lambda name: SimpleNamespace(Config=Config))
+    folder = tmp_path / "models"
+    folder.mkdir()
+    (folder / "small.yaml").write_text(
+        "kind: toy\nsummary: A small one.\ntasks: [a, b]\ntrainer: {steps: 5}\n"
+    )
+    return folder
+
+
+def test_a_recipe_is_found_by_name_and_by_path(shelf: Path) -> None:
+    by_name = recipe.load("small", "model")
+    assert by_name.config == Config(tasks=("a", "b"), trainer=Trainer(steps=5))
+    assert by_name == recipe.load(str(shelf / "small.yaml"), "model")
+    assert (by_name.name, by_name.kind, by_name.summary) == ("small", "toy", "A small one.")
+
+
+def test_overrides_reach_nested_keys_and_keep_their_neighbours(shelf: Path) -> None:
+    made = recipe.load("small", "model", ["trainer.rate=1e-2", "tasks=[c]", "share=0.5"]).config
+    assert made == Config(tasks=("c",), trainer=Trainer(steps=5, rate=0.01), share=0.5)
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("trainer.step=1", "Did you mean 'steps'?"),
+        ("tasks.x=1", "'tasks' holds a value"),
+        ("steps", "must look like key=value"),
+        (".steps=1", "must look like key=value"),
+        ("tasks=[a", "not readable YAML"),
+    ],
+)
+def test_a_wrong_override_is_quoted(shelf: Path, override: str, says: str) -> None:
+    with pytest.raises(UserError, match="--set") as caught:
+        recipe.load("small", "model", [override])
+    assert override in str(caught.value)
+    assert says in str(caught.value)
+
+
+def test_the_resolved_recipe_loads_to_the_same_config(shelf: Path) -> None:
+    first = recipe.load("small", "model", ["weights=w.bin", "drivers=[{name: x}]"])
+    again = shelf / "again.yaml"
+    again.write_text(yaml.safe_dump(first.resolved()))
+    assert recipe.load("again", "model").config == first.config
+
+
+def test_a_base_is_inherited_deeply(shelf: Path) -> None:
+    (shelf / "large.yaml").write_text("base: small\ntrainer: {rate: 1}\n")
+    (shelf / "huge.yaml").write_text("base: large\ntasks: [z]\nsummary: A huge one.\n")
+    huge = recipe.load("huge", "model")
+    assert huge.config == Config(tasks=("z",), trainer=Trainer(steps=5, rate=1.0))
+    assert huge.summary == "A huge one."
+
+
+def test_ones_own_recipe_may_stand_on_a_shipped_one_of_the_same_name(
+    shelf: Path, tmp_path: Path
+) -> None:
+    mine = tmp_path / "small.yaml"
+    mine.write_text("base: small\ntasks: [mine]\n")
+    assert recipe.load(str(mine), "model").config.tasks == ("mine",)
+
+
+def test_bases_in_a_circle_are_refused(shelf: Path) -> None:
+    (shelf / "one.yaml").write_text("base: two\n")
+    (shelf / "two.yaml").write_text("base: one\n")
+    with pytest.raises(UserError, match="circle: one -> two -> one"):
+        recipe.load("one", "model")
+
+
+def test_an_unknown_base_is_named(shelf: Path) -> None:
+    (shelf / "one.yaml").write_text("base: smal\n")
+    with pytest.raises(UserError, match="base 'smal'.*Did you mean 'small'"):
+        recipe.load("one", "model")
+
+
+def test_an_unknown_name_suggests_the_nearest(shelf: Path) -> None:
+    with pytest.raises(UserError, match="no model recipe 'smll'.*Did you mean 'small'"):
+        recipe.load("smll", "model")
+    with pytest.raises(UserError, match="no recipe file"):
+        recipe.load("missing.yaml", "model")
+
+
+def test_the_wrong_group_kind_or_content_is_refused(shelf: Path) -> None:
+    with pytest.raises(UserError, match="is a model recipe; a policy recipe is needed"):
+        recipe.load("small", "policy")
+    (shelf / "odd.yaml").write_text("kind: tyo\n")
+    with pytest.raises(UserError, match="kind 'tyo' is unknown. Did you mean 'toy'"):
+        recipe.load("odd", "model")
+    (shelf / "odd.yaml").write_text("- a\n")
+    with pytest.raises(UserError, match="must hold a mapping"):
+        recipe.load("odd", "model")
+    (shelf / "odd.yaml").write_text("a: [\n")
+    with pytest.raises(UserError, match="not readable YAML"):
+        recipe.load("odd", "model")
+
+
+def test_available_lists_the_recipes_of_one_group(shelf: Path) -> None:
+    (shelf / "policy.yaml").write_text("kind: other\ntasks: [a]\n")
+    assert recipe.available("model") == [shelf / "small.yaml"]
+    assert recipe.available("policy") == [shelf / "policy.yaml"]

@@ -1,0 +1,105 @@
+"""Plain data (YAML, JSON) into frozen dataclasses, refusing what does not fit and saying why."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from types import NoneType, UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import dacite
+
+from worldeval.errors import UserError, did_you_mean
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], raw: Mapping[str, Any], *, where: str) -> T:
+    """Fill the dataclass `cls` from plain data; errors begin with `where` and name the key.
+
+    An int or a text like `1e-3` (YAML 1.1 reads no number there) serves as a float, a list as a
+    tuple, a text as a Path. A lone text never serves as a list of texts.
+    """
+    fitted = _fit(cls, raw, where, key="")
+    hooks = {float: _as_float}
+    try:
+        return dacite.from_dict(
+            cls, fitted, dacite.Config(strict=True, cast=[Path], type_hooks=hooks)
+        )
+    except dacite.MissingValueError as error:
+        raise UserError(f"{where}: the key '{error.field_path}' is missing.") from error
+    except (dacite.WrongTypeError, dacite.UnionMatchError) as error:
+        raise _misfit(where, str(error.field_path), error.value, error.field_type) from error
+    except (TypeError, ValueError) as error:  # a `__post_init__` that refuses its values
+        raise UserError(f"{where}: {error}") from error
+
+
+def _fit(wanted: Any, value: Any, where: str, key: str) -> Any:
+    """`value` with tuples where tuples are wanted, after refusing unknown keys at any depth."""
+    origin, inner = get_origin(wanted), get_args(wanted)
+    if is_dataclass(wanted) and isinstance(wanted, type):
+        if not isinstance(value, Mapping):
+            if key and isinstance(value, wanted):
+                return value
+            raise _misfit(where, key, value, wanted)
+        return _fit_fields(wanted, value, where, key)
+    if origin in (Union, UnionType):
+        return _fit_union(inner, value, where, key)
+    if isinstance(origin, type) and issubclass(origin, Mapping) and isinstance(value, Mapping):
+        return {k: _fit(inner[1], item, where, f"{key}.{k}") for k, item in value.items()}
+    if origin in (tuple, list) or origin is Sequence:
+        if not isinstance(value, list | tuple):
+            raise _misfit(where, key, value, wanted)
+        of_all = origin is not tuple or inner[-1:] == (...,)
+        if not of_all and len(inner) != len(value):
+            raise _misfit(where, key, value, wanted)
+        kinds = inner[:1] * len(value) if of_all else inner
+        items = [
+            _fit(kind, item, where, f"{key}[{index}]")
+            for index, (kind, item) in enumerate(zip(kinds, value, strict=True))
+        ]
+        return items if origin is list else tuple(items)
+    if isinstance(value, bool) and wanted in (int, float):  # True is an int to Python alone
+        raise _misfit(where, key, value, wanted)
+    return value
+
+
+def _fit_fields(cls: type, value: Mapping[str, Any], where: str, key: str) -> dict[str, Any]:
+    types = get_type_hints(cls)
+    known = [field.name for field in fields(cls) if field.init]
+    prefix = f"{key}." if key else ""
+    for name in value:
+        if name not in known:
+            hint = did_you_mean(str(name), known)
+            raise UserError(f"{where}: there is no key '{prefix}{name}'.{hint}")
+    return {name: _fit(types[name], item, where, f"{prefix}{name}") for name, item in value.items()}
+
+
+def _fit_union(choices: Sequence[Any], value: Any, where: str, key: str) -> Any:
+    """The first choice that `value` fits; with one choice beside None, that one's own error."""
+    if value is None and NoneType in choices:
+        return None
+    choices = [choice for choice in choices if choice is not NoneType]
+    for choice in choices[:-1]:
+        try:
+            return _fit(choice, value, where, key)
+        except UserError:
+            continue
+    return _fit(choices[-1], value, where, key)
+
+
+def _as_float(value: Any) -> Any:
+    """The number meant; what is none is returned as it is, for the type check to refuse."""
+    if isinstance(value, int | str) and not isinstance(value, bool):
+        try:
+            return float(value)
+        except ValueError:
+            return value
+    return value
+
+
+def _misfit(where: str, key: str, value: Any, wanted: Any) -> UserError:
+    named = f"'{key}' is" if key else "the content is"
+    return UserError(
+        f"{where}: {named} {value!r}, which is not {inspect.formatannotation(wanted)}."
+    )
