@@ -129,17 +129,18 @@ def _read(path: Path, shipped: Path, above: tuple[Path, ...]) -> dict[str, Any]:
             circle = " -> ".join(each.stem for each in (*above, parent))
             raise UserError(f"{path}: its bases go round in a circle: {circle}.")
         if parent.is_file():
-            return _merge(_read(parent, shipped, above), raw)
+            return merge(_read(parent, shipped, above), raw)
     known = {other.stem for folder in (path.parent, shipped) for other in folder.glob("*.yaml")}
     hint = did_you_mean(str(base), known - {path.stem})
     raise UserError(f"{path}: base '{base}' is neither beside it nor in {shipped}.{hint}")
 
 
-def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """`below` with the values of `above` laid over it, key by key down the mappings."""
     merged = deepcopy(dict(below))
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
+        merged[key] = merge(merged[key], value) if both else value
     return merged
 
 
