@@ -1,0 +1,81 @@
+"""Training batches: random demonstration samples with shifted, dimmed, blurred images."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from worldeval.axes import Array, UInt8
+from worldeval.policy.demos import Demos
+from worldeval.policy.recipe import AugmentRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What a network learns from in one step."""
+
+    images: Float[Tensor, "b v c h w"]  # [-1, 1]
+    pose: Float[Tensor, "b p"]
+    task: Int[Tensor, " b"]
+    actions: Float[Tensor, "b k a"]
+
+
+def batches(
+    demos: Demos, recipe: AugmentRecipe, size: int, rng: np.random.Generator
+) -> Iterator[Batch]:
+    """Endless batches, drawn with replacement."""
+    pad = recipe.shift
+    borders = ((0, 0), (0, 0), (pad, pad), (pad, pad), (0, 0))
+    padded = np.pad(demos.frames, borders, mode="edge") if pad else demos.frames
+    pose, task, actions = (torch.from_numpy(x) for x in (demos.pose, demos.task, demos.actions))
+    while True:
+        pick = rng.integers(len(demos), size=size)
+        index = torch.from_numpy(pick)
+        images = to_images(_crop(padded, pick, pad, rng))
+        yield Batch(
+            images=_vary(images, recipe, rng),
+            pose=pose[index],
+            task=task[index],
+            actions=actions[index],
+        )
+
+
+def to_images(frames: UInt8[Array, "b v h w 3"]) -> Float[Tensor, "b v 3 h w"]:
+    """Frames as a network reads them, in [-1, 1]; channels stay last in memory."""
+    return torch.from_numpy(frames).permute(0, 1, 4, 2, 3).float().div_(127.5).sub_(1.0)
+
+
+def _crop(
+    padded: UInt8[Array, "n v hp wp 3"], pick: Array, pad: int, rng: np.random.Generator
+) -> UInt8[Array, "b v h w 3"]:
+    """The picked frames, every view shifted by its own whole pixels."""
+    views, height, width = padded.shape[1], padded.shape[2] - 2 * pad, padded.shape[3] - 2 * pad
+    out = np.empty((len(pick), views, height, width, 3), np.uint8)
+    corner = rng.integers(2 * pad + 1, size=(len(pick), views, 2))
+    for row, sample in enumerate(pick):
+        for view in range(views):
+            y, x = corner[row, view]
+            out[row, view] = padded[sample, view, y : y + height, x : x + width]
+    return out
+
+
+def _vary(
+    images: Float[Tensor, "b v c h w"], recipe: AugmentRecipe, rng: np.random.Generator
+) -> Float[Tensor, "b v c h w"]:
+    if recipe.blur:
+        rows = torch.from_numpy(np.flatnonzero(rng.random(len(images)) < recipe.blur))
+        if len(rows):
+            soft = F.avg_pool2d(images[rows].flatten(0, 1), 3, 1, 1, count_include_pad=False)
+            images[rows] = soft.unflatten(0, (len(rows), -1))
+    if recipe.brightness:
+        gain = 1 + recipe.brightness * rng.uniform(-1, 1, (len(images), 1, 1, 1, 1))
+        images = images * torch.from_numpy(gain.astype(np.float32))
+    if recipe.noise:
+        # One noise image a step: a fresh one for every sample would cost more than the network.
+        noise = recipe.noise * rng.standard_normal(images.shape[1:], np.float32)
+        images = images + torch.from_numpy(noise)
+    return images

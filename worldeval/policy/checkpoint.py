@@ -1,0 +1,136 @@
+"""Checkpoints of our policies: `<set>/<lineage>/step-<n>/policy.{safetensors,json}`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from worldeval.axes import Array, Float32
+from worldeval.errors import UserError, did_you_mean
+from worldeval.policy.batches import to_images
+from worldeval.policy.network import PolicyNetwork, Sizes
+from worldeval.policy.protocol import PolicySpec
+from worldeval.policy.recipe import PolicyRecipe, from_plain
+from worldeval.record import Observation
+from worldeval.run import read_json, whole_file, write_json
+
+WEIGHTS, CARD = "policy.safetensors", "policy.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyCard:
+    """What is known of a checkpoint without loading its weights."""
+
+    kind: str  # bc or flow
+    lineage: str
+    step: int
+    seed: int
+    tasks: tuple[str, ...]
+    note: str
+    misleads: bool  # whether action error was expected to rank this lineage's checkpoints badly
+    demos: Mapping[str, int]  # episodes of each task it imitated
+    train_loss: float
+    validation_mse: float  # mean over tasks; see validation.py
+    validation_mse_tasks: Mapping[str, float]
+    seconds: float  # of training up to this step
+
+
+class LearnedPolicy:
+    """A trained checkpoint as a `Policy`."""
+
+    def __init__(
+        self, network: PolicyNetwork, recipe: PolicyRecipe, sizes: Sizes, card: PolicyCard
+    ) -> None:
+        self.network = network.eval()
+        self.card = card
+        self._task_index = {task: index for index, task in enumerate(sizes.tasks)}
+        self._spec = PolicySpec(
+            name=f"{card.lineage}/step-{card.step}",
+            lineage=card.lineage,
+            step=card.step,
+            views=recipe.views,
+            action_dim=sizes.action_dim,
+            chunk=recipe.chunk,
+        )
+        self._generators: list[torch.Generator] = []
+
+    @property
+    def spec(self) -> PolicySpec:
+        return self._spec
+
+    def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Begin a batch; every episode's noise comes from its own seed."""
+        for task in tasks:
+            self._index(task)
+        self._generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+
+    def act(self, observation: Observation) -> Float32[Array, "b k a"]:
+        """Action chunks in [-1, 1]."""
+        if len(observation) != len(self._generators):
+            raise ValueError(
+                f"{len(observation)} episodes observed, {len(self._generators)} begun by reset"
+            )
+        views = [np.asarray(observation.frames[view]) for view in self._spec.views]
+        task = torch.tensor([self._index(task) for task in observation.tasks])
+        pose = torch.from_numpy(np.asarray(observation.pose, np.float32))
+        images = to_images(np.stack(views, axis=1))
+        return self.network.act(images, pose, task, self._generators).numpy()
+
+    def _index(self, task: str) -> int:
+        if task not in self._task_index:
+            raise UserError(
+                f"Policy {self._spec.name} was not trained on task '{task}'."
+                f"{did_you_mean(task, self._task_index)}"
+            )
+        return self._task_index[task]
+
+
+def save(
+    folder: Path, network: PolicyNetwork, recipe: PolicyRecipe, sizes: Sizes, card: PolicyCard
+) -> None:
+    """Write a checkpoint in half precision; the card last, so that a folder with one is whole."""
+    tensors = {key: value.half().contiguous() for key, value in network.state_dict().items()}
+    with whole_file(folder / WEIGHTS) as draft:
+        save_file(tensors, draft)
+    content = {"card": asdict(card), "sizes": asdict(sizes), "recipe": asdict(recipe)}
+    write_json(folder / CARD, content)
+
+
+def load(folder: Path) -> LearnedPolicy:
+    """Read a checkpoint folder."""
+    content = read_json(folder / CARD)
+    recipe = from_plain(content["recipe"])
+    raw = content["sizes"]
+    sizes = Sizes(
+        image=(raw["image"][0], raw["image"][1]),
+        pose_dim=raw["pose_dim"],
+        action_dim=raw["action_dim"],
+        tasks=tuple(raw["tasks"]),
+    )
+    network = PolicyNetwork(recipe, sizes)
+    try:
+        tensors = load_file(folder / WEIGHTS)
+    except (FileNotFoundError, SafetensorError) as error:
+        raise UserError(f"{folder / WEIGHTS} is missing or damaged: {error}") from error
+    network.load_state_dict({key: value.float() for key, value in tensors.items()})
+    return LearnedPolicy(network, recipe, sizes, _card(content))
+
+
+def read_card(folder: Path) -> PolicyCard:
+    """What a checkpoint says of itself."""
+    return _card(read_json(folder / CARD))
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether the folder holds one of our checkpoints."""
+    return (folder / CARD).is_file()
+
+
+def _card(content: Mapping[str, Any]) -> PolicyCard:
+    raw = content["card"]
+    return PolicyCard(**{**raw, "tasks": tuple(raw["tasks"])})

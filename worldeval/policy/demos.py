@@ -1,0 +1,115 @@
+"""Demonstrations: which episodes a policy imitates, and their frames as training samples."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from zlib import crc32
+
+import numpy as np
+import pandas as pd
+
+from worldeval.axes import Array, Float32, Int, UInt8
+from worldeval.data.shards import SUCCEEDED, Shards
+from worldeval.errors import UserError, did_you_mean
+from worldeval.policy.recipe import DemoGroup, LabelRecipe, PolicyRecipe
+
+EXPERT = "expert"  # the source of the noise-free expert
+
+
+@dataclass(frozen=True, kw_only=True)
+class Demos:
+    """Samples of every chosen episode: one for each frame that an action follows."""
+
+    frames: UInt8[Array, "n v h w 3"]
+    pose: Float32[Array, "n p"]
+    task: Int[Array, " n"]  # index into `tasks`
+    actions: Float32[Array, "n k a"]
+    tasks: tuple[str, ...]
+    views: tuple[str, ...]
+    episodes: dict[str, int]  # how many of each task
+
+    def __len__(self) -> int:
+        return len(self.pose)
+
+
+def choose(shards: Shards, recipe: PolicyRecipe, rng: np.random.Generator) -> Int[Array, " e"]:
+    """Episodes to imitate: the groups' draws together, without those held out for validation."""
+    table = shards.episodes.drop(index=reserve(shards, recipe.validation_per_task))
+    if recipe.fold is not None:
+        index, count = recipe.fold
+        table = table[[crc32(f"fold {name}".encode()) % count == index for name in table["id"]]]
+    chosen: set[int] = set()
+    for group in recipe.demos:
+        fitting = _fitting(table, group)
+        if fitting.empty:
+            found = sorted(set(shards.episodes["source"]))
+            raise UserError(
+                f"No episode has a source like {' or '.join(group.sources)}"
+                + {True: ", succeeded", False: ", failed", None: ""}[group.success]
+                + f" and is free for training.{did_you_mean(group.sources[0], found)}"
+            )
+        for _, rows in fitting.groupby("task"):
+            count = len(rows) if group.per_task is None else min(group.per_task, len(rows))
+            chosen.update(rng.choice(rows.index.to_numpy(), count, replace=False).tolist())
+    return np.array(sorted(chosen), np.int64)
+
+
+def reserve(shards: Shards, per_task: int) -> Int[Array, " e"]:
+    """Successful noise-free expert episodes held out for validation, the same for every policy.
+
+    At most a third of a task's, lowest hash of the id first.
+    """
+    kept: list[int] = []
+    for _, rows in _fitting(shards.episodes, DemoGroup(sources=(EXPERT,))).groupby("task"):
+        order = sorted(rows.index, key=lambda i: crc32(rows.loc[i, "id"].encode()))
+        kept += order[: min(per_task, len(order) // 3)]
+    return np.array(sorted(kept), np.int64)
+
+
+def gather(
+    shards: Shards, episodes: Sequence[int] | Int[Array, " e"], views: tuple[str, ...], chunk: int
+) -> Demos:
+    """Samples of the given episodes; past the end the last used action is repeated."""
+    rows, ahead = [], []
+    for episode in episodes:
+        span = shards.rows(int(episode))
+        every = np.arange(span.start, span.stop - 1)  # no action is applied at the last frame
+        rows.append(every)
+        ahead.append(np.minimum(every[:, None] + np.arange(chunk), span.stop - 2))
+    row = np.concatenate(rows)
+    tasks = shards.episodes.loc[list(episodes), "task"]
+    return Demos(
+        frames=np.stack([shards.frames(view, row) for view in views], axis=1),
+        pose=shards.pose[row].astype(np.float32),
+        task=shards.task_of_row[row].astype(np.int64),
+        actions=shards.actions[np.concatenate(ahead)].astype(np.float32),
+        tasks=shards.tasks,
+        views=views,
+        episodes={str(task): int(n) for task, n in tasks.value_counts().sort_index().items()},
+    )
+
+
+def corrupt(
+    actions: Float32[Array, "n k a"], labels: LabelRecipe, rng: np.random.Generator
+) -> Float32[Array, "n k a"]:
+    """The actions as a policy with these corruptions is told them."""
+    out = actions * np.float32(labels.scale)
+    if labels.bias:
+        if out.shape[-1] % len(labels.bias):
+            raise UserError(
+                f"labels.bias has {len(labels.bias)} numbers, which does not divide the frame "
+                f"action's {out.shape[-1]}. Give one number per dimension of a step's action."
+            )
+        out = out + np.tile(labels.bias, out.shape[-1] // len(labels.bias))
+    if labels.noise:
+        out = out + labels.noise * rng.standard_normal(out.shape)
+    return np.clip(out, -1, 1).astype(np.float32)
+
+
+def _fitting(table: pd.DataFrame, group: DemoGroup) -> pd.DataFrame:
+    fits = table["source"].map(
+        lambda source: any(fnmatchcase(source, glob) for glob in group.sources)
+    )
+    if group.success is not None:
+        fits &= (table["success"] == SUCCEEDED) == group.success
+    return table[fits.astype(bool)]

@@ -1,0 +1,122 @@
+"""The network of our policies: a small convolutional encoder and one of two heads."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from worldeval.errors import UserError
+from worldeval.policy.bc import BcHead
+from worldeval.policy.flow import FlowHead
+from worldeval.policy.recipe import PolicyRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """The data that a policy was trained on."""
+
+    image: tuple[int, int]  # height, width
+    pose_dim: int
+    action_dim: int  # of a world frame
+    tasks: tuple[str, ...]
+
+
+class Encoder(nn.Module):
+    """Images of every view, pose and task to one feature vector.
+
+    The convolutions are shared over views; their 8x8 maps are flattened rather than pooled, since
+    where the hand and the object are is what matters.
+    """
+
+    def __init__(self, recipe: PolicyRecipe, sizes: Sizes) -> None:
+        super().__init__()
+        height, width = sizes.image
+        if height % 8 or width % 8:
+            raise UserError(f"Policies need views of multiples of 8 pixels, not {height}x{width}.")
+        first, second, third = recipe.network.widths
+        squeeze = recipe.network.squeeze
+        self.blind = recipe.blind
+        self.convolutions = nn.Sequential(
+            nn.Conv2d(3, first, 4, stride=4),
+            nn.SiLU(),
+            nn.Conv2d(first, second, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(second, third, 3, padding=1),
+            nn.SiLU(),
+            nn.Conv2d(third, squeeze, 1),
+        )
+        flat = len(recipe.views) * squeeze * (height // 8) * (width // 8)
+        self.embed = nn.Sequential(nn.Linear(flat, recipe.network.embed), nn.SiLU())
+        self.task = nn.Embedding(len(sizes.tasks), 8)
+        self.width = recipe.network.embed + 8 + sizes.pose_dim
+        self.register_buffer("pose_mean", torch.zeros(sizes.pose_dim))
+        self.register_buffer("pose_scale", torch.ones(sizes.pose_dim))
+
+    def forward(
+        self,
+        images: Float[Tensor, "b v 3 h w"],
+        pose: Float[Tensor, "b p"],
+        task: Int[Tensor, " b"],
+    ) -> Float[Tensor, "b d"]:
+        if self.blind:
+            images = torch.zeros_like(images)
+        # Frames arrive with their channels last in memory, which is how convolutions like them.
+        maps = self.convolutions(images.flatten(0, 1))
+        seen = self.embed(maps.reshape(len(images), -1))
+        normal = (pose - self.pose_mean) / self.pose_scale
+        return torch.cat([seen, self.task(task), normal], dim=-1)
+
+
+class PolicyNetwork(nn.Module):
+    """Encoder, normalisers and head. Actions go in and come out in the robot's units."""
+
+    def __init__(self, recipe: PolicyRecipe, sizes: Sizes) -> None:
+        super().__init__()
+        self.chunk = recipe.chunk
+        self.action_dim = sizes.action_dim
+        self.encoder = Encoder(recipe, sizes)
+        target = recipe.chunk * sizes.action_dim
+        if recipe.head == "bc":
+            self.head = BcHead(self.encoder.width, recipe.network.hidden, target, recipe.loss)
+        else:
+            self.head = FlowHead(
+                self.encoder.width, recipe.network.hidden, target, recipe.flow_steps
+            )
+        self.register_buffer("action_mean", torch.zeros(sizes.action_dim))
+        self.register_buffer("action_scale", torch.ones(sizes.action_dim))
+
+    def fit_normalisers(self, pose: Float[Tensor, "n p"], actions: Float[Tensor, "n k a"]) -> None:
+        """Take means and scales from the training samples."""
+        self.encoder.pose_mean.copy_(pose.mean(0))
+        self.encoder.pose_scale.copy_(pose.std(0).clamp_min(1e-3))
+        flat = actions.flatten(0, 1)
+        self.action_mean.copy_(flat.mean(0))
+        # A dimension that hardly moves, such as an idle gripper, must not rule the loss.
+        self.action_scale.copy_(flat.std(0).clamp_min(0.2))
+
+    def loss(
+        self,
+        images: Float[Tensor, "b v 3 h w"],
+        pose: Float[Tensor, "b p"],
+        task: Int[Tensor, " b"],
+        actions: Float[Tensor, "b k a"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        """Mean training loss of a batch."""
+        target = (actions - self.action_mean) / self.action_scale
+        feature = self.encoder(images, pose, task)
+        return self.head.loss(feature, target.flatten(1), generator)
+
+    @torch.no_grad()
+    def act(
+        self,
+        images: Float[Tensor, "b v 3 h w"],
+        pose: Float[Tensor, "b p"],
+        task: Int[Tensor, " b"],
+        generators: list[torch.Generator],
+    ) -> Float[Tensor, "b k a"]:
+        """Action chunks in [-1, 1]; episode i draws from generator i alone."""
+        out = self.head.act(self.encoder(images, pose, task), generators)
+        out = out.unflatten(1, (self.chunk, self.action_dim))
+        return (out * self.action_scale + self.action_mean).clamp(-1, 1)

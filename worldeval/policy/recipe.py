@@ -1,0 +1,147 @@
+"""What a policy is made of: demonstrations, deliberate corruptions, network and training."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from worldeval.config import build
+from worldeval.errors import UserError
+from worldeval.recipe import merge
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoGroup:
+    """Episodes to imitate, drawn at random from those that fit."""
+
+    sources: tuple[str, ...] = ("expert",)  # globs on who drove
+    success: bool | None = True  # None: whatever came of it
+    per_task: int | None = None  # None: all
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelRecipe:
+    """Deliberate corruption of the actions to imitate; the defaults leave them alone."""
+
+    noise: float = 0.0  # standard deviation, one draw per demonstration frame
+    scale: float = 1.0
+    bias: tuple[float, ...] = ()  # added to every simulator step's action; () is none
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentRecipe:
+    """Changes to the images while training, so that a policy can read imagined frames too."""
+
+    shift: int = 4  # pixels, in both directions
+    brightness: float = 0.1  # largest relative change
+    noise: float = 0.02  # standard deviation, images in [-1, 1]
+    blur: float = 0.25  # share of images averaged over 3x3 pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkRecipe:
+    """Widths of a network that stays below 100,000 parameters."""
+
+    widths: tuple[int, int, int] = (16, 32, 32)  # of the three convolutions of a view
+    squeeze: int = 8  # channels of the 8x8 map that is flattened
+    embed: int = 48  # features of all views together
+    hidden: int = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerRecipe:
+    """Optimisation, and the steps at which a checkpoint is kept."""
+
+    steps: int = 1500
+    save_at: tuple[int, ...] = ()  # () keeps the last step only
+    batch: int = 64
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-3
+    warmup: int = 50
+
+    def __post_init__(self) -> None:
+        if any(not 0 < step <= self.steps for step in self.save_at):
+            raise ValueError(f"save_at {list(self.save_at)} must lie within 1..{self.steps} steps")
+
+    @property
+    def checkpoints(self) -> tuple[int, ...]:
+        return tuple(sorted(set(self.save_at))) or (self.steps,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicyRecipe:
+    """One training run."""
+
+    head: Literal["bc", "flow"] = "bc"
+    views: tuple[str, ...] = ("side", "top")
+    chunk: int = 2  # world frames in one action chunk
+    blind: bool = False  # images blanked, in training and in use
+    demos: tuple[DemoGroup, ...] = (DemoGroup(),)
+    # (index, count): only demonstrations whose id falls in this part, so that sets trained on
+    # different parts share no demonstration.
+    fold: tuple[int, int] | None = None
+    validation_per_task: int = 5  # expert demonstrations held out; keep it equal across sets
+    labels: LabelRecipe = field(default_factory=LabelRecipe)
+    augment: AugmentRecipe = field(default_factory=AugmentRecipe)
+    network: NetworkRecipe = field(default_factory=NetworkRecipe)
+    trainer: TrainerRecipe = field(default_factory=TrainerRecipe)
+    loss: Literal["l1", "mse"] = "l1"  # of behaviour cloning
+    flow_steps: int = 6  # Euler steps of the flow head
+
+    def __post_init__(self) -> None:
+        if self.fold is not None and not 0 <= self.fold[0] < self.fold[1]:
+            raise ValueError(f"fold {list(self.fold)} must be [index, count] with index < count")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FlowRecipe(PolicyRecipe):
+    """A training run whose `kind:` is flow."""
+
+    head: Literal["bc", "flow"] = "flow"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lineage:
+    """A training run within a set: what it changes in the set's common recipe."""
+
+    name: str
+    seed: int
+    note: str = ""  # why it is in the set
+    # Whether validation action error is expected to rank its checkpoints well, so that results
+    # can be given for both groups.
+    misleads: bool = False
+    change: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicySetRecipe:
+    """Lineages trained by one command."""
+
+    lineages: tuple[Lineage, ...]
+    policy: PolicyRecipe = field(default_factory=PolicyRecipe)
+
+    def __post_init__(self) -> None:
+        names = [lineage.name for lineage in self.lineages]
+        if len(set(names)) < len(names):
+            raise ValueError(f"two lineages have the same name: {sorted(names)}")
+        for lineage in self.lineages:
+            self.recipe(lineage)  # a wrong key is an error now, not after an hour
+
+    def recipe(self, lineage: Lineage) -> PolicyRecipe:
+        """The whole recipe of one lineage."""
+        raw = merge(asdict(self.policy), lineage.change)
+        return build(PolicyRecipe, raw, where=f"lineage '{lineage.name}'")
+
+
+def from_plain(raw: Mapping[str, Any]) -> PolicyRecipe:
+    """The recipe that a checkpoint keeps."""
+    return build(PolicyRecipe, raw, where="the checkpoint's recipe")
+
+
+def check_views(recipe: PolicyRecipe, views: tuple[str, ...]) -> None:
+    """Refuse a recipe that reads views which the data does not have."""
+    missing = [view for view in recipe.views if view not in views]
+    if missing:
+        raise UserError(
+            f"View '{missing[0]}' is not in the data (it has: {', '.join(views)}). "
+            "Set policy.views (or views) in the recipe."
+        )

@@ -1,0 +1,50 @@
+"""Training a whole set of lineages, several processes at a time, resumable."""
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from worldeval.data.shards import Shards
+from worldeval.policy.recipe import Lineage, PolicyRecipe, PolicySetRecipe
+from worldeval.policy.train import Progress, train
+
+
+def as_set(name: str, recipe: PolicyRecipe | PolicySetRecipe) -> PolicySetRecipe:
+    """A single training run is a set of one lineage, named after its recipe."""
+    if isinstance(recipe, PolicySetRecipe):
+        return recipe
+    return PolicySetRecipe(policy=recipe, lineages=(Lineage(name=name, seed=0),))
+
+
+def train_set(
+    recipe: PolicySetRecipe, data: Sequence[Path], out: Path, *, seed: int = 0, jobs: int = 1
+) -> Iterator[list[Progress]]:
+    """Train every lineage, yielding each one's checkpoints as it ends.
+
+    Finished lineages are skipped. A process has one core: these networks are too small for more.
+    """
+    if jobs <= 1:
+        for lineage in recipe.lineages:
+            yield _one(recipe, lineage, data, out, seed)
+        return
+    # A fresh process instead of a fork: torch's threads do not survive a fork.
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        waiting = [
+            pool.submit(_one, recipe, lineage, data, out, seed) for lineage in recipe.lineages
+        ]
+        for done in as_completed(waiting):
+            yield done.result()
+
+
+def _one(
+    recipe: PolicySetRecipe, lineage: Lineage, data: Sequence[Path], out: Path, seed: int
+) -> list[Progress]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        return list(train(recipe.recipe(lineage), lineage, Shards(*data), out, seed=seed))
+    finally:
+        torch.set_num_threads(threads)

@@ -1,0 +1,128 @@
+"""Training one lineage, with checkpoints along the way."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from worldeval.data.shards import Shards
+from worldeval.errors import UserError
+from worldeval.policy.batches import batches
+from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard, is_checkpoint, read_card, save
+from worldeval.policy.demos import Demos, choose, corrupt, gather
+from worldeval.policy.network import PolicyNetwork, Sizes
+from worldeval.policy.recipe import Lineage, PolicyRecipe, check_views
+from worldeval.policy.validation import action_error, validation_demos
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """A checkpoint just written, or found already there."""
+
+    folder: Path
+    card: PolicyCard
+
+
+def train(
+    recipe: PolicyRecipe, lineage: Lineage, shards: Shards, out: Path, *, seed: int = 0
+) -> Iterator[Progress]:
+    """Train one lineage into `out/<lineage>/step-<n>`, yielding every checkpoint.
+
+    A lineage whose checkpoints all exist is not trained again; one that was interrupted starts
+    over, since it takes minutes and comes out the same.
+    """
+    folders = {step: out / lineage.name / f"step-{step}" for step in recipe.trainer.checkpoints}
+    if all(is_checkpoint(folder) for folder in folders.values()):
+        for folder in folders.values():
+            yield Progress(folder=folder, card=read_card(folder))
+        return
+    check_views(recipe, shards.views)
+    rng = np.random.default_rng([seed, lineage.seed])
+    chosen = choose(shards, recipe, rng)
+    demos = gather(shards, chosen, recipe.views, recipe.chunk)
+    held_out = validation_demos(shards, recipe.validation_per_task)
+    if len(held_out) == 0:
+        raise UserError("No expert demonstration is left to validate on; collect at least three.")
+    sizes = Sizes(
+        image=shards.size,
+        pose_dim=demos.pose.shape[1],
+        action_dim=demos.actions.shape[2],
+        tasks=demos.tasks,
+    )
+    torch.manual_seed(int(rng.integers(2**31)))  # the network's first weights
+    network = PolicyNetwork(recipe, sizes)
+    began = perf_counter()
+    for step, loss in _optimise(network, recipe, demos, rng):
+        if step in folders:
+            card = PolicyCard(
+                kind=recipe.head,
+                lineage=lineage.name,
+                step=step,
+                seed=lineage.seed,
+                tasks=demos.tasks,
+                note=lineage.note,
+                misleads=lineage.misleads,
+                demos=demos.episodes,
+                train_loss=round(loss, 5),
+                validation_mse=0.0,
+                validation_mse_tasks={},
+                seconds=round(perf_counter() - began, 1),
+            )
+            yield _keep(folders[step], network, recipe, sizes, card, held_out)
+            network.train()
+
+
+def _optimise(
+    network: PolicyNetwork, recipe: PolicyRecipe, demos: Demos, rng: np.random.Generator
+) -> Iterator[tuple[int, float]]:
+    """Steps of AdamW with warm-up and a cosine; yields (step, recent mean loss)."""
+    trainer = recipe.trainer
+    labels = corrupt(demos.actions, recipe.labels, rng)
+    told = Demos(**{**demos.__dict__, "actions": labels})
+    network.fit_normalisers(torch.from_numpy(told.pose), torch.from_numpy(labels))
+    optimiser = torch.optim.AdamW(
+        network.parameters(), lr=trainer.learning_rate, weight_decay=trainer.weight_decay
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda step: _rate(step, trainer.steps, trainer.warmup)
+    )
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    recent = 0.0
+    for step, batch in enumerate(batches(told, recipe.augment, trainer.batch, rng), start=1):
+        loss = network.loss(batch.images, batch.pose, batch.task, batch.actions, generator)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        recent += (loss.item() - recent) / min(step, 50)
+        yield step, recent
+        if step == trainer.steps:
+            return
+
+
+def _rate(step: int, steps: int, warmup: int) -> float:
+    """Share of the learning rate: a linear start, then a cosine to a twentieth."""
+    if step < warmup:
+        return (step + 1) / warmup
+    share = (step - warmup) / max(1, steps - warmup)
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+
+
+def _keep(
+    folder: Path,
+    network: PolicyNetwork,
+    recipe: PolicyRecipe,
+    sizes: Sizes,
+    card: PolicyCard,
+    held_out: Demos,
+) -> Progress:
+    """Validate and write a checkpoint."""
+    error = action_error(LearnedPolicy(network, recipe, sizes, card), held_out)
+    found = {"validation_mse": error.mean, "validation_mse_tasks": error.tasks}
+    card = PolicyCard(**{**card.__dict__, **found})
+    save(folder, network, recipe, sizes, card)
+    return Progress(folder=folder, card=card)

@@ -1,0 +1,44 @@
+"""Validation action error: the cheap baseline that imagination must beat.
+
+Mean squared error between a policy's first world frame of actions and the expert's, on expert
+demonstrations that no policy trained on; the same ones for every policy.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from worldeval.data.shards import Shards
+from worldeval.policy.demos import Demos, gather, reserve
+from worldeval.policy.protocol import Policy
+from worldeval.record import Observation
+
+SEED = 20_000  # of the policies' own noise
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionError:
+    """Mean squared error in the robot's action units, over all dimensions of a world frame."""
+
+    mean: float  # over tasks
+    tasks: dict[str, float]
+
+
+def validation_demos(shards: Shards, per_task: int) -> Demos:
+    """The held-out expert demonstrations, with every view of the data."""
+    return gather(shards, reserve(shards, per_task), shards.views, chunk=1)
+
+
+def action_error(policy: Policy, demos: Demos) -> ActionError:
+    """Act at every frame of `demos` and compare with the expert."""
+    names = tuple(demos.tasks[index] for index in demos.task)
+    frames = {view: demos.frames[:, index] for index, view in enumerate(demos.views)}
+    policy.reset(names, [SEED + index for index in range(len(names))])
+    acted = policy.act(Observation(frames=frames, pose=demos.pose, tasks=names))
+    squared = np.square(acted[:, 0] - demos.actions[:, 0]).mean(axis=1)
+    tasks = {
+        task: float(squared[demos.task == index].mean())
+        for index, task in enumerate(demos.tasks)
+        if (demos.task == index).any()
+    }
+    return ActionError(mean=float(np.mean(list(tasks.values()))), tasks=tasks)
