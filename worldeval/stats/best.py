@@ -1,0 +1,18 @@
+"""Which policy is best: its probability and the regret of choosing each. Never a stopping rule."""
+
+import numpy as np
+
+from worldeval.axes import Array, Float
+
+TIES = 1e-12
+
+
+def probability_best(draws: Float[Array, "b k"]) -> Float[Array, " k"]:
+    """Share of posterior draws in which each policy has the highest rate, ties shared."""
+    first = draws >= draws.max(axis=1, keepdims=True) - TIES
+    return (first / first.sum(axis=1, keepdims=True)).mean(axis=0)
+
+
+def expected_regret(draws: Float[Array, "b k"]) -> Float[Array, " k"]:
+    """Mean rate lost by choosing each policy instead of the best one."""
+    return (draws.max(axis=1, keepdims=True) - draws).mean(axis=0)

@@ -1,0 +1,206 @@
+"""What the platform refuses to claim, and says instead. Each refusal is a pure function."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass
+from math import sqrt
+
+from worldeval.stats.estimate import Estimate
+from worldeval.stats.paired import Comparison
+
+INFORMATIVENESS = 0.2  # least lower bound of Se + Sp - 1 of a judge that may speak
+FALSE_SUCCESS = 0.3  # largest upper bound of replayed failures that come out as success
+UNTRUSTED = 0.2  # largest share of rollouts in which trust was lost
+DEGENERATE = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """A named statement about what the numbers do not support."""
+
+    code: str
+    severity: str  # 'refusal': a claim is withheld; 'warning': read with care
+    text: str
+
+    def to_json(self) -> dict[str, str]:
+        """code, severity, text."""
+        return asdict(self)
+
+
+def not_separated(comparisons: Sequence[Comparison]) -> list[Finding]:
+    """Refusal 1: pairs that cannot be told apart, and the starts that would tell."""
+    tied = [c for c in comparisons if not c.separated]
+    if not tied:
+        return []
+    if len(tied) == len(comparisons):
+        what, severity = "No two policies can be told apart", "refusal"
+        what += ": this may not be read as a ranking."
+    else:
+        what, severity = (
+            (
+                f"{len(tied)} of {len(comparisons)} pairs cannot be told apart; policies that share "
+                "a letter are not ordered."
+            ),
+            "warning",
+        )
+    known = [c for c in tied if c.needed is not None]
+    if known:
+        easiest = min(known, key=lambda c: c.needed or 0)
+        what += (
+            f" Nearest to telling: {easiest.first} and {easiest.second} "
+            f"({easiest.difference.n} shared starts now, about {easiest.needed:,} needed if they "
+            f"differ by {abs(easiest.difference.value or 0):.3f} as seen)."
+        )
+    return [Finding(code="cannot_be_told_apart", severity=severity, text=what)]
+
+
+def leader_not_separated(comparisons: Sequence[Comparison], leader: str) -> list[Finding]:
+    """Refusal 1, for the question most asked: is the first really the best?"""
+    rivals = [
+        c.second if c.first == leader else c.first
+        for c in comparisons
+        if not c.separated and leader in (c.first, c.second)
+    ]
+    if not rivals:
+        return []
+    shown = ", ".join(rivals[:3]) + (", ..." if len(rivals) > 3 else "")
+    return [
+        Finding(
+            code="leader_not_separated",
+            severity="warning",
+            text=f"{leader} leads, but cannot be told apart from {len(rivals)} "
+            f"other{'s' if len(rivals) > 1 else ''} ({shown}).",
+        )
+    ]
+
+
+def no_truth(validated: bool) -> list[Finding]:
+    """Refusal 2: without paired truth this is a hypothesis, and its rates mean nothing alone."""
+    if validated:
+        return []
+    return [
+        Finding(
+            code="no_paired_truth",
+            severity="refusal",
+            text="A ranking hypothesis: no real outcome was compared with these numbers, so their "
+            "absolute rates must not be quoted. Give real trials of some of these policies.",
+        )
+    ]
+
+
+def judge_uninformative(
+    informativeness: Estimate, homogeneity_p: float | None, *, alpha: float = 0.05
+) -> list[Finding]:
+    """Refusal 3: a judge that hardly separates, or whose errors depend on the policy."""
+    found = []
+    if informativeness.low is None or informativeness.low <= INFORMATIVENESS:
+        found.append(
+            Finding(
+                code="judge_uninformative",
+                severity="refusal",
+                text=f"The judge's informativeness (sensitivity + specificity - 1) is "
+                f"{informativeness}; its lower bound must exceed {INFORMATIVENESS}. "
+                "Label more clips or improve the judge.",
+            )
+        )
+    if homogeneity_p is not None and homogeneity_p <= alpha:
+        found.append(
+            Finding(
+                code="judge_differs_by_policy",
+                severity="refusal",
+                text=f"The judge errs differently on different policies (p = {homogeneity_p:.2g}): "
+                "its correction does not hold for a comparison. Calibrate per policy, or use real "
+                "outcomes.",
+            )
+        )
+    return found
+
+
+def imagination_unhelpful(rho: float | None, n: int) -> list[Finding]:
+    """Refusal 4: imagined outcomes that correlate too little to add to n real ones."""
+    threshold = 1 / sqrt(n - 2) if n > 2 else 1.0
+    if rho is not None and rho > threshold:
+        return []
+    seen = "is undefined" if rho is None else f"is {rho:.2f}"
+    return [
+        Finding(
+            code="real_trials_only",
+            severity="refusal",
+            text=f"Imagined and real outcomes from the same start: their correlation {seen}, not "
+            f"above {threshold:.2f} = 1/sqrt(n - 2) for n = {n}. The rate uses real trials only.",
+        )
+    ]
+
+
+def untrustworthy(
+    *, false_success: Estimate | None = None, untrusted: float | None = None
+) -> list[Finding]:
+    """Refusal 5: an optimistic world model, or too many rollouts that left what it knows."""
+    found = []
+    if false_success is not None and (
+        false_success.high is None or false_success.high > FALSE_SUCCESS
+    ):
+        found.append(
+            Finding(
+                code="false_success",
+                severity="refusal",
+                text=f"Replayed failures come out as success at a rate of {false_success} "
+                f"(n = {false_success.n}); its upper bound must not exceed {FALSE_SUCCESS}.",
+            )
+        )
+    if untrusted is not None and untrusted > UNTRUSTED:
+        found.append(
+            Finding(
+                code="untrusted_rollouts",
+                severity="refusal",
+                text=f"Trust was lost in {untrusted:.0%} of the imagined rollouts; at most "
+                f"{UNTRUSTED:.0%} is acceptable.",
+            )
+        )
+    return found
+
+
+def never_validated(
+    *,
+    lineages: Collection[str],
+    tasks: Collection[str],
+    validated_lineages: Collection[str],
+    validated_tasks: Collection[str],
+) -> list[Finding]:
+    """Refusal 6: lineages or tasks of which no real outcome was ever compared."""
+    found = []
+    for what, asked, known in (
+        ("lineage", lineages, validated_lineages),
+        ("task", tasks, validated_tasks),
+    ):
+        new = [name for name in asked if name not in known]
+        if new:
+            found.append(
+                Finding(
+                    code=f"unvalidated_{what}",
+                    severity="warning",
+                    text=f"Never compared with truth: {what} {', '.join(new)}.",
+                )
+            )
+    return found
+
+
+def constant_side(predicted: Collection[float], real: Collection[float]) -> list[Finding]:
+    """Refusal 7: a correlation with a constant is undefined."""
+    found = []
+    for side, values in (("predicted", predicted), ("real", real)):
+        if len(values) and max(values) - min(values) < DEGENERATE:
+            found.append(
+                Finding(
+                    code="correlation_undefined",
+                    severity="refusal",
+                    text=f"Every policy has the same {side} rate ({max(values):.3f}): no "
+                    "correlation is defined, and there is nothing to rank.",
+                )
+            )
+    return found
+
+
+def first_line(findings: Sequence[Finding]) -> str | None:
+    """What must stand above the table when a claim is withheld; None when nothing is."""
+    refused = [finding for finding in findings if finding.severity == "refusal"]
+    return f"NOT A RANKING ({refused[0].code}): {refused[0].text}" if refused else None

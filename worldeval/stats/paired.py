@@ -1,0 +1,137 @@
+"""Comparing policies that were tried from the same starts."""
+
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from worldeval.axes import Array, Float
+from worldeval.stats import betting
+from worldeval.stats.estimate import Estimate, undefined
+from worldeval.stats.letters import holm
+from worldeval.stats.plan import pairs_to_separate
+from worldeval.stats.units import Units
+
+BATCH = 256  # pairs at a time: memory, not meaning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two policies over the starts they share."""
+
+    first: str
+    second: str
+    difference: Estimate  # first minus second; simultaneous over all pairs (Bonferroni)
+    p: float  # of the betting test: may be looked at after every round of starts
+    p_holm: float  # adjusted over all pairs
+    p_mcnemar: float | None  # exact, for binary outcomes; to be read once, unadjusted
+    separated: bool  # p_holm <= 1 - level
+    needed: int | None  # starts that would separate them, if their difference is as observed
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields, with the interval as value, low, high."""
+        return asdict(self) | {"difference": self.difference.to_json()}
+
+
+def mcnemar(first_only: int, second_only: int) -> float:
+    """Exact two-sided McNemar p-value from the starts on which only one policy succeeded."""
+    if first_only + second_only == 0:
+        return 1.0
+    return float(stats.binomtest(first_only, first_only + second_only, 0.5).pvalue)
+
+
+def compare_all(units: Units, *, level: float = 0.95, power: float = 0.8) -> list[Comparison]:
+    """Every pair of policies, in the order of `units.policies`, with Holm over all pairs.
+
+    Tasks weigh the same. A pair without a shared start on every task is not compared: p = 1.
+    """
+    pairs = list(combinations(range(len(units.policies)), 2))
+    if not pairs:
+        return []
+    tests = []
+    simultaneous = 1 - (1 - level) / len(pairs)
+    for begin in range(0, len(pairs), BATCH):
+        batch = pairs[begin : begin + BATCH]
+        first, second = (units.mean[[pair[side] for pair in batch]] for side in (0, 1))
+        rounds = differences_by_round(first - second)
+        low, high = betting.mean_bounds((rounds + 1) / 2, level=simultaneous)
+        test = betting.paired_test(rounds)
+        tests += list(zip(rounds, 2 * low - 1, 2 * high - 1, test.p, strict=True))
+    adjusted = holm(np.array([test[3] for test in tests]))
+    return [
+        _comparison(
+            units,
+            pair,
+            rounds,
+            (float(low), float(high)),
+            float(p),
+            float(p_holm),
+            level=level,
+            power=power,
+            pairs=len(pairs),
+        )  # fmt: skip
+        for pair, (rounds, low, high, p), p_holm in zip(pairs, tests, adjusted, strict=True)
+    ]
+
+
+def differences_by_round(differences: Float[Array, "b t c"]) -> Float[Array, "b n t"]:
+    """Rounds of one start per task, NaN where none is left.
+
+    Tasks with more starts than the rarest have them averaged in groups, so that every round has
+    the mean over tasks as its expectation and every start counts.
+    """
+    if not np.isnan(differences).any():
+        return differences.transpose(0, 2, 1)
+    batch, tasks, starts = differences.shape
+    rounds = np.full((batch, starts, tasks), np.nan)
+    for b in range(batch):
+        shared = [row[~np.isnan(row)] for row in differences[b]]
+        n = min(len(row) for row in shared)
+        for t, row in enumerate(shared):
+            if n:
+                rounds[b, :n, t] = [part.mean() for part in np.array_split(row, n)]
+    return rounds
+
+
+def _comparison(
+    units: Units, pair: tuple[int, int], rounds: Float[Array, "n t"], bounds: tuple[float, float],
+    p: float, p_holm: float, *, level: float, power: float, pairs: int,
+) -> Comparison:  # fmt: skip
+    i, j = pair
+    shared = units.mean[i] - units.mean[j]
+    present = ~np.isnan(shared)
+    n = int(present.sum())
+    method = "betting, Bonferroni over pairs"
+    if np.isnan(rounds).all():
+        difference = undefined(level=level, n=0, clusters=0, method=method)
+        return Comparison(
+            first=units.policies[i], second=units.policies[j], difference=difference, p=1.0,
+            p_holm=1.0, p_mcnemar=None, separated=False, needed=None,
+        )  # fmt: skip
+    value = float(np.nanmean(shared, axis=1).mean())
+    low, high = min(bounds[0], value), max(bounds[1], value)
+    separated = p_holm <= 1 - level
+    each = shared[present]
+    needed = None
+    if not separated and value != 0 and n > 1:
+        # Bonferroni as the interval; the spread is regularised by one start of each kind, since
+        # two policies that differed once in ten starts have not shown a spread of 0.
+        spread = float(np.sqrt((np.sum((each - value) ** 2) + 2 * 0.5**2) / (n + 2)))
+        needed = max(
+            n + 1, pairs_to_separate(value, spread, level=level, power=power, comparisons=pairs)
+        )
+    once = units.binary and bool(np.isin(each, (-1.0, 0.0, 1.0)).all())
+    return Comparison(
+        first=units.policies[i],
+        second=units.policies[j],
+        difference=Estimate(
+            value=value, low=low, high=high, level=level, n=n, clusters=n, method=method
+        ),
+        p=p,
+        p_holm=p_holm,
+        p_mcnemar=mcnemar(int((each == 1).sum()), int((each == -1).sum())) if once else None,
+        separated=separated,
+        needed=needed,
+    )

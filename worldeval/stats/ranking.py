@@ -1,0 +1,156 @@
+"""Trials to a ranking: estimates, comparisons, letters, the chance of being best."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from worldeval.stats import betting, findings
+from worldeval.stats.best import expected_regret, probability_best
+from worldeval.stats.estimate import Estimate
+from worldeval.stats.findings import Finding
+from worldeval.stats.letters import compact_letters
+from worldeval.stats.outcomes import Outcomes
+from worldeval.stats.paired import Comparison, compare_all, differences_by_round
+from worldeval.stats.rates import clustered_rate
+from worldeval.stats.resample import DRAWS, draw_cells
+from worldeval.stats.units import Units, units
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankedPolicy:
+    """One row of the table."""
+
+    rank: int  # 1 is best; policies of equal rate share a rank
+    policy: str
+    lineage: str | None
+    step: float | None
+    estimate: Estimate
+    letters: str  # two policies share a letter exactly when they are not separated
+    probability_best: float
+    expected_regret: float  # rate lost, in expectation, by choosing it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranking:
+    """Policies from best to worst, and what may be said about their order."""
+
+    policies: tuple[RankedPolicy, ...]
+    cells: Mapping[tuple[str, str], Estimate]  # (policy, task)
+    comparisons: tuple[Comparison, ...]
+    findings: tuple[Finding, ...]
+    level: float
+
+    @property
+    def headline(self) -> str | None:
+        """The first line of any table made of this, when it may not be read as a ranking."""
+        return findings.first_line(self.findings)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for a file."""
+        return {
+            "headline": self.headline,
+            "level": self.level,
+            "policies": [
+                {
+                    "rank": row.rank,
+                    "policy": row.policy,
+                    "lineage": row.lineage,
+                    "step": row.step,
+                    **row.estimate.record(),
+                    "letters": row.letters,
+                    "probability_best": row.probability_best,
+                    "expected_regret": row.expected_regret,
+                }
+                for row in self.policies
+            ],
+            "cells": [
+                {"policy": policy, "task": task, **estimate.record()}
+                for (policy, task), estimate in self.cells.items()
+            ],
+            "comparisons": [c.to_json() for c in self.comparisons],
+            "findings": [f.to_json() for f in self.findings],
+        }
+
+
+def rank(
+    outcomes: Outcomes,
+    *,
+    rng: np.random.Generator,
+    level: float = 0.95,
+    power: float = 0.8,
+    validated: bool = True,
+    draws: int = DRAWS,
+) -> Ranking:
+    """Rank policies by their rate: the mean over tasks of the mean over starts.
+
+    Args:
+        outcomes: imagined scores or true successes; every policy on every task.
+        rng: of the posterior draws behind the probability of being best.
+        level: of every interval, and 1 - the family-wise error of the letters.
+        power: assumed by the number of starts that would separate a pair.
+        validated: whether these numbers were compared with truth (imagined ones need to be).
+
+    Raises:
+        UserError: a policy was not tried on a task.
+    """
+    table = units(outcomes)
+    order = np.argsort(-np.round(table.rates, 12), kind="stable")
+    names = [outcomes.policies[k] for k in order]
+    table = units(outcomes.only(policies=names))
+    comparisons = compare_all(table, level=level, power=power)
+    place = {name: k for k, name in enumerate(names)}
+    separated = np.zeros((len(names), len(names)), dtype=bool)
+    for c in comparisons:
+        i, j = place[c.first], place[c.second]
+        separated[i, j] = separated[j, i] = c.separated
+    letters = compact_letters(separated)
+    drawn = draw_cells([table], rng=rng, draws=draws)[0].mean(axis=2)
+    best, regret = probability_best(drawn), expected_regret(drawn)
+    found = [*findings.no_truth(validated), *findings.not_separated(comparisons)]
+    if len(names) > 1 and any(c.separated for c in comparisons):
+        found += findings.leader_not_separated(comparisons, names[0])
+    rates = np.round(table.rates, 12)
+    return Ranking(
+        policies=tuple(
+            RankedPolicy(
+                rank=1 + int((rates > rates[k]).sum()),
+                policy=name,
+                lineage=outcomes.lineage.get(name),
+                step=outcomes.step.get(name),
+                estimate=policy_estimate(table, k, level=level),
+                letters=letters[k],
+                probability_best=float(best[k]),
+                expected_regret=float(regret[k]),
+            )
+            for k, name in enumerate(names)
+        ),
+        cells={
+            (name, task): policy_estimate(table, k, level=level, task=t)
+            for k, name in enumerate(names)
+            for t, task in enumerate(table.tasks)
+        },
+        comparisons=tuple(comparisons),
+        findings=tuple(found),
+        level=level,
+    )
+
+
+def policy_estimate(
+    table: Units, k: int, *, level: float = 0.95, task: int | None = None
+) -> Estimate:
+    """Rate of policy k, over all tasks or on one: Wilson for binary trials, betting for scores."""
+    tasks = slice(None) if task is None else slice(task, task + 1)
+    mean, trials = table.mean[k, tasks], int(table.trials[k, tasks].sum())
+    if not table.binary:
+        rounds = differences_by_round(mean[None])[0]
+        found = betting.mean_score(rounds, trials=trials, level=level)
+        value = float(np.nanmean(mean, axis=1).mean())
+        return Estimate(
+            value=value, low=min(found.low or 0.0, value), high=max(found.high or 0.0, value),
+            level=level, n=trials, clusters=int((~np.isnan(mean)).sum()), method=found.method,
+        )  # fmt: skip
+    present = ~np.isnan(mean)
+    weight = present / present.sum(axis=1, keepdims=True) / len(mean)
+    return clustered_rate(mean[present], weights=weight[present], trials=trials, level=level)
