@@ -1,0 +1,218 @@
+"""Ctrl-World's layout of DROID: a JSON file per episode, an mp4 and SVD latents per camera.
+
+A frame's action is the absolute pose commanded for the next frame: the last of the commands sent
+before it is taken. Where a file has no raw commands it is the pose that the arm then reached.
+"""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldeval.axes import Array, Float32, Int, UInt8
+from worldeval.data.files import inside, load_json, need, numbers, rate
+from worldeval.data.finding import DataError, Finding, skipped
+from worldeval.data.source import Head, Rows, Source, SourceSpec
+from worldeval.data.video import probe, read_frames
+
+VIEWS = ("exterior_1", "exterior_2", "wrist")
+POSE = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")  # metres, radians (euler xyz), 0-1
+FPS = 5.0  # the states' rate; the tag of some videos says 4
+RAW_FPS = 15.0
+LATENT = (4, 24, 40)
+
+
+class CtrlWorldSource(Source):
+    """`annotation/{train,val}/<id>.json` with the videos and latents that they name."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.findings: list[Finding] = []
+        self.heads: list[Head] = []
+        self._files: list[Path] = []
+        self._notes: dict[str, Mapping[str, Any]] = {}
+        views: dict[str, tuple[int, int]] = {}
+        files = sorted(path.glob("annotation/*/*.json"), key=_order)
+        for file in files:
+            name = file.stem if file.stem not in self._ids() else f"{file.parent.name}-{file.stem}"
+            try:
+                head, sizes = self._head(name, file)
+            except DataError as error:
+                self.findings.append(skipped(name, error))
+                continue
+            views = views or sizes
+            if sizes != views:
+                problem = DataError(file, "videos", f"the views are {sizes}, elsewhere {views}.")
+                self.findings.append(skipped(name, problem))
+                continue
+            self.heads.append(head)
+            self._files.append(file)
+        if not self.heads:
+            why = self.findings[0].text if self.findings else "there is no annotation/*/*.json."
+            raise DataError(path, "annotation", f"no episode can be read: {why}")
+        self.spec = SourceSpec(
+            format="ctrl-world",
+            path=path,
+            fps=FPS,
+            views=views,
+            action_names=POSE,
+            pose_names=POSE,
+        )
+
+    @staticmethod
+    def detect(path: Path) -> bool:
+        """A folder with annotation/<split>/<id>.json."""
+        return next(iter(path.glob("annotation/*/*.json")), None) is not None
+
+    def rows(self, index: int) -> Rows:
+        file = self._files[index]
+        note = load_json(file)
+        length = self.heads[index].length
+        pose = _states(note, file)[:length]
+        return Rows(actions=_commands(note, file, pose), pose=pose)
+
+    def frames(
+        self, index: int, view: str, rows: Int[Array, " n"] | None = None
+    ) -> UInt8[Array, "n h w 3"]:
+        file = self._files[index]
+        video = self._video(load_json(file), file, self._place(view))
+        return read_frames(video, np.arange(self.heads[index].length) if rows is None else rows)
+
+    def has_latents(self, index: int) -> bool:
+        """Whether the episode names pre-computed latents."""
+        return bool(load_json(self._files[index]).get("latent_videos"))
+
+    def latents(self, index: int) -> dict[str, Float32[Array, "t 4 24 40"]]:
+        """The SVD latents of every view, as stored: already times 0.18215."""
+        import torch  # half a second, and only needed here
+
+        file = self._files[index]
+        note = load_json(file)
+        listed = need(note, "latent_videos", list, file)
+        out = {}
+        for place, view in enumerate(self.spec.views):
+            field = f"latent_videos[{place}].latent_video_path"
+            path = inside(self.path, _entry(listed, place, "latent_video_path", file), owner=file,
+                          field=field)  # fmt: skip
+            try:
+                latent = torch.load(path, weights_only=True, map_location="cpu")
+            except Exception as error:  # torch raises whatever the damage leads it to
+                raise DataError(path, "latents", f"not a plain tensor file ({error}).") from error
+            if not isinstance(latent, torch.Tensor) or tuple(latent.shape[1:]) != LATENT:
+                found = tuple(latent.shape) if isinstance(latent, torch.Tensor) else type(latent)
+                raise DataError(path, "latents", f"{found}, where (frames, 4, 24, 40) is needed.")
+            if len(latent) < self.heads[index].length:
+                raise DataError(
+                    path,
+                    "latents",
+                    f"{len(latent)} frames, and the episode has {self.heads[index].length}.",
+                )
+            out[view] = latent[: self.heads[index].length].float().numpy()
+        return out
+
+    def _head(self, name: str, file: Path) -> tuple[Head, dict[str, tuple[int, int]]]:
+        note = load_json(file)
+        states = _states(note, file)
+        videos = need(note, "videos", list, file)
+        if not 1 <= len(videos) <= len(VIEWS):
+            raise DataError(file, "videos", f"there are {len(videos)}, where 1 to 3 are known.")
+        sizes, counts = {}, {}
+        for place in range(len(videos)):
+            view = VIEWS[place]
+            video = probe(self._video(note, file, place))
+            sizes[view], counts[view] = (video.height, video.width), video.frames
+            if abs(rate(video.fps, file, f"videos[{place}]") - FPS) > 0.01:
+                self._odd(
+                    "fps-tag", name, view, f"the video says {video.fps:g} fps; its frames are "
+                    f"those of the states, at {FPS:g} fps, and are read as such."
+                )  # fmt: skip
+        length = min(len(states), *counts.values())
+        if set(counts.values()) != {len(states)}:
+            self._odd(
+                "frame-count", name, "videos", f"{len(states)} states and "
+                f"{', '.join(f'{n} frames of {view}' for view, n in counts.items())}; "
+                f"the first {length} are used."
+            )  # fmt: skip
+        said = note.get("video_length")
+        if said != length:
+            self._odd("frame-count", name, "video_length", f"says {said}; there are {length}.")
+        if "action.cartesian_position" not in note:
+            self._odd(
+                "no-commands", name, "action.cartesian_position", "no raw commands; the pose "
+                "reached at the next frame stands for the action."
+            )  # fmt: skip
+        texts = note.get("texts") or [""]
+        task = texts[0] if isinstance(texts, list) and isinstance(texts[0], str) else ""
+        if not task:
+            self._odd("no-task", name, "texts", "there is no task text.")
+        head = Head(
+            id=name,
+            length=length,
+            task=task,
+            success=_success(note, file),
+            split=file.parent.name,
+        )
+        return head, sizes
+
+    def _video(self, note: Mapping[str, Any], file: Path, place: int) -> Path:
+        listed = need(note, "videos", list, file)
+        relative = _entry(listed, place, "video_path", file)
+        return inside(self.path, relative, owner=file, field=f"videos[{place}].video_path")
+
+    def _place(self, view: str) -> int:
+        self.choose([view])
+        return VIEWS.index(view)
+
+    def _odd(self, code: str, episode: str, field: str, text: str) -> None:
+        self.findings.append(
+            Finding(code=code, severity="note", episode=episode, field=field, text=text)
+        )
+
+    def _ids(self) -> set[str]:
+        return {head.id for head in self.heads}
+
+
+def _states(note: Mapping[str, Any], file: Path) -> Float32[Array, "t 7"]:
+    states = numbers(need(note, "states", list, file), file, "states", columns=len(POSE))
+    if len(states) < 2:
+        raise DataError(file, "states", f"{len(states)} rows are no episode.")
+    return states
+
+
+def _commands(
+    note: Mapping[str, Any], file: Path, pose: Float32[Array, "t 7"]
+) -> Float32[Array, "t 7"]:
+    if "action.cartesian_position" not in note:
+        return np.concatenate([pose[1:], pose[-1:]])
+    arm = numbers(note["action.cartesian_position"], file, "action.cartesian_position", columns=6)
+    key = "action.gripper_position"
+    hand = numbers(need(note, key, list, file), file, key, columns=1)
+    if len(arm) != len(hand) or not len(arm):
+        raise DataError(file, key, f"{len(hand)} rows, and the arm has {len(arm)}.")
+    every = round(RAW_FPS / FPS)
+    # Frame t is raw row 3t, so row 3t + 2 is the last command before frame t + 1.
+    last = np.minimum(np.arange(len(pose)) * every + every - 1, len(arm) - 1)
+    return np.concatenate([arm, hand], axis=1)[last]
+
+
+def _success(note: Mapping[str, Any], file: Path) -> bool | None:
+    value = note.get("success")
+    if value is None:
+        return None
+    if isinstance(value, bool) or value in (0, 1):
+        return bool(value)
+    raise DataError(file, "success", f"{value!r:.40} is neither 0, 1 nor null.")
+
+
+def _entry(listed: list[Any], place: int, key: str, file: Path) -> str:
+    entry = listed[place] if place < len(listed) else None
+    if not isinstance(entry, dict) or not isinstance(entry.get(key), str):
+        raise DataError(file, f"[{place}].{key}", "the path is missing.")
+    return entry[key]
+
+
+def _order(file: Path) -> tuple[str, int, str]:
+    number = re.fullmatch(r"\d+", file.stem)
+    return file.parent.name, int(file.stem) if number else 0, file.stem

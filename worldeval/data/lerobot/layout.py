@@ -1,0 +1,126 @@
+"""The names of LeRobot v3.0: its files, its features and `meta/info.json`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+VERSION = "v3.0"
+FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
+DATA_PATH = f"data/{FILE}.parquet"
+VIDEO_PATH = f"videos/{{video_key}}/{FILE}.mp4"
+EPISODES_PATH = f"meta/episodes/{FILE}.parquet"
+IMAGES, STATE, ACTION = "observation.images.", "observation.state", "action"
+SUCCESS, DONE = "next.success", "next.done"
+
+# Columns of the episodes table that LeRobot does not know and leaves alone: what an `Episode`
+# carries beyond its own columns. A null success is an unknown one.
+OURS = "worldeval/"
+
+# dtype of the columns that every dataset has, one number a row.
+COUNTERS = {
+    "timestamp": "float32",
+    "frame_index": "int64",
+    "episode_index": "int64",
+    "index": "int64",
+    "task_index": "int64",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """When a dataset rolls over to the next file and the next chunk (folder) of files."""
+
+    data_mb: float = 100
+    video_mb: float = 200
+    files_per_chunk: int = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What all episodes of a dataset to be written share."""
+
+    fps: float
+    views: Mapping[str, tuple[int, int]]  # view -> height, width
+    action_names: tuple[str, ...]
+    pose_names: tuple[str, ...]
+    robot: str = "unknown"
+    limits: Limits = Limits()
+
+    @property
+    def vectors(self) -> dict[str, tuple[str, ...]]:
+        """Feature -> the names of its dimensions."""
+        return {STATE: self.pose_names, ACTION: self.action_names}
+
+    def features(self) -> dict[str, Any]:
+        """`features` of info.json."""
+        described = {image_key(view): self._video(size) for view, size in self.views.items()}
+        for key, names in self.vectors.items():
+            described[key] = _feature("float32", [len(names)], list(names))
+        for key in (DONE, SUCCESS):
+            described[key] = _feature("bool", [1])
+        for key, dtype in COUNTERS.items():
+            described[key] = _feature(dtype, [1])
+        return described
+
+    def info(self, *, episodes: int, frames: int, tasks: int) -> dict[str, Any]:
+        """The content of meta/info.json."""
+        return {
+            "codebase_version": VERSION,
+            "robot_type": self.robot,
+            "total_episodes": episodes,
+            "total_frames": frames,
+            "total_tasks": tasks,
+            "chunks_size": self.limits.files_per_chunk,
+            "data_files_size_in_mb": self.limits.data_mb,
+            "video_files_size_in_mb": self.limits.video_mb,
+            "fps": round(self.fps),
+            "splits": {"train": f"0:{episodes}"},
+            "data_path": DATA_PATH,
+            "video_path": VIDEO_PATH if self.views else None,
+            "features": self.features(),
+        }
+
+    def _video(self, size: tuple[int, int]) -> dict[str, Any]:
+        height, width = size
+        return {
+            **_feature("video", [height, width, 3], ["height", "width", "channels"]),
+            "info": {
+                "video.height": height,
+                "video.width": width,
+                "video.codec": "h264",
+                "video.pix_fmt": "yuv420p",
+                "video.is_depth_map": False,
+                "video.fps": round(self.fps),
+                "video.channels": 3,
+                "has_audio": False,
+            },
+        }
+
+
+def image_key(view: str) -> str:
+    """The feature of a view; "/" is not allowed in one."""
+    return IMAGES + view.replace("/", "_")
+
+
+def view_name(key: str) -> str:
+    """The view of an image feature: 'observation.images.top' -> 'top'."""
+    return key.removeprefix(IMAGES).removeprefix("observation.")
+
+
+def names_of(feature: Mapping[str, Any], prefix: str) -> tuple[str, ...]:
+    """The names of a vector's dimensions; numbered where the dataset gives none that fit."""
+    size = int(feature["shape"][0])
+    names = feature.get("names")
+    if isinstance(names, Mapping):  # {"motors": ["waist", ...]}
+        names = next(iter(names.values()), None)
+    fits = isinstance(names, Sequence) and not isinstance(names, str) and len(names) == size
+    return tuple(str(name) for name in names or ()) if fits else numbered(prefix, size)
+
+
+def numbered(prefix: str, size: int) -> tuple[str, ...]:
+    """`prefix_0`, `prefix_1`, ..."""
+    return tuple(f"{prefix}_{i}" for i in range(size))
+
+
+def _feature(dtype: str, shape: list[int], names: list[str] | None = None) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "names": names}

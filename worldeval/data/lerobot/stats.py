@@ -1,0 +1,102 @@
+"""The statistics that LeRobot keeps: exact for numbers, of sampled frames for images.
+
+Image values are in [0, 1] per channel, of shape (3, 1, 1). Because frames are bytes, a histogram of
+256 bins per channel holds all of them, and histograms of episodes add up without loss.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from worldeval.axes import Array, Float, Int, UInt8
+
+QUANTILES = (0.01, 0.10, 0.50, 0.90, 0.99)
+SAMPLED_FRAMES = 100  # of an episode
+SAMPLED_SIDE = 150  # pixels; larger frames are thinned to about this
+Stats = dict[str, Any]
+
+
+def of_numbers(values: Float[Array, "n d"]) -> Stats:
+    """Statistics of a column over its rows."""
+    values = values.astype(np.float64)
+    return {
+        "min": values.min(axis=0).tolist(),
+        "max": values.max(axis=0).tolist(),
+        "mean": values.mean(axis=0).tolist(),
+        "std": values.std(axis=0).tolist(),
+        "count": [len(values)],
+        **dict(zip(_names(), np.quantile(values, QUANTILES, axis=0).tolist(), strict=True)),
+    }
+
+
+class Running:
+    """Statistics of a column that arrives in pieces: exact moments, quantiles of every n-th row."""
+
+    def __init__(self, *, every: int = 1) -> None:
+        self._every = every
+        self._count = 0
+        self._pieces: list[Array] = []
+        self._mean: Array | float = 0.0
+        self._squares: Array | float = 0.0  # summed squared deviations from the mean
+        self._low: Array | None = None
+        self._high: Array | None = None
+
+    def add(self, values: Float[Array, "n d"]) -> None:
+        """Take in further rows."""
+        values = values.astype(np.float64)
+        self._pieces.append(values[(-self._count) % self._every :: self._every].astype(np.float32))
+        mean, total = values.mean(axis=0), self._count + len(values)
+        # Chan et al. 1979, eq. 2.1: moments of two parts give those of the whole.
+        apart = mean - self._mean
+        spread = ((values - mean) ** 2).sum(axis=0)
+        self._squares = self._squares + spread + apart**2 * self._count * len(values) / total
+        self._mean = self._mean + apart * len(values) / total
+        self._count = total
+        low, high = values.min(axis=0), values.max(axis=0)
+        self._low = low if self._low is None else np.minimum(self._low, low)
+        self._high = high if self._high is None else np.maximum(self._high, high)
+
+    def stats(self) -> Stats:
+        """The statistics of all rows so far; there is at least one."""
+        sample = np.concatenate(self._pieces)
+        quantiles = np.quantile(sample, QUANTILES, axis=0).tolist()
+        return {
+            "min": np.asarray(self._low).tolist(),
+            "max": np.asarray(self._high).tolist(),
+            "mean": np.asarray(self._mean).tolist(),
+            "std": np.sqrt(np.asarray(self._squares) / self._count).tolist(),
+            "count": [self._count],
+            **dict(zip(_names(), quantiles, strict=True)),
+        }
+
+
+def histogram(frames: UInt8[Array, "n h w 3"]) -> tuple[Int[Array, "3 256"], int]:
+    """Counts of every byte value per channel over sampled frames, and how many frames those are."""
+    rows = np.unique(np.linspace(0, len(frames) - 1, SAMPLED_FRAMES).round().astype(int))
+    thin = max(1, round(max(frames.shape[1:3]) / SAMPLED_SIDE))
+    sample = frames[rows, ::thin, ::thin]
+    counts = [np.bincount(sample[..., channel].ravel(), minlength=256) for channel in range(3)]
+    return np.stack(counts), len(rows)
+
+
+def of_histogram(counts: Int[Array, "3 256"], frames: int) -> Stats:
+    """Image statistics in [0, 1] from the counts of `frames` sampled frames."""
+    value = np.arange(256) / 255
+    total = counts.sum(axis=1, keepdims=True)
+    mean = (counts * value).sum(axis=1, keepdims=True) / total
+    variance = (counts * (value - mean) ** 2).sum(axis=1, keepdims=True) / total
+    below = counts.cumsum(axis=1) / total
+    rows = {
+        "min": value[(counts > 0).argmax(axis=1)],
+        "max": value[255 - (counts[:, ::-1] > 0).argmax(axis=1)],
+        "mean": mean,
+        "std": np.sqrt(variance),
+    }
+    for name, quantile in zip(_names(), QUANTILES, strict=True):
+        rows[name] = value[(below >= quantile).argmax(axis=1)]
+    shaped = {name: np.reshape(row, (3, 1, 1)).tolist() for name, row in rows.items()}
+    return {**shaped, "count": [frames]}
+
+
+def _names() -> list[str]:
+    return [f"q{round(quantile * 100):02d}" for quantile in QUANTILES]

@@ -1,0 +1,41 @@
+"""A dataset recipe for data on disk: where it is, which views are used, what is held out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from worldeval.axes import Array, Bool
+from worldeval.data.source import READERS, Source, held_out, open_source
+from worldeval.errors import did_you_mean
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedRecipe:
+    """Recorded trajectories, in any format that is read here."""
+
+    path: Path
+    format: str | None = None  # None: found from the folder
+    views: tuple[str, ...] = ()  # none named: all of them
+    held_out: tuple[str, ...] = ()  # ids of episodes kept from training
+    held_out_share: float = 0.1  # of each task, where no id is named and the data has no split
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.held_out_share < 1:
+            raise ValueError(f"held_out_share {self.held_out_share} must be at least 0, below 1")
+        if self.format is not None and self.format not in READERS:
+            raise ValueError(
+                f"format '{self.format}' is unknown.{did_you_mean(self.format, READERS)}"
+            )
+
+    def build(self) -> Source:
+        """Open the data; an unknown view is refused."""
+        source = open_source(self.path, self.format)
+        source.choose(self.views)
+        return source
+
+    def chosen(self, source: Source) -> tuple[str, ...]:
+        """The views used, in order."""
+        return source.choose(self.views or None)
+
+    def held(self, source: Source, *, seed: int) -> Bool[Array, " e"]:
+        """True for every episode kept from training."""
+        return held_out(source, share=self.held_out_share, ids=self.held_out, seed=seed)

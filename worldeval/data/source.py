@@ -1,0 +1,160 @@
+"""Somebody's recorded trajectories, in whatever format, as the same episodes.
+
+`open_source(path)` finds the format from the folder. Opening reads the index only; rows and frames
+are read when asked for, so memory stays bounded by one episode.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from worldeval.axes import Array, Float, Float32, Int, UInt8
+from worldeval.data.finding import Finding
+from worldeval.errors import UserError, did_you_mean
+from worldeval.record import Episode
+
+# kind -> the class that reads it; `detect(path)` is asked in this order.
+READERS = {
+    "lerobot": "worldeval.data.lerobot.read:LeRobotSource",
+    "ctrl-world": "worldeval.data.ctrl_world:CtrlWorldSource",
+    "shards": "worldeval.data.collected:CollectedSource",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceSpec:
+    """What all episodes of a source share."""
+
+    format: str  # with its version: 'lerobot-v3.0'
+    path: Path
+    fps: float
+    views: Mapping[str, tuple[int, int]]  # view -> height, width
+    action_names: tuple[str, ...]  # one per dimension
+    pose_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Head:
+    """What is known of an episode before its rows and frames are read."""
+
+    id: str
+    length: int
+    task: str
+    success: bool | None
+    split: str = "train"  # as the dataset says
+    source: str = ""  # who drove
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows:
+    """The numbers of an episode, a row per frame."""
+
+    actions: Float32[Array, "t a"]
+    pose: Float32[Array, "t p"]
+    times: Float[Array, " t"] | None = None  # seconds, where the format stores them
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Episodes on disk. Readers subclass it; `episode`, `len` and iteration come with it.
+
+    `findings` tells what was odd; an episode that could not be read at all is listed there as
+    'episode-skipped' and is not in `heads`.
+    """
+
+    spec: SourceSpec
+    heads: Sequence[Head]
+    findings: Sequence[Finding]
+
+    def rows(self, index: int) -> Rows:
+        """Actions, pose and times of one episode."""
+        ...
+
+    def frames(
+        self, index: int, view: str, rows: Int[Array, " n"] | None = None
+    ) -> UInt8[Array, "n h w 3"]:
+        """Frames of one view, all of them or those at `rows`, in the order asked for."""
+        ...
+
+    def episode(self, index: int, views: Sequence[str] | None = None) -> Episode:
+        """A whole episode, with all views or those named."""
+        head, rows = self.heads[index], self.rows(index)
+        return Episode(
+            id=head.id,
+            frames={view: self.frames(index, view) for view in self.choose(views)},
+            actions=rows.actions,
+            pose=rows.pose,
+            task=head.task,
+            success=head.success,
+            fps=self.spec.fps,
+            source=head.source,
+        )
+
+    def choose(self, views: Sequence[str] | None) -> tuple[str, ...]:
+        """The views asked for, all of them where None; refused where one does not exist."""
+        for view in views or ():
+            if view not in self.spec.views:
+                raise UserError(
+                    f"Camera '{view}' is not in {self.spec.path} (it has: "
+                    f"{', '.join(self.spec.views)}).{did_you_mean(view, self.spec.views)}"
+                )
+        return tuple(self.spec.views if views is None else views)
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self.episode(index) for index in range(len(self)))
+
+
+def open_source(path: Path | str, kind: str | None = None) -> Source:
+    """The dataset at `path`, its format detected or given as `kind`."""
+    path = Path(path)
+    if not path.exists():
+        raise UserError(f"There is no dataset at {path}: the path does not exist.")
+    if kind is not None and kind not in READERS:
+        raise UserError(f"There is no dataset format '{kind}'.{did_you_mean(kind, READERS)}")
+    for name in READERS if kind is None else (kind,):
+        reader = _reader(name)
+        if kind is not None or reader.detect(path):
+            return reader(path)
+    raise UserError(
+        f"{path} is in none of the formats read here ({', '.join(READERS)}). "
+        "Give the folder that holds the dataset itself (for LeRobot the one with meta/info.json), "
+        "or name the format with --format."
+    )
+
+
+def held_out(source: Source, *, share: float, ids: Sequence[str], seed: int) -> Array:
+    """A boolean per episode: true where it is kept from training.
+
+    Named `ids` are held out; where none is named, the dataset's own 'val' and 'test' splits; where
+    it has none, a random `share` of the episodes of every task.
+    """
+    known = {head.id for head in source.heads}
+    for name in ids:
+        if name not in known:
+            raise UserError(
+                f"Episode '{name}', to be held out, is not in {source.spec.path}."
+                f"{did_you_mean(name, known)}"
+            )
+    if ids:
+        return np.array([head.id in ids for head in source.heads], bool)
+    held = np.array([head.split != "train" for head in source.heads], bool)
+    if held.any():
+        return held
+    rng = np.random.default_rng(seed)
+    tasks = np.array([head.task for head in source.heads])
+    for task in sorted(set(tasks)):
+        here = np.flatnonzero(tasks == task)
+        held[rng.choice(here, round(share * len(here)), replace=False)] = True
+    return held
+
+
+def _reader(kind: str):
+    module, name = READERS[kind].split(":")
+    return getattr(import_module(module), name)

@@ -1,0 +1,89 @@
+"""What is in a dataset: views, rate, episodes, tasks, success, and the range of every number."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from worldeval.axes import Array, Float
+from worldeval.data.finding import DataError, Finding, skipped
+from worldeval.data.source import Source
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """One dimension of the actions or the pose, over all frames."""
+
+    name: str
+    min: float
+    max: float
+    p01: float
+    p99: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A dataset at a glance."""
+
+    format: str
+    path: str
+    episodes: int
+    frames: int
+    fps: float
+    views: dict[str, list[int]]  # view -> height, width
+    tasks: dict[str, int]  # text -> episodes
+    success: dict[str, int]  # true, false, unknown -> episodes
+    splits: dict[str, int]
+    action: list[Range]
+    pose: list[Range]
+    findings: list[Finding]
+
+
+def summarise(source: Source) -> Summary:
+    """Read every episode's numbers (no frames) and sum them up.
+
+    An episode whose numbers cannot be read is left out of the ranges and named in `findings`.
+    """
+    spec, findings = source.spec, list(source.findings)
+    actions, poses = [], []
+    for index, head in enumerate(source.heads):
+        try:
+            rows = source.rows(index)
+        except DataError as error:
+            findings.append(skipped(head.id, error))
+            continue
+        actions.append(rows.actions)
+        poses.append(rows.pose)
+    success = Counter(str(head.success).lower() for head in source.heads)
+    return Summary(
+        format=spec.format,
+        path=str(spec.path),
+        episodes=len(source.heads),
+        frames=sum(head.length for head in source.heads),
+        fps=spec.fps,
+        views={view: list(size) for view, size in spec.views.items()},
+        tasks=dict(Counter(head.task for head in source.heads).most_common()),
+        success={"true": success["true"], "false": success["false"], "unknown": success["none"]},
+        splits=dict(Counter(head.split for head in source.heads)),
+        action=_ranges(spec.action_names, actions),
+        pose=_ranges(spec.pose_names, poses),
+        findings=findings,
+    )
+
+
+def _ranges(names: Sequence[str], parts: list[Float[Array, "t d"]]) -> list[Range]:
+    if not parts:
+        return []
+    values = np.concatenate(parts).astype(np.float64)
+    low, high = np.percentile(values, [1, 99], axis=0)
+    return [
+        Range(
+            name=name,
+            min=float(values[:, i].min()),
+            max=float(values[:, i].max()),
+            p01=float(low[i]),
+            p99=float(high[i]),
+        )
+        for i, name in enumerate(names)
+    ]

@@ -1,0 +1,266 @@
+"""One reader and one writer of video files.
+
+Frames are read by decord where it is installed and the file is H.264, by PyAV otherwise: both give
+the same pixels, frame n being the n-th in order of time. Frames are written as H.264 yuv420p with
+every second frame a key frame and none reordered, so that frame n sits at n / fps exactly and any
+frame is at most one decode away.
+"""
+
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property, lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+import av
+import av.error
+import numpy as np
+
+from worldeval.axes import Array, Int, UInt8
+from worldeval.data.finding import DataError
+
+Backend = Literal["auto", "decord", "pyav"]
+MAX_SIDE = 8192  # pixels; larger claims are damage, and decoding them takes all memory
+OPEN_FILES = 24  # decoders kept open in one thread: an episode's views, and some neighbours
+ENCODING = {"crf": "18", "preset": "veryfast", "bf": "0", "g": "2"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoFacts:
+    """What a video file says of itself, and how many frames it really lists."""
+
+    height: int
+    width: int
+    fps: float
+    frames: int
+    codec: str
+    pix_fmt: str
+
+
+def probe(path: Path) -> VideoFacts:
+    """The facts of a video file, without decoding it."""
+    return _file(path, "pyav").facts
+
+
+def read_frames(
+    path: Path, rows: Int[Array, " n"] | Sequence[int] | None = None, *, backend: Backend = "auto"
+) -> UInt8[Array, "n h w 3"]:
+    """RGB frames `rows` of a video, in the order asked for; every frame where `rows` is None.
+
+    Raises:
+        DataError: the file is no readable video, or lacks one of the frames.
+    """
+    listed = _file(path, "pyav")
+    wanted = np.arange(listed.facts.frames) if rows is None else np.asarray(rows, np.int64)
+    if len(wanted) and not (wanted.min() >= 0 and wanted.max() < listed.facts.frames):
+        raise DataError(
+            path,
+            "video",
+            f"frame {int(wanted.max())} is asked for, and it has {listed.facts.frames}.",
+        )
+    return _file(path, _backend(listed.facts, backend)).read(wanted)
+
+
+class VideoWriter:
+    """An H.264 file under way: `append` frames, leave the `with` block, and it is complete."""
+
+    def __init__(self, path: Path, *, fps: float, size: tuple[int, int]) -> None:
+        """`size` is (height, width), both even because colour is stored at half resolution."""
+        height, width = size
+        if height % 2 or width % 2:
+            raise DataError(
+                path,
+                "size",
+                f"{height}x{width} is odd; H.264 yuv420p needs even sides.",
+                "Crop or pad the frames by one pixel.",
+            )
+        self._size = size
+        rate = Fraction(fps).limit_denominator(1001)
+        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+        self._stream = self._container.add_stream("libx264", rate=rate, options=ENCODING)
+        self._stream.width, self._stream.height = width, height
+        self._stream.pix_fmt = "yuv420p"
+        self._stream.time_base = self._stream.codec_context.time_base = 1 / rate
+        self._written = 0
+
+    def append(self, frames: UInt8[Array, "n h w 3"]) -> None:
+        """Encode frames after those already there."""
+        if frames.shape[1:3] != self._size:
+            raise ValueError(f"frames are {frames.shape[1:3]}, the file is {self._size}")
+        for image in frames:
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+            frame.pts, frame.time_base = self._written, self._stream.codec_context.time_base
+            self._container.mux(self._stream.encode(frame))
+            self._written += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+
+class VideoJoiner:
+    """One long file from many that `VideoWriter` wrote: packets are copied, not encoded anew."""
+
+    def __init__(self, path: Path, *, fps: float) -> None:
+        self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
+        self._tick = 1 / Fraction(fps).limit_denominator(1001)
+        self._stream = None
+        self.frames = 0
+
+    def append(self, path: Path) -> None:
+        """Put the frames of `path` after those already there."""
+        with av.open(str(path)) as part:
+            source = part.streams.video[0]
+            if self._stream is None:
+                self._stream = self._container.add_stream_from_template(source)
+                self._stream.time_base = self._tick
+            for packet in part.demux(source):
+                if packet.size == 0:
+                    continue  # the flush packet at the end
+                packet.stream, packet.time_base = self._stream, self._tick
+                packet.pts = packet.dts = self.frames
+                packet.duration = 1
+                self._container.mux(packet)
+                self.frames += 1
+
+    def close(self) -> None:
+        """Complete the file."""
+        self._container.close()
+
+
+class _Reader(Protocol):
+    def read(self, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]: ...
+
+
+class _PyavFile:
+    """An open file with the time of each of its frames, which makes frame numbers exact."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            self._container = av.open(str(path))
+            self._stream = self._container.streams.video[0]
+            times = [
+                (packet.pts, packet.is_keyframe)
+                for packet in self._container.demux(self._stream)
+                if packet.pts is not None
+            ]
+        except (av.error.FFmpegError, IndexError, OSError) as error:
+            raise DataError(path, "video", f"it is not a readable video ({error}).") from error
+        times.sort()
+        self._times = np.array([time for time, _ in times], np.int64)
+        self._keys = np.array([time for time, key in times if key], np.int64)
+        if not len(self._times) or not len(self._keys):
+            raise DataError(path, "video", "it holds no frame.")
+        context = self._stream.codec_context
+        if not (0 < context.height <= MAX_SIDE and 0 < context.width <= MAX_SIDE):
+            raise DataError(
+                path, "video", f"its size {context.height}x{context.width} is not believable."
+            )
+
+    @cached_property
+    def facts(self) -> VideoFacts:
+        context = self._stream.codec_context
+        return VideoFacts(
+            height=context.height,
+            width=context.width,
+            fps=float(self._stream.average_rate or 0),
+            frames=len(self._times),
+            codec=context.name,
+            pix_fmt=context.pix_fmt or "unknown",
+        )
+
+    def read(self, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
+        out = np.empty((len(rows), self.facts.height, self.facts.width, 3), np.uint8)
+        wanted, where = np.unique(rows, return_inverse=True)
+        decoded, at = None, None
+        for order, row in enumerate(wanted):
+            time = self._times[row]
+            key = self._keys[np.searchsorted(self._keys, time, side="right") - 1]
+            try:
+                # Go on decoding where we are, unless a key frame lies nearer to the target.
+                if decoded is None or at is None or key > at:
+                    self._container.seek(int(key), stream=self._stream)
+                    decoded = self._container.decode(self._stream)
+                for frame in decoded:
+                    at = frame.pts
+                    if at is not None and at >= time:
+                        break
+                if at != time:
+                    raise DataError(self.path, "video", f"frame {row} is missing from the data.")
+                image = frame.to_ndarray(format="rgb24")
+            except av.error.FFmpegError as error:
+                raise DataError(
+                    self.path, "video", f"frame {row} cannot be decoded ({error})."
+                ) from error
+            if image.shape != out.shape[1:]:
+                raise DataError(self.path, "video", f"frame {row} changes size to {image.shape}.")
+            out[where == order] = image
+        return out
+
+
+class _DecordFile:
+    """The same through decord, which decodes short cuts several times faster."""
+
+    def __init__(self, path: Path) -> None:
+        import decord
+
+        self._path = path
+        self._errors = (decord.DECORDError, RuntimeError, IndexError)
+        try:
+            self._reader = decord.VideoReader(str(path), num_threads=1)
+        except self._errors:
+            self._reader = None
+
+    def read(self, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
+        if self._reader is not None and len(rows):
+            try:
+                return self._reader.get_batch(rows.tolist()).asnumpy()
+            except self._errors:
+                self._reader = None
+        # PyAV reads what decord gives up on, or says what is wrong with the file.
+        return _file(self._path, "pyav").read(rows)
+
+
+def _backend(facts: VideoFacts, asked: Backend) -> Literal["decord", "pyav"]:
+    # decord carries an ffmpeg of its own that knows no AV1, which many LeRobot datasets use.
+    if asked == "pyav" or (asked == "auto" and (facts.codec != "h264" or not _has_decord())):
+        return "pyav"
+    return "decord"
+
+
+@lru_cache(maxsize=1)
+def _has_decord() -> bool:
+    return find_spec("decord") is not None
+
+
+def _file(path: Path, backend: Literal["decord", "pyav"]):
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise DataError(path, "video", "the file does not exist or cannot be read.") from error
+    # A decoder belongs to the thread and process that opened it.
+    return _opened(path, backend, state.st_mtime_ns, state.st_size, os.getpid(), _thread())
+
+
+@lru_cache(maxsize=OPEN_FILES)
+def _opened(path: Path, backend: str, *_identity: int):
+    return _DecordFile(path) if backend == "decord" else _PyavFile(path)
+
+
+def _thread() -> int:
+    return threading.get_ident()
