@@ -188,12 +188,12 @@ def test_bases_in_a_circle_are_refused(shelf: Path) -> None:
 
 def test_an_unknown_base_is_named(shelf: Path) -> None:
     (shelf / "one.yaml").write_text("base: smal\n")
-    with pytest.raises(UserError, match="base 'smal'.*Did you mean 'small'"):
+    with pytest.raises(UserError, match=r"base 'smal'.*Did you mean 'small'"):
         recipe.load("one", "model")
 
 
 def test_an_unknown_name_suggests_the_nearest(shelf: Path) -> None:
-    with pytest.raises(UserError, match="no model recipe 'smll'.*Did you mean 'small'"):
+    with pytest.raises(UserError, match=r"no model recipe 'smll'.*Did you mean 'small'"):
         recipe.load("smll", "model")
     with pytest.raises(UserError, match="no recipe file"):
         recipe.load("missing.yaml", "model")
@@ -203,7 +203,7 @@ def test_the_wrong_group_kind_or_content_is_refused(shelf: Path) -> None:
     with pytest.raises(UserError, match="is a model recipe; a policy recipe is needed"):
         recipe.load("small", "policy")
     (shelf / "odd.yaml").write_text("kind: tyo\n")
-    with pytest.raises(UserError, match="kind 'tyo' is unknown. Did you mean 'toy'"):
+    with pytest.raises(UserError, match=r"kind 'tyo' is unknown. Did you mean 'toy'"):
         recipe.load("odd", "model")
     (shelf / "odd.yaml").write_text("- a\n")
     with pytest.raises(UserError, match="must hold a mapping"):

@@ -21,28 +21,44 @@ PACKAGES = ("torch", "numpy", "scipy", "h5py", "av", "metaworld", "mujoco")
 def open_run(
     folder: Path, *, recipe: dict[str, Any], seed: int, command: str, resume: bool = False
 ) -> Path:
-    """Make a run folder holding `recipe.yaml` and `run.json`; refuse one made by another recipe."""
+    """Make a run folder holding `recipe.yaml` and `run.json`.
+
+    With `resume` the results in it are kept and continued, so they must come from the same recipe
+    and seed: UserError otherwise. Without, both files are replaced, and the verb replaces the rest.
+    """
     described = yaml.safe_dump(recipe, sort_keys=False)
-    kept = folder / "recipe.yaml"
-    if kept.is_file() and kept.read_text() != described:
-        if resume:
+    kept, facts = folder / "recipe.yaml", folder / "run.json"
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; a run needs a folder. Give another --out.")
+    before: list[dict[str, Any]] = []
+    if resume and kept.is_file():
+        if kept.read_text() != described:
             raise UserError(
                 f"{folder} was begun with another recipe ({kept} differs). "
                 "Give another --out, or the recipe it was begun with."
             )
-    folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(kept) as path:
-        path.write_text(described)
-    facts = {
+        if facts.is_file():
+            earlier = read_json(facts)
+            if earlier["seed"] != seed:
+                raise UserError(
+                    f"{folder} was begun with seed {earlier['seed']}, not {seed}. "
+                    f"Give another --out, or --seed {earlier['seed']}."
+                )
+            before = [*earlier.pop("before", []), earlier]
+    with whole_file(kept) as draft:
+        draft.write_text(described)
+    now = {
         "command": command,
         "seed": seed,
         "worldeval": __version__,
-        "commit": _commit(),
+        "commit": _commit(Path(__file__).parent.parent),
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: version(name) for name in PACKAGES},
     }
-    write_json(folder / "run.json", facts)
+    # The code may have changed between the parts of a resumed run: each part keeps its own facts.
+    others = [each for each in before if each != now]
+    write_json(facts, {**now, "before": others} if others else now)
     return folder
 
 
@@ -59,9 +75,9 @@ def whole_file(path: Path) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON in one piece."""
+    """Write JSON in one piece; numpy numbers and paths may stand in it, NaN may not."""
     with whole_file(path) as draft:
-        draft.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n")
+        draft.write_text(json.dumps(content, indent=2, allow_nan=False, default=plain) + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -74,16 +90,32 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not readable JSON: {error}") from error
 
 
-def _commit() -> str | None:
-    here = Path(__file__).parent
-    done = subprocess.run(
-        ["git", "-C", str(here), "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.strip() if done.returncode == 0 else None
+def plain(value: Any) -> Any:
+    """What JSON has no word for: a path as its text, a numpy number or array as plain numbers."""
+    if isinstance(value, Path):
+        return str(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-def _version(name: str) -> str | None:
+def version(package: str) -> str | None:
+    """The installed version of a package; None where it is not installed."""
     try:
-        return metadata.version(name)
+        return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _commit(checkout: Path) -> str | None:
+    """The commit of the checkout that runs, `-dirty` where files differ; None for a wheel."""
+    if not (checkout / ".git").exists():  # installed: a repository around it is not ours
+        return None
+    describe = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(checkout), *describe], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:  # no git on this machine
+        return None
+    return done.stdout.strip() or None

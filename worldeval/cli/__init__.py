@@ -1,4 +1,4 @@
-"""The `worldeval` command: one file per group of verbs, imported lightly so that help is instant."""
+"""The `worldeval` command: one light file per group of verbs, so that help is instant."""
 
 import json
 import sys

@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from worldeval.run import plain
+
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Folder (or file) for the result.")]
@@ -23,5 +25,5 @@ console = Console()
 def emit(result: Any, *, as_json: bool) -> None:
     """Print `result` as JSON on stdout when asked to; tables are printed by the verb itself."""
     if as_json:
-        json.dump(result, sys.stdout, indent=2, allow_nan=False)
+        json.dump(result, sys.stdout, indent=2, allow_nan=False, default=plain)
         sys.stdout.write("\n")

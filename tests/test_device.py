@@ -1,0 +1,46 @@
+"""Where torch computes."""
+
+import pytest
+import torch
+
+from worldeval import device
+from worldeval.errors import UserError
+
+
+def test_auto_is_a_device_that_is_here() -> None:
+    kind = "cuda" if torch.cuda.is_available() else "cpu"
+    assert device.pick_device().type == kind
+    assert device.pick_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "gpu", "mps:99"])
+def test_a_device_that_is_not_here_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match=name):
+        device.pick_device(name)
+
+
+@pytest.mark.parametrize(("has_bf16", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
+def test_autocast_follows_the_hardware(
+    monkeypatch: pytest.MonkeyPatch, has_bf16: bool, dtype: torch.dtype
+) -> None:
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: has_bf16)
+    with device.autocast(torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+@pytest.mark.gpu
+def test_cuda_computes_in_bfloat16_where_it_can() -> None:
+    cuda = device.pick_device("cuda")
+    with device.autocast(cuda):
+        product = torch.ones(2, 2, device=cuda) @ torch.ones(2, 2, device=cuda)
+    wanted = torch.cuda.is_bf16_supported(including_emulation=False)
+    assert (product.dtype == torch.bfloat16) == wanted
+
+
+def test_threads_are_given_back() -> None:
+    before = torch.get_num_threads()
+    with device.threads(before + 1):
+        assert torch.get_num_threads() == before + 1
+    assert torch.get_num_threads() == before
+    with pytest.raises(UserError, match="0 threads"), device.threads(0):
+        pass

@@ -1,0 +1,157 @@
+"""The shape of the code base: what may import what, what lives where, and how long a file is."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from importlib import metadata
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "worldeval"
+CODE = [PACKAGE, ROOT / "app", ROOT / "tests", ROOT / "benchmarks"]
+RECIPE_FOLDERS = ["models", "datasets", "evaluation"]
+
+# A module may import its own folder and folders of a lower number. Files at the top are 0.
+LAYERS = {
+    "data": 1,
+    "envs": 2,
+    "world": 2,
+    "policy": 2,
+    "imagine": 3,
+    "judge": 4,
+    "stats": 5,
+    "report": 6,
+    "export": 6,
+    "improve": 6,
+    "cli": 7,
+    "app": 7,
+}
+TORCH_LAYERS = {"data", "envs", "world", "policy", "imagine", "judge", "device"}
+
+# Third-party modules whose packages are named otherwise.
+DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
+
+
+def files(*folders: Path) -> list[Path]:
+    return sorted(path for folder in folders for path in folder.rglob("*.py"))
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every module that a file imports, at any depth; `from a import b` gives `a.b`."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import; write `from worldeval...`"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def stage(module: str) -> str:
+    """`worldeval.data.video.Reader` -> `data`; the top's own files give their name."""
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 else ""
+
+
+def forbidden(path: Path, module: str) -> str | None:
+    """Why the file may not import the module; None where it may."""
+    top = module.split(".")[0]
+    inside = path.relative_to(PACKAGE).parts
+    own = inside[0] if len(inside) > 1 else ""
+    if own == "stats" and (top == "torch" or stage(module) in TORCH_LAYERS):
+        return "stats is for statisticians: no torch layer"
+    if top == "app" and own != "cli":
+        return "only the command line opens the viewer"
+    if top != "worldeval" or stage(module) == own:
+        return None
+    if LAYERS.get(stage(module), 0) > LAYERS.get(own, 0):
+        return f"{own or 'the top'} stands below {stage(module)}"
+    if LAYERS.get(stage(module), 0) == LAYERS.get(own, 0) != 0:
+        return f"{own} and {stage(module)} are siblings"
+    return None
+
+
+@pytest.mark.parametrize(
+    ("file", "module", "allowed"),
+    [
+        ("data/video.py", "worldeval.record.Episode", True),
+        ("imagine/loop.py", "worldeval.world.protocol.WorldModel", True),
+        ("world/dit.py", "worldeval.world.sampler.sample", True),
+        ("cli/rank.py", "worldeval.stats.ranking.rank", True),
+        ("data/video.py", "worldeval.world.tokenizer.Tokenizer", False),
+        ("world/dit.py", "worldeval.policy.protocol.Policy", False),
+        ("recipe.py", "worldeval.data.video.read", False),
+        ("stats/rates.py", "worldeval.judge.verdict.judge", False),
+        ("stats/rates.py", "torch", False),
+        ("stats/rates.py", "numpy", True),
+    ],
+)
+def test_the_import_rule_itself(file: str, module: str, allowed: bool) -> None:
+    assert (forbidden(PACKAGE / file, module) is None) == allowed
+
+
+@pytest.mark.parametrize("path", files(PACKAGE), ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_run_one_way(path: Path) -> None:
+    reasons = {module: forbidden(path, module) for module in imports(path)}
+    assert not {module: reason for module, reason in reasons.items() if reason}
+
+
+def test_every_folder_of_the_package_is_a_known_stage() -> None:
+    folders = {
+        path.parent.relative_to(PACKAGE).parts[0]
+        for path in files(PACKAGE)
+        if path.parent != PACKAGE
+    }
+    assert folders <= set(LAYERS)
+
+
+def test_recipe_folders_hold_no_code() -> None:
+    """A `datasets/__init__.py` would shadow Hugging Face's `datasets` for everyone at the root."""
+    assert files(*(ROOT / folder for folder in RECIPE_FOLDERS)) == []
+    assert not {"datasets", "models", "evaluation"} & {path.stem for path in files(ROOT / "app")}
+
+
+def test_files_stay_short() -> None:
+    lengths = {str(path): len(path.read_text().splitlines()) for path in files(*CODE)}
+    assert not {path: length for path, length in lengths.items() if length > 450}
+
+
+def test_no_bare_except() -> None:
+    bare = [
+        f"{path}:{node.lineno}"
+        for path in files(*CODE)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ExceptHandler) and node.type is None
+    ]
+    assert bare == []
+
+
+def test_every_file_says_what_it_is_for() -> None:
+    silent = [
+        str(path)
+        for path in files(PACKAGE)
+        if path.read_text() and not ast.get_docstring(ast.parse(path.read_text()))
+    ]
+    assert silent == []
+
+
+def test_third_party_imports_are_declared_dependencies() -> None:
+    declared = {
+        match[0].lower()
+        for line in metadata.requires("worldeval") or ()
+        if (match := re.match(r"[\w.-]+", line))
+    }
+    wanted = {
+        module.split(".")[0]: path
+        for path in files(PACKAGE, ROOT / "app")
+        for module in imports(path)
+    }
+    known = {*sys.stdlib_module_names, "worldeval", "app"}
+    missing = {
+        f"{name} in {path.relative_to(ROOT)}"
+        for name, path in wanted.items()
+        if name not in known and DISTRIBUTIONS.get(name, name).lower() not in declared
+    }
+    assert missing == set()

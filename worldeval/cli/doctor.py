@@ -1,0 +1,211 @@
+"""What this machine can do: one check per line, each with what to do where something is missing."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from worldeval import recipe as recipes
+from worldeval.errors import UserError
+from worldeval.run import version
+
+RENDER = """
+import mujoco
+model = mujoco.MjModel.from_xml_string(
+    '<mujoco><worldbody><light pos="0 0 3"/><geom size=".3" rgba="1 .2 .2 1"/></worldbody></mujoco>'
+)
+data = mujoco.MjData(model)
+mujoco.mj_forward(model, data)
+renderer = mujoco.Renderer(model, 16, 16)
+renderer.update_scene(data)
+raise SystemExit(0 if renderer.render().std() > 1 else 'the picture is blank')
+"""
+LPIPS = "import lpips; lpips.LPIPS(net='alex', pnet_rand=True, verbose=False)"
+DEBIAN_RENDERING = "apt-get install libosmesa6 libegl1 libegl-mesa0 libgl1-mesa-dri"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One line of the doctor's answer."""
+
+    name: str
+    ok: bool
+    found: str  # a version, a list, or what went wrong
+    todo: str = ""  # what to do where it is not ok
+    required: bool = True  # for the main job; the rest only widens what works
+
+
+def checks() -> Iterator[Check]:
+    """Every check, one after another; the slow ones (rendering, lpips) come last."""
+    yield _python()
+    yield from _packages()
+    yield _device()
+    yield _recipes()
+    yield _weights()
+    yield _video()
+    yield _in_subprocess("decord", "import decord", "optional reader; PyAV reads in its place")
+    yield _rendering()
+    yield _lpips()
+
+
+def _python() -> Check:
+    ok = sys.version_info >= (3, 11)
+    found = ".".join(str(part) for part in sys.version_info[:3])
+    return Check(name="python", ok=ok, found=found, todo="worldeval needs Python 3.11 or newer")
+
+
+def _packages() -> Iterator[Check]:
+    """The dependencies that the installed package declares, an extra's together on one line."""
+    extras: dict[str, list[str]] = {}
+    for line in metadata.requires("worldeval") or ():
+        name = re.match(r"[\w.-]+", line)
+        extra = re.search(r"extra == '([\w-]+)'", line)
+        if name is None or (extra is not None and extra[1] == "all"):  # the other extras again
+            continue
+        if extra is None:
+            found = version(name[0])
+            todo = "pip install worldeval"
+            yield Check(name=name[0], ok=bool(found), found=found or "missing", todo=todo)
+        else:
+            extras.setdefault(extra[1], []).append(name[0])
+    for extra_name, names in extras.items():
+        found_versions = {name: version(name) for name in names}
+        yield Check(
+            name=f"extra {extra_name}",
+            ok=all(found_versions.values()),
+            found=", ".join(
+                f"{name} {found or 'missing'}" for name, found in found_versions.items()
+            ),
+            todo=f"pip install 'worldeval[{extra_name}]'",
+            required=False,
+        )
+
+
+def _device() -> Check:
+    if version("torch") is None:
+        return Check(name="device", ok=False, found="no torch", todo="pip install worldeval")
+    import torch
+
+    from worldeval.device import cpu_has_bf16, pick_device
+
+    device = pick_device()
+    if device.type == "cuda":
+        found = f"{torch.cuda.get_device_name()}, {torch.cuda.device_count()} CUDA devices"
+    else:
+        precision = "bfloat16" if cpu_has_bf16() else "float32"
+        found = f"CPU, {torch.get_num_threads()} of {os.cpu_count()} threads, {precision}"
+    return Check(name="device", ok=True, found=found)
+
+
+def _recipes() -> Check:
+    try:
+        counts = {group: len(recipes.available(group)) for group in recipes.FOLDERS}
+    except UserError as error:
+        return Check(name="recipes", ok=False, found=str(error), todo="correct that file")
+    found = ", ".join(f"{count} {group}" for group, count in counts.items())
+    todo = f"reinstall worldeval: {recipes.RECIPES} lacks the recipes that it ships"
+    return Check(name="recipes", ok=all(counts.values()), found=found, todo=todo)
+
+
+def _weights() -> Check:
+    files = sorted((recipes.RECIPES / "models").rglob("*.safetensors"))
+    size = sum(file.stat().st_size for file in files) / 2**20
+    return Check(
+        name="weights",
+        ok=bool(files),
+        found=f"{len(files)} files, {size:.1f} MiB" if files else "none shipped",
+        todo="make demo-full trains them",
+        required=False,
+    )
+
+
+def _video() -> Check:
+    """Whether PyAV writes H.264 and reads it again: exports and reports are videos."""
+    if version("av") is None or version("numpy") is None:
+        return Check(name="video", ok=False, found="no PyAV", todo="pip install worldeval")
+    import io
+
+    import av
+    import numpy as np
+
+    buffer = io.BytesIO()
+    try:
+        with av.open(buffer, "w", format="mp4") as file:
+            stream = file.add_stream("libx264", rate=10)
+            stream.width, stream.height, stream.pix_fmt = 64, 64, "yuv420p"
+            picture = np.zeros((64, 64, 3), np.uint8)
+            for _ in range(3):
+                file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            file.mux(stream.encode())
+        buffer.seek(0)
+        with av.open(buffer) as file:
+            frames = sum(1 for _ in file.decode(video=0))
+    except (av.FFmpegError, ValueError) as error:  # ValueError: this build has no such codec
+        return Check(name="video", ok=False, found=str(error), todo="pip install --upgrade av")
+    found = (
+        f"H.264 by PyAV, FFmpeg {'.'.join(str(n) for n in av.ffmpeg_version_info.split('-')[:1])}"
+    )
+    return Check(name="video", ok=frames == 3, found=found, todo="pip install --upgrade av")
+
+
+def _rendering() -> Check:
+    """Which of MuJoCo's headless backends draw, each in a process of its own."""
+    name, optional = "rendering", {"required": False}
+    if version("mujoco") is None:
+        found, todo = "no mujoco", "pip install 'worldeval[sim]'"
+        return Check(name=name, ok=False, found=found, todo=todo, **optional)
+    drawing = [backend for backend in ("osmesa", "egl") if _run(RENDER, MUJOCO_GL=backend) is None]
+    chosen = os.environ.get("MUJOCO_GL", "osmesa")
+    found = " and ".join(drawing) + " draw" if drawing else "neither OSMesa nor EGL draws"
+    todo = f"as root: {DEBIAN_RENDERING}"
+    if drawing and chosen not in drawing:
+        found, todo = f"{found}, MUJOCO_GL is {chosen}", f"export MUJOCO_GL={drawing[0]}"
+    return Check(name=name, ok=chosen in drawing, found=found, todo=todo, **optional)
+
+
+def _lpips() -> Check:
+    """The LPIPS distance needs a working torchvision and AlexNet's ImageNet weights."""
+    check = _in_subprocess(
+        "lpips", LPIPS, "pip install 'worldeval[fidelity]'; PSNR and SSIM remain"
+    )
+    if not check.ok:
+        return check
+    import torch
+
+    folder = Path(torch.hub.get_dir()) / "checkpoints"
+    ok = any(folder.glob("alexnet-owt-*.pth"))
+    found = check.found if ok else f"{check.found}, but no AlexNet weights in {folder}"
+    todo = f"put alexnet-owt-7be5be79.pth into {folder}; PSNR and SSIM remain"
+    return Check(name="lpips", ok=ok, found=found, todo=todo, required=False)
+
+
+def _in_subprocess(package: str, code: str, todo: str) -> Check:
+    """Whether an optional package works; apart, since a broken binary may end the process."""
+    found = version(package)
+    problem = _run(code) if found else "missing"
+    return Check(
+        name=package, ok=problem is None, found=problem or found or "", todo=todo, required=False
+    )
+
+
+def _run(code: str, **environment: str) -> str | None:
+    """None where the code runs in a fresh Python, else the last line of what it said."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", code],
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return "no answer within two minutes"
+    if done.returncode == 0:
+        return None
+    said = done.stderr.strip().splitlines()
+    return said[-1] if said else f"ended with status {done.returncode}"

@@ -1,0 +1,68 @@
+"""The recipes at hand, and the weights beside them, without importing what they build."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worldeval import recipe as recipes
+from worldeval.errors import UserError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """One line of `worldeval recipes`."""
+
+    kind: str  # model, policy, judge, dataset or protocol
+    name: str
+    family: str  # the recipe's own `kind:`, which names the code
+    summary: str
+    parameters: int | None  # of the weights beside the recipe; None where there are none
+    weights: str  # 'shipped' with the package, 'local' where the recipe points elsewhere, 'none'
+
+
+def listed() -> Iterator[Listed]:
+    """Every recipe in the shipped folders, group by group."""
+    for group in recipes.FOLDERS:
+        for path in recipes.available(group):
+            raw = recipes.read(path, group)
+            files, where = _weights(path, raw)
+            yield Listed(
+                kind=group,
+                name=path.stem,
+                family=str(raw["kind"]),
+                summary=str(raw.get("summary", "")).strip(),
+                parameters=sum(map(parameters, files)) if files else None,
+                weights=where,
+            )
+
+
+def parameters(file: Path) -> int:
+    """The numbers in a safetensors file, counted from its header alone."""
+    try:
+        with file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            if length > file.stat().st_size:  # not a safetensors file at all
+                raise UserError(f"{file} is not a safetensors file.")
+            header = json.loads(stream.read(length))
+    except json.JSONDecodeError as error:
+        raise UserError(f"{file} is not a safetensors file.") from error
+    header.pop("__metadata__", None)
+    return sum(math.prod(tensor["shape"]) for tensor in header.values())
+
+
+def _weights(path: Path, raw: dict[str, Any]) -> tuple[list[Path], str]:
+    """`NAME.safetensors` or a folder NAME beside the recipe, else what its `weights:` names."""
+    beside = [
+        path.with_suffix(".safetensors"),
+        *sorted(path.with_suffix("").rglob("*.safetensors")),
+    ]
+    files = [file for file in beside if file.is_file()]
+    if files:
+        return files, "shipped"
+    named = Path(str(raw.get("weights") or ""))
+    return (
+        ([named], "local") if named.suffix == ".safetensors" and named.is_file() else ([], "none")
+    )

@@ -1,0 +1,127 @@
+"""`worldeval doctor` and `worldeval recipes`: what is here, and what it can do."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+from rich.markup import escape
+from rich.table import Table
+
+from worldeval.cli.common import Json, Out, Seed, console, emit, log
+from worldeval.errors import UserError, did_you_mean
+from worldeval.run import whole_file, write_json
+
+Kind = Annotated[
+    str | None, typer.Option("--kind", help="Only model, policy, judge, dataset or protocol.")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command."""
+    app.command()(doctor)
+    group = typer.Typer(help="List the recipes, or show one.", invoke_without_command=True)
+    group.callback()(list_recipes)
+    group.command("show")(show)
+    app.add_typer(group, name="recipes")
+
+
+def doctor(as_json: Json = False, out: Out = None, seed: Seed = 0) -> None:
+    """Say what this machine can do, and what to install for the rest."""
+    from worldeval.cli.doctor import checks
+
+    with log.status("looking at this machine"):
+        found = list(checks())
+    well = all(check.ok for check in found if check.required)
+    result = {"ok": well, "checks": [asdict(check) for check in found]}
+    if out is not None:
+        write_json(out, result)
+    emit(result, as_json=as_json)
+    if not as_json:
+        table = Table("", "", "found", "what to do", box=None, header_style="dim")
+        for check in found:
+            state = "[green]ok" if check.ok else "[red]missing" if check.required else "[yellow]no"
+            todo = "" if check.ok else check.todo
+            table.add_row(state, check.name, escape(check.found), escape(todo))
+        console.print(table)
+    if not well:
+        raise typer.Exit(1)
+
+
+def list_recipes(
+    context: typer.Context,
+    kind: Kind = None,
+    as_json: Json = False,
+    out: Out = None,
+    seed: Seed = 0,
+) -> None:
+    """List the recipes, or show one (`worldeval recipes show NAME`)."""
+    if context.invoked_subcommand is not None:
+        return
+    from worldeval.cli.shelf import listed
+
+    groups = _groups(kind)
+    rows = [asdict(row) for row in listed() if row.kind in groups]
+    if out is not None:
+        write_json(out, rows)
+    emit(rows, as_json=as_json)
+    if not as_json:
+        table = Table("kind", "name", "family", "parameters", "weights", "summary", box=None)
+        for row in rows:
+            count = f"{row['parameters']:,}" if row["parameters"] else ""
+            summary = escape(row["summary"])
+            table.add_row(row["kind"], row["name"], row["family"], count, row["weights"], summary)
+        console.print(table)
+
+
+def show(
+    name: Annotated[str, typer.Argument(help="A recipe's name or path.")],
+    kind: Kind = None,
+    as_json: Json = False,
+    out: Out = None,
+    seed: Seed = 0,
+) -> None:
+    """Show a recipe with every default and base filled in."""
+    found = _resolved(name, kind)
+    text = "---\n".join(
+        f"# {recipe['recipe']}\n{yaml.safe_dump(recipe['content'], sort_keys=False)}"
+        for recipe in found
+    )
+    if out is not None:
+        with whole_file(out) as draft:
+            draft.write_text(text)
+    emit(found, as_json=as_json)
+    if not as_json:
+        console.out(text, end="", highlight=False)
+
+
+def _resolved(name: str, kind: str | None) -> list[dict[str, Any]]:
+    """Every recipe of that name: a dataset and a protocol may share one."""
+    from worldeval import recipe as recipes
+
+    groups = _groups(kind)
+    if Path(name).suffix in {".yaml", ".yml"}:
+        own = recipes.group_of(recipes.read(recipes.find(name, groups[0]), groups[0]))
+        groups = [own] if own in groups else groups[:1]  # `load` says what is wrong with it
+    else:
+        shelf = {group: [path.stem for path in recipes.available(group)] for group in groups}
+        groups = [group for group in groups if name in shelf[group]]
+        if not groups:
+            hint = did_you_mean(name, {stem for stems in shelf.values() for stem in stems})
+            raise UserError(f"There is no recipe '{name}' in {recipes.RECIPES}.{hint}")
+    loaded = [recipes.load(name, group) for group in groups]
+    return [
+        {"kind": recipe.group, "recipe": str(recipe.path), "content": recipe.resolved()}
+        for recipe in loaded
+    ]
+
+
+def _groups(kind: str | None) -> list[str]:
+    from worldeval import recipe as recipes
+
+    if kind is None:
+        return list(recipes.FOLDERS)
+    if kind not in recipes.FOLDERS:
+        raise UserError(f"--kind {kind} is unknown.{did_you_mean(kind, recipes.FOLDERS)}")
+    return [kind]
