@@ -67,13 +67,24 @@ def reserve(shards: Shards, per_task: int) -> Int[Array, " e"]:
 
 
 def gather(
-    shards: Shards, episodes: Sequence[int] | Int[Array, " e"], views: tuple[str, ...], chunk: int
+    shards: Shards,
+    episodes: Sequence[int] | Int[Array, " e"],
+    views: tuple[str, ...],
+    *,
+    chunk: int,
+    after_success: int,
 ) -> Demos:
-    """Samples of the given episodes; past the end the last used action is repeated."""
+    """Samples of the given episodes, up to `after_success` frames after the first success.
+
+    A chunk that runs over the end of its episode repeats the last action.
+    """
     rows, ahead = [], []
     for episode in episodes:
         span = shards.rows(int(episode))
         every = np.arange(span.start, span.stop - 1)  # no action is applied at the last frame
+        first = np.flatnonzero(shards.flags[span])[:1]
+        if len(first):
+            every = every[: first[0] + after_success + 1]
         rows.append(every)
         ahead.append(np.minimum(every[:, None] + np.arange(chunk), span.stop - 2))
     row = np.concatenate(rows)

@@ -79,6 +79,8 @@ class PolicyRecipe:
     # (index, count): only demonstrations whose id falls in this part, so that sets trained on
     # different parts share no demonstration.
     fold: tuple[int, int] | None = None
+    # World frames imitated after the first success: what a scripted expert does later is jitter.
+    after_success: int = 2
     validation_per_task: int = 5  # expert demonstrations held out; keep it equal across sets
     labels: LabelRecipe = field(default_factory=LabelRecipe)
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)

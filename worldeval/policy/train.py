@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from worldeval.data.shards import Shards
-from worldeval.errors import UserError
 from worldeval.policy.batches import batches
 from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard, is_checkpoint, read_card, save
 from worldeval.policy.demos import Demos, choose, corrupt, gather
@@ -43,10 +42,10 @@ def train(
     check_views(recipe, shards.views)
     rng = np.random.default_rng([seed, lineage.seed])
     chosen = choose(shards, recipe, rng)
-    demos = gather(shards, chosen, recipe.views, recipe.chunk)
+    demos = gather(
+        shards, chosen, recipe.views, chunk=recipe.chunk, after_success=recipe.after_success
+    )
     held_out = validation_demos(shards, recipe.validation_per_task)
-    if len(held_out) == 0:
-        raise UserError("No expert demonstration is left to validate on; collect at least three.")
     sizes = Sizes(
         image=shards.size,
         pose_dim=demos.pose.shape[1],

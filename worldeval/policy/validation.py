@@ -9,10 +9,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from worldeval.data.shards import Shards
-from worldeval.policy.demos import Demos, gather, reserve
+from worldeval.errors import UserError
+from worldeval.policy.demos import EXPERT, Demos, gather, reserve
 from worldeval.policy.protocol import Policy
 from worldeval.record import Observation
 
+AFTER_SUCCESS = 2  # world frames; later ones are the expert's jitter
 SEED = 20_000  # of the policies' own noise
 
 
@@ -26,7 +28,13 @@ class ActionError:
 
 def validation_demos(shards: Shards, per_task: int) -> Demos:
     """The held-out expert demonstrations, with every view of the data."""
-    return gather(shards, reserve(shards, per_task), shards.views, chunk=1)
+    episodes = reserve(shards, per_task)
+    if not len(episodes):
+        raise UserError(
+            f"No successful episode of source '{EXPERT}' can be held out to validate on: a task "
+            "needs at least three."
+        )
+    return gather(shards, episodes, shards.views, chunk=1, after_success=AFTER_SUCCESS)
 
 
 def action_error(policy: Policy, demos: Demos) -> ActionError:
