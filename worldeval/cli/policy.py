@@ -63,12 +63,14 @@ def train(
     ]
     emit(result, as_json=as_json)
     if not as_json:
-        table = Table("checkpoint", "training loss", "validation action MSE", "demonstrations")
+        table = Table("lineage", "step", "training loss", "validation MSE", "demonstrations")
         for kept in made:
             table.add_row(
-                str(kept.folder),
+                kept.card.lineage,
+                str(kept.card.step),
                 f"{kept.card.train_loss:.3f}",
                 f"{kept.card.validation_mse:.4f}",
                 str(sum(kept.card.demos.values())),
             )
         console.print(table)
+        console.print(f"{len(made)} checkpoints in {folder}")

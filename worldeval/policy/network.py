@@ -29,6 +29,9 @@ class Encoder(nn.Module):
     where the hand and the object are is what matters.
     """
 
+    pose_mean: Tensor
+    pose_scale: Tensor
+
     def __init__(self, recipe: PolicyRecipe, sizes: Sizes) -> None:
         super().__init__()
         height, width = sizes.image
@@ -70,6 +73,9 @@ class Encoder(nn.Module):
 
 class PolicyNetwork(nn.Module):
     """Encoder, normalisers and head. Actions go in and come out in the robot's units."""
+
+    action_mean: Tensor
+    action_scale: Tensor
 
     def __init__(self, recipe: PolicyRecipe, sizes: Sizes) -> None:
         super().__init__()

@@ -5,9 +5,8 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
-import torch
-
 from worldeval.data.shards import Shards
+from worldeval.device import threads
 from worldeval.policy.recipe import Lineage, PolicyRecipe, PolicySetRecipe
 from worldeval.policy.train import Progress, train
 
@@ -42,9 +41,5 @@ def train_set(
 def _one(
     recipe: PolicySetRecipe, lineage: Lineage, data: Sequence[Path], out: Path, seed: int
 ) -> list[Progress]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with threads(1):
         return list(train(recipe.recipe(lineage), lineage, Shards(*data), out, seed=seed))
-    finally:
-        torch.set_num_threads(threads)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from worldeval.data.shards import Shards
+from worldeval.device import autocast
 from worldeval.policy.batches import batches
 from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard, is_checkpoint, read_card, save
 from worldeval.policy.demos import Demos, choose, corrupt, gather
@@ -92,7 +93,8 @@ def _optimise(
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     recent = 0.0
     for step, batch in enumerate(batches(told, recipe.augment, trainer.batch, rng), start=1):
-        loss = network.loss(batch.images, batch.pose, batch.task, batch.actions, generator)
+        with autocast(torch.device("cpu")):
+            loss = network.loss(batch.images, batch.pose, batch.task, batch.actions, generator)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()

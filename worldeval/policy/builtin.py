@@ -1,0 +1,134 @@
+"""Policies that learn nothing: zero, random and replay. They anchor a ranking and its gates."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from worldeval.axes import Array, Float32
+from worldeval.policy.protocol import PolicySpec
+from worldeval.record import Observation
+
+VIEWS = ("side", "top")
+ACTION_DIM = 20  # five simulator steps of four numbers
+STEP_DIM = 4  # dx, dy, dz, gripper
+
+
+class Zero:
+    """Commands nothing."""
+
+    def __init__(
+        self, *, action_dim: int = ACTION_DIM, chunk: int = 1, views: tuple[str, ...] = VIEWS
+    ) -> None:
+        self._spec = _spec("zero", action_dim, chunk, views)
+
+    @property
+    def spec(self) -> PolicySpec:
+        return self._spec
+
+    def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Nothing is kept between steps."""
+
+    def act(self, observation: Observation) -> Float32[Array, "b k a"]:
+        shape = (len(observation), self._spec.chunk, self._spec.action_dim)
+        return np.zeros(shape, np.float32)
+
+
+class Random:
+    """Wanders: every dimension of a step's action follows its own slowly changing noise."""
+
+    def __init__(
+        self,
+        *,
+        action_dim: int = ACTION_DIM,
+        chunk: int = 1,
+        views: tuple[str, ...] = VIEWS,
+        step_dim: int = STEP_DIM,
+        size: float = 0.7,  # standard deviation of the noise
+        memory: float = 0.95,  # correlation of a simulator step's noise with the next
+    ) -> None:
+        self._spec = _spec("random", action_dim, chunk, views)
+        self._noise = ColouredNoise(step_dim, size=size, memory=memory)
+
+    @property
+    def spec(self) -> PolicySpec:
+        return self._spec
+
+    def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Every episode wanders by its own seed."""
+        self._noise.reset([np.random.default_rng([seed, 1]) for seed in seeds])
+
+    def act(self, observation: Observation) -> Float32[Array, "b k a"]:
+        return np.clip(self._noise.chunk(self._spec.chunk, self._spec.action_dim), -1, 1)
+
+
+class Replay:
+    """Plays recorded actions back: episode i of a batch is recording i, one frame a call.
+
+    After a recording's end it commands nothing.
+    """
+
+    def __init__(
+        self,
+        actions: Sequence[Float32[Array, "t a"]],
+        *,
+        name: str = "replay",
+        views: tuple[str, ...] = VIEWS,
+    ) -> None:
+        self._actions = list(actions)
+        # A chunk of one, so that a call is a world frame whatever the harness replans.
+        self._spec = _spec(name, self._actions[0].shape[1], 1, views)
+        self._frame = 0
+
+    @property
+    def spec(self) -> PolicySpec:
+        return self._spec
+
+    def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Begin every recording again; the batch must be as long as the list of recordings."""
+        if len(tasks) != len(self._actions):
+            raise ValueError(f"{len(tasks)} episodes for {len(self._actions)} recordings")
+        self._frame = 0
+
+    def act(self, observation: Observation) -> Float32[Array, "b k a"]:
+        out = np.zeros((len(self._actions), 1, self._spec.action_dim), np.float32)
+        for row, recorded in enumerate(self._actions):
+            if self._frame < len(recorded):
+                out[row, 0] = recorded[self._frame]
+        self._frame += 1
+        return out
+
+
+class ColouredNoise:
+    """First-order autoregressive noise over simulator steps, one stream an episode."""
+
+    def __init__(self, step_dim: int, *, size: float, memory: float) -> None:
+        self._step_dim, self._size, self._memory = step_dim, size, memory
+        self._rngs: list[np.random.Generator] = []
+        self._last = np.zeros((0, step_dim))
+
+    def reset(self, rngs: Sequence[np.random.Generator]) -> None:
+        """Begin one stream for every generator."""
+        self._rngs = list(rngs)
+        self._last = np.stack([self._draw(rng, 1)[0] for rng in self._rngs])
+
+    def chunk(self, frames: int, action_dim: int) -> Float32[Array, "b k a"]:
+        """The next `frames` world frames of every stream."""
+        if action_dim % self._step_dim:
+            raise ValueError(f"step_dim {self._step_dim} does not divide the action's {action_dim}")
+        steps = frames * action_dim // self._step_dim
+        fresh = np.stack([self._draw(rng, steps) for rng in self._rngs])
+        out = np.empty_like(fresh)
+        keep = np.sqrt(1 - self._memory**2)  # holds the standard deviation at `size`
+        for step in range(steps):
+            self._last = self._memory * self._last + keep * fresh[:, step]
+            out[:, step] = self._last
+        return out.reshape(len(out), frames, action_dim).astype(np.float32)
+
+    def _draw(self, rng: np.random.Generator, steps: int) -> Array:
+        return self._size * rng.standard_normal((steps, self._step_dim))
+
+
+def _spec(name: str, action_dim: int, chunk: int, views: tuple[str, ...]) -> PolicySpec:
+    return PolicySpec(
+        name=name, lineage=name, step=0, views=tuple(views), action_dim=action_dim, chunk=chunk
+    )

@@ -1,0 +1,157 @@
+"""Policies by the names that users give them: a checkpoint, Python code, or a built-in."""
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from glob import glob
+from pathlib import Path
+from typing import Any
+
+from worldeval.errors import UserError, did_you_mean
+from worldeval.policy.builtin import Random, Zero
+from worldeval.policy.checkpoint import is_checkpoint, load
+from worldeval.policy.protocol import Policy
+
+BUILTIN: dict[str, Callable[..., Policy]] = {"random": Random, "zero": Zero}
+PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
+
+
+def load_policy(
+    ref: str, params: Mapping[str, Any] | None = None, *, trust_pickle: bool = False
+) -> Policy:
+    """The policy that `ref` names.
+
+    `runs/policies/bc/step-400` (a checkpoint of ours), `package.module:Class` or
+    `./file.py:make_policy` called with `params`, or a built-in (`zero`, `random`). A pickle is
+    read only when trusted, since reading one runs code that it brings.
+    """
+    params = dict(params or {})
+    if ref in BUILTIN:
+        return _call(ref, BUILTIN[ref], params)
+    path = Path(ref)
+    if path.suffix in PICKLES:
+        return _unpickle(path, trust_pickle)
+    if ":" in ref and not path.exists():
+        return _from_code(ref, params)
+    if params:
+        raise UserError(f"{ref} is a checkpoint, which takes no parameters ({', '.join(params)}).")
+    if is_checkpoint(path):
+        return load(path)
+    raise UserError(_missing(path))
+
+
+def load_policies(refs: Sequence[str], *, trust_pickle: bool = False) -> list[Policy]:
+    """Every policy that `refs` name; see `expand`."""
+    return [load_policy(ref, trust_pickle=trust_pickle) for ref in expand(refs)]
+
+
+def expand(refs: Sequence[str]) -> list[str]:
+    """Globs, and folders of checkpoints, as single references: in order, each one once.
+
+    Within a folder, lineages are sorted by name and checkpoints by step.
+    """
+    out: dict[str, None] = {}
+    for ref in refs:
+        paths = [Path(found) for found in sorted(glob(ref))] or [Path(ref)]
+        for path in paths:
+            inside = sorted(path.glob("**/policy.json"), key=_order) if path.is_dir() else []
+            if any(letter in ref for letter in "*?[") and not path.exists():
+                raise UserError(f"No checkpoint is named like {ref}.{_near(path)}")
+            out.update(dict.fromkeys([str(card.parent) for card in inside] or [str(path)]))
+            if not path.exists():
+                # A built-in or code: as the user wrote it, for `./file.py:name` needs its dot.
+                out.pop(str(path), None)
+                out[ref] = None
+    return list(out)
+
+
+def _order(card: Path) -> tuple[str, int, str]:
+    folder = card.parent
+    digits = "".join(filter(str.isdigit, folder.name))
+    return str(folder.parent), int(digits or 0), folder.name
+
+
+def _from_code(ref: str, params: Mapping[str, Any]) -> Policy:
+    place, _, name = ref.rpartition(":")
+    module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place, ref)
+    if not hasattr(module, name):
+        known = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        raise UserError(f"{place} has no '{name}'.{did_you_mean(name, known)}")
+    return _call(ref, getattr(module, name), params)
+
+
+def _module(name: str, ref: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise UserError(
+                f"There is no module '{name}' for policy {ref}. Install it or set PYTHONPATH; "
+                "for a file, write ./file.py:name."
+            ) from error
+        raise
+
+
+def _module_of_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"worldeval_user_{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise UserError(f"There is no file {path}.{_near(path)}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses of the file look themselves up there
+    spec.loader.exec_module(module)
+    return module
+
+
+def _call(ref: str, make: Callable[..., Any], params: Mapping[str, Any]) -> Policy:
+    try:
+        inspect.signature(make).bind(**params)
+    except TypeError as error:
+        raise UserError(
+            f"{ref} cannot be made from {dict(params)}: {error}. It takes "
+            f"{inspect.signature(make)}; give parameters as key=value."
+        ) from error
+    return _checked(ref, make(**params))
+
+
+def _checked(ref: str, policy: Any) -> Policy:
+    if not isinstance(policy, Policy):
+        raise UserError(
+            f"{ref} gave a {type(policy).__name__}, which is no policy: it needs `spec`, "
+            "`reset(tasks, seeds)` and `act(observation)` (see worldeval/policy/protocol.py)."
+        )
+    return policy
+
+
+def _unpickle(path: Path, trusted: bool) -> Policy:
+    if not trusted:
+        raise UserError(
+            f"{path} is a pickle, and reading one runs whatever code it brings. Save the weights "
+            "as safetensors, or pass --trust-pickle if you trust where it comes from."
+        )
+    if not path.is_file():
+        raise UserError(f"There is no file {path}.{_near(path)}")
+    import torch
+
+    return _checked(str(path), torch.load(path, map_location="cpu", weights_only=False))
+
+
+def _missing(path: Path) -> str:
+    if path.is_dir():
+        inside = sorted(path.glob("**/policy.json"), key=_order)
+        if inside:
+            return f"{path} holds {len(inside)} checkpoints; name one, such as {inside[0].parent}."
+        return f"{path} holds no checkpoint (no policy.json)."
+    if len(path.parts) == 1:
+        return f"There is no policy '{path}'.{did_you_mean(str(path), BUILTIN)}"
+    return f"There is no checkpoint {path}.{_near(path)}"
+
+
+def _near(path: Path) -> str:
+    """A hint from the nearest folder above `path` that exists."""
+    wrong, parent = path, path.parent
+    while not parent.is_dir():
+        wrong, parent = parent, parent.parent
+    hint = did_you_mean(wrong.name, [found.name for found in parent.iterdir()])
+    return f" In {parent}:{hint}" if hint else f" {parent} is empty."

@@ -1,0 +1,147 @@
+"""Policies spoilt on purpose, to collect failures that look like real ones.
+
+What is done to an episode is drawn from its own seed, so a batch's composition changes nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from worldeval.axes import Array, Float32
+from worldeval.policy.builtin import STEP_DIM, ColouredNoise
+from worldeval.policy.protocol import Policy, PolicySpec
+from worldeval.record import Observation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Perturbation:
+    """Shares of episodes that suffer each perturbation, and its size. They may coincide."""
+
+    bias_share: float = 0.25
+    bias_std: float = 0.25  # of each of dx, dy, dz: a constant push
+    scale_share: float = 0.2
+    scale_range: tuple[float, float] = (0.4, 1.4)  # of the whole action
+    noise_share: float = 0.2
+    noise_std: float = 0.4
+    noise_memory: float = 0.9  # from one simulator step to the next
+    pose_share: float = 0.2
+    pose_std: float = 0.015  # metres that the hand believes itself away
+    slow_share: float = 0.0
+    slow_range: tuple[float, float] = (0.4, 0.9)  # of the commanded motion; the gripper keeps pace
+
+
+class Perturbed:
+    """A policy with `Perturbation` applied to its observations and actions."""
+
+    def __init__(
+        self, policy: Policy, perturbation: Perturbation, *, step_dim: int = STEP_DIM
+    ) -> None:
+        self._policy = policy
+        self._how = perturbation
+        self._step_dim = step_dim
+        self._spec = replace(policy.spec, name=f"{policy.spec.name}+perturbed")
+        self._noise = ColouredNoise(step_dim, size=1.0, memory=perturbation.noise_memory)
+        self._gain = self._bias = self._noise_std = np.zeros((0, 1))
+        self._offset = np.zeros((0, 3), np.float32)
+
+    @property
+    def spec(self) -> PolicySpec:
+        return self._spec
+
+    def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Draw what every episode suffers."""
+        self._policy.reset(tasks, seeds)
+        rngs = [np.random.default_rng([seed, 2]) for seed in seeds]
+        drawn = [self._draw(rng) for rng in rngs]
+        self._gain, self._bias, self._noise_std, self._offset = (
+            np.stack(part) for part in zip(*drawn, strict=True)
+        )
+        self._noise.reset(rngs)
+
+    def act(self, observation: Observation) -> Float32[Array, "b k a"]:
+        pose = observation.pose.copy()
+        pose[:, :3] += self._offset
+        chunk = self._policy.act(replace(observation, pose=pose))
+        _, frames, action_dim = chunk.shape
+        repeats = action_dim // self._step_dim
+        gain, bias = (np.tile(part, (1, repeats))[:, None] for part in (self._gain, self._bias))
+        noise = self._noise.chunk(frames, action_dim) * self._noise_std[:, None]
+        return np.clip(chunk * gain + bias + noise, -1, 1).astype(np.float32)
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
+        """Gain and bias of a simulator step's action, noise deviation, offset of the pose."""
+        how = self._how
+        # Every number is drawn whether used or not: shares may change without moving the others.
+        bias, scale = rng.normal(0, how.bias_std, 3), rng.uniform(*how.scale_range)
+        slow, offset = rng.uniform(*how.slow_range), rng.normal(0, how.pose_std, 3)
+        suffers = rng.random(5) < (
+            how.bias_share,
+            how.scale_share,
+            how.noise_share,
+            how.pose_share,
+            how.slow_share,
+        )
+        gain, push = np.ones(self._step_dim), np.zeros(self._step_dim)
+        if suffers[0]:
+            push[:3] = bias
+        if suffers[1]:
+            gain *= scale
+        if suffers[4]:
+            gain[:3] *= slow
+        noise = np.array([how.noise_std if suffers[2] else 0.0])
+        return gain, push, noise, (offset * suffers[3]).astype(np.float32)
+
+
+class Switched:
+    """One policy, then another: each episode changes over at a frame drawn from its seed.
+
+    `frames_per_call` is how many frames of a chunk the harness executes (`replan_every`); the
+    change happens at the first call at or after the drawn frame.
+    """
+
+    def __init__(
+        self,
+        first: Policy,
+        second: Policy,
+        *,
+        between: tuple[int, int] = (4, 20),  # world frames, both included
+        frames_per_call: int = 1,
+    ) -> None:
+        self._policies = (first, second)
+        self._between = between
+        self._frames_per_call = frames_per_call
+        one, two = first.spec, second.spec
+        if one.action_dim != two.action_dim:
+            raise ValueError(f"{one.name} and {two.name} have actions of different sizes")
+        if frames_per_call > min(one.chunk, two.chunk):
+            raise ValueError(f"frames_per_call {frames_per_call} is longer than a policy's chunk")
+        self._spec = replace(
+            one,
+            name=f"{one.name}>{two.name}",
+            views=tuple(dict.fromkeys(one.views + two.views)),
+            chunk=min(one.chunk, two.chunk),
+        )
+        self._frame = 0
+        self._at = np.zeros(0, np.int64)
+
+    @property
+    def spec(self) -> PolicySpec:
+        return self._spec
+
+    def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Draw every episode's moment of change."""
+        for policy in self._policies:
+            policy.reset(tasks, seeds)
+        low, high = self._between
+        rngs = (np.random.default_rng([seed, 3]) for seed in seeds)
+        self._at = np.array([rng.integers(low, high + 1) for rng in rngs])
+        self._frame = 0
+
+    def act(self, observation: Observation) -> Float32[Array, "b k a"]:
+        # Both act at every call, so that each keeps its own time.
+        first, second = (policy.act(observation) for policy in self._policies)
+        chunk = self._spec.chunk
+        late = (self._frame >= self._at)[:, None, None]
+        self._frame += self._frames_per_call
+        return np.where(late, second[:, :chunk], first[:, :chunk])
