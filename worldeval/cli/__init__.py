@@ -13,7 +13,7 @@ from worldeval.errors import UserError
 
 # In the order of the help text. Each file offers `register(app)` and imports torch, pandas and
 # simulators only inside its functions.
-VERBS = ("system", "data", "train", "rank", "validate", "export", "report")
+VERBS = ("system", "data", "train", "policy", "judge", "rank", "validate", "export", "report")
 
 app = typer.Typer(
     name="worldeval",
@@ -25,10 +25,11 @@ app = typer.Typer(
 )
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         typer.echo(f"worldeval {__version__}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()

@@ -131,6 +131,7 @@ def _video() -> Check:
 
     import av
     import numpy as np
+    from av.error import FFmpegError
 
     buffer = io.BytesIO()
     try:
@@ -142,13 +143,11 @@ def _video() -> Check:
                 file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
             file.mux(stream.encode())
         buffer.seek(0)
-        with av.open(buffer) as file:
-            frames = sum(1 for _ in file.decode(video=0))
-    except (av.FFmpegError, ValueError) as error:  # ValueError: this build has no such codec
+        with av.open(buffer, "r") as written:
+            frames = sum(1 for _ in written.decode(video=0))
+    except (FFmpegError, ValueError) as error:  # ValueError: this build has no such codec
         return Check(name="video", ok=False, found=str(error), todo="pip install --upgrade av")
-    found = (
-        f"H.264 by PyAV, FFmpeg {'.'.join(str(n) for n in av.ffmpeg_version_info.split('-')[:1])}"
-    )
+    found = f"H.264 by PyAV, FFmpeg {av.ffmpeg_version_info}"
     return Check(name="video", ok=frames == 3, found=found, todo="pip install --upgrade av")
 
 

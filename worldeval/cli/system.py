@@ -8,6 +8,7 @@ import typer
 import yaml
 from rich.markup import escape
 from rich.table import Table
+from typer.core import TyperGroup
 
 from worldeval.cli.common import Json, Out, Seed, console, emit, log
 from worldeval.errors import UserError, did_you_mean
@@ -21,10 +22,19 @@ Kind = Annotated[
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
     app.command()(doctor)
-    group = typer.Typer(help="List the recipes, or show one.", invoke_without_command=True)
-    group.callback()(list_recipes)
+    group = typer.Typer(help="List the recipes, or show one.", cls=ListUnlessTold)
+    group.command("list")(list_recipes)
     group.command("show")(show)
     app.add_typer(group, name="recipes")
+
+
+class ListUnlessTold(TyperGroup):
+    """A group whose verb is `list` where none is given: `worldeval recipes --json`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if "--help" not in args and (not args or args[0].startswith("-")):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
 
 
 def doctor(as_json: Json = False, out: Out = None, seed: Seed = 0) -> None:
@@ -50,15 +60,12 @@ def doctor(as_json: Json = False, out: Out = None, seed: Seed = 0) -> None:
 
 
 def list_recipes(
-    context: typer.Context,
     kind: Kind = None,
     as_json: Json = False,
     out: Out = None,
     seed: Seed = 0,
 ) -> None:
-    """List the recipes, or show one (`worldeval recipes show NAME`)."""
-    if context.invoked_subcommand is not None:
-        return
+    """List the recipes: what `worldeval recipes` does without a word after it."""
     from worldeval.cli.shelf import listed
 
     groups = _groups(kind)
