@@ -1,6 +1,6 @@
 """Predicted against real rates of the same policies: how far the ranking can be relied on."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ import numpy as np
 from worldeval.axes import Array, Float
 from worldeval.errors import UserError
 from worldeval.stats import findings, measures
-from worldeval.stats.ceiling import noise_ceiling, shrunk
+from worldeval.stats.ceiling import perfect_cells, shrunk, summarise
 from worldeval.stats.estimate import Estimate, undefined
 from worldeval.stats.findings import Finding
 from worldeval.stats.outcomes import Outcomes
@@ -19,6 +19,9 @@ from worldeval.stats.units import Units, aligned, units
 MIDRANGE = (0.05, 0.97)  # policies that neither always fail nor always succeed
 MARGIN = 0.05  # real gap above which a pair is worth ordering
 FEWEST = 3  # policies below which no agreement is measured
+ERROR = {"best": 0.0, "worst": 1.0}  # range of a measure whose 0 is perfect
+
+Measure = Callable[[Array, Array], Any]  # of predicted and real, in batches
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +63,14 @@ class Agreement:
     def details(self) -> dict[str, Any]:
         """What `to_json` leaves out."""
         names = (
-            "pearson_starts", "top3_regret", "within_task_spearman", "midrange_spearman",
-            "cell_mae", "bias", "mae",
-        )  # fmt: skip
+            "pearson_starts",
+            "top3_regret",
+            "within_task_spearman",
+            "midrange_spearman",
+            "cell_mae",
+            "bias",
+            "mae",
+        )
         return {
             "policies": {
                 name: {"predicted": s, "real": r}
@@ -98,55 +106,80 @@ def agreement(
         UserError: a policy or task is on one side only, or there are fewer than 3 policies.
     """
     s, r = aligned(predicted, real)
+    return agreement_of_units(s, r, rng=rng, margin=margin, level=level, draws=draws)
+
+
+def agreement_of_units(
+    s: Units,
+    r: Units,
+    *,
+    rng: np.random.Generator,
+    margin: float = MARGIN,
+    level: float = 0.95,
+    draws: int = DRAWS,
+) -> Agreement:
+    """`agreement` of start means, predicted and real, in one layout."""
     k = len(r.policies)
     if k < FEWEST:
         raise UserError(
             f"{k} polic{'y' if k == 1 else 'ies'} on both sides: agreement needs at least "
             f"{FEWEST}. Add checkpoints, or compare the two with `worldeval rank`."
         )
-    cells_s, cells_r = draw_cells([s, r], rng=rng, draws=draws)
-    both = _Sides(s, r, cells_s, cells_r, level)
-    r_value = float(measures.pearson(s.rates, r.rates))
-    fisher = measures.fisher_z(r_value, k, level=level) or (None, None)
+    redrawn_s, redrawn_r = draw_cells([s, r], rng=rng, draws=draws)
+    perfect_s, perfect_r = perfect_cells(
+        shrunk(r.cells, r.count), n_real=r.count, n_predicted=s.count, rng=rng, draws=draws
+    )
+    sides = _Sides(
+        seen=(s.cells, r.cells),
+        redrawn=(redrawn_s, redrawn_r),
+        perfect=(perfect_s, perfect_r),
+        clusters=int(max((~np.isnan(side.mean)).any(axis=0).sum() for side in (s, r))),
+        level=level,
+    )
+    linear = float(measures.pearson(s.rates, r.rates))
+    fisher = measures.fisher_z(linear, k, level=level) or (None, None)
     slope, intercept = measures.calibration_line(s.rates, r.rates)
     middle = (r.rates >= MIDRANGE[0]) & (r.rates <= MIDRANGE[1])
-    which = measures.separable(r.rates, margin=margin)
-    constant = findings.constant_side(tuple(s.rates), tuple(r.rates))
+    wide = measures.separable(r.rates, margin=margin)
     return Agreement(
         policies=r.policies,
         tasks=r.tasks,
         predicted=tuple(map(float, s.rates)),
         real=tuple(map(float, r.rates)),
         pearson=Estimate(
-            value=r_value, low=fisher[0], high=fisher[1], level=level, n=k, clusters=k,
+            value=linear,
+            low=fisher[0],
+            high=fisher[1],
+            level=level,
+            n=k,
+            clusters=k,
             method="Fisher z over policies",
         ),
-        pearson_starts=both.of_rates(measures.pearson),
-        spearman=both.of_rates(measures.spearman),
-        kendall=both.of_rates(measures.kendall),
-        mmrv=both.of_rates(lambda s, r: measures.mmrv(predicted=s, real=r)),
-        pairwise_accuracy=both.of_rates(lambda s, r: measures.pairs_right(s, which, r)),
-        top1_regret=both.of_rates(measures.top_regret),
-        top3_regret=both.of_rates(lambda s, r: measures.top_regret(s, r, top=3)),
-        within_task_spearman=both.of_cells(within_task),
-        midrange_spearman=both.of_rates(
+        pearson_starts=sides.of_rates(measures.pearson),
+        spearman=sides.of_rates(measures.spearman),
+        kendall=sides.of_rates(measures.kendall),
+        mmrv=sides.of_rates(lambda s, r: measures.mmrv(predicted=s, real=r), **ERROR),
+        pairwise_accuracy=sides.of_rates(
+            lambda s, r: measures.pairs_right(s, wide, r), best=1.0, worst=0.0
+        ),
+        top1_regret=sides.of_rates(measures.top_regret, **ERROR),
+        top3_regret=sides.of_rates(lambda s, r: measures.top_regret(s, r, top=3), **ERROR),
+        within_task_spearman=sides.of_cells(within_task),
+        midrange_spearman=sides.of_rates(
             lambda s, r: measures.spearman(s[..., middle], r[..., middle])
         )
         if middle.sum() >= FEWEST
         else undefined(level=level, n=int(middle.sum()), clusters=0, method="too few policies"),
-        cell_mae=both.of_cells(lambda s, r: np.abs(s - r).mean(axis=(-2, -1))),
-        bias=both.of_rates(lambda s, r: (s - r).mean(axis=-1)),
-        mae=both.of_rates(lambda s, r: np.abs(s - r).mean(axis=-1)),
+        cell_mae=sides.of_cells(lambda s, r: np.abs(s - r).mean(axis=(-2, -1)), **ERROR),
+        bias=sides.bias(),
+        mae=sides.of_rates(lambda s, r: np.abs(s - r).mean(axis=-1), **ERROR),
         slope=slope,
         intercept=intercept,
         permutation_p=measures.permutation_p(s.rates, r.rates),
         margin=margin,
-        ceiling=noise_ceiling(
-            shrunk(r.cells, r.count), n_real=r.count, n_predicted=s.count, rng=rng, level=level,
-            draws=draws,
-        ),
-        findings=tuple(constant),
-    )  # fmt: skip
+        ceiling=summarise(perfect_s.mean(axis=2), perfect_r.mean(axis=2), level=level),
+        findings=tuple(findings.constant_side(tuple(s.rates), tuple(r.rates))),
+    )
 
 
 def baseline(values: Mapping[str, float], real: Outcomes) -> dict[str, float | None]:
@@ -181,31 +214,59 @@ def within_task(s: Float[Array, "*b k t"], r: Float[Array, "*b k t"]) -> Float[A
         )
 
 
+@dataclass(frozen=True, kw_only=True)
 class _Sides:
-    """Both sides as observed and as drawn, ready for any measure."""
+    """Predicted and real rates as observed, as redrawn, and as a perfect evaluator shows them."""
 
-    def __init__(
-        self,
-        s: Units,
-        r: Units,
-        drawn_s: Float[Array, "b k t"],
-        drawn_r: Float[Array, "b k t"],
-        level: float,
-    ) -> None:
-        self.seen = s.cells, r.cells
-        self.drawn = drawn_s, drawn_r
-        self.policies, self.level = len(r.policies), level
-        self.clusters = int(max((~np.isnan(side.mean)).any(axis=0).sum() for side in (s, r)))
+    seen: tuple[Float[Array, "k t"], Float[Array, "k t"]]
+    redrawn: tuple[Float[Array, "b k t"], Float[Array, "b k t"]]
+    perfect: tuple[Float[Array, "b k t"], Float[Array, "b k t"]]
+    clusters: int
+    level: float
 
-    def of_cells(self, measure: Any) -> Estimate:
-        """A measure of the K x T rates."""
+    def of_cells(self, measure: Measure, *, best: float = 1.0, worst: float = -1.0) -> Estimate:
+        """A measure of the K x T rates, whose range is given."""
         value = float(measure(*self.seen))
-        bounds = interval(value, measure(*self.drawn), level=self.level) or (None, None)
+        bounds = interval(
+            value,
+            measure(*self.redrawn),
+            measure(*self.perfect),
+            best=best,
+            worst=worst,
+            level=self.level,
+        )
+        low, high = bounds or (None, None)
         return Estimate(
-            value=value, low=bounds[0], high=bounds[1], level=self.level, n=self.policies,
-            clusters=self.clusters, method="resampled starts",
-        )  # fmt: skip
+            value=value,
+            low=low,
+            high=high,
+            level=self.level,
+            n=self.seen[0].shape[0],
+            clusters=self.clusters,
+            method="resampled starts",
+        )
 
-    def of_rates(self, measure: Any) -> Estimate:
+    def bias(self) -> Estimate:
+        """Mean S - R: linear in the rates, so that its draws need no reflection."""
+        tail = (1 - self.level) / 2
+        low, high = np.quantile(_bias(*self.redrawn), [tail, 1 - tail])
+        value = float(_bias(*self.seen))
+        return Estimate(
+            value=value,
+            low=min(float(low), value),
+            high=max(float(high), value),
+            level=self.level,
+            n=self.seen[0].shape[0],
+            clusters=self.clusters,
+            method="resampled starts",
+        )
+
+    def of_rates(self, measure: Measure, *, best: float = 1.0, worst: float = -1.0) -> Estimate:
         """A measure of the K rates, each the mean over tasks."""
-        return self.of_cells(lambda s, r: measure(s.mean(axis=-1), r.mean(axis=-1)))
+        return self.of_cells(
+            lambda s, r: measure(s.mean(axis=-1), r.mean(axis=-1)), best=best, worst=worst
+        )
+
+
+def _bias(s: Float[Array, "*b k t"], r: Float[Array, "*b k t"]) -> Float[Array, "*b"]:
+    return (s - r).mean(axis=(-2, -1))

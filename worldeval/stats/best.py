@@ -1,7 +1,5 @@
 """Which policy is best: its probability and the regret of choosing each. Never a stopping rule."""
 
-import numpy as np
-
 from worldeval.axes import Array, Float
 
 TIES = 1e-12

@@ -4,6 +4,7 @@ A bettor who starts with 1 and wagers on each next outcome cannot expect to gain
 is true; wealth of 1/alpha has probability at most alpha, at any time (Ville's inequality).
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,12 +14,13 @@ from worldeval.stats.estimate import Estimate
 
 # Fractions of the wealth that are wagered; the wealth is their average, so none must be chosen.
 FRACTIONS = np.linspace(0.05, 0.95, 19)
-GRID = 500
+CAUTION = 0.5  # share of the wealth that one outcome may lose at most
+GRID = 500  # points of a confidence sequence's search
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedTest:
-    """Result of the paired test after each round. Rejecting at any round keeps the error at alpha."""
+    """Result of the paired test after each round. Rejecting at any keeps the error at alpha."""
 
     log_wealth: Float[Array, "b n"]  # of the better of the two bets, after each round
     p: Float[Array, " b"]  # anytime-valid p-value after all rounds
@@ -117,28 +119,45 @@ def _bounds(
     present = ~np.isnan(values)
     x, bound = np.where(present, values, 0.0), np.log(2 / (1 - level))
     wager, mean = _wagers(x, present, level=level, fixed=fixed)
-    steps = 1 if fixed else n
-    lows, highs = np.ones((batch, steps)), np.zeros((batch, steps))
-    for m in np.linspace(0, 1, GRID + 1):
-        up = np.minimum(wager, 0.5 / max(m, 1e-12))
-        down = np.minimum(wager, 0.5 / max(1 - m, 1e-12))
-        step = np.where(present, x - m, 0.0)
-        gain = np.log1p(up[..., None] * step).sum(axis=2)
-        loss = np.log1p(-down[..., None] * step).sum(axis=2)
+
+    def excluded(m: Float[Array, "b 1"], sign: float) -> Bool[Array, "b n"]:
+        """Whether the bet on a mean above m (sign 1) or below it (-1) has paid."""
+        room = m if sign > 0 else 1 - m
+        step = np.where(present, x - m[..., None], 0.0)
+        size = sign * np.minimum(wager, CAUTION / np.maximum(room, 1e-12))
+        gain = np.log1p(size[..., None] * step).sum(axis=2)
         if fixed:
-            wealth = np.maximum(gain.sum(1, keepdims=True), loss.sum(1, keepdims=True))
-        else:
-            wealth = np.maximum(np.cumsum(gain, axis=1), np.cumsum(loss, axis=1))
-            wealth = np.maximum.accumulate(wealth, axis=1)  # once excluded, always excluded
-        kept = wealth < bound
-        lows = np.where(kept & (lows > m), m, lows)
-        highs = np.where(kept & (highs < m), m, highs)
-    # What is kept lies between grid points that are not: the outer ones are the bounds, so that
-    # a coarse grid only widens. If none is kept, the interval hides between two of them.
+            return gain.sum(axis=1, keepdims=True) >= bound
+        return np.maximum.accumulate(np.cumsum(gain, axis=1), axis=1) >= bound
+
+    # The bet on "above m" pays less as m grows, that on "below m" more: what neither excludes is
+    # an interval. Both searches stop on its outer side, so that coarseness only widens it.
+    search = _bisect if fixed else _scan
+    low = search(lambda m: excluded(m, 1.0), batch)
+    high = 1 - search(lambda m: excluded(1 - m, -1.0), batch)
+    # Bounds cross only if the data break the model (or the one time in 1 / alpha).
     middle = mean[:, -1:] if fixed else mean
-    hidden = lows > highs
-    lows, highs = np.where(hidden, middle, lows), np.where(hidden, middle, highs)
-    return np.clip(lows - 1 / GRID, 0, 1), np.clip(highs + 1 / GRID, 0, 1)
+    crossed = low > high
+    return np.where(crossed, middle, low), np.where(crossed, middle, high)
+
+
+def _bisect(excluded: Callable[[Array], Array], batch: int) -> Float[Array, "b 1"]:
+    """Largest m below which all is excluded, to 2^-16."""
+    low, high = np.zeros((batch, 1)), np.ones((batch, 1))
+    for _ in range(16):
+        middle = (low + high) / 2
+        out = excluded(middle)
+        low, high = np.where(out, middle, low), np.where(out, high, middle)
+    return low
+
+
+def _scan(excluded: Callable[[Array], Array], batch: int) -> Float[Array, "b n"]:
+    """Largest grid point that is excluded, after each round."""
+    grid = np.linspace(0, 1, GRID + 1)[:-1]
+    low = np.zeros((batch, 1))
+    for m in grid:
+        low = np.where(excluded(np.full((batch, 1), m)), m, low)
+    return low
 
 
 def _wagers(

@@ -29,11 +29,19 @@ def noise_ceiling(
         that holds `level` of them. An observed agreement inside the range cannot be told from
         perfect.
     """
-    rates = np.clip(rates, 0, 1)
-    real, predicted = (
-        (rng.binomial(n, rates, (draws, *rates.shape)) / n).mean(axis=2)
-        for n in (np.broadcast_to(n_real, rates.shape), np.broadcast_to(n_predicted, rates.shape))
+    predicted, real = (
+        cells.mean(axis=2)
+        for cells in perfect_cells(
+            rates, n_real=n_real, n_predicted=n_predicted, rng=rng, draws=draws
+        )
     )
+    return summarise(predicted, real, level=level)
+
+
+def summarise(
+    predicted: Float[Array, "b k"], real: Float[Array, "b k"], *, level: float
+) -> dict[str, Estimate]:
+    """Median and central range of the ceiling's measures over simulated policy means."""
     found = {
         "pearson": measures.pearson(predicted, real),
         "spearman": measures.spearman(predicted, real),
@@ -47,10 +55,30 @@ def noise_ceiling(
             np.quantile(values, [tail, 0.5, 1 - tail]) if len(values) else (None, None, None)
         )
         ceiling[name] = Estimate(
-            value=value, low=low, high=high, level=level, n=len(rates), clusters=len(rates),
+            value=value,
+            low=low,
+            high=high,
+            level=level,
+            n=real.shape[1],
+            clusters=real.shape[1],
             method="simulated perfect evaluator",
-        )  # fmt: skip
+        )
     return ceiling
+
+
+def perfect_cells(
+    rates: Float[Array, "k t"],
+    *,
+    n_real: Int[Array, "k t"] | int,
+    n_predicted: Int[Array, "k t"] | int,
+    rng: np.random.Generator,
+    draws: int = DRAWS,
+) -> tuple[Float[Array, "b k t"], Float[Array, "b k t"]]:
+    """Observed rates, predicted and real, of a perfect evaluator with so many starts a side."""
+    shape = (draws, *rates.shape)
+    n_predicted, n_real = (np.broadcast_to(n, rates.shape) for n in (n_predicted, n_real))
+    predicted = rng.binomial(n_predicted, np.clip(rates, 0, 1), shape) / n_predicted
+    return predicted, rng.binomial(n_real, np.clip(rates, 0, 1), shape) / n_real
 
 
 def shrunk(cells: Float[Array, "k t"], n: Int[Array, "k t"]) -> Float[Array, "k t"]:

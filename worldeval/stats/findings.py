@@ -32,15 +32,13 @@ def not_separated(comparisons: Sequence[Comparison]) -> list[Finding]:
     if not tied:
         return []
     if len(tied) == len(comparisons):
-        what, severity = "No two policies can be told apart", "refusal"
-        what += ": this may not be read as a ranking."
+        severity = "refusal"
+        what = "No two policies can be told apart: this may not be read as a ranking."
     else:
-        what, severity = (
-            (
-                f"{len(tied)} of {len(comparisons)} pairs cannot be told apart; policies that share "
-                "a letter are not ordered."
-            ),
-            "warning",
+        severity = "warning"
+        what = (
+            f"{len(tied)} of {len(comparisons)} pairs cannot be told apart; policies that "
+            "share a letter are not ordered."
         )
     known = [c for c in tied if c.needed is not None]
     if known:

@@ -121,9 +121,9 @@ def fisher_z(r: float, k: int, *, level: float) -> tuple[float, float] | None:
     return float(np.tanh(middle - half)), float(np.tanh(middle + half))
 
 
-def calibration_line(predicted: Float[Array, " k"], real: Float[Array, " k"]) -> tuple[
-    float | None, float | None
-]:  # fmt: skip
+def calibration_line(
+    predicted: Float[Array, " k"], real: Float[Array, " k"]
+) -> tuple[float | None, float | None]:
     """Slope and intercept of real on predicted: (1, 0) for a calibrated predictor."""
     if np.ptp(predicted) < TIES:
         return None, None

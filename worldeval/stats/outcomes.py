@@ -113,12 +113,12 @@ def from_frame(table: pd.DataFrame, *, source: str = "table", first_line: int = 
     if len(table) == 0:
         raise UserError(f"{source} has no rows. Give at least one trial of each policy.")
 
-    text = {n: _strings(table[n]) for n in (*REQUIRED, *OPTIONAL) if n in columns}
+    text = {n: _strings(table, n) for n in (*REQUIRED, *OPTIONAL) if n in columns}
     for name in REQUIRED:
         for row, cell in enumerate(text[name]):
             if not cell:
                 raise UserError(f"{at(row)}: '{name}' is empty.")
-    value = _values(_strings(table[kinds[0]]), kind=kinds[0], at=at)
+    value = _values(_strings(table, kinds[0]), kind=kinds[0], at=at)
     seed = text.get("seed", ("",) * len(table))
 
     seen: dict[tuple[str, ...], int] = {}
@@ -167,11 +167,10 @@ def _values(cells: tuple[str, ...], *, kind: str, at: Any) -> Float[Array, " n"]
     return value
 
 
-def _strings(column: pd.Series) -> tuple[str, ...]:
-    missing = column.isna()
-    return tuple(
-        "" if gone else str(cell).strip() for cell, gone in zip(column, missing, strict=True)
-    )
+def _strings(table: pd.DataFrame, column: str) -> tuple[str, ...]:
+    cells = table.iloc[:, list(table.columns).index(column)].tolist()
+    # A missing cell of a data frame is None or a NaN, which alone differs from itself.
+    return tuple("" if c is None or c != c else str(c).strip() for c in cells)
 
 
 def _index(names: tuple[str, ...]) -> tuple[tuple[str, ...], Int[Array, " n"]]:

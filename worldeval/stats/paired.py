@@ -71,7 +71,7 @@ def compare_all(units: Units, *, level: float = 0.95, power: float = 0.8) -> lis
             level=level,
             power=power,
             pairs=len(pairs),
-        )  # fmt: skip
+        )
         for pair, (rounds, low, high, p), p_holm in zip(pairs, tests, adjusted, strict=True)
     ]
 
@@ -96,9 +96,17 @@ def differences_by_round(differences: Float[Array, "b t c"]) -> Float[Array, "b 
 
 
 def _comparison(
-    units: Units, pair: tuple[int, int], rounds: Float[Array, "n t"], bounds: tuple[float, float],
-    p: float, p_holm: float, *, level: float, power: float, pairs: int,
-) -> Comparison:  # fmt: skip
+    units: Units,
+    pair: tuple[int, int],
+    rounds: Float[Array, "n t"],
+    bounds: tuple[float, float],
+    p: float,
+    p_holm: float,
+    *,
+    level: float,
+    power: float,
+    pairs: int,
+) -> Comparison:
     i, j = pair
     shared = units.mean[i] - units.mean[j]
     present = ~np.isnan(shared)
@@ -107,9 +115,15 @@ def _comparison(
     if np.isnan(rounds).all():
         difference = undefined(level=level, n=0, clusters=0, method=method)
         return Comparison(
-            first=units.policies[i], second=units.policies[j], difference=difference, p=1.0,
-            p_holm=1.0, p_mcnemar=None, separated=False, needed=None,
-        )  # fmt: skip
+            first=units.policies[i],
+            second=units.policies[j],
+            difference=difference,
+            p=1.0,
+            p_holm=1.0,
+            p_mcnemar=None,
+            separated=False,
+            needed=None,
+        )
     value = float(np.nanmean(shared, axis=1).mean())
     low, high = min(bounds[0], value), max(bounds[1], value)
     separated = p_holm <= 1 - level

@@ -148,9 +148,14 @@ def policy_estimate(
         found = betting.mean_score(rounds, trials=trials, level=level)
         value = float(np.nanmean(mean, axis=1).mean())
         return Estimate(
-            value=value, low=min(found.low or 0.0, value), high=max(found.high or 0.0, value),
-            level=level, n=trials, clusters=int((~np.isnan(mean)).sum()), method=found.method,
-        )  # fmt: skip
+            value=value,
+            low=min(found.low or 0.0, value),
+            high=max(found.high or 0.0, value),
+            level=level,
+            n=trials,
+            clusters=int((~np.isnan(mean)).sum()),
+            method=found.method,
+        )
     present = ~np.isnan(mean)
     weight = present / present.sum(axis=1, keepdims=True) / len(mean)
     return clustered_rate(mean[present], weights=weight[present], trials=trials, level=level)

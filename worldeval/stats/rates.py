@@ -49,9 +49,7 @@ def rate(successes: int, n: int, *, level: float = LEVEL, method: str = "wilson"
         raise ValueError(f"{successes} successes in {n} trials: it must be between 0 and {n}.")
     low, high = INTERVALS[method](successes, n, level=level)
     value = successes / n if n else None
-    return Estimate(
-        value=value, low=low, high=high, level=level, n=n, clusters=n, method=method
-    )  # fmt: skip
+    return Estimate(value=value, low=low, high=high, level=level, n=n, clusters=n, method=method)
 
 
 def clustered_rate(
@@ -88,6 +86,11 @@ def clustered_rate(
     low, high = wilson(p * count, count, level=level)
     method = "wilson" if trials == starts else "wilson, clustered by start"
     return Estimate(
-        value=p, low=min(low, p), high=max(high, p), level=level, n=trials, clusters=starts,
+        value=p,
+        low=min(low, p),
+        high=max(high, p),
+        level=level,
+        n=trials,
+        clusters=starts,
         method=method,
-    )  # fmt: skip
+    )

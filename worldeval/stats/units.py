@@ -81,9 +81,13 @@ def units(outcomes: Outcomes, *, like: Units | None = None, also: Outcomes | Non
             "on. Try every policy on every task, or leave the task out."
         )
     return Units(
-        policies=policies, tasks=tasks, starts=starts, mean=mean, trials=trials,
+        policies=policies,
+        tasks=tasks,
+        starts=starts,
+        mean=mean,
+        trials=trials,
         binary=outcomes.binary,
-    )  # fmt: skip
+    )
 
 
 def aligned(predicted: Outcomes, real: Outcomes) -> tuple[Units, Units]:
