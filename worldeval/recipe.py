@@ -38,6 +38,7 @@ KINDS = {
     "flow": ("policy", "worldeval.policy.recipe:FlowRecipe"),
     "policy-set": ("policy", "worldeval.policy.recipe:PolicySetRecipe"),
     "metaworld": ("dataset", "worldeval.envs.recipe:CollectRecipe"),
+    "rollouts": ("dataset", "worldeval.imagine.recipe:RolloutsRecipe"),
     "recorded": ("dataset", "worldeval.data.recipe:RecordedRecipe"),
     "closed-loop": ("protocol", "worldeval.imagine.recipe:ProtocolRecipe"),
 }

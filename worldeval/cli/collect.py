@@ -21,12 +21,14 @@ def collect(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Collect demonstrations, near misses and play in the simulator."""
+    """Collect in the simulator: demonstrations, near misses and play, or policies' roll-outs."""
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from worldeval import recipe as recipes
     from worldeval.data.shards import Shards
+    from worldeval.errors import UserError
     from worldeval.envs.collect import collect as collect_shards
+    from worldeval.imagine.rollouts import record_rollouts
     from worldeval.run import open_run
 
     found = recipes.load(recipe, "dataset", sets or ())
@@ -35,20 +37,22 @@ def collect(
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=log) as bar:
         task = bar.add_task("shards", total=None)
-        made = collect_shards(
-            found.config,
-            folder,
-            seed=seed,
-            jobs=jobs,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        if found.kind == "rollouts":
+            record_rollouts(found.config, folder, processes=jobs, progress=progress)
+        elif found.kind == "metaworld":
+            collect_shards(found.config, folder, seed=seed, jobs=jobs, progress=progress)
+        else:
+            raise UserError(f"{found.path} describes data on disk; there is nothing to collect.")
     episodes = Shards(folder).episodes
     rates = episodes[episodes["success"] >= 0].groupby("task")["success"].mean()
     result = {
         "out": str(folder),
         "episodes": len(episodes),
         "frames": int(episodes["length"].sum()),
-        "shards_made": made,
         "success": {task: round(rate, 4) for task, rate in rates.items()},
     }
     emit(result, as_json=as_json)

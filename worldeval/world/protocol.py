@@ -51,6 +51,8 @@ class WorldModel(Protocol):
         """The newest predicted proprioception, in the robot's units."""
         ...
 
-    def render(self, latents: Float32[Array, "n v d h w"]) -> dict[str, UInt8[Array, "n h w 3"]]:
-        """Decode latents into frames, view by view."""
+    def render(
+        self, latents: Float32[Array, "n v d h w"], tasks: Sequence[str]
+    ) -> dict[str, UInt8[Array, "n h w 3"]]:
+        """Decode latents of episodes of `tasks` into frames, view by view."""
         ...

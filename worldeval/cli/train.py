@@ -1,0 +1,120 @@
+"""`worldeval train`: a world model from recorded or collected trajectories."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worldeval.cli.common import Json, Out, Seed, Sets, console, emit, log
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("train")(train)
+
+
+def train(
+    data: Annotated[Path, typer.Option("--data", help="Folder of collected shards, or a dataset.")],
+    model: Annotated[str, typer.Option("--model", help="A model recipe: name or path.")] = "latent",
+    weak: Annotated[
+        list[Path] | None, typer.Option("--weak", help="Shards of policies' roll-outs to add.")
+    ] = None,
+    folds: Annotated[
+        bool, typer.Option(help="Also the models of every fold, which the judge learns from.")
+    ] = True,
+    jobs: Annotated[int, typer.Option(help="Models trained at the same time.")] = 2,
+    out: Out = None,
+    seed: Seed = 0,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Train a world model, and report how well it replays held-out episodes."""
+    from worldeval import recipe as recipes
+    from worldeval.run import open_run, read_json
+    from worldeval.world.load import CARD
+    from worldeval.world.pipeline import train_base
+    from worldeval.world.pipeline import train_world as train_final
+    from worldeval.world.prepare import prepare
+
+    found = recipes.load(model, "model", sets or ())
+    folder = out or Path("runs/world") / found.name
+    open_run(folder, recipe=found.resolved(), seed=seed, command="train", resume=True)
+    with stages() as report:
+        prepared = prepare(found.config, data, weak or (), folder, seed=seed, report=report)
+        shared = {"kind": found.kind, "seed": seed, "report": report}
+        if len(prepared.weak) and folds:
+            train_base(found.config, prepared, folder, **shared)
+            _in_parallel(found, data, tuple(weak or ()), folder, seed=seed, jobs=jobs)
+        train_final(found.config, prepared, folder, **shared)
+    card = read_json(folder / CARD)
+    result = {
+        "out": str(folder),
+        "tokenizer_psnr": card["tokenizer_psnr"],
+        "held_out_episodes": len(prepared.held),
+        "fidelity": card["fidelity"],
+    }
+    emit(result, as_json=as_json)
+    if not as_json:
+        console.print(fidelity_table(card["fidelity"]))
+
+
+def stages():
+    """Progress bars of training stages on stderr; gives `report(stage) -> progress(step, loss)`."""
+    from worldeval.cli.progress import training_stages
+
+    return training_stages(log)
+
+
+def fidelity_table(fidelity: dict):
+    """Open-loop error by horizon, beside the copied first frame."""
+    from rich.table import Table
+
+    table = Table(title="held-out episodes, replayed open loop from their first frame")
+    for column in ("horizon", "latent MSE", "first frame copied", "hand error (mm)", "episodes"):
+        table.add_column(column, justify="right")
+    for horizon, row in fidelity.items():
+        table.add_row(
+            horizon[1:],
+            f"{row['latent_mse']:.3f}",
+            f"{row['copy_mse']:.3f}",
+            f"{row['hand_mm']:.1f}",
+            str(row["episodes"]),
+        )
+    return table
+
+
+def _in_parallel(found, data: Path, weak: tuple[Path, ...], folder: Path, *, seed: int, jobs: int):
+    """The folds and the final model, each in its own process with its share of the cores."""
+    import multiprocessing as mp
+    import os
+    from concurrent.futures import ProcessPoolExecutor
+
+    stages_to_train = [*range(found.config.folds), None]
+    jobs = min(jobs, len(stages_to_train), os.cpu_count() or 1)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, mp_context=mp.get_context("spawn")) as pool:
+        futures = [
+            pool.submit(_one, found, data, weak, folder, seed, stage, threads)
+            for stage in stages_to_train
+        ]
+        for future in futures:
+            future.result()
+
+
+def _one(found, data, weak, folder, seed: int, fold: int | None, threads: int) -> None:
+    import torch
+
+    from worldeval.world.pipeline import train_fold, train_world
+    from worldeval.world.prepare import prepare
+
+    torch.set_num_threads(threads)
+
+    def quiet(stage: str):
+        return lambda step, loss: None
+
+    prepared = prepare(found.config, data, weak, folder, seed=seed, report=quiet)
+    shared = {"kind": found.kind, "seed": seed, "report": quiet}
+    if fold is None:
+        train_world(found.config, prepared, folder, **shared)
+    else:
+        train_fold(found.config, prepared, folder, fold=fold, **shared)

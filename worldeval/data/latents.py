@@ -1,0 +1,57 @@
+"""Encoded episodes as flat arrays: what dynamics models and judges train on.
+
+One row per frame, episodes one after another; latents stay in a memory map until a batch needs them.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worldeval.axes import Array, Float, Float32, Int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentEpisodes:
+    """Episodes whose frames are encoded. `begin` and `length` cut the rows into episodes."""
+
+    latents: Float[Array, "n v d h w"]  # standardised, float16, perhaps a memory map
+    actions: Float32[Array, "n a"]  # row t leads from frame t to t+1
+    pose: Float32[Array, "n p"]
+    task: Int[Array, " e"]  # index into the world's tasks
+    begin: Int[Array, " e"]
+    length: Int[Array, " e"]
+
+    def __len__(self) -> int:
+        return len(self.begin)
+
+    @property
+    def episode_of_row(self) -> Int[Array, " n"]:
+        """Which episode a row belongs to."""
+        return np.repeat(np.arange(len(self)), self.length)
+
+    def transitions(self, episodes: Int[Array, " k"], horizon: int) -> Int[Array, " m"]:
+        """Rows from which `horizon` further frames of the same episode follow."""
+        spans = (
+            np.arange(self.begin[index], self.begin[index] + self.length[index] - horizon)
+            for index in episodes
+        )
+        return np.concatenate([*spans, np.empty(0, np.int64)]).astype(np.int64)
+
+    def gather(self, rows: Int[Array, " k"]) -> Float[Tensor, "k v d h w"]:
+        """Latents at rows, as float32."""
+        return torch.from_numpy(np.asarray(self.latents[rows])).float()
+
+
+def join(*parts: LatentEpisodes) -> LatentEpisodes:
+    """Several sets as one; latents are copied into memory."""
+    shift = np.cumsum([0] + [len(part.pose) for part in parts[:-1]])
+    return LatentEpisodes(
+        latents=np.concatenate([part.latents for part in parts]),
+        actions=np.concatenate([part.actions for part in parts]),
+        pose=np.concatenate([part.pose for part in parts]),
+        task=np.concatenate([part.task for part in parts]),
+        begin=np.concatenate([p.begin + s for p, s in zip(parts, shift, strict=True)]),
+        length=np.concatenate([part.length for part in parts]),
+    )

@@ -1,0 +1,49 @@
+"""The chunk queue: when a policy is asked, and how many frames of its answer are carried out."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from worldeval.axes import Array, Float32
+from worldeval.errors import UserError
+from worldeval.policy.protocol import Policy
+from worldeval.record import Observation
+
+
+class ChunkQueue:
+    """Hands out one frame's actions at a time and replans every `replan_every` frames.
+
+    Actions outside [low, high] or not finite are clipped (NaN to 0) and counted.
+    """
+
+    def __init__(
+        self, policy: Policy, *, replan_every: int, low: float = -1.0, high: float = 1.0
+    ) -> None:
+        self._policy, self._low, self._high = policy, low, high
+        self.replan_every = min(replan_every, policy.spec.chunk)
+        self._left: list[Float32[Array, "b a"]] = []
+        self.mended = 0  # numbers that had to be clipped or replaced
+        self.given = 0
+
+    @property
+    def empty(self) -> bool:
+        """Whether the next `next` asks the policy, and so needs an observation."""
+        return not self._left
+
+    def next(self, observe: Callable[[], Observation], action_dim: int) -> Float32[Array, "b a"]:
+        """The next world frame's actions; `observe` is called only when the policy is asked."""
+        if self.empty:
+            chunk = np.asarray(self._policy.act(observe()), np.float32)
+            if chunk.ndim != 3 or chunk.shape[2] != action_dim:
+                raise UserError(
+                    f"Policy {self._policy.spec.name} gave actions of shape {chunk.shape}; "
+                    f"(episodes, chunk, {action_dim}) is needed."
+                )
+            self._left = list(np.moveaxis(chunk[:, : self.replan_every], 1, 0))
+        wanted = self._left.pop(0)
+        action = np.clip(np.nan_to_num(wanted, posinf=self._high, neginf=self._low),
+                         self._low, self._high)
+        # A policy that overshoots by rounding is not counted.
+        self.mended += int((~(np.abs(action - wanted) <= 1e-3)).sum())
+        self.given += action.size
+        return action

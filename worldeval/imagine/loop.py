@@ -1,0 +1,99 @@
+"""The closed loop: a policy acts in a world model, many episodes together."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from worldeval.axes import Array, Float32
+from worldeval.imagine.chunks import ChunkQueue
+from worldeval.imagine.starts import Recording
+from worldeval.policy.protocol import Policy
+from worldeval.record import Observation, Rollout, Start
+from worldeval.world.protocol import WorldModel
+
+
+def imagine(
+    world: WorldModel,
+    policy: Policy,
+    starts: Sequence[Start],
+    *,
+    horizon: int,
+    replan_every: int,
+    seeds: Sequence[int],
+) -> list[Rollout]:
+    """Roll `policy` out from every start, as one batch."""
+    tasks = tuple(start.task for start in starts)
+    policy.reset(tasks, seeds)
+    queue = ChunkQueue(policy, replan_every=replan_every)
+    state = _begin(world, starts, seeds)
+
+    def observe() -> Observation:
+        frames = world.render(world.latents(state), tasks)
+        return Observation(frames=frames, pose=world.pose(state), tasks=tasks)
+
+    latents, poses, actions = [world.latents(state)], [world.pose(state)], []
+    for _ in range(horizon):
+        actions.append(queue.next(observe, world.spec.action_dim))
+        state = world.step(state, actions[-1])
+        latents.append(world.latents(state))
+        poses.append(world.pose(state))
+    trust = {"mended_actions": queue.mended / max(queue.given, 1)}
+    return _rollouts(starts, policy.spec.name, seeds, latents, poses, actions, trust)
+
+
+def replay(world: WorldModel, recordings: Sequence[Recording]) -> list[Rollout]:
+    """Carry out recorded actions in imagination. Recordings must be equally long."""
+    starts = [recording.start for recording in recordings]
+    seeds = [start.seed for start in starts]
+    recorded = np.stack([recording.actions for recording in recordings])
+    return replay_actions(world, starts, recorded, seeds=seeds)
+
+
+def replay_actions(
+    world: WorldModel,
+    starts: Sequence[Start],
+    actions: Float32[Array, "b t a"],
+    *,
+    seeds: Sequence[int],
+) -> list[Rollout]:
+    """Carry out given actions in imagination."""
+    state = _begin(world, starts, seeds)
+    latents, poses, done = [world.latents(state)], [world.pose(state)], []
+    for action in np.moveaxis(actions, 1, 0):
+        state = world.step(state, action)
+        done.append(action)
+        latents.append(world.latents(state))
+        poses.append(world.pose(state))
+    return _rollouts(starts, "replay", seeds, latents, poses, done, {})
+
+
+def _begin(world: WorldModel, starts: Sequence[Start], seeds: Sequence[int]):
+    views = world.spec.views
+    frames = {view: np.stack([start.frames[view] for start in starts]) for view in views}
+    pose = np.stack([start.pose for start in starts])
+    return world.begin(frames, pose, [start.task for start in starts], seeds)
+
+
+def _rollouts(
+    starts: Sequence[Start],
+    policy: str,
+    seeds: Sequence[int],
+    latents: list[Array],
+    poses: list[Array],
+    actions: list[Array],
+    trust: dict[str, float],
+) -> list[Rollout]:
+    z, p, a = (np.stack(part, 1) for part in (latents, poses, actions))
+    return [
+        Rollout(
+            start=start.id,
+            task=start.task,
+            policy=policy,
+            seed=int(seed),
+            actions=a[i],
+            pose=p[i],
+            latents=z[i].astype(np.float16),
+            trust=trust,
+        )
+        for i, (start, seed) in enumerate(zip(starts, seeds, strict=True))
+    ]

@@ -1,0 +1,166 @@
+"""Training a judge, and calibrating it on families of policies that it was not trained on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from worldeval.axes import Array, Bool, Float, Int
+from worldeval.judge.calibrate import Calibration, calibrate
+from worldeval.judge.examples import Examples
+from worldeval.judge.network import JudgeNet, episode_logit
+from worldeval.judge.recipe import JudgeRecipe
+from worldeval.world.optimise import Progress, optimise
+
+Report = Callable[[str], Progress]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FittedJudge:
+    """Networks, their common calibration, and how they did on families they never saw."""
+
+    members: list[JudgeNet]
+    calibration: Calibration
+    left_out: dict[str, float]
+
+
+def fit_judge(
+    recipe: JudgeRecipe, examples: Examples, *, tasks: int, seed: int, report: Report
+) -> FittedJudge:
+    """Members trained on every family; calibration from members trained without each group."""
+    group = family_groups(examples.family, recipe.groups)
+    logit = np.zeros(len(examples))
+    for left in range(recipe.groups):
+        out = group == left
+        member = fit_member(
+            recipe,
+            examples.take(~out),
+            tasks=tasks,
+            seed=seed + left,
+            progress=report(f"judge without group {left + 1}"),
+        )
+        logit[out] = episode_logits([member], examples.take(out))
+    calibration = calibrate(logit, examples.task, examples.success, tasks=tasks)
+    members = [
+        fit_member(
+            recipe,
+            examples,
+            tasks=tasks,
+            seed=seed + 100 + number,
+            progress=report(f"judge {number + 1}"),
+        )
+        for number in range(recipe.members)
+    ]
+    probability = crossfitted(logit, group, examples, tasks=tasks)
+    return FittedJudge(
+        members=members,
+        calibration=calibration,
+        left_out=judged_well(probability, examples.success),
+    )
+
+
+def fit_member(
+    recipe: JudgeRecipe, examples: Examples, *, tasks: int, seed: int, progress: Progress
+) -> JudgeNet:
+    """One network. Batches hold as many successes as failures, evenly from every task."""
+    torch.manual_seed(seed)
+    rng = np.random.default_rng(seed)
+    generator = torch.Generator().manual_seed(seed)
+    net = JudgeNet(
+        recipe,
+        latent=examples.imagined.shape[2:],
+        pose_dim=examples.imagined_pose.shape[2],
+        tasks=tasks,
+    )
+    poses = torch.from_numpy(examples.recorded_pose).flatten(0, 1)
+    net.pose_mean.copy_(poses.mean(0))
+    net.pose_std.copy_(poses.std(0).clamp_min(1e-3))
+    cells = _cells(examples)
+
+    def loss_of(model: nn.Module, step: int) -> Tensor:
+        picked = rng.integers(len(cells), size=recipe.trainer.batch)
+        chosen = np.array([rng.choice(cells[cell]) for cell in picked])
+        real = rng.random(len(chosen)) < recipe.real_share
+        latents, pose = _shown(examples, chosen, real)
+        latents = latents + recipe.latent_noise * torch.randn(latents.shape, generator=generator)
+        shaken = recipe.pose_noise * torch.randn(pose[..., :3].shape, generator=generator)
+        pose = torch.cat([pose[..., :3] + shaken, pose[..., 3:]], 2)
+        achieved = torch.from_numpy(examples.achieved[chosen]).float()
+        logits = model(latents, pose, torch.from_numpy(examples.task[chosen]))
+        frames = F.binary_cross_entropy_with_logits(logits[:, 1:], achieved[:, 1:])
+        episodes = F.binary_cross_entropy_with_logits(episode_logit(logits), achieved[:, -1])
+        return frames + 0.5 * episodes
+
+    return optimise(net, loss_of, recipe.trainer, progress=progress).model
+
+
+@torch.inference_mode()
+def episode_logits(members: list[JudgeNet], examples: Examples) -> Float[Array, " e"]:
+    """Mean over members of the episode logit of what was imagined."""
+    out = []
+    for part in np.array_split(np.arange(len(examples)), max(1, len(examples) // 200)):
+        latents, pose = _shown(examples, part, np.zeros(len(part), bool))
+        task = torch.from_numpy(examples.task[part])
+        votes = [episode_logit(member(latents, pose, task)) for member in members]
+        out.append(torch.stack(votes).mean(0).numpy())
+    return np.concatenate(out)
+
+
+def crossfitted(
+    logit: Float[Array, " e"], group: Int[Array, " e"], examples: Examples, *, tasks: int
+) -> Float[Array, " e"]:
+    """Probabilities in which neither network nor calibration saw the episode's family."""
+    probability = np.zeros(len(logit))
+    for left in np.unique(group):
+        out = group == left
+        fitted = calibrate(logit[~out], examples.task[~out], examples.success[~out], tasks=tasks)
+        probability[out] = fitted(logit[out], examples.task[out])
+    return probability
+
+
+def judged_well(probability: Float[Array, " e"], success: Bool[Array, " e"]) -> dict[str, float]:
+    """Accuracy at one half, Brier score, AUC, and the mean probability of real failures."""
+    from scipy.stats import rankdata
+
+    positive = int(success.sum())
+    ranks = rankdata(probability)[success].sum() - positive * (positive + 1) / 2
+    pairs = positive * (len(success) - positive)
+    return {
+        "episodes": len(success),
+        "success_rate": float(success.mean()),
+        "predicted_rate": float(probability.mean()),
+        "accuracy": float(((probability > 0.5) == success).mean()),
+        "brier": float(np.square(probability - success).mean()),
+        "auc": float(ranks / pairs) if pairs else None,
+        "false_success": float(probability[~success].mean()),
+        "missed_success": float(1 - probability[success].mean()),
+    }
+
+
+def family_groups(family: Array, groups: int) -> Int[Array, " e"]:
+    """Families dealt to groups by their size, largest first, to the smallest group so far."""
+    names, counts = np.unique(family, return_counts=True)
+    filled, place = np.zeros(groups), {}
+    for index in np.argsort(-counts, kind="stable"):
+        target = int(filled.argmin())
+        place[names[index]] = target
+        filled[target] += counts[index]
+    return np.array([place[name] for name in family])
+
+
+def _cells(examples: Examples) -> list[Int[Array, " k"]]:
+    keys = examples.task * 2 + examples.success
+    return [np.flatnonzero(keys == key) for key in np.unique(keys)]
+
+
+def _shown(
+    examples: Examples, chosen: Int[Array, " k"], real: Bool[Array, " k"]
+) -> tuple[Tensor, Tensor]:
+    pick = real[:, None, None]
+    wide = real[:, None, None, None, None, None]
+    latents = np.where(wide, examples.recorded[chosen], examples.imagined[chosen])
+    pose = np.where(pick, examples.recorded_pose[chosen], examples.imagined_pose[chosen])
+    return torch.from_numpy(latents).float(), torch.from_numpy(pose).float()

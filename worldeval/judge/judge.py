@@ -1,0 +1,117 @@
+"""The learned judge as a folder and as a function of roll-outs: probabilities, votes, the step."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from worldeval.axes import Array, Float
+from worldeval.config import build
+from worldeval.errors import UserError
+from worldeval.judge.calibrate import Calibration
+from worldeval.judge.fit import FittedJudge
+from worldeval.judge.network import JudgeNet, episode_logit
+from worldeval.judge.recipe import JudgeRecipe
+from worldeval.record import Rollout, Verdict
+from worldeval.run import read_json, write_json
+from worldeval.world.load import fill, load_weights, save_weights
+from worldeval.world.protocol import WorldSpec
+
+CARD, WEIGHTS = "judge.json", "judge.safetensors"
+
+
+class Judge:
+    """Judges imagined roll-outs. Fixed once trained: nothing here adapts to what it judges."""
+
+    def __init__(
+        self, members: list[JudgeNet], calibration: Calibration, *, tasks: tuple[str, ...]
+    ) -> None:
+        self._members = [member.eval() for member in members]
+        self._calibration, self._tasks = calibration, tasks
+        self.name = f"learned judge of {len(members)}"
+
+    @torch.inference_mode()
+    def __call__(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
+        """A verdict for each roll-out; they must be equally long."""
+        unknown = {rollout.task for rollout in rollouts} - set(self._tasks)
+        if unknown:
+            raise UserError(f"The judge was never taught the task '{unknown.pop()}'.")
+        task = np.array([self._tasks.index(rollout.task) for rollout in rollouts])
+        latents = np.stack([np.asarray(rollout.latents) for rollout in rollouts])
+        given = (
+            torch.from_numpy(latents).float(),
+            torch.from_numpy(np.stack([rollout.pose for rollout in rollouts])).float(),
+            torch.from_numpy(task),
+        )
+        logits = torch.stack([member(*given) for member in self._members])  # member b t
+        each = torch.stack([episode_logit(member) for member in logits]).numpy()
+        probability = self._calibration(each.mean(0), task)
+        votes = np.stack([self._calibration(member, task) for member in each])
+        step = logits.mean(0)[:, 1:].argmax(1).numpy() + 1
+        return [
+            Verdict(
+                probability=float(probability[i]),
+                step=int(step[i]),
+                judge=self.name,
+                votes=tuple(float(vote) for vote in votes[:, i]),
+            )
+            for i in range(len(rollouts))
+        ]
+
+    @torch.inference_mode()
+    def over_time(self, rollout: Rollout) -> Float[Array, " t"]:
+        """The calibrated probability of success by each frame, for a viewer."""
+        task = np.array([self._tasks.index(rollout.task)])
+        latents = torch.from_numpy(np.asarray(rollout.latents)[None]).float()
+        given = (latents, torch.from_numpy(rollout.pose[None]).float(), torch.from_numpy(task))
+        logits = torch.stack([member(*given)[0] for member in self._members]).mean(0)
+        return self._calibration(logits.numpy(), np.repeat(task, len(logits)))
+
+
+def save_judge(
+    folder: Path, fitted: FittedJudge, recipe: JudgeRecipe, spec: WorldSpec, *, world: str
+) -> None:
+    """Write a judge that `load_judge` reads. `world` is the fingerprint that it was taught on."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        f"{number}.{key}": value
+        for number, member in enumerate(fitted.members)
+        for key, value in member.state_dict().items()
+    }
+    save_weights(folder / WEIGHTS, state, compress=True)
+    card = {
+        "recipe": asdict(recipe),
+        "calibration": asdict(fitted.calibration),
+        "tasks": list(spec.tasks),
+        "latent": [len(spec.views), *spec.latent],
+        "pose_dim": spec.pose_dim,
+        "world": world,
+        "left_out_families": fitted.left_out,
+    }
+    write_json(folder / CARD, card)
+
+
+def load_judge(folder: Path) -> Judge:
+    """The judge in `folder`."""
+    if not (folder / CARD).is_file():
+        raise UserError(f"{folder} holds no judge (no {CARD}). Train one: worldeval judge train.")
+    card = read_json(folder / CARD)
+    where = str(folder / CARD)
+    recipe = build(JudgeRecipe, card["recipe"], where=where)
+    state = load_weights(folder / WEIGHTS)
+    tasks, members = tuple(card["tasks"]), []
+    for number in range(recipe.members):
+        member = JudgeNet(
+            recipe, latent=tuple(card["latent"]), pose_dim=card["pose_dim"], tasks=len(tasks)
+        )
+        own = {
+            key.removeprefix(f"{number}."): value
+            for key, value in state.items()
+            if key.startswith(f"{number}.")
+        }
+        fill(member, own, folder / WEIGHTS)
+        members.append(member)
+    calibration = build(Calibration, card["calibration"], where=where)
+    return Judge(members, calibration, tasks=tasks)

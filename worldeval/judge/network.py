@@ -1,0 +1,64 @@
+"""The network of the learned judge: frames of an episode to a success logit at each of them."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from worldeval.axes import Float, Int
+from worldeval.judge.recipe import JudgeRecipe
+
+
+class JudgeNet(nn.Module):
+    """Reads every frame beside the start's, so that it sees what changed, not what is there."""
+
+    pose_mean: Tensor
+    pose_std: Tensor
+
+    def __init__(
+        self, recipe: JudgeRecipe, *, latent: tuple[int, ...], pose_dim: int, tasks: int
+    ) -> None:
+        super().__init__()
+        views, depth, height, width = latent
+        self.tasks = tasks
+        self.look = nn.Sequential(
+            nn.Conv2d(2 * views * depth, recipe.channels, 3, stride=2, padding=1),
+            nn.SiLU(),
+            nn.Flatten(),
+            nn.Dropout(recipe.dropout),
+            nn.Linear(recipe.channels * -(-height // 2) * -(-width // 2), recipe.hidden),
+            nn.SiLU(),
+        )
+        self.read = nn.Sequential(
+            nn.Linear(recipe.hidden + 2 * pose_dim + tasks, recipe.hidden),
+            nn.SiLU(),
+            nn.Dropout(recipe.dropout),
+        )
+        self.memory = (
+            nn.GRU(recipe.hidden, recipe.recurrent, batch_first=True) if recipe.recurrent else None
+        )
+        self.say = nn.Linear(recipe.hidden + recipe.recurrent, 1)
+        self.register_buffer("pose_mean", torch.zeros(pose_dim))
+        self.register_buffer("pose_std", torch.ones(pose_dim))
+
+    def forward(
+        self,
+        latents: Float[Tensor, "b t v d h w"],
+        pose: Float[Tensor, "b t p"],
+        task: Int[Tensor, " b"],
+    ) -> Float[Tensor, "b t"]:
+        """The logit, at every frame, that the episode has succeeded by then."""
+        first = latents[:, :1]
+        seen = torch.cat([latents, latents - first], 3).flatten(2, 3)
+        looked = self.look(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
+        unit = (pose - self.pose_mean) / self.pose_std
+        moved = (pose - pose[:, :1]) / self.pose_std
+        which = F.one_hot(task, self.tasks).float()[:, None].expand(-1, pose.shape[1], -1)
+        x = self.read(torch.cat([looked, unit, moved, which], 2))
+        if self.memory is not None:
+            x = torch.cat([x, self.memory(x)[0]], 2)
+        return self.say(x)[..., 0].float()
+
+
+def episode_logit(logits: Float[Tensor, "b t"]) -> Float[Tensor, " b"]:
+    """The episode's logit: the most certain of its frames (the start, observed, is not one)."""
+    return logits[:, 1:].amax(1)

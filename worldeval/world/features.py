@@ -1,0 +1,82 @@
+"""What is known besides the latents: poses, actions, commands and the task, as one vector."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from worldeval.axes import Float, Int
+
+PAST_ACTIONS = 2
+FREQUENCIES = (2.0, 4.0, 8.0, 16.0)  # radians per normalised unit of position
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motion:
+    """The recent motion of a batch of episodes, in the robot's units."""
+
+    action: Float[Tensor, "b a"]  # of the step to be imagined
+    past_actions: Float[Tensor, "b 2 a"]  # newest first, zeros before the start
+    pose: Float[Tensor, "b p"]
+    past_poses: Float[Tensor, "b 2 p"]  # newest first, the start's own before the start
+    command: Float[Tensor, "b 3"]  # before the action
+    next_command: Float[Tensor, "b 3"]  # after it
+    task: Int[Tensor, " b"]
+
+
+class Features(nn.Module):
+    """Normalises a `Motion` with the training statistics and lays it out as one vector."""
+
+    pose_mean: Tensor
+    pose_std: Tensor
+    step_std: Tensor  # of pose changes per frame
+    action_mean: Tensor
+    action_std: Tensor
+
+    def __init__(self, *, pose_dim: int, action_dim: int, tasks: int) -> None:
+        super().__init__()
+        self.tasks = tasks
+        for name, size in (("pose", pose_dim), ("action", action_dim)):
+            self.register_buffer(f"{name}_mean", torch.zeros(size))
+            self.register_buffer(f"{name}_std", torch.ones(size))
+        self.register_buffer("step_std", torch.ones(pose_dim))
+        self.size = (
+            action_dim * (1 + PAST_ACTIONS) + pose_dim * 3 + 2 * 3 + self.wave_size + tasks
+        )
+
+    wave_size = 2 * len(FREQUENCIES) * 3
+
+    def fit(self, pose: Tensor, step: Tensor, action: Tensor) -> None:
+        """Take the statistics of training poses, pose changes and actions."""
+        self.pose_mean.copy_(pose.mean(0))
+        self.pose_std.copy_(pose.std(0).clamp_min(1e-3))
+        self.step_std.copy_(step.std(0).clamp_min(1e-4))
+        self.action_mean.copy_(action.mean(0))
+        self.action_std.copy_(action.std(0).clamp_min(1e-3))
+
+    def unit(self, pose: Float[Tensor, "b p"]) -> Float[Tensor, "b p"]:
+        """A pose in standard deviations from the training mean."""
+        return (pose - self.pose_mean) / self.pose_std
+
+    def waves(self, pose: Float[Tensor, "b p"]) -> Float[Tensor, "b w"]:
+        """Sines and cosines of the position: where in the picture the hand is, for an MLP."""
+        angle = self.unit(pose)[:, :3, None] * torch.tensor(FREQUENCIES, device=pose.device) / 2
+        return torch.cat([angle.sin(), angle.cos()], 2).flatten(1)
+
+    def forward(self, motion: Motion) -> Float[Tensor, "b f"]:
+        position_std = self.step_std[:3]
+        steps = torch.stack([motion.pose, motion.past_poses[:, 0]], 1) - motion.past_poses
+        actions = torch.cat([motion.action[:, None], motion.past_actions], 1)
+        return torch.cat(
+            [
+                ((actions - self.action_mean) / self.action_std).flatten(1),
+                self.unit(motion.pose),
+                (steps / self.step_std).flatten(1),
+                (motion.command - motion.pose[:, :3]) / position_std / 3,
+                (motion.next_command - motion.pose[:, :3]) / position_std / 3,
+                self.waves(motion.pose),
+                F.one_hot(motion.task, self.tasks).float(),
+            ],
+            1,
+        )

@@ -1,0 +1,34 @@
+"""Kinematics: the next proprioception, which policies read and the dynamics draws the hand at."""
+
+import torch
+from torch import Tensor, nn
+
+from worldeval.axes import Float
+from worldeval.world.features import Features, Motion
+from worldeval.world.recipe import KinematicsRecipe
+
+
+class Kinematics(nn.Module):
+    """An MLP from motion and a glance at the latents (contact stops a hand) to the pose change."""
+
+    def __init__(self, recipe: KinematicsRecipe, features: Features, *, latent_size: int) -> None:
+        super().__init__()
+        self.features = features
+        self.glance = nn.Linear(2 * latent_size, recipe.sight)
+        pose_dim = len(features.pose_mean)
+        widths = [features.size + recipe.sight] + [recipe.width] * recipe.depth
+        self.net = nn.Sequential(
+            *(
+                nn.Sequential(nn.Linear(low, high), nn.SiLU())
+                for low, high in zip(widths, widths[1:], strict=False)
+            ),
+            nn.Linear(recipe.width, pose_dim),
+        )
+
+    def forward(
+        self, latent: Float[Tensor, "b z"], first: Float[Tensor, "b z"], motion: Motion
+    ) -> Float[Tensor, "b p"]:
+        """The pose one frame later; `latent` is the newest frame's, `first` the start's."""
+        sight = torch.tanh(self.glance(torch.cat([latent, first], 1)))
+        change = self.net(torch.cat([self.features(motion), sight], 1)).float()
+        return motion.pose + change * self.features.step_std

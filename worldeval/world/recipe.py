@@ -1,0 +1,94 @@
+"""The recipes of world models: the tokenizer, the dynamics, and how long each is trained."""
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerRecipe:
+    """One optimisation: AdamW, cosine learning rate, EMA weights."""
+
+    steps: int
+    batch: int
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.03  # share of the steps
+    ema: float = 0.999
+    grad_clip: float = 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class TokenizerRecipe:
+    """A convolutional autoencoder shared by every view and task."""
+
+    widths: tuple[int, ...] = (24, 48, 96)
+    channels: int = 16  # of a latent; its side is the frame's over 2^len(widths)
+    foreground: float = 5.0  # weight of pixels far from the mean image, against 1
+    absolute: float = 0.02  # of the absolute error, beside the squared
+    penalty: float = 1e-4  # on squared latents
+    noise: float = 0.05  # added to latents while training
+    trainer: TrainerRecipe = field(
+        default_factory=lambda: TrainerRecipe(steps=2600, batch=64, learning_rate=2e-3)
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActuationRecipe:
+    """How a frame's action moves the commanded pose: the state that images do not show.
+
+    Delta position control: every simulator step adds `scale` metres a unit to the target, which is
+    clipped to the workspace; the hand lags behind it. `scale` 0 means absolute actions.
+    """
+
+    scale: float = 0.0
+    low: tuple[float, ...] = (-10.0, -10.0, -10.0)
+    high: tuple[float, ...] = (10.0, 10.0, 10.0)
+    step_dim: int = 4  # numbers of one simulator step within a frame's action
+
+
+@dataclass(frozen=True, kw_only=True)
+class KinematicsRecipe:
+    """The small network that predicts proprioception, since policies read it."""
+
+    width: int = 384
+    depth: int = 3
+    sight: int = 64  # numbers it reads from the latents
+    unroll: int = 8
+    trainer: TrainerRecipe = field(default_factory=lambda: TrainerRecipe(steps=3000, batch=128))
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldRecipe:
+    """What every family of world model shares; each adds its dynamics."""
+
+    latent_noise: float = 0.15  # std of history noise, in standardised latents
+    pose_noise: float = 0.002  # metres
+    tokenizer: TokenizerRecipe = field(default_factory=TokenizerRecipe)
+    actuation: ActuationRecipe = field(default_factory=ActuationRecipe)
+    kinematics: KinematicsRecipe = field(default_factory=KinematicsRecipe)
+    held_out: float = 0.08  # share of episodes kept for validation
+    folds: int = 2  # parts of the weak roll-outs, each imagined by a model that never saw it
+    adapt_share: float = 0.4  # of the steps, once weak roll-outs join the data
+    adapt_learning_rate: float = 0.5  # of the learning rate
+    trainer: TrainerRecipe = field(default_factory=lambda: TrainerRecipe(steps=9000, batch=128))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LatentRecipe(WorldRecipe):
+    """`latent`: a deterministic residual MLP over all views' latents, fast on a laptop."""
+
+    width: int = 512
+    depth: int = 5
+    unroll: tuple[tuple[float, int], ...] = ((0.0, 1), (0.35, 2), (0.6, 4))  # share -> steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class DitRecipe(WorldRecipe):
+    """`dit`: a flow-matching transformer over the cells of every view, for a GPU or patience."""
+
+    width: int = 192
+    depth: int = 4
+    heads: int = 6
+    patch: int = 2  # latent cells along the side of a token
+    steps: int = 2  # Euler steps of the sampler; 1 gives the mean of what may happen
+    at_noise: float = 0.25  # share of training at flow time 0, from which every sample departs
+    unroll: tuple[tuple[float, int], ...] = ((0.0, 1), (0.5, 2), (0.75, 4))  # share -> frames
