@@ -31,13 +31,13 @@ class CollectedSource(Source):
         table = self.shards.episodes
         self.heads = [
             Head(
-                id=row.id,
-                length=int(row.length),
-                task=row.task,
-                success=None if row.success == UNKNOWN else bool(row.success),
-                source=row.source,
+                id=str(row["id"]),
+                length=int(row["length"]),
+                task=str(row["task"]),
+                success=None if row["success"] == UNKNOWN else bool(row["success"]),
+                source=str(row["source"]),
             )
-            for row in table.itertuples()
+            for row in table.to_dict("records")
         ]
 
     @staticmethod

@@ -84,7 +84,7 @@ class CtrlWorldSource(Source):
         """Whether the episode names pre-computed latents."""
         return bool(load_json(self._files[index]).get("latent_videos"))
 
-    def latents(self, index: int) -> dict[str, Float32[Array, "t 4 24 40"]]:
+    def latents(self, index: int) -> dict[str, Float32[Array, "t d h w"]]:
         """The SVD latents of every view, as stored: already times 0.18215."""
         import torch  # half a second, and only needed here
 

@@ -67,8 +67,8 @@ class Source(Protocol):
     """
 
     spec: SourceSpec
-    heads: Sequence[Head]
-    findings: Sequence[Finding]
+    heads: list[Head]
+    findings: list[Finding]
 
     def rows(self, index: int) -> Rows:
         """Actions, pose and times of one episode."""
@@ -79,6 +79,14 @@ class Source(Protocol):
     ) -> UInt8[Array, "n h w 3"]:
         """Frames of one view, all of them or those at `rows`, in the order asked for."""
         ...
+
+    def has_latents(self, index: int) -> bool:
+        """Whether `latents` has something to give for this episode."""
+        return False
+
+    def latents(self, index: int) -> dict[str, Float32[Array, "t d h w"]]:
+        """Pre-computed latents of every view, for the formats that bring them."""
+        raise UserError(f"{self.spec.path} ({self.spec.format}) brings no latents.")
 
     def episode(self, index: int, views: Sequence[str] | None = None) -> Episode:
         """A whole episode, with all views or those named."""

@@ -15,7 +15,7 @@ from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Literal
 
 import av
 import av.error
@@ -44,7 +44,7 @@ class VideoFacts:
 
 def probe(path: Path) -> VideoFacts:
     """The facts of a video file, without decoding it."""
-    return _file(path, "pyav").facts
+    return _pyav(path).facts
 
 
 def read_frames(
@@ -55,15 +55,13 @@ def read_frames(
     Raises:
         DataError: the file is no readable video, or lacks one of the frames.
     """
-    listed = _file(path, "pyav")
-    wanted = np.arange(listed.facts.frames) if rows is None else np.asarray(rows, np.int64)
-    if len(wanted) and not (wanted.min() >= 0 and wanted.max() < listed.facts.frames):
+    facts = probe(path)
+    wanted = np.arange(facts.frames) if rows is None else np.asarray(rows, np.int64)
+    if len(wanted) and not (wanted.min() >= 0 and wanted.max() < facts.frames):
         raise DataError(
-            path,
-            "video",
-            f"frame {int(wanted.max())} is asked for, and it has {listed.facts.frames}.",
+            path, "video", f"frame {int(wanted.max())} is asked for, and it has {facts.frames}."
         )
-    return _file(path, _backend(listed.facts, backend)).read(wanted)
+    return (_decord if _by_decord(facts, backend) else _pyav)(path).read(wanted)
 
 
 class VideoWriter:
@@ -98,7 +96,7 @@ class VideoWriter:
             self._container.mux(self._stream.encode(frame))
             self._written += 1
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "VideoWriter":
         return self
 
     def __exit__(
@@ -140,10 +138,6 @@ class VideoJoiner:
     def close(self) -> None:
         """Complete the file."""
         self._container.close()
-
-
-class _Reader(Protocol):
-    def read(self, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]: ...
 
 
 class _PyavFile:
@@ -196,13 +190,10 @@ class _PyavFile:
                 if decoded is None or at is None or key > at:
                     self._container.seek(int(key), stream=self._stream)
                     decoded = self._container.decode(self._stream)
-                for frame in decoded:
-                    at = frame.pts
-                    if at is not None and at >= time:
-                        break
-                if at != time:
+                frame = next((frame for frame in decoded if (frame.pts or 0) >= time), None)
+                if frame is None or frame.pts != time:
                     raise DataError(self.path, "video", f"frame {row} is missing from the data.")
-                image = frame.to_ndarray(format="rgb24")
+                at, image = frame.pts, frame.to_ndarray(format="rgb24")
             except av.error.FFmpegError as error:
                 raise DataError(
                     self.path, "video", f"frame {row} cannot be decoded ({error})."
@@ -233,14 +224,12 @@ class _DecordFile:
             except self._errors:
                 self._reader = None
         # PyAV reads what decord gives up on, or says what is wrong with the file.
-        return _file(self._path, "pyav").read(rows)
+        return _pyav(self._path).read(rows)
 
 
-def _backend(facts: VideoFacts, asked: Backend) -> Literal["decord", "pyav"]:
+def _by_decord(facts: VideoFacts, asked: Backend) -> bool:
     # decord carries an ffmpeg of its own that knows no AV1, which many LeRobot datasets use.
-    if asked == "pyav" or (asked == "auto" and (facts.codec != "h264" or not _has_decord())):
-        return "pyav"
-    return "decord"
+    return asked == "decord" or (asked == "auto" and facts.codec == "h264" and _has_decord())
 
 
 @lru_cache(maxsize=1)
@@ -248,19 +237,28 @@ def _has_decord() -> bool:
     return find_spec("decord") is not None
 
 
-def _file(path: Path, backend: Literal["decord", "pyav"]):
+def _pyav(path: Path) -> _PyavFile:
+    return _open_pyav(path, *_identity(path))
+
+
+def _decord(path: Path) -> _DecordFile:
+    return _open_decord(path, *_identity(path))
+
+
+@lru_cache(maxsize=OPEN_FILES)
+def _open_pyav(path: Path, *_identity: int) -> _PyavFile:
+    return _PyavFile(path)
+
+
+@lru_cache(maxsize=OPEN_FILES)
+def _open_decord(path: Path, *_identity: int) -> _DecordFile:
+    return _DecordFile(path)
+
+
+def _identity(path: Path) -> tuple[int, ...]:
+    """A changed file is another file; a decoder belongs to the process and thread it is in."""
     try:
         state = path.stat()
     except OSError as error:
         raise DataError(path, "video", "the file does not exist or cannot be read.") from error
-    # A decoder belongs to the thread and process that opened it.
-    return _opened(path, backend, state.st_mtime_ns, state.st_size, os.getpid(), _thread())
-
-
-@lru_cache(maxsize=OPEN_FILES)
-def _opened(path: Path, backend: str, *_identity: int):
-    return _DecordFile(path) if backend == "decord" else _PyavFile(path)
-
-
-def _thread() -> int:
-    return threading.get_ident()
+    return state.st_mtime_ns, state.st_size, os.getpid(), threading.get_ident()

@@ -125,9 +125,9 @@ def read_tasks(root: Path) -> dict[int, str]:
     table, lines = root / "meta/tasks.parquet", root / "meta/tasks.jsonl"
     if table.is_file():
         try:
-            frame = pd.read_parquet(table)
-            return {int(number): str(task) for task, number in frame["task_index"].items()}
-        except (OSError, ValueError, KeyError, pa.ArrowException) as error:
+            column = pd.read_parquet(table)["task_index"]
+            return dict(zip(map(int, column.tolist()), map(str, column.index), strict=True))
+        except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
             raise DataError(table, "task_index", f"it cannot be read ({error}).") from error
     if lines.is_file():
         rows = [_getter(row, lines) for row in _lines(lines)]
@@ -142,8 +142,8 @@ def read_table(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
         for name in columns or ():
             if name not in there:
                 raise DataError(file, name, f"the column is missing (there is {', '.join(there)}).")
-        # One file, though its folder may look like a Hive partition to pyarrow.
-        return pq.read_table(file, columns=columns and list(columns), partitioning=None)
+        with pq.ParquetFile(file) as parquet:
+            return parquet.read(columns=columns and list(columns))
     except (OSError, pa.ArrowException) as error:
         raise DataError(file, "file", f"it is not readable parquet ({error}).") from error
 

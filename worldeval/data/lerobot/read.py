@@ -163,6 +163,8 @@ class LeRobotSource(Source):
         for place, row in enumerate(rows):
             cell = cells[int(row)].as_py()
             content = cell.get("bytes") if isinstance(cell, dict) else cell
+            if not isinstance(content, bytes):
+                raise DataError(file, f"{key}[{row}]", "the image is not stored in the table.")
             try:
                 image = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
             except (
@@ -203,7 +205,7 @@ def _matrix(column: pa.ChunkedArray, file: Path, name: str) -> Float32[Array, "t
         raise DataError(file, name, f"{column.null_count} rows are empty.")
     if not pa.types.is_list(plain.type) and not pa.types.is_fixed_size_list(plain.type):
         return numbers(plain.to_numpy(zero_copy_only=False), file, name)
-    sizes = pc.list_value_length(plain).unique().to_pylist()
+    sizes = pc.call_function("list_value_length", [plain]).unique().to_pylist()
     if len(sizes) != 1 or not sizes[0]:
         raise DataError(file, name, f"its rows have {sizes[:5]} numbers, not the same many.")
     flat = plain.flatten().to_numpy(zero_copy_only=False)

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -31,10 +31,11 @@ class LeRobotWriter:
     """A dataset being written. `add` episodes; leaving the `with` block without error completes it.
 
     `staged` says how many episodes an earlier, interrupted writing has left: skip those. `origin`
-    says in words what is written, so that only the same writing is continued.
+    says in words what is written, so that only the same writing is continued; `fresh` continues
+    none and throws away what one left.
     """
 
-    def __init__(self, out: Path, layout: Layout, *, origin: str = "") -> None:
+    def __init__(self, out: Path, layout: Layout, *, origin: str = "", fresh: bool = False) -> None:
         if abs(layout.fps - round(layout.fps)) > 1e-6:
             raise UserError(
                 f"LeRobot datasets have a whole number of frames a second, and this one has "
@@ -44,6 +45,8 @@ class LeRobotWriter:
             raise UserError(f"{out} exists already. Remove it, or give another folder.")
         self.out, self.layout = out, layout
         self.part = out.with_name(f".{out.name}.part")
+        if fresh:
+            shutil.rmtree(self.part, ignore_errors=True)
         self._claim(origin)
         self.staged = len(list(self._episodes()))
 
@@ -98,7 +101,7 @@ class LeRobotWriter:
         os.replace(whole, self.out)
         shutil.rmtree(self.part)
 
-    def __enter__(self) -> Self:
+    def __enter__(self) -> "LeRobotWriter":
         return self
 
     def __exit__(

@@ -1,0 +1,96 @@
+"""Video: what is written is read back, frame by frame, the same through both decoders."""
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from worldeval.data.finding import DataError
+from worldeval.data.video import VideoJoiner, VideoWriter, probe, read_frames
+
+
+def write(path: Path, frames: np.ndarray, fps: float = 10) -> Path:
+    with VideoWriter(path, fps=fps, size=frames.shape[1:3]) as writer:
+        writer.append(frames)
+    return path
+
+
+def test_frames_survive_the_round_trip(tmp_path: Path, made, quality) -> None:
+    frames = made(0, length=20).frames["top"]
+    path = write(tmp_path / "top.mp4", frames)
+    assert quality(read_frames(path), frames) > 38
+
+
+def test_frame_n_sits_at_n_over_fps_and_none_is_reordered(tmp_path: Path, made) -> None:
+    path = write(tmp_path / "top.mp4", made(0, length=9).frames["top"], fps=30)
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        packets = [p for p in container.demux(stream) if p.pts is not None]
+        assert stream.time_base is not None
+        times = [float((packet.pts or 0) * stream.time_base) for packet in packets]
+        assert times == pytest.approx([n / 30 for n in range(9)], abs=1e-9)
+        assert [packet.dts for packet in packets] == [packet.pts for packet in packets]
+        assert [packet.is_keyframe for packet in packets] == [n % 2 == 0 for n in range(9)]
+    assert path.read_bytes().index(b"moov") < path.read_bytes().index(b"mdat")  # faststart
+
+
+def test_facts(tmp_path: Path, made) -> None:
+    facts = probe(write(tmp_path / "top.mp4", made(0, length=9).frames["top"], fps=16))
+    assert (facts.height, facts.width, facts.frames) == (48, 64, 9)
+    assert (facts.fps, facts.codec, facts.pix_fmt) == (16, "h264", "yuv420p")
+
+
+def test_both_decoders_give_the_same_pixels_in_any_order(tmp_path: Path, made) -> None:
+    pytest.importorskip("decord")
+    path = write(tmp_path / "top.mp4", made(1, length=25).frames["top"])
+    rows = np.array([24, 3, 3, 0, 17, 18, 2])
+    pyav = read_frames(path, rows, backend="pyav")
+    assert np.array_equal(pyav, read_frames(path, rows, backend="decord"))
+    assert np.array_equal(pyav, read_frames(path, backend="pyav")[rows])
+
+
+def test_both_decoders_agree_on_real_recordings(droid: Path) -> None:
+    pytest.importorskip("decord")
+    path = droid / "videos/train/3/1.mp4"
+    rows = np.random.default_rng(0).integers(0, 80, 12)
+    pyav = read_frames(path, rows, backend="pyav")
+    assert np.array_equal(pyav, read_frames(path, rows, backend="decord"))
+    assert np.array_equal(pyav, read_frames(path, backend="pyav")[rows])
+
+
+def test_joined_files_hold_the_frames_of_their_parts(tmp_path: Path, made) -> None:
+    parts = [
+        write(tmp_path / f"{i}.mp4", made(i, length=n).frames["top"]) for i, n in enumerate((5, 8))
+    ]
+    joiner = VideoJoiner(tmp_path / "whole.mp4", fps=10)
+    for part in parts:
+        joiner.append(part)
+    joiner.close()
+    expected = np.concatenate([read_frames(part) for part in parts])
+    assert np.array_equal(read_frames(tmp_path / "whole.mp4"), expected)
+    assert probe(tmp_path / "whole.mp4").fps == 10
+
+
+def test_no_rows_are_no_frames(tmp_path: Path, made) -> None:
+    path = write(tmp_path / "top.mp4", made(0).frames["top"])
+    assert read_frames(path, np.array([], int)).shape == (0, 48, 64, 3)
+
+
+@pytest.mark.parametrize("row", [-1, 12])
+def test_a_frame_that_is_not_there(tmp_path: Path, made, row: int) -> None:
+    path = write(tmp_path / "top.mp4", made(0, length=12).frames["top"])
+    with pytest.raises(DataError, match=r"top\.mp4: video: .*it has 12"):
+        read_frames(path, [row])
+
+
+def test_what_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "broken.mp4"
+    path.write_bytes(b"nothing like a film" * 50)
+    with pytest.raises(DataError, match=r"broken\.mp4: video: it is not a readable video"):
+        read_frames(path)
+
+
+def test_odd_sides_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="63x64 is odd"):
+        VideoWriter(tmp_path / "odd.mp4", fps=10, size=(63, 64))
