@@ -1,27 +1,77 @@
 """The statistics of choosing a policy. Plain arrays: numpy and scipy, no torch."""
 
 from worldeval.stats.agreement import Agreement, agreement, baseline
+from worldeval.stats.betting import PairedTest, mean_score, paired_test, sequence
+from worldeval.stats.calibration import Calibrated, calibrate
+from worldeval.stats.ceiling import noise_ceiling
 from worldeval.stats.estimate import Estimate
-from worldeval.stats.findings import Finding
+from worldeval.stats.findings import Finding, first_line, never_validated, untrustworthy
+from worldeval.stats.leave_out import leave_one_lineage_out, leave_one_policy_out
+from worldeval.stats.letters import compact_letters, holm
+from worldeval.stats.measures import mmrv
 from worldeval.stats.outcomes import Outcomes, from_frame, read_outcomes
+from worldeval.stats.paired import Comparison, mcnemar
+from worldeval.stats.plan import Plan, plan
+from worldeval.stats.ppi import Combined, combine
 from worldeval.stats.ranking import RankedPolicy, Ranking, rank
 from worldeval.stats.rates import clopper_pearson, clustered_rate, jeffreys, rate, wilson
+from worldeval.stats.rogan_gladen import (
+    Confusion,
+    confusion,
+    confusion_per_policy,
+    homogeneity,
+    informativeness,
+    judge_findings,
+    rogan_gladen,
+)
+from worldeval.stats.spending import Spent, sequential_halving, until_leader
 
 __all__ = [
     "Agreement",
+    "Calibrated",
+    "Combined",
+    "Comparison",
+    "Confusion",
     "Estimate",
     "Finding",
     "Outcomes",
+    "PairedTest",
+    "Plan",
     "RankedPolicy",
     "Ranking",
+    "Spent",
     "agreement",
     "baseline",
+    "calibrate",
     "clopper_pearson",
     "clustered_rate",
+    "combine",
+    "compact_letters",
+    "confusion",
+    "confusion_per_policy",
+    "first_line",
     "from_frame",
+    "holm",
+    "homogeneity",
+    "informativeness",
     "jeffreys",
+    "judge_findings",
+    "leave_one_lineage_out",
+    "leave_one_policy_out",
+    "mcnemar",
+    "mean_score",
+    "mmrv",
+    "never_validated",
+    "noise_ceiling",
+    "paired_test",
+    "plan",
     "rank",
     "rate",
     "read_outcomes",
+    "rogan_gladen",
+    "sequence",
+    "sequential_halving",
+    "until_leader",
+    "untrustworthy",
     "wilson",
 ]

@@ -139,6 +139,7 @@ def agreement_of_units(
     linear = float(measures.pearson(s.rates, r.rates))
     fisher = measures.fisher_z(linear, k, level=level) or (None, None)
     slope, intercept = measures.calibration_line(s.rates, r.rates)
+    rho, chance = sides.of_rates(measures.spearman), measures.permutation_p(s.rates, r.rates)
     middle = (r.rates >= MIDRANGE[0]) & (r.rates <= MIDRANGE[1])
     wide = measures.separable(r.rates, margin=margin)
     return Agreement(
@@ -156,7 +157,7 @@ def agreement_of_units(
             method="Fisher z over policies",
         ),
         pearson_starts=sides.of_rates(measures.pearson),
-        spearman=sides.of_rates(measures.spearman),
+        spearman=rho,
         kendall=sides.of_rates(measures.kendall),
         mmrv=sides.of_rates(lambda s, r: measures.mmrv(predicted=s, real=r), **ERROR),
         pairwise_accuracy=sides.of_rates(
@@ -175,10 +176,13 @@ def agreement_of_units(
         mae=sides.of_rates(lambda s, r: np.abs(s - r).mean(axis=-1), **ERROR),
         slope=slope,
         intercept=intercept,
-        permutation_p=measures.permutation_p(s.rates, r.rates),
+        permutation_p=chance,
         margin=margin,
         ceiling=summarise(perfect_s.mean(axis=2), perfect_r.mean(axis=2), level=level),
-        findings=tuple(findings.constant_side(tuple(s.rates), tuple(r.rates))),
+        findings=(
+            *findings.constant_side(tuple(s.rates), tuple(r.rates)),
+            *findings.chance_agreement(rho, chance, alpha=1 - level),
+        ),
     )
 
 

@@ -198,6 +198,21 @@ def constant_side(predicted: Collection[float], real: Collection[float]) -> list
     return found
 
 
+def chance_agreement(spearman: Estimate, p: float | None, *, alpha: float) -> list[Finding]:
+    """Validation failed: the predicted order is not shown to be better than a random one."""
+    if p is None or (p <= alpha and (spearman.low is None or spearman.low > 0)):
+        return []
+    return [
+        Finding(
+            code="no_better_than_chance",
+            severity="refusal",
+            text=f"Over {spearman.n} policies the predicted order is not shown to agree with the "
+            f"real one better than chance (Spearman {spearman}, permutation p = {p:.3g}): "
+            "do not choose by these predictions.",
+        )
+    ]
+
+
 def first_line(findings: Sequence[Finding]) -> str | None:
     """What must stand above the table when a claim is withheld; None when nothing is."""
     refused = [finding for finding in findings if finding.severity == "refusal"]

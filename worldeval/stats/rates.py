@@ -14,15 +14,23 @@ def wilson(successes: float, n: float, *, level: float = LEVEL) -> tuple[float, 
 
     Near its level on average, not everywhere: at n = 10 it covers .904 at worst.
     """
-    if n <= 0:
-        return 0.0, 1.0
-    p, z2 = successes / n, stats.norm.ppf((1 + level) / 2) ** 2
-    middle = (p + z2 / (2 * n)) / (1 + z2 / n)
-    half = np.sqrt(z2 * (p * (1 - p) + z2 / (4 * n)) / n) / (1 + z2 / n)
-    # Rounding alone can push a bound of 0/n or n/n past the end that it must touch.
-    low = 0.0 if successes <= 0 else max(0.0, middle - half)
-    high = 1.0 if successes >= n else min(1.0, middle + half)
+    low, high = wilson_bounds(np.array(float(successes)), np.array(float(n)), level=level)
     return float(low), float(high)
+
+
+def wilson_bounds(
+    successes: Float[Array, "*b"], n: Float[Array, "*b"], *, level: float = LEVEL
+) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
+    """`wilson` for arrays of counts; [0, 1] where n is 0."""
+    z2 = stats.norm.ppf((1 + level) / 2) ** 2
+    trials = np.maximum(n, 1e-12)
+    p = successes / trials
+    middle = (p + z2 / (2 * trials)) / (1 + z2 / trials)
+    half = np.sqrt(z2 * (p * (1 - p) + z2 / (4 * trials)) / trials) / (1 + z2 / trials)
+    # Rounding alone can push a bound of 0/n or n/n past the end that it must touch.
+    low = np.where((successes <= 0) | (n <= 0), 0.0, np.maximum(middle - half, 0.0))
+    high = np.where((successes >= n) | (n <= 0), 1.0, np.minimum(middle + half, 1.0))
+    return low, high
 
 
 def clopper_pearson(successes: int, n: int, *, level: float = LEVEL) -> tuple[float, float]:

@@ -1,0 +1,140 @@
+"""Probabilities that mean what they say: temperature for few labels, isotonic for many."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from scipy import optimize, special
+
+from worldeval.axes import Array, Float
+from worldeval.errors import UserError
+
+MANY = 1000  # labels above which the free form of isotonic regression is worth its variance
+EDGE = 1e-6  # probabilities are kept this far from 0 and 1
+
+
+class Map(Protocol):
+    """From a judge's probability to a calibrated one."""
+
+    def __call__(self, probability: Float[Array, " n"], /) -> Float[Array, " n"]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Temperature:
+    """sigmoid(logit(p) / temperature): moves confidence, keeps the order and one half."""
+
+    temperature: float
+
+    def __call__(self, probability: Float[Array, " n"], /) -> Float[Array, " n"]:
+        return special.expit(_logit(probability) / self.temperature)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Isotonic:
+    """A rising step function, linear between its knots."""
+
+    knots: Float[Array, " k"]
+    levels: Float[Array, " k"]
+
+    def __call__(self, probability: Float[Array, " n"], /) -> Float[Array, " n"]:
+        return np.interp(probability, self.knots, self.levels)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibrated:
+    """Cross-fitted probabilities and what calibration gained; `map` is fitted on all labels."""
+
+    probability: Float[Array, " n"]  # each from a map that saw no clip of its group
+    map: Map
+    method: str  # 'temperature' or 'isotonic'
+    log_loss: tuple[float, float]  # before, after
+    brier: tuple[float, float]
+    expected_error: tuple[float, float]  # mean |confidence - frequency| over ten equal bins
+
+
+def fit_temperature(probability: Float[Array, " n"], truth: Float[Array, " n"]) -> Temperature:
+    """The temperature of least log loss, between 1/20 and 20."""
+    logit = _logit(probability)
+
+    def loss(log_temperature: float) -> float:
+        return log_loss(special.expit(logit / np.exp(log_temperature)), truth)
+
+    best = optimize.minimize_scalar(loss, bounds=(-np.log(20), np.log(20)), method="bounded")
+    return Temperature(temperature=float(np.exp(best.x)))
+
+
+def fit_isotonic(probability: Float[Array, " n"], truth: Float[Array, " n"]) -> Isotonic:
+    """Pool-adjacent-violators; tied probabilities are one point."""
+    knots, place, count = np.unique(probability, return_inverse=True, return_counts=True)
+    mean = np.bincount(place, weights=truth) / count
+    fitted = optimize.isotonic_regression(mean, weights=count.astype(float))
+    return Isotonic(knots=knots, levels=np.clip(fitted.x, 0.0, 1.0))
+
+
+FITS = {"temperature": fit_temperature, "isotonic": fit_isotonic}
+
+
+def calibrate(
+    probability: Float[Array, " n"],
+    truth: Float[Array, " n"],
+    groups: Sequence[str],
+    *,
+    rng: np.random.Generator,
+    method: str | None = None,
+    folds: int = 5,
+) -> Calibrated:
+    """Cross-fit a calibration map.
+
+    Args:
+        groups: what must not be on both sides of a fold (start, or policy family).
+        method: 'temperature' or 'isotonic'; by default isotonic from 1,000 labels on.
+
+    Raises:
+        UserError: a single group, or labels of one kind only.
+    """
+    truth = np.asarray(truth, dtype=float)
+    if not 0 < truth.mean() < 1:
+        raise UserError(f"All {len(truth)} labels are the same. Label successes and failures.")
+    names, group = np.unique(np.asarray(groups), return_inverse=True)
+    if len(names) < 2:
+        raise UserError(f"One group ('{names[0]}') cannot be split. Label clips of two or more.")
+    method = method or ("isotonic" if len(truth) >= MANY else "temperature")
+    fit = FITS[method]
+    fold = rng.permutation(len(names))[group] % min(folds, len(names))
+    crossed = np.empty(len(truth))
+    for held in np.unique(fold):
+        out = fold == held
+        crossed[out] = fit(probability[~out], truth[~out])(probability[out])
+    return Calibrated(
+        probability=crossed,
+        map=fit(probability, truth),
+        method=method,
+        log_loss=(log_loss(probability, truth), log_loss(crossed, truth)),
+        brier=(brier(probability, truth), brier(crossed, truth)),
+        expected_error=(expected_error(probability, truth), expected_error(crossed, truth)),
+    )
+
+
+def log_loss(probability: Float[Array, " n"], truth: Float[Array, " n"]) -> float:
+    """Mean negative log likelihood."""
+    p = np.clip(probability, EDGE, 1 - EDGE)
+    return float(-np.mean(truth * np.log(p) + (1 - truth) * np.log1p(-p)))
+
+
+def brier(probability: Float[Array, " n"], truth: Float[Array, " n"]) -> float:
+    """Mean squared error of the probabilities."""
+    return float(np.mean((probability - truth) ** 2))
+
+
+def expected_error(
+    probability: Float[Array, " n"], truth: Float[Array, " n"], *, bins: int = 10
+) -> float:
+    """Mean |confidence - frequency| over bins of equal width, weighted by their counts."""
+    which = np.minimum((probability * bins).astype(int), bins - 1)
+    gap = np.bincount(which, weights=probability - truth, minlength=bins)
+    return float(np.abs(gap).sum() / len(truth))
+
+
+def _logit(probability: Float[Array, " n"]) -> Float[Array, " n"]:
+    return special.logit(np.clip(probability, EDGE, 1 - EDGE))
