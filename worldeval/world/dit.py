@@ -174,7 +174,7 @@ class DitDynamics(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention over all views and the read-only tokens, then an MLP; both gated by the condition."""
+    """Attention over all views and what is read, then an MLP; the condition gates both."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

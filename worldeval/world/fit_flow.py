@@ -1,4 +1,4 @@
-"""Training the flow transformer: the straight-path loss, on noisy and then on imagined histories."""
+"""Training the flow transformer: straight-path loss, on noisy and then on imagined histories."""
 
 from collections.abc import Sequence
 

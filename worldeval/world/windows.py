@@ -23,8 +23,8 @@ class WindowBatch:
     task: Int[Tensor, " b"]
     latents: Float[Tensor, "b u v d h w"]  # u = 1 + 1 + h: previous, newest, future
     first: Float[Tensor, "b v d h w"]
-    memory: Float[Tensor, "b s v d h w"]  # one for each future frame
-    memory_pose: Float[Tensor, "b s p"]
+    memory: Float[Tensor, "b f v d h w"]  # f = h: one for each future frame
+    memory_pose: Float[Tensor, "b f p"]
 
     def motion(self, step: int, pose: Float[Tensor, "b t p"]) -> Motion:
         """The motion before future frame `step`, reading poses from `pose` (true, noisy or own)."""
