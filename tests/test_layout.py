@@ -3,6 +3,7 @@
 import ast
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
@@ -26,8 +27,9 @@ LAYERS = {
     "report": 6,
     "export": 6,
     "improve": 6,
-    "cli": 7,
-    "app": 7,
+    "evaluate": 7,
+    "cli": 8,
+    "app": 8,
 }
 TORCH_LAYERS = {"data", "envs", "world", "policy", "imagine", "judge", "device"}
 
@@ -111,6 +113,18 @@ def test_recipe_folders_hold_no_code() -> None:
     """A `datasets/__init__.py` would shadow Hugging Face's `datasets` for everyone at the root."""
     assert files(*(ROOT / folder for folder in RECIPE_FOLDERS)) == []
     assert not {"datasets", "models", "evaluation"} & {path.stem for path in files(ROOT / "app")}
+
+
+def test_the_wheel_takes_every_folder_that_holds_something_and_no_other() -> None:
+    """An empty folder is not in a clone, and a build that is told to take it fails."""
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
+    held = {
+        folder: f"worldeval/{'' if folder == 'app' else 'recipes/'}{folder}"
+        for folder in (*RECIPE_FOLDERS, "app")
+        if [*(ROOT / folder).glob("*.yaml"), *(ROOT / folder).glob("*.py")]
+    }
+    assert wheel["force-include"] == held
 
 
 def test_files_stay_short() -> None:

@@ -21,15 +21,15 @@ def record_rollouts(
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
     """Record every missing shard of `recipe` into `out`."""
-    choose = partial(drawn_policy, tuple(expand(recipe.policies)), recipe)
+    choose = partial(drawn_policy, refs=tuple(expand(recipe.policies)), recipe=recipe)
     jobs = []
     for begin in range(0, recipe.episodes, recipe.shard):
         numbers = range(begin, min(begin + recipe.shard, recipe.episodes))
         for index, task in enumerate(recipe.tasks):
             # Seeds are disjoint between tasks, so that each task draws its own policies.
             first = recipe.first_seed + index * recipe.episodes
-            seeds = tuple(first + number for number in numbers)
-            job = TruthJob(policy="mixed", task=task, seeds=seeds, load=choose)
+            episodes = tuple(("drawn", first + number) for number in numbers)
+            job = TruthJob(task=task, episodes=episodes, load=choose)
             jobs.append((job, out / f"{task}-{begin:05d}.h5"))
     record(
         jobs,
@@ -42,7 +42,7 @@ def record_rollouts(
     )
 
 
-def drawn_policy(refs: Sequence[str], recipe: RolloutsRecipe, seed: int) -> Policy:
+def drawn_policy(_: str, seed: int, *, refs: Sequence[str], recipe: RolloutsRecipe) -> Policy:
     """The policy of one episode: which, whether it is spoilt and whether it hands over."""
     rng = np.random.default_rng([seed, 7])
     first, second = (refs[int(index)] for index in rng.choice(len(refs), 2, replace=False))

@@ -17,24 +17,23 @@ from worldeval.policy.protocol import Policy
 from worldeval.record import Episode, Observation
 
 Progress = Callable[[int, int], None]  # jobs done, jobs in all
-MakePolicy = Callable[[int], Policy]  # given the episode's seed
+LoadPolicy = Callable[[str, int], Policy]  # a reference and the episode's seed
 
 
 @dataclass(frozen=True, kw_only=True)
 class TruthJob:
-    """Episodes on one task, for one process; `load` gives each seed's policy, in that process."""
+    """Episodes on one task, for one process, which loads their policies itself."""
 
-    policy: str
     task: str
-    seeds: tuple[int, ...]
-    load: MakePolicy
+    episodes: tuple[tuple[str, int], ...]  # (policy's reference, seed of the reset)
+    load: LoadPolicy
 
 
 @dataclass(frozen=True, kw_only=True)
 class TruthOutcome:
     """What the simulator says of one episode."""
 
-    policy: str
+    policy: str  # the reference
     task: str
     seed: int
     success: bool
@@ -89,8 +88,8 @@ def _run(
     job: TruthJob, truth: TruthRecipe, horizon: int, replan_every: int
 ) -> list[TruthOutcome]:
     env, outcomes = _environment(job, truth), []
-    for seed in job.seeds:
-        queue = _begin(job.load(seed), job.task, seed, replan_every)
+    for ref, seed in job.episodes:
+        queue = _begin(job.load(ref, seed), job.task, seed, replan_every)
         frame, step, success = env.reset(seed), 0, False
         while step < horizon and not success:
             action = queue.next(lambda now=frame: _observation(now, job.task), env.action_dim)
@@ -100,9 +99,7 @@ def _run(
             if queue.empty and not success:  # a frame that nobody looks at is not rendered
                 frame = env.frame(success=success)
         outcomes.append(
-            TruthOutcome(
-                policy=job.policy, task=job.task, seed=seed, success=success, steps=step
-            )
+            TruthOutcome(policy=ref, task=job.task, seed=seed, success=success, steps=step)
         )
     env.close()
     return outcomes
@@ -117,8 +114,8 @@ def _record(
     after_success: int,
 ) -> None:
     env, items = _environment(job, truth), []
-    for seed in job.seeds:
-        policy = job.load(seed)
+    for ref, seed in job.episodes:
+        policy = job.load(ref, seed)
         queue = _begin(policy, job.task, seed, replan_every)
         seen, actions, last = [env.reset(seed)], [], horizon
         while len(seen) <= last:
@@ -130,7 +127,7 @@ def _record(
                 last = max(last, len(seen) - 1 + after_success)
         flags = np.array([frame.success for frame in seen], np.uint8)
         episode = Episode(
-            id=f"{path.stem}-{seed}",
+            id=f"{path.stem}-{len(items)}-{seed}",
             frames={view: np.stack([frame.frames[view] for frame in seen]) for view in env.views},
             actions=np.stack([*actions, np.zeros_like(actions[0])]),
             pose=np.stack([frame.pose for frame in seen]),

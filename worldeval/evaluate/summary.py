@@ -1,0 +1,179 @@
+"""A run in numbers: the ranking, its agreement with truth, baselines, gates and findings."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from worldeval.evaluate.gates import ACTION_EFFECT, Gates
+from worldeval.stats import (
+    Agreement,
+    Finding,
+    Outcomes,
+    Ranking,
+    agreement,
+    baseline,
+    from_frame,
+    rank,
+)
+from worldeval.stats.findings import first_line, untrustworthy
+
+NEAR_MISS = 0.3  # largest upper bound of near misses that come out as success
+MENDED = 0.01  # share of a rollout's action numbers that had to be clipped: beyond it, untrusted
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """Everything a run found."""
+
+    imagined: Ranking
+    truth: Ranking | None
+    agreement: Agreement | None
+    groups: dict[str, dict[str, Any]]  # agreement within kinds of lineages
+    baselines: dict[str, dict[str, float | None]]
+    gates: Gates | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def headline(self) -> str | None:
+        """What stands above the table when it may not be read as a ranking."""
+        return first_line(self.findings)
+
+
+def summarise(
+    imagined: pd.DataFrame,
+    truth: pd.DataFrame | None,
+    cards: pd.DataFrame,
+    gates: Gates | None,
+    *,
+    margin: float,
+    seed: int,
+) -> Summary:
+    """Rank the imagined outcomes and, where truth is there, measure how far that is right."""
+    rng = np.random.default_rng(seed)
+    predicted = from_frame(imagined, source="imagined outcomes")
+    real = from_frame(truth, source="true outcomes") if truth is not None else None
+    ranking = rank(predicted, rng=rng, validated=real is not None)
+    found = list(ranking.findings)
+    agreed = None
+    groups: dict[str, dict[str, Any]] = {}
+    if real is not None and len(real.policies) >= 3:
+        agreed = agreement(predicted, real, rng=rng, margin=margin)
+        found += agreed.findings
+        groups = _groups(predicted, real, cards, rng=rng, margin=margin)
+    if gates is not None:
+        found += untrustworthy(
+            false_success=gates.false_success,
+            untrusted=float((imagined["mended"] > MENDED).mean()),
+        )
+        found += _near_misses(gates) + _actions(gates)
+    return Summary(
+        imagined=ranking,
+        truth=rank(real, rng=rng) if real is not None else None,
+        agreement=agreed,
+        groups=groups,
+        baselines=_baselines(real, cards) if real is not None else {},
+        gates=gates,
+        findings=tuple(found),
+    )
+
+
+def to_json(
+    summary: Summary, cards: pd.DataFrame, *, seconds: dict[str, float], episodes: int
+) -> dict[str, Any]:
+    """The content of summary.json."""
+    ranking, agreed, gates = summary.imagined, summary.agreement, summary.gates
+    out: dict[str, Any] = {
+        "headline": summary.headline,
+        "policies": len(ranking.policies),
+        "lineages": int(cards["lineage"].nunique()),
+        "tasks": sorted({task for _, task in ranking.cells}),
+        "episodes": episodes,
+        "ranking": ranking.to_json(),
+    }
+    if summary.truth is not None:
+        out["truth"] = summary.truth.to_json()
+    if agreed is not None:
+        out["agreement"] = agreed.to_json()
+        out["agreement_details"] = agreed.details()
+        out["within_task_spearman"] = agreed.within_task_spearman.value
+        out["midrange_spearman"] = agreed.midrange_spearman.value
+        out["cell_mae"] = agreed.cell_mae.value
+        out["groups"] = summary.groups
+        out["baselines"] = summary.baselines
+    if gates is not None:
+        out["gates"] = {name: getattr(gates, name).record() for name in gates.__dataclass_fields__}
+    out["seconds"] = seconds
+    if episodes and "imagine_cpu" in seconds:
+        out["imagined_seconds_per_episode"] = seconds["imagine_cpu"] / episodes
+    out["findings"] = [asdict(finding) for finding in summary.findings]
+    return out
+
+
+def _groups(
+    predicted: Outcomes,
+    real: Outcomes,
+    cards: pd.DataFrame,
+    *,
+    rng: np.random.Generator,
+    margin: float,
+) -> dict[str, dict[str, Any]]:
+    """Agreement apart for lineages that validation error ranks well and those it misleads on."""
+    out = {}
+    for name, flag in (("validation_ranks_well", False), ("validation_misleads", True)):
+        chosen = list(cards["policy"][cards["misleads"] == flag])
+        if len(chosen) < 3:
+            continue
+        s, r = predicted.only(policies=chosen), real.only(policies=chosen)
+        agreed = agreement(s, r, rng=rng, margin=margin)
+        own = cards[cards["misleads"] == flag]
+        out[name] = {
+            "policies": len(chosen),
+            "imagination": {
+                key: getattr(agreed, key).value for key in ("pearson", "spearman", "mmrv")
+            },
+            **_baselines(r, own),
+        }
+    return out
+
+
+def _baselines(real: Outcomes, cards: pd.DataFrame) -> dict[str, dict[str, float | None]]:
+    """How well cheaper numbers rank the same policies; larger must mean better."""
+    known = cards[cards["policy"].isin(real.policies)].set_index("policy")
+    out = {}
+    errors = known["validation_mse"]
+    if errors.notna().all():
+        mse = errors.astype(float)
+        out["validation_mse"] = baseline((-mse).to_dict(), real)
+        out["log_validation_mse"] = baseline((-np.log(mse)).to_dict(), real)
+    out["training_step"] = baseline(known["step"].astype(float).to_dict(), real)
+    return out
+
+
+def _near_misses(gates: Gates) -> list[Finding]:
+    rate = gates.near_miss_false_success
+    if rate.high is not None and rate.high <= NEAR_MISS:
+        return []
+    return [
+        Finding(
+            code="near_misses_succeed",
+            severity="warning",
+            text=f"Recorded near misses come out as success at a rate of {rate} (n = {rate.n}): "
+            "policies that fail by little look better than they are.",
+        )
+    ]
+
+
+def _actions(gates: Gates) -> list[Finding]:
+    effect = gates.action_effect
+    if effect.low is not None and effect.low >= ACTION_EFFECT:
+        return []
+    return [
+        Finding(
+            code="actions_ignored",
+            severity="refusal",
+            text=f"Zeroed or shuffled actions lower the predicted success by {effect} only; at "
+            f"least {ACTION_EFFECT} is needed to believe that the world model follows actions.",
+        )
+    ]
