@@ -69,7 +69,7 @@ class Replay:
 
     def __init__(
         self,
-        actions: Sequence[Float32[Array, "t a"]],
+        actions: Sequence[Float32[Array, "_ a"]],  # lengths may differ
         *,
         name: str = "replay",
         views: tuple[str, ...] = VIEWS,

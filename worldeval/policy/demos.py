@@ -37,7 +37,8 @@ def choose(shards: Shards, recipe: PolicyRecipe, rng: np.random.Generator) -> In
     table = shards.episodes.drop(index=reserve(shards, recipe.validation_per_task))
     if recipe.fold is not None:
         index, count = recipe.fold
-        table = table[[crc32(f"fold {name}".encode()) % count == index for name in table["id"]]]
+        part = [crc32(f"fold {name}".encode()) % count for name in table["id"]]
+        table = table.loc[np.equal(part, index)]
     chosen: set[int] = set()
     for group in recipe.demos:
         fitting = _fitting(table, group)
@@ -123,4 +124,4 @@ def _fitting(table: pd.DataFrame, group: DemoGroup) -> pd.DataFrame:
     )
     if group.success is not None:
         fits &= (table["success"] == SUCCEEDED) == group.success
-    return table[fits.astype(bool)]
+    return table.loc[fits.to_numpy(bool)]

@@ -52,19 +52,27 @@ def expand(refs: Sequence[str]) -> list[str]:
 
     Within a folder, lineages are sorted by name and checkpoints by step.
     """
-    out: dict[str, None] = {}
-    for ref in refs:
-        paths = [Path(found) for found in sorted(glob(ref))] or [Path(ref)]
-        for path in paths:
-            inside = sorted(path.glob("**/policy.json"), key=_order) if path.is_dir() else []
-            if any(letter in ref for letter in "*?[") and not path.exists():
-                raise UserError(f"No checkpoint is named like {ref}.{_near(path)}")
-            out.update(dict.fromkeys([str(card.parent) for card in inside] or [str(path)]))
-            if not path.exists():
-                # A built-in or code: as the user wrote it, for `./file.py:name` needs its dot.
-                out.pop(str(path), None)
-                out[ref] = None
-    return list(out)
+    found = (one for ref in refs for one in _expand(ref))
+    return list(dict.fromkeys(found))
+
+
+def _expand(ref: str) -> list[str]:
+    if ref in BUILTIN:
+        return [ref]
+    if Path(ref).is_dir():
+        return [str(folder) for folder in _inside(Path(ref))] or [ref]
+    if not any(letter in ref for letter in "*?["):
+        return [ref]  # code, a pickle or a mistake, as the user wrote it
+    folders = [Path(found) for found in sorted(glob(ref)) if Path(found).is_dir()]
+    checkpoints = [str(inside) for folder in folders for inside in _inside(folder)]
+    if not checkpoints:
+        raise UserError(f"No checkpoint is named like {ref}.{_near(Path(ref))}")
+    return checkpoints
+
+
+def _inside(folder: Path) -> list[Path]:
+    """The checkpoints in or below a folder."""
+    return [card.parent for card in sorted(folder.glob("**/policy.json"), key=_order)]
 
 
 def _order(card: Path) -> tuple[str, int, str]:
@@ -139,9 +147,9 @@ def _unpickle(path: Path, trusted: bool) -> Policy:
 
 def _missing(path: Path) -> str:
     if path.is_dir():
-        inside = sorted(path.glob("**/policy.json"), key=_order)
+        inside = _inside(path)
         if inside:
-            return f"{path} holds {len(inside)} checkpoints; name one, such as {inside[0].parent}."
+            return f"{path} holds {len(inside)} checkpoints; name one, such as {inside[0]}."
         return f"{path} holds no checkpoint (no policy.json)."
     if len(path.parts) == 1:
         return f"There is no policy '{path}'.{did_you_mean(str(path), BUILTIN)}"

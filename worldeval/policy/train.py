@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -82,7 +82,7 @@ def _optimise(
     """Steps of AdamW with warm-up and a cosine; yields (step, recent mean loss)."""
     trainer = recipe.trainer
     labels = corrupt(demos.actions, recipe.labels, rng)
-    told = Demos(**{**demos.__dict__, "actions": labels})
+    told = replace(demos, actions=labels)
     network.fit_normalisers(torch.from_numpy(told.pose), torch.from_numpy(labels))
     optimiser = torch.optim.AdamW(
         network.parameters(), lr=trainer.learning_rate, weight_decay=trainer.weight_decay
@@ -123,7 +123,6 @@ def _keep(
 ) -> Progress:
     """Validate and write a checkpoint."""
     error = action_error(LearnedPolicy(network, recipe, sizes, card), held_out)
-    found = {"validation_mse": error.mean, "validation_mse_tasks": error.tasks}
-    card = PolicyCard(**{**card.__dict__, **found})
+    card = replace(card, validation_mse=error.mean, validation_mse_tasks=error.tasks)
     save(folder, network, recipe, sizes, card)
     return Progress(folder=folder, card=card)

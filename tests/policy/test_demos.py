@@ -1,0 +1,72 @@
+import numpy as np
+import pytest
+
+from worldeval.data.shards import Shards
+from worldeval.errors import UserError
+from worldeval.policy.demos import choose, corrupt, gather, reserve
+from worldeval.policy.recipe import DemoGroup, LabelRecipe, PolicyRecipe
+
+
+def test_groups_draw_by_source_and_success(shards: Shards) -> None:
+    recipe = PolicyRecipe(
+        demos=(
+            DemoGroup(sources=("expert", "expert-n*"), per_task=3),
+            DemoGroup(sources=("expert-displaced",), success=False, per_task=2),
+        )
+    )
+    chosen = shards.episodes.loc[choose(shards, recipe, np.random.default_rng(0))]
+    assert (chosen.groupby("task").size() == 5).all()
+    assert set(chosen[chosen["success"] == 0]["source"]) == {"expert-displaced"}
+    assert set(chosen[chosen["success"] == 1]["source"]) <= {"expert", "expert-noise"}
+
+
+def test_validation_demonstrations_are_never_imitated(shards: Shards) -> None:
+    held_out = reserve(shards, 3)
+    assert (shards.episodes.loc[held_out].groupby("task").size() == 3).all()
+    assert set(shards.episodes.loc[held_out, "source"]) == {"expert"}
+    recipe = PolicyRecipe(demos=(DemoGroup(sources=("*",), success=None),), validation_per_task=3)
+    chosen = choose(shards, recipe, np.random.default_rng(0))
+    assert set(chosen).isdisjoint(held_out)
+    assert len(chosen) + len(held_out) == len(shards)
+
+
+def test_folds_split_the_demonstrations(shards: Shards) -> None:
+    group = (DemoGroup(sources=("*",), success=None),)
+    parts = [
+        set(choose(shards, PolicyRecipe(demos=group, fold=(i, 2)), np.random.default_rng(0)))
+        for i in (0, 1)
+    ]
+    whole = set(choose(shards, PolicyRecipe(demos=group), np.random.default_rng(0)))
+    assert parts[0].isdisjoint(parts[1])
+    assert parts[0] | parts[1] == whole
+    assert all(parts)
+
+
+def test_unknown_source_is_an_error_that_helps(shards: Shards) -> None:
+    recipe = PolicyRecipe(demos=(DemoGroup(sources=("expert-slowed",)),))
+    with pytest.raises(UserError, match="Did you mean 'expert-slow'"):
+        choose(shards, recipe, np.random.default_rng(0))
+
+
+def test_samples_stop_soon_after_success_and_chunks_repeat_the_last_action(shards: Shards) -> None:
+    demos = gather(shards, [0], ("top",), chunk=3, after_success=1)
+    assert len(demos) == 10  # success at frame 8, and one frame more
+    assert demos.frames.shape == (10, 1, 32, 32, 3)
+    assert demos.actions.shape == (10, 3, 8)
+    failed = int(shards.episodes.index[shards.episodes["success"] == 0][0])
+    whole = gather(shards, [failed], ("side", "top"), chunk=3, after_success=1)
+    assert len(whole) == 11  # the last frame has no action
+    np.testing.assert_array_equal(whole.actions[-1, 2], shards.actions[shards.rows(failed)][10])
+
+
+def test_corruptions_are_what_they_say() -> None:
+    rng = np.random.default_rng(0)
+    actions = np.full((500, 2, 8), 0.4, np.float32)
+    labels = LabelRecipe(scale=0.5, bias=(0.1, 0.0, -0.1, 0.0))
+    told = corrupt(actions, labels, rng)
+    np.testing.assert_allclose(told[0, 0], [0.3, 0.2, 0.1, 0.2] * 2, atol=1e-6)
+    noisy = corrupt(actions, LabelRecipe(noise=0.1), rng)
+    assert abs(noisy.std() - 0.1) < 0.01
+    np.testing.assert_array_equal(corrupt(actions, LabelRecipe(), rng), actions)
+    with pytest.raises(UserError, match="does not divide"):
+        corrupt(actions, LabelRecipe(bias=(0.1, 0.1, 0.1)), rng)
