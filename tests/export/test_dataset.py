@@ -10,7 +10,7 @@ import yaml
 
 from worldeval.data.source import open_source
 from worldeval.errors import UserError
-from worldeval.export.dataset import PROVENANCE, export_episodes, fingerprint
+from worldeval.export.dataset import PROVENANCE, export_episodes
 from worldeval.record import Episode
 
 
@@ -96,13 +96,3 @@ def test_a_record_without_its_judge_is_refused_and_nothing_is_left(tmp_path: Pat
 def test_no_episode(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"No episode is left to export\. Loosen --select"):
         export_episodes([], tmp_path / "set")
-
-
-def test_a_fingerprint_follows_the_content(tmp_path: Path) -> None:
-    (tmp_path / "a").write_bytes(b"weights")
-    first = fingerprint(tmp_path)
-    assert first == fingerprint(tmp_path)
-    (tmp_path / "a").write_bytes(b"Weights")
-    assert fingerprint(tmp_path) != first
-    with pytest.raises(UserError, match="holds no file"):
-        fingerprint(tmp_path / "nothing")

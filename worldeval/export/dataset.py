@@ -1,6 +1,5 @@
 """Imagined episodes as a LeRobot v3.0 dataset, with the provenance of every one."""
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -112,21 +111,6 @@ def export_episodes(
             }
         )
     return Exported(out=out, episodes=len(lines), frames=frames, successes=successes)
-
-
-def fingerprint(path: Path) -> str:
-    """A short hash of a file's content, or of all files of a folder: which weights these were."""
-    digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
-    if not files:
-        raise UserError(f"{path} holds no file whose hash could name it.")
-    for file in files:
-        if file != path:
-            digest.update(str(file.relative_to(path)).encode())
-        with file.open("rb") as stream:
-            while block := stream.read(1 << 20):
-                digest.update(block)
-    return digest.hexdigest()[:16]
 
 
 def _layout(

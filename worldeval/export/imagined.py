@@ -1,0 +1,161 @@
+"""Imagined roll-outs of a run as episodes, each with what is known of it."""
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import yaml
+
+from worldeval.axes import Array, Float32, UInt8
+from worldeval.errors import UserError
+from worldeval.export.select import Selection
+from worldeval.imagine.store import RolloutStore
+from worldeval.record import Episode, Rollout
+from worldeval.world.load import world_hash
+from worldeval.world.protocol import WorldSpec
+
+CALLED = 0.5  # probability from which the judge's verdict is called a success
+TABLE = ("policy", "lineage", "step", "task", "start", "seed", "score")
+COLUMNS = ("success", "probability", *TABLE[:-1], "judge")
+
+
+@runtime_checkable
+class Renderer(Protocol):
+    """The part of a world model that is needed here."""
+
+    @property
+    def spec(self) -> WorldSpec: ...
+
+    def render(
+        self, latents: Float32[Array, "n v d h w"], tasks: Sequence[str]
+    ) -> dict[str, UInt8[Array, "n h w 3"]]: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImaginedRun:
+    """The imagined part of a run folder: its roll-outs, their outcomes and the world they were in.
+
+    A roll-out's record has `COLUMNS`, a column for every trust signal, and the world's hash.
+    """
+
+    folder: Path
+    world: Path  # folder of the world model
+
+    @property
+    def store(self) -> RolloutStore:
+        return RolloutStore(self.folder / "imagined")
+
+    def records(self) -> list[dict[str, Any]]:
+        """What is known of every roll-out, without reading one frame."""
+        outcomes = _outcomes(self.folder / "outcomes" / "imagined.csv")
+        made_in = world_hash(self.world)
+        records = []
+        for fact, verdict in self.store.verdicts():
+            key = _key(fact["policy"], fact["task"], fact["start"], fact["seed"])
+            if key not in outcomes:
+                raise UserError(
+                    f"{self.folder}/outcomes/imagined.csv has no row for policy {key[0]}, task "
+                    f"{key[1]}, start {key[2]}, seed {key[3]}, which was imagined. The run is "
+                    "unfinished: run it again, it continues where it stopped."
+                )
+            row = outcomes[key]
+            records.append(
+                {
+                    "success": row["score"] >= CALLED,
+                    "probability": row["score"],
+                    **{name: row[name] for name in TABLE[:-1]},
+                    "judge": verdict.judge,
+                    "world_model": made_in,
+                    **{name: float(value) for name, value in fact["trust"].items()},
+                }
+            )
+        if not records:
+            raise UserError(
+                f"{self.folder}/imagined holds no roll-out. Run `worldeval rank` first."
+            )
+        return records
+
+    def select(self, text: str | None) -> list[dict[str, Any]]:
+        """The records for which the expression holds, all where it is None."""
+        records = self.records()
+        if text is None:
+            return records
+        columns = [name for name in records[0] if name.isidentifier()]
+        selection = Selection(text, columns)
+        return [record for record in records if selection(record)]
+
+    def episodes(
+        self, records: list[dict[str, Any]], world: Renderer
+    ) -> Iterator[tuple[Episode, dict[str, Any]]]:
+        """The chosen roll-outs with frames decoded from latents, one at a time."""
+        chosen = {_of(record): record for record in records}
+        for rollout, _ in self.store.rollouts():
+            record = chosen.get(_key(rollout.policy, rollout.task, rollout.start, rollout.seed))
+            if record is not None:
+                yield _episode(rollout, record, world), record
+
+
+def open_imagined(folder: Path, world: Path | None = None) -> ImaginedRun:
+    """The imagined part of the run in `folder`; its recipe names the world unless one is given."""
+    if world is None:
+        recipe = folder / "recipe.yaml"
+        if not recipe.is_file():
+            raise UserError(f"{folder} is no run folder: {recipe} does not exist.")
+        named = (yaml.safe_load(recipe.read_text()) or {}).get("world")
+        if not named:
+            raise UserError(f"{recipe} names no world model. Give its folder with --world.")
+        world = Path(named)
+    return ImaginedRun(folder=folder, world=world)
+
+
+def _episode(rollout: Rollout, record: dict[str, Any], world: Renderer) -> Episode:
+    if rollout.latents is None:
+        raise UserError(f"The roll-out of {rollout.policy} from {rollout.start} has no latents.")
+    latents = rollout.latents.astype(np.float32)
+    frames = world.render(latents, [rollout.task] * len(latents))
+    return Episode(
+        id=f"{rollout.policy}/{rollout.start}/{rollout.seed}",
+        frames=frames,
+        # There is a frame more than there are actions; its action is never carried out.
+        actions=np.concatenate([rollout.actions, rollout.actions[-1:]]),
+        pose=rollout.pose,
+        task=rollout.task,
+        success=record["success"],
+        fps=world.spec.fps,
+        source=rollout.policy,
+    )
+
+
+def _outcomes(path: Path) -> dict[tuple[str, ...], dict[str, Any]]:
+    if not path.is_file():
+        raise UserError(f"{path} does not exist. Run `worldeval rank` first.")
+    out = {}
+    with path.open(newline="") as file:
+        reader = csv.DictReader(file)
+        missing = [name for name in TABLE if name not in (reader.fieldnames or ())]
+        if missing:
+            raise UserError(f"{path} lacks the column {', '.join(missing)}.")
+        for row in reader:
+            kept: dict[str, Any] = {name: row[name] for name in TABLE}
+            for name, kind in (("score", float), ("step", float), ("seed", int)):
+                try:
+                    kept[name] = kind(row[name] or 0)
+                except ValueError as error:
+                    where = f"{path}, line {reader.line_num}"
+                    raise UserError(f"{where}: {name} {row[name]!r} is no number.") from error
+            if not math.isfinite(kept["score"]):
+                raise UserError(f"{path}, line {reader.line_num}: the score is {kept['score']}.")
+            out[_of(kept)] = kept
+    return out
+
+
+def _of(record: dict[str, Any]) -> tuple[str, ...]:
+    return _key(record["policy"], record["task"], record["start"], record["seed"])
+
+
+def _key(policy: str, task: str, start: str, seed: object) -> tuple[str, ...]:
+    return policy, task, start, str(seed)
