@@ -25,6 +25,7 @@ from worldeval.stats.rogan_gladen import (
     rogan_gladen,
 )
 from worldeval.stats.spending import Spent, sequential_halving, until_leader
+from worldeval.stats.validation import Validation, validate
 
 __all__ = [
     "Agreement",
@@ -40,6 +41,7 @@ __all__ = [
     "RankedPolicy",
     "Ranking",
     "Spent",
+    "Validation",
     "agreement",
     "baseline",
     "calibrate",
@@ -73,5 +75,6 @@ __all__ = [
     "sequential_halving",
     "until_leader",
     "untrustworthy",
+    "validate",
     "wilson",
 ]

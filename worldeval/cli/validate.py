@@ -1,0 +1,158 @@
+"""`worldeval validate` and `worldeval plan`: the statistics alone, on anybody's numbers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from worldeval.cli.common import Json, Out, Seed, console, emit, log
+from worldeval.errors import UserError
+
+if TYPE_CHECKING:
+    from worldeval.stats.validation import Validation
+
+Level = Annotated[float, typer.Option("--level", help="Coverage of every interval.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command("validate")(validate)
+    app.command("plan")(plan)
+
+
+def validate(
+    predicted: Annotated[
+        Path, typer.Option("--predicted", help="CSV: policy, task, start, score or success.")
+    ],
+    real: Annotated[Path, typer.Option("--real", help="CSV: policy, task, start, success.")],
+    margin: Annotated[
+        float, typer.Option("--margin", help="Real gap above which a pair must be ordered.")
+    ] = 0.05,
+    level: Level = 0.95,
+    out: Out = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Compare predicted with real outcomes: agreement, its noise ceiling, and refusals.
+
+    Needs no world model: any two CSV files will do (optional columns: lineage, step, seed).
+    Writes agreement.json and agreement.png to OUT (by default runs/validate).
+    """
+    import numpy as np
+
+    from worldeval.run import write_json
+    from worldeval.stats.figure import draw
+    from worldeval.stats.outcomes import read_outcomes
+    from worldeval.stats.validation import validate as compare
+
+    _in_range("--level", level)
+    if not 0 <= margin < 1:
+        raise UserError(f"--margin is {margin}; it must be at least 0 and below 1.")
+    sides = read_outcomes(predicted), read_outcomes(real)
+    found = compare(*sides, rng=np.random.default_rng(seed), margin=margin, level=level)
+    folder = out or Path("runs/validate")
+    write_json(folder / "agreement.json", found.to_json())
+    draw(found, folder / "agreement.png")
+    emit(found.to_json(), as_json=as_json)
+    if not as_json:
+        _print(found)
+    log.print(f"Written: {folder}/agreement.json, {folder}/agreement.png", highlight=False)
+
+
+def plan(
+    policies: Annotated[int, typer.Option(help="Policies to tell apart.")],
+    gap: Annotated[float, typer.Option(help="Smallest difference in success rate that matters.")],
+    power: Annotated[float, typer.Option(help="Chance of finding it.")] = 0.8,
+    rate: Annotated[float, typer.Option(help="Success rate of the worse one.")] = 0.5,
+    rho: Annotated[
+        float | None, typer.Option(help="Correlation of real and imagined outcomes, same start.")
+    ] = None,
+    cost_ratio: Annotated[
+        float, typer.Option(help="Cost of a real trial over an imagined one.")
+    ] = 100.0,
+    level: Level = 0.95,
+    as_json: Json = False,
+) -> None:
+    """Say how many real and imagined trials to buy, before buying them."""
+    from rich.table import Table
+
+    from worldeval.stats.plan import plan as buy
+
+    found = buy(
+        policies=policies,
+        gap=gap,
+        power=power,
+        level=level,
+        rate=rate,
+        rho=rho,
+        cost_ratio=cost_ratio,
+    )
+    emit(found.to_json(), as_json=as_json)
+    if as_json:
+        return
+    table = Table("per policy", "trials", title=f"{policies} policies, gap {gap:g}")
+    table.add_row("real, if only one pair were compared", f"{found.real_one_pair:,}")
+    table.add_row(f"real, all {found.comparisons} pairs", f"{found.real_alone:,}")
+    if found.imagined:
+        table.add_row("or real, with imagination", f"{found.real:,}")
+        table.add_row("   and imagined", f"{found.imagined:,}")
+        table.add_row("cost in real trials, all policies", f"{found.cost:,.0f}")
+        table.add_row("   instead of", f"{found.cost_alone:,.0f}")
+    console.print(table)
+    console.print(found.advice, highlight=False)
+
+
+def _print(found: "Validation") -> None:
+    from rich.markup import escape
+    from rich.table import Table
+
+    if found.headline:
+        console.print(escape(found.headline), style="bold red", highlight=False)
+    a = found.agreement
+    table = Table(
+        "measure", "value", "interval", "perfect evaluator",
+        title=f"{len(a.policies)} policies, {len(a.tasks)} tasks, level {a.pearson.level:g}",
+    )  # fmt: skip
+    for label, estimate, ceiling in (
+        ("Pearson (over policies)", a.pearson, a.ceiling["pearson"]),
+        ("Pearson (over starts)", a.pearson_starts, a.ceiling["pearson"]),
+        ("Spearman", a.spearman, a.ceiling["spearman"]),
+        ("  within task, mean", a.within_task_spearman, None),
+        ("  policies at .05 to .97", a.midrange_spearman, None),
+        ("Kendall tau-b", a.kendall, None),
+        ("MMRV", a.mmrv, a.ceiling["mmrv"]),
+        (f"pairwise accuracy, gap > {a.margin:g}", a.pairwise_accuracy, None),
+        ("top-1 regret", a.top1_regret, None),
+        ("top-3 regret", a.top3_regret, None),
+        ("bias (predicted - real)", a.bias, None),
+        ("mean absolute error", a.mae, None),
+        ("  of a task and policy", a.cell_mae, None),
+    ):
+        value, _, bounds = str(estimate).partition(" ")
+        table.add_row(label, value, escape(bounds), "" if ceiling is None else escape(str(ceiling)))
+    console.print(table)
+    if a.permutation_p is not None:
+        console.print(f"Permutation p of the order: {a.permutation_p:.2g}", highlight=False)
+    if a.slope is not None and a.intercept is not None:
+        line = f"Calibration: real = {a.intercept:.2f} + {a.slope:.2f} x predicted"
+        console.print(line, highlight=False)
+    for left, what in ((found.without_policy, "policy"), (found.without_lineage, "lineage")):
+        known = {k: v["pearson"] for k, v in left.items() if v["pearson"] is not None}
+        if known:
+            worst = min(known, key=lambda k: known[k])
+            console.print(
+                f"Lowest Pearson without one {what}: {known[worst]:.3f} (without {escape(worst)})",
+                highlight=False,
+            )
+    for finding in found.findings:
+        style = "red" if finding.severity == "refusal" else "yellow"
+        console.print(
+            f"{finding.severity} {finding.code}: {escape(finding.text)}",
+            style=style,
+            highlight=False,
+        )
+
+
+def _in_range(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise UserError(f"{name} is {value}; it must be between 0 and 1.")
