@@ -53,7 +53,7 @@ def test_samples_stop_soon_after_success_and_chunks_repeat_the_last_action(shard
     assert len(demos) == 10  # success at frame 8, and one frame more
     assert demos.frames.shape == (10, 1, 32, 32, 3)
     assert demos.actions.shape == (10, 3, 8)
-    failed = int(shards.episodes.index[shards.episodes["success"] == 0][0])
+    failed = int(np.flatnonzero(shards.episodes["success"].to_numpy() == 0)[0])
     whole = gather(shards, [failed], ("side", "top"), chunk=3, after_success=1)
     assert len(whole) == 11  # the last frame has no action
     np.testing.assert_array_equal(whole.actions[-1, 2], shards.actions[shards.rows(failed)][10])

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -136,7 +137,7 @@ def test_a_blind_policy_ignores_its_images(shards: Shards) -> None:
 
 
 @pytest.mark.parametrize("head", ["bc", "flow"])
-def test_networks_are_small_enough_to_ship(head: str) -> None:
+def test_networks_are_small_enough_to_ship(head: Literal["bc", "flow"]) -> None:
     sizes = Sizes(image=(64, 64), pose_dim=4, action_dim=20, tasks=("a", "b", "c", "d", "e"))
     network = PolicyNetwork(PolicyRecipe(head=head, chunk=3), sizes)
     assert sum(weight.numel() for weight in network.parameters()) < 110_000

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
 
 from worldeval.axes import Array, Float32
 from worldeval.errors import UserError, did_you_mean
@@ -96,7 +97,7 @@ def save(
     """Write a checkpoint in half precision; the card last, so that a folder with one is whole."""
     tensors = {key: value.half().contiguous() for key, value in network.state_dict().items()}
     with whole_file(folder / WEIGHTS) as draft:
-        save_file(tensors, draft)
+        draft.write_bytes(to_bytes(tensors))
     content = {"card": asdict(card), "sizes": asdict(sizes), "recipe": asdict(recipe)}
     write_json(folder / CARD, content)
 
