@@ -1,6 +1,8 @@
 """The flow transformer: what a new one predicts, and that episodes of a batch never meet."""
 
+from collections.abc import Callable
 from dataclasses import fields, replace
+from typing import Any, TypeVar
 
 import pytest
 import torch
@@ -14,6 +16,7 @@ from worldeval.world.features import Features, Motion
 from worldeval.world.recipe import DitRecipe
 
 LATENT = (2, 3, 4, 4)  # v d h w
+Record = TypeVar("Record", Context, Motion)
 TINY = DitRecipe(width=24, depth=2, heads=2, patch=2, steps=2)
 
 
@@ -152,15 +155,14 @@ def with_row(context: Context, index: int, shift: float) -> Context:
     return mapped(context, moved)
 
 
-def mapped(record: Context | Motion, change) -> Context:
+def mapped(record: Record, change: Callable[[Tensor], Tensor]) -> Record:
+    """A record with `change` applied to every tensor in it."""
     values = {f.name: getattr(record, f.name) for f in fields(record)}
-    return replace(
-        record,
-        **{
-            name: change(value) if isinstance(value, Tensor) else mapped(value, change)
-            for name, value in values.items()
-        },
-    )
+    changed: dict[str, Any] = {
+        name: change(value) if isinstance(value, Tensor) else mapped(value, change)
+        for name, value in values.items()
+    }
+    return replace(record, **changed)
 
 
 def seeded(*seeds: int) -> list[torch.Generator]:

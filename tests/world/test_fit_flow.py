@@ -17,7 +17,7 @@ from worldeval.world.windows import Windows
 
 LATENT = (2, 3, 4, 4)
 TINY = DitRecipe(width=32, depth=2, heads=2, patch=2, steps=2, unroll=((0.0, 1),))
-TRAINER = TrainerRecipe(steps=150, batch=16, learning_rate=3e-3, ema=0.9)
+TRAINER = TrainerRecipe(steps=80, batch=16, learning_rate=3e-3, ema=0.9)
 
 
 def test_one_window_is_learned_by_heart() -> None:
@@ -48,8 +48,15 @@ def test_training_on_own_samples_repeats_itself_by_seed() -> None:
 
     def fit(seed: int) -> float:
         trainer = replace(TRAINER, steps=21, batch=4)
-        noise = {"latent_noise": 0.1, "pose_noise": 0.002}
-        fitted = fit_flow(a_network(recipe), windows, np.array([0]), trainer, seed=seed, **noise)
+        fitted = fit_flow(
+            a_network(recipe),
+            windows,
+            np.array([0]),
+            trainer,
+            latent_noise=0.1,
+            pose_noise=0.002,
+            seed=seed,
+        )
         return fitted.loss
 
     assert fit(0) == fit(0)
@@ -59,10 +66,15 @@ def test_training_on_own_samples_repeats_itself_by_seed() -> None:
 def test_going_on_from_earlier_weights_keeps_the_scale_of_changes() -> None:
     model = a_network()
     model.fit_change(torch.full((1, *LATENT), 3.0))
-    trainer = replace(TRAINER, steps=1, batch=2)
-    episodes = np.array([0])
-    noise = {"latent_noise": 0.0, "pose_noise": 0.0}
-    fitted = fit_flow(model, some_windows(length=4), episodes, trainer, seed=0, **noise)
+    fitted = fit_flow(
+        model,
+        some_windows(length=4),
+        np.array([0]),
+        replace(TRAINER, steps=1, batch=2),
+        latent_noise=0.0,
+        pose_noise=0.0,
+        seed=0,
+    )
     assert fitted.model.change_std.unique().tolist() == [3.0]
 
 
