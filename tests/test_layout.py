@@ -140,7 +140,7 @@ def test_no_bare_except() -> None:
     bare = [
         f"{path}:{node.lineno}"
         for path in files(*CODE)
-        for node in ast.walk(ast.parse(path.read_text()))
+        for node in ast.walk(ast.parse(path.read_text(), str(path)))
         if isinstance(node, ast.ExceptHandler) and node.type is None
     ]
     assert bare == []
@@ -150,7 +150,7 @@ def test_every_file_says_what_it_is_for() -> None:
     silent = [
         str(path)
         for path in files(PACKAGE)
-        if path.read_text() and not ast.get_docstring(ast.parse(path.read_text()))
+        if path.read_text() and not ast.get_docstring(ast.parse(path.read_text(), str(path)))
     ]
     assert silent == []
 

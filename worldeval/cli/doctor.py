@@ -168,9 +168,10 @@ def _rendering() -> Check:
 
 def _lpips() -> Check:
     """The LPIPS distance needs a working torchvision and AlexNet's ImageNet weights."""
-    check = _in_subprocess(
-        "lpips", LPIPS, "pip install 'worldeval[fidelity]'; PSNR and SSIM remain"
-    )
+    todo = "pip install 'worldeval[fidelity]'"
+    if version("lpips"):  # the usual trouble: torchvision built for another torch
+        todo = f"install the torchvision made for torch {version('torch')}"
+    check = _in_subprocess("lpips", LPIPS, f"{todo}; PSNR and SSIM remain")
     if not check.ok:
         return check
     import torch
