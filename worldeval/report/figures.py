@@ -1,0 +1,170 @@
+"""The figures of a report: predicted against real success, over all tasks and task by task."""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import ceil
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from worldeval.report.labels import place_labels
+from worldeval.report.number import Number
+
+DPI = 160
+CROWD = 40  # points above which names would fill the plot
+LIMITS = (-0.03, 1.03)
+BAR: dict[str, Any] = {"lw": 1, "alpha": 0.4, "zorder": 2}
+TICKS = np.linspace(0, 1, 6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Theme:
+    """The colours of a figure. Blue is imagination, vermilion the real outcome, everywhere."""
+
+    name: str
+    paper: str
+    ink: str
+    faint: str
+    grid: str
+    imagined: str
+    real: str
+
+
+LIGHT = Theme(
+    name="light",
+    paper="#ffffff",
+    ink="#1f2328",
+    faint="#656d76",
+    grid="#e3e6ea",
+    imagined="#0072b2",
+    real="#d55e00",
+)
+DARK = Theme(
+    name="dark",
+    paper="#16191d",
+    ink="#e6e8eb",
+    faint="#9aa3ad",
+    grid="#2c3138",
+    imagined="#56b4e9",
+    real="#e69f00",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Point:
+    """One policy: its predicted and its real rate."""
+
+    name: str
+    predicted: Number
+    real: Number
+
+
+@dataclass(frozen=True, kw_only=True)
+class Panel:
+    """One of the small multiples."""
+
+    title: str
+    points: tuple[Point, ...]
+
+
+def predicted_against_real(points: Sequence[Point], *, theme: Theme = LIGHT) -> Figure:
+    """Scatter of all policies with both intervals, the line y = x, and a name at every point."""
+    with _styled(theme):
+        figure = Figure(figsize=(6.6, 6.2), dpi=DPI, layout="constrained")
+        axes = figure.add_subplot()
+        bars = _scatter(axes, points, theme, size=30)
+        axes.set_xlabel("success rate predicted by imagination", color=theme.imagined)
+        axes.set_ylabel("real success rate", color=theme.real)
+        figure.draw_without_rendering()  # the layout settles before names find their places
+        known = [point for point in points if point.predicted.known and point.real.known]
+        if len(known) <= CROWD:
+            place_labels(
+                axes,
+                np.array([point.predicted.value for point in known], float),
+                np.array([point.real.value for point in known], float),
+                [point.name for point in known],
+                bars=bars,
+                colour=theme.ink,
+            )
+        figure.set_layout_engine("none")  # names would pull the axes about
+    return figure
+
+
+def small_multiples(panels: Sequence[Panel], *, theme: Theme = LIGHT) -> Figure:
+    """The same without names, a panel for each task, all on the same axes."""
+    columns = min(3, max(1, len(panels)))
+    lines = ceil(len(panels) / columns)
+    with _styled(theme):
+        size = (2.7 * columns + 0.4, 2.75 * lines + 0.3)
+        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+        grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
+        for place, axes in enumerate(grid.flat):
+            if place >= len(panels):
+                axes.set_axis_off()
+                continue
+            _scatter(axes, panels[place].points, theme, size=14)
+            axes.set_title(panels[place].title, fontsize=8.5)
+            # Below the last panel of a column there may be an empty place.
+            axes.tick_params(labelbottom=place + columns >= len(panels))
+        figure.supxlabel("predicted", fontsize=8.5, color=theme.imagined)
+        figure.supylabel("real", fontsize=8.5, color=theme.real)
+    return figure
+
+
+def figure_png(figure: Figure) -> bytes:
+    """A figure as the content of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", facecolor=figure.get_facecolor())
+    return buffer.getvalue()
+
+
+def _scatter(
+    axes: Axes, points: Sequence[Point], theme: Theme, *, size: float
+) -> list[tuple[float, float, float, float]]:
+    """Points, error bars and the line of agreement; the bars as segments."""
+    axes.set(xlim=LIMITS, ylim=LIMITS, xticks=TICKS, yticks=TICKS, aspect="equal")
+    axes.plot([0, 1], [0, 1], color=theme.faint, lw=1, ls=(0, (5, 4)), zorder=1)
+    bars: list[tuple[float, float, float, float]] = []
+    for point in points:
+        x, y = point.predicted, point.real
+        if x.value is None or y.value is None:
+            continue
+        if x.low is not None and x.high is not None:
+            bars.append((x.low, y.value, x.high, y.value))
+            axes.plot([x.low, x.high], [y.value] * 2, color=theme.imagined, **BAR)
+        if y.low is not None and y.high is not None:
+            bars.append((x.value, y.low, x.value, y.high))
+            axes.plot([x.value] * 2, [y.low, y.high], color=theme.real, **BAR)
+        dot = {"color": theme.ink, "edgecolors": theme.paper}
+        axes.scatter(x.value, y.value, s=size, lw=0.7, zorder=3, **dot)
+    return bars
+
+
+@contextmanager
+def _styled(theme: Theme) -> Iterator[None]:
+    style: Any = {
+        "figure.facecolor": theme.paper,
+        "axes.facecolor": theme.paper,
+        "axes.edgecolor": theme.grid,
+        "axes.labelcolor": theme.ink,
+        "axes.titlecolor": theme.ink,
+        "axes.grid": True,
+        "axes.axisbelow": True,
+        "grid.color": theme.grid,
+        "grid.linewidth": 0.7,
+        "text.color": theme.ink,
+        "xtick.color": theme.faint,
+        "ytick.color": theme.faint,
+        "xtick.labelsize": 8,
+        "ytick.labelsize": 8,
+        "axes.labelsize": 9.5,
+        "font.family": "DejaVu Sans",  # ships with matplotlib: the same picture everywhere
+        "text.parse_math": False,  # a policy may have a $ in its name
+    }
+    with mpl.rc_context(style):
+        yield

@@ -1,0 +1,157 @@
+"""Film strips: the frames of a few roll-outs, imagined and real, kept for people to look at.
+
+`filmstrips/index.json` lists them; beside it lies one npz file per roll-out, holding an array of
+frames for each view. A world model is needed to write the imagined ones and none to read them.
+"""
+
+import hashlib
+import re
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldeval.axes import Array, UInt8
+from worldeval.errors import UserError
+from worldeval.run import read_json, whole_file, write_json
+
+Frames = Mapping[str, UInt8[Array, "t h w 3"]]  # view -> RGB, 0-255
+
+FOLDER = "filmstrips"
+INDEX = "index.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filmstrip:
+    """An imagined roll-out and, where it was run, the real one from the same start."""
+
+    policy: str
+    task: str
+    start: str
+    seed: int
+    probability: float | None  # of success, by the judge
+    success: bool | None  # what really happened; None: nobody knows
+    evidence: tuple[float, ...] = ()  # the judge's probability after each frame, where kept
+    imagined: str = ""  # file names inside the folder; `write_filmstrip` gives them
+    truth: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What makes it this roll-out and no other."""
+        return self.policy, self.task, self.start, self.seed
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the likelier imagined outcome is the real one; None where one is unknown."""
+        if self.probability is None or self.success is None:
+            return None
+        return (self.probability >= 0.5) == self.success
+
+
+def write_filmstrip(
+    folder: Path, entry: Filmstrip, imagined_frames: Frames, truth_frames: Frames | None = None
+) -> Filmstrip:
+    """Add a film strip to `folder`, or replace it there; the entry returned names its files."""
+    stem = _stem(entry)
+    imagined, truth = f"{stem}-imagined.npz", f"{stem}-truth.npz"
+    _save(folder / imagined, imagined_frames)
+    if truth_frames is not None:
+        _save(folder / truth, truth_frames)
+    entry = replace(entry, imagined=imagined, truth=truth if truth_frames is not None else None)
+    others = [other for other in read_filmstrips(folder) if other.key != entry.key]
+    write_json(folder / INDEX, [asdict(each) for each in (*others, entry)])
+    return entry
+
+
+def read_filmstrips(folder: Path) -> list[Filmstrip]:
+    """The film strips of a folder, in the order in which they were written; none without index.
+
+    Raises:
+        UserError: the index is damaged.
+    """
+    index = folder / INDEX
+    if not index.is_file():
+        return []
+    raw = read_json(index)
+    if not isinstance(raw, list):
+        raise UserError(f"{index} must hold a list of film strips. Write it anew: run the ranking.")
+    return [_entry(item, where=f"{index}, entry {place}") for place, item in enumerate(raw)]
+
+
+def read_frames(folder: Path, name: str) -> dict[str, UInt8[Array, "t h w 3"]]:
+    """The frames of one roll-out by view. `name` comes from the index.
+
+    Raises:
+        UserError: the file is missing, damaged, or lies outside of the folder.
+    """
+    path = inside(folder, name)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            frames = {view: file[view] for view in file.files}
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing, though {folder / INDEX} names it.") from error
+    except (ValueError, OSError, zipfile.BadZipFile, AttributeError) as error:
+        raise UserError(f"{path} is no readable npz file of frames: {error}") from error
+    for view, array in frames.items():
+        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] != 3 or not len(array):
+            raise UserError(
+                f"{path}: view '{view}' is {array.dtype} {array.shape}; frames are uint8 "
+                "(time, height, width, 3)."
+            )
+    if not frames:
+        raise UserError(f"{path} holds no view.")
+    return frames
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file `name` of `folder`.
+
+    Raises:
+        UserError: it leads out of the folder, by `..`, as an absolute path or through a link.
+    """
+    path = folder / name
+    if not name or not path.resolve().is_relative_to(folder.resolve()):
+        raise UserError(f"'{name}' leads out of {folder}, and is not read.")
+    return path
+
+
+def _save(path: Path, frames: Frames) -> None:
+    arrays: dict[str, Any] = {view: np.asarray(each) for view, each in frames.items()}
+    with whole_file(path) as draft:
+        np.savez_compressed(draft, **arrays)
+
+
+def _stem(entry: Filmstrip) -> str:
+    """A readable file name; the digest keeps names apart that differ in odd characters only."""
+    words = "-".join(map(str, entry.key))
+    digest = hashlib.sha256(repr(entry.key).encode()).hexdigest()[:8]
+    return f"{re.sub(r'[^A-Za-z0-9._]+', '-', words).strip('-.')[:80]}-{digest}"
+
+
+def _entry(item: Any, *, where: str) -> Filmstrip:
+    known = {field.name for field in fields(Filmstrip)}
+    needed = ("policy", "task", "start", "imagined")
+    if not isinstance(item, dict) or not all(item.get(name) for name in needed):
+        raise UserError(f"{where}: a film strip has {', '.join(needed)}; this is {item!r:.200}")
+    given = {name: value for name, value in item.items() if name in known}
+    try:
+        return Filmstrip(
+            policy=str(given["policy"]),
+            task=str(given["task"]),
+            start=str(given["start"]),
+            seed=int(given.get("seed") or 0),
+            probability=_number(given.get("probability")),
+            success=None if given.get("success") is None else bool(given["success"]),
+            evidence=tuple(float(p) for p in given.get("evidence") or ()),
+            imagined=str(given["imagined"]),
+            truth=str(given["truth"]) if given.get("truth") else None,
+        )
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{where}: {error}") from error
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)

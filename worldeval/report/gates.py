@@ -1,0 +1,103 @@
+"""The gates of a ranking: what the world model must not do, and whether it did."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from worldeval.report.number import Number, number, short
+from worldeval.stats.findings import FALSE_SUCCESS
+
+# The bounds of `worldeval/evaluate`, which stands above this layer; a test holds them equal.
+NEAR_MISS = 0.3
+ACTION_EFFECT = 0.3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """One gate: the number, its threshold, and whether it holds (None: it cannot be said)."""
+
+    title: str
+    meaning: str
+    value: Number
+    threshold: str
+    passed: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Kind:
+    title: str
+    meaning: str
+    bound: float | None = None  # None: shown for scale, no gate
+    below: bool = True  # the upper end must not exceed the bound; else the lower must reach it
+
+
+KINDS = {
+    "false_success": _Kind(
+        title="Replayed failures that come out as success",
+        meaning="Recorded failures, their actions carried out in the world model. An optimistic "
+        "world model turns them into successes.",
+        bound=FALSE_SUCCESS,
+    ),
+    "near_miss_false_success": _Kind(
+        title="The same for near misses alone",
+        meaning="Failures by a centimetre or two, where optimism shows first.",
+        bound=NEAR_MISS,
+    ),
+    "true_success": _Kind(
+        title="Replayed successes that come out as success",
+        meaning="For scale: what the same world model makes of actions that did succeed.",
+    ),
+    "action_effect": _Kind(
+        title="Effect of the actions",
+        meaning="Predicted success lost when the actions are zeroed or shuffled. A world model "
+        "that does not listen to actions loses nothing.",
+        bound=ACTION_EFFECT,
+        below=False,
+    ),
+}
+
+
+def read_gates(raw: Any) -> tuple[Gate, ...]:
+    """The gates of a summary, the known ones first.
+
+    An entry is a number or `value`, `low`, `high`, perhaps with its own `threshold` and `passed`;
+    or a mapping of such entries (`action_effect: {zeroed: ..., shuffled: ...}`).
+    """
+    if not isinstance(raw, Mapping):
+        return ()
+    names = [*(name for name in KINDS if name in raw), *(name for name in raw if name not in KINDS)]
+    return tuple(gate for name in names for gate in _gates(str(name), raw[name]))
+
+
+def _gates(name: str, raw: Any, part: str = "") -> Iterator[Gate]:
+    value = number(raw)
+    if value is None:
+        if isinstance(raw, Mapping) and not part:
+            for key, item in raw.items():
+                yield from _gates(name, item, part=str(key))
+        return
+    kind = KINDS.get(name)
+    title = kind.title if kind else name.replace("_", " ").capitalize()
+    passed, threshold = _verdict(kind, value)
+    if isinstance(raw, Mapping):
+        passed = raw["passed"] if isinstance(raw.get("passed"), bool) else passed
+        own = number(raw.get("threshold"))
+        threshold = short(own.value) if own else str(raw.get("threshold") or threshold)
+    yield Gate(
+        title=f"{title}: {part.replace('_', ' ')}" if part else title,
+        meaning=kind.meaning if kind else "",
+        value=value,
+        threshold=threshold,
+        passed=passed,
+    )
+
+
+def _verdict(kind: _Kind | None, value: Number) -> tuple[bool | None, str]:
+    if kind is None or kind.bound is None:
+        return None, ""
+    # A point alone says nothing of how bad it may be: without an interval no gate is passed.
+    if kind.below:
+        passed = None if value.high is None else value.high <= kind.bound
+        return passed, f"upper end at most {short(kind.bound)}"
+    passed = None if value.low is None else value.low >= kind.bound
+    return passed, f"lower end at least {short(kind.bound)}"

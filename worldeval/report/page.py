@@ -1,0 +1,233 @@
+"""A run as a page: HTML for a browser or a colleague, Markdown for a repository or an issue."""
+
+import base64
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from matplotlib.figure import Figure
+from PIL import Image
+
+from worldeval.report.choose import chapters
+from worldeval.report.contents import FURTHER, MEASURES, Contents, Evaluator
+from worldeval.report.figures import (
+    DARK,
+    LIGHT,
+    Panel,
+    Point,
+    Theme,
+    figure_png,
+    predicted_against_real,
+    small_multiples,
+)
+from worldeval.report.filmstrip import FOLDER, Filmstrip
+from worldeval.report.number import seconds, short
+from worldeval.report.strip import caption, moments, open_strip, rows_of, strip_image
+from worldeval.report.words import headline
+from worldeval.run import whole_file
+
+COLUMNS = 8  # moments of a film strip
+MIME = {".png": "image/png", ".webp": "image/webp"}
+TEMPLATES = {".html": "report.html.j2", ".md": "report.md.j2"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """Where a figure lies, in both colour schemes."""
+
+    light: str
+    dark: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShownStrip:
+    """A film strip as the templates need it."""
+
+    entry: Filmstrip
+    rows: tuple[Any, ...]  # side, view and tall (relative height)
+    at: tuple[int, ...]  # world frame of each column
+    src: str
+    width: int
+    height: int
+    words: str
+    alt: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Label:
+    side: str
+    view: str
+    tall: int
+
+
+class Album:
+    """Takes pictures and says how a page refers to them: as files beside it, or inside of it."""
+
+    def __init__(self, folder: Path, *, embed: bool) -> None:
+        self._folder, self._embed = folder, embed
+
+    def add(self, name: str, content: bytes) -> str:
+        """The `src` of a picture."""
+        if self._embed:
+            text = base64.b64encode(content).decode("ascii")
+            return f"data:{MIME[Path(name).suffix]};base64,{text}"
+        with whole_file(self._folder / name) as draft:
+            draft.write_bytes(content)
+        return name
+
+
+def write_page(contents: Contents, path: Path, *, embed: bool = False, each: int = 4) -> Path:
+    """Write a run's report as HTML or Markdown, by the suffix of `path`; pictures lie beside it.
+
+    Args:
+        embed: put the pictures into the file: one file that can be sent.
+        each: film strips shown of each kind.
+
+    Raises:
+        UserError: a film strip's file is missing or damaged.
+    """
+    template = _environment().get_template(TEMPLATES[path.suffix])
+    album = Album(path.parent, embed=embed)
+    chosen = chapters(contents.strips, each=each)
+    folder = contents.folder / FOLDER
+    number = iter(range(1, len(contents.strips) + 1))
+    text = template.render(
+        c=contents,
+        css=_css(),
+        headline=headline(contents),
+        show={
+            # A lineage column that repeats the policy's name says nothing.
+            "lineage": any(row.lineage not in (None, row.policy) for row in contents.rows),
+            "mse": any(row.validation_mse is not None for row in contents.rows),
+            "starts": any(task.starts for task in contents.tasks),
+        },
+        scatter=_scatter(contents, album),
+        multiples=_multiples(contents, album),
+        chapters=[
+            {
+                "title": chapter.title,
+                "disagreement": chapter.disagreement,
+                "filmed": chapter.filmed,
+                "strips": [_strip(folder, strip, next(number), album) for strip in chapter.strips],
+            }
+            for chapter in chosen
+        ],
+        facts=list(_facts(contents)),
+        measures_of=_measures_of,
+        MEASURES=MEASURES,
+        FURTHER=FURTHER,
+    )
+    with whole_file(path) as draft:
+        draft.write_text(text, encoding="utf-8")
+    return path
+
+
+def _scatter(contents: Contents, album: Album) -> Picture | None:
+    points = [
+        Point(name=row.policy, predicted=row.predicted, real=row.truth)
+        for row in contents.rows
+        if row.truth is not None
+    ]
+    return _both("scatter", predicted_against_real, points, album) if points else None
+
+
+def _multiples(contents: Contents, album: Album) -> Picture | None:
+    panels = []
+    for task in contents.tasks:
+        points = tuple(
+            Point(name=cell.policy, predicted=cell.predicted, real=cell.truth)
+            for cell in task.cells
+            if cell.truth is not None
+        )
+        rho = "" if task.spearman is None else f"   Spearman {short(task.spearman)}"
+        panels += [Panel(title=f"{task.task}{rho}", points=points)] if points else []
+    return _both("tasks", small_multiples, panels, album) if len(panels) > 1 else None
+
+
+def _both(name: str, draw: Any, content: Sequence[Any], album: Album) -> Picture:
+    def drawn(theme: Theme) -> str:
+        figure: Figure = draw(content, theme=theme)
+        return album.add(f"{name}-{theme.name}.png", figure_png(figure))
+
+    return Picture(light=drawn(LIGHT), dark=drawn(DARK))
+
+
+def _strip(folder: Path, entry: Filmstrip, number: int, album: Album) -> ShownStrip:
+    shown = open_strip(folder, entry)
+    rows, at = rows_of(shown), moments(shown.length, COLUMNS)
+    picture = strip_image(rows, at)
+    words = caption(entry)
+    return ShownStrip(
+        entry=entry,
+        rows=tuple(_Label(side=r.side, view=r.view, tall=r.height(100)) for r in rows),
+        at=tuple(int(moment) for moment in at),
+        src=album.add(f"strip-{number:02d}.webp", _webp(picture)),
+        width=picture.width,
+        height=picture.height,
+        words=words,
+        alt=f"{entry.policy} on {entry.task}: frames {at[0]} to {at[-1]}, {words}",
+    )
+
+
+def _webp(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, format="WEBP", quality=88, method=4)
+    return buffer.getvalue()
+
+
+def _facts(contents: Contents) -> Iterator[tuple[str, str]]:
+    """What is needed to make the same again."""
+    facts = contents.facts
+    if command := facts.get("command"):
+        yield "Verb", f"worldeval {command}"
+    for key, title in (("seed", "Seed"), ("commit", "Commit"), ("worldeval", "worldeval")):
+        if facts.get(key) is not None:
+            yield title, str(facts[key])
+    for key, title in (("python", "Python"), ("machine", "Machine")):
+        if facts.get(key):
+            yield title, str(facts[key])
+    packages = facts.get("packages")
+    if isinstance(packages, dict):
+        yield "Packages", ", ".join(f"{name} {v}" for name, v in packages.items() if v)
+    if before := facts.get("before"):
+        yield "Resumed", f"{len(before)} earlier part(s) by other code; run.json holds their facts"
+    if contents.seconds:
+        spent = (
+            f"{name.replace('_', ' ')} {seconds(value)}" for name, value in contents.seconds.items()
+        )
+        yield "Time", ", ".join(spent)
+    for name, value in contents.world.items():
+        yield f"World model, {name}", value
+    yield "Run folder", str(contents.folder)
+
+
+def _measures_of(evaluators: Sequence[Evaluator]) -> list[str]:
+    return [name for name in MEASURES if any(name in each.measures for each in evaluators)]
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("worldeval.report"),
+        autoescape=lambda name: bool(name and name.endswith(".html.j2")),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(short=short, md=_markdown)
+    return environment
+
+
+def _markdown(text: Any) -> str:
+    """Text that Markdown shows as it is: a name brings no table cell, markup or HTML."""
+    flat = " ".join(str(text).split())
+    flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_|\[\]~#])", r"\\\1", flat)
+
+
+def _css() -> str:
+    loader = PackageLoader("worldeval.report")
+    return loader.get_source(Environment(), "report.css")[0]

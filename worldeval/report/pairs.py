@@ -1,0 +1,69 @@
+"""Imagined and real outcomes of the same policy from the same start: where they part."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from worldeval.report.number import Number
+from worldeval.stats import Outcomes, rate
+
+CUT = 0.5  # probability from which an imagined episode is read as a success
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pairs:
+    """Counts of paired episodes, an imagined one being a success from probability 1/2."""
+
+    both: int  # success, imagined and real
+    neither: int
+    imagined_only: int  # optimism
+    real_only: int  # pessimism
+
+    @property
+    def total(self) -> int:
+        """Paired episodes."""
+        return self.both + self.neither + self.imagined_only + self.real_only
+
+    @property
+    def optimism(self) -> Number:
+        """Share of the real failures that were imagined as success."""
+        return _rate(self.imagined_only, self.imagined_only + self.neither)
+
+    @property
+    def pessimism(self) -> Number:
+        """Share of the real successes that were imagined as failure."""
+        return _rate(self.real_only, self.real_only + self.both)
+
+
+def pairs(imagined: Outcomes, real: Outcomes) -> Pairs | None:
+    """Compare episode by episode; None where no policy was tried from a start on both sides.
+
+    Several seeds of one start are averaged first.
+    """
+    here, there = _by_start(imagined), _by_start(real)
+    shared = [key for key in here if key in there]
+    if not shared:
+        return None
+    says = np.array([here[key] >= CUT for key in shared])
+    happened = np.array([there[key] >= CUT for key in shared])
+    return Pairs(
+        both=int((says & happened).sum()),
+        neither=int((~says & ~happened).sum()),
+        imagined_only=int((says & ~happened).sum()),
+        real_only=int((~says & happened).sum()),
+    )
+
+
+def _by_start(outcomes: Outcomes) -> dict[tuple[str, str, str], float]:
+    found: dict[tuple[str, str, str], list[float]] = {}
+    for policy, task, start, value in zip(
+        outcomes.policy, outcomes.task, outcomes.start, outcomes.value, strict=True
+    ):
+        key = (outcomes.policies[policy], outcomes.tasks[task], start)
+        found.setdefault(key, []).append(float(value))
+    return {key: float(np.mean(values)) for key, values in found.items()}
+
+
+def _rate(count: int, n: int) -> Number:
+    estimate = rate(count, n)
+    return Number(value=estimate.value, low=estimate.low, high=estimate.high)

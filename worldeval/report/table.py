@@ -1,0 +1,156 @@
+"""The rows of a report's tables: policies from best to worst, and tasks."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from worldeval.report.number import Number, number
+from worldeval.stats import Estimate, Outcomes
+from worldeval.stats.measures import spearman
+from worldeval.stats.ranking import policy_estimate
+from worldeval.stats.units import Units, units
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One policy."""
+
+    rank: int
+    policy: str
+    lineage: str | None
+    step: float | None
+    predicted: Number
+    letters: str  # two policies share one exactly when they cannot be told apart
+    probability_best: float | None
+    truth: Number | None  # None: never tried for real
+    validation_mse: float | None = None  # of its actions, on held-out demonstrations
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One policy on one task."""
+
+    policy: str
+    predicted: Number
+    truth: Number | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRow:
+    """One task: its cells, best policy first, and how well they agree with truth."""
+
+    task: str
+    starts: int | None
+    cells: tuple[Cell, ...]
+    predicted: float | None  # mean over policies
+    truth: float | None
+    spearman: float | None  # over policies
+    error: float | None  # mean |predicted - real| over policies
+    bias: float | None  # mean predicted - real: positive is optimism
+
+
+def ranked_rows(
+    ranking: Mapping[str, Any] | None, truth: Outcomes | None, errors: Any = None
+) -> tuple[Row, ...]:
+    """The rows of a ranking (`Ranking.to_json`), with the real rates of the policies tried.
+
+    `errors` is validation error by policy, where it is known.
+    """
+    real = _real(truth)
+    errors = errors if isinstance(errors, Mapping) else {}
+    return tuple(
+        Row(
+            rank=int(item.get("rank", place)),
+            policy=str(item["policy"]),
+            lineage=item.get("lineage"),
+            step=item.get("step"),
+            predicted=number(item) or Number(value=None),
+            letters=str(item.get("letters") or ""),
+            probability_best=item.get("probability_best"),
+            truth=real.get((str(item["policy"]), None)),
+            validation_mse=_value(errors.get(item["policy"])),
+        )
+        for place, item in enumerate((ranking or {}).get("policies", ()), start=1)
+    )
+
+
+def task_rows(
+    ranking: Mapping[str, Any] | None, imagined: Outcomes | None, truth: Outcomes | None
+) -> tuple[TaskRow, ...]:
+    """A row for each task of the ranking's cells."""
+    order = {
+        item["policy"]: place for place, item in enumerate((ranking or {}).get("policies", ()))
+    }
+    real = _real(truth)
+    by_task: dict[str, list[Cell]] = {}
+    for item in (ranking or {}).get("cells", ()):
+        cell = Cell(
+            policy=str(item["policy"]),
+            predicted=number(item) or Number(value=None),
+            truth=real.get((str(item["policy"]), str(item["task"]))),
+        )
+        by_task.setdefault(str(item["task"]), []).append(cell)
+    starts = _starts(imagined)
+    return tuple(
+        _task(task, sorted(cells, key=lambda cell: order.get(cell.policy, 0)), starts.get(task))
+        for task, cells in by_task.items()
+    )
+
+
+def _task(task: str, cells: list[Cell], starts: int | None) -> TaskRow:
+    predicted = np.array([cell.predicted.value for cell in cells], float)
+    real = np.array([cell.truth.value if cell.truth else None for cell in cells], float)
+    both = ~np.isnan(predicted) & ~np.isnan(real)
+    s, r = predicted[both], real[both]
+    rho = float(spearman(s, r)) if len(s) > 2 else np.nan
+    return TaskRow(
+        task=task,
+        starts=starts,
+        cells=tuple(cells),
+        predicted=_mean(predicted[~np.isnan(predicted)]),
+        truth=_mean(r),
+        spearman=None if np.isnan(rho) else rho,
+        error=_mean(np.abs(s - r)),
+        bias=_mean(s - r),
+    )
+
+
+def _real(truth: Outcomes | None) -> dict[tuple[str, str | None], Number]:
+    """Real rate per policy, over all tasks (None) and on each."""
+    if truth is None:
+        return {}
+    # A run under way has tried some policies on some tasks: each is shown on those it was tried on.
+    rates: dict[tuple[str, str | None], Number] = {}
+    tried = {(int(p), int(t)) for p, t in zip(truth.policy, truth.task, strict=True)}
+    for k, policy in enumerate(truth.policies):
+        tasks = [task for t, task in enumerate(truth.tasks) if (k, t) in tried]
+        own: Units = units(truth.only(policies=[policy], tasks=tasks))
+        if len(tasks) == len(truth.tasks):  # rates over different tasks do not compare
+            rates[policy, None] = _number(policy_estimate(own, 0))
+        for t, task in enumerate(tasks):
+            rates[policy, task] = _number(policy_estimate(own, 0, task=t))
+    return rates
+
+
+def _starts(outcomes: Outcomes | None) -> dict[str, int]:
+    if outcomes is None:
+        return {}
+    seen = {(int(task), start) for task, start in zip(outcomes.task, outcomes.start, strict=True)}
+    return {
+        name: sum(task == place for task, _ in seen) for place, name in enumerate(outcomes.tasks)
+    }
+
+
+def _number(estimate: Estimate) -> Number:
+    return Number(value=estimate.value, low=estimate.low, high=estimate.high)
+
+
+def _value(raw: Any) -> float | None:
+    read = number(raw)
+    return None if read is None else read.value
+
+
+def _mean(values: Any) -> float | None:
+    return float(np.mean(values)) if len(values) else None

@@ -1,0 +1,103 @@
+"""The sentences of a report: what may be said, in the order in which a reader needs it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from worldeval.report.contents import Contents
+from worldeval.report.number import Number, seconds, short
+from worldeval.report.table import Row
+
+SAME = 0.005  # rates that read the same with two decimals
+
+
+@dataclass(frozen=True, kw_only=True)
+class Headline:
+    """The first thing that a reader sees."""
+
+    verdict: str  # one sentence
+    refused: bool  # a claim is withheld: it may not be read as a ranking
+    sentences: tuple[str, ...]
+
+
+def headline(contents: Contents) -> Headline:
+    """Which policy is best, and whether that may be believed."""
+    refused = bool(contents.refusals)
+    if not contents.rows:
+        return Headline(verdict="No policy was ranked.", refused=refused, sentences=())
+    return Headline(
+        verdict=_verdict(contents.rows, refused=refused),
+        refused=refused,
+        sentences=tuple(filter(None, (_size(contents), _truth(contents), _agreement(contents)))),
+    )
+
+
+def _verdict(rows: Sequence[Row], *, refused: bool) -> str:
+    first = rows[0]
+    rate = f"predicted success {first.predicted}"
+    if refused:
+        return f"This may not be read as a ranking. Highest: {first.policy}, {rate}."
+    if len(rows) == 1:
+        return f"{first.policy}: {rate}."
+    tied = [row for row in rows[1:] if set(row.letters) & set(first.letters)]
+    if not first.letters:
+        return f"{first.policy} leads, {rate}."
+    if not tied:
+        return f"{first.policy} is best, {rate}; it is told apart from every other policy."
+    others = _listed([row.policy for row in tied])
+    return f"{first.policy} leads, {rate}; it is not told apart from {others}."
+
+
+def _size(contents: Contents) -> str:
+    """How much was tried, and what it cost."""
+    counts = [_count(len(contents.rows), "policy", "policies")]
+    if contents.tasks:
+        counts.append(_count(len(contents.tasks), "task", "tasks"))
+    text = ", ".join(counts)
+    if contents.episodes:
+        text += f", {contents.episodes:,} imagined episodes"
+    if contents.seconds_per_episode is not None:
+        text += f" of {seconds(contents.seconds_per_episode)} CPU time each"
+    return f"{text}."
+
+
+def _truth(contents: Contents) -> str | None:
+    """What choosing by imagination would have cost."""
+    tried = [row for row in contents.rows if row.truth is not None and row.truth.known]
+    if not tried:
+        return None
+    if contents.rows[0] is not tried[0]:
+        return f"{contents.rows[0].policy} itself was never tried for real."
+    first, best = tried[0], max(tried, key=_real)
+    text = f"Real success of {first.policy}: {first.truth}."
+    if _real(best) - _real(first) < SAME:
+        return f"{text} No policy does better."
+    lost = short(_real(best) - _real(first))
+    return (
+        f"{text} The best, {best.policy}, has {best.truth}: choosing by imagination loses {lost}."
+    )
+
+
+def _agreement(contents: Contents) -> str | None:
+    imagination = {each.kind: each.measures for each in contents.evaluators}
+    rho = imagination.get("imagination", {}).get("spearman")
+    if rho is None or not rho.known:
+        return None
+    text = f"Rank agreement with the real outcomes (Spearman): {rho}"
+    ceiling: Number | None = imagination.get("ceiling", {}).get("spearman")
+    if ceiling is not None and ceiling.known:
+        text += f"; a perfect evaluator with as few trials would reach {short(ceiling.value)}"
+    return f"{text}."
+
+
+def _real(row: Row) -> float:
+    return row.truth.value if row.truth is not None and row.truth.value is not None else -1.0
+
+
+def _count(n: int, one: str, many: str) -> str:
+    return f"{n} {one if n == 1 else many}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    if len(names) > 4:
+        return f"{', '.join(names[:3])} and {len(names) - 3} others"
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
