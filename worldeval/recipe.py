@@ -95,6 +95,16 @@ def find(name: str, group: str) -> Path:
     raise UserError(f"There is no {group} recipe '{name}' in {folder}.{did_you_mean(name, known)}")
 
 
+def shipped(path: str) -> str:
+    """`path` as given where it is there, else the copy that came with the package, if any.
+
+    So `models/latent` names the shipped weights from any folder, and a user's own come first.
+    """
+    if not Path(path).exists() and (RECIPES / path).exists():
+        return str(RECIPES / path)
+    return path
+
+
 def available(group: str) -> list[Path]:
     """Every recipe file of a group, sorted by name."""
     paths = sorted((RECIPES / FOLDERS[group]).glob("*.yaml"))

@@ -26,8 +26,8 @@ def collect(
 
     from worldeval import recipe as recipes
     from worldeval.data.shards import Shards
-    from worldeval.errors import UserError
     from worldeval.envs.collect import collect as collect_shards
+    from worldeval.errors import UserError
     from worldeval.imagine.rollouts import record_rollouts
     from worldeval.run import open_run
 

@@ -19,10 +19,7 @@ def train(
     weak: Annotated[
         list[Path] | None, typer.Option("--weak", help="Shards of policies' roll-outs to add.")
     ] = None,
-    folds: Annotated[
-        bool, typer.Option(help="Also the models of every fold, which the judge learns from.")
-    ] = True,
-    jobs: Annotated[int, typer.Option(help="Models trained at the same time.")] = 2,
+    jobs: Annotated[int, typer.Option(help="Folds trained at the same time.")] = 2,
     out: Out = None,
     seed: Seed = 0,
     sets: Sets = None,
@@ -42,7 +39,7 @@ def train(
     with stages() as report:
         prepared = prepare(found.config, data, weak or (), folder, seed=seed, report=report)
         shared = {"kind": found.kind, "seed": seed, "report": report}
-        if len(prepared.weak) and folds:
+        if len(prepared.weak):
             train_base(found.config, prepared, folder, **shared)
             _in_parallel(found, data, tuple(weak or ()), folder, seed=seed, jobs=jobs)
         train_final(found.config, prepared, folder, **shared)
@@ -84,37 +81,32 @@ def fidelity_table(fidelity: dict):
 
 
 def _in_parallel(found, data: Path, weak: tuple[Path, ...], folder: Path, *, seed: int, jobs: int):
-    """The folds and the final model, each in its own process with its share of the cores."""
+    """The folds, each in its own process with its share of the cores."""
     import multiprocessing as mp
     import os
     from concurrent.futures import ProcessPoolExecutor
 
-    stages_to_train = [*range(found.config.folds), None]
-    jobs = min(jobs, len(stages_to_train), os.cpu_count() or 1)
+    jobs = min(jobs, found.config.folds, os.cpu_count() or 1)
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with ProcessPoolExecutor(jobs, mp_context=mp.get_context("spawn")) as pool:
         futures = [
-            pool.submit(_one, found, data, weak, folder, seed, stage, threads)
-            for stage in stages_to_train
+            pool.submit(_fold, found, data, weak, folder, seed, fold, threads)
+            for fold in range(found.config.folds)
         ]
         for future in futures:
             future.result()
 
 
-def _one(found, data, weak, folder, seed: int, fold: int | None, threads: int) -> None:
+def _fold(found, data, weak, folder, seed: int, fold: int, threads: int) -> None:
     import torch
 
-    from worldeval.world.pipeline import train_fold, train_world
+    from worldeval.cli.progress import training_stages
+    from worldeval.world.pipeline import train_fold
     from worldeval.world.prepare import prepare
 
     torch.set_num_threads(threads)
-
-    def quiet(stage: str):
-        return lambda step, loss: None
-
-    prepared = prepare(found.config, data, weak, folder, seed=seed, report=quiet)
-    shared = {"kind": found.kind, "seed": seed, "report": quiet}
-    if fold is None:
-        train_world(found.config, prepared, folder, **shared)
-    else:
-        train_fold(found.config, prepared, folder, fold=fold, **shared)
+    with training_stages(log, lines=True) as report:
+        prepared = prepare(found.config, data, weak, folder, seed=seed, report=report)
+        train_fold(
+            found.config, prepared, folder, kind=found.kind, fold=fold, seed=seed, report=report
+        )

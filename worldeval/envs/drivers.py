@@ -18,7 +18,7 @@ HAND_LOW, HAND_HIGH = np.array([-0.35, 0.42, 0.06]), np.array([0.35, 0.88, 0.40]
 
 @dataclass(frozen=True, kw_only=True)
 class DriverRecipe:
-    """A share of the episodes and how they are driven. Ranges are (low, high), drawn per episode."""
+    """A share of the episodes and how they are driven; ranges are drawn from per episode."""
 
     name: str
     share: float
@@ -74,7 +74,7 @@ class Driver:
         return np.append(move, self._grip)
 
 
-def _expert(task: str):  # noqa: ANN202  (Meta-World's scripted policies share no public type)
+def _expert(task: str):
     from metaworld.policies import ENV_POLICY_MAP
 
     if task not in ENV_POLICY_MAP:

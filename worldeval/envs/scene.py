@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Camera:
-    """A MuJoCo free camera: it looks at a point (m) from a distance (m) and two angles (degrees)."""
+    """A MuJoCo free camera: a point to look at (m), a distance (m) and two angles (degrees)."""
 
     name: str
     lookat: tuple[float, float, float]

@@ -69,7 +69,7 @@ def simulated_frames(
             after_success=0,
             processes=processes,
         )
-        for (job, path), (ref, _, seed) in zip(jobs, chosen, strict=True):
+        for (_, path), (ref, _, seed) in zip(jobs, chosen, strict=True):
             part = path.parent / path.stem
             part.mkdir()
             path.rename(part / path.name)

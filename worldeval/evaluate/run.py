@@ -1,7 +1,7 @@
 """An evaluation from recipe to summary: starts, imagination, truth, gates, statistics, films."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any, Protocol
@@ -26,6 +26,7 @@ from worldeval.imagine.starts import (
 )
 from worldeval.imagine.store import RolloutStore
 from worldeval.judge.judge import load_judge
+from worldeval.recipe import shipped
 from worldeval.record import Start
 from worldeval.report.filmstrip import Filmstrip, write_filmstrip
 from worldeval.run import read_json, whole_file, write_json
@@ -55,6 +56,7 @@ class Evaluation:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.recipe = located(self.recipe)
         self.cards = policy_cards(self.recipe.policies)
         self.starts = self._starts()
         kept = self.out / "seconds.json"
@@ -112,7 +114,10 @@ class Evaluation:
         content: dict[str, Any] = to_json(
             summary, self.cards, seconds=self.seconds, episodes=len(imagined)
         )
-        content["world"] = {"folder": self.recipe.world, "hash": world_hash(Path(self.recipe.world))}
+        content["world"] = {
+            "folder": self.recipe.world,
+            "hash": world_hash(Path(self.recipe.world)),
+        }
         write_json(self.out / "summary.json", content)
         return summary
 
@@ -188,6 +193,18 @@ class Evaluation:
         self.seconds[name] = self.seconds.get(name, 0.0) + spent
         self.seconds["total"] = self.seconds.get("total", 0.0) + spent
         write_json(self.out / "seconds.json", self.seconds)
+
+
+def located(recipe: ProtocolRecipe) -> ProtocolRecipe:
+    """The recipe with what came with the package under its real path."""
+    return replace(
+        recipe,
+        policies=tuple(shipped(ref) for ref in recipe.policies),
+        world=shipped(recipe.world),
+        judge=shipped(recipe.judge),
+        starts_file=shipped(recipe.starts_file) if recipe.starts_file else "",
+        replays=shipped(recipe.replays) if recipe.replays else "",
+    )
 
 
 class _Clock:

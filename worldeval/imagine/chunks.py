@@ -41,8 +41,9 @@ class ChunkQueue:
                 )
             self._left = list(np.moveaxis(chunk[:, : self.replan_every], 1, 0))
         wanted = self._left.pop(0)
-        action = np.clip(np.nan_to_num(wanted, posinf=self._high, neginf=self._low),
-                         self._low, self._high)
+        action = np.clip(
+            np.nan_to_num(wanted, posinf=self._high, neginf=self._low), self._low, self._high
+        )
         # A policy that overshoots by rounding is not counted.
         self.mended += int((~(np.abs(action - wanted) <= 1e-3)).sum())
         self.given += action.size

@@ -53,9 +53,7 @@ def simulate(
     context = mp.get_context("spawn")
     # One task to a process: a second renderer in the same process would show garbage.
     with ProcessPoolExecutor(processes, mp_context=context, max_tasks_per_child=1) as pool:
-        futures = {
-            pool.submit(_run, job, truth, horizon, replan_every): job for job in jobs
-        }
+        futures = {pool.submit(_run, job, truth, horizon, replan_every): job for job in jobs}
         for future in as_completed(futures):
             done(futures[future], future.result())
 
@@ -84,9 +82,7 @@ def record(
                 progress(count, len(jobs))
 
 
-def _run(
-    job: TruthJob, truth: TruthRecipe, horizon: int, replan_every: int
-) -> list[TruthOutcome]:
+def _run(job: TruthJob, truth: TruthRecipe, horizon: int, replan_every: int) -> list[TruthOutcome]:
     env, outcomes = _environment(job, truth), []
     for ref, seed in job.episodes:
         queue = _begin(job.load(ref, seed), job.task, seed, replan_every)

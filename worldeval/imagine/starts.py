@@ -165,9 +165,7 @@ def _task_starts(task: str, *, seeds: tuple[int, ...], truth: TruthRecipe) -> li
     for seed in seeds:
         frame = env.reset(seed)
         out.append(
-            Start(
-                id=f"{task}-{seed}", task=task, seed=seed, frames=frame.frames, pose=frame.pose
-            )
+            Start(id=f"{task}-{seed}", task=task, seed=seed, frames=frame.frames, pose=frame.pose)
         )
     env.close()
     return out

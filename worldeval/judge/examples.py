@@ -57,7 +57,7 @@ def replayed(
         part = slice(cut, cut + batch)
         tasks = [world.spec.tasks[index] for index in data.task[episodes[part]]]
         state = world.begin_latents(
-            data.gather(begin[part]), data.pose[begin[part]], tasks, episodes[part]
+            data.gather(begin[part]), data.pose[begin[part]], tasks, episodes[part].tolist()
         )
         for step in range(horizon):
             state = world.step(state, data.actions[rows[part, step]])

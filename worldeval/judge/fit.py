@@ -15,7 +15,7 @@ from worldeval.judge.network import JudgeNet, episode_logit
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.world.optimise import Progress, optimise
 
-Report = Callable[[str], Progress]
+Report = Callable[[str, int], Progress]  # a stage and its steps -> its progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ def fit_judge(
             examples.take(~out),
             tasks=tasks,
             seed=seed + left,
-            progress=report(f"judge without group {left + 1}"),
+            progress=report(f"judge without group {left + 1}", recipe.trainer.steps),
         )
         logit[out] = episode_logits([member], examples.take(out))
     calibration = calibrate(logit, examples.task, examples.success, tasks=tasks)
@@ -50,7 +50,7 @@ def fit_judge(
             examples,
             tasks=tasks,
             seed=seed + 100 + number,
-            progress=report(f"judge {number + 1}"),
+            progress=report(f"judge {number + 1}", recipe.trainer.steps),
         )
         for number in range(recipe.members)
     ]

@@ -26,7 +26,7 @@ class Actuation:
     def step(
         self, command: Float[Tensor, "b 3"], action: Float[Tensor, "b a"]
     ) -> Float[Tensor, "b 3"]:
-        """The command after one frame's action; absolute actions (scale 0) are their own command."""
+        """The command after one frame's action; absolute actions are their own command."""
         if not self.recipe.scale:
             return action[:, :3]
         for part in action.split(self.recipe.step_dim, dim=1):

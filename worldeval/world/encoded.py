@@ -17,7 +17,9 @@ def encoded(
     """The episodes of `shards` with their latents, encoded now unless `path` holds them."""
     for task in shards.tasks:
         if task not in tasks:
-            raise UserError(f"The tokenizer never saw the task '{task}'.{did_you_mean(task, tasks)}")
+            raise UserError(
+                f"The tokenizer never saw the task '{task}'.{did_you_mean(task, tasks)}"
+            )
     if not path.is_file() or len(np.load(path, mmap_mode="r")) != len(shards.pose):
         encode_all(tokenizer, shards, tasks, path)
     table = shards.episodes

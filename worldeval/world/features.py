@@ -41,9 +41,7 @@ class Features(nn.Module):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_std", torch.ones(size))
         self.register_buffer("step_std", torch.ones(pose_dim))
-        self.size = (
-            action_dim * (1 + PAST_ACTIONS) + pose_dim * 3 + 2 * 3 + self.wave_size + tasks
-        )
+        self.size = action_dim * (1 + PAST_ACTIONS) + pose_dim * 3 + 2 * 3 + self.wave_size + tasks
 
     wave_size = 2 * len(FREQUENCIES) * 3
 

@@ -31,7 +31,7 @@ def open_loop(
         first = data.begin[part]
         last = first + data.length[part] - 1
         tasks = [world.spec.tasks[index] for index in data.task[part]]
-        state = world.begin_latents(data.gather(first), data.pose[first], tasks, part)
+        state = world.begin_latents(data.gather(first), data.pose[first], tasks, part.tolist())
         start = data.gather(first)
         for step in range(1, deepest + 1):
             rows = np.minimum(first + step - 1, last)

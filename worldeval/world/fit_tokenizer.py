@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from worldeval.axes import Array, Int
 from worldeval.data.shards import Shards

@@ -1,5 +1,7 @@
 """Kinematics: the next proprioception, which policies read and the dynamics draws the hand at."""
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -20,7 +22,7 @@ class Kinematics(nn.Module):
         self.net = nn.Sequential(
             *(
                 nn.Sequential(nn.Linear(low, high), nn.SiLU())
-                for low, high in zip(widths, widths[1:], strict=False)
+                for low, high in itertools.pairwise(widths)
             ),
             nn.Linear(recipe.width, pose_dim),
         )

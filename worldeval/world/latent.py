@@ -12,7 +12,7 @@ from worldeval.world.context import Context
 from worldeval.world.features import Features
 from worldeval.world.recipe import LatentRecipe
 
-CONDITION = 256
+CONDITION = 128
 
 
 class _Block(nn.Module):

@@ -116,8 +116,9 @@ def world_hash(folder: Path) -> str:
 def join_states(**parts: nn.Module) -> dict[str, Tensor]:
     """The weights of several modules under their names."""
     return {
-        f"{name}.{key}": value for name, part in parts.items() for key, value in
-        part.state_dict().items()
+        f"{name}.{key}": value
+        for name, part in parts.items()
+        for key, value in part.state_dict().items()
     }
 
 

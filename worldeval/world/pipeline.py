@@ -1,8 +1,9 @@
 """Training the parts of a world model in turn: kinematics, then a family's dynamics.
 
-First on base data; then the final model goes on with roll-outs of weak policies too, and so does a
-model of every fold, each without its part: what a fold's model imagines of that part is honest, and
-teaches the judge what the final model's imagination will look like.
+First on base data. Then one model for each fold goes on with roll-outs of weak policies, without
+its part of them: what it imagines of that part is honest, and teaches the judge what imagination
+looks like. The final model is the mean of the folds' weights (model soups, arXiv 2203.05482): they
+began from the same weights, together they saw everything, and no further training is needed.
 """
 
 from dataclasses import replace
@@ -32,13 +33,28 @@ def train_world(
     seed: int,
     report: Report,
 ) -> World:
-    """Train what `out` lacks: `out/base`, then `out` itself. Without weak data they are one."""
+    """Train what `out` lacks: the base, the folds, and their mean, which is the final model."""
     if not len(prepared.weak):
         return _train(recipe, prepared, out, kind=kind, seed=seed, report=report, stage="base")
-    base = train_base(recipe, prepared, out, kind=kind, seed=seed, report=report)
-    return _train(
-        recipe, prepared, out, kind=kind, seed=seed, report=report, stage="final", begin_from=base
-    )
+    train_base(recipe, prepared, out, kind=kind, seed=seed, report=report)
+    folds = [
+        train_fold(recipe, prepared, out, kind=kind, fold=fold, seed=seed, report=report)
+        for fold in range(recipe.folds)
+    ]
+    if (out / CARD).is_file():
+        return load_world(out)
+    world = new_world(kind, prepared.spec, recipe)
+    world.tokenizer = prepared.tokenizer
+    for name in ("kinematics", "dynamics"):
+        states = [getattr(fold, name).state_dict() for fold in folds]
+        getattr(world, name).load_state_dict(mean_state(states))
+        getattr(world, name).eval()
+    return _kept(world, recipe, prepared, out, kind=kind, seed=seed, stage="mean of the folds")
+
+
+def mean_state(states: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    """The mean of several modules' weights."""
+    return {key: torch.stack([state[key] for state in states]).mean(0) for key in states[0]}
 
 
 def train_base(
@@ -88,15 +104,11 @@ def _train(
 ) -> World:
     if (folder / CARD).is_file():
         return load_world(folder)
-    episodes = prepared.training(
-        weak=begin_from is not None, without_fold=fold, folds=recipe.folds
-    )
+    episodes = prepared.training(weak=begin_from is not None, without_fold=fold, folds=recipe.folds)
     torch.manual_seed(seed)
     world = new_world(kind, prepared.spec, recipe)
     world.tokenizer = prepared.tokenizer
-    windows = Windows(
-        prepared.episodes, world.actuation, torch.ones(prepared.spec.pose_dim)
-    )
+    windows = Windows(prepared.episodes, world.actuation, torch.ones(prepared.spec.pose_dim))
     if begin_from is None:
         for part in (world.kinematics, world.dynamics):
             fit_features(part.features, windows, episodes)  # type: ignore[arg-type]
@@ -113,7 +125,7 @@ def _train(
         episodes,
         latent_noise=recipe.latent_noise,
         seed=seed,
-        progress=report(f"{stage}: kinematics"),
+        progress=report(f"{stage}: kinematics", recipe.kinematics.trainer.steps),
     ).model
     world.dynamics = _fit_dynamics(
         world.dynamics,
@@ -121,16 +133,28 @@ def _train(
         windows,
         episodes,
         seed=seed,
-        progress=report(f"{stage}: dynamics"),
+        progress=report(f"{stage}: dynamics", recipe.trainer.steps),
     ).model
-    notes = {
-        "stage": stage,
-        "seed": seed,
-        "tokenizer_psnr": prepared.tokenizer_psnr,
-        "fidelity": open_loop(world, prepared.episodes, prepared.held),
-    }
+    return _kept(world, recipe, prepared, folder, kind=kind, seed=seed, stage=stage)
+
+
+def _kept(
+    world: World,
+    recipe: WorldRecipe,
+    prepared: Prepared,
+    folder: Path,
+    *,
+    kind: str,
+    seed: int,
+    stage: str,
+) -> World:
+    """Save a model with its fidelity; returned as stored: what is measured is what is shipped."""
+    notes = {"stage": stage, "seed": seed, "tokenizer_psnr": prepared.tokenizer_psnr}
     save_world(folder, world, recipe, kind=kind, notes=notes)
-    return load_world(folder)  # as stored: what is measured is what is shipped
+    stored = load_world(folder)
+    fidelity = open_loop(stored, prepared.episodes, prepared.held)
+    save_world(folder, world, recipe, kind=kind, notes={**notes, "fidelity": fidelity})
+    return stored
 
 
 def adapting(recipe: WorldRecipe) -> WorldRecipe:
@@ -146,9 +170,7 @@ def adapting(recipe: WorldRecipe) -> WorldRecipe:
         steps=round(share * recipe.kinematics.trainer.steps),
         learning_rate=slower * recipe.kinematics.trainer.learning_rate,
     )
-    changed = replace(
-        recipe, trainer=shorter, kinematics=replace(recipe.kinematics, trainer=hands)
-    )
+    changed = replace(recipe, trainer=shorter, kinematics=replace(recipe.kinematics, trainer=hands))
     if isinstance(changed, LatentRecipe):
         return replace(changed, unroll=((0.0, changed.unroll[-1][1]),))
     return changed

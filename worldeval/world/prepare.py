@@ -21,7 +21,7 @@ from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import WorldRecipe
 from worldeval.world.tokenizer import Tokenizer
 
-Report = Callable[[str], Progress]  # the name of a stage -> its progress
+Report = Callable[[str, int], Progress]  # a stage and its steps -> its progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,7 +91,7 @@ def _from_shards(
     )
     path = home / TOKENIZER
     if not path.is_file():
-        progress = report("tokenizer")
+        progress = report("tokenizer", recipe.tokenizer.trainer.steps)
         fitted = fit_tokenizer(recipe.tokenizer, shards, training, seed=seed, progress=progress)
         save_weights(path, fitted.model.state_dict(), compress=False)
     fill(tokenizer, load_weights(path), path)

@@ -22,12 +22,12 @@ class TokenizerRecipe:
 
     widths: tuple[int, ...] = (24, 48, 96)
     channels: int = 16  # of a latent; its side is the frame's over 2^len(widths)
-    foreground: float = 5.0  # weight of pixels far from the mean image, against 1
-    absolute: float = 0.02  # of the absolute error, beside the squared
+    foreground: float = 4.0  # weight of pixels far from the mean image, against 1
+    absolute: float = 0.005  # of the absolute error, beside the squared
     penalty: float = 1e-4  # on squared latents
     noise: float = 0.05  # added to latents while training
     trainer: TrainerRecipe = field(
-        default_factory=lambda: TrainerRecipe(steps=2600, batch=64, learning_rate=2e-3)
+        default_factory=lambda: TrainerRecipe(steps=7500, batch=24, learning_rate=1.5e-3)
     )
 
 

@@ -1,5 +1,6 @@
 """The tokenizer: frames to small latents and back, one network for every view and task."""
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -36,12 +37,13 @@ class Tokenizer(nn.Module):
         super().__init__()
         widths, channels = recipe.widths, recipe.channels
         self.encoder = nn.Sequential(
-            nn.PixelUnshuffle(2),
-            nn.Conv2d(4 * 6, widths[0], 3, padding=1),
-            _Residual(widths[0]),
+            # Straight to a quarter of the resolution: reading needs less detail than drawing.
+            nn.PixelUnshuffle(4),
+            nn.Conv2d(16 * 6, widths[1], 3, padding=1),
+            _Residual(widths[1]),
             *(
                 nn.Sequential(nn.Conv2d(low, high, 4, stride=2, padding=1), _Residual(high))
-                for low, high in zip(widths, widths[1:], strict=False)
+                for low, high in itertools.pairwise(widths)
             ),
             nn.GroupNorm(8, widths[-1]),
             nn.SiLU(),
@@ -51,9 +53,7 @@ class Tokenizer(nn.Module):
             nn.Conv2d(channels, widths[-1], 3, padding=1),
             _Residual(widths[-1]),
             *(
-                nn.Sequential(
-                    nn.Conv2d(high, 4 * low, 1), nn.PixelShuffle(2), _Residual(low)
-                )
+                nn.Sequential(nn.Conv2d(high, 4 * low, 1), nn.PixelShuffle(2), _Residual(low))
                 for low, high in zip(widths[-2::-1], widths[:0:-1], strict=True)
             ),
             nn.GroupNorm(8, widths[0]),
@@ -71,9 +71,11 @@ class Tokenizer(nn.Module):
     ) -> Float[Tensor, "n d y x"]:
         """Latents before they are standardised, as trained."""
         mean = self.mean_image[task, view]
-        return self.encoder(torch.cat([frames - 0.5, 2 * (frames - mean)], 1).contiguous(
-            memory_format=torch.channels_last
-        ))
+        return self.encoder(
+            torch.cat([frames - 0.5, 2 * (frames - mean)], 1).contiguous(
+                memory_format=torch.channels_last
+            )
+        )
 
     def encode(
         self, frames: Float[Tensor, "n 3 h w"], task: Int[Tensor, " n"], view: Int[Tensor, " n"]

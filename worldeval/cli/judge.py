@@ -1,0 +1,59 @@
+"""`worldeval judge train`: a success classifier for a world model's imagination."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worldeval.cli.common import Json, Out, Seed, Sets, console, emit, log
+
+judge = typer.Typer(name="judge", help="Train judges of imagined roll-outs.", no_args_is_help=True)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the `judge` group."""
+    app.add_typer(judge)
+
+
+@judge.callback()
+def group() -> None:
+    """Train judges of imagined roll-outs."""
+
+
+@judge.command("train")
+def train(
+    world: Annotated[Path, typer.Option("--world", help="Folder of a world model with folds.")],
+    data: Annotated[Path, typer.Option("--data", help="The shards it was trained on.")],
+    weak: Annotated[list[Path], typer.Option("--weak", help="Shards of policies' roll-outs.")],
+    recipe: Annotated[str, typer.Argument(help="A judge recipe: name or path.")] = "judge",
+    out: Out = None,
+    seed: Seed = 0,
+    world_seed: Annotated[int, typer.Option(help="The seed of the world's training.")] = 0,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Train a judge and calibrate it on families of policies that it was not trained on."""
+    from worldeval import recipe as recipes
+    from worldeval.cli.progress import training_stages
+    from worldeval.judge.learn import learn_judge
+    from worldeval.run import open_run
+
+    found = recipes.load(recipe, "judge", sets or ())
+    folder = out or Path("runs/judge")
+    open_run(folder, recipe=found.resolved(), seed=seed, command="judge train", resume=True)
+    with training_stages(log) as report:
+        fitted = learn_judge(
+            found.config,
+            world,
+            data,
+            weak,
+            folder,
+            seed=seed,
+            world_seed=world_seed,
+            report=report,
+        )
+    emit({"out": str(folder), "left_out_families": fitted.left_out}, as_json=as_json)
+    if not as_json:
+        console.print("on families of policies that were left out:")
+        for name, value in fitted.left_out.items():
+            console.print(f"  {name.replace('_', ' '):<16} {value:.3f}")

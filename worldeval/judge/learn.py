@@ -1,0 +1,83 @@
+"""Training the judge of a world model, on what every fold imagines and never saw."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from worldeval.axes import Array
+from worldeval.data.shards import Shards
+from worldeval.errors import UserError
+from worldeval.judge.examples import Examples, gathered, replayed
+from worldeval.judge.fit import FittedJudge, Report, fit_judge
+from worldeval.judge.judge import save_judge
+from worldeval.judge.recipe import JudgeRecipe
+from worldeval.world.load import load_world, read_card, world_hash
+from worldeval.world.prepare import Prepared, prepare
+
+COLLECTED = "collected"  # the family of held-out collected episodes
+
+
+def learn_judge(
+    recipe: JudgeRecipe,
+    world: Path,
+    data: Path,
+    weak: Sequence[Path],
+    out: Path,
+    *,
+    seed: int,
+    world_seed: int,
+    report: Report,
+) -> FittedJudge:
+    """Train and save a judge for the world model in `world`.
+
+    It learns from roll-outs of weak policies (each imagined by the fold that was not fitted to it)
+    and from collected episodes that no model was fitted to.
+    """
+    if not weak:
+        raise UserError("A judge learns from roll-outs of policies; give --weak FOLDER of shards.")
+    world_recipe = read_card(world)["recipe"]
+    prepared = prepare(world_recipe, data, weak, world, seed=world_seed, report=report)
+    examples = imagined_examples(
+        prepared,
+        [Shards(data), *(Shards(part) for part in weak)],
+        world,
+        folds=world_recipe.folds,
+        horizon=recipe.horizon,
+    )
+    tasks = len(prepared.spec.tasks)
+    fitted = fit_judge(recipe, examples, tasks=tasks, seed=seed, report=report)
+    save_judge(out, fitted, recipe, prepared.spec, world=world_hash(world))
+    return fitted
+
+
+def imagined_examples(
+    prepared: Prepared, shards: Sequence[Shards], world: Path, *, folds: int, horizon: int
+) -> Examples:
+    """Everything that some fold's model can imagine without having seen it."""
+    flags = np.concatenate([part.flags for part in shards])
+    family = families(np.concatenate([part.episodes["source"].to_numpy() for part in shards]))
+    family[: len(shards[0])] = COLLECTED
+    fold_of_weak = prepared.fold_of_weak(folds)
+    parts = []
+    for fold in range(folds):
+        model = load_world(world / f"fold-{fold}")
+        unseen = prepared.weak[fold_of_weak == fold]
+        # Held-out collected episodes are unseen by every fold; each imagines its share of them.
+        held = prepared.held[np.arange(len(prepared.held)) % folds == fold]
+        parts.append(
+            replayed(
+                model,
+                prepared.episodes,
+                np.concatenate([held, unseen]),
+                flags=flags,
+                family=family,
+                horizon=horizon,
+            )
+        )
+    return gathered(*parts)
+
+
+def families(source: Array) -> Array:
+    """The training run behind a roll-out: `weak-few/step-150>weak-near/step-900` is `weak-few`."""
+    return np.array([str(name).split("/")[0] for name in source], dtype=object)
