@@ -44,6 +44,7 @@ class Contents:
 
     name: str
     folder: Path
+    level: float  # of every interval
     rows: tuple[Row, ...]  # best first
     tasks: tuple[TaskRow, ...]
     evaluators: tuple[Evaluator, ...]
@@ -129,9 +130,6 @@ def read_contents(folder: Path, *, rng: np.random.Generator) -> Contents:
     if not _has_rows(ranking):
         validated = truth is not None
         ranking = None if imagined is None else _computed(imagined, rng, validated=validated)
-    found = _findings(
-        summary["findings"] if "findings" in summary else (ranking or {}).get("findings")
-    )
     per_episode = number(summary.get("imagined_seconds_per_episode"))
     agreement = summary.get("agreement")
     agreement = agreement if isinstance(agreement, dict) else {}
@@ -141,6 +139,7 @@ def read_contents(folder: Path, *, rng: np.random.Generator) -> Contents:
     return Contents(
         name=folder.resolve().name,
         folder=folder,
+        level=_level(ranking),
         rows=ranked_rows(ranking, truth, summary.get("validation_mse")),
         tasks=task_rows(ranking, imagined, truth),
         evaluators=_evaluators(agreement, agreement.get("ceiling"), summary.get("baselines")),
@@ -164,6 +163,11 @@ def read_contents(folder: Path, *, rng: np.random.Generator) -> Contents:
 def _computed(imagined: Outcomes, rng: np.random.Generator, *, validated: bool) -> dict[str, Any]:
     ranking: Ranking = rank(imagined, rng=rng, validated=validated)
     return ranking.to_json()
+
+
+def _level(ranking: Any) -> float:
+    read = number(ranking.get("level")) if isinstance(ranking, dict) else None
+    return read.value if read is not None and read.value is not None else 0.95
 
 
 def _has_rows(ranking: Any) -> bool:

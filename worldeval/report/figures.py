@@ -100,8 +100,8 @@ def small_multiples(panels: Sequence[Panel], *, theme: Theme = LIGHT) -> Figure:
     columns = min(3, max(1, len(panels)))
     lines = ceil(len(panels) / columns)
     with _styled(theme):
-        size = (2.7 * columns + 0.4, 2.75 * lines + 0.3)
-        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
+        size = (3 * columns + 0.4, 3.1 * lines + 0.35)
+        figure = Figure(figsize=size, dpi=DPI, layout="compressed")
         grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
         for place, axes in enumerate(grid.flat):
             if place >= len(panels):
@@ -140,8 +140,8 @@ def _scatter(
         if y.low is not None and y.high is not None:
             bars.append((x.value, y.low, x.value, y.high))
             axes.plot([x.value] * 2, [y.low, y.high], color=theme.real, **BAR)
-        dot = {"color": theme.ink, "edgecolors": theme.paper}
-        axes.scatter(x.value, y.value, s=size, lw=0.7, zorder=3, **dot)
+        dot: dict[str, Any] = {"color": theme.ink, "edgecolors": theme.paper, "lw": 0.7}
+        axes.scatter(x.value, y.value, s=size, zorder=3, **dot)
     return bars
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from matplotlib.figure import Figure
 from PIL import Image
 
 from worldeval.report.choose import chapters
@@ -19,7 +18,6 @@ from worldeval.report.figures import (
     LIGHT,
     Panel,
     Point,
-    Theme,
     figure_png,
     predicted_against_real,
     small_multiples,
@@ -41,6 +39,8 @@ class Picture:
 
     light: str
     dark: str
+    width: int  # CSS pixels, at which its letters are as large as the text
+    height: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,11 +149,12 @@ def _multiples(contents: Contents, album: Album) -> Picture | None:
 
 
 def _both(name: str, draw: Any, content: Sequence[Any], album: Album) -> Picture:
-    def drawn(theme: Theme) -> str:
-        figure: Figure = draw(content, theme=theme)
-        return album.add(f"{name}-{theme.name}.png", figure_png(figure))
-
-    return Picture(light=drawn(LIGHT), dark=drawn(DARK))
+    drawn = {theme.name: draw(content, theme=theme) for theme in (LIGHT, DARK)}
+    wide, tall = drawn["light"].get_size_inches() * 96
+    light, dark = (
+        album.add(f"{name}-{theme}.png", figure_png(figure)) for theme, figure in drawn.items()
+    )
+    return Picture(light=light, dark=dark, width=round(wide), height=round(tall))
 
 
 def _strip(folder: Path, entry: Filmstrip, number: int, album: Album) -> ShownStrip:

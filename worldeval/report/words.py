@@ -33,9 +33,9 @@ def headline(contents: Contents) -> Headline:
 
 def _verdict(rows: Sequence[Row], *, refused: bool) -> str:
     first = rows[0]
+    if refused:  # and no rate, which some refusals withhold
+        return f"This may not be read as a ranking. First in imagination: {first.policy}."
     rate = f"predicted success {first.predicted}"
-    if refused:
-        return f"This may not be read as a ranking. Highest: {first.policy}, {rate}."
     if len(rows) == 1:
         return f"{first.policy}: {rate}."
     tied = [row for row in rows[1:] if set(row.letters) & set(first.letters)]
