@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from scipy import optimize, special
@@ -14,6 +14,7 @@ MANY = 1000  # labels above which the free form of isotonic regression is worth 
 EDGE = 1e-6  # probabilities are kept this far from 0 and 1
 
 
+@runtime_checkable
 class Map(Protocol):
     """From a judge's probability to a calibrated one."""
 

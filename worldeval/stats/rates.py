@@ -87,9 +87,10 @@ def clustered_rate(
     p = float(np.clip(weights @ means, 0, 1))
     count = 1 / float(np.sum(weights**2))  # Kish: unequal weights are worth fewer starts
     if trials > starts and 0 < p < 1:
-        # One start more, as variable as a start can be: a few starts that happen to agree
-        # must not be taken for starts that do not matter.
-        spread = float(weights @ (means - p) ** 2) + p * (1 - p) / starts
+        # Two more starts, as variable as a start can be: a few that happen to agree must not be
+        # taken for starts that do not matter.
+        prior = (p * starts + 1) / (starts + 2)
+        spread = float(weights @ (means - p) ** 2) + 2 * prior * (1 - prior) / starts
         count *= float(np.clip(p * (1 - p) / spread, 1, trials / starts))
     low, high = wilson(p * count, count, level=level)
     method = "wilson" if trials == starts else "wilson, clustered by start"

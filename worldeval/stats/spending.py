@@ -139,9 +139,9 @@ def leader(estimates: tuple[Estimate, ...]) -> int | None:
 def sequence_estimate(outcomes: Float[Array, " n"], *, level: float = 0.95) -> Estimate:
     """Rate with its confidence sequence after the last outcome: valid under any stopping."""
     n = len(outcomes)
-    low, high = betting.sequence(outcomes[None], level=level)
+    low, high = betting.sequence_end(outcomes[None], level=level)
     value = float(outcomes.mean()) if n else None
-    lower, upper = float(low[0, -1]), float(high[0, -1])
+    lower, upper = float(low[0]), float(high[0])
     return Estimate(
         value=value,
         low=lower,

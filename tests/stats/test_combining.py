@@ -1,0 +1,130 @@
+"""Few real trials with many imagined ones, and judges that err."""
+
+import numpy as np
+import pytest
+
+from worldeval.errors import UserError
+from worldeval.stats import (
+    Confusion,
+    calibrate,
+    combine,
+    confusion,
+    confusion_per_policy,
+    homogeneity,
+    informativeness,
+    judge_findings,
+    rogan_gladen,
+    wilson,
+)
+from worldeval.stats.calibration import fit_isotonic, fit_temperature
+from worldeval.stats.ppi import post_stratified, ppi_plus_plus
+
+Y = np.array([1.0] * 12 + [0.0] * 8)
+
+
+def test_post_stratification_by_hand() -> None:
+    paired = np.array([1.0] * 10 + [0.0] * 10)  # p1 = 10/10, p0 = 2/10
+    imagined = np.array([1.0] * 60 + [0.0] * 20)  # w = (10 + 60) / 100
+    found = post_stratified(Y, paired, imagined)
+    assert found.value == pytest.approx(0.7 * 1.0 + 0.3 * 0.2)
+
+
+def test_ppi_with_a_perfect_twin_is_the_imagined_rate() -> None:
+    imagined = np.array([1.0] * 700 + [0.0] * 300)
+    found = ppi_plus_plus(Y, Y, imagined)
+    lam = 1 / (1 + 20 / 1000)
+    assert found.value == pytest.approx(lam * 0.7 + (1 - lam) * 0.6)
+
+
+def test_imagination_that_helps_narrows_the_interval(rng: np.random.Generator) -> None:
+    imagined = (rng.random(2000) < 0.6).astype(float)
+    found = combine(Y, np.where(np.arange(20) == 3, 0.0, Y), imagined)
+    low, high = wilson(12, 20)
+    assert found.findings == ()
+    assert (found.estimate.width or 1) < 0.8 * (high - low)
+    assert found.share_saved == pytest.approx((found.rho or 0) ** 2 * 2000 / 2020)
+
+
+def test_imagination_that_does_not_correlate_is_refused() -> None:
+    paired = np.tile([1.0, 0.0], 10)
+    found = combine(Y, paired, np.ones(500))
+    assert [f.code for f in found.findings] == ["real_trials_only"]
+    assert (found.estimate.low, found.estimate.high) == pytest.approx(wilson(12, 20))
+    assert found.trials_saved == 0.0
+
+
+def test_constant_imagination_has_no_correlation() -> None:
+    found = combine(Y, np.ones(20), np.ones(500))
+    assert found.rho is None
+    assert found.estimate.value == pytest.approx(0.6)
+
+
+def test_pairs_must_match() -> None:
+    with pytest.raises(UserError, match="20 real outcomes and 3 imagined pairs"):
+        combine(Y, np.ones(3), np.ones(5))
+    with pytest.raises(UserError, match="between 0 and 1"):
+        combine(Y * 2, Y, np.ones(5))
+
+
+def test_graded_scores_use_betting(rng: np.random.Generator) -> None:
+    real = rng.beta(2, 2, 200)
+    found = combine(real, real, rng.beta(2, 2, 2000))
+    assert found.estimate.method == "prediction-powered betting"
+    assert (found.estimate.low or 1) < 0.5 < (found.estimate.high or 0)
+
+
+JUDGE = Confusion(true_positive=45, false_negative=5, true_negative=40, false_positive=10)
+
+
+def test_rogan_gladen_by_hand() -> None:
+    # Se = .9, Sp = .8: 59% yes means (.59 + .8 - 1) / .7 = .557 success.
+    found = rogan_gladen(0.59, 100, JUDGE)
+    assert found.value == pytest.approx(0.39 / 0.7)
+    assert informativeness(JUDGE).value == pytest.approx(0.7)
+    assert judge_findings(JUDGE) == []
+
+
+def test_a_judge_that_tells_nothing_is_refused() -> None:
+    coin = Confusion(true_positive=25, false_negative=25, true_negative=25, false_positive=25)
+    assert rogan_gladen(0.5, 100, coin).value is None
+    assert [f.code for f in judge_findings(coin)] == ["judge_uninformative"]
+
+
+def test_a_judge_that_favours_a_policy_is_found(rng: np.random.Generator) -> None:
+    policy = ["a"] * 40 + ["b"] * 40
+    truth = [True, False] * 40
+    fair = [x if i % 5 else not x for i, x in enumerate(truth)]
+    biased = [True] * 40 + truth[40:]
+    assert (homogeneity(fair, truth, policy, rng=rng) or 0) > 0.2
+    p = homogeneity(biased, truth, policy, rng=rng)
+    assert (p or 1) < 0.01
+    assert [f.code for f in judge_findings(JUDGE, p)] == ["judge_differs_by_policy"]
+    assert confusion_per_policy(biased, truth, policy)["a"].specificity == 0.0
+    assert confusion(truth, truth).sensitivity == 1.0
+    assert homogeneity(truth[:40], truth[:40], policy[:40], rng=rng) is None
+
+
+def test_temperature_is_recovered(rng: np.random.Generator) -> None:
+    logit = rng.normal(0, 2, 5000)
+    truth = (rng.random(5000) < 1 / (1 + np.exp(-logit))).astype(float)
+    overconfident = 1 / (1 + np.exp(-3 * logit))
+    assert fit_temperature(overconfident, truth).temperature == pytest.approx(3, rel=0.1)
+
+
+def test_isotonic_pools_violators() -> None:
+    fitted = fit_isotonic(np.array([0.1, 0.2, 0.3, 0.4]), np.array([0.0, 1.0, 0.0, 1.0]))
+    np.testing.assert_allclose(fitted.levels, [0, 0.5, 0.5, 1])
+
+
+def test_calibration_is_cross_fitted_by_group(rng: np.random.Generator) -> None:
+    logit = rng.normal(0, 2, 400)
+    truth = (rng.random(400) < 1 / (1 + np.exp(-logit))).astype(float)
+    groups = [f"g{i % 20}" for i in range(400)]
+    found = calibrate(1 / (1 + np.exp(-3 * logit)), truth, groups, rng=rng)
+    assert found.method == "temperature"
+    assert found.log_loss[1] < found.log_loss[0]
+    assert found.expected_error[1] < found.expected_error[0]
+    with pytest.raises(UserError, match="All 400 labels are the same"):
+        calibrate(np.full(400, 0.5), np.ones(400), groups, rng=rng)
+    with pytest.raises(UserError, match="cannot be split"):
+        calibrate(np.full(400, 0.5), truth, ["g"] * 400, rng=rng)
