@@ -66,6 +66,21 @@ def test_inspect_for_people(dataset: Path) -> None:
     assert "1 true, 0 false, 1 unknown" in done.stdout
 
 
+def test_convert(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "set.hdf5"
+    command = ["data", "convert", str(dataset), str(out), "--to", "robomimic", "--json"]
+    done = runner.invoke(app, command)
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout) == {
+        "out": str(out),
+        "format": "robomimic",
+        "episodes": 2,
+        "frames": 10,
+        "skipped": [],
+    }
+    assert runner.invoke(app, ["data", "inspect", str(out), "--no-sheet"]).exit_code == 0
+
+
 def test_inspect_of_nothing(tmp_path: Path) -> None:
     done = runner.invoke(app, ["data", "inspect", str(tmp_path)])
     assert isinstance(done.exception, UserError)

@@ -60,6 +60,92 @@ def inspect(
             console.print(f"contact sheet: {picture}")
 
 
+@data.command("check")
+def check(
+    path: Dataset,
+    kind: Format = None,
+    pictures: Annotated[bool, typer.Option(help="Look at every frame too.")] = True,
+    as_json: Json = False,
+) -> None:
+    """Find what would harm training; exit status 1 where something would."""
+    from dataclasses import asdict
+
+    from rich.progress import Progress
+
+    from worldeval.data.check.check import check as check_source
+    from worldeval.data.check.check import harmful
+    from worldeval.data.source import open_source
+
+    source = open_source(path, kind)
+    with Progress(console=log) as bar:
+        task = bar.add_task("episodes", total=len(source))
+        findings = check_source(
+            source,
+            pictures=pictures,
+            progress=lambda count, total: bar.update(task, completed=count, total=total),
+        )
+    emit([asdict(finding) for finding in findings], as_json=as_json)
+    if not as_json:
+        for finding in findings:
+            where = f"episode {finding.episode}: " if finding.episode is not None else ""
+            line = f"{finding.severity}: {finding.code}: {where}{finding.field} {finding.text}"
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        errors = sum(finding.severity == "error" for finding in findings)
+        console.print(f"{len(source)} episodes, {len(findings)} findings, {errors} harmful")
+    if harmful(findings):
+        raise typer.Exit(1)
+
+
+@data.command("convert")
+def convert(
+    path: Dataset,
+    out: Annotated[Path, typer.Argument(help="What to make: a folder, or a .hdf5 file.")],
+    to: Annotated[str, typer.Option("--to", help="lerobot or robomimic.")] = "lerobot",
+    kind: Format = None,
+    views: Annotated[list[str] | None, typer.Option("--view", help="Only these views.")] = None,
+    fps: Annotated[float | None, typer.Option(help="The rate to write, if another.")] = None,
+    skip_damaged: Annotated[
+        bool, typer.Option(help="Leave out and report episodes that cannot be read.")
+    ] = False,
+    data_mb: Annotated[float, typer.Option(help="Size of a file of rows (LeRobot).")] = 100,
+    video_mb: Annotated[float, typer.Option(help="Size of a video file (LeRobot).")] = 200,
+    as_json: Json = False,
+) -> None:
+    """Write a dataset in another format; run again, it goes on where it was interrupted."""
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    from worldeval.data.convert import convert as convert_source
+    from worldeval.data.lerobot.layout import Limits
+    from worldeval.data.source import open_source
+
+    source = open_source(path, kind)
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=log) as bar:
+        task = bar.add_task("episodes", total=len(source))
+        done = convert_source(
+            source,
+            out,
+            to=to,
+            views=tuple(views) if views else None,
+            fps=fps,
+            skip_damaged=skip_damaged,
+            limits=Limits(data_mb=data_mb, video_mb=video_mb),
+            progress=lambda count, total: bar.update(task, completed=count, total=total),
+        )
+    result = {
+        "out": str(done.out),
+        "format": done.format,
+        "episodes": done.episodes,
+        "frames": done.frames,
+        "skipped": [finding.text for finding in done.skipped],
+    }
+    emit(result, as_json=as_json)
+    if not as_json:
+        console.print(f"{done.episodes} episodes, {done.frames} frames in {done.out}")
+        for finding in done.skipped:
+            log.print(f"episode {finding.episode}: {finding.text}", markup=False)
+
+
 def _show(summary: "Summary") -> None:
     from rich.table import Table
 

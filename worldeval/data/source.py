@@ -17,11 +17,17 @@ from worldeval.data.finding import Finding
 from worldeval.errors import UserError, did_you_mean
 from worldeval.record import Episode
 
+BLOCK = 64  # frames read at a time where a whole episode need not be in memory
+
 # kind -> the class that reads it; `detect(path)` is asked in this order.
 READERS = {
     "lerobot": "worldeval.data.lerobot.read:LeRobotSource",
+    "robomimic": "worldeval.data.robomimic.read:RobomimicSource",
     "ctrl-world": "worldeval.data.ctrl_world:CtrlWorldSource",
     "shards": "worldeval.data.collected:CollectedSource",
+    "diffusion-policy": "worldeval.data.diffusion_policy:DiffusionPolicySource",
+    "aloha": "worldeval.data.aloha:AlohaSource",
+    "mp4-npz": "worldeval.data.mp4_npz:Mp4NpzSource",
 }
 
 
@@ -79,6 +85,14 @@ class Source(Protocol):
     ) -> UInt8[Array, "n h w 3"]:
         """Frames of one view, all of them or those at `rows`, in the order asked for."""
         ...
+
+    def blocks(
+        self, index: int, view: str, *, size: int = BLOCK
+    ) -> Iterator[UInt8[Array, "n h w 3"]]:
+        """All frames of one view in order, `size` at a time."""
+        length = self.heads[index].length
+        for begin in range(0, length, size):
+            yield self.frames(index, view, np.arange(begin, min(begin + size, length)))
 
     def has_latents(self, index: int) -> bool:
         """Whether `latents` has something to give for this episode."""

@@ -72,7 +72,7 @@ def summarise(source: Source) -> Summary:
     )
 
 
-def _ranges(names: Sequence[str], parts: list[Float[Array, "t d"]]) -> list[Range]:
+def _ranges(names: Sequence[str], parts: list[Float[Array, "_ d"]]) -> list[Range]:
     if not parts:
         return []
     values = np.concatenate(parts).astype(np.float64)

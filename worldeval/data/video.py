@@ -8,7 +8,7 @@ frame is at most one decode away.
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -155,6 +155,8 @@ class _PyavFile:
             ]
         except (av.error.FFmpegError, IndexError, OSError) as error:
             raise DataError(path, "video", f"it is not a readable video ({error}).") from error
+        self._decoded: Iterator[av.VideoFrame] | None = None
+        self._at = 0  # time of the frame decoded last
         times.sort()
         self._times = np.array([time for time, _ in times], np.int64)
         self._keys = np.array([time for time, key in times if key], np.int64)
@@ -181,20 +183,21 @@ class _PyavFile:
     def read(self, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
         out = np.empty((len(rows), self.facts.height, self.facts.width, 3), np.uint8)
         wanted, where = np.unique(rows, return_inverse=True)
-        decoded, at = None, None
         for order, row in enumerate(wanted):
             time = self._times[row]
             key = self._keys[np.searchsorted(self._keys, time, side="right") - 1]
             try:
                 # Go on decoding where we are, unless a key frame lies nearer to the target.
-                if decoded is None or at is None or key > at:
+                if self._decoded is None or not key <= self._at < time:
                     self._container.seek(int(key), stream=self._stream)
-                    decoded = self._container.decode(self._stream)
-                frame = next((frame for frame in decoded if (frame.pts or 0) >= time), None)
+                    self._decoded = self._container.decode(self._stream)
+                frame = next((f for f in self._decoded if (f.pts or 0) >= time), None)
                 if frame is None or frame.pts != time:
+                    self._decoded = None
                     raise DataError(self.path, "video", f"frame {row} is missing from the data.")
-                at, image = frame.pts, frame.to_ndarray(format="rgb24")
+                self._at, image = frame.pts, frame.to_ndarray(format="rgb24")
             except av.error.FFmpegError as error:
+                self._decoded = None
                 raise DataError(
                     self.path, "video", f"frame {row} cannot be decoded ({error})."
                 ) from error

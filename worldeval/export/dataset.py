@@ -8,8 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from worldeval.data.lerobot.layout import Layout, Limits, numbered
+from worldeval.data.lerobot.layout import Layout, Limits
 from worldeval.data.lerobot.write import LeRobotWriter
+from worldeval.data.names import numbered
 from worldeval.errors import UserError
 from worldeval.export.card import Contents, dataset_card
 from worldeval.record import Episode

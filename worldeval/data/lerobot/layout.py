@@ -4,6 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from worldeval.data.names import numbered
+from worldeval.data.writer import Shape
+
 VERSION = "v3.0"
 FILE = "chunk-{chunk_index:03d}/file-{file_index:03d}"
 DATA_PATH = f"data/{FILE}.parquet"
@@ -36,13 +39,9 @@ class Limits:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Layout:
-    """What all episodes of a dataset to be written share."""
+class Layout(Shape):
+    """What all episodes of a dataset to be written share, and how its files roll over."""
 
-    fps: float
-    views: Mapping[str, tuple[int, int]]  # view -> height, width
-    action_names: tuple[str, ...]
-    pose_names: tuple[str, ...]
     robot: str = "unknown"
     limits: Limits = Limits()
 
@@ -115,11 +114,6 @@ def names_of(feature: Mapping[str, Any], prefix: str) -> tuple[str, ...]:
         names = next(iter(names.values()), None)
     fits = isinstance(names, Sequence) and not isinstance(names, str) and len(names) == size
     return tuple(str(name) for name in names or ()) if fits else numbered(prefix, size)
-
-
-def numbered(prefix: str, size: int) -> tuple[str, ...]:
-    """`prefix_0`, `prefix_1`, ..."""
-    return tuple(f"{prefix}_{i}" for i in range(size))
 
 
 def _feature(dtype: str, shape: list[int], names: list[str] | None = None) -> dict[str, Any]:

@@ -70,13 +70,24 @@ class Running:
         }
 
 
-def histogram(frames: UInt8[Array, "n h w 3"]) -> tuple[Int[Array, "3 256"], int]:
-    """Counts of every byte value per channel over sampled frames, and how many frames those are."""
-    rows = np.unique(np.linspace(0, len(frames) - 1, SAMPLED_FRAMES).round().astype(int))
-    thin = max(1, round(max(frames.shape[1:3]) / SAMPLED_SIDE))
-    sample = frames[rows, ::thin, ::thin]
-    counts = [np.bincount(sample[..., channel].ravel(), minlength=256) for channel in range(3)]
-    return np.stack(counts), len(rows)
+class Histogram:
+    """Counts of every byte value per channel over sampled frames of an episode of known length."""
+
+    def __init__(self, length: int) -> None:
+        spread = np.linspace(0, length - 1, min(length, SAMPLED_FRAMES)).round()
+        self._rows = np.unique(spread.astype(int))
+        self._seen = 0
+        self.frames = len(self._rows)
+        self.counts: Int[Array, "3 256"] = np.zeros((3, 256), np.int64)
+
+    def add(self, frames: UInt8[Array, "n h w 3"]) -> None:
+        """Take in the next frames of the episode."""
+        here = self._rows[(self._rows >= self._seen) & (self._rows < self._seen + len(frames))]
+        thin = max(1, round(max(frames.shape[1:3]) / SAMPLED_SIDE))
+        sample = frames[here - self._seen, ::thin, ::thin]
+        for channel in range(3):
+            self.counts[channel] += np.bincount(sample[..., channel].ravel(), minlength=256)
+        self._seen += len(frames)
 
 
 def of_histogram(counts: Int[Array, "3 256"], frames: int) -> Stats:

@@ -1,0 +1,204 @@
+"""The validator: each damage is found, named with its episode and field, and nothing else is."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from worldeval.data.check.check import check, harmful
+from worldeval.data.check.control import explained
+from worldeval.data.finding import DataError
+from worldeval.data.source import Head, Rows, Source, SourceSpec, open_source
+
+LENGTH = 60
+
+
+class Memory(Source):
+    """Episodes in memory, to be spoilt one way at a time."""
+
+    def __init__(self, count: int = 6) -> None:
+        self.spec = SourceSpec(
+            format="memory",
+            path=Path("memory"),
+            fps=10.0,
+            views={"top": (24, 24)},
+            action_names=("x", "y", "roll"),
+            pose_names=("x", "y", "roll"),
+        )
+        self.findings = []
+        self.heads = [
+            Head(id=str(i), length=LENGTH, task="push", success=i % 2 == 0) for i in range(count)
+        ]
+        self.parts = [self._episode(i) for i in range(count)]
+        self.pictures = [self._frames(rows.pose) for rows in self.parts]
+
+    def _episode(self, seed: int) -> Rows:
+        """An arm that goes a third of the way to its commanded target in every frame."""
+        rng = np.random.default_rng(seed)
+        target = rng.uniform(-1, 1, (LENGTH // 10, 3)).repeat(10, axis=0)
+        pose = np.zeros((LENGTH, 3))
+        for t in range(1, LENGTH):
+            pose[t] = pose[t - 1] + (target[t - 1] - pose[t - 1]) / 3
+        times = np.arange(LENGTH) / 10
+        return Rows(actions=target.astype(np.float32), pose=pose.astype(np.float32), times=times)
+
+    def _frames(self, pose: np.ndarray) -> np.ndarray:
+        frames = np.full((LENGTH, 24, 24, 3), 60, np.uint8)
+        for t, (x, y, _) in enumerate(pose):
+            row, column = int(9 + 8 * y), int(9 + 8 * x)
+            frames[t, row : row + 6, column : column + 6] = 200 + t % 40
+        return frames
+
+    def rows(self, index: int) -> Rows:
+        return self.parts[index]
+
+    def frames(self, index: int, view: str, rows=None):
+        return self.pictures[index] if rows is None else self.pictures[index][rows]
+
+
+def codes(source: Source) -> list[tuple[str, str | None, str]]:
+    return [(finding.code, finding.episode, finding.field) for finding in check(source)]
+
+
+def test_a_good_dataset_has_no_findings() -> None:
+    assert check(Memory()) == []
+
+
+def test_an_angle_that_wraps() -> None:
+    source = Memory()
+    for values in (source.parts[2].actions, source.parts[2].pose):
+        values[:, 2] = np.angle(np.exp(1j * (np.pi - 0.5 + np.linspace(0, 1, LENGTH))))
+    found = [f for f in check(source) if f.code == "angle-wraps"]
+    assert [(f.episode, f.field) for f in found] == [("2", "action.roll"), ("2", "pose.roll")]
+    assert "first at frame 30" in found[0].text
+    assert harmful(found)
+
+
+def test_a_dimension_that_never_changes() -> None:
+    source = Memory()
+    for rows in source.parts:
+        rows.actions[:, 1] = 0.5
+    found = [f for f in check(source) if f.code == "constant"]
+    assert [(f.field, f.severity) for f in found] == [("action.y", "warning")]
+    assert "is 0.5 in every frame" in found[0].text
+
+
+def test_percentiles_that_cannot_normalise() -> None:
+    source = Memory()
+    for rows in source.parts:
+        rows.actions[:, 1] = 0
+    source.parts[0].actions[0, 1] = 1  # a button pressed once in 360 frames
+    assert ("normalisation-inert", None, "action.y") in codes(source)
+
+
+def test_an_outlier_is_named_by_episode_and_frame() -> None:
+    source = Memory()
+    source.parts[3].pose[17, 0] = 500
+    found = next(f for f in check(source) if f.code == "outlier")
+    assert (found.episode, found.field) == ("3", "pose.x")
+    assert "is 500 at frame 17" in found.text
+
+
+def test_times() -> None:
+    source = Memory()
+    times = np.arange(LENGTH) / 10
+    source.parts[1] = replace(source.parts[1], times=times + 0.4 * (times > 2))
+    source.parts[4] = replace(source.parts[4], times=times * 2)
+    assert codes(source) == [
+        ("timestamp-gap", "1", "timestamp"),
+        ("rate-differs", "4", "timestamp"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("begin", "value", "code"), [(0, 0, "black-camera"), (50, 2, "black-camera")]
+)
+def test_black_frames(begin: int, value: int, code: str) -> None:
+    source = Memory()
+    source.pictures[5][begin:] = value
+    assert codes(source) == [(code, "5", "top")]
+
+
+def test_a_frozen_camera_counts_only_while_the_arm_moves() -> None:
+    source = Memory()
+    source.pictures[5][20:45] = source.pictures[5][20]
+    found = check(source)
+    assert [(f.code, f.episode) for f in found] == [("frozen-camera", "5")]
+    assert "from frame 20 to 44" in found[0].text
+    resting = Memory()
+    for values in (resting.parts[5].actions, resting.parts[5].pose):
+        values[20:45] = values[20]
+    resting.pictures[5][20:45] = resting.pictures[5][20]
+    assert "frozen-camera" not in [f.code for f in check(resting)]
+
+
+def test_actions_that_explain_nothing() -> None:
+    source, rng = Memory(20), np.random.default_rng(0)
+    for rows in source.parts:
+        rows.pose[:] = rng.normal(size=(LENGTH, 3)).cumsum(axis=0) / 10
+        rows.actions[:] = rng.normal(size=(LENGTH, 3))
+    assert ("actions-unexplained", None, "action") in codes(source)
+
+
+def test_actions_that_come_too_early_are_told_by_how_much() -> None:
+    source = Memory()
+    source.parts = [
+        replace(rows, actions=np.concatenate([rows.actions[2:], rows.actions[-1:].repeat(2, 0)]))
+        for rows in source.parts
+    ]
+    shares = explained(source.parts)
+    assert shares is not None
+    assert shares.argmax() == 2
+    assert shares[2] > 0.95
+    found = next(f for f in check(source) if f.code == "action-lag")
+    assert "best 2 frames late" in found.text
+
+
+def test_too_few_rows_tell_nothing() -> None:
+    assert explained([Rows(actions=np.ones((5, 2), np.float32), pose=np.ones((5, 2), np.float32))]) is None  # fmt: skip  # noqa: E501
+
+
+def test_an_episode_twice() -> None:
+    source = Memory()
+    source.parts[4] = replace(source.parts[4], actions=source.parts[1].actions.copy())
+    source.parts[4] = replace(source.parts[4], pose=source.parts[1].pose.copy())
+    assert ("duplicate-episode", "4", "rows") in codes(source)
+
+
+def test_unknown_success_is_counted() -> None:
+    source = Memory()
+    source.heads[1:3] = [replace(head, success=None) for head in source.heads[1:3]]
+    found = check(source)
+    assert [(f.code, f.severity) for f in found] == [("unknown-success", "warning")]
+    assert "is unknown for 2 of 6 episodes (1, 2)" in found[0].text
+    assert not harmful(found)
+
+
+def test_what_cannot_be_read_is_a_finding() -> None:
+    class Damaged(Memory):
+        def rows(self, index: int) -> Rows:
+            if index == 1:
+                raise DataError(Path("a.parquet"), "action", "the value is nan.")
+            return super().rows(index)
+
+        def frames(self, index: int, view: str, rows=None):
+            if index == 2:
+                raise DataError(Path("b.mp4"), "video", "frame 9 cannot be decoded.")
+            return super().frames(index, view, rows)
+
+    found = {(f.code, f.episode): f.text for f in check(Damaged())}
+    assert "a.parquet: action: the value is nan" in found["episode-skipped", "1"]
+    assert "b.mp4: video: frame 9" in found["frames-unreadable", "2"]
+
+
+def test_what_is_truly_there_in_real_episodes(droid: Path) -> None:
+    found = check(open_source(droid), pictures=False)
+    wrapping = {(f.episode, f.field) for f in found if f.code == "angle-wraps"}
+    # The gripper points down, so its roll is close to pi and goes over it in most episodes.
+    assert ("1", "pose.roll") in wrapping
+    assert ("0", "action.roll") not in wrapping
+    assert {field.split(".")[1] for _, field in wrapping} == {"roll"}
+    assert sum(f.code == "no-task" for f in found) == 5
+    assert not [f for f in found if f.code in ("outlier", "duplicate-episode", "constant")]
+    assert harmful(found)

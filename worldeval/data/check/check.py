@@ -1,0 +1,73 @@
+"""Run every check over a dataset, one episode in memory at a time."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from worldeval.data.check.control import control_findings
+from worldeval.data.check.numbers import dataset_findings, duplicates, episode_findings
+from worldeval.data.check.pictures import picture_findings
+from worldeval.data.finding import DataError, Finding, skipped
+from worldeval.data.source import Head, Rows, Source
+
+# What a reader notes in passing weighs more for somebody who is about to train.
+HEAVIER = {"frame-count", "fps-tag", "no-task"}
+ORDER = {"error": 0, "warning": 1, "note": 2}
+
+
+def check(
+    source: Source,
+    *,
+    pictures: bool = True,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[Finding]:
+    """Everything noticed, the harmful first. `pictures=False` leaves the frames unread."""
+    findings = [
+        replace(finding, severity="warning") if finding.code in HEAVIER else finding
+        for finding in source.findings
+    ]
+    names = {"action": source.spec.action_names, "pose": source.spec.pose_names}
+    heads: list[Head] = []
+    parts: list[Rows] = []
+    for index, head in enumerate(source.heads):
+        try:
+            rows = source.rows(index)
+        except DataError as error:
+            findings.append(skipped(head.id, error))
+        else:
+            heads.append(head)
+            parts.append(rows)
+            findings += episode_findings(head, rows, source.spec.fps, names)
+            if pictures:
+                findings += picture_findings(source, index, rows.pose)
+        if progress is not None:
+            progress(index + 1, len(source))
+    if parts:
+        actions, poses = [rows.actions for rows in parts], [rows.pose for rows in parts]
+        findings += dataset_findings("action", names["action"], heads, actions)
+        findings += dataset_findings("pose", names["pose"], heads, poses)
+        findings += duplicates(heads, parts)
+        findings += control_findings(parts)
+    findings += _success(source)
+    return sorted(findings, key=lambda finding: ORDER[finding.severity])
+
+
+def harmful(findings: list[Finding]) -> bool:
+    """Whether training would suffer."""
+    return any(finding.severity == "error" for finding in findings)
+
+
+def _success(source: Source) -> list[Finding]:
+    unknown = [head.id for head in source.heads if head.success is None]
+    if not unknown:
+        return []
+    shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
+    return [
+        Finding(
+            code="unknown-success",
+            severity="warning",
+            episode=unknown[0],
+            field="success",
+            text=f"is unknown for {len(unknown)} of {len(source)} episodes ({shown}). A judge "
+            "cannot learn from them; label them, or use them for dynamics only.",
+        )
+    ]

@@ -1,0 +1,87 @@
+"""What can be wrong with the frames of a camera: unreadable, black, or frozen in a moving scene."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import numpy as np
+
+from worldeval.axes import Array, Float, Float32, UInt8
+from worldeval.data.finding import DataError, Finding
+from worldeval.data.source import Source
+
+BLACK = 6.0  # mean brightness of 255 below which there is nothing to see
+CELLS = 12  # a frame is compared as a grid of cells, so that a small moving part is noticed
+STILL = 1.0  # brightness by which no cell changes in a frozen camera; noise and codecs stay below
+SHARE, SECONDS = 0.25, 2.0  # frozen for this much of the episode, and at least as long
+
+
+def picture_findings(source: Source, index: int, pose: Float32[Array, "t p"]) -> Iterator[Finding]:
+    """Look at every frame of every view of one episode."""
+    head = source.heads[index]
+    for view in source.spec.views:
+        try:
+            cells = np.concatenate([_cells(block) for block in source.blocks(index, view)])
+        except DataError as error:
+            yield Finding(
+                code="frames-unreadable",
+                severity="error",
+                episode=head.id,
+                field=view,
+                text=f"{error} Leave the episode out (--skip-damaged), or record it anew.",
+            )
+            continue
+        dark = cells.mean(axis=1) < BLACK
+        if dark.any():
+            yield Finding(
+                code="black-camera",
+                severity="error",
+                episode=head.id,
+                field=view,
+                text=f"{int(dark.sum())} of {len(dark)} frames are black, first frame "
+                f"{int(np.argmax(dark))}. Leave the view or the episode out.",
+            )
+            continue
+        yield from _frozen(head.id, view, cells, pose, source.spec.fps)
+
+
+def _frozen(
+    episode: str, view: str, cells: Float[Array, "t c"], pose: Float32[Array, "t p"], fps: float
+) -> Iterator[Finding]:
+    same = np.abs(np.diff(cells, axis=0)).max(axis=1) < STILL
+    begin, length = _longest(same)
+    if length < max(SHARE * len(cells), SECONDS * fps):
+        return
+    # A camera that shows nothing while nothing happens is in order.
+    moved = np.ptp(pose[begin : begin + length + 1], axis=0)
+    if (moved > 0.05 * np.maximum(np.ptp(pose, axis=0), 1e-6)).any() and np.ptp(pose) > 1e-6:
+        yield Finding(
+            code="frozen-camera",
+            severity="error",
+            episode=episode,
+            field=view,
+            text=f"shows the same picture from frame {begin} to {begin + length} while the pose "
+            "changes. Leave the view or the episode out.",
+        )
+
+
+def _cells(frames: UInt8[Array, "n h w 3"]) -> Float[Array, "n c"]:
+    """Mean brightness of a grid of cells."""
+    grey = frames.mean(axis=-1, dtype=np.float32)
+    rows = np.linspace(0, grey.shape[1], CELLS + 1).astype(int)
+    columns = np.linspace(0, grey.shape[2], CELLS + 1).astype(int)
+    grid = [
+        grey[:, top:bottom, left:right].mean(axis=(1, 2))
+        for top, bottom in pairwise(np.unique(rows))
+        for left, right in pairwise(np.unique(columns))
+    ]
+    return np.stack(grid, axis=1).astype(np.float64)
+
+
+def _longest(flags: Array) -> tuple[int, int]:
+    """Begin and length of the longest run of true."""
+    edges = np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8))
+    begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    if not len(begins):
+        return 0, 0
+    best = int(np.argmax(ends - begins))
+    return int(begins[best]), int(ends[best] - begins[best])

@@ -1,0 +1,100 @@
+"""From one format into another, an episode at a time, going on where an interruption left off."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from worldeval.data.finding import DataError, Finding, skipped
+from worldeval.data.lerobot.layout import Layout, Limits
+from worldeval.data.lerobot.write import LeRobotWriter
+from worldeval.data.robomimic.write import RobomimicWriter
+from worldeval.data.source import Source
+from worldeval.data.writer import Shape, Writer
+from worldeval.errors import UserError, did_you_mean
+
+FORMATS = ("lerobot", "robomimic")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Converted:
+    """What was written, and which episodes had to be left out."""
+
+    out: Path
+    format: str
+    episodes: int
+    frames: int
+    skipped: list[Finding]
+
+
+def convert(
+    source: Source,
+    out: Path,
+    *,
+    to: str,
+    views: tuple[str, ...] | None = None,
+    fps: float | None = None,
+    skip_damaged: bool = False,
+    limits: Limits | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Converted:
+    """Write every episode of `source` to `out`.
+
+    Args:
+        fps: the rate to write, where it is not the source's: the same frames, shown faster.
+        skip_damaged: leave out episodes that cannot be read and report them, instead of stopping.
+        limits: when files roll over (LeRobot only).
+        progress: called with (episodes done, all).
+
+    Raises:
+        DataError: an episode cannot be read; those already written are kept for the next run.
+    """
+    spec = source.spec
+    chosen = source.choose(views)
+    shape = Shape(
+        fps=fps or spec.fps,
+        views={view: spec.views[view] for view in chosen},
+        action_names=spec.action_names,
+        pose_names=spec.pose_names,
+    )
+    left_out = [finding for finding in source.findings if finding.code == "episode-skipped"]
+    if left_out and not skip_damaged:
+        raise UserError(
+            f"{len(left_out)} of {len(left_out) + len(source)} episodes cannot be read; the first: "
+            f"{left_out[0].text} Mend them, or leave them out with --skip-damaged."
+        )
+    writer = open_writer(out, shape, to=to, origin=_origin(source), limits=limits)
+    episodes = frames = 0
+    for index, head in enumerate(source.heads):
+        try:
+            if not writer.has(index):
+                writer.add_parts(
+                    head,
+                    source.rows(index),
+                    {view: source.blocks(index, view) for view in chosen},
+                    place=index,
+                )
+            episodes, frames = episodes + 1, frames + head.length
+        except DataError as error:
+            if not skip_damaged:
+                raise
+            left_out.append(skipped(head.id, error))
+        if progress is not None:
+            progress(index + 1, len(source))
+    writer.finish()
+    return Converted(out=out, format=to, episodes=episodes, frames=frames, skipped=left_out)
+
+
+def open_writer(
+    out: Path, shape: Shape, *, to: str, origin: str = "", limits: Limits | None = None
+) -> Writer:
+    """The writer of a format."""
+    if to == "lerobot":
+        layout = Layout(**vars(shape), limits=limits or Limits())
+        return LeRobotWriter(out, layout, origin=origin)
+    if to == "robomimic":
+        return RobomimicWriter(out, shape, origin=origin)
+    raise UserError(f"There is no format '{to}' to write.{did_you_mean(to, FORMATS)}")
+
+
+def _origin(source: Source) -> str:
+    return f"{source.spec.format} {source.spec.path.resolve()} {len(source)} episodes"

@@ -1,0 +1,219 @@
+"""Diffusion Policy's Zarr: all episodes end to end in `data/*`, cut at `meta/episode_ends`.
+
+Version 2 and 3 stores, as a folder or zipped. The store holds neither rate, task nor success.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldeval.axes import Array, Int, UInt8
+from worldeval.data.files import numbers
+from worldeval.data.finding import DataError, Finding, skipped
+from worldeval.data.names import numbered
+from worldeval.data.source import Head, Rows, Source, SourceSpec
+from worldeval.errors import UserError
+
+FPS = 10.0  # of the published sets (push-T, UMI at 10 Hz after thinning)
+ACTION = "action"
+# The pose, from the first of these sets of arrays that is there.
+POSES = (
+    ("state",),
+    ("agent_pos",),
+    ("robot0_eef_pos", "robot0_eef_rot_axis_angle", "robot0_gripper_width"),
+)
+META = (".zgroup", "zarr.json")
+
+
+class DiffusionPolicySource(Source):
+    """One Zarr store."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.findings: list[Finding] = []
+        self._group = _open(path)
+        data = {name: self._array(f"data/{name}") for name in self._names("data")}
+        if ACTION not in data:
+            raise DataError(path, "data/action", f"it is missing (there is {', '.join(data)}).")
+        cameras = {name: kept for name, kept in data.items() if _is_images(kept)}
+        if not cameras:
+            raise DataError(path, "data", "there are no images (t, h, w, 3).")
+        self._pose_keys = self._choose_pose(data)
+        used = {name: data[name] for name in (ACTION, *self._pose_keys, *cameras)}
+        self.heads, self._begins = self._cut(min(kept.shape[0] for kept in used.values()))
+        counts = {name: kept.shape[0] for name, kept in used.items()}
+        if len(set(counts.values())) > 1:
+            self._odd("frame-count", "data", f"arrays are of different lengths: {counts}.")
+        self._look_for_gaps(used)
+        self._odd("fps-guessed", "fps", f"the format gives no rate; {FPS:g} fps is taken.")
+        self._odd("no-success", "success", "the format does not say which episodes succeeded.")
+        pose = {key: _width(data[key], path, key) for key in self._pose_keys}
+        self.spec = SourceSpec(
+            format=f"diffusion-policy-zarr-v{self._group.metadata.zarr_format}",
+            path=path,
+            fps=FPS,
+            views={name: (kept.shape[1], kept.shape[2]) for name, kept in cameras.items()},
+            action_names=numbered(ACTION, _width(data[ACTION], path, ACTION)),
+            pose_names=tuple(name for key, size in pose.items() for name in numbered(key, size)),
+        )
+        # Some stores keep bytes as floats: 0-255, or 0-1 where nothing is above it.
+        self._scale = {name: _scale(self._read(f"data/{name}", 0, 1)) for name in cameras}
+
+    @staticmethod
+    def detect(path: Path) -> bool:
+        """A store with the groups `data` and `meta`, or a zipped one by its name."""
+        if path.is_file():
+            return path.name.endswith(".zarr.zip")
+        return all(any((path / sub / name).is_file() for name in META) for sub in ("data", "meta"))
+
+    def rows(self, index: int) -> Rows:
+        begin, end = self._span(index)
+        actions = numbers(self._read(f"data/{ACTION}", begin, end), self.path, f"data/{ACTION}")
+        parts = [
+            numbers(self._read(f"data/{key}", begin, end), self.path, f"data/{key}")
+            for key in self._pose_keys
+        ]
+        return Rows(actions=actions, pose=np.concatenate(parts, axis=1))
+
+    def frames(
+        self, index: int, view: str, rows: Int[Array, " n"] | None = None
+    ) -> UInt8[Array, "n h w 3"]:
+        self.choose([view])
+        begin, end = self._span(index)
+        if rows is None:
+            return self._bytes(view, begin, end)
+        wanted, where = np.unique(rows, return_inverse=True)
+        if len(wanted) and not (wanted[0] >= 0 and wanted[-1] < end - begin):
+            raise DataError(self.path, f"data/{view}", f"frame {wanted[-1]} is not in the episode.")
+        parts = [
+            self._bytes(view, begin + run[0], begin + run[-1] + 1)
+            for run in np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1)
+            if len(run)
+        ]
+        return np.concatenate(parts)[where] if parts else self._bytes(view, begin, begin)
+
+    def _bytes(self, view: str, begin: int, end: int) -> UInt8[Array, "n h w 3"]:
+        kept = self._read(f"data/{view}", begin, end)
+        if kept.dtype == np.uint8:
+            return kept
+        scaled = np.nan_to_num(kept.astype(np.float32) * self._scale[view])
+        return scaled.round().clip(0, 255).astype(np.uint8)
+
+    def _span(self, index: int) -> tuple[int, int]:
+        begin = self._begins[index]
+        return begin, begin + self.heads[index].length
+
+    def _cut(self, rows: int) -> tuple[list[Head], list[int]]:
+        field = "meta/episode_ends"
+        ends = np.asarray(self._read(field, 0, None))
+        if ends.ndim != 1 or ends.dtype.kind not in "iu" or not len(ends):
+            raise DataError(self.path, field, f"it is {ends.dtype} {ends.shape}, not row numbers.")
+        heads, begins, begin = [], [], 0
+        for number, end in enumerate(ends.astype(np.int64).tolist()):
+            name = str(number)
+            if not begin < end <= rows:
+                problem = DataError(
+                    self.path, f"{field}[{number}]", f"{end} is not in ({begin}, {rows}]."
+                )
+                self.findings.append(skipped(name, problem))
+                begin = max(begin, min(end, rows))
+                continue
+            heads.append(Head(id=name, length=end - begin, task="", success=None))
+            begins.append(begin)
+            begin = end
+        if not heads:
+            raise DataError(self.path, field, f"no episode can be read: {self.findings[0].text}")
+        if begin < rows:
+            self._odd("rows-unused", field, f"{rows - begin} rows come after the last episode.")
+        return heads, begins
+
+    def _look_for_gaps(self, used: dict[str, Any]) -> None:
+        # A chunk that is not there reads as zeros: meant where all its values are, else a loss.
+        for name, kept in used.items():
+            if kept.nchunks_initialized < kept.nchunks:
+                lost = kept.nchunks - kept.nchunks_initialized
+                self.findings.append(
+                    Finding(
+                        code="chunks-missing",
+                        severity="warning",
+                        episode=None,
+                        field=f"data/{name}",
+                        text=f"{lost} of {kept.nchunks} chunks are not stored and read as "
+                        f"{kept.fill_value}. Copy the store again if that was not meant.",
+                    )
+                )
+
+    def _choose_pose(self, data: dict[str, Any]) -> tuple[str, ...]:
+        for keys in POSES:
+            if all(key in data for key in keys):
+                return keys
+        keys = tuple(name for name, kept in data.items() if kept.ndim == 2 and name != ACTION)
+        if not keys:
+            raise DataError(self.path, "data", f"there is no state (there is {', '.join(data)}).")
+        self._odd("pose-guessed", "data", f"the pose is {', '.join(keys)}, as all there is.")
+        return keys
+
+    def _names(self, group: str) -> list[str]:
+        try:
+            return sorted(self._group[group].array_keys())
+        except Exception as error:  # zarr raises whatever the damage leads it to
+            raise DataError(self.path, group, f"it cannot be listed ({error}).") from error
+
+    def _array(self, name: str):
+        try:
+            kept = self._group[name]
+            if kept.dtype.kind not in "fiub" or kept.ndim < 1:
+                raise DataError(self.path, name, f"it holds {kept.dtype} {kept.shape}.")
+            return kept
+        except DataError:
+            raise
+        except Exception as error:  # zarr raises whatever the damage leads it to
+            raise DataError(self.path, name, f"it is not a readable array ({error}).") from error
+
+    def _read(self, name: str, begin: int, end: int | None) -> Array:
+        kept = self._array(name)
+        try:
+            return np.asarray(kept[begin:end])
+        except Exception as error:  # zarr raises whatever the damage leads it to
+            raise DataError(self.path, name, f"it cannot be read ({error}).") from error
+
+    def _odd(self, code: str, field: str, words: str) -> None:
+        self.findings.append(
+            Finding(code=code, severity="note", episode=None, field=field, text=words)
+        )
+
+
+def _open(path: Path):
+    try:
+        import zarr
+        from zarr.storage import LocalStore, ZipStore
+    except ImportError as error:
+        raise UserError("Zarr stores need zarr: pip install 'worldeval[zarr]'.") from error
+    if path.is_dir():
+        _refuse_links(path)
+    try:
+        store = ZipStore(path, mode="r") if path.is_file() else LocalStore(path, read_only=True)
+        return zarr.open_group(store, mode="r")
+    except Exception as error:  # zarr raises whatever the damage leads it to
+        raise DataError(path, "store", f"it is not a readable Zarr group ({error}).") from error
+
+
+def _refuse_links(path: Path) -> None:
+    for file in path.rglob("*"):
+        if file.is_symlink() and not file.resolve().is_relative_to(path.resolve()):
+            raise DataError(file, "link", "it leads out of the dataset folder; copy the file in.")
+
+
+def _is_images(kept: Any) -> bool:
+    return kept.ndim == 4 and kept.shape[-1] == 3 and kept.dtype.kind in "fu"
+
+
+def _width(kept: Any, path: Path, key: str) -> int:
+    if kept.ndim > 2:
+        raise DataError(path, f"data/{key}", f"its shape is {kept.shape}, not one row a frame.")
+    return 1 if kept.ndim == 1 else int(kept.shape[1])
+
+
+def _scale(first: Array) -> float:
+    return 255.0 if first.dtype.kind == "f" and float(np.nanmax(first, initial=0)) <= 1 else 1.0

@@ -1,0 +1,99 @@
+"""Reading HDF5 files that somebody else wrote: every failure names the file and the field."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from worldeval.axes import Array, Float32, Int, UInt8
+from worldeval.data.files import numbers
+from worldeval.data.finding import DataError
+
+MAX_ROWS = 10_000_000  # of one episode; a claim beyond it is damage
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[h5py.File]:
+    """The file, open for reading."""
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(path, "file", f"it is not readable HDF5 ({error}).") from error
+    with file:
+        yield file
+
+
+def group(parent: h5py.Group, name: str, path: Path) -> h5py.Group:
+    """A group inside `parent`."""
+    found = _member(parent, name, path)
+    if not isinstance(found, h5py.Group):
+        raise DataError(path, f"{parent.name}/{name}", "it is not a group.")
+    return found
+
+
+def dataset(parent: h5py.Group, name: str, path: Path) -> h5py.Dataset:
+    """A dataset inside `parent`, its values in this very file."""
+    found, field = _member(parent, name, path), f"{parent.name}/{name}"
+    if not isinstance(found, h5py.Dataset):
+        raise DataError(path, field, "it is not a dataset.")
+    if found.external or found.is_virtual:
+        raise DataError(path, field, "its values lie in other files, which are not read.")
+    if found.ndim and found.shape[0] > MAX_ROWS:
+        raise DataError(path, field, f"it claims {found.shape[0]} rows.")
+    return found
+
+
+def table(parent: h5py.Group, name: str, path: Path) -> Float32[Array, "t d"]:
+    """A dataset of numbers, a row per frame."""
+    found, field = dataset(parent, name, path), f"{parent.name}/{name}"
+    if found.dtype.kind not in "fiub":
+        raise DataError(path, field, f"it holds {found.dtype}, not numbers.")
+    return numbers(_read(found, path, field), path, field)
+
+
+def images(found: h5py.Dataset, path: Path, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
+    """Frames `rows` of a dataset of images."""
+    wanted, where = np.unique(rows, return_inverse=True)
+    if len(wanted) and wanted[-1] >= len(found):
+        raise DataError(
+            path, str(found.name), f"frame {wanted[-1]} is asked for, and it has {len(found)}."
+        )
+    return _read(found, path, str(found.name), wanted)[where]
+
+
+def is_images(found: h5py.Group | h5py.Dataset | h5py.Datatype) -> bool:
+    """Whether a dataset holds frames: (t, h, w, 3) bytes."""
+    return (
+        isinstance(found, h5py.Dataset)
+        and found.dtype == np.uint8
+        and found.ndim == 4
+        and found.shape[-1] == 3
+    )
+
+
+def text(value: object) -> str:
+    """An attribute or a cell as text."""
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+
+
+def _member(parent: h5py.Group, name: str, path: Path):
+    field = f"{parent.name}/{name}".replace("//", "/")
+    try:
+        link = parent.get(name, getlink=True)
+        if isinstance(link, h5py.ExternalLink):
+            raise DataError(path, field, f"it is a link to {link.filename}, which is not read.")
+        return parent[name]
+    except KeyError as error:
+        there = ", ".join(list(parent)[:12]) or "nothing"
+        raise DataError(path, field, f"it is missing (there is {there}).") from error
+    except (OSError, RuntimeError) as error:
+        raise DataError(path, field, f"it cannot be read ({error}).") from error
+
+
+def _read(found: h5py.Dataset, path: Path, field: str, rows: Int[Array, " n"] | None = None):
+    try:
+        return found[()] if rows is None else found[rows]
+    except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
+        raise DataError(path, field, f"it cannot be read ({error}).") from error

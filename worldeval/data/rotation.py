@@ -1,0 +1,80 @@
+"""Rotations in the forms that datasets use, turned into each other by scipy.
+
+| name         | numbers | meaning                                                     |
+|--------------|---------|-------------------------------------------------------------|
+| `euler`      | 3       | roll, pitch, yaw in radians, about fixed x, then y, then z  |
+| `quaternion` | 4       | x, y, z, w, of unit length                                  |
+| `axis-angle` | 3       | axis times angle in radians                                 |
+| `6d`         | 6       | first two columns of the matrix (Zhou et al. 2019, eq. 15)  |
+
+Euler angles, axis-angle and quaternions all jump somewhere; 6-D numbers are continuous, so a roll
+near +-pi is trained as these.
+"""
+
+from typing import Literal
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from worldeval.axes import Array, Float
+
+RotationForm = Literal["euler", "quaternion", "axis-angle", "6d"]
+SIZES: dict[str, int] = {"euler": 3, "quaternion": 4, "axis-angle": 3, "6d": 6}
+NAMES: dict[str, tuple[str, ...]] = {
+    "euler": ("roll", "pitch", "yaw"),
+    "quaternion": ("qx", "qy", "qz", "qw"),
+    "axis-angle": ("rx", "ry", "rz"),
+    "6d": ("r11", "r21", "r31", "r12", "r22", "r32"),
+}
+
+
+def read_rotation(values: Float[Array, "n r"], form: RotationForm) -> Rotation:
+    """Rotations from their numbers.
+
+    Quaternions and 6-D numbers are made unit and orthogonal, as a network's output needs.
+
+    Raises:
+        ValueError: the width is not the form's, or a quaternion or 6-D vector is zero.
+    """
+    if values.shape[1] != SIZES[form]:
+        raise ValueError(f"{form} has {SIZES[form]} numbers, not {values.shape[1]}")
+    values = values.astype(np.float64)
+    if form == "euler":
+        return Rotation.from_euler("xyz", values)
+    if form == "quaternion":
+        return Rotation.from_quat(values)
+    if form == "axis-angle":
+        return Rotation.from_rotvec(values)
+    return Rotation.from_matrix(_orthogonal(values[:, :3], values[:, 3:]))
+
+
+def write_rotation(rotation: Rotation, form: RotationForm) -> Float[Array, "n r"]:
+    """The numbers of rotations; quaternions have w >= 0."""
+    if form == "euler":
+        return rotation.as_euler("xyz")
+    if form == "quaternion":
+        return rotation.as_quat(canonical=True)
+    if form == "axis-angle":
+        return rotation.as_rotvec()
+    matrix = rotation.as_matrix()
+    return np.concatenate([matrix[:, :, 0], matrix[:, :, 1]], axis=1)
+
+
+def unwrapped(angles: Float[Array, "t r"]) -> Float[Array, "t r"]:
+    """Angles of one episode without jumps of a whole turn: they may leave [-pi, pi]."""
+    return np.unwrap(angles, axis=0)
+
+
+def _orthogonal(first: Float[Array, "n 3"], second: Float[Array, "n 3"]) -> Float[Array, "n 3 3"]:
+    """Gram-Schmidt: the rotation whose first two columns are nearest in turn."""
+    x = first / _length(first)
+    y = second - (x * second).sum(axis=1, keepdims=True) * x
+    y = y / _length(y)
+    return np.stack([x, y, np.cross(x, y)], axis=2)
+
+
+def _length(vectors: Float[Array, "n 3"]) -> Float[Array, "n 1"]:
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    if (length < 1e-9).any():
+        raise ValueError("a 6-D rotation needs two vectors that are neither zero nor parallel")
+    return length

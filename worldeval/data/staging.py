@@ -1,0 +1,77 @@
+"""A dataset being written: episodes wait in `.<name>.part` beside it, each whole or absent.
+
+The dataset takes its name only when complete, so nothing half-written reads as whole, and an
+interrupted writing goes on with the episodes that it still lacks.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from worldeval.errors import UserError
+from worldeval.run import read_json, write_json
+
+
+class Staging:
+    """The waiting room of one dataset, at most one writer at a time."""
+
+    def __init__(self, out: Path, description: Mapping[str, Any], *, fresh: bool = False) -> None:
+        """`description` must equal that of an interrupted writing for it to be continued.
+
+        `fresh` continues none and throws away what one has left.
+        """
+        if out.exists() and (not out.is_dir() or any(out.iterdir())):
+            raise UserError(f"{out} exists already. Remove it, or give another name.")
+        self.out, self.part = out, out.with_name(f".{out.name}.part")
+        if fresh:
+            shutil.rmtree(self.part, ignore_errors=True)
+        described = json.loads(json.dumps(description))
+        kept = self.part / "writing.json"
+        if kept.is_file() and read_json(kept) != described:
+            raise UserError(
+                f"{self.part} was left by an interrupted writing of another dataset "
+                "(origin, rate, views or dimensions differ). Remove it to begin anew."
+            )
+        self.part.mkdir(parents=True, exist_ok=True)
+        write_json(kept, described)
+
+    def __len__(self) -> int:
+        return len(self.episodes())
+
+    def __contains__(self, place: int) -> bool:
+        return self._folder(place).is_dir()
+
+    def episodes(self) -> list[Path]:
+        """The folders of the whole episodes, in order."""
+        return sorted(path for path in self.part.glob("[0-9]*") if not path.suffix)
+
+    @contextmanager
+    def episode(self, place: int) -> Iterator[Path]:
+        """A folder to fill for the episode at `place`; it counts when the block ends well."""
+        folder = self._folder(place)
+        draft = folder.with_suffix(".draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir()
+        yield draft
+        os.replace(draft, folder)
+
+    @contextmanager
+    def whole(self) -> Iterator[Path]:
+        """A path to put the dataset together at; it takes its name when the block ends well."""
+        if not len(self):
+            raise UserError(f"No episode was written to {self.out}: there was none to write.")
+        draft = self.part / "dataset"
+        if draft.is_dir():
+            shutil.rmtree(draft)
+        yield draft
+        if self.out.is_dir():
+            self.out.rmdir()  # it is empty
+        os.replace(draft, self.out)
+        shutil.rmtree(self.part)
+
+    def _folder(self, place: int) -> Path:
+        return self.part / f"{place:08d}"

@@ -1,0 +1,156 @@
+"""What every writer of datasets offers, and what all episodes of a dataset share."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import numpy as np
+
+from worldeval.axes import Array, UInt8
+from worldeval.data.source import Head, Rows
+from worldeval.data.staging import Staging
+from worldeval.errors import UserError
+from worldeval.record import Episode
+
+W = TypeVar("W", bound="Writer")
+Value = float | int | str | bool | None  # of a column that is kept per episode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shape:
+    """What all episodes of a dataset to be written share."""
+
+    fps: float
+    views: Mapping[str, tuple[int, int]]  # view -> height, width
+    action_names: tuple[str, ...]
+    pose_names: tuple[str, ...]
+
+
+class Writer:
+    """Stages episodes and puts them together; leaving its `with` block well completes the dataset.
+
+    A format gives `_stage` (one episode into a folder) and `_assemble` (folders into the dataset).
+    """
+
+    def __init__(
+        self,
+        out: Path,
+        shape: Shape,
+        *,
+        description: Mapping[str, Any],
+        origin: str = "",
+        fresh: bool = False,
+    ) -> None:
+        """`origin` says in words what is written, so that only the same writing is continued."""
+        self.out, self.shape = out, shape
+        self.staging = Staging(out, {"origin": origin, **description}, fresh=fresh)
+
+    def has(self, place: int) -> bool:
+        """Whether the episode at `place` is staged already."""
+        return place in self.staging
+
+    def add(self, episode: Episode, *, columns: Mapping[str, Value] | None = None) -> None:
+        """Stage an episode after those already there; `columns` are kept beside it."""
+        head = Head(
+            id=episode.id,
+            length=len(episode),
+            task=episode.task,
+            success=episode.success,
+            source=episode.source,
+        )
+        if abs(episode.fps - self.shape.fps) > 1e-3:
+            self._refuse(
+                head, f"it has {episode.fps:g} frames a second, the dataset {self.shape.fps:g}"
+            )
+        rows = Rows(actions=episode.actions, pose=episode.pose)
+        frames = {view: [part] for view, part in episode.frames.items()}
+        self.add_parts(head, rows, frames, place=len(self.staging), columns=columns)
+
+    def add_parts(
+        self,
+        head: Head,
+        rows: Rows,
+        frames: Mapping[str, Iterable[UInt8[Array, "n h w 3"]]],
+        *,
+        place: int,
+        columns: Mapping[str, Value] | None = None,
+    ) -> None:
+        """The same with frames in blocks, so that a long episode needs little memory."""
+        self._check(head, rows, frames)
+        with self.staging.episode(place) as folder:
+            checked = {view: self._blocks(head, view, frames[view]) for view in self.shape.views}
+            self._stage(folder, head, rows, checked, columns or {})
+
+    def finish(self, *, files: Mapping[str, str] | None = None) -> None:
+        """Put the dataset together and give it its name; `files` are texts to add to a folder."""
+        with self.staging.whole() as draft:
+            self._assemble(self.staging.episodes(), draft)
+            for name, text in (files or {}).items():
+                (draft / name).parent.mkdir(parents=True, exist_ok=True)
+                (draft / name).write_text(text)
+
+    def _stage(
+        self,
+        folder: Path,
+        head: Head,
+        rows: Rows,
+        frames: Mapping[str, Iterable[UInt8[Array, "n h w 3"]]],
+        columns: Mapping[str, Value],
+    ) -> None:
+        raise NotImplementedError
+
+    def _assemble(self, staged: list[Path], draft: Path) -> None:
+        raise NotImplementedError
+
+    def __enter__(self: W) -> W:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        if kind is None and self.staging.part.is_dir():
+            self.finish()
+
+    def _check(self, head: Head, rows: Rows, frames: Mapping[str, Any]) -> None:
+        if not head.length:
+            self._refuse(head, "it is empty")
+        for view in self.shape.views:
+            if view not in frames:
+                self._refuse(head, f"view '{view}' is missing (it has: {', '.join(frames)})")
+        for name, values, names in (
+            ("actions", rows.actions, self.shape.action_names),
+            ("pose", rows.pose, self.shape.pose_names),
+        ):
+            needed = (head.length, len(names))
+            if values.shape != needed:
+                self._refuse(head, f"{name} are {values.shape}, and {needed} is needed")
+            if not np.isfinite(values).all():
+                self._refuse(head, f"{name} hold values that are not finite")
+
+    def _blocks(self, head: Head, view: str, blocks: Iterable[UInt8[Array, "n h w 3"]]):
+        size, count = self.shape.views[view], 0
+        for block in blocks:
+            if block.shape[1:] != (*size, 3) or block.dtype != np.uint8:
+                self._refuse(head, f"view '{view}' is {block.shape[1:]}, {(*size, 3)} is needed")
+            count += len(block)
+            yield block
+        if count != head.length:
+            self._refuse(head, f"view '{view}' has {count} frames of {head.length}")
+
+    def _refuse(self, head: Head, problem: str) -> None:
+        raise UserError(f"Episode '{head.id}' does not fit {self.out}: {problem}.")
+
+
+def whole_rate(fps: float) -> int:
+    """A rate as the whole number that some formats ask for."""
+    if abs(fps - round(fps)) > 1e-6:
+        raise UserError(
+            "LeRobot datasets have a whole number of frames a second, and this one has "
+            f"{fps:g}. Give the rate to write with --fps."
+        )
+    return round(fps)
