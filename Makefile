@@ -23,12 +23,16 @@ demo: setup ## Rank the shipped checkpoints in the world model, beside the simul
 	$(WORLDEVAL) report $(DEMO)
 	$(WORLDEVAL) export $(DEMO) --out $(DEMO)/dataset
 
-demo-full: setup ## The same from nothing: collect, train, rank (up to 2 hours on 2 cores).
+demo-full: setup ## The same from nothing: collect, train everything, rank (under 2 hours on 2 cores).
 	$(WORLDEVAL) data collect metaworld --out $(FULL)/data
-	$(WORLDEVAL) train --model latent --data $(FULL)/data --out $(FULL)/world
-	$(WORLDEVAL) policy train metaworld --data $(FULL)/data --out $(FULL)/policies
-	$(WORLDEVAL) judge train judge --data $(FULL)/data --world $(FULL)/world --out $(FULL)/judge
-	$(WORLDEVAL) rank metaworld --out $(FULL)/rank --truth
+	$(WORLDEVAL) policy train policies-weak --data $(FULL)/data --out $(FULL)/weak-policies --jobs 2
+	$(WORLDEVAL) data collect metaworld-weak --set policies=[$(FULL)/weak-policies] --out $(FULL)/weak
+	$(WORLDEVAL) train --model latent --data $(FULL)/data --weak $(FULL)/weak --out $(FULL)/world
+	$(WORLDEVAL) judge train --world $(FULL)/world --data $(FULL)/data --weak $(FULL)/weak \
+		--out $(FULL)/judge
+	$(WORLDEVAL) policy train policies-test --data $(FULL)/data --out $(FULL)/policies --jobs 2
+	$(WORLDEVAL) rank metaworld --world $(FULL)/world --judge $(FULL)/judge \
+		--policies $(FULL)/policies --truth --out $(FULL)/rank
 	$(WORLDEVAL) report $(FULL)/rank
 	$(WORLDEVAL) export $(FULL)/rank --out $(FULL)/rank/dataset
 

@@ -1,16 +1,19 @@
 """Two gates that cost little: do recorded failures stay failures, and do actions matter?"""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.stats import t
 
 from worldeval.axes import Array, Float
 from worldeval.imagine.loop import replay_actions
 from worldeval.imagine.starts import Recording
-from worldeval.judge.judge import Judge
+from worldeval.record import Rollout, Verdict
 from worldeval.stats import Estimate
 from worldeval.world.protocol import WorldModel
+
+Judging = Callable[[Sequence[Rollout]], list[Verdict]]
 
 ACTION_EFFECT = 0.3  # least fall of the predicted success when actions are zeroed or shuffled
 
@@ -26,7 +29,7 @@ class Gates:
 
 
 def run_gates(
-    world: WorldModel, judge: Judge, recordings: Sequence[Recording], *, rng: np.random.Generator
+    world: WorldModel, judge: Judging, recordings: Sequence[Recording], *, rng: np.random.Generator
 ) -> Gates:
     """Replay recordings as they were, with zeroed and with shuffled actions."""
     length = min(len(recording.actions) for recording in recordings)
@@ -48,9 +51,7 @@ def run_gates(
 
 
 def mean(values: Float[Array, " n"], *, level: float = 0.95) -> Estimate:
-    """The mean of independent episodes with a t interval."""
-    from scipy.stats import t
-
+    """The mean of independent episodes' probabilities (or their falls) with a t interval."""
     n = len(values)
     if n < 2:
         value = float(values[0]) if n else None
@@ -61,8 +62,8 @@ def mean(values: Float[Array, " n"], *, level: float = 0.95) -> Estimate:
     half = float(t.ppf((1 + level) / 2, n - 1) * values.std(ddof=1) / np.sqrt(n))
     return Estimate(
         value=centre,
-        low=centre - half,
-        high=centre + half,
+        low=max(centre - half, -1.0 if values.min() < 0 else 0.0),
+        high=min(centre + half, 1.0),
         level=level,
         n=n,
         clusters=n,
@@ -72,7 +73,7 @@ def mean(values: Float[Array, " n"], *, level: float = 0.95) -> Estimate:
 
 def _judged(
     world: WorldModel,
-    judge: Judge,
+    judge: Judging,
     recordings: Sequence[Recording],
     actions: Float[Array, "e t a"],
     *,

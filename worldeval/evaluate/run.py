@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,7 @@ from worldeval.world.load import load_world, world_hash
 IMAGINED, TRUTH = "outcomes/imagined.csv", "outcomes/truth.csv"
 
 
+@runtime_checkable
 class Watcher(Protocol):
     """What shows the progress."""
 

@@ -1,7 +1,7 @@
 """What a dynamics network is given to imagine one frame, and what it must offer in return."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ class Context:
     next_pose: Float[Tensor, "b p"]  # where the hand will be when the frame is taken
 
 
+@runtime_checkable
 class Dynamics(Protocol):
     """A network that imagines the next frame of every view together."""
 

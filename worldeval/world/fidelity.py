@@ -5,6 +5,7 @@ import torch
 
 from worldeval.axes import Array, Int
 from worldeval.data.latents import LatentEpisodes
+from worldeval.data.shards import Shards
 from worldeval.world.world import World
 
 HORIZONS = (1, 5, 10, 20)
@@ -55,3 +56,45 @@ def open_loop(
             named = {key: float(value) for key, value in zip(keys, values, strict=True)}
             out[f"h{horizon}"] = {**named, "episodes": len(rows)}
     return out
+
+
+def rendered_psnr(
+    world: World,
+    shards: Shards,
+    data: LatentEpisodes,
+    episodes: Int[Array, " e"],
+    *,
+    horizons: tuple[int, ...] = HORIZONS,
+) -> dict[str, dict[str, float]]:
+    """PSNR (dB, mean over frames and views) of imagined frames, open loop, at each horizon.
+
+    Beside it the ceiling of the tokenizer (the true latents decoded) and the first frame repeated.
+    """
+    longest = max(horizons)
+    chosen = np.array([int(index) for index in episodes if data.length[index] > longest])
+    first = data.begin[chosen]
+    tasks = [world.spec.tasks[index] for index in data.task[chosen]]
+    state = world.begin_latents(data.gather(first), data.pose[first], tasks, chosen.tolist())
+    start = {view: shards.frames(view, first) for view in world.spec.views}
+    out = {}
+    for step in range(1, longest + 1):
+        state = world.step(state, data.actions[first + step - 1])
+        if step not in horizons:
+            continue
+        rows = first + step
+        truth = {view: shards.frames(view, rows) for view in world.spec.views}
+        out[f"h{step}"] = {
+            "imagined": _psnr(world.render(world.latents(state), tasks), truth),
+            "tokenizer": _psnr(world.render(data.gather(rows).numpy(), tasks), truth),
+            "first_frame": _psnr(start, truth),
+            "episodes": len(chosen),
+        }
+    return out
+
+
+def _psnr(frames: dict[str, Array], truth: dict[str, Array]) -> float:
+    each = []
+    for view, images in frames.items():
+        error = (images.astype(np.float32) - truth[view].astype(np.float32)) / 255
+        each.append(-10 * np.log10(np.square(error).mean((1, 2, 3)).clip(1e-8)))
+    return float(np.mean(each))

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from worldeval.device import cpu_has_bf16
 from worldeval.world.recipe import TrainerRecipe
@@ -52,7 +52,7 @@ def optimise(
     )
     prepared, optimiser = engine.prepare(model, optimiser)
     average = AveragedModel(
-        engine.unwrap_model(prepared), multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)
+        engine.unwrap_model(prepared), multi_avg_fn=warmed_ema(recipe.ema)
     )
     smooth = None
     prepared.train()
@@ -72,6 +72,20 @@ def optimise(
                 progress(step, smooth)
     fitted = deepcopy(average.module).cpu().eval()
     return Fitted(model=fitted, loss=float(smooth or 0.0))
+
+
+def warmed_ema(decay: float) -> Callable[[Any, Any, Any], None]:
+    """An exponential average that forgets the untrained weights: decay min(d, (1 + n) / (10 + n)).
+
+    A fixed decay of .999 keeps a fifth of the first weights over 1,500 steps.
+    """
+
+    @torch.no_grad()
+    def update(averaged: Any, current: Any, count: Any) -> None:
+        n = int(count)
+        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+
+    return update
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from worldeval.axes import Array, Float32, UInt8
 
@@ -20,6 +20,7 @@ class WorldSpec:
     fps: float
 
 
+@runtime_checkable
 class WorldModel(Protocol):
     """An action-conditioned world that many episodes step through together.
 

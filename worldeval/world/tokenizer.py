@@ -43,7 +43,7 @@ class Tokenizer(nn.Module):
             _Residual(widths[1]),
             *(
                 nn.Sequential(nn.Conv2d(low, high, 4, stride=2, padding=1), _Residual(high))
-                for low, high in itertools.pairwise(widths)
+                for low, high in itertools.pairwise(widths[1:])
             ),
             nn.GroupNorm(8, widths[-1]),
             nn.SiLU(),

@@ -1,0 +1,73 @@
+"""How well a world model draws what comes next, and how fast it imagines, on this machine.
+
+    python benchmarks/fidelity.py runs/world/latent runs/data/metaworld
+
+Replays held-out episodes open loop and prints PSNR by horizon beside the tokenizer's own ceiling
+and the repeated first frame; then times imagination alone. Writes benchmarks/results/fidelity.json.
+"""
+
+import argparse
+import os
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from worldeval.data.shards import Shards
+from worldeval.run import write_json
+from worldeval.world.encoded import encoded
+from worldeval.world.fidelity import open_loop, rendered_psnr
+from worldeval.world.load import load_world, read_card, world_hash
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("world", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--batch", type=int, default=32)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    world, shards = load_world(args.world), Shards(args.data)
+    held = shards.held_out(read_card(args.world)["recipe"].held_out, seed=args.seed)[1]
+    assert world.tokenizer is not None
+    path = args.world / f"latents-{args.data.name}.npy"
+    data = encoded(world.tokenizer, shards, world.spec.tasks, path)
+    result = {
+        "command": f"python benchmarks/fidelity.py {args.world} {args.data}",
+        "machine": f"{os.cpu_count()} CPU cores",
+        "threads": args.threads,
+        "seed": args.seed,
+        "world": world_hash(args.world),
+        "psnr": rendered_psnr(world, shards, data, held),
+        "latents": open_loop(world, data, held),
+        "speed": speed(world, data, args.batch),
+    }
+    write_json(Path("benchmarks/results/fidelity.json"), result)
+    for horizon, row in result["psnr"].items():
+        print(horizon, {key: round(value, 2) for key, value in row.items()})
+    print({key: round(value, 1) for key, value in result["speed"].items()})
+
+
+def speed(world, data, batch: int, steps: int = 30) -> dict[str, float]:
+    """Imagined frames (one view each) a second: dynamics alone, and with every frame decoded."""
+    rows = data.begin[:batch]
+    tasks = [world.spec.tasks[index] for index in data.task[:batch]]
+    out = {}
+    for name, decode in (("dynamics", False), ("decoded", True)):
+        state = world.begin_latents(data.gather(rows), data.pose[rows], tasks, range(batch))
+        begin = perf_counter()
+        for step in range(steps):
+            state = world.step(state, data.actions[rows + min(step, 29)])
+            if decode:
+                world.render(world.latents(state), tasks)
+        spent = perf_counter() - begin
+        out[f"{name}_frames_per_second"] = batch * steps * len(world.spec.views) / spent
+    return out
+
+
+if __name__ == "__main__":
+    np.seterr(all="raise", under="ignore")
+    main()

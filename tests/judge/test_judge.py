@@ -1,0 +1,79 @@
+"""A judge learns on the toy robot, is stored, and gives the same verdicts when loaded."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.toy import toy_recipe, toy_shards
+from worldeval.data.shards import Shards
+from worldeval.errors import UserError
+from worldeval.imagine.loop import replay
+from worldeval.imagine.starts import recordings
+from worldeval.judge.judge import Judge, load_judge
+from worldeval.judge.learn import families, learn_judge
+from worldeval.judge.recipe import JudgeRecipe
+from worldeval.world.load import load_world
+from worldeval.world.pipeline import train_world
+from worldeval.world.prepare import prepare
+from worldeval.world.recipe import TrainerRecipe
+
+HORIZON = 8
+
+
+def quiet(stage: str, steps: int):
+    return lambda step, loss: None
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    home = tmp_path_factory.mktemp("judged")
+    data = toy_shards(home / "data", episodes=24)
+    weak = home / "weak"
+    for number, name in enumerate(("weak-a", "weak-b", "weak-c", "weak-d")):
+        part = toy_shards(home / name, episodes=6, seed=number + 1, source=f"{name}/step-1")
+        weak.mkdir(exist_ok=True)
+        for file in part.glob("*.h5"):
+            file.rename(weak / f"{name}-{file.name}")
+    recipe = toy_recipe(steps=120)
+    prepared = prepare(recipe, data, [weak], home / "world", seed=0, report=quiet)
+    train_world(recipe, prepared, home / "world", kind="latent", seed=0, report=quiet)
+    judged = JudgeRecipe(
+        channels=8,
+        hidden=16,
+        recurrent=8,
+        members=2,
+        groups=2,
+        horizon=HORIZON,
+        trainer=TrainerRecipe(steps=150, batch=16, learning_rate=3e-3, ema=0.9),
+    )
+    learn_judge(
+        judged, home / "world", data, [weak], home / "judge", seed=0, world_seed=0, report=quiet
+    )
+    return home
+
+
+def test_it_tells_success_from_failure_it_never_saw(folder: Path) -> None:
+    fresh = Shards(toy_shards(folder / "fresh", episodes=20, seed=99))
+    world, judge = load_world(folder / "world"), load_judge(folder / "judge")
+    recorded = recordings(fresh, np.arange(len(fresh)), HORIZON)
+    verdicts = judge(replay(world, recorded))
+    success = np.array([recording.success for recording in recorded])
+    probability = np.array([verdict.probability for verdict in verdicts])
+    assert 0 < success.mean() < 1
+    assert probability[success].mean() > probability[~success].mean() + 0.3
+    assert all(len(verdict.votes) == 2 and 1 <= verdict.step <= HORIZON for verdict in verdicts)
+
+
+def test_an_unknown_task_is_refused(folder: Path) -> None:
+    judge: Judge = load_judge(folder / "judge")
+    fresh = Shards(folder / "data")
+    rollouts = replay(load_world(folder / "world"), recordings(fresh, np.arange(2), HORIZON))
+    with pytest.raises(UserError, match="never taught"):
+        judge([replace(rollout, task="fly") for rollout in rollouts])
+
+
+def test_families_are_the_training_runs() -> None:
+    names = np.array(["weak-a/step-5>weak-b/step-9", "weak-b/step-9+perturbed"], dtype=object)
+    assert families(names).tolist() == ["weak-a", "weak-b"]
