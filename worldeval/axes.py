@@ -9,8 +9,8 @@
 """
 
 import numpy as np
-from jaxtyping import Bool, Float, Float32, Int, UInt8
+from jaxtyping import Bool, Float, Float16, Float32, Int, UInt8
 
 Array = np.ndarray
 
-__all__ = ["Array", "Bool", "Float", "Float32", "Int", "UInt8"]
+__all__ = ["Array", "Bool", "Float", "Float16", "Float32", "Int", "UInt8"]

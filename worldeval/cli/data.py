@@ -18,7 +18,7 @@ Dataset = Annotated[Path, typer.Argument(help="The folder (or file) of a dataset
 Format = Annotated[str | None, typer.Option("--format", help="Its format, where not detected.")]
 
 # Verbs of this group that have a file of their own, each with `register(data)`.
-FURTHER = ("collect",)
+FURTHER = ("collect", "encode")
 
 
 def register(app: typer.Typer) -> None:

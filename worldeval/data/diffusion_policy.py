@@ -3,6 +3,7 @@
 Version 2 and 3 stores, as a folder or zipped. The store holds neither rate, task nor success.
 """
 
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ POSES = (
     ("robot0_eef_pos", "robot0_eef_rot_axis_angle", "robot0_gripper_width"),
 )
 META = (".zgroup", "zarr.json")
+BLOSC_HEAD = 16  # bytes
 
 
 class DiffusionPolicySource(Source):
@@ -46,6 +48,9 @@ class DiffusionPolicySource(Source):
         if len(set(counts.values())) > 1:
             self._odd("frame-count", "data", f"arrays are of different lengths: {counts}.")
         self._look_for_gaps(used)
+        if path.is_dir():
+            for name in ("meta/episode_ends", *(f"data/{name}" for name in used)):
+                _refuse_cut_chunks(path / name)
         self._odd("fps-guessed", "fps", f"the format gives no rate; {FPS:g} fps is taken.")
         self._odd("no-success", "success", "the format does not say which episodes succeeded.")
         pose = {key: _width(data[key], path, key) for key in self._pose_keys}
@@ -87,7 +92,7 @@ class DiffusionPolicySource(Source):
         if len(wanted) and not (wanted[0] >= 0 and wanted[-1] < end - begin):
             raise DataError(self.path, f"data/{view}", f"frame {wanted[-1]} is not in the episode.")
         parts = [
-            self._bytes(view, begin + run[0], begin + run[-1] + 1)
+            self._bytes(view, begin + int(run[0]), begin + int(run[-1]) + 1)
             for run in np.split(wanted, np.flatnonzero(np.diff(wanted) != 1) + 1)
             if len(run)
         ]
@@ -163,7 +168,8 @@ class DiffusionPolicySource(Source):
     def _array(self, name: str):
         try:
             kept = self._group[name]
-            if kept.dtype.kind not in "fiub" or kept.ndim < 1:
+            sound = kept.ndim > 0 and min(kept.chunks) > 0
+            if kept.dtype.kind not in "fiub" or not sound:
                 raise DataError(self.path, name, f"it holds {kept.dtype} {kept.shape}.")
             return kept
         except DataError:
@@ -203,6 +209,29 @@ def _refuse_links(path: Path) -> None:
     for file in path.rglob("*"):
         if file.is_symlink() and not file.resolve().is_relative_to(path.resolve()):
             raise DataError(file, "link", "it leads out of the dataset folder; copy the file in.")
+
+
+def _refuse_cut_chunks(folder: Path) -> None:
+    """numcodecs reads past the end of a blosc chunk that is too short, so look before it does."""
+    if not _is_blosc(folder):
+        return
+    for file in folder.rglob("*"):
+        if file.name[0].isdigit() and file.is_file():
+            with file.open("rb") as opened:
+                head = opened.read(BLOSC_HEAD)
+            size = file.stat().st_size
+            # A chunk says its own length in bytes 12 to 15.
+            claimed = struct.unpack_from("<I", head.ljust(BLOSC_HEAD, b"\0"), 12)[0]
+            if claimed != size:
+                raise DataError(file, "chunk", f"it has {size} bytes, and says {claimed}.")
+
+
+def _is_blosc(folder: Path) -> bool:
+    """Whether the array's chunks are packed by blosc, as its metadata says."""
+    for name in (".zarray", "zarr.json"):
+        if (folder / name).is_file():
+            return '"blosc"' in (folder / name).read_text(errors="replace")
+    return False
 
 
 def _is_images(kept: Any) -> bool:

@@ -1,0 +1,50 @@
+"""Export a few episodes for `interop.sh`, several files of each kind, with what LeRobot must read.
+
+python benchmarks/interop_export.py DATA FOLDER
+"""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from worldeval.data.lerobot.layout import Layout, Limits, image_key
+from worldeval.data.lerobot.write import LeRobotWriter
+from worldeval.data.source import open_source
+
+EPISODES = 4
+
+
+def main(data: Path, folder: Path) -> None:
+    """Write FOLDER/set and FOLDER/expected.npz."""
+    source = open_source(data)
+    spec = source.spec
+    layout = Layout(
+        fps=spec.fps,
+        views=spec.views,
+        action_names=spec.action_names,
+        pose_names=spec.pose_names,
+        limits=Limits(data_mb=0.03, video_mb=1, files_per_chunk=2),
+    )
+    chosen = np.argsort([head.length for head in source.heads])[:EPISODES].tolist()
+    episodes = [source.episode(index) for index in chosen]
+    with LeRobotWriter(folder / "set", layout, fresh=True) as writer:
+        for episode in episodes:
+            writer.add(episode)
+    last = [np.arange(len(e)) == len(e) - 1 for e in episodes]
+    np.savez(
+        folder / "expected.npz",
+        action=np.concatenate([e.actions for e in episodes]),
+        pose=np.concatenate([e.pose for e in episodes]),
+        frame_index=np.concatenate([np.arange(len(e)) for e in episodes]),
+        episode_index=np.repeat(np.arange(len(episodes)), [len(e) for e in episodes]),
+        task=np.repeat([e.task for e in episodes], [len(e) for e in episodes]),
+        success=np.concatenate(
+            [at & bool(e.success) for at, e in zip(last, episodes, strict=True)]
+        ),
+        **{image_key(v): np.concatenate([e.frames[v] for e in episodes]) for v in spec.views},
+    )
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,107 @@
+"""`worldeval data encode`: a dataset's latents, computed once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worldeval.cli.common import Json, Seed, console, emit, log
+
+SAMPLE = 32  # frames decoded to see whether the latents are those of the dataset
+
+
+def register(data: typer.Typer) -> None:
+    """Add the verb to the `data` group."""
+    data.command("encode")(encode)
+
+
+def encode(
+    path: Annotated[Path, typer.Argument(help="The folder (or file) of a dataset.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the latents.")],
+    world: Annotated[
+        Path | None,
+        typer.Option(help="World model whose tokenizer encodes. Default: latents the data bring."),
+    ] = None,
+    kind: Annotated[str | None, typer.Option("--format", help="Where not detected.")] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Cache latents, and decode a sample to check them; run again, it goes on where it stopped.
+
+    In parallel: accelerate launch -m worldeval data encode ...
+    """
+    import numpy as np
+    from rich.progress import Progress
+
+    from worldeval.data.latent_cache import LatentCache, build_cache, decoded_psnr
+    from worldeval.data.source import open_source
+
+    source = open_source(path, kind)
+    latents, encoder, views, decode = _encoder(source, world)
+    process, processes = _place()
+    with Progress(console=log, disable=process > 0) as bar:
+        task = bar.add_task("files of latents")
+        build_cache(
+            source,
+            out,
+            latents,
+            encoder=encoder,
+            views=views,
+            process=process,
+            processes=processes,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    _wait(processes)
+    if process > 0:
+        return
+    cache = LatentCache(out)
+    psnr = None
+    if decode is not None:
+        rng = np.random.default_rng(seed)
+        psnr = round(decoded_psnr(source, cache, decode, frames=SAMPLE, rng=rng), 2)
+    result = {"out": str(out), "episodes": len(cache), "encoder": encoder, "decoded_psnr": psnr}
+    emit(result, as_json=as_json)
+    if not as_json:
+        checked = "not decoded: they came with the data" if psnr is None else f"{psnr} dB decoded"
+        console.print(f"latents of {len(cache)} episodes in {out} ({checked})")
+
+
+def _encoder(source, folder: Path | None):
+    """Latents of an episode, who makes them, of which views, and how to decode them."""
+    from worldeval.data.latent_cache import brought, encode_frames
+
+    if folder is None:
+        return brought, f"brought by {source.spec.format}", tuple(source.spec.views), None
+    from worldeval.world.load import load_world, world_hash
+
+    model = load_world(folder)
+    source.choose(model.spec.views)
+
+    def encode_batch(frames, task: str):
+        count = len(next(iter(frames.values())))
+        return model.encode(frames, [task] * count).numpy()
+
+    def decode(latents, task: str):
+        return model.render(latents, [task] * len(latents))
+
+    views = model.spec.views
+    return encode_frames(encode_batch, views), f"world {world_hash(folder)}", views, decode
+
+
+def _place() -> tuple[int, int]:
+    """Which process this is, and of how many, where accelerate launched it."""
+    import os
+
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return 0, 1
+    from accelerate import PartialState
+
+    state = PartialState()
+    return state.process_index, state.num_processes
+
+
+def _wait(processes: int) -> None:
+    if processes > 1:
+        from accelerate import PartialState
+
+        PartialState().wait_for_everyone()

@@ -1,0 +1,171 @@
+"""Latents of a dataset, encoded once and read from a memory map ever after.
+
+    <out>/cache.json  latents-00000.safetensors  latents-00001.safetensors ...
+
+A file holds a few whole episodes and appears when it is whole: an interrupted encoding goes on with
+the files that are missing, and several processes each take every n-th file.
+"""
+
+import json
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from worldeval.axes import Array, Float, Float16, Int, UInt8
+from worldeval.data.finding import DataError
+from worldeval.data.source import Source
+from worldeval.errors import UserError
+from worldeval.run import read_json, whole_file, write_json
+
+PER_FILE = 16  # episodes
+BATCH = 32  # frames encoded or decoded at a time
+TENSOR, CARD = "latents", "cache.json"
+
+# Frames of one moment per view, and their task -> latents of every view.
+Encode = Callable[[Mapping[str, UInt8[Array, "n h w 3"]], str], Float[Array, "n v d h w"]]
+Decode = Callable[[Float[Array, "n v d h w"], str], Mapping[str, UInt8[Array, "n h w 3"]]]
+
+
+def encode_frames(encode: Encode, views: Sequence[str]) -> Callable[[Source, int], Array]:
+    """Latents of an episode from its frames, a batch at a time."""
+
+    def latents(source: Source, index: int) -> Float[Array, "t v d h w"]:
+        head, parts = source.heads[index], []
+        for begin in range(0, head.length, BATCH):
+            rows = np.arange(begin, min(begin + BATCH, head.length))
+            frames = {view: source.frames(index, view, rows) for view in views}
+            parts.append(encode(frames, head.task))
+        return np.concatenate(parts)
+
+    return latents
+
+
+def brought(source: Source, index: int) -> Float[Array, "t v d h w"]:
+    """The latents that the dataset itself brings."""
+    return np.stack(list(source.latents(index).values()), axis=1)
+
+
+def build_cache(
+    source: Source,
+    out: Path,
+    latents: Callable[[Source, int], Array],
+    *,
+    encoder: str,
+    views: Sequence[str],
+    process: int = 0,
+    processes: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Write the files that are missing, those of this process.
+
+    Args:
+        latents: gives an episode's latents, (t, v, d, h, w).
+        encoder: what made them, in words; a folder made by another one is refused.
+        progress: called with (files done, all) of this process.
+    """
+    card = {
+        "encoder": encoder,
+        "source": str(source.spec.path),
+        "views": list(views),
+        "episodes": [{"id": head.id, "length": head.length} for head in source.heads],
+        "per_file": PER_FILE,
+    }
+    kept = out / CARD
+    if kept.is_file() and {**read_json(kept), **card} != read_json(kept):
+        raise UserError(f"{out} holds latents of other episodes or another encoder. Remove it.")
+    if not kept.is_file():
+        write_json(kept, card)
+    files = range(process, -(-len(source) // PER_FILE), processes)
+    for done, number in enumerate(files):
+        path = _path(out, number)
+        if not path.is_file():
+            episodes = range(number * PER_FILE, min((number + 1) * PER_FILE, len(source)))
+            joined = np.concatenate([latents(source, index) for index in episodes])
+            if not np.isfinite(joined).all():
+                raise UserError(f"The encoder gave values that are not finite, for {path.name}.")
+            with whole_file(path) as draft:
+                save_file({TENSOR: joined.astype(np.float16)}, draft)
+        if progress is not None:
+            progress(done + 1, len(files))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Place:
+    map: Float16[Array, "n v d h w"]
+    begin: int
+    length: int
+
+
+class LatentCache:
+    """A finished cache. Nothing is read before it is asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.card: dict[str, Any] = read_json(path / CARD)
+        episodes = self.card["episodes"]
+        per_file = int(self.card["per_file"])
+        self.views = tuple(self.card["views"])
+        self._places: list[_Place] = []
+        for number in range(-(-len(episodes) // per_file)):
+            here = episodes[number * per_file : (number + 1) * per_file]
+            mapped, begin = _map(_path(path, number)), 0
+            if len(mapped) != sum(episode["length"] for episode in here):
+                raise DataError(
+                    _path(path, number), TENSOR, f"it holds {len(mapped)} frames, not those of "
+                    f"its episodes. Remove the file and encode again."
+                )  # fmt: skip
+            for episode in here:
+                self._places.append(_Place(map=mapped, begin=begin, length=episode["length"]))
+                begin += episode["length"]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def latents(
+        self, index: int, rows: Int[Array, " n"] | None = None
+    ) -> Float16[Array, "n v d h w"]:
+        """Latents of an episode, of all frames or of those at `rows`."""
+        place = self._places[index]
+        wanted = np.arange(place.length) if rows is None else np.asarray(rows)
+        if len(wanted) and not (wanted.min() >= 0 and wanted.max() < place.length):
+            raise IndexError(f"episode {index} has {place.length} frames, not {wanted.max()}")
+        return place.map[place.begin + wanted]
+
+
+def decoded_psnr(
+    source: Source, cache: LatentCache, decode: Decode, *, frames: int, rng: np.random.Generator
+) -> float:
+    """PSNR in dB of sampled frames decoded from the cache: is it the latents of these frames?"""
+    squares, count = 0.0, 0
+    for index in rng.integers(0, len(source), frames).tolist():
+        head = source.heads[index]
+        row = rng.integers(0, head.length, 1)
+        drawn = decode(cache.latents(index, row).astype(np.float32), head.task)
+        for view in cache.views:
+            true = source.frames(index, view, row).astype(np.float64)
+            squares += float(((true - drawn[view]) ** 2).sum())
+            count += true.size
+    return float(10 * np.log10(255**2 / max(squares / count, 1e-12)))
+
+
+def _map(path: Path) -> Float16[Array, "n v d h w"]:
+    """The tensor of a safetensors file as a memory map: its header says where the bytes are."""
+    try:
+        with path.open("rb") as file:
+            (size,) = struct.unpack("<Q", file.read(8))
+            facts = json.loads(file.read(min(size, 1 << 20)))[TENSOR]
+        begin = 8 + size + int(facts["data_offsets"][0])
+        return np.memmap(path, np.float16, "r", begin, tuple(facts["shape"]))
+    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+        raise DataError(
+            path, TENSOR, f"it is not a whole file of latents ({error}).", "Encode again."
+        ) from error
+
+
+def _path(out: Path, number: int) -> Path:
+    return out / f"latents-{number:05d}.safetensors"
