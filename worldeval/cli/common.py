@@ -19,7 +19,8 @@ Sets = Annotated[
 
 # Progress and notes go to stderr, so that stdout holds the result alone.
 log = Console(stderr=True)
-console = Console()
+# A file or a pipe has no width of its own: tables there keep one that fits them.
+console = Console(width=None if sys.stdout.isatty() else 132)
 
 
 def emit(result: Any, *, as_json: bool) -> None:

@@ -28,15 +28,15 @@ def print_summary(console: Console, summary: "Summary", cards: "pd.DataFrame") -
 
 def ranking_table(summary: "Summary", cards: "pd.DataFrame") -> Table:
     """A row per policy, best predicted first."""
-    table = Table(title="predicted success, imagined", title_justify="left")
+    table = Table(title="success: predicted in imagination [95% interval]", title_justify="left")
     table.add_column("#", justify="right")
-    table.add_column("policy")
-    table.add_column("predicted", justify="right")
-    table.add_column("same letter = not told apart")
+    table.add_column("policy", no_wrap=True)
+    table.add_column("predicted", justify="right", no_wrap=True)
+    table.add_column("not told apart")
     table.add_column("P(best)", justify="right")
     true = {}
     if summary.truth is not None:
-        table.add_column("simulator's truth", justify="right")
+        table.add_column("simulator", justify="right", no_wrap=True)
         true = {row.policy: row.estimate for row in summary.truth.policies}
     table.add_column("validation MSE", justify="right")
     errors = cards.set_index("policy")["validation_mse"].to_dict()
@@ -61,7 +61,7 @@ def agreement_table(summary: "Summary") -> Table:
     agreed = summary.agreement
     assert agreed is not None
     table = Table(title="agreement with the simulator", title_justify="left")
-    table.add_column("measure")
+    table.add_column("measure", no_wrap=True)
     for column in ("imagination", "noise ceiling", *_baseline_names(summary)):
         table.add_column(column, justify="right")
     rows = (

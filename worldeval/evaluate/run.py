@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from worldeval.envs.metaworld import available
-from worldeval.errors import UserError
+from worldeval.errors import UserError, did_you_mean
 from worldeval.evaluate.films import choose, imagined_frames, simulated_frames
 from worldeval.evaluate.gates import Gates, run_gates
 from worldeval.evaluate.imagined import BatchDone, imagine_all, outcomes
@@ -30,7 +30,7 @@ from worldeval.recipe import shipped
 from worldeval.record import Start
 from worldeval.report.filmstrip import Filmstrip, write_filmstrip
 from worldeval.run import read_json, whole_file, write_json
-from worldeval.world.load import load_world, world_hash
+from worldeval.world.load import load_world, read_card, world_hash
 
 IMAGINED, TRUTH = "outcomes/imagined.csv", "outcomes/truth.csv"
 
@@ -65,6 +65,7 @@ class Evaluation:
 
     def imagine(self) -> pd.DataFrame:
         """Outcomes of every policy in the world model."""
+        self._check_models()
         refs = list(self.cards["ref"])
         self.watch.imagining(list(self.cards["policy"]), len(self.starts))
         with self._timed("imagine"):
@@ -150,6 +151,14 @@ class Evaluation:
             frames = imagined_frames(store, world, row["policy"], row["start"])
             truth_frames = real.get((ref[row["policy"]], self._reset_seed(row["start"])))
             write_filmstrip(self.out / "filmstrips", entry, frames, truth_frames)
+
+    def _check_models(self) -> None:
+        """Raise here what would otherwise break the processes that load the models."""
+        spec = read_card(Path(self.recipe.world))["spec"]
+        load_judge(Path(self.recipe.judge))
+        for task in set(self.recipe.tasks) - set(spec.tasks):
+            hint = did_you_mean(task, spec.tasks)
+            raise UserError(f"The world model {self.recipe.world} never saw '{task}'.{hint}")
 
     def _reset_seed(self, start: str) -> int:
         return next(one.seed for one in self.starts if one.id == start)

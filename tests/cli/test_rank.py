@@ -1,0 +1,75 @@
+"""`worldeval rank` with the shipped weights, from shipped starts: no simulator is needed."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+POLICIES = ["models/policies-test/bc-all/step-80", "models/policies-test/bc-all/step-2400"]
+
+
+def rank(folder: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    named = [part for policy in POLICIES for part in ("--policies", policy)]
+    command = ["rank", "metaworld", *named, "--starts", "2", "--set", "truth=null", "--films", "1"]
+    return subprocess.run(
+        [sys.executable, "-m", "worldeval", *command, "--out", str(folder), "--json", *more],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("rank")
+
+
+@pytest.fixture(scope="module")
+def summary(folder: Path) -> dict:
+    done = rank(folder)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_the_trained_policy_is_predicted_to_beat_the_untrained(summary: dict) -> None:
+    rates = {row["policy"]: row["value"] for row in summary["ranking"]["policies"]}
+    assert rates["bc-all/step-2400"] > rates["bc-all/step-80"] + 0.2
+    assert (summary["policies"], summary["episodes"], len(summary["tasks"])) == (2, 20, 5)
+
+
+def test_without_truth_the_first_line_refuses(summary: dict) -> None:
+    assert "no_paired_truth" in summary["headline"]
+    assert "agreement" not in summary
+
+
+def test_the_gates_replay_recorded_failures(summary: dict) -> None:
+    gates = summary["gates"]
+    assert gates["false_success"]["n"] > 50
+    assert gates["false_success"]["value"] < gates["true_success"]["value"]
+    assert gates["action_effect"]["value"] > 0
+
+
+def test_the_run_folder_says_where_it_comes_from(summary: dict, folder: Path) -> None:
+    facts = json.loads((folder / "run.json").read_text())
+    assert facts["seed"] == 0 and facts["packages"]["torch"]
+    assert "first_seed: 500000" in (folder / "recipe.yaml").read_text()
+    assert len((folder / "outcomes/imagined.csv").read_text().splitlines()) == 21
+    assert len(json.loads((folder / "filmstrips/index.json").read_text())) == 1
+
+
+def test_a_second_run_imagines_nothing_again(summary: dict, folder: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in (folder / "imagined").iterdir()}
+    again = rank(folder)
+    assert again.returncode == 0
+    assert {path: path.stat().st_mtime_ns for path in (folder / "imagined").iterdir()} == before
+    assert json.loads(again.stdout)["ranking"] == summary["ranking"]
+
+
+def test_a_missing_world_model_exits_2_and_says_what_to_do(tmp_path: Path) -> None:
+    done = rank(tmp_path, "--world", "nowhere")
+    assert done.returncode == 2
+    assert "worldeval train" in json.loads(done.stdout)["error"]
