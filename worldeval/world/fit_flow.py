@@ -32,8 +32,8 @@ def fit_flow(
 
     The frames before it in the window are the model's own samples, drawn without gradient: the
     histories that it will meet in its roll-outs (the idea of "Self Forcing", Huang et al., 2025;
-    the loss stays the flow's). As in `fit_unrolled`, latents carry noise of a strength drawn per window up
-    to `latent_noise`, poses a constant offset of `pose_noise` metres.
+    the loss stays the flow's). As in `fit_unrolled`, latents carry noise of a strength drawn per
+    window up to `latent_noise`, poses a constant offset of `pose_noise` metres.
     """
     generator = torch.Generator().manual_seed(seed)
     unroll = model.recipe.unroll
