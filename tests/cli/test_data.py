@@ -8,9 +8,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from tests.support.droid import droid_folder
 from worldeval.cli import app
+from worldeval.data.latent_cache import LatentCache
 from worldeval.data.lerobot.layout import Layout
 from worldeval.data.lerobot.write import LeRobotWriter
+from worldeval.data.source import open_source
 from worldeval.errors import UserError
 from worldeval.record import Episode
 
@@ -79,6 +82,46 @@ def test_convert(dataset: Path, tmp_path: Path) -> None:
         "skipped": [],
     }
     assert runner.invoke(app, ["data", "inspect", str(out), "--no-sheet"]).exit_code == 0
+
+
+def test_check_of_sound_data(dataset: Path) -> None:
+    done = runner.invoke(app, ["data", "check", str(dataset), "--json"])
+    assert done.exit_code == 0, done.output
+    (found,) = json.loads(done.stdout)
+    assert list(found) == ["code", "severity", "episode", "field", "text"]
+    assert (found["code"], found["severity"]) == ("unknown-success", "warning")
+
+
+def test_check_ends_in_1_where_training_would_be_harmed(dataset: Path, tmp_path: Path) -> None:
+    source = open_source(dataset)
+    layout = Layout(
+        fps=10.0,
+        views=source.spec.views,
+        action_names=source.spec.action_names,
+        pose_names=source.spec.pose_names,
+    )
+    with LeRobotWriter(tmp_path / "twice", layout) as writer:
+        for index in (0, 1, 1):
+            writer.add(source.episode(index))
+    done = runner.invoke(app, ["data", "check", str(tmp_path / "twice")])
+    assert done.exit_code == 1
+    assert "error: duplicate-episode: episode 1: rows has the same actions" in done.stdout
+    assert "3 episodes, 3 findings, 2 harmful" in done.stdout
+
+
+def test_encode_of_data_without_latents(dataset: Path, tmp_path: Path) -> None:
+    done = runner.invoke(app, ["data", "encode", str(dataset), "--out", str(tmp_path / "latents")])
+    assert isinstance(done.exception, UserError)
+    assert "brings no latents" in str(done.exception)
+
+
+def test_encode_latents_that_the_data_bring(tmp_path: Path) -> None:
+    out = tmp_path / "latents"
+    done = runner.invoke(app, ["data", "encode", str(droid_folder()), "--out", str(out), "--json"])
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert (said["episodes"], said["decoded_psnr"]) == (9, None)
+    assert LatentCache(out).latents(8).shape == (41, 3, 4, 24, 40)
 
 
 def test_inspect_of_nothing(tmp_path: Path) -> None:

@@ -1,12 +1,12 @@
 """Generated episodes with known content, and where real data is, if it is there."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.support.droid import droid_folder
 from worldeval.record import Episode
 
 TASKS = ("open the drawer", "close the drawer", "")
@@ -63,7 +63,4 @@ def quality() -> Callable[[np.ndarray, np.ndarray], float]:
 
 @pytest.fixture(scope="session")
 def droid() -> Path:
-    path = Path(os.environ.get("WORLDEVAL_DROID", "../shared/data/droid"))
-    if not path.is_dir():
-        pytest.skip(f"no DROID episodes at {path}; set WORLDEVAL_DROID to a Ctrl-World folder")
-    return path
+    return droid_folder()

@@ -30,6 +30,7 @@ def imagined(index: int, *, success: bool, length: int = 6) -> Episode:
 
 def record(probability: float, **more: object) -> dict[str, object]:
     return {
+        "origin": "imagined",
         "world_model": "0f3a",
         "policy": "bc",
         "seed": 7,
@@ -77,9 +78,9 @@ def test_the_card_counts_and_warns(tmp_path: Path, three) -> None:
     assert "LeRobot" in yaml.safe_load(head)["tags"]
     assert "# Drawers" in text
     assert "3 episodes, 16 frames at 16 a second" in text
-    assert "2 of 3 judged successful; mean probability of success 0.617" in text
+    assert "2 of 3 successful; mean probability, as the judge says, 0.617" in text
     assert "| open the drawer | 3 |" in text
-    assert "imagined by a learned world model: they are not recordings" in text
+    assert "come from a learned world model: they are not recordings" in text
 
 
 def test_a_record_without_its_judge_is_refused_and_nothing_is_left(tmp_path: Path, three) -> None:

@@ -58,6 +58,7 @@ def run(tmp_path: Path, monkeypatch) -> Path:
 def test_records_join_verdict_outcome_and_world(run: Path) -> None:
     first = open_imagined(run).records()[0]
     assert first == {
+        "origin": "imagined",
         "success": True,
         "probability": 0.9,
         "policy": "bc/step-0",

@@ -28,7 +28,7 @@ def encode(
 ) -> None:
     """Cache latents, and decode a sample to check them; run again, it goes on where it stopped.
 
-    In parallel: accelerate launch -m worldeval data encode ...
+    In parallel: accelerate launch $(which worldeval) data encode ...
     """
     import numpy as np
     from rich.progress import Progress

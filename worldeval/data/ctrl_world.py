@@ -13,7 +13,7 @@ import numpy as np
 
 from worldeval.axes import Array, Float32, Int, UInt8
 from worldeval.data.files import inside, load_json, need, numbers, rate
-from worldeval.data.finding import DataError, Finding, skipped
+from worldeval.data.finding import DataError, Finding, skipped, unused_videos
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.video import probe, read_frames
 
@@ -32,7 +32,7 @@ class CtrlWorldSource(Source):
         self.findings: list[Finding] = []
         self.heads: list[Head] = []
         self._files: list[Path] = []
-        self._notes: dict[str, Mapping[str, Any]] = {}
+        self._named: set[Path] = set()  # videos that some annotation names
         views: dict[str, tuple[int, int]] = {}
         files = sorted(path.glob("annotation/*/*.json"), key=_order)
         for file in files:
@@ -49,6 +49,7 @@ class CtrlWorldSource(Source):
                 continue
             self.heads.append(head)
             self._files.append(file)
+        self.findings += unused_videos(path, (path / "videos").rglob("*.mp4"), self._named)
         if not self.heads:
             why = self.findings[0].text if self.findings else "there is no annotation/*/*.json."
             raise DataError(path, "annotation", f"no episode can be read: {why}")
@@ -159,7 +160,9 @@ class CtrlWorldSource(Source):
     def _video(self, note: Mapping[str, Any], file: Path, place: int) -> Path:
         listed = need(note, "videos", list, file)
         relative = _entry(listed, place, "video_path", file)
-        return inside(self.path, relative, owner=file, field=f"videos[{place}].video_path")
+        found = inside(self.path, relative, owner=file, field=f"videos[{place}].video_path")
+        self._named.add(found)
+        return found
 
     def _place(self, view: str) -> int:
         self.choose([view])

@@ -1,6 +1,6 @@
 """What a reader or the validator noticed in a dataset, and the error for what cannot be read."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -39,6 +39,22 @@ def skipped(episode: str, error: UserError) -> Finding:
         field=field,
         text=f"left out: {error}",
     )
+
+
+def unused_videos(root: Path, videos: Iterable[Path], known: Collection[Path]) -> list[Finding]:
+    """One finding where there are videos that belong to no episode."""
+    unused = sorted(video for video in videos if video not in known)
+    if not unused:
+        return []
+    return [
+        Finding(
+            code="unused-video",
+            severity="warning",
+            episode=None,
+            field=str(unused[0].relative_to(root)),
+            text=f"{len(unused)} videos belong to no episode that can be read. Are rows missing?",
+        )
+    ]
 
 
 def counted(findings: Iterable[Finding]) -> dict[str, int]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from worldeval.axes import Array, Float32, Int, UInt8
 from worldeval.data.files import inside, numbers, rate
-from worldeval.data.finding import DataError, Finding, skipped
+from worldeval.data.finding import DataError, Finding, skipped, unused_videos
 from worldeval.data.names import numbered
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.video import probe, read_frames
@@ -45,6 +45,8 @@ class Mp4NpzSource(Source):
                 continue
             self.heads.append(head)
             self._videos.append(videos)
+        known = {video for videos in self._videos for video in videos.values()}
+        self.findings += unused_videos(path, path.glob("*.mp4"), known)
         if shared is None:
             why = self.findings[0].text if self.findings else "there is no .npz with an .mp4."
             raise DataError(path, "file", f"no episode can be read: {why}")
@@ -100,6 +102,8 @@ class Mp4NpzSource(Source):
         counts = {"rows": len(pose), "actions": len(actions)}
         counts |= {view: fact.frames for view, fact in facts.items()}
         length = min(counts.values())
+        if length < 1:
+            raise DataError(file, "rows", f"there is nothing in common: {counts}.")
         if len(set(counts.values())) > 1:
             words = f"{counts}; the first {length} are used."
             self.findings.append(
@@ -120,7 +124,7 @@ class Mp4NpzSource(Source):
         return head, (views, fps, actions.shape[1], pose.shape[1])
 
 
-def _numbers(file: Path) -> tuple[Float32[Array, "t a"], Float32[Array, "t p"]]:
+def _numbers(file: Path) -> tuple[Float32[Array, "s a"], Float32[Array, "t p"]]:
     arrays = _load(file, (*ACTIONS, *POSES, ONLY))
     action = next((name for name in ACTIONS if name in arrays), None)
     state = next((name for name in (*POSES, ONLY) if name in arrays), None)
@@ -139,9 +143,14 @@ def _numbers(file: Path) -> tuple[Float32[Array, "t a"], Float32[Array, "t p"]]:
 
 def _load(file: Path, names: tuple[str, ...]) -> dict[str, Array]:
     try:
-        # allow_pickle=False: an object array could run anything when it is read.
-        with np.load(file, allow_pickle=False) as kept:
-            return {name: kept[name] for name in names if name in kept.files}
+        # Opened here because np.load leaves a file open that turns out not to be one of its own.
+        with file.open("rb") as stream:
+            # allow_pickle=False: an object array could run anything when it is read.
+            kept = np.load(stream, allow_pickle=False)
+            if not isinstance(kept, np.lib.npyio.NpzFile):
+                raise DataError(file, "npz", "it holds one bare array, not an archive of arrays.")
+            with kept:
+                return {name: kept[name] for name in names if name in kept.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError) as error:
         raise DataError(file, "npz", f"it cannot be read ({error}).") from error
 

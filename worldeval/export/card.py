@@ -17,6 +17,7 @@ class Contents:
     views: Mapping[str, tuple[int, int]]
     tasks: Mapping[str, int]  # text -> episodes
     successes: int
+    recorded: int  # episodes that were not imagined
     mean_probability: float | None  # that an episode succeeded, as the judge says
 
 
@@ -65,20 +66,22 @@ def dataset_card(
         "",
         "## How far to trust it",
         "",
-        "The frames were imagined by a learned world model: they are not recordings. `next.success`"
-        " is true on the last frame of the episodes that a learned judge holds to be successes; its"
-        " probability, kept per episode, is what it was sure of. Weigh or filter by it, and mix in"
-        " recorded episodes before a policy is trained on these for a real robot.",
+        "Frames of `origin` 'imagined' come from a learned world model: they are not recordings."
+        " Their `next.success` is true on the last frame where a learned judge holds the episode to"
+        " be a success; how sure it was, its probability, is kept per episode. Weigh or filter by"
+        " it, and mix in recorded episodes before a policy for a real robot is trained on these.",
         "",
     ]
     return "\n".join(lines)
 
 
 def _judged(contents: Contents) -> str:
-    said = f"{contents.successes} of {contents.episodes} judged successful"
-    if contents.mean_probability is None:
-        return said
-    return f"{said}; mean probability of success {contents.mean_probability:.3f}"
+    said = f"{contents.successes} of {contents.episodes} successful"
+    if contents.mean_probability is not None:
+        said += f"; mean probability, as the judge says, {contents.mean_probability:.3f}"
+    if contents.recorded:
+        said += f"; {contents.recorded} are recorded, not imagined, with the success recorded"
+    return said
 
 
 def _cell(text: str) -> str:

@@ -15,8 +15,9 @@ from worldeval.errors import UserError
 from worldeval.export.card import Contents, dataset_card
 from worldeval.record import Episode
 
-# What is known of every exported episode. `probability` is the judge's, that it succeeded.
-PROVENANCE = ("world_model", "policy", "seed", "start", "judge", "probability")
+# What is known of every exported episode: `origin` is 'imagined' or 'recorded', and `probability`
+# the judge's, that an imagined one succeeded.
+PROVENANCE = ("origin", "world_model", "policy", "seed", "start", "judge", "probability")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,8 @@ def export_episodes(
             tasks[episode.task] += 1
             frames += len(episode)
             successes += episode.success is True
-        judged = [float(line["probability"]) for line in lines if "probability" in line]
+        known = (line.get("probability") for line in lines)
+        judged = [float(value) for value in known if value is not None]
         contents = Contents(
             episodes=len(lines),
             frames=frames,
@@ -94,6 +96,7 @@ def export_episodes(
             views=layout.views,
             tasks=dict(tasks.most_common()),
             successes=successes,
+            recorded=sum(line.get("origin") == "recorded" for line in lines),
             mean_probability=sum(judged) / len(judged) if judged else None,
         )
         card = dataset_card(

@@ -65,6 +65,7 @@ class ImaginedRun:
             row = outcomes[key]
             records.append(
                 {
+                    "origin": "imagined",
                     "success": row["score"] >= CALLED,
                     "probability": row["score"],
                     **{name: row[name] for name in TABLE[:-1]},

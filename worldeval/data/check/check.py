@@ -1,5 +1,6 @@
 """Run every check over a dataset, one episode in memory at a time."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -47,6 +48,7 @@ def check(
         findings += dataset_findings("pose", names["pose"], heads, poses)
         findings += duplicates(heads, parts)
         findings += control_findings(parts)
+    findings += _identities(source)
     findings += _success(source)
     return sorted(findings, key=lambda finding: ORDER[finding.severity])
 
@@ -54,6 +56,21 @@ def check(
 def harmful(findings: list[Finding]) -> bool:
     """Whether training would suffer."""
     return any(finding.severity == "error" for finding in findings)
+
+
+def _identities(source: Source) -> list[Finding]:
+    counts = Counter(head.id for head in source.heads)
+    return [
+        Finding(
+            code="duplicate-id",
+            severity="error",
+            episode=name,
+            field="id",
+            text=f"{count} episodes have it, so none can be held out by name. Rename or remove.",
+        )
+        for name, count in counts.items()
+        if count > 1
+    ]
 
 
 def _success(source: Source) -> list[Finding]:

@@ -80,17 +80,17 @@ def dataset_findings(
 
 def duplicates(heads: Sequence[Head], parts: Sequence[Rows]) -> Iterator[Finding]:
     """Episodes whose numbers are equal: a split by episode would leak them."""
-    seen: dict[bytes, str] = {}
-    for head, rows in zip(heads, parts, strict=True):
+    seen: dict[bytes, int] = {}
+    for place, (head, rows) in enumerate(zip(heads, parts, strict=True)):
         content = rows.actions.tobytes() + rows.pose.tobytes()
-        first = seen.setdefault(content, head.id)
-        if first != head.id:
+        first = seen.setdefault(content, place)
+        if first != place:
             yield Finding(
                 code="duplicate-episode",
                 severity="error",
                 episode=head.id,
                 field="rows",
-                text=f"has the same actions and poses as episode {first}. Remove one of them, or "
+                text=f"has the same actions and poses as episode {heads[first].id}. Remove one of them, or "
                 "both sides of a split may hold it.",
             )
 

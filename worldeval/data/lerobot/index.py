@@ -1,6 +1,7 @@
 """Where every episode of a LeRobot dataset lies: its rows and its frames, in which files."""
 
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,6 +72,9 @@ def _v3(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Entr
                     file_index=get(f"videos/{key}/file_index", int),
                 )  # fmt: skip
                 begin = get(f"videos/{key}/from_timestamp", (int, float))
+                if not (math.isfinite(begin) and begin >= 0):
+                    field = f"videos/{key}/from_timestamp"
+                    raise DataError(file, field, f"{begin} is no time in a video.")
                 clips[key] = Clip(file=path, begin=float(begin))
             entries.append(
                 Entry(

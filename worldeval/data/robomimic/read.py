@@ -141,12 +141,15 @@ class RobomimicSource(Source):
                     self.file, str(found.name), f"it is {found.dtype} {found.shape}, elsewhere "
                     f"frames are {views[view]}."
                 )  # fmt: skip
-        actions = hdf5.table(demo, "actions", self.file)
-        if actions.shape[1] != len(self._action_names):
-            raise DataError(
-                self.file, f"{demo.name}/actions", f"it has {actions.shape[1]} dimensions, "
-                f"elsewhere {len(self._action_names)}."
-            )  # fmt: skip
+        poses = [hdf5.table(observed, key, self.file).shape[1] for key in self._pose_keys]
+        actions = hdf5.table(demo, "actions", self.file).shape[1]
+        for field, found, expected in (
+            ("actions", actions, len(self._action_names)),
+            (f"obs/{self._pose_keys[0]}", sum(poses), len(self._pose_names)),
+        ):
+            if found != expected:
+                words = f"there are {found} dimensions, elsewhere {expected}."
+                raise DataError(self.file, f"{demo.name}/{field}", words)
 
     def _head(
         self,

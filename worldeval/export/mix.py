@@ -1,0 +1,73 @@
+"""Recorded episodes mixed into an exported dataset, told apart by their provenance."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from worldeval.data.source import Source
+from worldeval.errors import UserError
+from worldeval.record import Episode
+from worldeval.world.protocol import WorldSpec
+
+
+def recorded_count(imagined: int, ratio: float, available: int) -> int:
+    """How many recorded episodes make up `ratio` of all, beside `imagined` ones.
+
+    Raises:
+        UserError: the ratio is not in [0, 1), or there are too few recorded episodes.
+    """
+    if not 0 <= ratio < 1:
+        raise UserError(f"--ratio {ratio} must be at least 0 and below 1: the recorded share.")
+    count = round(imagined * ratio / (1 - ratio))
+    if count > available:
+        most = available / (available + imagined)
+        raise UserError(
+            f"A recorded share of {ratio:g} beside {imagined} imagined episodes takes {count}, and "
+            f"there are {available}. Lower --ratio to {np.floor(most * 100) / 100:g}, or tighten "
+            "--select."
+        )
+    return count
+
+
+def recorded_episodes(
+    source: Source, spec: WorldSpec, count: int, rng: np.random.Generator
+) -> Iterator[tuple[Episode, Mapping[str, Any]]]:
+    """`count` episodes drawn without repetition, with what is known of them; in recorded order.
+
+    Raises:
+        UserError: views, dimensions or rate are not those of the world model.
+    """
+    views = source.choose(spec.views)
+    found = {
+        "views": {view: tuple(source.spec.views[view]) for view in views},
+        "action dimensions": len(source.spec.action_names),
+        "pose dimensions": len(source.spec.pose_names),
+        "frames a second": float(source.spec.fps),
+    }
+    needed = {
+        "views": dict.fromkeys(views, tuple(spec.size)),
+        "action dimensions": spec.action_dim,
+        "pose dimensions": spec.pose_dim,
+        "frames a second": float(spec.fps),
+    }
+    for name, value in needed.items():
+        if found[name] != value:
+            raise UserError(
+                f"--mix {source.spec.path}: its {name} are {found[name]}, and those of the "
+                f"imagined episodes {value}. Mix in the data that the world model was trained on."
+            )
+    for index in np.sort(rng.choice(len(source), count, replace=False)).tolist():
+        episode = source.episode(index, views)
+        yield (
+            episode,
+            {
+                "origin": "recorded",
+                "world_model": None,
+                "policy": episode.source or "unknown",
+                "seed": None,
+                "start": episode.id,
+                "judge": None,
+                "probability": None,
+            },
+        )
