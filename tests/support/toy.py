@@ -1,4 +1,4 @@
-"""A toy robot: a dot that follows commands, in two 16-pixel views. Small enough to learn in seconds."""
+"""A toy robot: a dot that follows commands, in two 16-pixel views, learned in seconds."""
 
 from pathlib import Path
 

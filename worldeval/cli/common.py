@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from worldeval.run import plain
+from worldeval.run import plain, write_json
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
@@ -23,8 +23,13 @@ log = Console(stderr=True)
 console = Console(width=None if sys.stdout.isatty() else 132)
 
 
-def emit(result: Any, *, as_json: bool) -> None:
-    """Print `result` as JSON on stdout when asked to; tables are printed by the verb itself."""
+def emit(result: Any, *, as_json: bool, out: Path | None = None) -> None:
+    """Print `result` as JSON on stdout when asked to; tables are printed by the verb itself.
+
+    `out` is a file that keeps the JSON too.
+    """
+    if out is not None:
+        write_json(out, result)
     if as_json:
         json.dump(result, sys.stdout, indent=2, allow_nan=False, default=plain)
         sys.stdout.write("\n")

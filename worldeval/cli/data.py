@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worldeval.cli.common import Json, console, emit, log
+from worldeval.cli.common import Json, Out, Seed, console, emit, log
 
 if TYPE_CHECKING:
     from worldeval.data.summary import Range, Summary
@@ -39,6 +39,7 @@ def inspect(
         Path | None, typer.Option("--out", help="The contact sheet, default runs/inspect/NAME.png.")
     ] = None,
     sheet: Annotated[bool, typer.Option(help="Draw the contact sheet.")] = True,
+    seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
 ) -> None:
     """Say what is in a dataset, and draw a contact sheet of it."""
@@ -65,6 +66,8 @@ def check(
     path: Dataset,
     kind: Format = None,
     pictures: Annotated[bool, typer.Option(help="Look at every frame too.")] = True,
+    out: Out = None,
+    seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
 ) -> None:
     """Find what would harm training; exit status 1 where something would."""
@@ -84,7 +87,7 @@ def check(
             pictures=pictures,
             progress=lambda count, total: bar.update(task, completed=count, total=total),
         )
-    emit([asdict(finding) for finding in findings], as_json=as_json)
+    emit([asdict(finding) for finding in findings], as_json=as_json, out=out)
     if not as_json:
         for finding in findings:
             where = f"episode {finding.episode}: " if finding.episode is not None else ""
@@ -99,7 +102,9 @@ def check(
 @data.command("convert")
 def convert(
     path: Dataset,
-    out: Annotated[Path, typer.Argument(help="What to make: a folder, or a .hdf5 file.")],
+    made: Annotated[
+        Path | None, typer.Argument(help="What to make: a folder, or a .hdf5 file.")
+    ] = None,
     to: Annotated[str, typer.Option("--to", help="lerobot or robomimic.")] = "lerobot",
     kind: Format = None,
     views: Annotated[list[str] | None, typer.Option("--view", help="Only these views.")] = None,
@@ -109,6 +114,8 @@ def convert(
     ] = False,
     data_mb: Annotated[float, typer.Option(help="Size of a file of rows (LeRobot).")] = 100,
     video_mb: Annotated[float, typer.Option(help="Size of a video file (LeRobot).")] = 200,
+    out: Out = None,
+    seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
 ) -> None:
     """Write a dataset in another format; run again, it goes on where it was interrupted."""
@@ -117,14 +124,18 @@ def convert(
     from worldeval.data.convert import convert as convert_source
     from worldeval.data.lerobot.layout import Limits
     from worldeval.data.source import open_source
+    from worldeval.errors import UserError
 
+    target = made or out
+    if target is None:
+        raise UserError("Say what to make: worldeval data convert SRC DST (or --out DST).")
     source = open_source(path, kind)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=log) as bar:
         task = bar.add_task("episodes", total=len(source))
         done = convert_source(
             source,
-            out,
+            target,
             to=to,
             views=tuple(views) if views else None,
             fps=fps,

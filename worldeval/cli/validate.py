@@ -71,6 +71,8 @@ def plan(
         float, typer.Option(help="Cost of a real trial over an imagined one.")
     ] = 100.0,
     level: Level = 0.95,
+    out: Out = None,
+    seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
 ) -> None:
     """Say how many real and imagined trials to buy, before buying them."""
@@ -87,7 +89,7 @@ def plan(
         rho=rho,
         cost_ratio=cost_ratio,
     )
-    emit(found.to_json(), as_json=as_json)
+    emit(found.to_json(), as_json=as_json, out=out)
     if as_json:
         return
     table = Table("per policy", "trials", title=f"{policies} policies, gap {gap:g}")

@@ -1,6 +1,6 @@
 """Encoded episodes as flat arrays: what dynamics models and judges train on.
 
-One row per frame, episodes one after another; latents stay in a memory map until a batch needs them.
+One row per frame, episodes one after another; latents stay in a memory map until used.
 """
 
 from dataclasses import dataclass

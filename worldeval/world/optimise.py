@@ -51,9 +51,7 @@ def optimise(
         final_div_factor=50,
     )
     prepared, optimiser = engine.prepare(model, optimiser)
-    average = AveragedModel(
-        engine.unwrap_model(prepared), multi_avg_fn=warmed_ema(recipe.ema)
-    )
+    average = AveragedModel(engine.unwrap_model(prepared), multi_avg_fn=warmed_ema(recipe.ema))
     smooth = None
     prepared.train()
     for step in range(recipe.steps):
