@@ -66,7 +66,7 @@ def forbidden(path: Path, module: str) -> str | None:
         return "stats is for statisticians: no torch layer"
     if top == "app" and own != "cli":
         return "only the command line opens the viewer"
-    if top != "worldeval" or stage(module) == own:
+    if top != "worldeval" or stage(module) == own or inside == ("__main__.py",):
         return None
     if LAYERS.get(stage(module), 0) > LAYERS.get(own, 0):
         return f"{own or 'the top'} stands below {stage(module)}"
