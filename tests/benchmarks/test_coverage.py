@@ -1,4 +1,4 @@
-"""The coverage benchmark, with few repetitions: every bound that it states, with room for chance."""
+"""The coverage benchmark with few repetitions: each bound that it states, with room for chance."""
 
 import importlib.util
 from pathlib import Path

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from worldeval.errors import UserError
-from worldeval.stats import plan, sequential_halving, until_leader
+from worldeval.stats import paired_test, plan, sequential_halving, until_leader
 from worldeval.stats.plan import imagined_per_real, pairs_to_separate, trials_to_separate
 from worldeval.stats.spending import halving_rounds, top_two
 
@@ -13,7 +13,13 @@ def test_known_sample_sizes() -> None:
     # Fleiss, Levin and Paik (2003), unpooled normal formula: 384.6 and, over 28 pairs, 770.5.
     assert trials_to_separate(0.5, 0.6) == 385
     assert trials_to_separate(0.5, 0.6, comparisons=28) == 771
-    assert pairs_to_separate(0.1, 0.49**0.5) == 385
+
+
+def test_pairs_for_the_betting_test_are_what_it_needs(rng: np.random.Generator) -> None:
+    n = pairs_to_separate(0.2, 0.46**0.5, power=0.8)  # .5 vs .7, independent
+    a, b = rng.random((2, 1000, n))
+    power = paired_test((a < 0.7).astype(float) - (b < 0.5)).rejected(0.05).mean()
+    assert power == pytest.approx(0.8, abs=0.06)
 
 
 def test_plan_with_and_without_imagination() -> None:

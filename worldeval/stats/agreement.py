@@ -212,10 +212,8 @@ def within_task(s: Float[Array, "*b k t"], r: Float[Array, "*b k t"]) -> Float[A
     """Mean over tasks of Spearman over policies; tasks in which it is undefined are left out."""
     each = measures.spearman(np.swapaxes(s, -1, -2), np.swapaxes(r, -1, -2))
     known = ~np.isnan(each)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(known, each, 0.0).sum(axis=-1) / np.where(
-            known.any(axis=-1), known.sum(axis=-1), np.nan
-        )
+    total = np.where(known, each, 0.0).sum(axis=-1)
+    return np.where(known.any(axis=-1), total / np.maximum(known.sum(axis=-1), 1), np.nan)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -273,4 +271,4 @@ class _Sides:
 
 
 def _bias(s: Float[Array, "*b k t"], r: Float[Array, "*b k t"]) -> Float[Array, "*b"]:
-    return (s - r).mean(axis=(-2, -1))
+    return np.asarray((s - r).mean(axis=(-2, -1)))

@@ -120,7 +120,7 @@ def _rounds(values: Float[Array, "b n *t"]) -> Float[Array, "b n t"]:
 
 def _bounds(
     values: Float[Array, "b n t"], *, level: float, fixed: bool, last: bool
-) -> tuple[Float[Array, "b n"], Float[Array, "b n"]]:
+) -> tuple[Float[Array, "b m"], Float[Array, "b m"]]:
     batch, n, _ = values.shape
     if n == 0:
         return np.zeros((batch, 1)), np.ones((batch, 1))

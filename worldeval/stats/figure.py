@@ -77,19 +77,17 @@ def _leave_out(axes: Any, validation: Validation) -> None:
     groups = {**validation.without_policy}
     if len(validation.without_lineage) < len(validation.without_policy):
         groups |= {f"lineage {k}": v for k, v in validation.without_lineage.items()}
-    for row, (name, measured) in enumerate(groups.items()):
+    for row, measured in enumerate(groups.values()):
         for key, colour, mark in (("pearson", RIGHT, "o"), ("spearman", "#3a9679", "s")):
             value = measured[key]
             if value is not None:
                 axes.plot([value], [row], mark, color=colour, ms=4)
-        axes.text(-0.02, row, name, ha="right", va="center", fontsize=7,
-                  transform=axes.get_yaxis_transform())  # fmt: skip
     for key, colour in (("pearson", RIGHT), ("spearman", "#3a9679")):
         value = getattr(validation.agreement, key).value
         if value is not None:
             axes.axvline(value, color=colour, lw=1, label=f"{key}, all policies")
-    axes.set_yticks([])
-    axes.invert_yaxis()
+    axes.set_yticks(range(len(groups)), list(groups), fontsize=7)
+    axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlabel("correlation")
     axes.set_title("without ...", fontsize=9)
     if axes.get_legend_handles_labels()[0]:

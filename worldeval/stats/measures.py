@@ -47,7 +47,7 @@ def mmrv(*, predicted: Float[Array, "*b k"], real: Float[Array, "*b k"]) -> Floa
     """
     gap_s, gap_r = _gaps(predicted), _gaps(real)
     violated = (gap_s > 0) != (gap_r > 0)
-    return np.where(violated, np.abs(gap_r), 0.0).max(axis=-1).mean(axis=-1)
+    return np.asarray(np.where(violated, np.abs(gap_r), 0.0).max(axis=-1).mean(axis=-1))
 
 
 def pairwise_accuracy(
@@ -89,9 +89,9 @@ def top_regret(
     best = r.max(axis=-1)
     if top == 1:
         first = s == s.max(axis=-1, keepdims=True)
-        return best - (np.where(first, r, 0.0).sum(axis=-1) / first.sum(axis=-1))
+        return np.asarray(best - np.where(first, r, 0.0).sum(axis=-1) / first.sum(axis=-1))
     order = np.lexsort((r, -s), axis=-1)[..., : min(top, s.shape[-1])]
-    return best - np.take_along_axis(r, order, axis=-1).max(axis=-1)
+    return np.asarray(best - np.take_along_axis(r, order, axis=-1).max(axis=-1))
 
 
 def permutation_p(predicted: Float[Array, " k"], real: Float[Array, " k"]) -> float | None:

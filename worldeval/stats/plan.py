@@ -1,7 +1,7 @@
 """How many trials to buy, before buying them."""
 
 from dataclasses import asdict, dataclass
-from math import ceil, sqrt
+from math import ceil, log, sqrt
 from typing import Any
 
 from scipy import stats
@@ -125,10 +125,19 @@ def pairs_to_separate(
     power: float = 0.8,
     comparisons: int = 1,
 ) -> int:
-    """Paired starts that tell a mean difference from 0, given its standard deviation per start."""
+    """Paired starts after which the betting test tells a mean difference from 0.
+
+    Its log wealth grows by d^2 / (2 s^2) a start (the best bet is d / s^2), with standard deviation
+    d / s, and must reach log(2 / alpha): u^2 / 2 - z_power u = log(2 / alpha), u = sqrt(n) d / s.
+
+    Args:
+        spread: standard deviation of the difference per start.
+    """
     if difference == 0:
         raise ValueError("A difference of 0 is never told from 0.")
-    return max(2, ceil((_z(level, power, comparisons) * spread / difference) ** 2))
+    z = float(stats.norm.ppf(power))
+    u = z + sqrt(z**2 + 2 * log(2 * comparisons / (1 - level)))
+    return max(2, ceil((u * spread / difference) ** 2))
 
 
 def pairs_of(policies: int) -> int:

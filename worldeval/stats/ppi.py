@@ -33,7 +33,7 @@ class Combined:
 
 def combine(
     real: Float[Array, " n"],
-    paired: Float[Array, " n"],
+    paired: Float[Array, " p"],
     imagined: Float[Array, " m"],
     *,
     level: float = 0.95,
@@ -159,6 +159,10 @@ def mover_wilson(
 
     theta -+ sqrt(sum_s w_s^2 (p_s - bound_s)^2 + z^2 (p1 - p0)^2 w (1 - w) / (n + N)), the bounds
     Wilson's. A stratum without pairs is [0, 1], and counts as its middle.
+
+    One failure in each stratum puts both bounds against 1, and the formula alone then covers .914
+    at p = .97, n = 20. The result is its hull with Wilson's interval of the whole rate, for the
+    number of trials that has the same variance.
     """
     z2 = stats.norm.ppf((1 + level) / 2) ** 2
     p1, p0 = (
@@ -173,7 +177,15 @@ def mover_wilson(
     mixing = z2 * (p1 - p0) ** 2 * share * (1 - share) / total
     down = (share * (p1 - low1)) ** 2 + ((1 - share) * (p0 - low0)) ** 2 + mixing
     up = (share * (high1 - p1)) ** 2 + ((1 - share) * (high0 - p0)) ** 2 + mixing
-    return value, np.maximum(value - np.sqrt(down), 0.0), np.minimum(value + np.sqrt(up), 1.0)
+    low, high = np.maximum(value - np.sqrt(down), 0.0), np.minimum(value + np.sqrt(up), 1.0)
+    variance = share**2 * p1 * (1 - p1) / np.maximum(pairs1, 1)
+    variance = variance + (1 - share) ** 2 * p0 * (1 - p0) / np.maximum(pairs0, 1) + mixing / z2
+    known = variance > 0
+    trials = np.where(known, value * (1 - value) / np.where(known, variance, 1.0), 1.0)
+    whole = wilson_bounds(value * trials, trials, level=level)
+    low = np.where(known, np.minimum(low, whole[0]), low)
+    high = np.where(known, np.maximum(high, whole[1]), high)
+    return np.asarray(value), low, high
 
 
 def betting_rate(

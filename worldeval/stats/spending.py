@@ -22,7 +22,7 @@ Try = Callable[[int, int], Array]  # (policy, how many more rollouts) -> outcome
 class Spent:
     """Outcomes of an adaptive allocation."""
 
-    outcomes: tuple[Float[Array, " n"], ...]  # per policy, in the order in which they came
+    outcomes: tuple[Float[Array, " _"], ...]  # per policy, in the order in which they came
     survivors: tuple[int, ...]  # policies that the allocation still considered at its end
     estimates: tuple[Estimate, ...]  # confidence sequences, simultaneous over policies
     stopped: bool  # the leader was found, or every interval met its width, before the budget
