@@ -12,7 +12,7 @@ from worldeval.report.filmstrip import FOLDER, Filmstrip, read_filmstrips
 from worldeval.report.gates import Gate, read_gates
 from worldeval.report.number import Number, number
 from worldeval.report.pairs import Pairs, pairs
-from worldeval.report.table import Row, TaskRow, ranked_rows, task_rows
+from worldeval.report.table import Duel, Row, TaskRow, duels, ranked_rows, task_rows
 from worldeval.run import read_json
 from worldeval.stats import Finding, Outcomes, Ranking, rank, read_outcomes
 
@@ -46,6 +46,7 @@ class Contents:
     folder: Path
     level: float  # of every interval
     rows: tuple[Row, ...]  # best first
+    duels: tuple[Duel, ...]  # every pair, compared from the same starts
     tasks: tuple[TaskRow, ...]
     evaluators: tuple[Evaluator, ...]
     groups: tuple[Group, ...]  # kinds of lineages: those that action error ranks well, and not
@@ -141,6 +142,7 @@ def read_contents(folder: Path, *, rng: np.random.Generator) -> Contents:
         folder=folder,
         level=_level(ranking),
         rows=ranked_rows(ranking, truth, summary.get("validation_mse")),
+        duels=duels(ranking),
         tasks=task_rows(ranking, imagined, truth),
         evaluators=_evaluators(agreement, agreement.get("ceiling"), summary.get("baselines")),
         groups=_groups(summary.get("groups")),

@@ -18,7 +18,8 @@ from worldeval.axes import Array, UInt8
 from worldeval.errors import UserError
 from worldeval.run import read_json, whole_file, write_json
 
-Frames = Mapping[str, UInt8[Array, "t h w 3"]]  # view -> RGB, 0-255
+# View -> RGB, 0-255. Sides and views may differ in length and size: `_` is not compared.
+Frames = Mapping[str, UInt8[Array, "_t _h _w 3"]]
 
 FOLDER = "filmstrips"
 INDEX = "index.json"
@@ -81,7 +82,7 @@ def read_filmstrips(folder: Path) -> list[Filmstrip]:
     return [_entry(item, where=f"{index}, entry {place}") for place, item in enumerate(raw)]
 
 
-def read_frames(folder: Path, name: str) -> dict[str, UInt8[Array, "t h w 3"]]:
+def read_frames(folder: Path, name: str) -> dict[str, UInt8[Array, "_t _h _w 3"]]:
     """The frames of one roll-out by view. `name` comes from the index.
 
     Raises:

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +24,7 @@ from worldeval.report.figures import (
 from worldeval.report.filmstrip import FOLDER, Filmstrip
 from worldeval.report.number import seconds, short
 from worldeval.report.strip import caption, moments, open_strip, rows_of, strip_image
-from worldeval.report.words import headline
+from worldeval.report.words import escaped, headline
 from worldeval.run import whole_file
 
 COLUMNS = 8  # moments of a film strip
@@ -218,15 +217,8 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(short=short, md=_markdown)
+    environment.filters.update(short=short, md=escaped)
     return environment
-
-
-def _markdown(text: Any) -> str:
-    """Text that Markdown shows as it is: a name brings no table cell, markup or HTML."""
-    flat = " ".join(str(text).split())
-    flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_|\[\]~#])", r"\\\1", flat)
 
 
 def _css() -> str:

@@ -1,6 +1,6 @@
 """Pictures of film strips: imagined rows above real ones, a column for each moment."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,7 +59,7 @@ def rows_of(strip: Shown, views: Sequence[str] | None = None) -> list[Row]:
 
     `views` restricts and orders them; views that the strip lacks are passed over.
     """
-    sides: dict[str, Mapping[str, UInt8[Array, "t h w 3"]]] = {"imagined": strip.imagined}
+    sides: dict[str, Frames] = {"imagined": strip.imagined}
     if strip.truth is not None:
         sides["real"] = strip.truth
     known = list(dict.fromkeys(view for frames in sides.values() for view in frames))

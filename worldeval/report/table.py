@@ -38,6 +38,17 @@ class Cell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Duel:
+    """Two policies over the starts they share."""
+
+    first: str
+    second: str
+    difference: Number  # first minus second; simultaneous over all pairs
+    separated: bool
+    needed: int | None  # starts that would separate them, if they differ as seen
+
+
+@dataclass(frozen=True, kw_only=True)
 class TaskRow:
     """One task: its cells, best policy first, and how well they agree with truth."""
 
@@ -73,6 +84,20 @@ def ranked_rows(
             validation_mse=_value(errors.get(item["policy"])),
         )
         for place, item in enumerate((ranking or {}).get("policies", ()), start=1)
+    )
+
+
+def duels(ranking: Mapping[str, Any] | None) -> tuple[Duel, ...]:
+    """The paired comparisons of a ranking."""
+    return tuple(
+        Duel(
+            first=str(item["first"]),
+            second=str(item["second"]),
+            difference=number(item.get("difference")) or Number(value=None),
+            separated=bool(item.get("separated")),
+            needed=item.get("needed"),
+        )
+        for item in (ranking or {}).get("comparisons", ())
     )
 
 

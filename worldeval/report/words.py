@@ -1,5 +1,6 @@
 """The sentences of a report: what may be said, in the order in which a reader needs it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,13 @@ class Headline:
     verdict: str  # one sentence
     refused: bool  # a claim is withheld: it may not be read as a ranking
     sentences: tuple[str, ...]
+
+
+def escaped(text: str) -> str:
+    """Text from a run, as Markdown that shows it as it is: no markup, picture or table cell."""
+    flat = " ".join(str(text).split())
+    flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_|\[\]~#$]|:(?=\w))", r"\\\1", flat)
 
 
 def headline(contents: Contents) -> Headline:

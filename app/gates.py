@@ -1,0 +1,42 @@
+"""Page: whether the world model is honest, and where the run comes from."""
+
+import pandas as pd
+import streamlit as st
+
+from worldeval.report.contents import Contents
+from worldeval.report.number import seconds
+
+contents: Contents | None = st.session_state["contents"]
+if contents is None:
+    st.stop()
+st.header("Gates")
+VERDICTS = {True: "passed", False: "failed", None: ""}
+if contents.gates:
+    rows = [
+        {
+            "gate": gate.title,
+            "value": str(gate.value),
+            "threshold": gate.threshold,
+            "verdict": VERDICTS[gate.passed],
+            "what it means": gate.meaning,
+        }
+        for gate in contents.gates
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+else:
+    st.info("No gate was run: the protocol names no recorded episodes (`replays:`).")
+
+if contents.pairs is not None:
+    st.subheader("Episodes, imagined and real")
+    pairs = contents.pairs
+    st.text(f"{pairs.total:,} pairs; imagination agrees with {pairs.both + pairs.neither:,}.")
+    st.text(f"Real failures imagined as success: {pairs.optimism}")
+    st.text(f"Real successes imagined as failure: {pairs.pessimism}")
+
+st.subheader("Where it comes from")
+if contents.seconds:
+    st.text(", ".join(f"{name} {seconds(value)}" for name, value in contents.seconds.items()))
+st.json({**contents.facts, "world": dict(contents.world)}, expanded=1)
+if contents.recipe:
+    with st.expander("Recipe"):
+        st.code(contents.recipe, language="yaml")

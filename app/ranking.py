@@ -1,0 +1,108 @@
+"""Page: the ranking with its intervals, beside the real outcomes and the baselines."""
+
+import pandas as pd
+import streamlit as st
+
+from worldeval.report.contents import FURTHER, MEASURES, Contents
+from worldeval.report.figures import DARK, LIGHT, Point, figure_png, predicted_against_real
+from worldeval.report.words import escaped, headline
+
+contents: Contents | None = st.session_state["contents"]
+if contents is None:
+    st.stop()
+
+said = headline(contents)
+st.header("Ranking")
+st.text(" ".join((said.verdict, *said.sentences)))
+
+table = pd.DataFrame(
+    [
+        {
+            "rank": row.rank,
+            "policy": row.policy,
+            "lineage": row.lineage or "",
+            "predicted": row.predicted.value,
+            "interval": row.predicted.interval,
+            "real": row.truth.value if row.truth else None,
+            "real interval": row.truth.interval if row.truth else "",
+            "letters": row.letters,
+            "P(best)": row.probability_best,
+        }
+        for row in contents.rows
+    ]
+)
+bar = st.column_config.ProgressColumn(format="%.2f", min_value=0, max_value=1)
+columns = ["rank", "policy", "lineage", "predicted", "interval", "letters", "P(best)"]
+if contents.has_truth:
+    columns[5:5] = ["real", "real interval"]
+picked = st.dataframe(
+    table[columns],
+    hide_index=True,
+    column_config={
+        "predicted": bar,
+        "real": bar,
+        "P(best)": st.column_config.NumberColumn(format="%.2f"),
+    },
+    on_select="rerun",
+    selection_mode="single-row",
+    key="policy_table",
+)
+st.caption("Policies that share a letter are not told apart. Pick a row to see its tasks.")
+if picked["selection"]["rows"]:
+    row = contents.rows[picked["selection"]["rows"][0]]
+    cells = [
+        {
+            "task": task.task,
+            "predicted": str(cell.predicted),
+            "real": str(cell.truth) if cell.truth else "",
+        }
+        for task in contents.tasks
+        for cell in task.cells
+        if cell.policy == row.policy
+    ]
+    st.subheader(escaped(row.policy), divider="gray")
+    st.dataframe(pd.DataFrame(cells), hide_index=True)
+
+if contents.has_truth:
+    st.subheader("Predicted against real success")
+    theme = DARK if st.context.theme.type == "dark" else LIGHT
+    points = [
+        Point(name=row.policy, predicted=row.predicted, real=row.truth)
+        for row in contents.rows
+        if row.truth is not None
+    ]
+    st.image(figure_png(predicted_against_real(points, theme=theme)), width=680)
+    st.caption("On the dashed line they are equal; below it imagination is too optimistic.")
+
+if contents.evaluators:
+    st.subheader("Agreement with the real outcomes")
+    agreement = []
+    for each in contents.evaluators:
+        values = {MEASURES[m]: str(each.measures.get(m, "")) for m in contents.measures}
+        agreement.append({"ranked by": each.name, **values})
+    st.dataframe(pd.DataFrame(agreement), hide_index=True)
+    st.caption("MMRV and top-1 regret are best at 0, the others at 1.")
+    for name, value in contents.further.items():
+        st.text(f"{FURTHER[name]}: {value}")
+
+if contents.tasks:
+    st.subheader("Task by task")
+    tasks = [
+        {
+            "task": task.task,
+            "starts": task.starts,
+            "mean predicted": task.predicted,
+            "mean real": task.truth,
+            "optimism": task.bias,
+            "mean error": task.error,
+            "Spearman": task.spearman,
+        }
+        for task in contents.tasks
+    ]
+    two = st.column_config.NumberColumn(format="%.2f")
+    numbers = [name for name in tasks[0] if name not in ("task", "starts")]
+    st.dataframe(
+        pd.DataFrame(tasks).dropna(axis=1, how="all"),
+        hide_index=True,
+        column_config=dict.fromkeys(numbers, two),
+    )

@@ -1,0 +1,53 @@
+"""`worldeval view`: on this machine only, and clear about mistakes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from worldeval.cli import view
+from worldeval.errors import UserError
+
+
+def invoke(*words: str | Path):
+    app = typer.Typer()
+    view.register(app)
+    return CliRunner().invoke(app, [str(word) for word in words])
+
+
+def test_the_viewer_listens_on_this_machine_only(tmp_path: Path) -> None:
+    done = invoke(tmp_path, "--dry-run", "--json", "--port", "8765", "--no-browser")
+    said = json.loads(done.stdout)
+    assert said["url"] == "http://localhost:8765"
+    command = " ".join(said["command"])
+    assert "--server.address localhost" in command
+    assert "--server.headless true" in command
+    assert "--browser.gatherUsageStats false" in command
+    assert Path(said["command"][4]).name == "main.py"
+
+
+def test_the_folder_of_runs_reaches_the_viewer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {}
+
+    def fake(command: list[str], *, env: dict[str, str], check: bool):
+        seen.update(env)
+        return type("Done", (), {"returncode": 3})()
+
+    monkeypatch.setattr(view.subprocess, "run", fake)
+    assert invoke(tmp_path).exit_code == 3
+    assert seen["WORLDEVAL_RUNS"] == str(tmp_path)
+
+
+def test_a_missing_folder_is_a_user_error(tmp_path: Path) -> None:
+    assert isinstance(invoke(tmp_path / "gone").exception, UserError)
+
+
+def test_without_streamlit_the_install_line_is_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view, "find_spec", lambda name: None)
+    assert "worldeval[app]" in str(invoke(tmp_path).exception)

@@ -1,0 +1,132 @@
+"""The page: complete, escaped, without network, and all that it refers to is there."""
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from worldeval.report.contents import Contents, read_contents
+from worldeval.report.page import write_page
+from worldeval.report.poster import write_poster
+
+VOID = {"meta", "img", "br", "source", "line", "rect"}
+
+
+class Page(HTMLParser):
+    """Collects headings, references and text, and checks that tags nest."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+        self.ids: list[str] = []
+        self.text = ""
+        self.feed(path.read_text(encoding="utf-8"))
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = dict(attrs)
+        self.sources += [v for k, v in attrs if k in ("src", "srcset", "href") and v]
+        self.ids += [str(given["id"])] if given.get("id") else []
+        assert tag != "script"
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        assert tag in VOID
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open[-1:] != ["style"]:
+            self.text += data
+
+
+def read(folder: Path) -> Contents:
+    return read_contents(folder, rng=np.random.default_rng(0))
+
+
+def test_the_page_holds_every_part_in_order_and_every_picture(run: Path) -> None:
+    path = write_page(read(run), run / "report/index.html")
+    page = Page(path)
+    assert page.ids == ["ranking", "agreement", "tasks", "gates", "episodes", "provenance"]
+    assert len(page.sources) >= 2 * 2 + 5
+    assert all((path.parent / source).is_file() for source in page.sources)
+    for words in ("Noise ceiling", "Training step", "Imagined as success, really a failure"):
+        assert words in page.text
+    assert "http" not in path.read_text().replace("http-equiv", "")
+
+
+def test_a_page_of_one_file_refers_to_nothing(run: Path, tmp_path: Path) -> None:
+    path = write_page(read(run), tmp_path / "sent/run.html", embed=True)
+    assert list(path.parent.iterdir()) == [path]
+    assert all(source.startswith("data:image/") for source in Page(path).sources)
+
+
+def test_a_run_without_truth_refuses_first_and_leaves_parts_out(tmp_path: Path) -> None:
+    from tests.support.synthetic_run import synthetic_run
+
+    run = synthetic_run(tmp_path / "bare", truth=False, films=False)
+    page = Page(write_page(read(run), run / "report/index.html"))
+    assert page.ids == ["ranking", "tasks", "gates", "provenance"]
+    assert page.sources == []
+    assert page.text.index("Not a ranking") < page.text.index("First in imagination")
+
+
+def test_text_from_a_run_is_escaped(run: Path) -> None:
+    evil = "<script>alert(1)</script> | *x* `y`\n# z"
+    summary = json.loads((run / "summary.json").read_text())
+    summary["ranking"]["policies"][0]["policy"] = evil
+    summary["findings"] = [{"code": evil, "severity": "refusal", "text": evil}]
+    (run / "summary.json").write_text(json.dumps(summary))
+    index = json.loads((run / "filmstrips/index.json").read_text())
+    index[0]["policy"] = index[0]["task"] = evil
+    (run / "filmstrips/index.json").write_text(json.dumps(index))
+    (run / "recipe.yaml").write_text(f"summary: {evil}")
+    contents = read(run)
+    page = Page(write_page(contents, run / "report/index.html"))  # fails on any script
+    assert page.text.count("<script>alert(1)</script>") >= 5
+    text = write_page(contents, run / "report/report.md").read_text()
+    assert "<script" not in text
+    assert "\n# z" not in text
+    assert r"\| \*x\*" in text
+
+
+def test_markdown_has_whole_tables_and_its_pictures(run: Path) -> None:
+    path = write_page(read(run), run / "report/report.md")
+    lines = path.read_text().splitlines()
+    rules = [place for place, line in enumerate(lines) if re.fullmatch(r"\|[-:|]+\|", line)]
+    assert len(rules) == 5
+    for place in rules:
+        body = place + 1
+        assert lines[body].startswith("| "), lines[place - 1]
+        while lines[body].startswith("|"):
+            assert lines[body].count("|") == lines[place].count("|")
+            body += 1
+    pictures = re.findall(r"!\[.*\]\((.*)\)", path.read_text())
+    assert len(pictures) == 7
+    assert all((path.parent / name).is_file() for name in pictures)
+
+
+def test_the_same_run_gives_the_same_page(run: Path) -> None:
+    first = write_page(read(run), run / "a/index.html").read_text()
+    assert write_page(read(run), run / "b/index.html").read_text() == first
+
+
+def test_the_poster_is_drawn(run: Path) -> None:
+    from PIL import Image
+
+    with Image.open(write_poster(read(run), run / "poster.png")) as picture:
+        assert picture.width > picture.height > 400
+
+
+def test_a_run_without_film_has_no_poster(run: Path) -> None:
+    from worldeval.errors import UserError
+
+    (run / "filmstrips/index.json").unlink()
+    with pytest.raises(UserError, match="--films"):
+        write_poster(read(run), run / "poster.png")

@@ -1,0 +1,51 @@
+"""The runs of a folder."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from worldeval.report.runs import find_runs
+
+
+def make(folder: Path, summary: object | None = None, *, batches: int = 0) -> Path:
+    (folder / "imagined").mkdir(parents=True)
+    (folder / "run.json").write_text("{}")
+    for place in range(batches):
+        (folder / f"imagined/{place}.npz").write_bytes(b"")
+    if summary is not None:
+        (folder / "summary.json").write_text(json.dumps(summary))
+    return folder
+
+
+def test_runs_are_found_at_every_depth_and_other_folders_are_not(tmp_path: Path) -> None:
+    make(tmp_path / "demo", {"ranking": {"policies": [{"policy": "a"}]}, "episodes": 40})
+    make(tmp_path / "team/rank", batches=3)
+    (tmp_path / "data").mkdir()
+    found = {run.name: run for run in find_runs(tmp_path)}
+    assert set(found) == {"demo", "team/rank"}
+    assert (found["demo"].status, found["demo"].best, found["demo"].episodes) == ("ranked", "a", 40)
+    assert found["team/rank"].status == "under way"
+    assert found["team/rank"].detail == "3 imagined batches"
+
+
+def test_a_refused_ranking_names_no_best(tmp_path: Path) -> None:
+    refusal = {"code": "false_success", "severity": "refusal", "text": "..."}
+    make(tmp_path / "a", {"ranking": {"policies": [{"policy": "x"}]}, "findings": [refusal]})
+    (run,) = find_runs(tmp_path)
+    assert run.best is None
+    assert run.detail == "not a ranking: false_success"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", "3"])
+def test_a_broken_run_is_listed_as_such(tmp_path: Path, text: str) -> None:
+    (make(tmp_path / "a") / "summary.json").write_text(text)
+    assert [run.status for run in find_runs(tmp_path)] == ["broken"]
+
+
+def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
+    make(tmp_path / "elsewhere/run", {})
+    root = tmp_path / "runs"
+    make(root / "mine", {})
+    (root / "link").symlink_to(tmp_path / "elsewhere")
+    assert [run.name for run in find_runs(root)] == ["mine"]

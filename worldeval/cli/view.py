@@ -1,0 +1,59 @@
+"""`worldeval view`: the viewer in a browser."""
+
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worldeval.cli.common import Json, Out, Seed, emit
+from worldeval.errors import UserError
+from worldeval.run import write_json
+
+HERE = Path(__file__).parent.parent
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command."""
+    app.command()(view)
+
+
+def view(
+    runs: Annotated[Path, typer.Argument(help="The folder of runs.")] = Path("runs"),
+    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
+    browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
+    out: Out = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Look at runs in a browser: rankings, roll-outs beside the real ones, gates, and labels.
+
+    It listens on this machine only. --out writes what was started as JSON.
+    """
+    if find_spec("streamlit") is None:
+        raise UserError("The viewer needs Streamlit: pip install 'worldeval[app]'.")
+    if not runs.is_dir():
+        raise UserError(f"There is no folder {runs}. Give the folder that holds your runs.")
+    command = [sys.executable, "-m", "streamlit", "run", str(main_file())]
+    command += ["--server.address", "localhost", "--server.port", str(port)]
+    command += ["--server.headless", str(not browser).lower()]
+    command += ["--browser.gatherUsageStats", "false"]
+    started = {"url": f"http://localhost:{port}", "runs": runs, "command": command}
+    if out is not None:
+        write_json(out, started)
+    emit(started, as_json=as_json)
+    if not dry_run:
+        environment = {**os.environ, "WORLDEVAL_RUNS": str(runs)}
+        raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
+
+
+def main_file() -> Path:
+    """The viewer of a checkout, or the copy in an installed wheel."""
+    for folder in (HERE / "app", HERE.parent / "app"):
+        if (folder / "main.py").is_file():
+            return folder / "main.py"
+    raise UserError("This installation lacks the viewer (app/). Install from the repository.")

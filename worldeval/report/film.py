@@ -1,0 +1,64 @@
+"""A film strip as moving pictures: every view, imagined above real, in step."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from worldeval.axes import Array, UInt8
+from worldeval.data.video import VideoWriter
+from worldeval.report.filmstrip import Frames
+from worldeval.report.strip import Shown
+
+GAP = 4  # pixels between views
+EMPTY = 128  # grey of a view that one side lacks
+
+
+def mosaic(strip: Shown) -> UInt8[Array, "t h w 3"]:
+    """Views beside each other, the imagined row above the real one where that is known.
+
+    The shorter side stands still at its last frame.
+    """
+    views: list[str] = list(dict.fromkeys([*strip.imagined, *(strip.truth or {})]))
+    rows = [_row(strip.imagined, views, strip.length)]
+    if strip.truth is not None:
+        rows.append(_row(strip.truth, views, strip.length))
+    width = max(row.shape[2] for row in rows)
+    rows = [_wide(row, width) for row in rows]
+    between = np.full((strip.length, GAP, width, 3), 255, np.uint8)
+    return np.concatenate([part for row in rows for part in (between, row)][1:], axis=1)
+
+
+def video(strip: Shown, *, fps: float = 8.0, height: int = 384) -> bytes:
+    """The mosaic as H.264 mp4 (yuv420p), which every browser plays, about `height` pixels tall."""
+    frames = mosaic(strip)
+    times = max(1, round(height / frames.shape[1]))
+    frames = frames.repeat(times, axis=1).repeat(times, axis=2)
+    odd = [(0, side % 2) for side in frames.shape[1:3]]
+    frames = np.pad(frames, ((0, 0), *odd, (0, 0)), constant_values=255)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "film.mp4"
+        with VideoWriter(path, fps=fps, size=(frames.shape[1], frames.shape[2])) as writer:
+            writer.append(frames)
+        return path.read_bytes()
+
+
+def _row(frames: Frames, views: list[str], length: int) -> UInt8[Array, "t h w 3"]:
+    known = {view: _long(frames[view], length) for view in views if view in frames}
+    tall = max(each.shape[1] for each in known.values())
+    parts = []
+    for view in views:
+        part = known.get(view)
+        if part is None:
+            part = np.full((length, tall, tall, 3), EMPTY, np.uint8)
+        under = ((0, 0), (0, tall - part.shape[1]), (0, GAP), (0, 0))
+        parts.append(np.pad(part, under, constant_values=255))
+    return np.concatenate(parts, axis=2)[:, :, :-GAP]
+
+
+def _long(frames: UInt8[Array, "s h w 3"], length: int) -> UInt8[Array, "t h w 3"]:
+    return frames[np.minimum(np.arange(length), len(frames) - 1)]
+
+
+def _wide(row: UInt8[Array, "t h w 3"], width: int) -> UInt8[Array, "t h w 3"]:
+    return np.pad(row, ((0, 0), (0, 0), (0, width - row.shape[2]), (0, 0)), constant_values=255)

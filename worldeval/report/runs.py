@@ -1,0 +1,114 @@
+"""The ranking runs of a folder: what there is, how far each is, and what it found."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worldeval.errors import UserError
+from worldeval.report.contents import OUTCOMES, SUMMARY
+from worldeval.report.number import number
+from worldeval.run import read_json
+
+DEPTH = 3  # folders below the runs folder in which a run is looked for
+LIMIT = 500  # runs
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunState:
+    """One run, as a list of runs shows it."""
+
+    name: str  # its path below the runs folder
+    folder: Path
+    status: str  # 'ranked', 'under way' or 'broken'
+    detail: str  # what the status means here
+    episodes: int | None
+    seconds: float | None
+    best: str | None  # None while unknown, or where a claim is withheld
+
+
+def find_runs(root: Path) -> list[RunState]:
+    """Every ranking run below `root`, newest first; links that leave it are not followed."""
+    found: list[Path] = []
+    level = [root]
+    for _ in range(DEPTH):
+        level = [child for folder in level for child in _folders(folder, root)]
+        found += [folder for folder in level if _is_run(folder)]
+        level = [folder for folder in level if not _is_run(folder)]
+    found.sort(key=_changed, reverse=True)
+    return [run_state(folder, root) for folder in found[:LIMIT]]
+
+
+def run_state(folder: Path, root: Path) -> RunState:
+    """How far a run is; a broken one says why."""
+    name = folder.relative_to(root).as_posix()
+    try:
+        summary = read_json(folder / SUMMARY) if (folder / SUMMARY).is_file() else None
+    except UserError as error:
+        return _state(name, folder, "broken", str(error))
+    if isinstance(summary, dict):
+        return _ranked(name, folder, summary)
+    if summary is not None:
+        return _state(name, folder, "broken", f"{SUMMARY} holds no JSON object.")
+    sides = {side: len(list((folder / side).glob("[!.]*.*"))) for side in ("imagined", "truth")}
+    done = ", ".join(f"{count} {side} batches" for side, count in sides.items() if count)
+    return _state(name, folder, "under way", done or "nothing is done yet")
+
+
+def _ranked(name: str, folder: Path, summary: dict[str, Any]) -> RunState:
+    ranking, findings = summary.get("ranking"), summary.get("findings")
+    refused = [
+        item.get("code", "")
+        for item in (findings if isinstance(findings, list) else [])
+        if isinstance(item, dict) and item.get("severity") == "refusal"
+    ]
+    policies = ranking.get("policies") if isinstance(ranking, dict) else None
+    first = policies[0] if isinstance(policies, list) and policies else None
+    best = str(first.get("policy")) if isinstance(first, dict) and not refused else None
+    spent = summary.get("seconds")
+    episodes = number(summary.get("episodes"))
+    total = number(spent.get("total")) if isinstance(spent, dict) else None
+    return RunState(
+        name=name,
+        folder=folder,
+        status="ranked",
+        detail=f"not a ranking: {', '.join(refused)}" if refused else "",
+        episodes=int(episodes.value) if episodes and episodes.value is not None else None,
+        seconds=total.value if total else None,
+        best=best,
+    )
+
+
+def _state(name: str, folder: Path, status: str, detail: str) -> RunState:
+    return RunState(
+        name=name,
+        folder=folder,
+        status=status,
+        detail=detail,
+        episodes=None,
+        seconds=None,
+        best=None,
+    )
+
+
+def _is_run(folder: Path) -> bool:
+    """A summary, outcomes, or a rollout store with the facts of a run beside it."""
+    if (folder / SUMMARY).is_file() or any((folder / name).is_file() for name in OUTCOMES.values()):
+        return True
+    return (folder / "run.json").is_file() and (folder / "imagined").is_dir()
+
+
+def _folders(folder: Path, root: Path) -> list[Path]:
+    try:
+        inside = sorted(child for child in folder.iterdir() if child.is_dir())
+    except OSError:  # a folder that may not be read holds no run of ours
+        return []
+    real = root.resolve()
+    return [c for c in inside if c.name[0] != "." and c.resolve().is_relative_to(real)]
+
+
+def _changed(folder: Path) -> float:
+    names = (SUMMARY, *OUTCOMES.values(), "run.json")
+    return max(
+        ((folder / name).stat().st_mtime for name in names if (folder / name).is_file()),
+        default=0.0,
+    )
