@@ -21,7 +21,7 @@ $(READY): pyproject.toml constraints.txt .ci/setup
 demo: setup ## Rank the shipped checkpoints in the world model, beside the simulator's truth.
 	$(WORLDEVAL) rank metaworld --out $(DEMO) --truth
 	$(WORLDEVAL) report $(DEMO)
-	$(WORLDEVAL) export $(DEMO) --select success --out $(DEMO)/dataset
+	$(WORLDEVAL) export $(DEMO) --select "success and probability > 0.8" --out $(DEMO)/dataset
 
 demo-full: setup ## The same from nothing: collect, train everything, rank (under 2 hours on 2 cores).
 	$(WORLDEVAL) data collect metaworld --out $(FULL)/data
@@ -34,7 +34,7 @@ demo-full: setup ## The same from nothing: collect, train everything, rank (unde
 	$(WORLDEVAL) rank metaworld --world $(FULL)/world --judge $(FULL)/judge \
 		--policies $(FULL)/policies --truth --out $(FULL)/rank
 	$(WORLDEVAL) report $(FULL)/rank
-	$(WORLDEVAL) export $(FULL)/rank --select success --out $(FULL)/rank/dataset
+	$(WORLDEVAL) export $(FULL)/rank --select "success and probability > 0.8" --out $(FULL)/rank/dataset
 
 test: setup ## Run the tests, without those marked slow.
 	$(BIN)/pytest -q -m "not slow"
