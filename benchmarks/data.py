@@ -1,3 +1,5 @@
+# The library's stubs are narrower than what it takes and gives.
+# pyright: reportArgumentType=false
 """How fast random training windows come off the disk, and how much memory a conversion takes.
 
     python benchmarks/data.py --data ../shared/data/droid

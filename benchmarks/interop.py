@@ -1,3 +1,5 @@
+# lerobot lives in an environment of its own.
+# pyright: reportMissingImports=false
 """Read an exported dataset with LeRobot's own `LeRobotDataset`. Runs in LeRobot's environment.
 
     python interop.py check DATASET EXPECTED.npz     every row equal to what was exported

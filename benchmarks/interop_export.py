@@ -1,3 +1,5 @@
+# The library's stubs are narrower than what it takes and gives.
+# pyright: reportArgumentType=false
 """Export a few episodes for `interop.sh`, several files of each kind, with what LeRobot must read.
 
 python benchmarks/interop_export.py DATA FOLDER

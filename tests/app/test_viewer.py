@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportGeneralTypeIssues=false
 """Every page of the viewer on a full run, without runs, and on broken ones."""
 
 import json

@@ -1,3 +1,5 @@
+# h5py types every item as a group, a dataset or a datatype.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportIndexIssue=false, reportReturnType=false
 """Damaged datasets of every format: each ends in an error that names the file and the field, in a
 reported skip, or (where the damage touches nothing that is read) in the very same episodes.
 

@@ -1,3 +1,5 @@
+# h5py types every item as a group, a dataset or a datatype.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportIndexIssue=false, reportOperatorIssue=false
 """Formats that are read only: Diffusion Policy Zarr, ALOHA HDF5, mp4 with npz."""
 
 import io

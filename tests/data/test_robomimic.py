@@ -1,3 +1,5 @@
+# h5py types every item as a group, a dataset or a datatype.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportIndexIssue=false
 """robomimic HDF5: what is written is read back exactly, and files of others are understood."""
 
 import json

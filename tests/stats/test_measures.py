@@ -1,3 +1,5 @@
+# The library's stubs are narrower than what it takes and gives.
+# pyright: reportArgumentType=false, reportCallIssue=false
 """Known answers of shared reference values: SIMPLER's MMRV (arXiv 2405.05941) worked by hand."""
 
 import numpy as np

@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 """`worldeval data collect`: episodes from the ground-truth simulator."""
 
 from pathlib import Path

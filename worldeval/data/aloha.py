@@ -1,3 +1,5 @@
+# h5py types every item as a group, a dataset or a datatype.
+# pyright: reportArgumentType=false
 """ACT / ALOHA: an HDF5 file per episode, `action`, `observations/{qpos,images/<camera>}`.
 
 The pose is `qpos`, joint angles in radians with the grippers among them. The files hold neither

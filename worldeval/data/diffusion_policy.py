@@ -1,3 +1,5 @@
+# zarr types every item as a group, an array or a number.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 """Diffusion Policy's Zarr: all episodes end to end in `data/*`, cut at `meta/episode_ends`.
 
 Version 2 and 3 stores, as a folder or zipped. The store holds neither rate, task nor success.

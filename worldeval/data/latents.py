@@ -1,3 +1,5 @@
+# The library's stubs are narrower than what it takes and gives.
+# pyright: reportArgumentType=false, reportCallIssue=false
 """Encoded episodes as flat arrays: what dynamics models and judges train on.
 
 One row per frame, episodes one after another; latents stay in a memory map until used.

@@ -1,3 +1,5 @@
+# h5py types every item as a group, a dataset or a datatype.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false, reportReturnType=false
 """Collected episodes on disk: HDF5 shards of concatenated frames, read through memory maps.
 
 A shard holds whole episodes of one origin and appears under its name only when complete, so an
@@ -71,7 +73,9 @@ class Shards:
         for path in self._paths:
             with h5py.File(path) as file:
                 tables.append(pd.DataFrame({key: _column(file, key) for key in COLUMNS}))
-                self._maps.append({view: _map(path, file["frames"][view]) for view in file["frames"]})
+                self._maps.append(
+                    {view: _map(path, file["frames"][view]) for view in file["frames"]}
+                )
                 actions.append(file["actions"][:])
                 pose.append(file["pose"][:])
                 flags.append(file["flags"][:])

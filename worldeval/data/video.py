@@ -1,3 +1,5 @@
+# The library's stubs are narrower than what it takes and gives.
+# pyright: reportOperatorIssue=false, reportOptionalOperand=false
 """One reader and one writer of video files.
 
 Frames are read by decord where it is installed and the file is H.264, by PyAV otherwise: both give

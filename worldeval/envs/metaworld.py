@@ -1,3 +1,5 @@
+# The library's stubs are narrower than what it takes and gives.
+# pyright: reportAttributeAccessIssue=false
 """Meta-World (Farama, MuJoCo) as the ground truth that imagination is measured against."""
 
 import importlib.util

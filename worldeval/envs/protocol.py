@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from worldeval.axes import Array, Float32, UInt8
 
@@ -16,6 +16,7 @@ class EnvFrame:
     success: bool  # the simulator's flag, at any simulator step since the last frame
 
 
+@runtime_checkable
 class Environment(Protocol):
     """One episode at a time. A world frame is `k` simulator steps; its action is all k of them."""
 

@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportCallIssue=false
 """Roll-outs worth looking at, imagined and simulated from the same start."""
 
 import tempfile

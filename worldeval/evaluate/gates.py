@@ -38,7 +38,7 @@ def run_gates(
     near = failed & np.array([recording.near_miss for recording in recordings])
     probability = _judged(world, judge, recordings, actions)
     succeeded = np.flatnonzero(~failed)
-    chosen = [recordings[index] for index in succeeded]
+    chosen = [recording for recording in recordings if recording.success]
     zeroed = _judged(world, judge, chosen, np.zeros_like(actions[succeeded]))
     shuffled = np.stack([rng.permutation(episode) for episode in actions[succeeded]])
     spoilt = np.maximum(zeroed, _judged(world, judge, chosen, shuffled))

@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportReturnType=false
 """Imagining and judging every policy from every start, in parallel processes, resumably."""
 
 import multiprocessing as mp

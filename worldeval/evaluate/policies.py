@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportAttributeAccessIssue=false
 """The policies of an evaluation and what their cards say: lineage, step, validation error."""
 
 from collections.abc import Sequence

@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 """A run in numbers: the ranking, its agreement with truth, baselines, gates and findings."""
 
 from dataclasses import asdict, dataclass

@@ -1,3 +1,5 @@
+# h5py types every item as a group, a dataset or a datatype.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
 """Starts: the moments from which every policy is tried, paired across policies.
 
 They come from the simulator's seeded resets or from a file. A file also keeps what was recorded

@@ -47,7 +47,7 @@ class RolloutStore:
             "pose": np.stack([rollout.pose for rollout in rollouts]),
         }
         with whole_file(self._path(name)) as draft:
-            np.savez(draft, facts=np.array(json.dumps(facts)), **arrays)
+            np.savez(draft, allow_pickle=False, facts=np.array(json.dumps(facts)), **arrays)
 
     def verdicts(self) -> Iterator[tuple[dict, Verdict]]:
         """What was judged, without reading the latents: (facts of the roll-out, verdict)."""

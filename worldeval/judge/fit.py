@@ -24,7 +24,7 @@ class FittedJudge:
 
     members: list[JudgeNet]
     calibration: Calibration
-    left_out: dict[str, float]
+    left_out: dict[str, float | None]
 
 
 def fit_judge(
@@ -121,7 +121,9 @@ def crossfitted(
     return probability
 
 
-def judged_well(probability: Float[Array, " e"], success: Bool[Array, " e"]) -> dict[str, float]:
+def judged_well(
+    probability: Float[Array, " e"], success: Bool[Array, " e"]
+) -> dict[str, float | None]:
     """Accuracy at one half, Brier score, AUC, and the mean probability of real failures."""
     from scipy.stats import rankdata
 

@@ -1,3 +1,5 @@
+# The library's stubs are narrower than what it takes and gives.
+# pyright: reportReturnType=false
 """Names beside the points of a plot, placed so that none covers another or a point."""
 
 from collections.abc import Sequence

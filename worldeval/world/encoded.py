@@ -27,7 +27,7 @@ def encoded(
         latents=np.load(path, mmap_mode="r"),
         actions=shards.actions,
         pose=shards.pose,
-        task=table["task"].map({task: i for i, task in enumerate(tasks)}).to_numpy(),
+        task=np.array([tasks.index(task) for task in table["task"]]),
         begin=table["begin"].to_numpy(),
         length=table["length"].to_numpy(),
     )

@@ -46,7 +46,7 @@ def fit_kinematics(
             latent = noisy(batch.latents[:, 1 + ahead].flatten(1), latent_noise, generator)
             now = PAST_ACTIONS + ahead
             predicted = net(latent, first, batch.motion(ahead, pose))
-            error = (predicted - batch.pose[:, now + 1]) / net.features.step_std
+            error = (predicted - batch.pose[:, now + 1]) / model.features.step_std
             losses.append(nn.functional.smooth_l1_loss(error, torch.zeros_like(error)))
             pose = torch.cat([pose[:, : now + 1], predicted[:, None], pose[:, now + 2 :]], 1)
         return torch.stack(losses).mean()

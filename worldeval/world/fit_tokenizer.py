@@ -29,12 +29,12 @@ def fit_tokenizer(
     views = shards.views
     model = Tokenizer(recipe, tasks=len(shards.tasks), views=len(views), size=shards.size)
     for part in (model.encoder, model.decoder):
-        part.to(memory_format=torch.channels_last)
+        part.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     rows = _rows(shards, episodes)
     model.mean_image.copy_(_mean_images(shards, rows))
     half = recipe.trainer.batch // len(views)
 
-    def loss_of(net: torch.nn.Module, step: int) -> Tensor:
+    def loss_of(net: Tokenizer, step: int) -> Tensor:
         chosen = rows[torch.randint(len(rows), (half,), generator=generator).numpy()]
         frames, task, view = load_frames(shards, chosen)
         latents = net.raw(frames, task, view)

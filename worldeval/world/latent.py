@@ -54,9 +54,10 @@ class LatentDynamics(nn.Module):
         )
         self.place = nn.Linear(CONDITION, width)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(recipe.depth))
-        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, size))
-        nn.init.zeros_(self.head[1].weight)
-        nn.init.zeros_(self.head[1].bias)
+        last = nn.Linear(width, size)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.head = nn.Sequential(nn.LayerNorm(width), last)
 
     def forward(self, context: Context) -> Float[Tensor, "b v d h w"]:
         """The next frame's latents (standardised)."""

@@ -14,7 +14,7 @@ from worldeval.device import cpu_has_bf16
 from worldeval.world.recipe import TrainerRecipe
 
 Progress = Callable[[int, float], None]  # step, smoothed loss
-LossOf = Callable[[nn.Module, int], Tensor]  # (model, step) -> scalar loss
+LossOf = Callable[[Any, int], Tensor]  # (model, step) -> scalar loss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,9 @@ def warmed_ema(decay: float) -> Callable[[Any, Any, Any], None]:
     @torch.no_grad()
     def update(averaged: Any, current: Any, count: Any) -> None:
         n = int(count)
-        torch._foreach_lerp_(averaged, current, 1 - min(decay, (1 + n) / (10 + n)))
+        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
+            averaged, current, 1 - min(decay, (1 + n) / (10 + n))
+        )
 
     return update
 

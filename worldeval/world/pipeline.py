@@ -14,12 +14,14 @@ from torch import nn
 
 from worldeval.axes import Array, Int
 from worldeval.errors import UserError
+from worldeval.world.dit import DitDynamics
 from worldeval.world.fidelity import open_loop
 from worldeval.world.fit_dynamics import fit_features, fit_kinematics, fit_unrolled
+from worldeval.world.fit_flow import fit_flow
 from worldeval.world.load import CARD, load_world, new_world, save_world
 from worldeval.world.optimise import Fitted, Progress
 from worldeval.world.prepare import Prepared, Report
-from worldeval.world.recipe import DitRecipe, LatentRecipe, WorldRecipe
+from worldeval.world.recipe import LatentRecipe, WorldRecipe
 from worldeval.world.windows import Windows
 from worldeval.world.world import World
 
@@ -197,9 +199,7 @@ def _fit_dynamics(
             progress=progress,
             **noise,
         )
-    if isinstance(recipe, DitRecipe):
-        from worldeval.world.fit_flow import fit_flow
-
+    if isinstance(model, DitDynamics):
         return fit_flow(
             model, windows, episodes, recipe.trainer, seed=seed, progress=progress, **noise
         )

@@ -147,7 +147,7 @@ def _from_latents(
     return Prepared(
         spec=WorldSpec(
             views=views,
-            size=tuple(source.spec.views[views[0]]),
+            size=source.spec.views[views[0]][:2],
             latent=episodes.latents.shape[2:],
             action_dim=episodes.actions.shape[1],
             pose_dim=episodes.pose.shape[1],

@@ -1,3 +1,5 @@
+# The library's stubs are narrower than what it takes and gives.
+# pyright: reportArgumentType=false
 """Run every check over a dataset, one episode in memory at a time."""
 
 from collections import Counter

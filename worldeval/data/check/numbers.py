@@ -1,3 +1,5 @@
+# The library's stubs are narrower than what it takes and gives.
+# pyright: reportArgumentType=false, reportCallIssue=false
 """What can be wrong with actions and poses, seen from their numbers alone."""
 
 from collections.abc import Iterator, Sequence
@@ -90,8 +92,8 @@ def duplicates(heads: Sequence[Head], parts: Sequence[Rows]) -> Iterator[Finding
                 severity="error",
                 episode=head.id,
                 field="rows",
-                text=f"has the same actions and poses as episode {heads[first].id}. Remove one of them, or "
-                "both sides of a split may hold it.",
+                text=f"has the same actions and poses as episode {heads[first].id}. Remove one of "
+                "them, or both sides of a split may hold it.",
             )
 
 

@@ -1,3 +1,5 @@
+# h5py types every item as a group, a dataset or a datatype.
+# pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalMemberAccess=false
 """Read a robomimic HDF5 file: `data/demo_i` with `actions`, `rewards`, `obs/<key>`."""
 
 import json

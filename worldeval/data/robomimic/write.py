@@ -1,3 +1,5 @@
+# h5py types every item as a group, a dataset or a datatype.
+# pyright: reportArgumentType=false
 """Write a robomimic HDF5 file, images with their observations, frame by frame compressed."""
 
 import json
