@@ -83,7 +83,7 @@ def test_next_and_previous_go_round(kept_runs: Path, view: View) -> None:
     assert "1 of 5" in texts(test)
     test.button[1].click().run()
     assert "2 of 5" in texts(test)
-    assert test.query_params["film"] == ["1"]
+    assert "1" in test.query_params["film"]  # a text or a list, as streamlit sees fit
     test.button[0].click().run().button[0].click().run()
     assert "5 of 5" in texts(test)
 
