@@ -182,7 +182,7 @@ def mover_wilson(
     variance = variance + (1 - share) ** 2 * p0 * (1 - p0) / np.maximum(pairs0, 1) + mixing / z2
     known = variance > 0
     trials = np.where(known, value * (1 - value) / np.where(known, variance, 1.0), 1.0)
-    whole = wilson_bounds(value * trials, trials, level=level)
+    whole = wilson_bounds(np.asarray(value * trials), trials, level=level)
     low = np.where(known, np.minimum(low, whole[0]), low)
     high = np.where(known, np.maximum(high, whole[1]), high)
     return np.asarray(value), low, high

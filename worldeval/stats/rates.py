@@ -12,7 +12,8 @@ LEVEL = 0.95
 def wilson(successes: float, n: float, *, level: float = LEVEL) -> tuple[float, float]:
     """Wilson score interval (Wilson 1927), also for a fractional (effective) count.
 
-    Near its level on average, not everywhere: at n = 10 it covers .904 at worst.
+    Near its level on average, not everywhere: at n = 10 it covers .893 at worst for rates in
+    [.02, .98], and .835 beyond.
     """
     low, high = wilson_bounds(np.array(float(successes)), np.array(float(n)), level=level)
     return float(low), float(high)
