@@ -32,21 +32,23 @@ def folder(tmp_path_factory) -> Path:
     data = toy_shards(home / "data", episodes=24)
     weak = home / "weak"
     for number, name in enumerate(("weak-a", "weak-b", "weak-c", "weak-d")):
-        part = toy_shards(home / name, episodes=6, seed=number + 1, source=f"{name}/step-1")
+        part = toy_shards(home / name, episodes=14, seed=number + 1, source=f"{name}/step-1")
         weak.mkdir(exist_ok=True)
         for file in part.glob("*.h5"):
             file.rename(weak / f"{name}-{file.name}")
-    recipe = toy_recipe(steps=120)
+    recipe = toy_recipe()
     prepared = prepare(recipe, data, [weak], home / "world", seed=0, report=quiet)
     train_world(recipe, prepared, home / "world", kind="latent", seed=0, report=quiet)
     judged = JudgeRecipe(
         channels=8,
-        hidden=16,
+        hidden=32,
         recurrent=8,
+        dropout=0.0,
+        latent_noise=0.05,
         members=2,
         groups=2,
         horizon=HORIZON,
-        trainer=TrainerRecipe(steps=150, batch=16, learning_rate=3e-3, ema=0.9),
+        trainer=TrainerRecipe(steps=300, batch=24, learning_rate=5e-3, ema=0.9),
     )
     learn_judge(
         judged, home / "world", data, [weak], home / "judge", seed=0, world_seed=0, report=quiet

@@ -19,7 +19,7 @@ TASKS = ("left", "right")
 SCALE = 0.05  # metres a unit of action
 
 
-def toy_recipe(*, steps: int = 60) -> LatentRecipe:
+def toy_recipe(*, steps: int = 200) -> LatentRecipe:
     """A world model that trains on the toy in a few seconds."""
 
     def trainer(count: int) -> TrainerRecipe:

@@ -53,7 +53,7 @@ class WorldModel(Protocol):
         ...
 
     def render(
-        self, latents: Float32[Array, "n v d h w"], tasks: Sequence[str]
+        self, latents: Float32[Array, "n v d y x"], tasks: Sequence[str]
     ) -> dict[str, UInt8[Array, "n h w 3"]]:
         """Decode latents of episodes of `tasks` into frames, view by view."""
         ...

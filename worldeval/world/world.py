@@ -129,7 +129,7 @@ class World:
     @torch.inference_mode()
     def encode(
         self, frames: Mapping[str, UInt8[Array, "b h w 3"]], tasks: Sequence[str]
-    ) -> Float[Tensor, "b v d h w"]:
+    ) -> Float[Tensor, "b v d y x"]:
         """Latents of observed frames of every view."""
         tokenizer = self._need_tokenizer()
         task = index_of(tasks, self.spec.tasks)
@@ -146,7 +146,7 @@ class World:
 
     @torch.inference_mode()
     def render(
-        self, latents: Float32[Array, "n v d h w"], tasks: Sequence[str]
+        self, latents: Float32[Array, "n v d y x"], tasks: Sequence[str]
     ) -> dict[str, UInt8[Array, "n h w 3"]]:
         """Decode latents into frames, view by view."""
         tokenizer = self._need_tokenizer()
