@@ -23,8 +23,8 @@ if duel is not None and duel.difference.known:
     if duel.separated:
         st.success("They are told apart (betting test, Holm over all pairs).")
     else:
-        more = f" About {duel.needed:,} shared starts would tell, if so." if duel.needed else ""
-        st.warning(f"They are not told apart.{more}")
+        more = f" If they differ as seen, about {duel.needed:,} shared starts would tell."
+        st.warning(f"They are not told apart.{more if duel.needed else ''}")
 
 
 @st.cache_data(max_entries=8)

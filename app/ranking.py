@@ -1,5 +1,7 @@
 """Page: the ranking with its intervals, beside the real outcomes and the baselines."""
 
+from typing import Any, Literal
+
 import pandas as pd
 import streamlit as st
 
@@ -31,7 +33,13 @@ table = pd.DataFrame(
         for row in contents.rows
     ]
 )
-bar = st.column_config.ProgressColumn(format="%.2f", min_value=0, max_value=1)
+
+
+def bar(colour: Literal["blue", "orange"]) -> Any:
+    """A column of rates as bars; blue is imagination, orange the real outcome."""
+    return st.column_config.ProgressColumn(format="%.2f", min_value=0, max_value=1, color=colour)
+
+
 columns = ["rank", "policy", "lineage", "predicted", "interval", "letters", "P(best)"]
 if contents.has_truth:
     columns[5:5] = ["real", "real interval"]
@@ -39,8 +47,8 @@ picked = st.dataframe(
     table[columns],
     hide_index=True,
     column_config={
-        "predicted": bar,
-        "real": bar,
+        "predicted": bar("blue"),
+        "real": bar("orange"),
         "P(best)": st.column_config.NumberColumn(format="%.2f"),
     },
     on_select="rerun",

@@ -80,10 +80,10 @@ moving, still = st.columns(2)
 moving.video(content, loop=True, autoplay=True, muted=True)
 rows = "Above: imagined. Below: real." if strip.truth else "Imagined; it was not run for real."
 moving.caption(rows)
-last = len(stills) - 1
+picture, last = still.empty(), len(stills) - 1
 moment = still.slider("World frame", 0, last, last) if last else 0
 scale = max(1, round(HEIGHT / stills.shape[1]))
-still.image(stills[moment].repeat(scale, axis=0).repeat(scale, axis=1), caption=f"frame {moment}")
+picture.image(stills[moment].repeat(scale, axis=0).repeat(scale, axis=1), width="stretch")
 
 if strip.evidence:
     seen = [{"frame": t, "probability": p} for t, p in enumerate(strip.evidence)]
@@ -91,7 +91,7 @@ if strip.evidence:
     y = {
         "field": "probability",
         "type": "quantitative",
-        "title": "judge's probability of success",
+        "title": "P(success), the judge",
         "scale": {"domain": [0, 1]},
     }
     line = {
