@@ -19,6 +19,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
 import av
 import numpy as np
@@ -56,13 +57,15 @@ def main() -> None:
         build_cache(origin, latents, brought, encoder="brought", views=tuple(origin.spec.views))
         source, cache = open_source(copy), LatentCache(latents)
         windows = draw(source, args.windows, np.random.default_rng(args.seed))
+        decoder = None
         rates = {
             "worldeval": timed(lambda e, rows: through_source(source, e, rows), windows),
             "plain_pyav": timed(lambda e, rows: plain(source, e, rows), windows),
             "latents": timed(cache.latents, windows),
         }
         if args.lerobot_python:
-            rates["lerobot"] = lerobot(args.lerobot_python, copy, windows, folder)
+            timing = lerobot(args.lerobot_python, copy, windows, folder)
+            rates["lerobot"], decoder = float(timing["windows_per_second"]), timing["backend"]
         peak = conversion_peak(folder)
     result = {
         "command": " ".join(["python", *sys.argv]),
@@ -75,6 +78,7 @@ def main() -> None:
             if other in rates
             for one in ("worldeval", "latents")
         },
+        "lerobot_decoder": decoder,
         "convert_20000_frames": peak,
     }
     write_json(RESULT, result)
@@ -128,14 +132,16 @@ def plain(source: Source, episode: int, rows: np.ndarray) -> list[np.ndarray]:
     return out
 
 
-def lerobot(python: Path, copy: Path, windows: list[tuple[int, np.ndarray]], folder: Path) -> float:
+def lerobot(
+    python: Path, copy: Path, windows: list[tuple[int, np.ndarray]], folder: Path
+) -> dict[str, Any]:
     """The same windows through LeRobot's own loader, in its own environment."""
     listed = folder / "windows.json"
     write_json(listed, [[episode, int(rows[0])] for episode, rows in windows])
     script = Path(__file__).with_name("interop.py")
     command = [str(python), str(script), "time", str(copy), str(listed), str(folder / "rate.json")]
     subprocess.run(command, check=True)
-    return float(read_json(folder / "rate.json")["windows_per_second"])
+    return read_json(folder / "rate.json")
 
 
 def conversion_peak(folder: Path) -> dict[str, float]:

@@ -45,10 +45,14 @@ def check(root: Path, expected: Path) -> None:
 
 def rate(root: Path, windows: Path, out: Path) -> None:
     """Windows per second through LeRobot's delta timestamps."""
-    plain = LeRobotDataset("local/interop", root=root)
+    backend = _backend()
+    plain = LeRobotDataset("local/interop", root=root, video_backend=backend)
     steps = [n / plain.fps for n in range(FRAMES)]
     data = LeRobotDataset(
-        "local/interop", root=root, delta_timestamps={key: steps for key in plain.meta.video_keys}
+        "local/interop",
+        root=root,
+        delta_timestamps={key: steps for key in plain.meta.video_keys},
+        video_backend=backend,
     )
     first = data.meta.episodes["dataset_from_index"]
     rows = [first[episode] + begin for episode, begin in json.loads(windows.read_text())]
@@ -58,7 +62,16 @@ def rate(root: Path, windows: Path, out: Path) -> None:
     for row in rows:
         data[row]
     seconds = time.perf_counter() - begin
-    out.write_text(json.dumps({"windows_per_second": len(rows) / seconds}))
+    out.write_text(json.dumps({"windows_per_second": len(rows) / seconds, "backend": backend}))
+
+
+def _backend() -> str:
+    """LeRobot's default decoder, which needs ffmpeg's libraries on the system, else PyAV."""
+    try:
+        import torchcodec.decoders  # noqa: F401
+    except (ImportError, RuntimeError, OSError):
+        return "pyav"
+    return "torchcodec"
 
 
 if __name__ == "__main__":
