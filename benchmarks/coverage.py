@@ -326,6 +326,10 @@ def main() -> None:
     parser.add_argument("--only", choices=CHECKS, nargs="*")
     asked = parser.parse_args()
     rows, begun = [], time.perf_counter()
+    # Before the first check: a commit made meanwhile is not what ran.
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
     for number, (name, check) in enumerate(CHECKS.items()):
         if asked.only and name not in asked.only:
             continue
@@ -335,9 +339,6 @@ def main() -> None:
             mark = {True: "ok  ", False: "FAIL", None: "    "}[rows[-1]["holds"]]
             print(f"{mark} {row['value']:.4f} {row['bound'] or '':10} {row['check']}", flush=True)
     if asked.out:
-        commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-        ).stdout.strip()
         write_json(
             asked.out,
             {

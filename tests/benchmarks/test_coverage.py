@@ -23,12 +23,12 @@ def coverage() -> ModuleType:
     "name", ["clustered", "scores", "prediction-powered", "judge", "sequential", "family"]
 )
 def test_bounds_hold(coverage: ModuleType, name: str) -> None:
-    rows = coverage.CHECKS[name](np.random.default_rng(0), 200)
+    rows = coverage.CHECKS[name](np.random.default_rng(0), 100)
     assert rows
     for row in rows:
         if row["bound"] is not None:
             sign, number = row["bound"].split()
-            slack = 0.08  # 4 standard errors of a rate near .9 over 200 repetitions
+            slack = 0.1  # 4 standard errors of a rate near .93 over 100 repetitions
             miss = float(number) - row["value"] if sign == ">=" else row["value"] - float(number)
             assert miss <= slack, row
 
