@@ -2,10 +2,10 @@
 # pyright: reportOperatorIssue=false, reportOptionalOperand=false
 """One reader and one writer of video files.
 
-Frames are read by decord where it is installed and the file is H.264, by PyAV otherwise: both give
-the same pixels, frame n being the n-th in order of time. Frames are written as H.264 yuv420p with
-every second frame a key frame and none reordered, so that frame n sits at n / fps exactly and any
-frame is at most one decode away.
+Long runs of frames are read by decord where it is installed and the file is H.264, everything else
+by PyAV: both give the same pixels, frame n being the n-th in order of time. Frames are written as
+H.264 yuv420p with every second frame a key frame and none reordered, so that frame n sits at
+n / fps exactly and any frame is at most one decode away.
 """
 
 import os
@@ -22,6 +22,7 @@ from typing import Literal
 import av
 import av.error
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from worldeval.axes import Array, Int, UInt8
 from worldeval.data.finding import DataError
@@ -29,6 +30,7 @@ from worldeval.data.finding import DataError
 Backend = Literal["auto", "decord", "pyav"]
 MAX_SIDE = 8192  # pixels; larger claims are damage, and decoding them takes all memory
 OPEN_FILES = 24  # decoders kept open in one thread: an episode's views, and some neighbours
+LONG = 32  # frames asked for at once, from which decord is as quick as PyAV
 ENCODING = {"crf": "18", "preset": "veryfast", "bf": "0", "g": "2"}
 
 
@@ -63,7 +65,7 @@ def read_frames(
         raise DataError(
             path, "video", f"frame {int(wanted.max())} is asked for, and it has {facts.frames}."
         )
-    return (_decord if _by_decord(facts, backend) else _pyav)(path).read(wanted)
+    return (_decord if _by_decord(facts, backend, len(wanted)) else _pyav)(path).read(wanted)
 
 
 class VideoWriter:
@@ -150,6 +152,8 @@ class _PyavFile:
         try:
             self._container = av.open(str(path))
             self._stream = self._container.streams.video[0]
+            # One thread: handing over costs more than it saves where a few frames follow a seek.
+            self._stream.codec_context.thread_count = 1
             times = [
                 (packet.pts, packet.is_keyframe)
                 for packet in self._container.demux(self._stream)
@@ -159,6 +163,7 @@ class _PyavFile:
             raise DataError(path, "video", f"it is not a readable video ({error}).") from error
         self._decoded: Iterator[av.VideoFrame] | None = None
         self._at = 0  # time of the frame decoded last
+        self._converter = VideoReformatter()  # keeps its tables from frame to frame
         times.sort()
         self._times = np.array([time for time, _ in times], np.int64)
         self._keys = np.array([time for time, key in times if key], np.int64)
@@ -197,7 +202,8 @@ class _PyavFile:
                 if frame is None or frame.pts != time:
                     self._decoded = None
                     raise DataError(self.path, "video", f"frame {row} is missing from the data.")
-                self._at, image = frame.pts, frame.to_ndarray(format="rgb24")
+                self._at = frame.pts
+                image = self._converter.reformat(frame, format="rgb24").to_ndarray()
             except av.error.FFmpegError as error:
                 self._decoded = None
                 raise DataError(
@@ -210,7 +216,7 @@ class _PyavFile:
 
 
 class _DecordFile:
-    """The same through decord, which decodes short cuts several times faster."""
+    """The same through decord."""
 
     def __init__(self, path: Path) -> None:
         import decord
@@ -232,9 +238,12 @@ class _DecordFile:
         return _pyav(self._path).read(rows)
 
 
-def _by_decord(facts: VideoFacts, asked: Backend) -> bool:
-    # decord carries an ffmpeg of its own that knows no AV1, which many LeRobot datasets use.
-    return asked == "decord" or (asked == "auto" and facts.codec == "h264" and _has_decord())
+def _by_decord(facts: VideoFacts, asked: Backend, frames: int) -> bool:
+    if asked != "auto":
+        return asked == "decord"
+    # decord carries an ffmpeg of its own that knows no AV1, which many LeRobot datasets use; and
+    # for cuts of a few frames it takes two to three times the processor time of PyAV.
+    return frames >= LONG and facts.codec == "h264" and _has_decord()
 
 
 @lru_cache(maxsize=1)
