@@ -1,5 +1,6 @@
 """The latent cache: what an encoder gave is read back, and an interruption costs one file."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +130,18 @@ def test_another_encoder_or_a_cut_file_is_refused(tmp_path: Path) -> None:
     file.write_bytes(file.read_bytes()[:-2])
     with pytest.raises(DataError, match="not a whole file of latents"):
         LatentCache(tmp_path)
+
+
+def test_data_that_moved_are_the_same_data(tmp_path: Path) -> None:
+    build(Grey(3, 4, 5), tmp_path)
+    (tmp_path / "latents-00001.safetensors").unlink()
+    moved = Grey(3, 4, 5)
+    moved.spec = replace(moved.spec, path=Path("elsewhere"))
+    build(moved, tmp_path)
+    assert len(LatentCache(tmp_path)) == 3
+    moved.heads[2] = replace(moved.heads[2], id="another episode")
+    with pytest.raises(UserError, match="other episodes or another encoder"):
+        build(moved, tmp_path)
 
 
 def test_latents_that_real_data_bring(droid: Path, tmp_path: Path) -> None:
