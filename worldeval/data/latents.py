@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldeval.axes import Array, Float, Float32, Int
+from worldeval.axes import Array, Float, Float32, Int, UInt8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +24,7 @@ class LatentEpisodes:
     task: Int[Array, " e"]  # index into the world's tasks
     begin: Int[Array, " e"]
     length: Int[Array, " e"]
+    flags: UInt8[Array, " n"] | None = None  # success at each frame, where someone knows
 
     def __len__(self) -> int:
         return len(self.begin)
@@ -47,7 +48,8 @@ class LatentEpisodes:
 
 
 def join(*parts: LatentEpisodes) -> LatentEpisodes:
-    """Several sets as one; latents are copied into memory."""
+    """Several sets as one; latents are copied into memory. Flags stay where every set has them."""
+    flags = [part.flags for part in parts if part.flags is not None]
     shift = np.cumsum([0] + [len(part.pose) for part in parts[:-1]])
     return LatentEpisodes(
         latents=np.concatenate([part.latents for part in parts]),
@@ -56,4 +58,5 @@ def join(*parts: LatentEpisodes) -> LatentEpisodes:
         task=np.concatenate([part.task for part in parts]),
         begin=np.concatenate([p.begin + s for p, s in zip(parts, shift, strict=True)]),
         length=np.concatenate([part.length for part in parts]),
+        flags=np.concatenate(flags) if len(flags) == len(parts) else None,
     )

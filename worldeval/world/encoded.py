@@ -8,11 +8,11 @@ from worldeval.data.latents import LatentEpisodes
 from worldeval.data.shards import Shards
 from worldeval.errors import UserError, did_you_mean
 from worldeval.world.fit_tokenizer import encode_all
-from worldeval.world.tokenizer import Tokenizer
+from worldeval.world.tokenizer import FrameTokenizer
 
 
 def encoded(
-    tokenizer: Tokenizer, shards: Shards, tasks: tuple[str, ...], path: Path
+    tokenizer: FrameTokenizer, shards: Shards, tasks: tuple[str, ...], path: Path
 ) -> LatentEpisodes:
     """The episodes of `shards` with their latents, encoded now unless `path` holds them."""
     for task in shards.tasks:
@@ -30,4 +30,5 @@ def encoded(
         task=np.array([tasks.index(task) for task in table["task"]]),
         begin=table["begin"].to_numpy(),
         length=table["length"].to_numpy(),
+        flags=shards.flags,
     )
