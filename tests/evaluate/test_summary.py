@@ -1,10 +1,17 @@
 """From two tables of outcomes to a summary: keys, baselines, groups and refusals."""
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import pytest
 
+from worldeval.errors import UserError
 from worldeval.evaluate.gates import Gates, mean
-from worldeval.evaluate.summary import summarise, to_json
+from worldeval.evaluate.summary import Summary, summarise, to_json
+from worldeval.evaluate.validated import read_validated
+from worldeval.run import write_json
+from worldeval.stats import confusion, informativeness
 
 POLICIES = [f"bc/step-{step}" for step in (1, 2, 3, 4)] + ["slow/step-1", "slow/step-2"]
 RATES = dict(zip(POLICIES, (0.1, 0.3, 0.6, 0.9, 0.5, 0.8), strict=True))
@@ -45,12 +52,15 @@ def cards() -> pd.DataFrame:
     )
 
 
-def gates(false_success: float = 0.05, effect: float = 0.7) -> Gates:
+def gates(false_success: float = 0.05, effect: float = 0.7, right: int = 36) -> Gates:
+    """`right` of 40 successes and of 40 failures were judged so."""
+    judged = [True] * right + [False] * 40 + [True] * (40 - right)
     return Gates(
         false_success=mean(np.full(40, false_success)),
         near_miss_false_success=mean(np.full(20, 0.1)),
         true_success=mean(np.full(40, 0.9)),
         action_effect=mean(np.full(40, effect)),
+        informativeness=informativeness(confusion([True] * 40 + [False] * 40, judged)),
     )
 
 
@@ -85,3 +95,78 @@ def test_an_optimist_and_a_world_that_ignores_actions_are_refused() -> None:
     assert {"actions_ignored"} <= {finding.code for finding in blind.findings}
     rosy = summarise(predicted, real, cards(), gates(false_success=0.5), margin=0.1, seed=0)
     assert rosy.headline is not None and "false_success" in rosy.headline
+
+
+def test_a_judge_that_guesses_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    predicted, real = outcomes("score", rng), outcomes("success", rng)
+    guess = summarise(predicted, real, cards(), gates(right=22), margin=0.1, seed=0)
+    assert guess.headline is not None and "judge_uninformative" in guess.headline
+
+
+def test_a_judge_blind_to_one_policy_is_named() -> None:
+    rng = np.random.default_rng(0)
+    real = outcomes("success", rng)
+    predicted = real.rename(columns={"success": "score"}).assign(
+        score=lambda table: 0.05 + 0.9 * table["score"]
+    )
+    alike = summarise(predicted, real, cards(), gates(), margin=0.1, seed=0)
+    assert "judge_differs_by_policy" not in codes(alike)
+    blind = predicted.assign(
+        score=predicted["score"].where(predicted["policy"] != POLICIES[3], 0.05)
+    )
+    differs = summarise(blind, real, cards(), gates(), margin=0.1, seed=0)
+    assert codes(differs)["judge_differs_by_policy"] == "warning"
+
+
+def test_truth_of_some_policies_names_the_others() -> None:
+    rng = np.random.default_rng(0)
+    predicted, real = outcomes("score", rng), outcomes("success", rng)
+    some = real[(real["lineage"] == "bc") & (real["task"] == "open")]
+    summary = summarise(predicted, some, cards(), gates(), margin=0.1, seed=0)
+    assert summary.agreement is not None and summary.agreement.policies == tuple(POLICIES[:4])
+    texts = {finding.code: finding.text for finding in summary.findings}
+    assert "slow" in texts["unvalidated_lineage"] and "bc" not in texts["unvalidated_lineage"]
+    assert "close" in texts["unvalidated_task"]
+    assert "no_paired_truth" not in texts
+
+
+def test_few_real_trials_are_combined_with_many_imagined() -> None:
+    rng = np.random.default_rng(0)
+    real = outcomes("success", rng)
+    twin = real.rename(columns={"success": "score"})
+    few = real[real["seed"] < 10]
+    summary = summarise(twin, few, cards(), None, margin=0.1, seed=0)
+    assert summary.combined is not None
+    found = summary.combined.to_json()[POLICIES[1]]
+    assert (found["real_starts"], found["imagined_starts"]) == (20, 20)
+    assert found["trials_saved"] == pytest.approx(20)  # a perfect twin doubles the trials
+    noise = twin.assign(score=rng.permutation(twin["score"]))
+    refused = summarise(noise, few, cards(), None, margin=0.1, seed=0)
+    assert codes(refused)["real_trials_only"] == "warning"
+    assert summarise(twin, real, cards(), None, margin=0.1, seed=0).combined is None
+
+
+def test_an_earlier_validation_speaks_for_new_policies(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    predicted, real = outcomes("score", rng), outcomes("success", rng)
+    earlier = summarise(predicted, real, cards(), gates(effect=0.1), margin=0.1, seed=0)
+    content = to_json(earlier, cards(), seconds={}, episodes=1)
+    content |= {"world": {"hash": "w1"}, "judge": {"hash": "j1"}}
+    write_json(tmp_path / "summary.json", content)
+    with pytest.raises(UserError, match="was not compared with truth"):
+        read_validated(tmp_path, world="w1", judge="j1")
+    (tmp_path / "outcomes").mkdir()
+    real[real["lineage"] == "bc"].to_csv(tmp_path / "outcomes/truth.csv", index=False)
+    with pytest.raises(UserError, match=r"another judge \(j1; now j2\)"):
+        read_validated(tmp_path, world="w1", judge="j2")
+    known = read_validated(tmp_path, world="w1", judge="j1")
+    later = summarise(predicted, None, cards(), None, margin=0.1, seed=0, validated=known)
+    said = codes(later)
+    assert "no_paired_truth" not in said
+    assert {"validated_elsewhere", "unvalidated_lineage"} <= set(said)
+    assert later.headline is not None and "actions_ignored" in later.headline  # as it was there
+
+
+def codes(summary: Summary) -> dict[str, str]:
+    return {finding.code: finding.severity for finding in summary.findings}

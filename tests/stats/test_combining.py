@@ -1,15 +1,19 @@
 """Few real trials with many imagined ones, and judges that err."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
+from tests.stats.tables import outcomes
 from worldeval.errors import UserError
 from worldeval.stats import (
     Confusion,
     calibrate,
     combine,
+    combined_rates,
     confusion,
     confusion_per_policy,
+    from_frame,
     homogeneity,
     informativeness,
     judge_findings,
@@ -128,3 +132,34 @@ def test_calibration_is_cross_fitted_by_group(rng: np.random.Generator) -> None:
         calibrate(np.full(400, 0.5), np.ones(400), groups, rng=rng)
     with pytest.raises(UserError, match="cannot be split"):
         calibrate(np.full(400, 0.5), truth, ["g"] * 400, rng=rng)
+
+
+def test_each_policy_is_corrected_by_its_own_real_trials() -> None:
+    real = outcomes(lambda k, t, c: float(c % 4 < k), policies=4, starts=8)
+    twin = outcomes(lambda k, t, c: float(c % 4 < k), policies=4, starts=80, kind="score")
+    found = combined_rates(twin, real)
+    assert found is not None and found.findings[0].code == "real_trials_only"
+    some = found.policies["p2"]  # right about every pair: 16 real trials and 144 imagined
+    assert some.estimate.value == pytest.approx(0.5)
+    assert found.to_json()["p2"]["trials_saved"] == pytest.approx(144)
+    # Policy 0 never succeeds: nothing correlates, and its real trials speak alone.
+    assert found.policies["p0"].trials_saved == 0
+    assert combined_rates(real, real) is None  # nothing was imagined beyond the pairs
+
+
+def test_starts_spread_unevenly_over_tasks_are_not_pooled() -> None:
+    twin = outcomes(lambda k, t, c: float((c + k) % 2), policies=3, starts=40)
+    uneven = from_frame(
+        pd.DataFrame(
+            [
+                (f"p{k}", f"t{t}", f"s{c}", (c + k) % 2)
+                for k in range(3)
+                for t, count in ((0, 10), (1, 5))
+                for c in range(count)
+            ],
+            columns=["policy", "task", "start", "success"],
+        )
+    )
+    found = combined_rates(twin, uneven)
+    assert found is not None and not found.policies
+    assert [f.code for f in found.findings] == ["uneven_real_trials"]

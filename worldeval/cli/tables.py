@@ -49,7 +49,7 @@ def ranking_table(summary: "Summary", cards: "pd.DataFrame") -> Table:
             f"{row.probability_best:.2f}",
         ]
         if summary.truth is not None:
-            cells.append(_interval(true[row.policy]))
+            cells.append(_interval(true[row.policy]) if row.policy in true else "")
         error = errors.get(row.policy)
         cells.append("" if error is None or error != error else f"{error:.4f}")
         table.add_row(*cells)
@@ -100,6 +100,7 @@ def gates_table(summary: "Summary") -> Table:
         ("recorded near misses", gates.near_miss_false_success),
         ("recorded successes", gates.true_success),
         ("fall when actions are zeroed or shuffled", gates.action_effect),
+        ("sensitivity + specificity - 1 of the verdicts", gates.informativeness),
     ):
         table.add_row(label, _interval(estimate), str(estimate.n))
     return table

@@ -10,11 +10,12 @@ from worldeval.axes import Array, Float
 from worldeval.imagine.loop import replay_actions
 from worldeval.imagine.starts import Recording
 from worldeval.record import Rollout, Verdict
-from worldeval.stats import Estimate
+from worldeval.stats import Estimate, confusion, informativeness
 from worldeval.world.protocol import WorldModel
 
 Judging = Callable[[Sequence[Rollout]], list[Verdict]]
 
+SUCCESS = 0.5  # probability above which a verdict counts as success
 ACTION_EFFECT = 0.3  # least fall of the predicted success when actions are zeroed or shuffled
 
 
@@ -26,6 +27,7 @@ class Gates:
     near_miss_false_success: Estimate  # of those that aimed centimetres off
     true_success: Estimate  # of recorded successes, for scale
     action_effect: Estimate  # fall of predicted success when the actions are spoilt
+    informativeness: Estimate  # sensitivity + specificity - 1 of the verdicts, cut at one half
 
 
 def run_gates(
@@ -42,11 +44,13 @@ def run_gates(
     zeroed = _judged(world, judge, chosen, np.zeros_like(actions[succeeded]))
     shuffled = np.stack([rng.permutation(episode) for episode in actions[succeeded]])
     spoilt = np.maximum(zeroed, _judged(world, judge, chosen, shuffled))
+    said = confusion((probability > SUCCESS).tolist(), (~failed).tolist())
     return Gates(
         false_success=mean(probability[failed]),
         near_miss_false_success=mean(probability[near]),
         true_success=mean(probability[~failed]),
         action_effect=mean(probability[succeeded] - spoilt),
+        informativeness=informativeness(said),
     )
 
 

@@ -25,7 +25,7 @@ from worldeval.imagine.starts import (
     write_starts,
 )
 from worldeval.imagine.store import RolloutStore
-from worldeval.judge.judge import load_judge
+from worldeval.judge.judge import judge_hash, load_judge
 from worldeval.recipe import shipped
 from worldeval.record import Start
 from worldeval.report.filmstrip import Filmstrip, write_filmstrip
@@ -119,6 +119,10 @@ class Evaluation:
         content["world"] = {
             "folder": self.recipe.world,
             "hash": world_hash(Path(self.recipe.world)),
+        }
+        content["judge"] = {
+            "folder": self.recipe.judge,
+            "hash": judge_hash(Path(self.recipe.judge)),
         }
         write_json(self.out / "summary.json", content)
         return summary

@@ -8,18 +8,27 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from worldeval.evaluate.gates import ACTION_EFFECT, Gates
+from worldeval.evaluate.gates import ACTION_EFFECT, SUCCESS, Gates
+from worldeval.evaluate.validated import Validated
 from worldeval.stats import (
     Agreement,
+    CombinedRates,
     Finding,
     Outcomes,
     Ranking,
     agreement,
     baseline,
+    combined_rates,
     from_frame,
+    homogeneity,
     rank,
 )
-from worldeval.stats.findings import first_line, untrustworthy
+from worldeval.stats.findings import (
+    first_line,
+    judge_uninformative,
+    never_validated,
+    untrustworthy,
+)
 
 NEAR_MISS = 0.3  # largest upper bound of near misses that come out as success
 MENDED = 0.01  # share of a rollout's action numbers that had to be clipped: beyond it, untrusted
@@ -32,6 +41,7 @@ class Summary:
     imagined: Ranking
     truth: Ranking | None
     agreement: Agreement | None
+    combined: CombinedRates | None  # real rates from few real and many imagined trials
     groups: dict[str, dict[str, Any]]  # agreement within kinds of lineages
     baselines: dict[str, dict[str, float | None]]
     gates: Gates | None
@@ -51,33 +61,49 @@ def summarise(
     *,
     margin: float,
     seed: int,
+    validated: Validated | None = None,
 ) -> Summary:
-    """Rank the imagined outcomes and, where truth is there, measure how far that is right."""
+    """Rank the imagined outcomes and, where truth is there, measure how far that is right.
+
+    `truth` may hold some of the policies and tasks only, and other starts; `validated` is an
+    earlier run's comparison with truth.
+    """
     rng = np.random.default_rng(seed)
     predicted = from_frame(imagined, source="imagined outcomes")
     real = from_frame(truth, source="true outcomes") if truth is not None else None
-    ranking = rank(predicted, rng=rng, validated=real is not None)
+    compared = real is not None and len(real.policies) >= 3
+    ranking = rank(predicted, rng=rng, validated=compared or validated is not None)
     found = list(ranking.findings)
-    agreed = None
+    agreed = combined = None
     groups: dict[str, dict[str, Any]] = {}
-    if real is not None and len(real.policies) >= 3:
-        agreed = agreement(predicted, real, rng=rng, margin=margin)
-        found += agreed.findings
-        groups = _groups(predicted, real, cards, rng=rng, margin=margin)
+    if real is not None:
+        same = predicted.only(policies=real.policies, tasks=real.tasks)
+        if compared:
+            agreed = agreement(same, real, rng=rng, margin=margin)
+            found += agreed.findings
+            groups = _groups(same, real, cards, rng=rng, margin=margin)
+        combined = combined_rates(same, real)
+        found += combined.findings if combined is not None else ()
+    if validated is not None:
+        found += validated.findings()
+    found += _unvalidated(predicted, real, cards, validated)
     if gates is not None:
         found += untrustworthy(
             false_success=gates.false_success,
             untrusted=float((imagined["mended"] > MENDED).mean()),
         )
+        errs = _differs(imagined, truth, rng) if truth is not None else None
+        found += judge_uninformative(gates.informativeness, errs, measured=compared)
         found += _near_misses(gates) + _actions(gates)
     return Summary(
         imagined=ranking,
         truth=rank(real, rng=rng) if real is not None else None,
         agreement=agreed,
+        combined=combined,
         groups=groups,
-        baselines=_baselines(real, cards) if real is not None else {},
+        baselines=_baselines(real, cards) if compared and real is not None else {},
         gates=gates,
-        findings=tuple(found),
+        findings=tuple(sorted(found, key=lambda finding: finding.severity != "refusal")),
     )
 
 
@@ -104,6 +130,8 @@ def to_json(
         out["cell_mae"] = agreed.cell_mae.value
         out["groups"] = summary.groups
         out["baselines"] = summary.baselines
+    if summary.combined is not None:
+        out["combined"] = summary.combined.to_json()
     if gates is not None:
         out["gates"] = {name: getattr(gates, name).record() for name in gates.__dataclass_fields__}
     out["seconds"] = seconds
@@ -124,7 +152,8 @@ def _groups(
     """Agreement apart for lineages that validation error ranks well and those it misleads on."""
     out = {}
     for name, flag in (("validation_ranks_well", False), ("validation_misleads", True)):
-        chosen = list(cards["policy"][cards["misleads"] == flag])
+        named = cards["policy"][cards["misleads"] == flag]
+        chosen = [policy for policy in named if policy in real.policies]
         if len(chosen) < 3:
             continue
         s, r = predicted.only(policies=chosen), real.only(policies=chosen)
@@ -151,6 +180,36 @@ def _baselines(real: Outcomes, cards: pd.DataFrame) -> dict[str, dict[str, float
         out["log_validation_mse"] = baseline((-np.log(mse)).to_dict(), real)
     out["training_step"] = baseline(known["step"].astype(float).to_dict(), real)
     return out
+
+
+def _unvalidated(
+    predicted: Outcomes, real: Outcomes | None, cards: pd.DataFrame, validated: Validated | None
+) -> list[Finding]:
+    """Refusal 6: lineages and tasks of which no real outcome was ever compared."""
+    if real is None and validated is None:
+        return []  # nothing was: `no_paired_truth` says so
+    lineage = dict(zip(cards["policy"], cards["lineage"], strict=True))
+    known = {lineage[policy] for policy in real.policies} if real is not None else set()
+    tasks = set(real.tasks) if real is not None else set()
+    return never_validated(
+        lineages=sorted({lineage[policy] for policy in predicted.policies}),
+        tasks=sorted(predicted.tasks),
+        validated_lineages=known | (validated.lineages if validated else set()),
+        validated_tasks=tasks | (validated.tasks if validated else set()),
+    )
+
+
+def _differs(imagined: pd.DataFrame, truth: pd.DataFrame, rng: np.random.Generator) -> float | None:
+    """p-value that imagination and judge err alike on every policy, over paired starts."""
+    pairs = imagined.merge(truth, on=["policy", "task", "start"], suffixes=("", "_real"))
+    if "success" not in pairs or len(pairs) == 0:
+        return None
+    return homogeneity(
+        (pairs["score"] > SUCCESS).tolist(),
+        (pairs["success"].astype(int) == 1).tolist(),
+        [str(policy) for policy in pairs["policy"]],
+        rng=rng,
+    )
 
 
 def _near_misses(gates: Gates) -> list[Finding]:

@@ -1,5 +1,6 @@
 """The learned judge as a folder and as a function of roll-outs: probabilities, votes, the step."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -91,6 +92,14 @@ def save_judge(
         "left_out_families": fitted.left_out,
     }
     write_json(folder / CARD, card)
+
+
+def judge_hash(folder: Path) -> str:
+    """A short fingerprint of a saved judge, for provenance."""
+    digest = hashlib.sha256()
+    for name in (CARD, WEIGHTS):
+        digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def load_judge(folder: Path) -> Judge:

@@ -4,6 +4,7 @@ from worldeval.stats.agreement import Agreement, agreement, baseline
 from worldeval.stats.betting import PairedTest, mean_score, paired_test, sequence
 from worldeval.stats.calibration import Calibrated, calibrate
 from worldeval.stats.ceiling import noise_ceiling
+from worldeval.stats.combined import CombinedRates, combined_rates
 from worldeval.stats.estimate import Estimate
 from worldeval.stats.findings import Finding, first_line, never_validated, untrustworthy
 from worldeval.stats.leave_out import leave_one_lineage_out, leave_one_policy_out
@@ -31,6 +32,7 @@ __all__ = [
     "Agreement",
     "Calibrated",
     "Combined",
+    "CombinedRates",
     "Comparison",
     "Confusion",
     "Estimate",
@@ -48,6 +50,7 @@ __all__ = [
     "clopper_pearson",
     "clustered_rate",
     "combine",
+    "combined_rates",
     "compact_letters",
     "confusion",
     "confusion_per_policy",

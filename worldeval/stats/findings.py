@@ -86,9 +86,17 @@ def no_truth(validated: bool) -> list[Finding]:
 
 
 def judge_uninformative(
-    informativeness: Estimate, homogeneity_p: float | None, *, alpha: float = 0.05
+    informativeness: Estimate,
+    homogeneity_p: float | None,
+    *,
+    alpha: float = 0.05,
+    measured: bool = False,
 ) -> list[Finding]:
-    """Refusal 3: a judge that hardly separates, or whose errors depend on the policy."""
+    """Refusal 3: a judge that hardly separates, or whose errors depend on the policy.
+
+    `measured`: the order of these very policies was compared with truth. Errors that differ
+    then concern single rates, and are a warning.
+    """
     found = []
     if informativeness.low is None or informativeness.low <= INFORMATIVENESS:
         found.append(
@@ -101,13 +109,22 @@ def judge_uninformative(
             )
         )
     if homogeneity_p is not None and homogeneity_p <= alpha:
+        text = f"The judge errs differently on different policies (p = {homogeneity_p:.2g}): "
+        if measured:
+            text += (
+                "the agreement says how far the order holds; do not read one policy's rate, "
+                "or a small difference of two, as if it were measured."
+            )
+        else:
+            text += (
+                "its correction does not hold for a comparison. Calibrate per policy, or use "
+                "real outcomes."
+            )
         found.append(
             Finding(
                 code="judge_differs_by_policy",
-                severity="refusal",
-                text=f"The judge errs differently on different policies (p = {homogeneity_p:.2g}): "
-                "its correction does not hold for a comparison. Calibrate per policy, or use real "
-                "outcomes.",
+                severity="warning" if measured else "refusal",
+                text=text,
             )
         )
     return found

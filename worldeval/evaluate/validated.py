@@ -1,0 +1,83 @@
+"""An earlier run that was compared with truth, and what it lets a later one claim."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from worldeval.errors import UserError
+from worldeval.run import read_json
+from worldeval.stats import Finding
+
+GATES = "actions_ignored", "false_success", "judge_uninformative", "untrusted_rollouts"
+FAILED = ("no_better_than_chance", "correlation_undefined", *GATES)  # of the earlier run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Validated:
+    """Where the same world model and judge were compared with truth, and how that went."""
+
+    where: str
+    policies: int
+    lineages: frozenset[str]
+    tasks: frozenset[str]
+    spearman: str  # value and interval, to be read
+    failed: tuple[Finding, ...]  # what that comparison refused
+
+    def findings(self) -> list[Finding]:
+        """What must be said of policies that were not themselves compared with truth."""
+        said = Finding(
+            code="validated_elsewhere",
+            severity="warning",
+            text=f"These policies were not tried for real. {self.where} compared {self.policies} "
+            f"others with truth under the same world model and judge: Spearman {self.spearman}.",
+        )
+        return [*self.failed, said]
+
+
+def read_validated(folder: Path, *, world: str, judge: str) -> Validated:
+    """The validation in a run folder.
+
+    Args:
+        folder: of a `worldeval rank` that had truth.
+        world: fingerprint of the world model now in use.
+        judge: fingerprint of the judge now in use.
+
+    Raises:
+        UserError: there is no summary, no truth in it, or another world model or judge.
+    """
+    if not (folder / "summary.json").is_file():
+        raise UserError(
+            f"{folder} holds no summary.json. Give the folder of a finished "
+            "`worldeval rank ... --truth` (or --real)."
+        )
+    summary = read_json(folder / "summary.json")
+    truth = folder / "outcomes/truth.csv"
+    if "agreement" not in summary or not truth.is_file():
+        raise UserError(f"{folder} was not compared with truth: rank it with --truth or --real.")
+    for what, now in (("world", world), ("judge", judge)):
+        then = summary.get(what, {}).get("hash")
+        if then != now:
+            raise UserError(
+                f"{folder} used another {what} ({then}; now {now}): what was validated there is "
+                "not what is used here."
+            )
+    table = pd.read_csv(truth, dtype=str)
+    rho = summary["agreement"]["spearman"]
+    interval = "" if rho["low"] is None else f" [{rho['low']:.2f}, {rho['high']:.2f}]"
+    return Validated(
+        where=str(folder),
+        policies=int(table["policy"].nunique()),
+        lineages=frozenset(table["lineage"].dropna()) if "lineage" in table else frozenset(),
+        tasks=frozenset(table["task"]),
+        spearman="undefined" if rho["value"] is None else f"{rho['value']:.2f}{interval}",
+        failed=tuple(
+            Finding(
+                code=found["code"],
+                severity=found["severity"],
+                text=f"In {folder}: {found['text']}",
+            )
+            for found in summary["findings"]
+            if found["code"] in FAILED and found["severity"] == "refusal"
+        ),
+    )

@@ -1,0 +1,102 @@
+"""Every policy's real rate from its few real trials and its many imagined ones."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from worldeval.stats.findings import Finding
+from worldeval.stats.outcomes import Outcomes
+from worldeval.stats.ppi import Combined, combine
+from worldeval.stats.units import aligned
+
+
+@dataclass(frozen=True, kw_only=True)
+class CombinedRates:
+    """`combine` of each policy, and what may not be combined."""
+
+    policies: Mapping[str, Combined]
+    pairs: Mapping[str, int]  # starts tried on both sides
+    imagined: Mapping[str, int]  # starts that were only imagined
+    findings: tuple[Finding, ...]
+
+    def to_json(self) -> dict[str, dict[str, Any]]:
+        """A record for each policy: the rate, and how many real trials imagination replaced."""
+        return {
+            name: {
+                "rate": found.estimate.record(),
+                "real_starts": self.pairs[name],
+                "imagined_starts": self.imagined[name],
+                "rho": found.rho,
+                "share_saved": found.share_saved,
+                "trials_saved": found.trials_saved,
+            }
+            for name, found in self.policies.items()
+        }
+
+
+def combined_rates(
+    predicted: Outcomes, real: Outcomes, *, level: float = 0.95
+) -> CombinedRates | None:
+    """Correct each policy's imagined rate by its real trials; None where nothing is to be gained.
+
+    There is something to gain where some starts were imagined only. Both sides must name the same
+    policies and tasks, and a policy must have as many real and as many imagined-only starts on
+    every task: its rate is the mean over tasks, so starts must weigh the same.
+
+    Raises:
+        UserError: a policy or task is on one side only.
+    """
+    s, r = aligned(predicted, real)
+    both = ~np.isnan(s.mean) & ~np.isnan(r.mean)
+    alone = ~np.isnan(s.mean) & np.isnan(r.mean)
+    if not both.any() or not alone.any():
+        return None
+    found: dict[str, Combined] = {}
+    pairs, more, uneven = {}, {}, []
+    for k, name in enumerate(s.policies):
+        pairs[name], more[name] = int(both[k].sum()), int(alone[k].sum())
+        if any(np.ptp(part[k].sum(axis=1)) for part in (both, alone)):
+            uneven.append(name)
+        else:
+            found[name] = combine(
+                r.mean[k][both[k]], s.mean[k][both[k]], s.mean[k][alone[k]], level=level
+            )
+    return CombinedRates(
+        policies=found, pairs=pairs, imagined=more, findings=(*_unhelpful(found), *_uneven(uneven))
+    )
+
+
+def _unhelpful(found: Mapping[str, Combined]) -> list[Finding]:
+    """Refusal 4 over all policies: for these, real trials speak alone."""
+    refused = [name for name, one in found.items() if one.findings]
+    if not refused:
+        return []
+    first = found[refused[0]].findings[0]
+    return [
+        Finding(
+            code=first.code,
+            severity="warning",
+            text=f"{len(refused)} of {len(found)} policies' combined rates use their real trials "
+            f"only ({_some(refused)}): imagination correlates too little with them. "
+            f"{refused[0]}: {first.text}",
+        )
+    ]
+
+
+def _uneven(policies: list[str]) -> list[Finding]:
+    if not policies:
+        return []
+    return [
+        Finding(
+            code="uneven_real_trials",
+            severity="warning",
+            text=f"Real and imagined trials of {_some(policies)} are not combined: their starts "
+            "are not spread evenly over the tasks. Try as many on every task.",
+        )
+    ]
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
