@@ -111,3 +111,16 @@ def test_plan(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["real"] == 771
     table = run("plan", "--policies", 8, "--gap", 0.1, "--rho", 0.7, "--cost-ratio", 100)
     assert table.exit_code == 0 and "and imagined" in table.stdout
+
+
+def test_more_predicted_than_real_starts_are_combined(
+    sides: tuple[Path, Path], tmp_path: Path
+) -> None:
+    lines = sides[1].read_text().splitlines()
+    few = [lines[0], *(line for line in lines[1:] if int(line.split(",")[2]) < 10)]
+    sides[1].write_text("\n".join(few) + "\n")
+    words = ("validate", "--predicted", sides[0], "--real", sides[1], "--out", tmp_path / "out")
+    found = json.loads(run(*words, "--json").stdout)["details"]["combined"]["p3"]
+    assert (found["real_starts"], found["imagined_starts"]) == (20, 40)
+    assert found["trials_saved"] == pytest.approx(40)  # the twin is right about every pair
+    assert "real trials saved" in run(*words).stdout

@@ -9,6 +9,9 @@ from worldeval.cli.common import Json, Out, Seed, console, emit, log
 from worldeval.errors import UserError
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
+    from worldeval.stats import CombinedRates
     from worldeval.stats.validation import Validation
 
 Level = Annotated[float, typer.Option("--level", help="Coverage of every interval.")]
@@ -146,6 +149,8 @@ def _print(found: "Validation") -> None:
                 f"Lowest Pearson without one {what}: {known[worst]:.3f} (without {escape(worst)})",
                 highlight=False,
             )
+    if found.combined is not None and found.combined.policies:
+        console.print(_combined(found.combined))
     for finding in found.findings:
         style = "red" if finding.severity == "refusal" else "yellow"
         console.print(
@@ -153,6 +158,26 @@ def _print(found: "Validation") -> None:
             style=style,
             highlight=False,
         )
+
+
+def _combined(found: "CombinedRates") -> "Table":
+    """Rates that use real and imagined trials together."""
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(title="real rates, with the help of imagination", title_justify="left")
+    for column in ("policy", "rate", "real", "imagined", "rho", "real trials saved"):
+        table.add_column(column, justify="left" if column == "policy" else "right")
+    for name, one in found.policies.items():
+        table.add_row(
+            escape(name),
+            escape(str(one.estimate)),
+            str(found.pairs[name]),
+            str(found.imagined[name]),
+            "" if one.rho is None else f"{one.rho:.2f}",
+            f"{one.trials_saved:.1f}",
+        )
+    return table
 
 
 def _in_range(name: str, value: float) -> None:

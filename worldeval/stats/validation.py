@@ -8,6 +8,7 @@ import numpy as np
 
 from worldeval.stats import findings
 from worldeval.stats.agreement import MARGIN, Agreement, agreement
+from worldeval.stats.combined import CombinedRates, combined_rates
 from worldeval.stats.findings import Finding
 from worldeval.stats.leave_out import Measures, leave_one_lineage_out, leave_one_policy_out
 from worldeval.stats.outcomes import Outcomes
@@ -27,6 +28,7 @@ class Validation:
     without_lineage: Mapping[str, Measures]
     rho: float | None  # correlation of predicted and real over paired starts, within cells
     pairs: int  # starts that both sides tried with the same policy
+    combined: CombinedRates | None  # where more starts were predicted than tried for real
     findings: tuple[Finding, ...]
 
     @property
@@ -44,6 +46,7 @@ class Validation:
                 **self.agreement.details(),
                 "paired_starts": self.pairs,
                 "rho": self.rho,
+                "combined": None if self.combined is None else self.combined.to_json(),
                 "without_policy": dict(self.without_policy),
                 "without_lineage": dict(self.without_lineage),
                 "ranking": {
@@ -90,6 +93,8 @@ def validate(
                 "for rates only, and real and imagined trials cannot be combined.",
             )
         )
+    combined = combined_rates(predicted, real, level=level)
+    refused += combined.findings if combined is not None else ()
     return Validation(
         agreement=found,
         predicted=rankings["predicted"],
@@ -98,6 +103,7 @@ def validate(
         without_lineage=leave_one_lineage_out(seen, true, lineage) if lineage else {},
         rho=rho,
         pairs=pairs,
+        combined=combined,
         findings=tuple(sorted(refused, key=lambda f: f.severity != "refusal")),
     )
 
