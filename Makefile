@@ -52,7 +52,8 @@ format: setup ## Let ruff put the code in order.
 	$(BIN)/ruff format
 
 app: setup ## Open the viewer in a browser.
-	$(BIN)/streamlit run app/main.py
+	@mkdir -p runs
+	$(WORLDEVAL) view runs
 
 clean: ## Remove .venv and caches; runs/ stays.
 	rm -rf $(VENV) .pytest_cache .ruff_cache dist build

@@ -3,7 +3,6 @@
 import json
 import sys
 from importlib import import_module
-from importlib.util import find_spec
 
 import typer
 from rich.console import Console
@@ -13,7 +12,10 @@ from worldeval.errors import UserError
 
 # In the order of the help text. Each file offers `register(app)` and imports torch, pandas and
 # simulators only inside its functions.
-VERBS = ("system", "data", "train", "policy", "judge", "rank", "validate", "export", "report")
+VERBS = (
+    "system", "data", "train", "policy", "judge", "rank", "validate", "export", "report", "film",
+    "view",
+)  # fmt: skip
 
 app = typer.Typer(
     name="worldeval",
@@ -42,8 +44,7 @@ def _options(
 
 
 for name in VERBS:
-    if find_spec(f"{__name__}.{name}") is not None:
-        import_module(f"{__name__}.{name}").register(app)
+    import_module(f"{__name__}.{name}").register(app)
 
 
 def main() -> None:

@@ -14,6 +14,13 @@ from worldeval.errors import UserError
 from worldeval.run import write_json
 
 HERE = Path(__file__).parent.parent
+# Only this machine may ask, nothing is told to anybody, and no button offers to publish the app.
+SERVER = {
+    "--server.address": "localhost",
+    "--browser.gatherUsageStats": "false",
+    "--client.toolbarMode": "minimal",
+    "--server.fileWatcherType": "none",
+}
 
 
 def register(app: typer.Typer) -> None:
@@ -23,6 +30,9 @@ def register(app: typer.Typer) -> None:
 
 def view(
     runs: Annotated[Path, typer.Argument(help="The folder of runs.")] = Path("runs"),
+    data: Annotated[
+        list[Path] | None, typer.Option("--data", help="A folder of datasets outside of RUNS.")
+    ] = None,
     port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
@@ -32,22 +42,24 @@ def view(
 ) -> None:
     """Look at runs in a browser: rankings, roll-outs beside the real ones, gates, and labels.
 
-    It listens on this machine only. --out writes what was started as JSON.
+    It listens on this machine only, and opens no file outside of RUNS and --data. --out writes
+    what was started as JSON.
     """
     if find_spec("streamlit") is None:
         raise UserError("The viewer needs Streamlit: pip install 'worldeval[app]'.")
-    if not runs.is_dir():
-        raise UserError(f"There is no folder {runs}. Give the folder that holds your runs.")
+    for folder in (runs, *(data or ())):
+        if not folder.is_dir():
+            raise UserError(f"There is no folder {folder}. Give the folder that holds your runs.")
     command = [sys.executable, "-m", "streamlit", "run", str(main_file())]
-    command += ["--server.address", "localhost", "--server.port", str(port)]
-    command += ["--server.headless", str(not browser).lower()]
-    command += ["--browser.gatherUsageStats", "false"]
+    command += [word for option in SERVER.items() for word in option]
+    command += ["--server.port", str(port), "--server.headless", str(not browser).lower()]
     started = {"url": f"http://localhost:{port}", "runs": runs, "command": command}
     if out is not None:
         write_json(out, started)
     emit(started, as_json=as_json)
     if not dry_run:
-        environment = {**os.environ, "WORLDEVAL_RUNS": str(runs)}
+        folders = os.pathsep.join(str(folder) for folder in data or ())
+        environment = {**os.environ, "WORLDEVAL_RUNS": str(runs), "WORLDEVAL_DATA": folders}
         raise typer.Exit(subprocess.run(command, env=environment, check=False).returncode)
 
 

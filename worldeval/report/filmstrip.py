@@ -38,6 +38,7 @@ class Filmstrip:
     evidence: tuple[float, ...] = ()  # the judge's probability after each frame, where kept
     imagined: str = ""  # file names inside the folder; `write_filmstrip` gives them
     truth: str | None = None
+    drawn: bool = False  # at random from the whole run: what people say of it stands for the rest
 
     @property
     def key(self) -> tuple[str, str, str, int]:
@@ -149,6 +150,7 @@ def _entry(item: Any, *, where: str) -> Filmstrip:
             evidence=tuple(float(p) for p in given.get("evidence") or ()),
             imagined=str(given["imagined"]),
             truth=str(given["truth"]) if given.get("truth") else None,
+            drawn=bool(given.get("drawn", False)),
         )
     except (TypeError, ValueError) as error:
         raise UserError(f"{where}: {error}") from error

@@ -1,0 +1,61 @@
+"""`worldeval film`: imagined episodes of a run as pictures, for the viewer, labels and reports."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worldeval.cli.common import Json, Out, Seed, console, emit, log
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb to the command."""
+    app.command()(film)
+
+
+def film(
+    run: Annotated[Path, typer.Argument(help="The folder of a ranking run.")],
+    episodes: Annotated[
+        list[str] | None, typer.Argument(help="POLICY/START/SEED, as the viewer names them.")
+    ] = None,
+    draw: Annotated[
+        int, typer.Option("--draw", help="Also so many drawn at random, to be labelled.", min=0)
+    ] = 0,
+    real: Annotated[
+        bool, typer.Option("--real", help="Run them in the simulator too, beside.")
+    ] = False,
+    out: Out = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Decode imagined episodes into film strips; --out writes their list as JSON too."""
+    import os
+    from dataclasses import asdict
+
+    import numpy as np
+    from rich.progress import Progress
+
+    from worldeval.errors import UserError
+    from worldeval.evaluate import develop as developing
+
+    wanted = list(episodes or ())
+    drawn = developing.draw(run, draw, rng=np.random.default_rng(seed)) if draw else []
+    if not wanted and not drawn:
+        raise UserError("Name an episode (POLICY/START/SEED), or draw some: --draw 20.")
+    made = []
+    with Progress(console=log) as bar:
+        for names, random in ((wanted, False), (drawn, True)):
+            if not names:
+                continue
+            task = bar.add_task("drawn" if random else "film", total=len(names))
+            made += developing.develop(
+                run,
+                names,
+                drawn=random,
+                real=real,
+                processes=os.cpu_count() or 1,
+                progress=lambda done, total, task=task: bar.update(task, completed=done),
+            )
+    emit([asdict(strip) for strip in made], as_json=as_json, out=out)
+    if not as_json:
+        console.print(f"{len(made)} film strips in {run / 'filmstrips'}", highlight=False)

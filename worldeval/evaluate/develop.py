@@ -1,0 +1,106 @@
+"""Film strips of episodes that somebody asks for: what a run keeps as latents becomes pictures."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from worldeval import recipe as recipes
+from worldeval.errors import UserError, did_you_mean
+from worldeval.evaluate.films import imagined_frames, simulated_frames
+from worldeval.evaluate.policies import policy_cards
+from worldeval.evaluate.run import located
+from worldeval.imagine.recipe import ProtocolRecipe
+from worldeval.imagine.starts import read_starts
+from worldeval.imagine.store import RolloutStore
+from worldeval.judge.judge import load_judge
+from worldeval.report.contents import RECIPE
+from worldeval.report.episodes import Episodes, read_episodes
+from worldeval.report.filmstrip import FOLDER, Filmstrip, write_filmstrip
+from worldeval.world.load import load_world
+
+Progress = Callable[[int, int], None]
+
+
+def develop(
+    run: Path,
+    wanted: Sequence[str],
+    *,
+    drawn: bool = False,
+    real: bool = False,
+    processes: int = 1,
+    progress: Progress | None = None,
+) -> list[Filmstrip]:
+    """Decode the imagined episodes with these ids into film strips of the run.
+
+    Args:
+        drawn: they are a random sample of the run, so that labels of them speak for it.
+        real: also run them in the simulator, where the protocol names one.
+
+    Raises:
+        UserError: the run lacks an episode, or its world model cannot render.
+    """
+    recipe = located(protocol(run))
+    rows = _rows(read_episodes(run), wanted)
+    world, judge = load_world(Path(recipe.world)), load_judge(Path(recipe.judge))
+    store = RolloutStore(run / "imagined")
+    shown = _simulated(run, recipe, rows, processes) if real else {}
+    made = []
+    for done, row in enumerate(rows):
+        rollout, verdict = store.find(policy=row["policy"], start=row["start"])
+        entry = Filmstrip(
+            policy=row["policy"],
+            task=row["task"],
+            start=row["start"],
+            seed=int(row["seed"]),
+            probability=verdict.probability,
+            success=None if np.isnan(row["real"]) else bool(row["real"]),
+            evidence=tuple(float(p) for p in judge.over_time(rollout)),
+            drawn=drawn,
+        )
+        frames = imagined_frames(store, world, row["policy"], row["start"])
+        made.append(write_filmstrip(run / FOLDER, entry, frames, shown.get(row["id"])))
+        if progress is not None:
+            progress(done + 1, len(rows))
+    return made
+
+
+def draw(run: Path, count: int, *, rng: np.random.Generator) -> list[str]:
+    """Ids of episodes drawn at random, each as likely as any other."""
+    every = [row["id"] for row in read_episodes(run).table.to_dict("records") if row["file"]]
+    if not every:
+        raise UserError(f"{run} holds no imagined roll-out. Run `worldeval rank` first.")
+    return [every[place] for place in rng.permutation(len(every))[:count]]
+
+
+def protocol(run: Path) -> ProtocolRecipe:
+    """The protocol that a run was made by."""
+    path = run / RECIPE
+    if not path.is_file():
+        raise UserError(f"{run} is no run of a ranking: it has no {RECIPE}.")
+    return recipes.load(str(path), "protocol").config
+
+
+def _rows(episodes: Episodes, wanted: Sequence[str]) -> list[dict]:
+    rows = {row["id"]: row for row in episodes.table.to_dict("records") if row["file"]}
+    for name in wanted:
+        if name not in rows:
+            raise UserError(
+                f"There is no imagined episode '{name}' in the run.{did_you_mean(name, rows)}"
+                if len(rows) < 1000
+                else f"There is no imagined episode '{name}' in the run."
+            )
+    return [rows[name] for name in wanted]
+
+
+def _simulated(
+    run: Path, recipe: ProtocolRecipe, rows: Sequence[dict], processes: int
+) -> dict[str, dict[str, np.ndarray]]:
+    if recipe.truth is None:
+        raise UserError(f"{run / RECIPE} names no simulator (`truth:`): there is no real side.")
+    cards = policy_cards(recipe.policies)
+    ref = dict(zip(cards["policy"], cards["ref"], strict=True))
+    reset = {start.id: start.seed for start in read_starts(run / "starts.h5")}
+    keys = {row["id"]: (ref[row["policy"]], row["task"], reset[row["start"]]) for row in rows}
+    frames = simulated_frames(recipe, list(keys.values()), processes=processes)
+    return {name: frames[policy, seed] for name, (policy, _, seed) in keys.items()}
