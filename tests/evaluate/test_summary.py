@@ -122,7 +122,7 @@ def test_a_judge_blind_to_one_policy_is_named() -> None:
 def test_truth_of_some_policies_names_the_others() -> None:
     rng = np.random.default_rng(0)
     predicted, real = outcomes("score", rng), outcomes("success", rng)
-    some = real[(real["lineage"] == "bc") & (real["task"] == "open")]
+    some = real.loc[(real["lineage"] == "bc") & (real["task"] == "open")]
     summary = summarise(predicted, some, cards(), gates(), margin=0.1, seed=0)
     assert summary.agreement is not None and summary.agreement.policies == tuple(POLICIES[:4])
     texts = {finding.code: finding.text for finding in summary.findings}
@@ -135,7 +135,7 @@ def test_few_real_trials_are_combined_with_many_imagined() -> None:
     rng = np.random.default_rng(0)
     real = outcomes("success", rng)
     twin = real.rename(columns={"success": "score"})
-    few = real[real["seed"] < 10]
+    few = real.loc[real["seed"] < 10]
     summary = summarise(twin, few, cards(), None, margin=0.1, seed=0)
     assert summary.combined is not None
     found = summary.combined.to_json()[POLICIES[1]]

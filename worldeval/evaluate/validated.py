@@ -67,7 +67,7 @@ def read_validated(folder: Path, *, world: str, judge: str) -> Validated:
     interval = "" if rho["low"] is None else f" [{rho['low']:.2f}, {rho['high']:.2f}]"
     return Validated(
         where=str(folder),
-        policies=int(table["policy"].nunique()),
+        policies=len(set(table["policy"])),
         lineages=frozenset(table["lineage"].dropna()) if "lineage" in table else frozenset(),
         tasks=frozenset(table["task"]),
         spearman="undefined" if rho["value"] is None else f"{rho['value']:.2f}{interval}",
