@@ -36,6 +36,7 @@ KINDS = {
     "judge": ("judge", "worldeval.judge.recipe:JudgeRecipe"),
     "bc": ("policy", "worldeval.policy.recipe:PolicyRecipe"),
     "flow": ("policy", "worldeval.policy.recipe:FlowRecipe"),
+    "diffusion": ("policy", "worldeval.policy.recipe:DiffusionRecipe"),
     "policy-set": ("policy", "worldeval.policy.recipe:PolicySetRecipe"),
     "metaworld": ("dataset", "worldeval.envs.recipe:CollectRecipe"),
     "rollouts": ("dataset", "worldeval.imagine.recipe:RolloutsRecipe"),

@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from worldeval.policy.denoise import Warm
+
 
 class BcHead(nn.Module):
     """A small MLP. L1 by default: the median of several ways to act is one of them."""
@@ -32,7 +34,10 @@ class BcHead(nn.Module):
         return self.distance(self.layers(feature), target)
 
     def act(
-        self, feature: Float[Tensor, "b d"], generators: list[torch.Generator]
+        self,
+        feature: Float[Tensor, "b d"],
+        generators: list[torch.Generator],
+        warm: Warm | None = None,
     ) -> Float[Tensor, "b ka"]:
-        """The regressed chunk, which is not random."""
+        """The regressed chunk, which is not random and begins nowhere."""
         return self.layers(feature)

@@ -10,10 +10,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
+from torch import Tensor
 
 from worldeval.axes import Array, Float32
 from worldeval.errors import UserError, did_you_mean
 from worldeval.policy.batches import to_images
+from worldeval.policy.denoise import Denoiser, Warm
 from worldeval.policy.network import PolicyNetwork, Sizes
 from worldeval.policy.protocol import PolicySpec
 from worldeval.policy.recipe import PolicyRecipe, from_plain
@@ -27,7 +29,7 @@ WEIGHTS, CARD = "policy.safetensors", "policy.json"
 class PolicyCard:
     """What is known of a checkpoint without loading its weights."""
 
-    kind: str  # bc or flow
+    kind: str  # bc, flow or diffusion
     lineage: str
     step: int
     seed: int
@@ -48,7 +50,7 @@ class LearnedPolicy:
         self, network: PolicyNetwork, recipe: PolicyRecipe, sizes: Sizes, card: PolicyCard
     ) -> None:
         self.network = network.eval()
-        self.card = card
+        self.recipe, self.sizes, self.card = recipe, sizes, card
         self._task_index = {task: index for index, task in enumerate(sizes.tasks)}
         self._spec = PolicySpec(
             name=f"{card.lineage}/step-{card.step}",
@@ -59,6 +61,7 @@ class LearnedPolicy:
             chunk=recipe.chunk,
         )
         self._generators: list[torch.Generator] = []
+        self._last: Float32[Array, "b k a"] | None = None  # the chunk before, for a warm start
 
     @property
     def spec(self) -> PolicySpec:
@@ -69,9 +72,17 @@ class LearnedPolicy:
         for task in tasks:
             self._index(task)
         self._generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        self._last = None
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
         """Action chunks in [-1, 1]."""
+        seen = self.see(observation)
+        chunk = self.network.act(*seen, self._generators, self._warm()).numpy()
+        self._last = chunk
+        return chunk
+
+    def see(self, observation: Observation) -> tuple[Tensor, Tensor, Tensor]:
+        """What the network reads: images, pose and task, one row an episode."""
         if len(observation) != len(self._generators):
             raise ValueError(
                 f"{len(observation)} episodes observed, {len(self._generators)} begun by reset"
@@ -79,8 +90,21 @@ class LearnedPolicy:
         views = [np.asarray(observation.frames[view]) for view in self._spec.views]
         task = torch.tensor([self._index(task) for task in observation.tasks])
         pose = torch.from_numpy(np.asarray(observation.pose, np.float32))
-        images = to_images(np.stack(views, axis=1))
-        return self.network.act(images, pose, task, self._generators).numpy()
+        return to_images(np.stack(views, axis=1)), pose, task
+
+    @property
+    def generators(self) -> list[torch.Generator]:
+        """Each episode's source of noise, from its own seed."""
+        return self._generators
+
+    def _warm(self) -> Warm | None:
+        """The last chunk moved on by what was carried out of it; its end stands still."""
+        how, head = self.recipe.warm, self.network.head
+        if self._last is None or not how.skip or not isinstance(head, Denoiser):
+            return None
+        moved = np.minimum(np.arange(self._last.shape[1]) + how.executed, self._last.shape[1] - 1)
+        chunk = self.network.to_target(torch.from_numpy(self._last[:, moved]))
+        return Warm(chunk=chunk, skip=round(how.skip * head.path.steps))
 
     def _index(self, task: str) -> int:
         if task not in self._task_index:

@@ -4,37 +4,46 @@ Lipman et al., "Flow Matching for Generative Modeling" (2023), with the linear p
 "Flow Straight and Fast" (2023): x_s = (1 - s) noise + s action, so the velocity is action - noise.
 """
 
-import math
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
+
+from worldeval.policy.denoise import Denoiser, Path, embedded, layers
 
 FREQUENCIES = 8  # of the flow time's embedding
 
 
-class FlowHead(nn.Module):
+class FlowHead(Denoiser):
     """A velocity field over action chunks, given features."""
 
     def __init__(self, width: int, hidden: int, target: int, steps: int) -> None:
         super().__init__()
         self.steps = steps
         self.target = target
-        self.layers = nn.Sequential(
-            nn.Linear(width + target + 2 * FREQUENCIES, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, target),
-        )
+        self.path = straight(torch.arange(steps + 1) / steps)
+        self.layers = layers(width + target + 2 * FREQUENCIES, hidden, target)
 
     def velocity(
         self, x: Float[Tensor, "b ka"], s: Float[Tensor, "b 1"], feature: Float[Tensor, "b d"]
     ) -> Float[Tensor, "b ka"]:
         """d x / d s at flow time s in [0, 1]."""
-        angle = s * math.pi * 2.0 ** torch.arange(-1, FREQUENCIES - 1, device=s.device)
-        return self.layers(torch.cat([x, angle.sin(), angle.cos(), feature], dim=-1))
+        return self.layers(torch.cat([x, embedded(s, FREQUENCIES), feature], dim=-1))
+
+    def clean_at(
+        self,
+        x: Float[Tensor, "b ka"],
+        time: Float[Tensor, "b 1"],
+        signal: Float[Tensor, "b 1"],
+        noise: Float[Tensor, "b 1"],
+        feature: Float[Tensor, "b d"],
+    ) -> Float[Tensor, "b ka"]:
+        """Where the straight path ends."""
+        return x + noise * self.velocity(x, time, feature)
+
+    def path_like(self, other: Path) -> Path:
+        """Flow times with the other path's signal-to-noise ratios: s = a / (a + b)."""
+        return straight(other.signal / (other.signal + other.noise))
 
     def loss(
         self,
@@ -47,12 +56,14 @@ class FlowHead(nn.Module):
         s = torch.rand(len(target), 1, generator=generator)
         return F.mse_loss(self.velocity(torch.lerp(noise, target, s), s, feature), target - noise)
 
-    def act(
-        self, feature: Float[Tensor, "b d"], generators: list[torch.Generator]
+    def move(
+        self, x: Float[Tensor, "b ka"], step: int, feature: Float[Tensor, "b d"]
     ) -> Float[Tensor, "b ka"]:
-        """Euler integration from each episode's own noise."""
-        x = torch.stack([torch.randn(self.target, generator=g) for g in generators])
-        for step in range(self.steps):
-            s = torch.full((len(x), 1), step / self.steps)
-            x = x + self.velocity(x, s, feature) / self.steps
-        return x
+        """Euler's step, which is DDIM's on this path."""
+        s = torch.full((len(x), 1), step / self.steps)
+        return x + self.velocity(x, s, feature) / self.steps
+
+
+def straight(s: Float[Tensor, " levels"]) -> Path:
+    """The linear path through the given flow times, from noise (0) to data (1)."""
+    return Path(time=s[:-1], signal=s, noise=1 - s)

@@ -1,4 +1,4 @@
-"""The network of our policies: a small convolutional encoder and one of two heads."""
+"""The network of our policies: a small convolutional encoder and one of three heads."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,8 @@ from torch import Tensor, nn
 
 from worldeval.errors import UserError
 from worldeval.policy.bc import BcHead
+from worldeval.policy.denoise import Warm
+from worldeval.policy.diffusion import DiffusionHead
 from worldeval.policy.flow import FlowHead
 from worldeval.policy.recipe import PolicyRecipe
 
@@ -82,13 +84,7 @@ class PolicyNetwork(nn.Module):
         self.chunk = recipe.chunk
         self.action_dim = sizes.action_dim
         self.encoder = Encoder(recipe, sizes)
-        target = recipe.chunk * sizes.action_dim
-        if recipe.head == "bc":
-            self.head = BcHead(self.encoder.width, recipe.network.hidden, target, recipe.loss)
-        else:
-            self.head = FlowHead(
-                self.encoder.width, recipe.network.hidden, target, recipe.flow_steps
-            )
+        self.head = _head(recipe, self.encoder.width, recipe.chunk * sizes.action_dim)
         self.register_buffer("action_mean", torch.zeros(sizes.action_dim))
         self.register_buffer("action_scale", torch.ones(sizes.action_dim))
 
@@ -110,9 +106,17 @@ class PolicyNetwork(nn.Module):
         generator: torch.Generator,
     ) -> Float[Tensor, ""]:
         """Mean training loss of a batch."""
-        target = (actions - self.action_mean) / self.action_scale
         feature = self.encoder(images, pose, task)
-        return self.head.loss(feature, target.flatten(1), generator)
+        return self.head.loss(feature, self.to_target(actions), generator)
+
+    def to_target(self, actions: Float[Tensor, "b k a"]) -> Float[Tensor, "b ka"]:
+        """Chunks in the robot's units as the head knows them."""
+        return ((actions - self.action_mean) / self.action_scale).flatten(1)
+
+    def to_actions(self, target: Float[Tensor, "b ka"]) -> Float[Tensor, "b k a"]:
+        """What the head draws, in the robot's units, within [-1, 1]."""
+        out = target.unflatten(1, (self.chunk, self.action_dim))
+        return (out * self.action_scale + self.action_mean).clamp(-1, 1)
 
     @torch.no_grad()
     def act(
@@ -121,8 +125,16 @@ class PolicyNetwork(nn.Module):
         pose: Float[Tensor, "b p"],
         task: Int[Tensor, " b"],
         generators: list[torch.Generator],
+        warm: Warm | None = None,
     ) -> Float[Tensor, "b k a"]:
         """Action chunks in [-1, 1]; episode i draws from generator i alone."""
-        out = self.head.act(self.encoder(images, pose, task), generators)
-        out = out.unflatten(1, (self.chunk, self.action_dim))
-        return (out * self.action_scale + self.action_mean).clamp(-1, 1)
+        return self.to_actions(self.head.act(self.encoder(images, pose, task), generators, warm))
+
+
+def _head(recipe: PolicyRecipe, width: int, target: int) -> BcHead | FlowHead | DiffusionHead:
+    hidden = recipe.network.hidden
+    if recipe.head == "bc":
+        return BcHead(width, hidden, target, recipe.loss)
+    if recipe.head == "flow":
+        return FlowHead(width, hidden, target, recipe.flow_steps)
+    return DiffusionHead(width, hidden, target, levels=recipe.noise_levels, steps=recipe.ddim_steps)

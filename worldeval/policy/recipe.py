@@ -57,8 +57,11 @@ class TrainerRecipe:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-3
     warmup: int = 50
+    ema: float = 0.0  # decay of the average of weights that is kept; 0 keeps the last ones
 
     def __post_init__(self) -> None:
+        if not 0 <= self.ema < 1:
+            raise ValueError(f"ema {self.ema} must be at least 0 and below 1")
         if any(not 0 < step <= self.steps for step in self.save_at):
             raise ValueError(f"save_at {list(self.save_at)} must lie within 1..{self.steps} steps")
 
@@ -68,10 +71,25 @@ class TrainerRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class WarmRecipe:
+    """Sampling that begins at the last chunk instead of noise (real-time iteration)."""
+
+    skip: float = 0.0  # share of the denoising steps that a warm start saves; 0 begins at noise
+    executed: int = 2  # world frames carried out between two calls
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.skip < 1:
+            raise ValueError(f"warm.skip {self.skip} must be at least 0 and below 1")
+
+
+Head = Literal["bc", "flow", "diffusion"]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PolicyRecipe:
     """One training run."""
 
-    head: Literal["bc", "flow"] = "bc"
+    head: Head = "bc"
     views: tuple[str, ...] = ("side", "top")
     chunk: int = 2  # world frames in one action chunk
     blind: bool = False  # images blanked, in training and in use
@@ -88,8 +106,15 @@ class PolicyRecipe:
     trainer: TrainerRecipe = field(default_factory=TrainerRecipe)
     loss: Literal["l1", "mse"] = "l1"  # of behaviour cloning
     flow_steps: int = 6  # Euler steps of the flow head
+    noise_levels: int = 100  # of the diffusion head, in training
+    ddim_steps: int = 10  # of the diffusion head, in use
+    warm: WarmRecipe = field(default_factory=WarmRecipe)  # of the flow and diffusion heads
 
     def __post_init__(self) -> None:
+        if not 0 < self.ddim_steps <= self.noise_levels:
+            raise ValueError(
+                f"ddim_steps {self.ddim_steps} must lie within 1..{self.noise_levels} noise_levels"
+            )
         if self.fold is not None and not 0 <= self.fold[0] < self.fold[1]:
             raise ValueError(f"fold {list(self.fold)} must be [index, count] with index < count")
 
@@ -98,7 +123,15 @@ class PolicyRecipe:
 class FlowRecipe(PolicyRecipe):
     """A training run whose `kind:` is flow."""
 
-    head: Literal["bc", "flow"] = "flow"
+    head: Head = "flow"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionRecipe(PolicyRecipe):
+    """A training run whose `kind:` is diffusion."""
+
+    head: Head = "diffusion"
+    trainer: TrainerRecipe = field(default_factory=lambda: TrainerRecipe(ema=0.995))
 
 
 @dataclass(frozen=True, kw_only=True)

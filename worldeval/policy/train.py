@@ -1,6 +1,5 @@
 """Training one lineage, with checkpoints along the way."""
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,11 +9,11 @@ import numpy as np
 import torch
 
 from worldeval.data.shards import Shards
-from worldeval.device import autocast
 from worldeval.policy.batches import batches
 from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard, is_checkpoint, read_card, save
 from worldeval.policy.demos import Demos, choose, corrupt, gather
 from worldeval.policy.network import PolicyNetwork, Sizes
+from worldeval.policy.optimise import Optimised, optimise
 from worldeval.policy.recipe import Lineage, PolicyRecipe, check_views
 from worldeval.policy.validation import action_error, validation_demos
 
@@ -56,61 +55,36 @@ def train(
     torch.manual_seed(int(rng.integers(2**31)))  # the network's first weights
     network = PolicyNetwork(recipe, sizes)
     began = perf_counter()
-    for step, loss in _optimise(network, recipe, demos, rng):
-        if step in folders:
+    for now in _optimise(network, recipe, demos, rng):
+        if now.step in folders:
             card = PolicyCard(
                 kind=recipe.head,
                 lineage=lineage.name,
-                step=step,
+                step=now.step,
                 seed=lineage.seed,
                 tasks=demos.tasks,
                 note=lineage.note,
                 misleads=lineage.misleads,
                 demos=demos.episodes,
-                train_loss=round(loss, 5),
+                train_loss=round(now.loss, 5),
                 validation_mse=0.0,
                 validation_mse_tasks={},
                 seconds=round(perf_counter() - began, 1),
             )
-            yield _keep(folders[step], network, recipe, sizes, card, held_out)
+            yield _keep(folders[now.step], now.network, recipe, sizes, card, held_out)
             network.train()
 
 
 def _optimise(
     network: PolicyNetwork, recipe: PolicyRecipe, demos: Demos, rng: np.random.Generator
-) -> Iterator[tuple[int, float]]:
-    """Steps of AdamW with warm-up and a cosine; yields (step, recent mean loss)."""
-    trainer = recipe.trainer
+) -> Iterator[Optimised]:
+    """Training on the demonstrations as the policy is told them."""
     labels = corrupt(demos.actions, recipe.labels, rng)
     told = replace(demos, actions=labels)
     network.fit_normalisers(torch.from_numpy(told.pose), torch.from_numpy(labels))
-    optimiser = torch.optim.AdamW(
-        network.parameters(), lr=trainer.learning_rate, weight_decay=trainer.weight_decay
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: _rate(step, trainer.steps, trainer.warmup)
-    )
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    recent = 0.0
-    for step, batch in enumerate(batches(told, recipe.augment, trainer.batch, rng), start=1):
-        with autocast(torch.device("cpu")):
-            loss = network.loss(batch.images, batch.pose, batch.task, batch.actions, generator)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        recent += (loss.item() - recent) / min(step, 50)
-        yield step, recent
-        if step == trainer.steps:
-            return
-
-
-def _rate(step: int, steps: int, warmup: int) -> float:
-    """Share of the learning rate: a linear start, then a cosine to a twentieth."""
-    if step < warmup:
-        return (step + 1) / warmup
-    share = (step - warmup) / max(1, steps - warmup)
-    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+    stream = batches(told, recipe.augment, recipe.trainer.batch, rng)
+    return optimise(network, stream, recipe.trainer, generator)
 
 
 def _keep(
