@@ -1,8 +1,11 @@
+# h5py types every item as a group, a dataset or a datatype.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportIndexIssue=false
 """Exported datasets: episodes a robot can learn from, and where every one comes from."""
 
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -37,6 +40,7 @@ def record(probability: float, **more: object) -> dict[str, object]:
         "start": "s1",
         "judge": "learned",
         "probability": probability,
+        "trust": 0.9,
         **more,
     }
 
@@ -69,6 +73,34 @@ def test_every_episode_has_its_provenance(tmp_path: Path, three) -> None:
     assert {name: second[name] for name in PROVENANCE} == record(0.75, seed=8)
     assert (second["episode_index"], second["success"]) == (1, True)
     assert json.loads((tmp_path / "set/meta/provenance.json").read_text()) == facts
+
+
+def test_signals_are_kept_where_there_are_any(tmp_path: Path, three) -> None:
+    three[0][1]["disagreement"] = 0.1
+    export_episodes(three, tmp_path / "set", signals=["disagreement", "probability"])
+    table = pd.read_parquet(tmp_path / "set/meta/episodes/chunk-000/file-000.parquet")
+    assert table["worldeval/trust"].tolist() == [0.9] * 3
+    assert table["worldeval/disagreement"].isna().tolist() == [False, True, True]
+
+
+def test_robomimic_holds_the_same_in_one_file(tmp_path: Path, three) -> None:
+    out = tmp_path / "set.hdf5"
+    done = export_episodes(three, out, to="robomimic", facts={"select": "all"})
+    assert (done.episodes, done.successes) == (3, 2)
+    back = open_source(out)
+    assert [head.success for head in back.heads] == [True, True, False]
+    assert np.array_equal(back.frames(1, "side"), three[1][0].frames["side"])
+    with h5py.File(out) as file:
+        demo = file["data/demo_1"]
+        kept = tuple(demo.attrs[name] for name in ("policy", "seed", "probability"))
+        assert kept == ("bc", 8, 0.75)
+        assert demo["rewards"][()].tolist() == [0, 0, 0, 1]
+        assert json.loads(file["meta/provenance.json"][()]) == {"select": "all"}
+        lines = file["meta/provenance.jsonl"].asstr()[()].splitlines()
+        assert [json.loads(line)["probability"] for line in lines] == [0.9, 0.75, 0.2]
+        card = file["README.md"].asstr()[()]
+    assert "16 frames at 16 a second, robomimic HDF5" in card
+    assert "LeRobot" not in card
 
 
 def test_the_card_counts_and_warns(tmp_path: Path, three) -> None:

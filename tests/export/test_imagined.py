@@ -12,6 +12,7 @@ from worldeval.imagine.store import RolloutStore
 from worldeval.record import Rollout, Verdict
 from worldeval.world.protocol import WorldSpec
 
+VOTES = ((0.85, 0.95), (0.3,), (0.4, 1.0))  # of the judge's members
 HEADER = "policy,lineage,step,task,start,seed,score\n"
 
 
@@ -46,7 +47,9 @@ def run(tmp_path: Path, monkeypatch) -> Path:
                 trust={"mended_actions": index / 10},
             )
         )
-        verdicts.append(Verdict(probability=probability, step=2, judge="learned"))
+        verdicts.append(
+            Verdict(probability=probability, step=2, judge="learned", votes=VOTES[index])
+        )
         rows.append(f"bc/step-{index},bc,{index},open,s{index},{index},{probability}\n")
     RolloutStore(tmp_path / "imagined").save("batch", rollouts, verdicts)
     (tmp_path / "outcomes").mkdir()
@@ -68,8 +71,11 @@ def test_records_join_verdict_outcome_and_world(run: Path) -> None:
         "start": "s0",
         "seed": 0,
         "judge": "learned",
+        "reached": 2,
         "world_model": "hash of small",
+        "disagreement": pytest.approx(0.1),
         "mended_actions": 0.0,
+        "trust": pytest.approx(0.9),
     }
 
 
@@ -79,6 +85,8 @@ def test_records_join_verdict_outcome_and_world(run: Path) -> None:
         (None, ["s0", "s1", "s2"]),
         ("success", ["s0", "s2"]),
         ("success and probability > 0.8", ["s0"]),
+        ("success and trust > 0.8", ["s0"]),
+        ("trust > 0.8", ["s0", "s1"]),
         ("not success or mended_actions > 0.15", ["s1", "s2"]),
     ],
 )

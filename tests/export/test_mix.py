@@ -78,6 +78,7 @@ def test_both_kinds_in_one_dataset(recorded, tmp_path: Path) -> None:
         "start": "s",
         "judge": "learned",
         "probability": 0.8,
+        "trust": 0.9,
     }
     rng = np.random.default_rng(0)
     parts = [(episode("dream", True), known), *recorded_episodes(recorded, SPEC, 5, rng)]

@@ -15,12 +15,16 @@ def register(app: typer.Typer) -> None:
 
 def export(
     run: Annotated[Path, typer.Argument(help="A run folder with imagined roll-outs.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Default RUN/dataset.")] = None,
+    made: Annotated[
+        Path | None,
+        typer.Argument(help="What to make: a folder, or a .hdf5 file. Default: RUN/dataset."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="The same as an option.")] = None,
     select: Annotated[
         str | None,
-        typer.Option(help='Which to keep, such as "success and probability > 0.8". Default: all.'),
+        typer.Option(help='Which to keep, such as "success and trust > 0.8". Default: all.'),
     ] = None,
-    to: Annotated[str, typer.Option("--to", help="Format: lerobot.")] = "lerobot",
+    to: Annotated[str, typer.Option("--to", help="lerobot or robomimic.")] = "lerobot",
     world: Annotated[
         Path | None, typer.Option(help="The world model, where the run names another place.")
     ] = None,
@@ -32,22 +36,28 @@ def export(
     license: Annotated[str | None, typer.Option(help="Licence for the dataset card.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write imagined episodes with the judge's verdict and the provenance of every one."""
+    """Write imagined episodes with the judge's verdict and the provenance of every one.
+
+    --select compares columns: success, probability, trust, disagreement, mended_actions, reached,
+    policy, lineage, step, task, start, seed, joined by and, or, not.
+    """
     from itertools import chain
 
     import numpy as np
     from rich.progress import track
 
     from worldeval import __version__
+    from worldeval.data.convert import FORMATS
     from worldeval.data.source import open_source
     from worldeval.errors import UserError, did_you_mean
     from worldeval.export.dataset import export_episodes
     from worldeval.export.imagined import CALLED, open_imagined
-    from worldeval.export.mix import recorded_count, recorded_episodes
+    from worldeval.export.mix import of_training, recorded_count, recorded_episodes
     from worldeval.world.load import load_world
 
-    if to != "lerobot":
-        raise UserError(f"There is no export format '{to}'.{did_you_mean(to, ['lerobot'])}")
+    if to not in FORMATS:
+        raise UserError(f"There is no export format '{to}'.{did_you_mean(to, FORMATS)}")
+    target = made or out or run / ("dataset.hdf5" if to == "robomimic" else "dataset")
     imagined = open_imagined(run, world)
     records = imagined.select(select)
     every = len(imagined.records())
@@ -57,13 +67,15 @@ def export(
     episodes, total = imagined.episodes(records, model), len(records)
     if mix is not None:
         source = open_source(mix)
-        count = recorded_count(len(records), ratio, len(source))
+        count = recorded_count(len(records), ratio, len(of_training(source)))
         rng = np.random.default_rng(seed)
         episodes = chain(episodes, recorded_episodes(source, model.spec, count, rng))
         total += count
     done = export_episodes(
         track(episodes, total=total, description="export", console=log),
-        out or run / "dataset",
+        target,
+        to=to,
+        signals=[name for name in records[0] if name not in ("success", "task")],
         facts={
             "made_by": f"worldeval {__version__}",
             "run": run.resolve().name,
@@ -72,7 +84,9 @@ def export(
             "success_from_probability": CALLED,
             "select": select or "all",
             "kept": f"{len(records)} of {every}",
-            "mixed_in": f"{total - len(records)} episodes of {mix}" if mix else "none",
+            "mixed_in": f"{total - len(records)} episodes of {mix.resolve().name}"
+            if mix
+            else "none",
         },
         license=license,
     )
@@ -83,6 +97,7 @@ def export(
         "successes": done.successes,
         "imagined": len(records),
         "of": every,
+        "recorded": total - len(records),
     }
     emit(result, as_json=as_json)
     if not as_json:

@@ -85,14 +85,21 @@ def convert(
 
 
 def open_writer(
-    out: Path, shape: Shape, *, to: str, origin: str = "", limits: Limits | None = None
+    out: Path,
+    shape: Shape,
+    *,
+    to: str,
+    origin: str = "",
+    robot: str = "unknown",
+    limits: Limits | None = None,
+    fresh: bool = False,
 ) -> Writer:
-    """The writer of a format."""
+    """The writer of a format; `fresh` continues nothing that an interruption left."""
     if to == "lerobot":
-        layout = Layout(**vars(shape), limits=limits or Limits())
-        return LeRobotWriter(out, layout, origin=origin)
+        layout = Layout(**vars(shape), robot=robot, limits=limits or Limits())
+        return LeRobotWriter(out, layout, origin=origin, fresh=fresh)
     if to == "robomimic":
-        return RobomimicWriter(out, shape, origin=origin)
+        return RobomimicWriter(out, shape, origin=origin, fresh=fresh)
     raise UserError(f"There is no format '{to}' to write.{did_you_mean(to, FORMATS)}")
 
 

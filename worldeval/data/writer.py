@@ -84,12 +84,16 @@ class Writer:
             self._stage(folder, head, rows, checked, columns or {})
 
     def finish(self, *, files: Mapping[str, str] | None = None) -> None:
-        """Put the dataset together and give it its name; `files` are texts to add to a folder."""
+        """Put the dataset together and give it its name; `files` are texts to add, by path."""
         with self.staging.whole() as draft:
             self._assemble(self.staging.episodes(), draft)
             for name, text in (files or {}).items():
-                (draft / name).parent.mkdir(parents=True, exist_ok=True)
-                (draft / name).write_text(text)
+                self._put(draft, name, text)
+
+    def _put(self, draft: Path, name: str, text: str) -> None:
+        """Add a text to the assembled dataset: a file of its folder, unless the format has none."""
+        (draft / name).parent.mkdir(parents=True, exist_ok=True)
+        (draft / name).write_text(text)
 
     def _stage(
         self,

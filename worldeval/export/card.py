@@ -11,6 +11,7 @@ import yaml
 class Contents:
     """What an exported dataset holds, counted while it was written."""
 
+    format: str
     episodes: int
     frames: int
     fps: float
@@ -33,9 +34,10 @@ def dataset_card(
     """Markdown with the YAML head that dataset hubs read."""
     head: dict[str, Any] = {
         "task_categories": ["robotics"],
-        "tags": ["LeRobot", "synthetic", "world-model", "worldeval"],
-        "configs": [{"config_name": "default", "data_files": "data/*/*.parquet"}],
+        "tags": [contents.format.split()[0], "synthetic", "world-model", "worldeval"],
     }
+    if contents.format.startswith("LeRobot"):
+        head["configs"] = [{"config_name": "default", "data_files": "data/*/*.parquet"}]
     if license is not None:
         head = {"license": license, **head}
     views = ", ".join(f"`{view}` ({h} x {w})" for view, (h, w) in contents.views.items())
@@ -49,7 +51,7 @@ def dataset_card(
         summary,
         "",
         f"- {contents.episodes} episodes, {contents.frames} frames at {contents.fps:g} a second,"
-        " LeRobot v3.0",
+        f" {contents.format}",
         f"- views: {views}",
         f"- {_judged(contents)}",
         "",
@@ -67,9 +69,11 @@ def dataset_card(
         "## How far to trust it",
         "",
         "Frames of `origin` 'imagined' come from a learned world model: they are not recordings."
-        " Their `next.success` is true on the last frame where a learned judge holds the episode to"
-        " be a success; how sure it was, its probability, is kept per episode. Weigh or filter by"
-        " it, and mix in recorded episodes before a policy for a real robot is trained on these.",
+        " An imagined episode counts as a success where a judge gives it a probability of success"
+        " of at least one half; that probability is kept per episode. `trust`, from 0 to 1, is 1"
+        " less the largest doubt: how far apart the judge's members are, and what share of the"
+        " policy's action numbers had to be clipped. Weigh or filter by both, and mix in recorded"
+        " episodes before a policy for a real robot is trained on these.",
         "",
     ]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""Imagined episodes as a LeRobot v3.0 dataset, with the provenance of every one."""
+"""Imagined episodes as a LeRobot v3.0 or robomimic dataset, with the provenance of every one."""
 
 import json
 from collections import Counter
@@ -8,16 +8,19 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from worldeval.data.lerobot.layout import Layout, Limits
-from worldeval.data.lerobot.write import LeRobotWriter
+from worldeval.data.convert import open_writer
+from worldeval.data.lerobot.layout import Limits
 from worldeval.data.names import numbered
+from worldeval.data.writer import Shape
 from worldeval.errors import UserError
 from worldeval.export.card import Contents, dataset_card
 from worldeval.record import Episode
 
-# What is known of every exported episode: `origin` is 'imagined' or 'recorded', and `probability`
-# the judge's, that an imagined one succeeded.
-PROVENANCE = ("origin", "world_model", "policy", "seed", "start", "judge", "probability")
+# What is known of every exported episode: `origin` is 'imagined' or 'recorded', `start` the recorded
+# episode or reset that it begins from, `probability` the judge's, that an imagined one succeeded,
+# and `trust` how far its signs are to be trusted, from 0 to 1.
+PROVENANCE = ("origin", "world_model", "policy", "seed", "start", "judge", "probability", "trust")
+FORMAT_NAMES = {"lerobot": "LeRobot v3.0", "robomimic": "robomimic HDF5"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +37,8 @@ def export_episodes(
     episodes: Iterable[tuple[Episode, Mapping[str, Any]]],
     out: Path,
     *,
-    provenance_fields: Sequence[str] = PROVENANCE,
+    to: str = "lerobot",
+    signals: Sequence[str] = (),
     facts: Mapping[str, Any] | None = None,
     title: str | None = None,
     summary: str = "Robot episodes imagined by a learned world model.",
@@ -47,8 +51,10 @@ def export_episodes(
     """Write episodes with their provenance; one episode is in memory at a time.
 
     Args:
-        episodes: each with a record that has every one of `provenance_fields`, plain values.
-        out: the folder to make; it appears when complete.
+        episodes: each with a record that has every one of `PROVENANCE`, plain values.
+        out: the folder (LeRobot) or .hdf5 file (robomimic) to make; it appears when complete. Texts
+            are in its `meta/` and `README.md`, groups and datasets of those names in HDF5.
+        signals: further columns of the records to keep, null where a record has none.
         facts: what is common to all episodes, for meta/provenance.json and the card.
         license: its short name for the card, left out where None.
         action_names, pose_names: of the dimensions; numbered where None.
@@ -60,20 +66,21 @@ def export_episodes(
     first = next(stream, None)
     if first is None:
         raise UserError("No episode is left to export. Loosen --select.")
-    layout = _layout(first[0], action_names, pose_names, robot, limits)
+    shape = _shape(first[0], action_names, pose_names)
+    fields = tuple(dict.fromkeys((*PROVENANCE, *signals)))
     facts = dict(facts or {})
     lines: list[dict[str, Any]] = []
     tasks: Counter[str] = Counter()
     frames = successes = 0
     # Nothing is continued: another selection could hide behind the same facts.
-    with LeRobotWriter(out, layout, fresh=True) as writer:
+    with open_writer(out, shape, to=to, robot=robot, limits=limits, fresh=True) as writer:
         for episode, record in chain([first], stream):
-            missing = [field for field in provenance_fields if field not in record]
+            missing = [field for field in PROVENANCE if field not in record]
             if missing:
                 raise UserError(
                     f"Episode '{episode.id}' has no {', '.join(missing)} in its provenance."
                 )
-            kept = {field: record[field] for field in provenance_fields}
+            kept = {field: record.get(field) for field in fields}
             writer.add(episode, columns=kept)
             lines.append(
                 {
@@ -92,10 +99,11 @@ def export_episodes(
         contents = Contents(
             episodes=len(lines),
             frames=frames,
-            fps=layout.fps,
-            views=layout.views,
+            fps=shape.fps,
+            views=shape.views,
             tasks=dict(tasks.most_common()),
             successes=successes,
+            format=FORMAT_NAMES[to],
             recorded=sum(line.get("origin") == "recorded" for line in lines),
             mean_probability=sum(judged) / len(judged) if judged else None,
         )
@@ -105,7 +113,7 @@ def export_episodes(
             summary=summary,
             license=license,
             facts=facts,
-            fields=provenance_fields,
+            fields=fields,
         )
         writer.finish(
             files={
@@ -117,19 +125,13 @@ def export_episodes(
     return Exported(out=out, episodes=len(lines), frames=frames, successes=successes)
 
 
-def _layout(
-    episode: Episode,
-    action_names: Sequence[str] | None,
-    pose_names: Sequence[str] | None,
-    robot: str,
-    limits: Limits | None,
-) -> Layout:
+def _shape(
+    episode: Episode, action_names: Sequence[str] | None, pose_names: Sequence[str] | None
+) -> Shape:
     actions, pose = episode.actions.shape[1], episode.pose.shape[1]
-    return Layout(
+    return Shape(
         fps=episode.fps,
         views={view: (frames.shape[1], frames.shape[2]) for view, frames in episode.frames.items()},
         action_names=tuple(action_names or numbered("action", actions)),
         pose_names=tuple(pose_names or numbered("pose", pose)),
-        robot=robot,
-        limits=limits or Limits(),
     )

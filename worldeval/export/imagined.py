@@ -13,6 +13,7 @@ import yaml
 from worldeval.axes import Array, Float32, UInt8
 from worldeval.errors import UserError
 from worldeval.export.select import Selection
+from worldeval.export.trust import signals
 from worldeval.imagine.store import RolloutStore
 from worldeval.record import Episode, Rollout
 from worldeval.world.load import world_hash
@@ -20,7 +21,6 @@ from worldeval.world.protocol import WorldSpec
 
 CALLED = 0.5  # probability from which the judge's verdict is called a success
 TABLE = ("policy", "lineage", "step", "task", "start", "seed", "score")
-COLUMNS = ("success", "probability", *TABLE[:-1], "judge")
 
 
 @runtime_checkable
@@ -39,7 +39,8 @@ class Renderer(Protocol):
 class ImaginedRun:
     """The imagined part of a run folder: its roll-outs, their outcomes and the world they were in.
 
-    A roll-out's record has `COLUMNS`, a column for every trust signal, and the world's hash.
+    A roll-out's record has what every exported episode has (`export.dataset.PROVENANCE`), the
+    judge's verdict, the frame at which its evidence peaked and every trust signal.
     """
 
     folder: Path
@@ -70,15 +71,17 @@ class ImaginedRun:
                     "probability": row["score"],
                     **{name: row[name] for name in TABLE[:-1]},
                     "judge": verdict.judge,
+                    "reached": verdict.step,
                     "world_model": made_in,
-                    **{name: float(value) for name, value in fact["trust"].items()},
+                    **signals(fact["trust"], verdict.votes),
                 }
             )
         if not records:
             raise UserError(
                 f"{self.folder}/imagined holds no roll-out. Run `worldeval rank` first."
             )
-        return records
+        columns = dict.fromkeys(name for record in records for name in record)
+        return [{name: record.get(name) for name in columns} for record in records]
 
     def select(self, text: str | None) -> list[dict[str, Any]]:
         """The records for which the expression holds, all where it is None."""

@@ -11,6 +11,11 @@ from worldeval.record import Episode
 from worldeval.world.protocol import WorldSpec
 
 
+def of_training(source: Source) -> list[int]:
+    """The episodes that the data do not hold out: what a policy is tested on stays unseen."""
+    return [index for index, head in enumerate(source.heads) if head.split == "train"]
+
+
 def recorded_count(imagined: int, ratio: float, available: int) -> int:
     """How many recorded episodes make up `ratio` of all, beside `imagined` ones.
 
@@ -33,7 +38,7 @@ def recorded_count(imagined: int, ratio: float, available: int) -> int:
 def recorded_episodes(
     source: Source, spec: WorldSpec, count: int, rng: np.random.Generator
 ) -> Iterator[tuple[Episode, Mapping[str, Any]]]:
-    """`count` episodes drawn without repetition, with what is known of them; in recorded order.
+    """`count` training episodes drawn without repetition, with what is known; in recorded order.
 
     Raises:
         UserError: views, dimensions or rate are not those of the world model.
@@ -57,7 +62,7 @@ def recorded_episodes(
                 f"--mix {source.spec.path}: its {name} are {found[name]}, and those of the "
                 f"imagined episodes {value}. Mix in the data that the world model was trained on."
             )
-    for index in np.sort(rng.choice(len(source), count, replace=False)).tolist():
+    for index in np.sort(rng.choice(of_training(source), count, replace=False)).tolist():
         episode = source.episode(index, views)
         yield (
             episode,
@@ -69,5 +74,6 @@ def recorded_episodes(
                 "start": episode.id,
                 "judge": None,
                 "probability": None,
+                "trust": None,
             },
         )

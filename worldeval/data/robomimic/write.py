@@ -98,6 +98,11 @@ class RobomimicWriter(Writer):
                 if demos:
                     file[f"mask/{split}"] = np.array(demos, dtype="S")
 
+    def _put(self, draft: Path, name: str, text: str) -> None:
+        """One file is the whole dataset: texts are datasets in it, beside `data` and `mask`."""
+        with h5py.File(draft, "r+") as file:
+            file[name] = text
+
     def _link_next(self, demo: h5py.Group) -> None:
         """`next_obs` of a view shows the frames of `obs` one later, without storing them twice."""
         for view in self.shape.views:
