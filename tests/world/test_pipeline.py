@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from worldeval.world.load import load_weights, read_card, save_weights
+from worldeval.world.load import read_card
 from worldeval.world.prepare import Prepared
+from worldeval.world.weights import load_weights, save_weights
 from worldeval.world.world import World
 
 

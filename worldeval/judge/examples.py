@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 
 from worldeval.axes import Array, Bool, Float, Float32, Int
 from worldeval.data.latents import LatentEpisodes
@@ -59,10 +58,13 @@ def replayed(
         state = world.begin_latents(
             data.gather(begin[part]), data.pose[begin[part]], tasks, episodes[part].tolist()
         )
+        seen, hands = [world.latents(state)], [world.pose(state)]
         for step in range(horizon):
             state = world.step(state, data.actions[rows[part, step]])
-        latents.append(state.latents.to(torch.float16).numpy())
-        poses.append(state.poses.numpy())
+            seen.append(world.latents(state))
+            hands.append(world.pose(state))
+        latents.append(np.stack(seen, 1).astype(np.float16))
+        poses.append(np.stack(hands, 1))
     flat = rows.reshape(-1)
     shape = (len(episodes), horizon + 1)
     achieved = np.maximum.accumulate(flags[flat].reshape(shape), 1).astype(bool)

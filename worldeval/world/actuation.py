@@ -31,5 +31,5 @@ class Actuation:
             return action[:, :3]
         for part in action.split(self.recipe.step_dim, dim=1):
             moved = command + self.recipe.scale * part[:, :3].clamp(-1, 1)
-            command = torch.maximum(torch.minimum(moved, self.high), self.low)
+            command = torch.maximum(torch.minimum(moved, self.high.to(moved)), self.low.to(moved))
         return command

@@ -12,7 +12,7 @@ from worldeval.device import autocast
 from worldeval.run import whole_file
 from worldeval.world.optimise import Fitted, Progress, optimise
 from worldeval.world.recipe import TokenizerRecipe
-from worldeval.world.tokenizer import Tokenizer
+from worldeval.world.tokenizer import FrameTokenizer, Tokenizer
 
 
 def fit_tokenizer(
@@ -65,7 +65,7 @@ def to_unit(frames: Array) -> Tensor:
 
 @torch.no_grad()
 def encode_all(
-    model: Tokenizer, shards: Shards, tasks: tuple[str, ...], path: Path, *, batch: int = 256
+    model: FrameTokenizer, shards: Shards, tasks: tuple[str, ...], path: Path, *, batch: int = 256
 ) -> None:
     """Write the latents of every frame to `path`: float16, frames x view x d x h x w.
 
@@ -87,7 +87,9 @@ def encode_all(
 
 
 @torch.no_grad()
-def psnr(model: Tokenizer, shards: Shards, episodes: Int[Array, " e"], *, frames: int, seed: int):
+def psnr(
+    model: FrameTokenizer, shards: Shards, episodes: Int[Array, " e"], *, frames: int, seed: int
+):
     """Mean PSNR (dB) per frame of decoding what was encoded, over random frames of `episodes`."""
     rng = np.random.default_rng(seed)
     rows = _rows(shards, episodes)

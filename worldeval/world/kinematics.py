@@ -1,12 +1,14 @@
 """Kinematics: the next proprioception, which policies read and the dynamics draws the hand at."""
 
 import itertools
+import math
 
 import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Float
 from worldeval.world.features import Features, Motion
+from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import KinematicsRecipe
 
 
@@ -34,3 +36,9 @@ class Kinematics(nn.Module):
         sight = torch.tanh(self.glance(torch.cat([latent, first], 1)))
         change = self.net(torch.cat([self.features(motion), sight], 1)).float()
         return motion.pose + change * self.features.step_std
+
+
+def new_kinematics(recipe: KinematicsRecipe, spec: WorldSpec) -> Kinematics:
+    """Kinematics with fresh weights for a world's poses, actions and latents."""
+    features = Features(pose_dim=spec.pose_dim, action_dim=spec.action_dim, tasks=len(spec.tasks))
+    return Kinematics(recipe, features, latent_size=len(spec.views) * math.prod(spec.latent))

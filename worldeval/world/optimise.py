@@ -1,16 +1,26 @@
-"""One optimisation loop for every network here: accelerate, AdamW, warm-up and cosine, EMA."""
+"""One optimisation loop for every network here: accelerate, AdamW, warm-up and cosine, EMA.
+
+Under `accelerate launch` it trains on several processes, replicated (DDP) or sharded (FSDP2). A
+loss then draws the batch of all processes from one generator and takes its own rows of it
+(processes.py), so that any number of processes follows the same course.
+"""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from worldeval.device import cpu_has_bf16
+from worldeval.errors import UserError
+from worldeval.world.average import Average
+from worldeval.world.checkpoints import Saving, Training
+from worldeval.world.processes import whole
 from worldeval.world.recipe import TrainerRecipe
 
 Progress = Callable[[int, float], None]  # step, smoothed loss
@@ -31,13 +41,22 @@ def optimise(
     recipe: TrainerRecipe,
     *,
     progress: Progress | None = None,
+    saving: Saving | None = None,
+    accumulate: int = 1,
 ) -> Fitted:
     """Minimise `loss_of(model, step)` for `recipe.steps` steps; returns the EMA of the weights.
 
     The model is moved to accelerate's device and trained in place; the result is a copy on the CPU.
+    With `saving` the whole training is kept every few steps and goes on from there, on the same
+    course as if it had not been interrupted. With `accumulate` the loss is taken that often in
+    every step, for the gradient of a batch that does not fit at once.
     """
     pays = torch.cuda.is_available() or cpu_has_bf16()
-    engine = Accelerator(mixed_precision="bf16" if pays else "no")
+    # Buffers are statistics, equal everywhere: sending them before every forward is of no use.
+    replicas = DistributedDataParallelKwargs(broadcast_buffers=False)
+    engine = Accelerator(mixed_precision="bf16" if pays else "no", kwargs_handlers=[replicas])
+    _refuse_first_fsdp(engine)
+    unsharded = deepcopy(model) if engine.is_fsdp2 else None
     optimiser = torch.optim.AdamW(
         _groups(model, recipe.weight_decay), lr=recipe.learning_rate, betas=(0.9, 0.98)
     )
@@ -50,42 +69,59 @@ def optimise(
         div_factor=20,
         final_div_factor=50,
     )
-    prepared, optimiser = engine.prepare(model, optimiser)
-    average = AveragedModel(engine.unwrap_model(prepared), multi_avg_fn=warmed_ema(recipe.ema))
-    smooth = None
+    prepared, prepared_optimiser = engine.prepare(model, optimiser)
+    bare = engine.unwrap_model(prepared)
+    training = Training(
+        model=prepared,
+        optimiser=optimiser,
+        schedule=schedule,
+        average=Average(bare, recipe.ema),
+        saving=saving,
+    )
+    training.go_on()
     prepared.train()
-    for step in range(recipe.steps):
-        with engine.autocast():
-            loss = loss_of(prepared, step)
-        engine.backward(loss)
+    for step in range(training.step, recipe.steps):
+        for part in range(accumulate):
+            last = part == accumulate - 1
+            with nullcontext() if last else engine.no_sync(prepared):
+                with engine.autocast():
+                    loss = loss_of(prepared, step)
+                engine.backward(loss if accumulate == 1 else loss / accumulate)
         engine.clip_grad_norm_(prepared.parameters(), recipe.grad_clip)
-        optimiser.step()
-        optimiser.zero_grad(set_to_none=True)
+        prepared_optimiser.step()
+        prepared_optimiser.zero_grad(set_to_none=True)
         schedule.step()
-        average.update_parameters(engine.unwrap_model(prepared))
+        training.average.update(bare)
+        training.step = step + 1
         if step % 20 == 0:  # reading the loss waits for the device
-            now = float(loss.detach())
-            smooth = now if smooth is None else 0.9 * smooth + 0.1 * now
-            if progress:
-                progress(step, smooth)
-    fitted = deepcopy(average.module).cpu().eval()
-    return Fitted(model=fitted, loss=float(smooth or 0.0))
+            now = float(engine.reduce(loss.detach(), "mean"))
+            smooth = training.smooth
+            training.smooth = now if smooth is None else 0.9 * smooth + 0.1 * now
+            if progress and engine.is_main_process:
+                progress(step, training.smooth)
+        training.keep()
+    fitted = _averaged(training.average, bare, unsharded)
+    return Fitted(model=fitted.cpu().eval(), loss=float(training.smooth or 0.0))
 
 
-def warmed_ema(decay: float) -> Callable[[Any, Any, Any], None]:
-    """An exponential average that forgets the untrained weights: decay min(d, (1 + n) / (10 + n)).
+def _averaged(average: Average, bare: nn.Module, unsharded: nn.Module | None) -> nn.Module:
+    """A copy of the model with the averaged weights, whole in every process."""
+    if unsharded is None:
+        fitted = deepcopy(bare)
+        average.copy_to(fitted)
+        return fitted
+    average.copy_to(bare)
+    state = {name: whole(value).cpu() for name, value in bare.state_dict().items()}
+    unsharded.load_state_dict(state)
+    return unsharded
 
-    A fixed decay of .999 keeps a fifth of the first weights over 1,500 steps.
-    """
 
-    @torch.no_grad()
-    def update(averaged: Any, current: Any, count: Any) -> None:
-        n = int(count)
-        torch._foreach_lerp_(  # pyright: ignore[reportPrivateImportUsage]
-            averaged, current, 1 - min(decay, (1 + n) / (10 + n))
+def _refuse_first_fsdp(engine: Accelerator) -> None:
+    if engine.distributed_type == DistributedType.FSDP and not engine.is_fsdp2:
+        raise UserError(
+            "Sharded training needs FSDP2, and accelerate is set to FSDP1. Set `fsdp_version: 2` "
+            "in its configuration, or give `accelerate launch --fsdp_version 2`."
         )
-
-    return update
 
 
 def _groups(model: nn.Module, weight_decay: float) -> list[dict]:

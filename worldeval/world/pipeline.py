@@ -1,4 +1,4 @@
-"""Training the parts of a world model in turn: kinematics, then a family's dynamics.
+"""Training a world model of any family (families.py), stage by stage.
 
 First on base data. Then one model for each fold goes on with roll-outs of weak policies, without
 its part of them: what it imagines of that part is honest, and teaches the judge what imagination
@@ -6,23 +6,16 @@ looks like. The final model is the mean of the folds' weights (model soups, arXi
 began from the same weights, together they saw everything, and no further training is needed.
 """
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
-from torch import nn
 
-from worldeval.axes import Array, Int
-from worldeval.errors import UserError
-from worldeval.world.dit import DitDynamics
+from worldeval.world.families import Fitting, family
 from worldeval.world.fidelity import open_loop
-from worldeval.world.fit_dynamics import fit_features, fit_kinematics, fit_unrolled
-from worldeval.world.fit_flow import fit_flow
 from worldeval.world.load import CARD, load_world, new_world, save_world
-from worldeval.world.optimise import Fitted, Progress
 from worldeval.world.prepare import Prepared, Report
-from worldeval.world.recipe import LatentRecipe, WorldRecipe
-from worldeval.world.windows import Windows
+from worldeval.world.recipe import WorldRecipe
+from worldeval.world.weights import mean_state
 from worldeval.world.world import World
 
 
@@ -47,16 +40,10 @@ def train_world(
         return load_world(out)
     world = new_world(kind, prepared.spec, recipe)
     world.tokenizer = prepared.tokenizer
-    for name in ("kinematics", "dynamics"):
-        states = [getattr(fold, name).state_dict() for fold in folds]
-        getattr(world, name).load_state_dict(mean_state(states))
-        getattr(world, name).eval()
+    for name, part in world.parts.items():
+        part.load_state_dict(mean_state([fold.parts[name].state_dict() for fold in folds]))
+        part.eval()
     return _kept(world, recipe, prepared, out, kind=kind, seed=seed, stage="mean of the folds")
-
-
-def mean_state(states: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """The mean of several modules' weights."""
-    return {key: torch.stack([state[key] for state in states]).mean(0) for key in states[0]}
 
 
 def train_base(
@@ -110,33 +97,25 @@ def _train(
     torch.manual_seed(seed)
     world = new_world(kind, prepared.spec, recipe)
     world.tokenizer = prepared.tokenizer
-    windows = Windows(prepared.episodes, world.actuation, torch.ones(prepared.spec.pose_dim))
-    if begin_from is None:
-        for part in (world.kinematics, world.dynamics):
-            fit_features(part.features, windows, episodes)  # type: ignore[arg-type]
-    else:
-        before = load_world(begin_from)
-        world.kinematics.load_state_dict(before.kinematics.state_dict())
-        world.dynamics.load_state_dict(before.dynamics.state_dict())
-        recipe = adapting(recipe)
-    windows.pose_std = world.kinematics.features.pose_std
-    world.kinematics = fit_kinematics(
-        world.kinematics,
-        recipe.kinematics,
-        windows,
-        episodes,
-        latent_noise=recipe.latent_noise,
-        seed=seed,
-        progress=report(f"{stage}: kinematics", recipe.kinematics.trainer.steps),
-    ).model
-    world.dynamics = _fit_dynamics(
-        world.dynamics,
-        recipe,
-        windows,
-        episodes,
-        seed=seed,
-        progress=report(f"{stage}: dynamics", recipe.trainer.steps),
-    ).model
+    own = family(kind)
+    if begin_from is not None:
+        recipe = own.adapt(recipe)
+        before = load_world(begin_from).parts
+        for name, part in world.parts.items():
+            part.load_state_dict(before[name].state_dict())
+    own.fit(
+        Fitting(
+            world=world,
+            recipe=recipe,
+            prepared=prepared,
+            episodes=episodes,
+            seed=seed,
+            report=report,
+            stage=stage,
+            fresh=begin_from is None,
+            folder=folder,
+        )
+    )
     return _kept(world, recipe, prepared, folder, kind=kind, seed=seed, stage=stage)
 
 
@@ -157,50 +136,3 @@ def _kept(
     fidelity = open_loop(stored, prepared.episodes, prepared.held)
     save_world(folder, world, recipe, kind=kind, notes={**notes, "fidelity": fidelity})
     return stored
-
-
-def adapting(recipe: WorldRecipe) -> WorldRecipe:
-    """The recipe with which training goes on: shorter and gentler, at the full unroll."""
-    share, slower = recipe.adapt_share, recipe.adapt_learning_rate
-    shorter = replace(
-        recipe.trainer,
-        steps=round(share * recipe.trainer.steps),
-        learning_rate=slower * recipe.trainer.learning_rate,
-    )
-    hands = replace(
-        recipe.kinematics.trainer,
-        steps=round(share * recipe.kinematics.trainer.steps),
-        learning_rate=slower * recipe.kinematics.trainer.learning_rate,
-    )
-    changed = replace(recipe, trainer=shorter, kinematics=replace(recipe.kinematics, trainer=hands))
-    if isinstance(changed, LatentRecipe):
-        return replace(changed, unroll=((0.0, changed.unroll[-1][1]),))
-    return changed
-
-
-def _fit_dynamics(
-    model: nn.Module,
-    recipe: WorldRecipe,
-    windows: Windows,
-    episodes: Int[Array, " e"],
-    *,
-    seed: int,
-    progress: Progress,
-) -> Fitted:
-    noise = {"latent_noise": recipe.latent_noise, "pose_noise": recipe.pose_noise}
-    if isinstance(recipe, LatentRecipe):
-        return fit_unrolled(
-            model,
-            windows,
-            episodes,
-            recipe.trainer,
-            unroll=recipe.unroll,
-            seed=seed,
-            progress=progress,
-            **noise,
-        )
-    if isinstance(model, DitDynamics):
-        return fit_flow(
-            model, windows, episodes, recipe.trainer, seed=seed, progress=progress, **noise
-        )
-    raise UserError(f"No training is known for {type(recipe).__name__}.")

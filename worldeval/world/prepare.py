@@ -15,11 +15,13 @@ from worldeval.data.source import open_source
 from worldeval.errors import UserError
 from worldeval.world.encoded import encoded
 from worldeval.world.fit_tokenizer import fit_tokenizer, psnr
-from worldeval.world.load import TOKENIZER, fill, load_weights, save_weights
 from worldeval.world.optimise import Progress
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import WorldRecipe
-from worldeval.world.tokenizer import Tokenizer
+from worldeval.world.tokenizer import FrameTokenizer, new_tokenizer
+from worldeval.world.weights import fill, load_weights, save_weights
+
+TOKENIZER = "tokenizer.safetensors"
 
 Report = Callable[[str, int], Progress]  # a stage and its steps -> its progress
 
@@ -29,7 +31,7 @@ class Prepared:
     """Encoded episodes, base data first. `weak` marks what folds divide among them."""
 
     spec: WorldSpec
-    tokenizer: Tokenizer | None
+    tokenizer: FrameTokenizer | None
     episodes: LatentEpisodes
     held: Int[Array, " h"]  # kept from every training
     weak: Int[Array, " w"]  # roll-outs of policies, which teach the judge too
@@ -86,7 +88,7 @@ def _from_shards(
 ) -> Prepared:
     shards = Shards(data)
     training, held = shards.held_out(recipe.held_out, seed=seed)
-    tokenizer = Tokenizer(
+    tokenizer = new_tokenizer(
         recipe.tokenizer, tasks=len(shards.tasks), views=len(shards.views), size=shards.size
     )
     path = home / TOKENIZER

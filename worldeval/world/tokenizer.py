@@ -22,7 +22,25 @@ class _Residual(nn.Module):
         return x + self.second(F.silu(self.first(F.silu(self.norm(x)))))
 
 
-class Tokenizer(nn.Module):
+class FrameTokenizer(nn.Module):
+    """What every tokenizer offers: frames (0-1) of a known (task, view) to latents and back."""
+
+    grid: tuple[int, int, int]  # d h w of one view's latent
+
+    def encode(
+        self, frames: Float[Tensor, "n 3 h w"], task: Int[Tensor, " n"], view: Int[Tensor, " n"]
+    ) -> Float[Tensor, "n d y x"]:
+        """Standardised latents: about zero mean and unit variance per view and channel."""
+        raise NotImplementedError
+
+    def decode(
+        self, latents: Float[Tensor, "n d y x"], task: Int[Tensor, " n"], view: Int[Tensor, " n"]
+    ) -> Float[Tensor, "n 3 h w"]:
+        """Frames (0-1, not clipped) of standardised latents."""
+        raise NotImplementedError
+
+
+class Tokenizer(FrameTokenizer):
     """Frames (0-1) of a known (task, view) to standardised latents and back.
 
     A fixed camera sees mostly the same picture, so the encoder also reads the difference from the
@@ -61,7 +79,8 @@ class Tokenizer(nn.Module):
             nn.Conv2d(widths[0], 4 * 3, 3, padding=1),
             nn.PixelShuffle(2),
         )
-        self.grid = (channels, *(side // 2 ** len(widths) for side in size))
+        height, breadth = (side // 2 ** len(widths) for side in size)
+        self.grid = (channels, height, breadth)
         self.register_buffer("mean_image", torch.zeros(tasks, views, 3, *size))
         self.register_buffer("shift", torch.zeros(views, channels, 1, 1))
         self.register_buffer("scale", torch.ones(views, channels, 1, 1))
@@ -95,6 +114,13 @@ class Tokenizer(nn.Module):
         """Frames of latents as trained."""
         raw = raw.contiguous(memory_format=torch.channels_last)
         return self.decoder(raw).float() + self.mean_image[task, view]
+
+
+def new_tokenizer(
+    recipe: TokenizerRecipe, *, tasks: int, views: int, size: tuple[int, int]
+) -> FrameTokenizer:
+    """The tokenizer that a recipe asks for, with fresh weights."""
+    return Tokenizer(recipe, tasks=tasks, views=views, size=size)
 
 
 def index_of(names: Sequence[str], known: Sequence[str]) -> Int[Tensor, " n"]:

@@ -1,0 +1,135 @@
+"""Families of world models, and how one is added: a folder, a recipe and a line here.
+
+A family is a `Family` record named `FAMILY` in a module of its own, imported when its kind is first
+asked for. Nothing in load.py, pipeline.py or prepare.py knows any family. To add `mine`:
+
+1. `worldeval/world/mine/recipe.py`: a frozen dataclass `MineRecipe(WorldRecipe)` (no torch there),
+   and its line in `worldeval/recipe.py: KINDS`.
+2. `worldeval/world/mine/world.py`: `class MineWorld(World)`. It says what its `parts` are (named
+   torch modules: these are stored, loaded, averaged over folds and moved between devices), how a
+   state begins at latents (`begin_latents`), how it goes on (`step`), and what the newest `latents`
+   and `pose` of a state are. The state is its own affair. `World` brings `begin`, `encode`,
+   `render`, `to`; hand.py brings kinematics and commands to families that do not predict poses.
+   A family that needs no tokenizer sets it to None; `render` is then its own.
+3. `worldeval/world/mine/family.py`: `FAMILY = Family(...)` with
+
+   - `new(spec, recipe)`: a world with fresh weights. Its tokenizer may be left None: whoever builds
+     it sets the trained one.
+   - `fit(fitting)`: trains the parts of `fitting.world` in place, or replaces them. With
+     `fitting.fresh` it takes statistics of its data first; without, the world carries the weights
+     of the base model, and statistics stay as they are. `fitting.hand()` trains kinematics where
+     the world has them and gives the training windows.
+   - `adapt(recipe)`: the shorter, gentler recipe with which folds go on from the base. The default
+     shortens `trainer` and `kinematics.trainer`.
+4. A line in `FAMILIES` below, a recipe in `models/`, tests in `tests/world/mine/`.
+
+Training runs base -> one model a fold of weak roll-outs -> the mean of the folds' weights; buffers
+that count rather than weigh (integers) are the first fold's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from worldeval.axes import Array, Int
+from worldeval.errors import UserError, did_you_mean
+from worldeval.world.fit_dynamics import fit_features, fit_kinematics
+from worldeval.world.frame_world import FrameWorld
+from worldeval.world.prepare import Prepared, Report
+from worldeval.world.protocol import WorldSpec
+from worldeval.world.recipe import TrainerRecipe, WorldRecipe
+from worldeval.world.windows import Windows
+from worldeval.world.world import World
+
+# kind in a recipe and in a stored card -> the module and name of its `Family`
+FAMILIES = {
+    "latent": "worldeval.world.latent_family:FAMILY",
+    "dit": "worldeval.world.dit_family:FAMILY",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitting:
+    """One training: a world whose parts are to be trained, and on what."""
+
+    world: Any  # the family's own World
+    recipe: Any  # the family's own WorldRecipe
+    prepared: Prepared
+    episodes: Int[Array, " e"]  # indices into `prepared.episodes` to fit to
+    seed: int
+    report: Report  # report(stage, steps) -> progress(step, loss)
+    stage: str  # 'base' or 'fold 0', to stand before what is reported
+    fresh: bool  # no weights from an earlier stage: take the statistics of the data
+    folder: Path  # where the result will be stored; checkpoints may lie in it
+
+    def windows(self) -> Windows:
+        """Windows over the encoded episodes, commands and memory included."""
+        std = torch.ones(self.prepared.spec.pose_dim)
+        return Windows(self.prepared.episodes, self.world.actuation, std)
+
+    def hand(self) -> Windows:
+        """Train `world.kinematics`; gives the windows that the dynamics is to be trained on."""
+        world, recipe, windows = self.world, self.recipe, self.windows()
+        if self.fresh:
+            fit_features(world.kinematics.features, windows, self.episodes)
+        windows.pose_std = world.kinematics.features.pose_std
+        fitted = fit_kinematics(
+            world.kinematics,
+            recipe.kinematics,
+            windows,
+            self.episodes,
+            latent_noise=recipe.latent_noise,
+            seed=self.seed,
+            progress=self.report(f"{self.stage}: kinematics", recipe.kinematics.trainer.steps),
+        )
+        world.kinematics = fitted.model
+        return windows
+
+
+def gentler(recipe: Any) -> Any:
+    """The recipe with which training goes on: shorter, and at a lower rate."""
+    hands = recipe.kinematics
+    return replace(
+        recipe,
+        trainer=_shorter(recipe.trainer, recipe),
+        kinematics=replace(hands, trainer=_shorter(hands.trainer, recipe)),
+    )
+
+
+def _shorter(trainer: TrainerRecipe, recipe: WorldRecipe) -> TrainerRecipe:
+    return replace(
+        trainer,
+        steps=round(recipe.adapt_share * trainer.steps),
+        learning_rate=recipe.adapt_learning_rate * trainer.learning_rate,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A family of world models: its recipe, how a world of it is made, and how it is trained."""
+
+    recipe: type[WorldRecipe]
+    new: Callable[[WorldSpec, Any], World]
+    fit: Callable[[Fitting], None]
+    adapt: Callable[[Any], Any] = gentler
+    compress: bool = True  # large matrices in one byte a number; False: half precision throughout
+
+
+def family(kind: str) -> Family:
+    """The family of a kind. Raises UserError for an unknown one."""
+    if kind not in FAMILIES:
+        raise UserError(f"There is no family '{kind}'.{did_you_mean(kind, FAMILIES)}")
+    module, name = FAMILIES[kind].split(":")
+    return getattr(import_module(module), name)
+
+
+def fresh_dynamics(fitting: Fitting) -> Windows:
+    """What families of `FrameWorld` begin with: statistics, and a trained hand."""
+    world: FrameWorld = fitting.world
+    if fitting.fresh:
+        fit_features(world.dynamics.features, fitting.windows(), fitting.episodes)  # type: ignore[arg-type]
+    return fitting.hand()

@@ -1,0 +1,36 @@
+"""Training on several processes: which rows are mine, and what is whole."""
+
+from accelerate import PartialState
+from torch import Tensor
+from torch.distributed.tensor import DTensor, distribute_tensor
+
+from worldeval.errors import UserError
+
+
+def own_rows(count: int) -> slice:
+    """This process's rows of a batch of `count`, which all processes draw alike.
+
+    Equal parts: the mean of the processes' gradients is then that of the whole batch. Raises
+    UserError where the batch cannot be divided.
+    """
+    state = PartialState()
+    share, left = divmod(count, state.num_processes)
+    if left:
+        raise UserError(
+            f"A batch of {count} cannot be divided among {state.num_processes} processes. "
+            f"Set trainer.batch to a multiple of {state.num_processes}."
+        )
+    return slice(share * state.process_index, share * (state.process_index + 1))
+
+
+def whole(value: Tensor) -> Tensor:
+    """A tensor with all of its shards, gathered where it was sharded over processes."""
+    return value.full_tensor() if isinstance(value, DTensor) else value
+
+
+def shards_of(value: Tensor, like: Tensor) -> Tensor:
+    """A whole tensor divided as `like` is, or as it is where that one is whole."""
+    value = value.to(like.device)
+    if isinstance(like, DTensor):
+        return distribute_tensor(value, like.device_mesh, like.placements)
+    return value

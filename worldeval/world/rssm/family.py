@@ -1,0 +1,40 @@
+"""`rssm` as a family: see network.py for the model, fit.py for its training."""
+
+from worldeval.world.actuation import Actuation
+from worldeval.world.families import Family, Fitting
+from worldeval.world.features import Features
+from worldeval.world.fit_dynamics import fit_features
+from worldeval.world.protocol import WorldSpec
+from worldeval.world.rssm.fit import fit_rssm
+from worldeval.world.rssm.network import Rssm
+from worldeval.world.rssm.recipe import RssmRecipe
+from worldeval.world.rssm.world import RssmWorld
+
+
+def new(spec: WorldSpec, recipe: RssmRecipe) -> RssmWorld:
+    """A world with fresh weights."""
+    features = Features(pose_dim=spec.pose_dim, action_dim=spec.action_dim, tasks=len(spec.tasks))
+    model = Rssm(recipe, features, latent=(len(spec.views), *spec.latent))
+    return RssmWorld(spec, tokenizer=None, model=model, actuation=Actuation(recipe.actuation))
+
+
+def fit(fitting: Fitting) -> None:
+    """One network, trained on sequences; it predicts poses itself, so there is no kinematics."""
+    recipe: RssmRecipe = fitting.recipe
+    world: RssmWorld = fitting.world
+    windows = fitting.windows()
+    if fitting.fresh:
+        fit_features(world.model.features, windows, fitting.episodes)
+    world.model = fit_rssm(
+        world.model,
+        windows,
+        fitting.episodes,
+        recipe.trainer,
+        latent_noise=recipe.latent_noise,
+        seed=fitting.seed,
+        progress=fitting.report(f"{fitting.stage}: dynamics", recipe.trainer.steps),
+    ).model
+
+
+# One byte a number costs a recurrent state more than it saves: rounding adds up over the frames.
+FAMILY = Family(recipe=RssmRecipe, new=new, fit=fit, compress=False)

@@ -1,0 +1,171 @@
+"""The recurrent state-space model as a world, and as a place to learn in without drawing anything.
+
+    world.begin(frames, pose, tasks, seeds) -> RssmState  frames: view -> (b h w 3) uint8; pose (b p)
+    world.step(state, actions) -> RssmState               actions (b a): one world frame
+    world.latents(state), world.pose(state)               (b v d h w), (b p), newest, numpy
+    world.features(state) -> (b f) tensor                 h and z: what an actor reads
+    world.feature_size -> f
+    world.success(state) -> (b) tensor                    chance that the task is solved now
+    world.imagine(actor, state, horizon) -> Imagination   actor: (b f) features -> (b a) actions
+
+`step` draws every frame, for judges and cameras; `imagine` draws none and is several times faster.
+Every episode draws from its own generator: what else is in the batch never changes it. A state is
+never changed in place, except that its generators move on.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from worldeval.axes import Array, Float, Float32, Int
+from worldeval.errors import UserError
+from worldeval.world.actuation import Actuation
+from worldeval.world.protocol import WorldSpec
+from worldeval.world.rssm.categorical import draw
+from worldeval.world.rssm.network import Belief, Rssm
+from worldeval.world.tokenizer import FrameTokenizer
+from worldeval.world.world import World, generators_of
+
+# Features of every episode -> its frame's actions, in the robot's units.
+Actor = Callable[[Float[Tensor, "b f"]], Float[Tensor, "b a"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RssmState:
+    """Where a batch of episodes is, and every frame drawn so far."""
+
+    latents: Float[Tensor, "b t v d h w"]
+    poses: Float[Tensor, "b t p"]
+    belief: Belief
+    command: Float[Tensor, "b 3"]
+    task: Int[Tensor, " b"]
+    generators: list[torch.Generator]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imagination:
+    """`k` steps taken in thought. Entry i of the last four follows action i."""
+
+    features: Float[Tensor, "b t f"]  # t = k + 1: before each action, and at the end
+    actions: Float[Tensor, "b k a"]
+    reward: Float[Tensor, "b k"]  # 1 is expected where the task is solved for the first time
+    success: Float[Tensor, "b k"]  # chance that the task is solved at this frame
+    goes_on: Float[Tensor, "b k"]  # chance that it was never solved so far: the discount
+    poses: Float[Tensor, "b k p"]
+
+
+class RssmWorld(World):
+    """A `World` of one network that predicts latents, poses and success itself."""
+
+    def __init__(
+        self,
+        spec: WorldSpec,
+        *,
+        tokenizer: FrameTokenizer | None,
+        model: Rssm,
+        actuation: Actuation,
+    ) -> None:
+        super().__init__(spec, tokenizer=tokenizer)
+        self.model, self.actuation = model, actuation
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        return {"model": self.model}
+
+    @property
+    def feature_size(self) -> int:
+        """Numbers in a state's features."""
+        return self.model.feature_size
+
+    @torch.no_grad()
+    def begin_latents(
+        self,
+        latents: Float[Tensor, "b v d h w"],
+        pose: Float32[Array, "b p"],
+        tasks: Sequence[str],
+        seeds: Sequence[int],
+    ) -> RssmState:
+        first, poses = latents.float().to(self.device), self.tensor(pose)
+        task, generators = self.task_index(tasks), generators_of(seeds)
+        deter = self.model.nothing(len(poses))
+        posterior = self.model.posterior(deter, self.model.read(first, first, poses, task))
+        return RssmState(
+            latents=first[:, None],
+            poses=poses[:, None],
+            belief=Belief(deter=deter, stoch=draw(posterior, self._uniform(generators))),
+            command=self.actuation.begin(poses),
+            task=task,
+            generators=generators,
+        )
+
+    @torch.no_grad()
+    def step(self, state: RssmState, actions: Float32[Array, "b a"]) -> RssmState:
+        after = self._advance(state, self.tensor(actions))
+        drawn = self.model.decode(after.belief.features, after.latents[:, 0])
+        return replace(after, latents=torch.cat([after.latents, drawn[:, None]], 1))
+
+    def latents(self, state: RssmState) -> Float32[Array, "b v d h w"]:
+        return state.latents[:, -1].cpu().numpy()
+
+    def pose(self, state: RssmState) -> Float32[Array, "b p"]:
+        return state.poses[:, -1].cpu().numpy()
+
+    def features(self, state: RssmState) -> Float[Tensor, "b f"]:
+        """h and z of every episode."""
+        return state.belief.features
+
+    @torch.no_grad()
+    def success(self, state: RssmState) -> Float[Tensor, " b"]:
+        """The chance that each episode's task is solved at the newest frame."""
+        self._need_judgement()
+        return self.model.success(self.features(state))[:, 0].float().sigmoid()
+
+    @torch.no_grad()
+    def imagine(self, actor: Actor, state: RssmState, horizon: int) -> Imagination:
+        """Let `actor` act for `horizon` frames from `state`, without drawing a frame.
+
+        Nothing is differentiated: policy gradients need the actor's own log-likelihoods, which it
+        computes again from the features returned.
+        """
+        self._need_judgement()
+        features, actions, poses = [self.features(state)], [], []
+        for _ in range(horizon):
+            actions.append(actor(features[-1]))
+            state = self._advance(state, actions[-1].to(self.device).float())
+            features.append(self.features(state))
+            poses.append(state.poses[:, -1])
+        seen = torch.stack(features, 1)
+        reached, model = seen[:, 1:], self.model
+        return Imagination(
+            features=seen,
+            actions=torch.stack(actions, 1),
+            reward=model.two_hot.decode(model.reward(reached)),
+            success=model.success(reached)[..., 0].float().sigmoid(),
+            goes_on=model.goes_on(reached)[..., 0].float().sigmoid(),
+            poses=torch.stack(poses, 1),
+        )
+
+    def _advance(self, state: RssmState, action: Float[Tensor, "b a"]) -> RssmState:
+        """The state one frame later, before the frame is drawn."""
+        model = self.model
+        command = self.actuation.step(state.command, action)
+        deter = model.advance(state.belief, model.steer(action, command, state.task))
+        uniform = self._uniform(state.generators) if model.recipe.sampled else None
+        belief = Belief(deter=deter, stoch=draw(model.prior(deter), uniform))
+        pose = model.move(belief.features, state.poses[:, -1], command)
+        poses = torch.cat([state.poses, pose[:, None]], 1)
+        return replace(state, belief=belief, command=command, poses=poses)
+
+    def _uniform(self, generators: list[torch.Generator]) -> Float[Tensor, "b g c"]:
+        shape = (self.model.recipe.groups, self.model.recipe.classes)
+        rows = [torch.rand(shape, generator=each) for each in generators]
+        return torch.stack(rows).to(self.device)
+
+    def _need_judgement(self) -> None:
+        if not bool(self.model.judged):
+            raise UserError(
+                "This world model was trained on episodes of which nobody knows whether they "
+                "succeeded, so it cannot say what success is. Train it on data with success flags."
+            )

@@ -1,0 +1,72 @@
+"""Weights on disk: safetensors in half precision, large matrices in one byte a number if wished.
+
+With `compress`, a matrix takes one byte a number and one scale a row, so that a model small enough
+for a laptop is small enough for a repository.
+"""
+
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from worldeval.errors import UserError
+from worldeval.run import whole_file
+
+BYTES_FROM = 65536  # matrices with fewer numbers stay in half precision
+
+
+def save_weights(path: Path, state: dict[str, Tensor], *, compress: bool) -> None:
+    """Half precision, or one byte a number for large matrices."""
+    out: dict[str, Tensor] = {}
+    for key, value in state.items():
+        value = value.detach().cpu()
+        if compress and value.ndim == 2 and value.numel() >= BYTES_FROM:
+            scale = value.abs().amax(1, keepdim=True).clamp_min(1e-12) / 127
+            out[key] = (value / scale).round().to(torch.int8)
+            out[f"{key}.scale"] = scale.float()
+        else:
+            out[key] = value.half() if value.is_floating_point() and value.ndim > 1 else value
+    with whole_file(path) as draft:
+        save_file({key: value.contiguous() for key, value in out.items()}, draft)
+
+
+def load_weights(path: Path) -> dict[str, Tensor]:
+    """What `save_weights` wrote, in float32."""
+    if not path.is_file():
+        raise UserError(f"{path} does not exist.")
+    stored = load_file(path)
+    out = {}
+    for key, value in stored.items():
+        if f"{key}.scale" in stored:
+            out[key] = value.float() * stored[f"{key}.scale"]
+        elif not (key.endswith(".scale") and key.removesuffix(".scale") in stored):
+            out[key] = value.float() if value.is_floating_point() else value
+    return out
+
+
+def join_states(**parts: nn.Module) -> dict[str, Tensor]:
+    """The weights of several modules under their names."""
+    return {
+        f"{name}.{key}": value
+        for name, part in parts.items()
+        for key, value in part.state_dict().items()
+    }
+
+
+def fill(module: nn.Module, state: dict[str, Tensor], where: Path) -> None:
+    """Load weights strictly, naming the file in the error."""
+    try:
+        module.load_state_dict(state)
+    except RuntimeError as error:
+        raise UserError(f"{where} does not fit its card: {error}") from error
+
+
+def mean_state(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The mean of several modules' weights; what is counted, not weighed, is the first one's."""
+    return {
+        key: torch.stack([state[key] for state in states]).mean(0)
+        if value.is_floating_point()
+        else value
+        for key, value in states[0].items()
+    }
