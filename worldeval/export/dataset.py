@@ -16,9 +16,9 @@ from worldeval.errors import UserError
 from worldeval.export.card import Contents, dataset_card
 from worldeval.record import Episode
 
-# What is known of every exported episode: `origin` is 'imagined' or 'recorded', `start` the recorded
-# episode or reset that it begins from, `probability` the judge's, that an imagined one succeeded,
-# and `trust` how far its signs are to be trusted, from 0 to 1.
+# What is known of every exported episode: `origin` is 'imagined' or 'recorded', `start` what it
+# begins from, `probability` the judge's, that an imagined one succeeded, and `trust` how far its
+# signs are to be trusted, from 0 to 1.
 PROVENANCE = ("origin", "world_model", "policy", "seed", "start", "judge", "probability", "trust")
 FORMAT_NAMES = {"lerobot": "LeRobot v3.0", "robomimic": "robomimic HDF5"}
 

@@ -1,4 +1,4 @@
-"""How far an imagined episode is to be trusted, from what its roll-out and its judge left behind."""
+"""How far an imagined episode is to be trusted, from what roll-out and judge left behind."""
 
 import math
 from collections.abc import Mapping, Sequence
