@@ -1,4 +1,7 @@
-"""Policies by the names that users give them: a checkpoint, Python code, or a built-in."""
+"""Policies by the names that users give them: a checkpoint, Python code, a server, a built-in.
+
+Nothing heavy is imported before it is needed: a policy in numpy is served without torch.
+"""
 
 import importlib
 import importlib.util
@@ -10,36 +13,34 @@ from pathlib import Path
 from typing import Any
 
 from worldeval.errors import UserError, did_you_mean
+from worldeval.policy.address import Address, read_address
 from worldeval.policy.builtin import Random, Zero
-from worldeval.policy.checkpoint import is_checkpoint, load
 from worldeval.policy.protocol import Policy
 
 BUILTIN: dict[str, Callable[..., Policy]] = {"random": Random, "zero": Zero}
-PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
+CARD = "policy.json"  # of our checkpoints
 
 
 def load_policy(
     ref: str, params: Mapping[str, Any] | None = None, *, trust_pickle: bool = False
 ) -> Policy:
-    """The policy that `ref` names.
+    """The policy at the address `ref` (see address.py), made with `params` beside its own.
 
-    `runs/policies/bc/step-400` (a checkpoint of ours), `package.module:Class` or
-    `./file.py:make_policy` called with `params`, or a built-in (`zero`, `random`). A pickle is
-    read only when trusted, since reading one runs code that it brings.
+    A pickle is read only when trusted, since reading one runs code that it brings.
+
+    Raises:
+        UserError: nothing is there, or it is no policy, or it does not take the parameters.
     """
-    params = dict(params or {})
-    if ref in BUILTIN:
-        return _call(ref, BUILTIN[ref], params)
-    path = Path(ref)
-    if path.suffix in PICKLES:
-        return _unpickle(path, trust_pickle)
-    if ":" in ref and not path.exists():
-        return _from_code(ref, params)
-    if params:
-        raise UserError(f"{ref} is a checkpoint, which takes no parameters ({', '.join(params)}).")
-    if is_checkpoint(path):
-        return load(path)
-    raise UserError(_missing(path))
+    address = read_address(ref, params)
+    given = dict(address.params)
+    adapter = given.pop("adapter", None)
+    policy = _load(address, given, trust_pickle)
+    if adapter is None:
+        return policy
+    from worldeval.policy.adapted import Adapted
+    from worldeval.policy.adapter import load_adapter
+
+    return Adapted(policy, load_adapter(Path(str(adapter))))
 
 
 def load_policies(refs: Sequence[str], *, trust_pickle: bool = False) -> list[Policy]:
@@ -56,13 +57,41 @@ def expand(refs: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def _load(address: Address, params: Mapping[str, Any], trust_pickle: bool) -> Policy:
+    place = address.place
+    if address.kind == "built-in":
+        return _call(place, BUILTIN[place], params)
+    if address.kind == "server":
+        from worldeval.policy.remote import connect_policy
+
+        return connect_policy(place, params)
+    if address.kind == "lerobot":
+        from worldeval.policy.lerobot_policy import LeRobotPolicy
+
+        return _call(place, LeRobotPolicy, {"source": place.removeprefix("lerobot:"), **params})
+    if address.kind == "pickle":
+        return _unpickle(Path(place), trust_pickle)
+    if address.kind == "code":
+        return _from_code(place, params)
+    if params:
+        raise UserError(
+            f"{place} is a checkpoint, which takes no parameters ({', '.join(params)})."
+        )
+    if not (Path(place) / CARD).is_file():
+        raise UserError(_missing(Path(place)))
+    from worldeval.policy.checkpoint import load
+
+    return load(Path(place))
+
+
 def _expand(ref: str) -> list[str]:
-    if ref in BUILTIN:
+    address = read_address(ref)
+    if address.kind != "checkpoint" or address.params:
         return [ref]
     if Path(ref).is_dir():
         return [str(folder) for folder in _inside(Path(ref))] or [ref]
     if not any(letter in ref for letter in "*?["):
-        return [ref]  # code, a pickle or a mistake, as the user wrote it
+        return [ref]  # a mistake, as the user wrote it
     folders = [Path(found) for found in sorted(glob(ref)) if Path(found).is_dir()]
     checkpoints = [str(inside) for folder in folders for inside in _inside(folder)]
     if not checkpoints:
@@ -72,7 +101,7 @@ def _expand(ref: str) -> list[str]:
 
 def _inside(folder: Path) -> list[Path]:
     """The checkpoints in or below a folder."""
-    return [card.parent for card in sorted(folder.glob("**/policy.json"), key=_order)]
+    return [card.parent for card in sorted(folder.glob(f"**/{CARD}"), key=_order)]
 
 
 def _order(card: Path) -> tuple[str, int, str]:
@@ -150,7 +179,7 @@ def _missing(path: Path) -> str:
         inside = _inside(path)
         if inside:
             return f"{path} holds {len(inside)} checkpoints; name one, such as {inside[0]}."
-        return f"{path} holds no checkpoint (no policy.json)."
+        return f"{path} holds no checkpoint (no {CARD})."
     if len(path.parts) == 1:
         return f"There is no policy '{path}'.{did_you_mean(str(path), BUILTIN)}"
     return f"There is no checkpoint {path}.{_near(path)}"

@@ -18,6 +18,8 @@ class PolicySpec:
     views: tuple[str, ...]
     action_dim: int  # of one world frame
     chunk: int  # world frames in one action chunk
+    # What the numbers of an action mean, as data/action_space.py writes it; "" is the world's own.
+    space: str = ""
 
 
 @runtime_checkable

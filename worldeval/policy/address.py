@@ -1,0 +1,89 @@
+"""How users name policies: what is before `?` says which, what is after it with which parameters.
+
+| address                              | policy                                              |
+|--------------------------------------|-----------------------------------------------------|
+| `runs/bc/step-400`                   | a checkpoint of ours, or a folder or glob of them   |
+| `package.module:Class`, `f.py:make`  | Python code, called with the parameters             |
+| `ws://host:8000`, `wss://host`       | a server in openpi's dialect                        |
+| `lerobot:runs/act`, `lerobot:hub/id` | a LeRobot checkpoint                                |
+| `zero`, `random`                     | built in                                            |
+
+`./mine.py:make?chunk=4&size=0.5` gives parameters; `adapter=FOLDER` fits any policy's actions to
+the world's (see adapter.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import quote, unquote
+
+import yaml
+
+from worldeval.errors import UserError
+
+Kind = Literal["built-in", "server", "lerobot", "pickle", "code", "checkpoint"]
+BUILTIN = ("random", "zero")
+PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """One policy's address, taken apart."""
+
+    kind: Kind
+    place: str  # what stands before the parameters
+    params: Mapping[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        if not self.params:
+            return self.place
+        return self.place + "?" + "&".join(f"{key}={_said(v)}" for key, v in self.params.items())
+
+
+def read_address(ref: str, more: Mapping[str, Any] | None = None) -> Address:
+    """The address that `ref` writes, with `more` parameters laid over its own."""
+    place, mark, query = ref.partition("?")
+    if not mark or "=" not in query:  # a `?` of a glob
+        place, query = ref, ""
+    return Address(kind=_kind(place), place=place, params={**read_params(query), **(more or {})})
+
+
+def read_params(query: str | Sequence[str]) -> dict[str, Any]:
+    """`a=1&b=x`, or a list of `key=value`, as parameters; values are read as YAML scalars."""
+    pairs = (
+        [unquote(part) for part in query.split("&") if part] if isinstance(query, str) else query
+    )
+    params = {}
+    for pair in pairs:
+        key, equals, text = pair.partition("=")
+        if not key.strip() or not equals:
+            raise UserError(f"The parameter '{pair}' must look like key=value.")
+        try:
+            params[key.strip()] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"The parameter '{pair}' has a value that is not readable.") from error
+    return params
+
+
+def with_params(ref: str, params: Sequence[str]) -> str:
+    """`ref` with `key=value` parameters added, as one text that a recipe can keep."""
+    return str(read_address(ref, read_params(params)))
+
+
+def _kind(place: str) -> Kind:
+    if place in BUILTIN:
+        return "built-in"
+    if place.startswith(("ws://", "wss://")):
+        return "server"
+    if place.startswith("lerobot:"):
+        return "lerobot"
+    path = Path(place)
+    if path.suffix in PICKLES:
+        return "pickle"
+    return "code" if ":" in place and not path.exists() else "checkpoint"
+
+
+def _said(value: Any) -> str:
+    text = value if isinstance(value, str) else yaml.safe_dump(value, default_flow_style=True)
+    return quote(text.removesuffix("...\n").strip(), safe="/:;=+,. @[]{}")

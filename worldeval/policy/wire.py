@@ -1,0 +1,142 @@
+"""Messages between machines: msgpack with numpy arrays, in the dialect of openpi's servers.
+
+An array is the map {b"__ndarray__": True, b"data": bytes, b"dtype": "<f4", b"shape": [2, 3]}, a
+numpy scalar {b"__npgeneric__": True, b"data": 1.5, b"dtype": "<f4"}; the keys are bytes. What
+arrives is hostile until it is read: numbers only (no objects, no code), and every size bounded.
+"""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from worldeval.errors import UserError
+
+try:
+    import msgpack
+except ModuleNotFoundError as error:  # pragma: no cover
+    raise UserError(
+        "Policies and worlds over the network need msgpack and websockets: "
+        "pip install 'worldeval[serve]'."
+    ) from error
+
+NUMBERS = re.compile(r"[<>|=]?(b1|[iu][1248]|f[248])")
+DIMENSIONS = 8
+
+
+class WireError(ValueError):
+    """A message that is not accepted, and why."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The largest message that is read. Only arrays may be big."""
+
+    message: int = 64 * 2**20  # bytes
+    items: int = 4096  # entries of one list or map
+    # Lists and maps in one message: an empty map is one byte on the wire and sixty in memory.
+    containers: int = 1024
+    text: int = 16 * 2**10  # bytes of one text
+
+
+def pack(content: Any) -> bytes:
+    """The message that says `content`: maps, lists, texts, numbers and numpy arrays."""
+    return msgpack.packb(content, default=_plain)
+
+
+def unpack(message: bytes, limits: Limits | None = None) -> Any:
+    """What `message` says, arrays as writable arrays of their own.
+
+    Raises:
+        WireError: it is damaged, too big or too deep, or holds something other than plain values
+            and arrays of numbers.
+    """
+    limits = limits or Limits()
+    if len(message) > limits.message:
+        raise WireError(f"a message of {len(message)} bytes; at most {limits.message} are read")
+    reader = _Reader(limits)
+    try:
+        return msgpack.unpackb(
+            message,
+            object_hook=reader.map,
+            list_hook=reader.list,
+            max_array_len=limits.items,
+            max_map_len=limits.items,
+            max_str_len=limits.text,
+            max_bin_len=limits.message,
+            max_ext_len=0,
+        )
+    except WireError:
+        raise
+    except msgpack.exceptions.StackError as error:
+        raise WireError("the message is nested too deeply") from error
+    # msgpack reports damage by whichever of these its parser met first.
+    except (ValueError, TypeError, OverflowError, msgpack.exceptions.UnpackException) as error:
+        said = str(error) or type(error).__name__
+        raise WireError(f"not a readable msgpack message: {said[:200]}") from error
+
+
+class _Reader:
+    """Turns maps into arrays while one message is read, and counts what it is made of."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._left = limits.containers
+        self._most = limits.containers
+
+    def list(self, value: list[Any]) -> list[Any]:
+        self._count()
+        return value
+
+    def map(self, value: dict[Any, Any]) -> Any:
+        self._count()
+        if b"__ndarray__" in value:
+            return _array(value)
+        if b"__npgeneric__" in value:
+            return _scalar(value)
+        return value
+
+    def _count(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise WireError(f"more than {self._most} lists and maps in one message")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        if not NUMBERS.fullmatch(value.dtype.str):
+            raise WireError(f"arrays of dtype {value.dtype} are not sent; only numbers are")
+        named = {b"dtype": value.dtype.str}
+        if isinstance(value, np.generic):
+            return {b"__npgeneric__": True, b"data": value.item(), **named}
+        return {b"__ndarray__": True, b"data": value.tobytes(), b"shape": value.shape, **named}
+    raise WireError(f"a {type(value).__name__} cannot be sent")
+
+
+def _array(value: dict[Any, Any]) -> np.ndarray:
+    dtype, shape, data = _dtype(value), value.get(b"shape"), value.get(b"data")
+    if not isinstance(data, bytes) or not isinstance(shape, list) or len(shape) > DIMENSIONS:
+        raise WireError("an array needs data in bytes and a shape of at most 8 dimensions")
+    if not all(type(side) is int and 0 <= side < 2**31 for side in shape):
+        raise WireError("an array's shape is not made of whole numbers")
+    if math.prod(shape) * dtype.itemsize != len(data):
+        raise WireError(f"{len(data)} bytes do not fill shape {shape} of {dtype}")
+    # A copy in the machine's own byte order: what comes off the wire is read-only.
+    return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
+
+
+def _scalar(value: dict[Any, Any]) -> Any:
+    data = value.get(b"data")
+    if isinstance(data, str):  # numpy's own texts
+        return data
+    if not isinstance(data, bool | int | float):
+        raise WireError("a numpy scalar needs a number")
+    return np.asarray(data, _dtype(value))[()]
+
+
+def _dtype(value: dict[Any, Any]) -> np.dtype:
+    name = value.get(b"dtype")
+    if not isinstance(name, str) or not NUMBERS.fullmatch(name):
+        raise WireError(f"arrays of dtype {str(name)[:20]!r} are not read; only numbers are")
+    return np.dtype(name)
