@@ -5,6 +5,7 @@ loss then draws the batch of all processes from one generator and takes its own 
 (processes.py), so that any number of processes follows the same course.
 """
 
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from copy import deepcopy
@@ -69,7 +70,10 @@ def optimise(
         div_factor=20,
         final_div_factor=50,
     )
-    prepared, prepared_optimiser = engine.prepare(model, optimiser)
+    with warnings.catch_warnings():
+        # torch 2.13 renames `broadcast_buffers`; accelerate still passes it by its old name.
+        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+        prepared, prepared_optimiser = engine.prepare(model, optimiser)
     bare = engine.unwrap_model(prepared)
     training = Training(
         model=prepared,
