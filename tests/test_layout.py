@@ -27,6 +27,7 @@ LAYERS = {
     "report": 6,
     "export": 6,
     "improve": 6,
+    "serve": 6,
     "evaluate": 7,
     "cli": 8,
     "app": 8,

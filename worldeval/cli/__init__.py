@@ -14,7 +14,7 @@ from worldeval.errors import UserError
 # simulators only inside its functions.
 VERBS = (
     "system", "data", "train", "policy", "judge", "rank", "validate", "export", "report", "film",
-    "view",
+    "view", "serve",
 )  # fmt: skip
 
 app = typer.Typer(

@@ -189,7 +189,7 @@ class Connection:
 
 
 def _last(text: str) -> str:
-    """The end of a traceback, which says what happened; control characters cannot reach a terminal."""
+    """The end of a traceback, which says what happened, without what could steer a terminal."""
     line = next((line for line in reversed(text.splitlines()) if line.strip()), "an error")
     return "".join(letter for letter in line.strip() if letter.isprintable())[:500]
 

@@ -1,0 +1,155 @@
+"""`worldeval serve-policy` and `serve-world`: policies and world models for other machines."""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from worldeval.cli.common import Json, Out, Seed, log
+
+Host = Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 is everywhere.")]
+Port = Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)]
+Token = Annotated[
+    str, typer.Option(help="What clients must know.", envvar="WORLDEVAL_TOKEN", show_default=False)
+]
+Open = Annotated[bool, typer.Option("--open", help="Listen beyond this machine without a token.")]
+Sessions = Annotated[int, typer.Option(help="Clients at the same time.", min=1)]
+Megabytes = Annotated[int, typer.Option(help="Largest message that is read.", min=1)]
+Idle = Annotated[float, typer.Option(help="Seconds a client may take over its next request.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs."""
+    app.command("serve-policy")(serve_policy)
+    app.command("serve-world")(serve_world)
+
+
+def serve_policy(
+    policy: Annotated[str, typer.Argument(help="A checkpoint, code, server or LeRobot address.")],
+    params: Annotated[
+        list[str] | None, typer.Option("-P", help="A parameter of the policy: key=value.")
+    ] = None,
+    keys: Annotated[
+        str,
+        typer.Option(help="What clients call inputs: droid, libero, or view=key;state=key."),
+    ] = "",
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Read a pickle, which runs code of its own.")
+    ] = False,
+    host: Host = "127.0.0.1",
+    port: Port = 8000,
+    token: Token = "",
+    anybody: Open = False,
+    sessions: Sessions = 128,
+    max_megabytes: Megabytes = 64,
+    idle: Idle = 600.0,
+    out: Out = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Offer a policy over a websocket, in the dialect of openpi's servers.
+
+    Others name it `ws://HOST:PORT`; `--out` and `--json` say the address once it listens.
+    """
+    from worldeval.policy.address import read_params
+    from worldeval.policy.load import load_policy
+
+    _needed()
+    from worldeval.policy.dialect import read_keys
+    from worldeval.serve.policy import PolicyService
+
+    loaded = load_policy(policy, read_params(params or []), trust_pickle=trust_pickle)
+    service = PolicyService(loaded, keys=read_keys(keys), seed=seed)
+    config = _config(host, port, token, anybody, sessions, max_megabytes, idle)
+    _run(service, config, f"policy {loaded.spec.name}", as_json, out)
+
+
+def serve_world(
+    world: Annotated[str, typer.Argument(help="Folder of a trained world model.")],
+    starts: Annotated[Path, typer.Option(help="File of recorded starts.")],
+    judge: Annotated[
+        Path | None, typer.Option(help="Folder of a trained judge, for is_success.")
+    ] = None,
+    horizon: Annotated[int, typer.Option(help="World frames to an episode.", min=1)] = 30,
+    episodes: Annotated[int, typer.Option(help="The most in one session.", min=1)] = 64,
+    host: Host = "127.0.0.1",
+    port: Port = 8001,
+    token: Token = "",
+    anybody: Open = False,
+    sessions: Sessions = 16,
+    max_megabytes: Megabytes = 16,
+    idle: Idle = 600.0,
+    out: Out = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Offer a world model as an environment over a websocket.
+
+    worldeval.serve.client.RemoteWorldEnv is the gymnasium vector environment at the other end.
+    """
+    _needed()
+    from worldeval.recipe import shipped
+    from worldeval.serve.world import WorldService, load_setting
+
+    setting = load_setting(
+        Path(shipped(world)), starts=Path(shipped(str(starts))), judge=judge, horizon=horizon
+    )
+    service = WorldService(setting, episodes=episodes, seed=seed)
+    config = _config(host, port, token, anybody, sessions, max_megabytes, idle)
+    _run(service, config, f"world {world}", as_json, out)
+
+
+def _needed() -> None:
+    from importlib.util import find_spec
+
+    from worldeval.errors import UserError
+
+    missing = [name for name in ("msgpack", "websockets") if find_spec(name) is None]
+    if missing:
+        raise UserError(f"Serving needs {' and '.join(missing)}: pip install 'worldeval[serve]'.")
+
+
+def _config(
+    host: str, port: int, token: str, anybody: bool, sessions: int, megabytes: int, idle: float
+) -> Any:
+    from worldeval.policy.wire import Limits
+    from worldeval.serve.server import ServerConfig
+
+    return ServerConfig(
+        host=host,
+        port=port,
+        token=token,
+        open=anybody,
+        sessions=sessions,
+        idle=idle,
+        limits=Limits(message=megabytes * 2**20),
+    )
+
+
+def _run(service: Any, config: Any, what: str, as_json: bool, out: Path | None) -> None:
+    import asyncio
+    import json
+    import logging
+
+    from worldeval.errors import UserError
+    from worldeval.run import whole_file
+    from worldeval.serve.server import Server
+
+    logging.basicConfig(format="%(message)s")
+
+    def ready(address: str) -> None:
+        facts = {"address": address, "pid": os.getpid(), **service.metadata}
+        said = json.dumps(facts)
+        if out is not None:
+            with whole_file(out) as draft:
+                draft.write_text(said + "\n")
+        if as_json:
+            print(said, flush=True)
+        guarded = "with a token" if config.token else "without a token"
+        log.print(f"{what} at {address}, {guarded}; Ctrl-C ends it", highlight=False)
+
+    try:
+        asyncio.run(Server(service, config).run(ready))
+    except OSError as error:
+        raise UserError(f"Cannot listen on {config.host}:{config.port}: {error}.") from error

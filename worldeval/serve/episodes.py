@@ -1,0 +1,189 @@
+"""Episodes in a world model as an environment's core: begin from starts, step, see, be judged."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from worldeval.axes import Array, Bool, Float32, Int, UInt8
+from worldeval.errors import UserError
+from worldeval.record import Rollout, Start, Verdict
+from worldeval.world.protocol import WorldModel, WorldSpec
+
+Judging = Callable[[Sequence[Rollout]], list[Verdict]]
+SUCCESS = 0.5  # predicted probability from which an episode counts as a success
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setting:
+    """What an environment is made of."""
+
+    world: WorldModel
+    starts: Sequence[Start]
+    horizon: int  # world frames to an episode
+    judge: Judging | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """What a user of an environment has to know of it."""
+
+    views: tuple[str, ...]
+    size: tuple[int, int]  # height, width of a view in pixels
+    action_dim: int
+    pose_dim: int
+    tasks: tuple[str, ...]
+    fps: float
+    horizon: int
+    start_tasks: Int[Array, " s"]  # of every start, its task's place in `tasks`
+    episodes: int  # the most that advance together
+
+    @property
+    def starts(self) -> int:
+        return len(self.start_tasks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What every episode of a batch shows at one step."""
+
+    frames: Mapping[str, UInt8[Array, "b h w 3"]]
+    pose: Float32[Array, "b p"]
+    probability: Float32[Array, " b"]  # of success so far, as judged; NaN without a judge
+    mended: Int[Array, " b"]  # numbers of the last action that were not finite or out of range
+    step: int  # world frames since the start
+
+    @property
+    def success(self) -> Bool[Array, " b"]:
+        return self.probability > SUCCESS
+
+
+class Backend(Protocol):
+    """Where episodes advance: here (`Episodes`) or on a server (`client.RemoteEpisodes`)."""
+
+    @property
+    def place(self) -> Place: ...
+
+    def begin(self, starts: Sequence[int], seeds: Sequence[int]) -> Seen: ...
+
+    def step(self, actions: Float32[Array, "b a"]) -> Seen: ...
+
+
+class Episodes:
+    """A batch of episodes in a world model."""
+
+    def __init__(self, setting: Setting, *, episodes: int = 64) -> None:
+        self._setting, self._world = setting, setting.world
+        spec = self._world.spec
+        unknown = {start.task for start in setting.starts} - set(spec.tasks)
+        if unknown or not setting.starts:
+            found = f"of '{sorted(unknown)[0]}'" if unknown else "none"
+            raise UserError(
+                f"The world model needs starts of {', '.join(spec.tasks)}; got {found}."
+            )
+        self.place = _place(spec, setting, episodes)
+        self._chosen: list[Start] = []
+        self._seeds: list[int] = []
+        self._state: Any = None
+        self._latents: list[Array] = []
+        self._poses: list[Array] = []
+        self._actions: list[Array] = []
+
+    def begin(self, starts: Sequence[int], seeds: Sequence[int]) -> Seen:
+        """Episodes at the starts of these numbers, what is random in them by their seeds.
+
+        Raises:
+            UserError: no start has such a number, or there are more episodes than allowed.
+        """
+        if not 1 <= len(starts) <= self.place.episodes or len(starts) != len(seeds):
+            raise UserError(
+                f"{len(starts)} starts and {len(seeds)} seeds; as many of both are needed, "
+                f"1 to {self.place.episodes}."
+            )
+        wrong = [number for number in starts if not 0 <= number < self.place.starts]
+        if wrong:
+            raise UserError(
+                f"There is no start {wrong[0]}: they go from 0 to {self.place.starts - 1}."
+            )
+        self._chosen = [self._setting.starts[number] for number in starts]
+        self._seeds = [int(seed) for seed in seeds]
+        frames = {
+            view: np.stack([start.frames[view] for start in self._chosen])
+            for view in self.place.views
+        }
+        pose = np.stack([start.pose for start in self._chosen]).astype(np.float32)
+        tasks = [start.task for start in self._chosen]
+        self._state = self._world.begin(frames, pose, tasks, self._seeds)
+        self._latents, self._poses, self._actions = [], [], []
+        return self._see(np.zeros(len(starts), np.int64))
+
+    def step(self, actions: Float32[Array, "b a"]) -> Seen:
+        """One world frame later. Actions are clipped to [-1, 1], NaN becomes 0; both are counted.
+
+        Raises:
+            UserError: the actions have another shape, nothing has begun or the horizon is reached.
+        """
+        wanted = (len(self._chosen), self.place.action_dim)
+        if self._state is None:
+            raise UserError("No episode has begun: reset first.")
+        if actions.shape != wanted:
+            raise UserError(f"Actions of shape {actions.shape}; {wanted} is needed.")
+        if len(self._actions) >= self.place.horizon:
+            raise UserError(f"The episodes ended after {self.place.horizon} world frames: reset.")
+        given = np.asarray(actions, np.float32)
+        action = np.clip(np.nan_to_num(given, posinf=1, neginf=-1), -1, 1).astype(np.float32)
+        mended = (~(np.abs(action - given) <= 1e-3)).sum(axis=1)
+        self._state = self._world.step(self._state, action)
+        self._actions.append(action)
+        return self._see(mended)
+
+    def _see(self, mended: Int[Array, " b"]) -> Seen:
+        latents, pose = self._world.latents(self._state), self._world.pose(self._state)
+        self._latents.append(latents.astype(np.float16))
+        self._poses.append(pose)
+        tasks = [start.task for start in self._chosen]
+        frames = self._world.render(latents, tasks)
+        return Seen(
+            frames={view: frames[view] for view in self.place.views},
+            pose=np.array(pose, np.float32),
+            probability=self._judged(),
+            mended=mended,
+            step=len(self._actions),
+        )
+
+    def _judged(self) -> Float32[Array, " b"]:
+        if self._setting.judge is None or not self._actions:
+            unknown = np.nan if self._setting.judge is None else 0.0
+            return np.full(len(self._chosen), unknown, np.float32)
+        latents, poses, actions = (
+            np.stack(part, 1) for part in (self._latents, self._poses, self._actions)
+        )
+        rollouts = [
+            Rollout(
+                start=start.id,
+                task=start.task,
+                policy="",
+                seed=seed,
+                actions=actions[row],
+                pose=poses[row],
+                latents=latents[row],
+            )
+            for row, (start, seed) in enumerate(zip(self._chosen, self._seeds, strict=True))
+        ]
+        verdicts = self._setting.judge(rollouts)
+        return np.array([verdict.probability for verdict in verdicts], np.float32)
+
+
+def _place(spec: WorldSpec, setting: Setting, episodes: int) -> Place:
+    return Place(
+        views=spec.views,
+        size=spec.size,
+        action_dim=spec.action_dim,
+        pose_dim=spec.pose_dim,
+        tasks=spec.tasks,
+        fps=spec.fps,
+        horizon=setting.horizon,
+        start_tasks=np.array([spec.tasks.index(start.task) for start in setting.starts]),
+        episodes=episodes,
+    )

@@ -1,0 +1,86 @@
+"""`worldeval serve-policy`: any policy of ours, offered to others in openpi's dialect.
+
+Imports nothing beyond numpy, msgpack and websockets by itself, so that it runs inside the
+environment that a policy needs, whichever that is.
+"""
+
+import copy
+import sys
+from collections.abc import Mapping
+from itertools import count
+from typing import Any
+
+from worldeval.policy.dialect import Keys, announced, reset_of, understood
+from worldeval.policy.protocol import Policy
+from worldeval.policy.wire import WireError
+
+
+class PolicyService:
+    """One policy for many clients: every session has its own state, all share the weights."""
+
+    def __init__(self, policy: Policy, *, keys: Keys | None = None, seed: int = 0) -> None:
+        """`policy` must be fresh: it is what every session begins as. `seed` is of the sessions
+        whose client names none, as an openpi client cannot."""
+        self._policy, self._keys = policy, keys or Keys()
+        self._seeds = count(seed)
+        self._shared = _weights(policy)
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        return announced(self._policy.spec)
+
+    def session(self) -> "PolicySession":
+        shared = {id(part): part for part in self._shared}
+        return PolicySession(copy.deepcopy(self._policy, shared), self._keys, next(self._seeds))
+
+
+class PolicySession:
+    """One client's episodes."""
+
+    def __init__(self, policy: Policy, keys: Keys, seed: int) -> None:
+        self._policy, self._keys, self._seed = policy, keys, seed
+        self._tasks: tuple[str, ...] | None = None
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """`reset` begins episodes; everything else is an observation, answered with actions."""
+        if "reset" in request:
+            tasks, seeds = reset_of(request)
+            self._policy.reset(tasks, seeds)
+            self._tasks = tasks
+            return {"reset": len(tasks)}
+        observation = understood(request, self._policy.spec, self._keys)
+        single = isinstance(request.get(self._keys.prompt, ""), str)
+        if single and self._tasks != observation.tasks:  # openpi's clients just begin
+            self._policy.reset(observation.tasks, [self._seed])
+            self._tasks = observation.tasks
+        if observation.tasks != self._tasks:
+            begun = 0 if self._tasks is None else len(self._tasks)
+            raise WireError(
+                f"{len(observation)} episodes are observed and {begun} were begun by 'reset', or "
+                "their tasks differ"
+            )
+        actions = self._policy.act(observation)
+        return {"actions": actions[0] if single else actions}
+
+
+def _weights(policy: Policy) -> list[Any]:
+    """The networks in a policy: what sessions need not have for themselves."""
+    if "torch" not in sys.modules:
+        return []
+    from torch.nn import Module
+
+    found, left, seen = [], [policy], set()
+    while left:
+        part = left.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        if isinstance(part, Module):
+            found.append(part)
+        elif isinstance(part, dict):
+            left += part.values()
+        elif isinstance(part, list | tuple):
+            left += part
+        elif type(part).__module__.startswith("worldeval") or hasattr(part, "act"):
+            left += getattr(part, "__dict__", {}).values()
+    return found

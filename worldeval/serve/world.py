@@ -1,0 +1,95 @@
+"""`worldeval serve-world`: a world model offered as an environment to other machines.
+
+server: the `Place` as a map, with {"worldeval-world": 1}
+client: {"begin": {"starts": [numbers], "seeds": [numbers]}}
+server: {"frames": {view: uint8 (b h w 3)}, "pose", "probability", "mended", "step"}
+client: {"step": float32 (b a)}  ->  the same, until the horizon
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldeval.imagine.starts import read_starts
+from worldeval.policy.wire import WireError
+from worldeval.serve.episodes import Episodes, Seen, Setting
+
+VERSION = 1
+
+
+def load_setting(
+    world: Path, *, starts: Path, judge: Path | None = None, horizon: int = 30
+) -> Setting:
+    """The world model in the folder `world`, with recorded starts and perhaps a judge."""
+    from worldeval.judge.judge import load_judge
+    from worldeval.world.load import load_world
+
+    model = load_world(world)
+    known = [start for start in read_starts(starts) if start.task in model.spec.tasks]
+    return Setting(
+        world=model,
+        starts=known,
+        horizon=horizon,
+        judge=None if judge is None else load_judge(judge),
+    )
+
+
+class WorldService:
+    """One world model for many clients; every session has episodes of its own."""
+
+    def __init__(self, setting: Setting, *, episodes: int = 64, seed: int = 0) -> None:
+        """`seed` is part of every episode's seed, so that two servers can differ."""
+        self._setting, self._episodes, self._seed = setting, episodes, seed
+        self._place = Episodes(setting, episodes=episodes).place
+
+    @property
+    def metadata(self) -> Mapping[str, Any]:
+        place = asdict(self._place)
+        place["start_tasks"] = [int(task) for task in self._place.start_tasks][:4096]
+        return {"worldeval-world": VERSION, **place}
+
+    def session(self) -> "WorldSession":
+        return WorldSession(Episodes(self._setting, episodes=self._episodes), self._seed)
+
+
+class WorldSession:
+    """One client's episodes."""
+
+    def __init__(self, episodes: Episodes, seed: int) -> None:
+        self._episodes, self._seed = episodes, seed
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """`begin` or `step`."""
+        if "begin" in request:
+            asked = request["begin"]
+            if not isinstance(asked, dict):
+                raise WireError("'begin' needs starts and seeds")
+            seeds = [self._seed + seed for seed in _numbers(asked, "seeds")]
+            return told(self._episodes.begin(_numbers(asked, "starts"), seeds))
+        actions = request.get("step")
+        if not isinstance(actions, np.ndarray) or actions.dtype.kind != "f" or actions.ndim != 2:
+            raise WireError("a request is 'begin', or 'step' with an array of actions (b a)")
+        return told(self._episodes.step(actions.astype(np.float32)))
+
+
+def told(seen: Seen) -> dict[str, Any]:
+    """What episodes show, as a message."""
+    return {
+        "frames": dict(seen.frames),
+        "pose": seen.pose,
+        "probability": seen.probability,
+        "mended": np.asarray(seen.mended, np.int64),
+        "step": seen.step,
+    }
+
+
+def _numbers(asked: Mapping[str, Any], key: str) -> list[int]:
+    values = asked.get(key)
+    if not isinstance(values, list) or not all(
+        type(value) is int and 0 <= value < 2**32 for value in values
+    ):
+        raise WireError(f"'{key}' must be a list of whole numbers from 0")
+    return values
