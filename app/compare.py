@@ -1,12 +1,23 @@
-"""Page: two policies from the same starts."""
+# pandas types a cell as anything that a table may hold.
+# pyright: reportArgumentType=false
+"""Page: two policies from the same starts, and from one of them side by side."""
 
 import pandas as pd
 import streamlit as st
 
-from worldeval.report.contents import OUTCOMES, Contents
+from worldeval.errors import UserError
+from worldeval.report.contents import Contents
+from worldeval.report.episodes import Episodes, filmed
+from worldeval.report.film import open_film
+from worldeval.report.filmstrip import FOLDER
+from worldeval.report.verbs import run_verb
+from worldeval.report.words import escaped
+
+OUTCOME = {1.0: "really a success", 0.0: "really a failure"}
 
 contents: Contents | None = st.session_state["contents"]
-if contents is None:
+episodes: Episodes | None = st.session_state["episodes"]
+if contents is None or episodes is None:
     st.stop()
 st.header("Compare two policies")
 names = [row.policy for row in contents.rows]
@@ -26,32 +37,76 @@ if duel is not None and duel.difference.known:
         more = f" If they differ as seen, about {duel.needed:,} shared starts would tell."
         st.warning(f"They are not told apart.{more if duel.needed else ''}")
 
-
-@st.cache_data(max_entries=8)
-def outcomes(path: str, changed: int) -> pd.DataFrame:
-    """The outcomes of one side; `changed` is when the file was written."""
-    return pd.read_csv(path)
-
-
+table = episodes.table[episodes.table["policy"].isin([first, second])]
 sides = []
-for side, column in (("imagined", "score"), ("truth", "success")):
-    path = contents.folder / OUTCOMES[side]
-    if path.is_file():
-        table = outcomes(str(path), path.stat().st_mtime_ns)
-        table = table[table["policy"].isin([first, second])]
+for column, side in (("score", "imagined"), ("real", "real")):
+    if table[column].notna().any():
         wide = table.pivot_table(index=["task", "start"], columns="policy", values=column)
-        sides.append(wide.add_suffix(", imagined" if side == "imagined" else ", real"))
-if sides:
-    starts = pd.concat(sides, axis=1)
-    shown = [
-        c
-        for side in ("imagined", "real")
-        for p in (first, second)
-        if (c := f"{p}, {side}") in starts
-    ]
-    st.subheader("Start by start")
-    st.dataframe(
-        starts[shown].reset_index(),
-        hide_index=True,
-        column_config=dict.fromkeys(shown, st.column_config.NumberColumn(format="%.2f")),
-    )
+        sides.append(wide.add_suffix(f", {side}"))
+if not sides:
+    st.info("No start was tried by either of them yet.")
+    st.stop()
+starts = pd.concat(sides, axis=1)
+shown = [
+    name
+    for side in ("imagined", "real")
+    for policy in (first, second)
+    if (name := f"{policy}, {side}") in starts
+]
+starts = starts[shown].reset_index()
+gap = starts[shown[0]] - starts[shown[1]]
+starts = starts.loc[gap.abs().sort_values(ascending=False, kind="stable").index]
+st.subheader("Start by start")
+picked = st.dataframe(
+    starts,
+    hide_index=True,
+    column_config=dict.fromkeys(shown, st.column_config.NumberColumn(format="%.2f")),
+    on_select="rerun",
+    selection_mode="single-row",
+    key=f"starts {first} {second}",
+)
+st.caption("The starts on which they differ most come first. Pick one to watch both from it.")
+
+chosen = picked["selection"]["rows"]
+films = filmed(episodes, st.session_state["strips"])
+if chosen:
+    start = starts.iloc[chosen[0]]
+else:  # one that can be watched at once, where there is one
+    both = table[table["id"].isin(films)].groupby("start")["policy"].nunique()
+    ready = starts[starts["start"].isin(both[both == 2].index)]
+    start = (ready if len(ready) else starts).iloc[0]
+own = table[(table["task"] == start["task"]) & (table["start"] == start["start"])]
+st.subheader(escaped(f"Both from {start['start']}"), divider="gray")
+missing = []
+for column, policy in zip(st.columns(2), (first, second), strict=True):
+    rows = own[own["policy"] == policy].to_dict("records")
+    with column:
+        st.markdown(f"**{escaped(policy)}**")
+        if not rows:
+            st.caption("It was not tried from this start.")
+            continue
+        row = rows[0]
+        real = OUTCOME.get(row["real"], "real outcome unknown")
+        st.text(f"judged {row['score']:.2f}, {real}")
+        strip = films.get(row["id"])
+        if strip is None:
+            st.caption("Its pictures are kept as latents.")
+            missing += [row["id"]] if row["file"] else []
+            continue
+        try:
+            film = open_film(contents.folder / FOLDER, strip)
+        except UserError as error:
+            st.error("This film strip is broken.")
+            st.text(str(error))
+            continue
+        st.video(film.video, loop=True, autoplay=True, muted=True)
+        st.caption("Above: imagined. Below: real." if film.real else "Imagined.")
+if missing and st.button("Decode the pictures", icon=":material/movie:"):
+    with st.spinner("a few seconds: the world model is loaded in a process of its own"):
+        try:
+            run_verb("film", str(contents.folder), names=missing)
+        except UserError as error:
+            st.error("It could not be done.")
+            st.text(str(error))
+            st.stop()
+    st.rerun()

@@ -1,32 +1,91 @@
 """Page: judge imagined episodes oneself, without knowing whose they are."""
 
 import getpass
-from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import streamlit as st
 
 from worldeval.errors import UserError
 from worldeval.report.contents import Contents
-from worldeval.report.film import video
-from worldeval.report.filmstrip import FOLDER, Filmstrip
-from worldeval.report.opinions import WORDS, add_opinion, against_judge, read_opinions
-from worldeval.report.strip import Shown, open_strip
+from worldeval.report.effect import FEWEST, corrected, moved
+from worldeval.report.episodes import Episodes
+from worldeval.report.film import open_film
+from worldeval.report.filmstrip import FOLDER
+from worldeval.report.number import short
+from worldeval.report.opinions import (
+    WORDS,
+    Opinion,
+    add_opinion,
+    against_judge,
+    latest,
+    read_opinions,
+)
+from worldeval.report.verbs import run_verb
 
-
-@st.cache_data(show_spinner="reading the frames", max_entries=16)
-def imagined(folder: str, strip: Filmstrip, changed: int) -> bytes:
-    """The imagined side alone: whoever judges must not see the real one."""
-    shown = open_strip(Path(folder), strip)
-    return video(Shown(entry=strip, imagined=shown.imagined))
-
+DRAW = 20  # episodes drawn at a time
 
 contents: Contents | None = st.session_state["contents"]
-if contents is None:
+episodes: Episodes | None = st.session_state["episodes"]
+if contents is None or episodes is None:
     st.stop()
+
+
+def draw() -> None:
+    """Offer to film episodes drawn at random, so that labels of them speak for the run."""
+    if st.button(f"Draw {DRAW} episodes at random to judge", icon=":material/casino:"):
+        seed = sum(strip.drawn for strip in contents.strips)  # another draw each time
+        with st.spinner("a minute: their pictures are decoded in a process of its own"):
+            try:
+                words = ("film", str(contents.folder), "--draw", str(DRAW), "--seed", str(seed))
+                run_verb(*words)
+            except UserError as error:
+                st.error("It could not be done.")
+                st.text(str(error))
+                return
+        st.rerun()
+
+
+def effect(opinions: list[Opinion]) -> None:
+    """What the labels change; it names the policies."""
+    st.caption(
+        "Episodes that were labelled count as people say, all others as the judge says. Unsure "
+        "leaves the judge's probability."
+    )
+    rows = [
+        {
+            "policy": each.policy,
+            "labels": each.labels,
+            "rank, judged": each.rank,
+            "rank, labelled": each.rank_after,
+            "judged": each.judged,
+            "labelled": each.labelled,
+        }
+        for each in moved(episodes, opinions)
+    ]
+    two = st.column_config.NumberColumn(format="%.2f")
+    columns = {"judged": two, "labelled": two}
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns)
+    found = corrected(episodes, opinions, contents.strips)
+    if found is None:
+        st.caption(
+            f"From {FEWEST} labels of episodes that were drawn at random on, the rate of the whole "
+            "run is corrected by them. Those that were filmed because they are telling do not "
+            "count for it."
+        )
+        return
+    st.text(
+        f"Success over the whole run: {found.judged:.2f} as judged, {found.corrected} corrected "
+        f"by {found.labels} labels of episodes drawn at random (prediction-powered inference; "
+        f"correlation with the judge {short(found.correlation)})."
+    )
+
+
 st.header("Judge")
 if not contents.strips:
-    st.info("No roll-out of this run was filmed. Run the ranking with `--films 10`.")
+    st.info("No roll-out of this run was filmed. Draw some here, or rank with `--films 10`.")
+    if len(episodes):
+        draw()
     st.stop()
 who = st.text_input("Your name", getpass.getuser(), key="who").strip()
 if not who:
@@ -41,28 +100,34 @@ except UserError as error:
     st.stop()
 done = {strip.key for strip in contents.strips}
 done &= {opinion.key for opinion in opinions if opinion.who == who}
-# The order depends on the person, so that neighbours in the ranking are not seen in a row.
-shuffled = np.random.default_rng([ord(c) for c in who]).permutation(len(contents.strips))
-waiting = [contents.strips[i] for i in shuffled if contents.strips[i].key not in done]
+# The order depends on the person, so that neighbours in the ranking are not seen in a row. Each
+# strip has a number of its own: one that is filmed later does not shuffle the others anew.
+numbers = {
+    strip.key: np.random.default_rng([ord(c) for c in f"{who}{strip.key}"]).random()
+    for strip in contents.strips
+}
+waiting = [strip for strip in contents.strips if strip.key not in done]
+waiting.sort(key=lambda strip: numbers[strip.key])
 st.progress(len(done) / len(contents.strips), f"{len(done)} of {len(contents.strips)} judged")
 
 if waiting:
-    strip, folder = waiting[0], contents.folder / FOLDER
+    strip = waiting[0]
     try:
-        path = folder / strip.imagined
-        content = imagined(str(folder), strip, path.stat().st_mtime_ns if path.is_file() else 0)
+        # The imagined side alone: whoever judges must not see the real one.
+        film = open_film(contents.folder / FOLDER, strip, blind=True)
     except UserError as error:
         st.error("This film strip is broken.")
         st.text(str(error))
         st.stop()
-    st.text(f"Task: {strip.task}")
-    st.video(content, loop=True, autoplay=True, muted=True, width=640)
+    st.text(f"Task: {strip.task}. Does it succeed?")
+    st.video(film.video, loop=True, autoplay=True, muted=True, width=640)
     for column, word in zip(st.columns(len(WORDS)), WORDS, strict=True):
         if column.button(word.capitalize(), shortcut=word[0], key=word, width="stretch"):
             add_opinion(contents.folder, strip, word, who=who)
             st.rerun()
 else:
     st.success("Every filmed roll-out is judged. Thank you.")
+draw()
 
 found = against_judge(opinions, contents.strips)
 if found.total:
@@ -75,3 +140,7 @@ if found.total:
             "judge: failure": [found.person_only, found.neither],
         }
     )
+if latest(opinions):
+    st.subheader("Effect on the ranking")
+    if st.toggle("Show it (this names the policies)", key="effect"):
+        effect(opinions)

@@ -1,7 +1,8 @@
 """The viewer: `streamlit run app/main.py`, or `worldeval view RUNS`.
 
 This file finds the runs, lets one be chosen, says first what may not be claimed, and hands the
-page on. Pages read `st.session_state`: `root`, `runs`, `run` and `contents`.
+page on. Pages read `st.session_state`: `root`, `folders`, `runs`, `run`, `contents` (None while a
+run is under way or broken), `episodes` and `strips`.
 """
 
 import os
@@ -12,13 +13,15 @@ import streamlit as st
 
 from worldeval.errors import UserError
 from worldeval.report.contents import OUTCOMES, SUMMARY, Contents, read_contents
-from worldeval.report.filmstrip import FOLDER, INDEX
+from worldeval.report.episodes import STORE, Episodes, read_episodes
+from worldeval.report.filmstrip import FOLDER, INDEX, read_filmstrips
 from worldeval.report.runs import RunState, find_runs
 from worldeval.report.words import escaped
 
-WATCHED = (SUMMARY, *OUTCOMES.values(), f"{FOLDER}/{INDEX}", "run.json", "recipe.yaml")
+WATCHED = (SUMMARY, *OUTCOMES.values(), f"{FOLDER}/{INDEX}", "run.json", "recipe.yaml", STORE)
 
 BLIND = "Judge"  # the page on which nothing may be known of the policies
+ALONE = ("Data", "Drive")  # pages that need no run
 
 
 @st.cache_data(show_spinner="reading the run", max_entries=8)
@@ -27,10 +30,17 @@ def contents_of(folder: str, signature: tuple[int, ...]) -> Contents:
     return read_contents(Path(folder), rng=np.random.default_rng(0))
 
 
+# A resource, not data: ten thousand rows need not be copied for every page. Nobody changes them.
+@st.cache_resource(show_spinner="reading the episodes", max_entries=4)
+def episodes_of(folder: str, signature: tuple[int, ...]) -> Episodes:
+    """The table of a run's episodes."""
+    return read_episodes(Path(folder))
+
+
 def signature(folder: Path) -> tuple[int, ...]:
     """When the files of a run last changed."""
     paths = [folder / name for name in WATCHED]
-    return tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in paths)
+    return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
 
 
 def choose(runs: list[RunState]) -> RunState:
@@ -57,8 +67,27 @@ def announce(contents: Contents, *, blind: bool) -> None:
                 st.text(found.text)
 
 
+def open_run(run: RunState) -> None:
+    """Put what the run holds where the pages find it, and say where it is broken."""
+    if run.status == "under way":
+        st.info(f"This run is under way or interrupted: {run.detail}. `worldeval rank` goes on.")
+    now = signature(run.folder)
+    try:
+        if run.status != "under way":
+            st.session_state["contents"] = contents_of(str(run.folder), now)
+        st.session_state["episodes"] = episodes_of(str(run.folder), now)
+        st.session_state["strips"] = tuple(read_filmstrips(run.folder / FOLDER))
+    except UserError as error:
+        st.session_state["contents"] = None
+        st.error(f"This run is broken: {escaped(str(error))}")
+        return
+    for problem in st.session_state["episodes"].damaged:
+        st.warning(f"Left out: {escaped(problem)}")
+
+
 st.set_page_config(page_title="worldeval", page_icon=":material/smart_toy:", layout="wide")
 root = Path(os.environ.get("WORLDEVAL_RUNS", "runs"))
+further = [Path(name) for name in os.environ.get("WORLDEVAL_DATA", "").split(os.pathsep) if name]
 page = st.navigation(
     [
         st.Page("ranking.py", title="Ranking", icon=":material/leaderboard:", default=True),
@@ -66,25 +95,32 @@ page = st.navigation(
         st.Page("compare.py", title="Compare", icon=":material/compare_arrows:"),
         st.Page("labelling.py", title=BLIND, icon=":material/thumbs_up_down:"),
         st.Page("gates.py", title="Gates and origin", icon=":material/verified:"),
+        st.Page("exporting.py", title="Export", icon=":material/ios_share:"),
         st.Page("runs.py", title="Runs", icon=":material/folder:"),
+        st.Page("browse.py", title="Data", icon=":material/database:"),
+        st.Page("drive.py", title="Drive", icon=":material/sports_esports:"),
     ]
 )
 runs = find_runs(root) if root.is_dir() else []
-if not runs:
+st.session_state.update(
+    root=root,
+    folders=(root, *further),
+    runs=runs,
+    run=None,
+    contents=None,
+    episodes=None,
+    strips=(),
+)
+if runs:
+    st.session_state["run"] = choose(runs)
+    if page.title not in ALONE:
+        open_run(st.session_state["run"])
+elif page.title not in ALONE:
     st.info(
         f"No ranking run in {root.absolute()} yet. Make one with `make demo` or `worldeval rank`, "
         "or give another folder: `worldeval view FOLDER`."
     )
     st.stop()
-run = choose(runs)
-st.session_state.update(root=root, runs=runs, run=run, contents=None)
-if run.status == "under way":
-    st.info(f"This run is under way or was interrupted: {run.detail}. `worldeval rank` goes on.")
-else:
-    try:
-        st.session_state["contents"] = contents_of(str(run.folder), signature(run.folder))
-    except UserError as error:
-        st.error(f"This run is broken: {escaped(str(error))}")
 if st.session_state["contents"] is not None:
     announce(st.session_state["contents"], blind=page.title == BLIND)
 page.run()

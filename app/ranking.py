@@ -5,13 +5,38 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
+from worldeval.report.charts import matrix
 from worldeval.report.contents import FURTHER, MEASURES, Contents
+from worldeval.report.episodes import Episodes
 from worldeval.report.figures import DARK, LIGHT, Point, figure_png, predicted_against_real
 from worldeval.report.words import escaped, headline
 
+LARGEST = 40  # policies whose every pair still fits on a page
+
+
+def so_far(episodes: Episodes) -> None:
+    """What a run under way has imagined until now: means without any claim."""
+    st.header("So far")
+    st.caption("Not a ranking: policies are at different counts, and nothing is compared yet.")
+    table = episodes.table.groupby("policy", as_index=False).agg(
+        episodes=("score", "size"), predicted=("score", "mean")
+    )
+    st.dataframe(table, hide_index=True, column_config={"predicted": bar("blue")})
+    if st.button("Read again", icon=":material/refresh:"):
+        st.rerun()
+
+
+def bar(colour: Literal["blue", "orange"]) -> Any:
+    """A column of rates as bars; blue is imagination, orange the real outcome."""
+    return st.column_config.ProgressColumn(format="%.2f", min_value=0, max_value=1, color=colour)
+
+
 contents: Contents | None = st.session_state["contents"]
 if contents is None:
+    if st.session_state["episodes"] is not None and len(st.session_state["episodes"]):
+        so_far(st.session_state["episodes"])
     st.stop()
+theme = DARK if st.context.theme.type == "dark" else LIGHT
 
 said = headline(contents)
 st.header("Ranking")
@@ -34,12 +59,6 @@ table = pd.DataFrame(
     ]
 )
 
-
-def bar(colour: Literal["blue", "orange"]) -> Any:
-    """A column of rates as bars; blue is imagination, orange the real outcome."""
-    return st.column_config.ProgressColumn(format="%.2f", min_value=0, max_value=1, color=colour)
-
-
 columns = ["rank", "policy", "lineage", "predicted", "interval", "letters", "P(best)"]
 if contents.has_truth:
     columns[5:5] = ["real", "real interval"]
@@ -55,7 +74,9 @@ picked = st.dataframe(
     selection_mode="single-row",
     key="policy_table",
 )
-st.caption("Policies that share a letter are not told apart. Pick a row to see its tasks.")
+st.caption(
+    "Policies that share a letter are not told apart. Pick a row to see its tasks and roll-outs."
+)
 if picked["selection"]["rows"]:
     row = contents.rows[picked["selection"]["rows"][0]]
     cells = [
@@ -70,10 +91,12 @@ if picked["selection"]["rows"]:
     ]
     st.subheader(escaped(row.policy), divider="gray")
     st.dataframe(pd.DataFrame(cells), hide_index=True)
+    if st.button("Watch its roll-outs", icon=":material/movie:"):
+        st.session_state["of_policy"] = row.policy
+        st.switch_page("rollouts.py")
 
 if contents.has_truth:
     st.subheader("Predicted against real success")
-    theme = DARK if st.context.theme.type == "dark" else LIGHT
     points = [
         Point(name=row.policy, predicted=row.predicted, real=row.truth)
         for row in contents.rows
@@ -81,6 +104,15 @@ if contents.has_truth:
     ]
     st.image(figure_png(predicted_against_real(points, theme=theme)), width=680)
     st.caption("On the dashed line they are equal; below it imagination is too optimistic.")
+
+if contents.duels and len(contents.rows) <= LARGEST:
+    st.subheader("Pair by pair")
+    spec = matrix([row.policy for row in contents.rows], contents.duels, theme=theme)
+    st.vega_lite_chart(spec, width="stretch")
+    st.caption(
+        "Predicted success of the row minus that of the column. A dot: the two are told apart "
+        "(betting test over shared starts, Holm over all pairs)."
+    )
 
 if contents.evaluators:
     st.subheader("Agreement with the real outcomes")

@@ -1,109 +1,286 @@
-"""Page: one roll-out after the other, imagined above real, with the judge's probability."""
+# pandas types a cell as anything that a table may hold.
+# pyright: reportArgumentType=false
+"""Page: every imagined episode; one of them at a time, imagined above real, frame by frame."""
 
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import streamlit as st
+import yaml
 
-from worldeval.axes import Array, UInt8
 from worldeval.errors import UserError
-from worldeval.report.choose import CHAPTERS
-from worldeval.report.contents import Contents
-from worldeval.report.film import mosaic, video
+from worldeval.report.charts import over_time
+from worldeval.report.episodes import STORE, Episodes, filmed
+from worldeval.report.figures import DARK, LIGHT
+from worldeval.report.film import open_film
 from worldeval.report.filmstrip import FOLDER, Filmstrip
-from worldeval.report.strip import caption, open_strip
+from worldeval.report.filter import ALL, TRUST, VERDICTS, Choice, choose, orders
+from worldeval.report.strip import caption
+from worldeval.report.thumbnail import film_thumbnail, start_thumbnails
+from worldeval.report.trace import Trace, action_steps, pose_names, read_trace
+from worldeval.report.verbs import run_verb
 from worldeval.report.words import escaped
 
-IMAGINED = "#0072b2"  # as in every figure
+PAGE = 10  # episodes in the list
 HEIGHT = 384  # pixels of the still picture
+MOST_LINES = 8  # numbers of an action that a chart takes
+OUTCOME = {1.0: "success", 0.0: "failure"}
 
-
-@st.cache_data(show_spinner="reading the frames", max_entries=16)
-def film(folder: str, strip: Filmstrip, changed: int) -> tuple[UInt8[Array, "t h w 3"], bytes]:
-    """Stills and video of a film strip; `changed` is when its file was written."""
-    shown = open_strip(Path(folder), strip)
-    return mosaic(shown), video(shown)
-
-
-def choose(strips: list[Filmstrip]) -> int:
-    """Which one, by the buttons, their keys, or the link (`?film=`)."""
-    if "film" not in st.session_state:
-        asked = st.query_params.get("film", "")
-        st.session_state["film"] = int(asked) if asked.isdecimal() else 0
-    before, after, where = st.columns([1, 1, 6], vertical_alignment="center")
-    if before.button("Previous", shortcut="p", width="stretch"):
-        st.session_state["film"] -= 1
-    if after.button("Next", shortcut="n", width="stretch"):
-        st.session_state["film"] += 1
-    st.session_state["film"] %= len(strips)
-    place = st.session_state["film"]
-    where.text(f"{place + 1} of {len(strips)}")
-    st.query_params["film"] = str(place)
-    return place
-
-
-contents: Contents | None = st.session_state["contents"]
-if contents is None:
+run = st.session_state["run"]
+episodes: Episodes | None = st.session_state["episodes"]
+strips: tuple[Filmstrip, ...] = st.session_state["strips"]
+if episodes is None:
     st.stop()
+assert run is not None
+theme = DARK if st.context.theme.type == "dark" else LIGHT
+
+
+def chosen() -> Choice:
+    """What the boxes above the list say."""
+    table = episodes.table
+    policies, tasks, verdicts, trusts, order = st.columns(5)
+    trust = [name for name, (signal, _) in TRUST.items() if signal in episodes.signals]
+    verdict = list(VERDICTS)[: None if table["real"].notna().any() else 3]
+    return Choice(
+        policy=policies.selectbox("Policy", [ALL, *sorted(set(table["policy"]))], key="of_policy"),
+        task=tasks.selectbox("Task", [ALL, *sorted(set(table["task"]))], key="of_task"),
+        verdict=verdicts.selectbox("Verdict", [ALL, *verdict], key="of_verdict"),
+        trust=trusts.selectbox("Trust", [ALL, *trust], key="of_trust"),
+        order=order.selectbox("Order", orders(episodes), key="of_order"),
+        filmed=st.toggle("Only those with pictures", key="of_film"),
+    )
+
+
+def current(rows: pd.DataFrame) -> int:
+    """Which of the chosen rows is open: the one last picked, or that of the link (`?episode=`)."""
+    if "episode" not in st.session_state:
+        asked = st.query_params.get("episode", "")
+        if asked and episodes.place(asked) is None:
+            st.warning(f"There is no episode '{escaped(asked)}' in this run; here is the first.")
+        st.session_state["episode"] = asked
+    names = list(rows["id"])
+    if st.session_state["episode"] not in names:
+        st.session_state["episode"] = names[0]
+    st.query_params["episode"] = st.session_state["episode"]
+    return names.index(st.session_state["episode"])
+
+
+def go(name: str) -> None:
+    """Open an episode: called before the page is drawn anew."""
+    st.session_state["episode"] = name
+
+
+def picked(names: list[str], key: str) -> None:
+    """Open the row that was picked in the list."""
+    rows = st.session_state[key]["selection"]["rows"]
+    if rows:
+        go(names[rows[0]])
+
+
+def list_page(rows: pd.DataFrame, place: int, films: dict[str, Filmstrip]) -> None:
+    """One page of the list; pictures are read for it alone."""
+    first = place // PAGE * PAGE
+    shown = rows.iloc[first : first + PAGE]
+    starts = run.folder / "starts.h5"
+    changed = starts.stat().st_mtime_ns if starts.is_file() else 0
+    begins = start_thumbnails(starts, changed)
+    pictures = []
+    for name, start in zip(shown["id"], shown["start"], strict=True):
+        try:
+            strip = films.get(name)
+            picture = film_thumbnail(run.folder / FOLDER, strip) if strip else begins.get(start, "")
+        except UserError:  # said in full where the episode is opened
+            picture = ""
+        pictures.append(picture)
+    table = pd.DataFrame(
+        {
+            "": ["▶" if place - first == at else "" for at in range(len(shown))],
+            "picture": pictures,
+            "film": [name in films for name in shown["id"]],
+            "policy": shown["policy"].to_list(),
+            "start": shown["start"].to_list(),
+            "P(success)": shown["score"].to_list(),
+            "real": [OUTCOME.get(value, "") for value in shown["real"]],
+            **{name: shown[name].to_list() for name in episodes.signals},
+        }
+    )
+    if not any(pictures):
+        table = table.drop(columns="picture")
+    key = f"list {first} {hash(tuple(shown['id']))}"
+    two = st.column_config.NumberColumn(format="%.2f")
+    st.dataframe(
+        table,
+        hide_index=True,
+        row_height=56 if any(pictures) else None,
+        height="content",
+        column_config={
+            "": st.column_config.TextColumn(width=28),
+            "picture": st.column_config.ImageColumn("last frame or start", width=64),
+            "film": st.column_config.CheckboxColumn("film", width=48),
+            "P(success)": st.column_config.ProgressColumn(
+                format="%.2f", min_value=0, max_value=1, color="blue"
+            ),
+            **dict.fromkeys(episodes.signals, two),
+        },
+        on_select=lambda: picked(list(shown["id"]), key),
+        selection_mode="single-row",
+        key=key,
+    )
+
+
+def turn(names: list[str], place: int) -> None:
+    """The buttons, and keys, that go from episode to episode and from page to page."""
+    before, after, up, down, where = st.columns([1.2, 1, 1.2, 1.2, 3], vertical_alignment="center")
+    for column, label, key, step in (
+        (before, "Previous", "p", -1),
+        (after, "Next", "n", 1),
+        (up, "Page back", "Shift+P", -PAGE),
+        (down, "Page on", "Shift+N", PAGE),
+    ):
+        to = (place + step) % len(names) if abs(step) == 1 else place + step
+        column.button(
+            label,
+            shortcut=key,
+            width="stretch",
+            on_click=go,
+            args=(names[min(max(to, 0), len(names) - 1)],),
+            key=label,
+        )
+    pages = -(-len(names) // PAGE)
+    where.text(f"{place + 1:,} of {len(names):,}, page {place // PAGE + 1:,} of {pages:,}")
+
+
+def decode(name: str, *, real: bool) -> None:
+    """Offer to make pictures of an episode that has none, or none of its real side."""
+    label = "Run it in the simulator too" if real else "Decode its pictures"
+    if st.button(label, icon=":material/movie:", key=f"decode {real}"):
+        with st.spinner("a few seconds: the world model is loaded in a process of its own"):
+            try:
+                words = ["film", str(run.folder), *(["--real"] if real else [])]
+                run_verb(*words, names=[name])
+            except UserError as error:
+                st.error("It could not be done.")
+                st.text(str(error))
+                return
+        st.rerun()
+
+
+def has_simulator() -> bool:
+    """Whether the run's protocol names one."""
+    path = run.folder / "recipe.yaml"
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        return False
+    return isinstance(recipe, dict) and bool(recipe.get("truth"))
+
+
+def step_size() -> int:
+    """Numbers of one of the robot's own steps, of which a world frame has several."""
+    contents = st.session_state["contents"]
+    recipe: Any = yaml.safe_load(contents.recipe) if contents and contents.recipe else {}
+    truth = recipe.get("truth") if isinstance(recipe, dict) else None
+    return int(truth.get("k") or 0) if isinstance(truth, dict) else 0
+
+
+@st.fragment
+def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
+    """The still picture and every chart, at the moment that the slider says."""
+    film = open_film(run.folder / FOLDER, strip) if strip else None
+    count = max(len(film.stills) if film else 0, trace.frames if trace else 0)
+    if count < 2:
+        return
+    moment = st.slider("World frame", 0, count - 1, count - 1, key="moment")
+    moment = min(moment, count - 1)
+    picture, beside = st.columns(2)
+    if film:
+        still = film.stills[min(moment, len(film.stills) - 1)]
+        scale = max(1, round(HEIGHT / still.shape[0]))
+        with picture:
+            st.image(still.repeat(scale, axis=0).repeat(scale, axis=1), width="stretch")
+            st.caption(f"Frame {moment}.")
+    charts = [beside, *st.columns(2)] if film else list(st.columns(2)) * 2
+    evidence = strip.evidence if strip and strip.evidence else None
+    if evidence is None and trace is not None and trace.evidence is not None:
+        evidence = tuple(trace.evidence)
+    place = iter(charts)
+    with next(place):
+        if evidence:
+            series = {"judge": evidence}
+            colours = {"judge": theme.imagined}
+            title = "P(success), the judge"
+            chart(series, moment, title, domain=(0, 1), colours=colours)
+        else:
+            st.caption("The judge's probability over time is worked out with the pictures.")
+        if trace is not None and trace.signals:
+            name = st.selectbox("Signal of trust over time", list(trace.signals), key="signal")
+            chart({name: trace.signals[name]}, moment, name)
+    if trace is None:
+        st.caption("Actions and poses of this episode are not in the run folder.")
+        return
+    with next(place):
+        k = step_size()
+        wide = trace.actions.shape[1]
+        steps = action_steps(trace.actions, wide // k if k and wide % k == 0 else wide)
+        names = [f"action {i + 1}" for i in range(min(steps.shape[1], MOST_LINES))]
+        unit = (trace.frames - 1) / max(len(steps), 1)
+        chart({name: steps[:, i] for i, name in enumerate(names)}, moment, "action", unit=unit)
+    with next(place):
+        names = pose_names(trace.pose.shape[1])
+        series = {name: trace.pose[:, i] for i, name in enumerate(names)}
+        chart(series, moment, "pose, predicted")
+
+
+def chart(series: dict[str, Any], moment: int, title: str, **options: Any) -> None:
+    """Numbers over time with the cursor."""
+    spec = over_time(series, cursor=moment, theme=theme, title=title, **options)
+    st.vega_lite_chart(spec, width="stretch")
+
+
 st.header("Roll-outs")
-if not contents.strips:
-    st.info("No roll-out of this run was filmed. Run the ranking with `--films 10`.")
+if not len(episodes):
+    st.info("No roll-out of this run is done yet. They appear here as `worldeval rank` goes on.")
     st.stop()
-
-policies, tasks, kinds = st.columns(3)
-policy = policies.selectbox("Policy", ["all", *sorted({s.policy for s in contents.strips})])
-task = tasks.selectbox("Task", ["all", *sorted({s.task for s in contents.strips})])
-fits = {title: test for _, title, test in CHAPTERS if any(map(test, contents.strips))}
-kind = kinds.selectbox("What it shows", ["all", *fits])
-strips = [
-    strip
-    for strip in contents.strips
-    if policy in ("all", strip.policy) and task in ("all", strip.task)
-    if kind == "all" or fits[kind](strip)
-]
-if not strips:
-    st.info("No filmed roll-out is of this kind. Widen the choice above.")
+choice = chosen()
+films = filmed(episodes, strips)
+rows = choose(episodes, choice, with_film=frozenset(films))
+if rows.empty:
+    st.info("No roll-out is of this kind. Widen the choice above.")
     st.stop()
+place = current(rows)
+list_page(rows, place, films)
+turn(list(rows["id"]), place)
 
-strip = strips[choose(strips)]
-st.subheader(escaped(strip.policy), divider="red" if strip.agrees is False else "gray")
-st.text(f"{strip.task}, start {strip.start}, seed {strip.seed}: {caption(strip)}")
-folder = contents.folder / FOLDER
+row = rows.iloc[place]
+strip = films.get(row["id"])
+wrong = row["real"] == row["real"] and (row["score"] >= 0.5) != bool(row["real"])
+st.subheader(escaped(row["policy"]), divider="orange" if wrong else "gray")
+told = Filmstrip(
+    policy=row["policy"],
+    task=row["task"],
+    start=row["start"],
+    seed=int(row["seed"]),
+    probability=float(row["score"]),
+    success=None if row["real"] != row["real"] else bool(row["real"]),
+)
+st.text(f"{row['task']}, start {row['start']}, seed {row['seed']}: {caption(told)}")
+folder: Path = run.folder
 try:
-    path = folder / strip.imagined
-    stills, content = film(str(folder), strip, path.stat().st_mtime_ns if path.is_file() else 0)
+    trace = read_trace(folder / STORE, row["file"], int(row["row"])) if row["file"] else None
+    if strip is not None:
+        film = open_film(folder / FOLDER, strip)
+        moving, words = st.columns([2, 1])
+        moving.video(film.video, loop=True, autoplay=True, muted=True)
+        halves = "Above: imagined. Below: real." if film.real else "Imagined."
+        words.caption(f"{halves} Views from left to right: {', '.join(film.views)}.")
+        with words:
+            if not film.real and has_simulator():
+                decode(row["id"], real=True)
+    elif row["file"]:
+        st.caption("Its pictures are kept as latents.")
+        decode(row["id"], real=False)
+    by_frame(strip, trace)
 except UserError as error:
-    st.error("This film strip is broken.")
+    st.error("This roll-out is broken.")
     st.text(str(error))
-    st.stop()
-
-moving, still = st.columns(2)
-moving.video(content, loop=True, autoplay=True, muted=True)
-rows = "Above: imagined. Below: real." if strip.truth else "Imagined; it was not run for real."
-moving.caption(rows)
-picture, last = still.empty(), len(stills) - 1
-moment = still.slider("World frame", 0, last, last) if last else 0
-scale = max(1, round(HEIGHT / stills.shape[1]))
-picture.image(stills[moment].repeat(scale, axis=0).repeat(scale, axis=1), width="stretch")
-
-if strip.evidence:
-    seen = [{"frame": t, "probability": p} for t, p in enumerate(strip.evidence)]
-    x = {"field": "frame", "type": "quantitative", "title": "world frame"}
-    y = {
-        "field": "probability",
-        "type": "quantitative",
-        "title": "P(success), the judge",
-        "scale": {"domain": [0, 1]},
-    }
-    line = {
-        "data": {"values": seen},
-        "mark": {"type": "line", "point": True, "color": IMAGINED},
-        "encoding": {"x": x, "y": y},
-    }
-    cursor = {
-        "data": {"values": [{"frame": moment}]},
-        "mark": {"type": "rule", "strokeDash": [4, 3], "color": "gray"},
-        "encoding": {"x": x},
-    }
-    st.vega_lite_chart({"layer": [line, cursor], "height": 220})
-else:
-    st.caption("The judge's probability over time was not kept for this roll-out.")

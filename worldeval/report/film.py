@@ -1,17 +1,59 @@
 """A film strip as moving pictures: every view, imagined above real, in step."""
 
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 
 from worldeval.axes import Array, UInt8
 from worldeval.data.video import VideoWriter
-from worldeval.report.filmstrip import Frames
-from worldeval.report.strip import Shown
+from worldeval.report.filmstrip import Filmstrip, Frames, inside
+from worldeval.report.strip import Shown, open_strip
 
 GAP = 4  # pixels between views
 EMPTY = 128  # grey of a view that one side lacks
+
+
+@dataclass(frozen=True, kw_only=True)
+class Film:
+    """A film strip as a viewer needs it."""
+
+    stills: UInt8[Array, "t h w 3"]
+    video: bytes  # H.264 mp4
+    views: tuple[str, ...]  # from left to right
+    real: bool  # whether the lower half is the real episode
+
+
+def open_film(folder: Path, strip: Filmstrip, *, blind: bool = False) -> Film:
+    """The film of a strip; with `blind` the imagined side alone.
+
+    The last few are kept in memory until their file changes.
+
+    Raises:
+        UserError: a file of it is missing, damaged, or lies outside of the folder.
+    """
+    names = [name for name in (strip.imagined, None if blind else strip.truth) if name]
+    paths = [inside(folder, name) for name in names]
+    changed = tuple(path.stat().st_mtime_ns if path.is_file() else 0 for path in paths)
+    return _film(folder, strip, changed, blind)
+
+
+@lru_cache(maxsize=4)
+def _film(folder: Path, strip: Filmstrip, changed: tuple[int, ...], blind: bool) -> Film:
+    shown = open_strip(folder, strip)
+    if blind:
+        shown = Shown(entry=strip, imagined=shown.imagined)
+    views = tuple(dict.fromkeys([*shown.imagined, *(shown.truth or {})]))
+    return Film(stills=mosaic(shown), video=video(shown), views=views, real=shown.truth is not None)
+
+
+def clip(frames: Mapping[str, UInt8[Array, "_t _h _w 3"]], *, fps: float) -> bytes:
+    """Views beside each other as H.264 mp4, at the rate of the recording."""
+    entry = Filmstrip(policy="", task="", start="", seed=0, probability=None, success=None)
+    return video(Shown(entry=entry, imagined=frames), fps=fps)
 
 
 def mosaic(strip: Shown) -> UInt8[Array, "t h w 3"]:

@@ -1,14 +1,19 @@
 """The ranking runs of a folder: what there is, how far each is, and what it found."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from worldeval.errors import UserError
-from worldeval.report.contents import OUTCOMES, SUMMARY
+from worldeval.recipe import shipped
+from worldeval.report.contents import OUTCOMES, RECIPE, SUMMARY
 from worldeval.report.number import number
 from worldeval.run import read_json
 
+SECONDS = "seconds.json"
 DEPTH = 3  # folders below the runs folder in which a run is looked for
 LIMIT = 500  # runs
 
@@ -24,6 +29,9 @@ class RunState:
     episodes: int | None
     seconds: float | None
     best: str | None  # None while unknown, or where a claim is withheld
+    progress: float | None = None  # share of the imagined batches that are done, while under way
+    each: float | None = None  # CPU seconds of an imagined episode
+    changed: float = 0.0  # when a file of it was last written, in seconds since 1970
 
 
 def find_runs(root: Path) -> list[RunState]:
@@ -49,9 +57,40 @@ def run_state(folder: Path, root: Path) -> RunState:
         return _ranked(name, folder, summary)
     if summary is not None:
         return _state(name, folder, "broken", f"{SUMMARY} holds no JSON object.")
+    return _under_way(name, folder)
+
+
+def _under_way(name: str, folder: Path) -> RunState:
     sides = {side: len(list((folder / side).glob("[!.]*.*"))) for side in ("imagined", "truth")}
     done = ", ".join(f"{count} {side} batches" for side, count in sides.items() if count)
-    return _state(name, folder, "under way", done or "nothing is done yet")
+    spent = read_json(folder / SECONDS) if (folder / SECONDS).is_file() else {}
+    total = number(spent.get("total")) if isinstance(spent, dict) else None
+    return replace(
+        _state(name, folder, "under way", done or "nothing is done yet"),
+        seconds=total.value if total else None,
+        progress=_progress(folder, sides["imagined"]),
+    )
+
+
+def _progress(folder: Path, done: int) -> float | None:
+    """Batches done of those that the recipe asks for; None where that cannot be told from it."""
+    path = folder / RECIPE
+    try:
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+        starts = int(recipe["starts"]) * len(recipe["tasks"])
+        policies = sum(_checkpoints(str(ref)) for ref in recipe["policies"])
+        wanted = policies * ceil(starts / int(recipe["batch"]))
+    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError, ZeroDivisionError):
+        return None
+    return done / wanted if 0 < done <= wanted else None
+
+
+def _checkpoints(ref: str) -> int:
+    """How many policies a reference of a recipe stands for: a folder for those below it."""
+    if any(mark in ref for mark in "*?["):
+        raise ValueError("a glob is not counted")
+    place = Path(shipped(ref))
+    return len(list(place.rglob("policy.json"))) if place.is_dir() else 1
 
 
 def _ranked(name: str, folder: Path, summary: dict[str, Any]) -> RunState:
@@ -67,6 +106,7 @@ def _ranked(name: str, folder: Path, summary: dict[str, Any]) -> RunState:
     spent = summary.get("seconds")
     episodes = number(summary.get("episodes"))
     total = number(spent.get("total")) if isinstance(spent, dict) else None
+    each = number(summary.get("imagined_seconds_per_episode"))
     return RunState(
         name=name,
         folder=folder,
@@ -75,6 +115,8 @@ def _ranked(name: str, folder: Path, summary: dict[str, Any]) -> RunState:
         episodes=int(episodes.value) if episodes and episodes.value is not None else None,
         seconds=total.value if total else None,
         best=best,
+        each=each.value if each else None,
+        changed=_changed(folder),
     )
 
 
@@ -87,6 +129,7 @@ def _state(name: str, folder: Path, status: str, detail: str) -> RunState:
         episodes=None,
         seconds=None,
         best=None,
+        changed=_changed(folder),
     )
 
 

@@ -1,0 +1,194 @@
+"""Page: steer a world model by hand. The only page that loads networks, on the CPU."""
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from worldeval.errors import UserError
+from worldeval.imagine.drive import Controls, Drive, Stick
+from worldeval.imagine.starts import read_starts
+from worldeval.recipe import RECIPES
+from worldeval.record import Start
+from worldeval.report.charts import over_time
+from worldeval.report.figures import DARK, LIGHT
+from worldeval.report.film import clip
+from worldeval.report.places import find_worlds
+from worldeval.report.trace import pose_names
+
+# Key -> label and where it pushes; the gripper stays as its slider says.
+KEYS = {
+    "a": ("x -", {"x": -1.0}),
+    "d": ("x +", {"x": 1.0}),
+    "w": ("y +", {"y": 1.0}),
+    "x": ("y -", {"y": -1.0}),
+    "e": ("z +", {"z": 1.0}),
+    "q": ("z -", {"z": -1.0}),
+}
+JUDGES = "judge.json"
+SIDE = 512  # pixels of the newest frame's views together
+
+theme = DARK if st.context.theme.type == "dark" else LIGHT
+
+
+@st.cache_resource(show_spinner="loading the world model", max_entries=2)
+def world_of(folder: str, changed: int) -> tuple[Any, Controls]:
+    """The world and how it is steered."""
+    from worldeval.world.load import load_world, read_card
+
+    world = load_world(Path(folder))
+    moves = getattr(read_card(Path(folder))["recipe"], "actuation", None)
+    size = world.spec.action_dim
+    controls = Controls(
+        action_dim=size,
+        step_dim=moves.step_dim if moves is not None and moves.scale else size,
+        absolute=moves is None or not moves.scale,
+    )
+    return world, controls
+
+
+@st.cache_resource(show_spinner="loading the judge", max_entries=2)
+def judge_of(folder: str, changed: int) -> Any:
+    """The judge that was taught on this world."""
+    from worldeval.judge.judge import load_judge
+
+    return load_judge(Path(folder))
+
+
+@st.cache_resource(show_spinner="reading the starts", max_entries=4)
+def starts_of(path: str, changed: int) -> list[Start]:
+    """The starts in a file."""
+    return read_starts(Path(path))
+
+
+def start_files() -> dict[str, Path]:
+    """Files of starts: those of the runs, then those that came with the package."""
+    found = {run.name: run.folder / "starts.h5" for run in st.session_state["runs"]}
+    found = {name: path for name, path in found.items() if path.is_file()}
+    for path in sorted((RECIPES / "evaluation").rglob("starts.h5")):
+        found[f"shipped: {path.parent.name}"] = path
+    return found
+
+
+def judge_folder(world: Path) -> Path | None:
+    """A judge beside the world model (`../judge`), or in its folder."""
+    places = (world / "judge", world.parent / "judge", world.parent.parent / "judge")
+    return next((place for place in places if (place / JUDGES).is_file()), None)
+
+
+def changed(path: Path) -> int:
+    """When a file was last written."""
+    return path.stat().st_mtime_ns
+
+
+def begin(world: Any, controls: Controls, start: Start) -> Drive:
+    """The episode of this start; another start begins a new one."""
+    name = (id(world), start.id)
+    if st.session_state.get("driven") != name:
+        st.session_state["drive"] = Drive(world, start, controls, seed=start.seed)
+        st.session_state["driven"] = name
+    return st.session_state["drive"]
+
+
+def steer(drive: Drive) -> None:
+    """Sliders and keys; each press imagines one chunk."""
+    count = st.slider("World frames in a chunk", 1, 8, 4, key="chunk")
+    speed = st.slider("How far a key pushes", 0.1, 1.0, 1.0, 0.1, key="speed")
+    grip = st.slider("Gripper", -1.0, 1.0, -1.0, 0.1, key="grip")
+    wanted: Stick | None = None
+    rows = [st.columns(3), st.columns(3)]
+    # As on a keyboard: q w e above, a x d below.
+    for column, key in zip([*rows[0], *rows[1]], "qweaxd", strict=True):
+        label, push = KEYS[key]
+        if column.button(label, shortcut=key, key=f"key {key}", width="stretch"):
+            wanted = Stick(**{axis: speed * way for axis, way in push.items()}, gripper=grip)
+    with st.expander("All directions at once"):
+        x, y, z = (st.slider(axis, -1.0, 1.0, 0.0, 0.1, key=f"stick {axis}") for axis in "xyz")
+    if st.button("Imagine a chunk", shortcut="i", type="primary", key="go", width="stretch"):
+        wanted = Stick(x=x, y=y, z=z, gripper=grip)
+    undo, again = st.columns(2)
+    if undo.button("Undo", shortcut="u", key="undo", width="stretch"):
+        drive.undo()
+    if again.button("Begin again", shortcut="b", key="again", width="stretch"):
+        del st.session_state["driven"]
+        st.rerun()
+    if wanted is not None:
+        with st.spinner("imagining"):
+            drive.go(wanted, count)
+
+
+def judged(drive: Drive, folder: Path | None) -> None:
+    """What the judge says of the episode so far."""
+    if folder is None:
+        st.caption("No judge lies beside this world model, so nobody says whether it succeeds.")
+        return
+    try:
+        judge = judge_of(str(folder), changed(folder / JUDGES))
+        probability = judge.over_time(drive.rollout)
+    except (UserError, RuntimeError, ValueError) as error:  # taught on latents of another world
+        st.caption("The judge beside this world model does not fit it.")
+        st.text(str(error))
+        return
+    st.metric("P(success), the judge", f"{probability[-1]:.2f}")
+    if len(drive) > 1:
+        colours = {"judge": theme.imagined}
+        spec = over_time(
+            {"judge": probability},
+            cursor=len(drive) - 1,
+            theme=theme,
+            title="P(success)",
+            domain=(0, 1),
+            colours=colours,
+        )
+        st.vega_lite_chart(spec, width="stretch")
+
+
+st.header("Drive")
+worlds = find_worlds([st.session_state["root"]]) if st.session_state["root"].is_dir() else {}
+worlds = worlds or find_worlds([])
+files = start_files()
+if not worlds or not files:
+    st.info(
+        "Driving needs a trained world model and a file of starts in this folder. `worldeval train`"
+        " makes the one, `worldeval rank` leaves the other (starts.h5)."
+    )
+    st.stop()
+which, where, task_box, start_box = st.columns(4)
+names = list(worlds)
+first = next((i for i, name in enumerate(names) if name.startswith("shipped")), 0)
+name = which.selectbox("World model", names, index=first)
+file = where.selectbox("Starts of", list(files))
+try:
+    world, controls = world_of(str(worlds[name]), changed(worlds[name] / "world.json"))
+    starts = starts_of(str(files[file]), changed(files[file]))
+    starts = [start for start in starts if start.task in world.spec.tasks]
+    if not starts:
+        st.warning("This world model never saw the tasks of these starts. Choose another file.")
+        st.stop()
+    task = task_box.selectbox("Task", sorted({start.task for start in starts}))
+    own = {start.id: start for start in starts if start.task == task}
+    start = own[start_box.selectbox("Start", list(own))]
+    drive = begin(world, controls, start)
+    picture, stick = st.columns([3, 2])
+    with stick:
+        steer(drive)
+    with picture:
+        frames = drive.frames
+        newest = [frames[view][-1] for view in frames]
+        scale = max(1, SIDE // max(1, sum(image.shape[1] for image in newest)))
+        for column, view, image in zip(st.columns(len(newest)), frames, newest, strict=True):
+            shown = image.repeat(scale, axis=0).repeat(scale, axis=1)
+            column.image(shown, width="stretch", caption=view)
+        imagined = len(drive) - 1
+        st.caption(f"{imagined} imagined frames." if imagined else "The start: a real frame.")
+        if imagined:
+            st.video(clip(frames, fps=8.0), loop=True, autoplay=True, muted=True)
+        judged(drive, judge_folder(worlds[name]))
+    with st.expander("The hand, as the world model predicts it"):
+        names = pose_names(drive.pose.shape[1])
+        series = {label: drive.pose[:, i] for i, label in enumerate(names)}
+        spec = over_time(series, cursor=imagined, theme=theme, title="pose")
+        st.vega_lite_chart(spec, width="stretch")
+except UserError as error:
+    st.error("This world model cannot be driven from here.")
+    st.text(str(error))

@@ -1,0 +1,148 @@
+"""Charts of the viewer as Vega-Lite specifications: lines over time with a cursor, and duels.
+
+Lines differ in colour (Okabe and Ito's, told apart by every kind of colour vision) and in dashes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from worldeval.axes import Array
+from worldeval.report.figures import Theme
+from worldeval.report.table import Duel
+
+PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+PALETTE_DARK = ("#56b4e9", "#e69f00", "#2fc79b", "#cc79a7", "#f0e442", "#8ab6ff")
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
+HEIGHT = 200  # pixels
+CURSOR = "#888888"
+
+
+def over_time(
+    series: Mapping[str, Array],
+    *,
+    cursor: float,
+    theme: Theme,
+    title: str,
+    unit: float = 1.0,
+    domain: tuple[float, float] | None = None,
+    colours: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Numbers by world frame, a line for each name, and an upright line at `cursor`.
+
+    Args:
+        unit: world frames from one number to the next, where there are several in a frame.
+        colours: of some names, instead of the palette's.
+    """
+    names = list(series)
+    rows = [
+        {"frame": round(place * unit, 4), "value": float(value), "name": name}
+        for name, values in series.items()
+        for place, value in enumerate(values)
+        if np.isfinite(value)
+    ]
+    palette = PALETTE_DARK if theme.name == "dark" else PALETTE
+    chosen = [(colours or {}).get(name, palette[i % len(palette)]) for i, name in enumerate(names)]
+    dashes = [list(DASHES[(i // 2) % len(DASHES)]) for i in range(len(names))]
+    x = {"field": "frame", "type": "quantitative", "title": "world frame"}
+    y: dict[str, Any] = {"field": "value", "type": "quantitative", "title": title}
+    if domain is not None:
+        y["scale"] = {"domain": list(domain)}
+    legend = {"orient": "bottom", "title": None, "columns": 4} if len(names) > 1 else None
+    encoding = {
+        "x": x,
+        "y": y,
+        "color": {
+            "field": "name",
+            "type": "nominal",
+            "sort": names,
+            "scale": {"domain": names, "range": chosen},
+            "legend": legend,
+        },
+        "strokeDash": {
+            "field": "name",
+            "type": "nominal",
+            "sort": names,
+            "scale": {"domain": names, "range": dashes},
+            "legend": legend,
+        },
+        "tooltip": [
+            {"field": "name", "type": "nominal"},
+            {"field": "frame", "type": "quantitative"},
+            {"field": "value", "type": "quantitative", "format": ".3f"},
+        ],
+    }
+    lines = {
+        "data": {"values": rows},
+        "mark": {"type": "line", "strokeWidth": 2, "point": len(rows) <= 40},
+        "encoding": encoding,
+    }
+    rule = {
+        "data": {"values": [{"frame": cursor}]},
+        "mark": {"type": "rule", "strokeWidth": 2, "color": CURSOR},
+        "encoding": {"x": x},
+    }
+    return {"layer": [lines, rule], "height": HEIGHT}
+
+
+def matrix(names: Sequence[str], duels: Sequence[Duel], *, theme: Theme) -> dict[str, Any]:
+    """Every pair of policies: the row's predicted success minus the column's.
+
+    A dot marks pairs that are told apart, so that colour alone carries nothing.
+    """
+    rows = []
+    for duel in duels:
+        if duel.difference.value is None:
+            continue
+        for row, column, sign in ((duel.first, duel.second, 1), (duel.second, duel.first, -1)):
+            rows.append(
+                {
+                    "row": row,
+                    "column": column,
+                    "difference": round(sign * duel.difference.value, 4),
+                    "told apart": "yes" if duel.separated else "no",
+                    "mark": "●" if duel.separated else "",
+                }
+            )
+    place = {
+        "x": {
+            "field": "column",
+            "type": "nominal",
+            "sort": list(names),
+            "title": None,
+            "axis": {"labelAngle": -60, "orient": "top", "labelLimit": 220},
+        },
+        "y": {
+            "field": "row",
+            "type": "nominal",
+            "sort": list(names),
+            "title": None,
+            "axis": {"labelLimit": 220},
+        },
+    }
+    middle = theme.grid
+    tooltip = [
+        {"field": "row", "type": "nominal"},
+        {"field": "column", "type": "nominal"},
+        {"field": "difference", "type": "quantitative", "format": "+.2f"},
+        {"field": "told apart", "type": "nominal"},
+    ]
+    colour = {
+        "field": "difference",
+        "type": "quantitative",
+        "title": "row minus column",
+        # Named one by one: Streamlit's theme would bring colours of its own.
+        "scale": {"domain": [-1, 0, 1], "range": [theme.real, middle, theme.imagined]},
+    }
+    return {
+        "data": {"values": rows},
+        "height": {"step": 24},
+        "layer": [
+            {"mark": "rect", "encoding": {**place, "color": colour, "tooltip": tooltip}},
+            {
+                "mark": {"type": "text", "fontSize": 9, "color": theme.ink},
+                "encoding": {**place, "text": {"field": "mark"}},
+            },
+        ],
+    }

@@ -1,0 +1,77 @@
+"""What else a folder of runs holds: datasets to browse and world models to drive.
+
+Only what lies inside of the folders that the viewer was opened on is found; links that leave them
+are not followed.
+"""
+
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+
+from worldeval.data.source import READERS
+from worldeval.errors import UserError
+from worldeval.recipe import RECIPES
+
+DEPTH = 4  # folders below a root
+LIMIT = 200  # found in one root
+WORLD = "world.json"  # the card of a trained world model
+# What a run keeps for itself: nothing in it is a dataset or a world of its own.
+OWN = {"imagined", "truth", "outcomes", "filmstrips", "report"}
+
+
+def find_datasets(roots: Sequence[Path]) -> dict[str, Path]:
+    """The datasets in `roots`, by a name that tells them apart."""
+    return _find(roots, lambda folder: dataset_format(folder) is not None)
+
+
+def find_worlds(roots: Sequence[Path]) -> dict[str, Path]:
+    """Trained world models in `roots`, then those that came with the package."""
+    found = _find(roots, lambda folder: (folder / WORLD).is_file())
+    shipped = RECIPES / "models"
+    for folder in sorted(shipped.iterdir()) if shipped.is_dir() else ():
+        if (folder / WORLD).is_file():
+            found[f"shipped: {folder.name}"] = folder
+    return found
+
+
+def dataset_format(folder: Path) -> str | None:
+    """The format of the dataset in a folder; None where it holds none, or cannot be opened."""
+    for name, reader in READERS.items():
+        module, cls = reader.split(":")
+        try:
+            if getattr(import_module(module), cls).detect(folder):
+                return name
+        except (OSError, UserError, ValueError, ImportError):  # damaged, or its library is missing
+            continue
+    return None
+
+
+def _find(roots: Sequence[Path], fits: Callable[[Path], bool]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for root in roots:
+        level, count = [root], 0
+        for depth in range(DEPTH + 1):
+            following: list[Path] = []
+            for folder in level:
+                if count < LIMIT and fits(folder):
+                    name = folder.relative_to(root).as_posix() if folder != root else root.name
+                    found[name if name not in found else str(folder)] = folder
+                    count += 1
+                elif depth < DEPTH:
+                    following += _inside(folder, root)
+            level = following
+    return found
+
+
+def _inside(folder: Path, root: Path) -> list[Path]:
+    try:
+        children = sorted(child for child in folder.iterdir() if child.is_dir())
+    except OSError:  # a folder that may not be read holds nothing of ours
+        return []
+    real = root.resolve()
+    return [
+        child
+        for child in children
+        if child.name[0] != "." and child.name not in OWN
+        if child.resolve().is_relative_to(real)
+    ]

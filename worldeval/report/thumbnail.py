@@ -1,0 +1,58 @@
+# h5py types every item as a group, a dataset or a datatype.
+# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
+"""Small pictures of episodes for lists: the last imagined frame, or else the start."""
+
+import base64
+import io
+from functools import lru_cache
+from pathlib import Path
+
+import h5py
+import numpy as np
+from PIL import Image
+
+from worldeval.axes import Array, UInt8
+from worldeval.report.filmstrip import Filmstrip, read_frames
+
+SIDE = 96  # pixels
+LARGEST = 64 * 2**20  # bytes of start frames that are held
+
+
+def thumbnail(frame: UInt8[Array, "h w 3"]) -> str:
+    """A frame as a data URI that a table shows, at most `SIDE` pixels wide and tall."""
+    picture = Image.fromarray(np.ascontiguousarray(frame))
+    scale = SIDE / max(picture.size)
+    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+    buffer = io.BytesIO()
+    picture.resize(size, Image.Resampling.BILINEAR).save(buffer, format="WEBP", quality=80)
+    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+@lru_cache(maxsize=512)
+def film_thumbnail(folder: Path, strip: Filmstrip) -> str:
+    """The last imagined frame of a film strip, in its first view.
+
+    Raises:
+        UserError: its file is missing, damaged, or lies outside of the folder.
+    """
+    return thumbnail(next(iter(read_frames(folder, strip.imagined).values()))[-1])
+
+
+@lru_cache(maxsize=2)
+def start_thumbnails(path: Path, changed: int) -> dict[str, str]:
+    """A picture of every start in a run's file of starts, by the start's id.
+
+    `changed` is when the file was written. Empty where there is no such file, where it is damaged,
+    or where it is too large to be read for pictures alone.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        with h5py.File(path) as file:
+            view = file["frames"][next(iter(file["frames"]))]
+            if view.size * view.dtype.itemsize > LARGEST:
+                return {}
+            frames, names = view[:], file["id"].asstr()[:]
+    except (OSError, KeyError, StopIteration):
+        return {}
+    return {str(name): thumbnail(frame) for name, frame in zip(names, frames, strict=True)}
