@@ -139,7 +139,8 @@ class Rssm(nn.Module):
         """The pose of a state, from that of the frame before and the command that led to it."""
         scale = self.features.step_std
         way = command - pose[..., :3]
-        given = [features, self.features.unit(pose), symlog(way / scale[:3])]
+        unit = self.features.unit(pose.flatten(0, -2)).unflatten(0, pose.shape[:-1])
+        given = [features, unit, symlog(way / scale[:3])]
         moved = symexp(self.hand(torch.cat(given, -1)).float()) * scale
         return pose + F.pad(self.reach * way, (0, pose.shape[-1] - 3)) + moved
 

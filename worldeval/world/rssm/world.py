@@ -1,6 +1,6 @@
 """The recurrent state-space model as a world, and as a place to learn in without drawing anything.
 
-    world.begin(frames, pose, tasks, seeds) -> RssmState  frames: view -> (b h w 3) uint8; pose (b p)
+    world.begin(frames, pose, tasks, seeds) -> RssmState  frames: view -> (b h w 3); pose (b p)
     world.step(state, actions) -> RssmState               actions (b a): one world frame
     world.latents(state), world.pose(state)               (b v d h w), (b p), newest, numpy
     world.features(state) -> (b f) tensor                 h and z: what an actor reads
@@ -37,7 +37,7 @@ class RssmState:
     """Where a batch of episodes is, and every frame drawn so far."""
 
     latents: Float[Tensor, "b t v d h w"]
-    poses: Float[Tensor, "b t p"]
+    poses: Float[Tensor, "b s p"]  # s = t, and more while nothing is drawn
     belief: Belief
     command: Float[Tensor, "b 3"]
     task: Int[Tensor, " b"]

@@ -1,21 +1,15 @@
 """A robot so small that everything about it is known: a dot on a line, in two views of cells."""
 
 import numpy as np
-import pytest
 import torch
 
 from worldeval.data.latents import LatentEpisodes
 from worldeval.world.actuation import Actuation
-from worldeval.world.features import Features
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import ActuationRecipe
-from worldeval.world.rssm.network import Rssm
-from worldeval.world.rssm.recipe import RssmRecipe
-from worldeval.world.rssm.world import RssmWorld
 from worldeval.world.windows import Windows
 
 LATENT = (2, 1, 4, 4)  # views, channels, cells
-TINY = RssmRecipe(deter=24, groups=3, classes=4, width=24, channels=8, bins=5, length=4)
 SPEC = WorldSpec(
     views=("side", "top"),
     size=(16, 16),
@@ -26,6 +20,7 @@ SPEC = WorldSpec(
     fps=10.0,
 )
 SCALE = 0.2  # metres a unit of action
+ACTUATION = Actuation(ActuationRecipe(scale=SCALE, low=(-1, -1, -1), high=(1, 1, 1)))
 
 
 def drawn(x: float) -> np.ndarray:
@@ -63,28 +58,5 @@ def walks(*, episodes: int = 12, length: int = 9, seed: int = 0, judged: bool = 
     )
 
 
-ACTUATION = Actuation(ActuationRecipe(scale=SCALE, low=(-1, -1, -1), high=(1, 1, 1)))
-
-
 def windows_of(data: LatentEpisodes) -> Windows:
     return Windows(data, ACTUATION, torch.ones(4))
-
-
-def new_model(recipe: RssmRecipe = TINY) -> Rssm:
-    torch.manual_seed(0)
-    return Rssm(recipe, Features(pose_dim=4, action_dim=4, tasks=2), latent=LATENT)
-
-
-def new_world(recipe: RssmRecipe = TINY, *, judged: bool = True) -> RssmWorld:
-    """An untrained world whose every head says something."""
-    model = new_model(recipe)
-    for parameter in model.parameters():
-        if not parameter.any():
-            torch.nn.init.normal_(parameter, std=0.1)
-    model.judged.fill_(judged)
-    return RssmWorld(SPEC, tokenizer=None, model=model.eval(), actuation=ACTUATION)
-
-
-@pytest.fixture
-def world() -> RssmWorld:
-    return new_world()
