@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from worldeval.judge.calibrate import calibrate
+from worldeval.judge.calibrate import Calibration, calibrate, recalibrate
 from worldeval.judge.fit import family_groups, judged_well
 
 
@@ -40,3 +40,35 @@ def test_a_perfect_and_a_coin_tossing_judge() -> None:
     assert tossed["auc"] == 0.5
     assert tossed["brier"] == 0.25
     assert tossed["false_success"] == 0.5
+
+
+def test_rates_of_policies_are_right_where_episodes_cannot_be_told_apart() -> None:
+    # The judge sees the outcome of an episode behind much noise, and nothing of the policy.
+    rng = np.random.default_rng(0)
+    rate = np.linspace(0.05, 0.95, 10)
+    policy = np.repeat(np.arange(10), 400)
+    success = rng.random(4000) < rate[policy]
+    logit = np.where(success, 1.0, -1.0) + rng.normal(0, 1.5, 4000)
+    task = np.zeros(4000, int)
+
+    def slope_of_rates(fitted: Calibration) -> float:
+        predicted = [fitted(logit[policy == k], task[policy == k]).mean() for k in range(10)]
+        return float(np.polyfit(rate, predicted, 1)[0])
+
+    by_episode = calibrate(logit, task, success, tasks=1)
+    by_policy = calibrate(logit, task, success, tasks=1, cells=policy)
+    assert slope_of_rates(by_episode) < 0.5
+    assert slope_of_rates(by_policy) > slope_of_rates(by_episode) + 0.1
+
+
+def test_a_closed_loop_that_is_too_gloomy_is_corrected() -> None:
+    rng = np.random.default_rng(0)
+    truth = Calibration(slope=1.0, offsets=(0.0, 1.0))
+    gloomy = Calibration(slope=0.5, offsets=(-1.0, 0.0))
+    policy, task = np.repeat(np.arange(8), 1000), np.tile([0, 1], 4000)
+    logit = rng.normal(np.linspace(-2, 2, 8)[policy], 1)
+    success = rng.random(8000) < truth(logit, task)
+    assert gloomy.logit(gloomy(logit, task), task) == pytest.approx(logit)
+    found = recalibrate(gloomy, gloomy(logit, task), task, policy, success)
+    assert found.slope == pytest.approx(1.0, abs=0.15)
+    assert found.offsets == pytest.approx((0.0, 1.0), abs=0.15)

@@ -1,4 +1,4 @@
-"""`worldeval judge train`: a success classifier for a world model's imagination."""
+"""`worldeval judge`: success classifiers for a world model's imagination."""
 
 from pathlib import Path
 from typing import Annotated
@@ -57,3 +57,39 @@ def train(
         console.print("on families of policies that were left out:")
         for name, value in fitted.left_out.items():
             console.print(f"  {name.replace('_', ' '):<16} {value:.3f}")
+
+
+@judge.command("calibrate")
+def calibrate(
+    runs: Annotated[list[Path], typer.Argument(help="Runs of `rank` with truth and this judge.")],
+    judge: Annotated[Path, typer.Option("--judge", help="Folder of the judge to correct.")],
+    out: Out = None,
+    seed: Seed = 0,  # every verb takes it; nothing here is random
+    as_json: Json = False,
+) -> None:
+    """Correct the rates of a judge by policies that were also tried for real.
+
+    The networks stay as they are, and so does the order on each task: only the slope and the
+    offset of each task change. Judge other policies with the result.
+    """
+    from dataclasses import asdict
+
+    from worldeval.evaluate.recalibrate import recalibrated
+    from worldeval.judge.judge import save_calibration
+
+    folder = out or Path("runs/judge-calibrated")
+    found = recalibrated(judge, runs)
+    save_calibration(folder, judge, found.calibration, learned_from=found.learned_from)
+    result = {
+        "out": str(folder),
+        **found.learned_from,
+        "calibration": asdict(found.calibration),
+        "cell_error_before": found.cell_error_before,
+        "cell_error_after": found.cell_error_after,
+    }
+    emit(result, as_json=as_json)
+    if not as_json:
+        console.print(
+            f"mean error of a policy on a task: {found.cell_error_before:.3f} before, "
+            f"{found.cell_error_after:.3f} for lineages left out of the correction"
+        )

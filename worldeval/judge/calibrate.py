@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 from scipy.optimize import minimize
 from scipy.special import expit, log_expit
 
 from worldeval.axes import Array, Bool, Float, Int
+
+LEAST = 1e-6  # a probability is no nearer to 0 or 1 than this
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +22,11 @@ class Calibration:
     def __call__(self, logit: Float[Array, " n"], task: Int[Array, " n"]) -> Float[Array, " n"]:
         return expit(self.slope * logit + np.asarray(self.offsets)[task])
 
+    def logit(self, probability: Float[Array, " n"], task: Int[Array, " n"]) -> Float[Array, " n"]:
+        """The judge's logit behind a probability that this calibration gave."""
+        shown = special.logit(probability.clip(LEAST, 1 - LEAST))
+        return (shown - np.asarray(self.offsets)[task]) / self.slope
+
 
 def calibrate(
     logit: Float[Array, " n"],
@@ -26,19 +34,51 @@ def calibrate(
     success: Bool[Array, " n"],
     *,
     tasks: int,
+    cells: Int[Array, " n"] | None = None,
     prior: float = 0.5,
 ) -> Calibration:
     """Maximum likelihood (Platt, 1999), offsets drawn towards their mean by a Gaussian prior.
 
+    With `cells` (which policy on which task an episode is), the likelihood is that of each cell's
+    number of successes at its mean probability: rates are to be right, not single episodes.
+    Probabilities that are right episode by episode draw the rates of good and bad policies
+    together, since what a judge cannot see of an episode it takes from the average policy.
+
     `prior` is the precision of that pull: it matters for tasks with few labels or one outcome only.
     """
-    sign = np.where(success, 1.0, -1.0)
+    own = np.arange(len(logit)) if cells is None else np.unique(cells, return_inverse=True)[1]
+    count = np.bincount(own)
+    hits = np.bincount(own, weights=success)
 
     def cost(parameters: Array) -> float:
         slope, offsets = np.exp(parameters[0]), parameters[1:]
-        likelihood = log_expit(sign * (slope * logit + offsets[task])).sum()
+        shifted = slope * logit + offsets[task]
+        if cells is None:
+            likelihood = log_expit(np.where(success, 1.0, -1.0) * shifted).sum()
+        else:
+            rate = (np.bincount(own, weights=expit(shifted)) / count).clip(LEAST, 1 - LEAST)
+            likelihood = (hits * np.log(rate) + (count - hits) * np.log1p(-rate)).sum()
         return -likelihood + prior * np.square(offsets - offsets.mean()).sum() / 2
 
     best = minimize(cost, np.zeros(1 + tasks), method="L-BFGS-B")
     slope, offsets = float(np.exp(best.x[0])), best.x[1:]
     return Calibration(slope=slope, offsets=tuple(float(offset) for offset in offsets))
+
+
+def recalibrate(
+    before: Calibration,
+    probability: Float[Array, " n"],
+    task: Int[Array, " n"],
+    policy: Int[Array, " n"],
+    success: Bool[Array, " n"],
+) -> Calibration:
+    """`before`, corrected by policies that were imagined in closed loop and tried for real.
+
+    Args:
+        probability: what `before` gave the imagined episodes.
+        task, policy: of each episode.
+        success: the real outcome from the same start.
+    """
+    tasks = len(before.offsets)
+    cells = policy * tasks + task
+    return calibrate(before.logit(probability, task), task, success, tasks=tasks, cells=cells)

@@ -43,7 +43,7 @@ def fit_judge(
             progress=report(f"judge without group {left + 1}", recipe.trainer.steps),
         )
         logit[out] = episode_logits([member], examples.take(out))
-    calibration = calibrate(logit, examples.task, examples.success, tasks=tasks)
+    calibration = _calibrated(logit, examples, tasks=tasks)
     members = [
         fit_member(
             recipe,
@@ -116,7 +116,7 @@ def crossfitted(
     probability = np.zeros(len(logit))
     for left in np.unique(group):
         out = group == left
-        fitted = calibrate(logit[~out], examples.task[~out], examples.success[~out], tasks=tasks)
+        fitted = _calibrated(logit[~out], examples.take(~out), tasks=tasks)
         probability[out] = fitted(logit[out], examples.task[out])
     return probability
 
@@ -151,6 +151,17 @@ def family_groups(family: Array, groups: int) -> Int[Array, " e"]:
         place[names[index]] = target
         filled[target] += counts[index]
     return np.array([place[name] for name in family])
+
+
+def _calibrated(logit: Float[Array, " e"], examples: Examples, *, tasks: int) -> Calibration:
+    family = np.unique(examples.family.astype(str), return_inverse=True)[1]
+    return calibrate(
+        logit,
+        examples.task,
+        examples.success,
+        tasks=tasks,
+        cells=family * tasks + examples.task,
+    )
 
 
 def _cells(examples: Examples) -> list[Int[Array, " k"]]:

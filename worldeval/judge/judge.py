@@ -1,9 +1,11 @@
 """The learned judge as a folder and as a function of roll-outs: probabilities, votes, the step."""
 
 import hashlib
+import shutil
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +18,7 @@ from worldeval.judge.fit import FittedJudge
 from worldeval.judge.network import JudgeNet, episode_logit
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.record import Rollout, Verdict
-from worldeval.run import read_json, write_json
+from worldeval.run import read_json, whole_file, write_json
 from worldeval.world.load import fill, load_weights, save_weights
 from worldeval.world.protocol import WorldSpec
 
@@ -94,6 +96,17 @@ def save_judge(
     write_json(folder / CARD, card)
 
 
+def save_calibration(
+    folder: Path, source: Path, calibration: Calibration, *, learned_from: dict[str, Any]
+) -> None:
+    """Write the judge of `source` to `folder` with another calibration, and where that is from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / WEIGHTS) as draft:
+        shutil.copyfile(source / WEIGHTS, draft)
+    card = {**read_json(source / CARD), "calibration": asdict(calibration)}
+    write_json(folder / CARD, {**card, "calibrated_on": learned_from})
+
+
 def judge_hash(folder: Path) -> str:
     """A short fingerprint of a saved judge, for provenance."""
     digest = hashlib.sha256()
@@ -102,11 +115,16 @@ def judge_hash(folder: Path) -> str:
     return digest.hexdigest()[:12]
 
 
+def read_calibration(folder: Path) -> tuple[Calibration, tuple[str, ...]]:
+    """The calibration of a saved judge, and its tasks."""
+    card = _card(folder)
+    fitted = build(Calibration, card["calibration"], where=str(folder / CARD))
+    return fitted, tuple(card["tasks"])
+
+
 def load_judge(folder: Path) -> Judge:
     """The judge in `folder`."""
-    if not (folder / CARD).is_file():
-        raise UserError(f"{folder} holds no judge (no {CARD}). Train one: worldeval judge train.")
-    card = read_json(folder / CARD)
+    card = _card(folder)
     where = str(folder / CARD)
     recipe = build(JudgeRecipe, card["recipe"], where=where)
     state = load_weights(folder / WEIGHTS)
@@ -124,3 +142,9 @@ def load_judge(folder: Path) -> Judge:
         members.append(member)
     calibration = build(Calibration, card["calibration"], where=where)
     return Judge(members, calibration, tasks=tasks)
+
+
+def _card(folder: Path) -> dict[str, Any]:
+    if not (folder / CARD).is_file():
+        raise UserError(f"{folder} holds no judge (no {CARD}). Train one: worldeval judge train.")
+    return read_json(folder / CARD)

@@ -1,0 +1,96 @@
+"""Correcting a judge's rates by policies that were both imagined and tried for real."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from worldeval.axes import Array, Float
+from worldeval.errors import UserError
+from worldeval.judge.calibrate import Calibration, recalibrate
+from worldeval.judge.judge import judge_hash, read_calibration
+from worldeval.run import read_json
+
+FEWEST = 3  # lineages: one must be left out, and two remain
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recalibrated:
+    """A corrected calibration, and what it does for lineages that it was not fitted to."""
+
+    calibration: Calibration
+    learned_from: dict[str, Any]
+    cell_error_before: float  # mean absolute error of a policy's rate on a task
+    cell_error_after: float  # the same, with each lineage left out in turn
+
+
+def recalibrated(judge: Path, runs: Sequence[Path]) -> Recalibrated:
+    """Fit a calibration to the paired starts of finished runs that used the judge in `judge`.
+
+    Raises:
+        UserError: a run has no truth, or another judge; or there are fewer than three lineages.
+    """
+    before, tasks = read_calibration(judge)
+    table = pd.concat([_pairs(run, judge) for run in runs], ignore_index=True)
+    lineages = sorted(set(table["lineage"]))
+    if len(lineages) < FEWEST:
+        raise UserError(
+            f"{', '.join(map(str, runs))}: {len(lineages)} lineages ({', '.join(lineages)}) were "
+            f"tried for real; at least {FEWEST} are needed, so that one can be left out."
+        )
+    after = np.zeros(len(table))
+    for lineage in lineages:
+        out = (table["lineage"] == lineage).to_numpy()
+        after[out] = _applied(before, _fit(before, table[~out], tasks), table[out], tasks)
+    return Recalibrated(
+        calibration=_fit(before, table, tasks),
+        learned_from={
+            "runs": [str(run) for run in runs],
+            "policies": len(set(table["policy"])),
+            "lineages": lineages,
+            "episodes": len(table),
+        },
+        cell_error_before=_cell_error(table, table["score"].to_numpy()),
+        cell_error_after=_cell_error(table, after),
+    )
+
+
+def _pairs(run: Path, judge: Path) -> pd.DataFrame:
+    """One row for each policy and start that was imagined and tried for real."""
+    imagined, truth = run / "outcomes/imagined.csv", run / "outcomes/truth.csv"
+    if not truth.is_file() or not (run / "summary.json").is_file():
+        raise UserError(f"{run} was not compared with truth: worldeval rank ... --truth first.")
+    then, now = read_json(run / "summary.json").get("judge", {}).get("hash"), judge_hash(judge)
+    if then != now:
+        raise UserError(f"{run} used another judge ({then}) than {judge} ({now}).")
+    real = pd.read_csv(truth)[["policy", "task", "start", "success"]]
+    return pd.read_csv(imagined).merge(real, on=["policy", "task", "start"])
+
+
+def _fit(before: Calibration, table: pd.DataFrame, tasks: tuple[str, ...]) -> Calibration:
+    return recalibrate(
+        before,
+        table["score"].to_numpy(),
+        _index(table, tasks),
+        pd.factorize(table["policy"])[0],
+        table["success"].to_numpy() == 1,
+    )
+
+
+def _applied(
+    before: Calibration, fitted: Calibration, table: pd.DataFrame, tasks: tuple[str, ...]
+) -> Float[Array, " n"]:
+    task = _index(table, tasks)
+    return fitted(before.logit(table["score"].to_numpy(), task), task)
+
+
+def _index(table: pd.DataFrame, tasks: tuple[str, ...]) -> Array:
+    return np.array([tasks.index(task) for task in table["task"]])
+
+
+def _cell_error(table: pd.DataFrame, probability: Float[Array, " n"]) -> float:
+    error = probability - table["success"].to_numpy()
+    return float(np.abs(pd.Series(error).groupby([table["policy"], table["task"]]).mean()).mean())
