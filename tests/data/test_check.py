@@ -1,5 +1,6 @@
 """The validator: each damage is found, named with its episode and field, and nothing else is."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 
 from worldeval.data.check.check import check, harmful
 from worldeval.data.check.control import explained
+from worldeval.data.check.duplicates import near_pairs
 from worldeval.data.finding import DataError
 from worldeval.data.source import Head, Rows, Source, SourceSpec, open_source
 
@@ -166,6 +168,58 @@ def test_an_episode_twice() -> None:
     assert ("duplicate-episode", "4", "rows") in codes(source)
 
 
+def copied(source: Memory, index: int, part: slice) -> None:
+    """Add a part of an episode as another one, its numbers rounded."""
+    rows, pictures = source.parts[index], source.pictures[index][part]
+    actions, pose = rows.actions[part].round(3), rows.pose[part].round(3)
+    source.parts.append(Rows(actions=actions, pose=pose, times=np.arange(len(pose)) / 10))
+    source.pictures.append(pictures)
+    source.heads.append(replace(source.heads[index], id="copy", length=len(pose)))
+
+
+@pytest.mark.parametrize(
+    ("part", "where"),
+    [
+        (slice(None), "frames"),
+        (slice(8, 50), "to 4[0-9] of 4"),  # both ends left out
+        (slice(None, None, 2), "frames"),  # at half the rate
+    ],
+)
+def test_a_copy_that_is_not_exact(part: slice, where: str) -> None:
+    source = Memory()
+    copied(source, 4, part)
+    (found,) = [f for f in check(source) if f.code == "near-duplicate"]
+    assert (found.episode, found.field, found.severity) == ("copy", "pose", "warning")
+    assert "its pictures and poses are nearly those of episode 4" in found.text
+    assert re.search(where, found.text)
+
+
+def test_the_same_motion_before_other_pictures_is_no_copy() -> None:
+    source = Memory()
+    copied(source, 4, slice(None))
+    source.pictures[-1] = source.pictures[-1] // 2  # the light was off
+    assert "near-duplicate" not in [f.code for f in check(source)]
+    blind = [f for f in check(source, pictures=False) if f.code == "near-duplicate"]
+    assert "its poses are nearly those of episode 4" in blind[0].text
+
+
+def test_two_arms_that_rest_are_no_copies() -> None:
+    still = np.zeros((40, 3))
+    moving = np.random.default_rng(0).normal(size=(40, 3)).cumsum(axis=0)
+    assert near_pairs([still, still.copy()]) == []
+    assert near_pairs([still, still.copy(), moving, -moving]) == []
+    backwards = near_pairs([moving, moving[::-1]])
+    assert backwards == []
+
+
+def test_a_copy_among_real_episodes(droid: Path) -> None:
+    source = open_source(droid)
+    poses = [source.rows(index).pose for index in range(len(source))]
+    assert near_pairs(poses) == []
+    (pair,) = near_pairs([*poses, poses[4][6:-3].round(3)])
+    assert (pair.copy, pair.original) == (9, 4) or (pair.copy, pair.original) == (4, 9)
+
+
 def test_unknown_success_is_counted() -> None:
     source = Memory()
     source.heads[1:3] = [replace(head, success=None) for head in source.heads[1:3]]
@@ -200,5 +254,6 @@ def test_what_is_truly_there_in_real_episodes(droid: Path) -> None:
     assert ("0", "action.roll") not in wrapping
     assert {field.split(".")[1] for _, field in wrapping} == {"roll"}
     assert sum(f.code == "no-task" for f in found) == 5
-    assert not [f for f in found if f.code in ("outlier", "duplicate-episode", "constant")]
+    absent = ("outlier", "duplicate-episode", "near-duplicate", "constant")
+    assert not [f for f in found if f.code in absent]
     assert harmful(found)

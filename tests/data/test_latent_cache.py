@@ -82,6 +82,17 @@ def test_latents_of_any_frame_of_any_episode(tmp_path: Path) -> None:
     )
 
 
+def test_latents_that_lie_otherwise_in_memory_are_the_same(tmp_path: Path) -> None:
+    def turned(source: Source, index: int) -> np.ndarray:
+        """As a network gives them whose channels lie last."""
+        values = np.arange(source.heads[index].length * 2 * 3 * 4 * 5, dtype=np.float32)
+        return np.moveaxis(values.reshape(-1, 2, 4, 5, 3), -1, 2) / 8
+
+    source = Grey(3, 4)
+    build_cache(source, tmp_path, turned, encoder="turned", views=("top", "wrist"))
+    assert np.array_equal(LatentCache(tmp_path).latents(1), turned(source, 1))
+
+
 def test_decoding_a_sample_tells_whether_they_belong_together(tmp_path: Path) -> None:
     source, rng = Grey(3, 4, 5), np.random.default_rng
     build(source, tmp_path)

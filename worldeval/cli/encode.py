@@ -72,14 +72,21 @@ def _encoder(source, folder: Path | None):
 
     if folder is None:
         return brought, f"brought by {source.spec.format}", tuple(source.spec.views), None
+    from worldeval.errors import UserError, did_you_mean
     from worldeval.world.load import load_world, world_hash
 
-    model = load_world(folder)
+    model = load_world(folder).to(_device())
     source.choose(model.spec.views)
+    for head in source.heads:
+        if head.task not in model.spec.tasks:
+            raise UserError(
+                f"Episode '{head.id}' has the task '{head.task}', which {folder} was not trained "
+                f"on.{did_you_mean(head.task, model.spec.tasks)}"
+            )
 
     def encode_batch(frames, task: str):
         count = len(next(iter(frames.values())))
-        return model.encode(frames, [task] * count).numpy()
+        return model.encode(frames, [task] * count).cpu().numpy()
 
     def decode(latents, task: str):
         return model.render(latents, [task] * len(latents))
@@ -98,6 +105,17 @@ def _place() -> tuple[int, int]:
 
     state = PartialState()
     return state.process_index, state.num_processes
+
+
+def _device():
+    """Where this process computes: accelerate gives each a device of its own."""
+    from worldeval.device import pick_device
+
+    if _place()[1] == 1:
+        return pick_device()
+    from accelerate import PartialState
+
+    return PartialState().device
 
 
 def _wait(processes: int) -> None:

@@ -89,8 +89,10 @@ def build_cache(
             joined = np.concatenate([latents(source, index) for index in episodes])
             if not np.isfinite(joined).all():
                 raise UserError(f"The encoder gave values that are not finite, for {path.name}.")
+            # safetensors writes the bytes as they lie, and calls them rows in order.
+            rows = np.ascontiguousarray(joined, np.float16)
             with whole_file(path) as draft:
-                save_file({TENSOR: joined.astype(np.float16)}, draft)
+                save_file({TENSOR: rows}, draft)
         if progress is not None:
             progress(done + 1, len(files))
 

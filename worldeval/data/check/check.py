@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from worldeval.data.check.control import control_findings
-from worldeval.data.check.numbers import dataset_findings, duplicates, episode_findings
+from worldeval.data.check.duplicates import duplicates
+from worldeval.data.check.numbers import dataset_findings, episode_findings
 from worldeval.data.check.pictures import picture_findings
 from worldeval.data.finding import DataError, Finding, skipped
 from worldeval.data.source import Head, Rows, Source
@@ -31,12 +32,14 @@ def check(
     names = {"action": source.spec.action_names, "pose": source.spec.pose_names}
     heads: list[Head] = []
     parts: list[Rows] = []
+    indices: list[int] = []
     for index, head in enumerate(source.heads):
         try:
             rows = source.rows(index)
         except DataError as error:
             findings.append(skipped(head.id, error))
         else:
+            indices.append(index)
             heads.append(head)
             parts.append(rows)
             findings += episode_findings(head, rows, source.spec.fps, names)
@@ -48,7 +51,7 @@ def check(
         actions, poses = [rows.actions for rows in parts], [rows.pose for rows in parts]
         findings += dataset_findings("action", names["action"], heads, actions)
         findings += dataset_findings("pose", names["pose"], heads, poses)
-        findings += duplicates(heads, parts)
+        findings += duplicates(source, indices, parts, pictures=pictures)
         findings += control_findings(parts)
     findings += _identities(source)
     findings += _success(source)

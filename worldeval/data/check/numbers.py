@@ -80,23 +80,6 @@ def dataset_findings(
             )
 
 
-def duplicates(heads: Sequence[Head], parts: Sequence[Rows]) -> Iterator[Finding]:
-    """Episodes whose numbers are equal: a split by episode would leak them."""
-    seen: dict[bytes, int] = {}
-    for place, (head, rows) in enumerate(zip(heads, parts, strict=True)):
-        content = rows.actions.tobytes() + rows.pose.tobytes()
-        first = seen.setdefault(content, place)
-        if first != place:
-            yield Finding(
-                code="duplicate-episode",
-                severity="error",
-                episode=head.id,
-                field="rows",
-                text=f"has the same actions and poses as episode {heads[first].id}. Remove one of "
-                "them, or both sides of a split may hold it.",
-            )
-
-
 def _wraps(values: Float32[Array, "t d"], names: Sequence[str]) -> Iterator[tuple[str, int, int]]:
     """(dimension, number of jumps, first frame after one) of the angles that wrap."""
     jumps = np.abs(np.diff(values, axis=0)) > JUMP

@@ -20,7 +20,7 @@ def picture_findings(source: Source, index: int, pose: Float32[Array, "t p"]) ->
     head = source.heads[index]
     for view in source.spec.views:
         try:
-            cells = np.concatenate([_cells(block) for block in source.blocks(index, view)])
+            cells = np.concatenate([brightness(block) for block in source.blocks(index, view)])
         except DataError as error:
             yield Finding(
                 code="frames-unreadable",
@@ -64,7 +64,7 @@ def _frozen(
         )
 
 
-def _cells(frames: UInt8[Array, "n h w 3"]) -> Float[Array, "n c"]:
+def brightness(frames: UInt8[Array, "n h w 3"]) -> Float[Array, "n c"]:
     """Mean brightness of a grid of cells."""
     grey = frames.mean(axis=-1, dtype=np.float32)
     rows = np.linspace(0, grey.shape[1], CELLS + 1).astype(int)
