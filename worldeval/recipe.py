@@ -28,11 +28,15 @@ FOLDERS = {
     "judge": "models",
     "dataset": "datasets",
     "protocol": "evaluation",
+    "improvement": "models",
 }
 # kind in the YAML -> (group, the frozen dataclass that it fills)
 KINDS = {
     "latent": ("model", "worldeval.world.recipe:LatentRecipe"),
-    "dit": ("model", "worldeval.world.recipe:DitRecipe"),
+    "dit": ("model", "worldeval.world.dit.recipe:DitRecipe"),
+    "ctrl_world": ("model", "worldeval.world.ctrl_world.recipe:CtrlWorldRecipe"),
+    "rssm": ("model", "worldeval.world.rssm.recipe:RssmRecipe"),
+    "uwm": ("model", "worldeval.world.uwm.recipe:UwmRecipe"),
     "judge": ("judge", "worldeval.judge.recipe:JudgeRecipe"),
     "bc": ("policy", "worldeval.policy.recipe:PolicyRecipe"),
     "flow": ("policy", "worldeval.policy.recipe:FlowRecipe"),
@@ -42,6 +46,10 @@ KINDS = {
     "rollouts": ("dataset", "worldeval.imagine.recipe:RolloutsRecipe"),
     "recorded": ("dataset", "worldeval.data.recipe:RecordedRecipe"),
     "closed-loop": ("protocol", "worldeval.imagine.recipe:ProtocolRecipe"),
+    "improve-sft": ("improvement", "worldeval.improve.recipe:SftRecipe"),
+    "improve-rl": ("improvement", "worldeval.improve.recipe:RlRecipe"),
+    "improve-search": ("improvement", "worldeval.improve.recipe:SearchRecipe"),
+    "improve-compose": ("improvement", "worldeval.improve.recipe:ComposeRecipe"),
 }
 
 

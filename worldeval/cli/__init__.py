@@ -13,8 +13,8 @@ from worldeval.errors import UserError
 # In the order of the help text. Each file offers `register(app)` and imports torch, pandas and
 # simulators only inside its functions.
 VERBS = (
-    "system", "data", "train", "policy", "judge", "rank", "validate", "export", "report", "film",
-    "view", "serve",
+    "system", "data", "train", "policy", "judge", "rank", "improve", "validate", "export", "report",
+    "film", "view", "serve",
 )  # fmt: skip
 
 app = typer.Typer(

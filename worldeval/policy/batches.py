@@ -25,15 +25,25 @@ class Batch:
 
 
 def batches(
-    demos: Demos, recipe: AugmentRecipe, size: int, rng: np.random.Generator
+    demos: Demos,
+    recipe: AugmentRecipe,
+    size: int,
+    rng: np.random.Generator,
+    *,
+    weight: Float[Array, " n"] | None = None,
 ) -> Iterator[Batch]:
-    """Endless batches, drawn with replacement."""
+    """Endless batches, drawn with replacement, in proportion to `weight` where it is given."""
+    drawn = None if weight is None else np.cumsum(weight) / np.sum(weight)
     pad = recipe.shift
     borders = ((0, 0), (0, 0), (pad, pad), (pad, pad), (0, 0))
     padded = np.pad(demos.frames, borders, mode="edge") if pad else demos.frames
     pose, task, actions = (torch.from_numpy(x) for x in (demos.pose, demos.task, demos.actions))
     while True:
-        pick = rng.integers(len(demos), size=size)
+        if drawn is None:
+            pick = rng.integers(len(demos), size=size)
+        else:
+            # Rounding may leave the last sum below the draw.
+            pick = np.searchsorted(drawn, rng.random(size), side="right").clip(max=len(demos) - 1)
         index = torch.from_numpy(pick)
         images = to_images(_crop(padded, pick, pad, rng))
         yield Batch(

@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+Noise = list[torch.Generator] | torch.Generator  # one for each episode, or one for all
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Path:
@@ -102,11 +104,11 @@ class Denoiser(nn.Module):
     def act(
         self,
         feature: Float[Tensor, "b d"],
-        generators: list[torch.Generator],
+        generators: Noise,
         warm: Warm | None = None,
     ) -> Float[Tensor, "b ka"]:
         """Denoise without further noise, from each episode's own; or from a warm start."""
-        x = noise_of(generators, self.target)
+        x = noise_of(generators, len(feature), self.target)
         first = 0
         if warm is not None:
             first = min(warm.skip, self.path.steps - 1)
@@ -146,9 +148,11 @@ def advance(
     return Gaussian(mean=mean, std=std.clamp_min(floor))
 
 
-def noise_of(generators: list[torch.Generator], size: int) -> Float[Tensor, "b _"]:
-    """Standard normal numbers, each row from its own generator."""
-    return torch.stack([torch.randn(size, generator=generator) for generator in generators])
+def noise_of(source: Noise, rows: int, size: int) -> Float[Tensor, "b _"]:
+    """Standard normal numbers: each row from its own generator, or all from one."""
+    if isinstance(source, torch.Generator):
+        return torch.randn(rows, size, generator=source)
+    return torch.stack([torch.randn(size, generator=generator) for generator in source])
 
 
 def embedded(time: Float[Tensor, "b 1"], frequencies: int) -> Float[Tensor, "b _"]:

@@ -1,0 +1,193 @@
+"""Policy gradients through denoising: on problems whose answer is known, then on the dot."""
+
+from pathlib import Path as Folder
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from tests.improve.conftest import DotJudge, DotWorld, start
+from worldeval.improve.doubt import Doubt, disturbed
+from worldeval.improve.dppo import Dppo, cloning_loss, surrogate
+from worldeval.improve.experience import collect, rewards
+from worldeval.improve.place import Place
+from worldeval.improve.recipe import RlRecipe
+from worldeval.improve.starts import Starts
+from worldeval.policy.chain import DenoisingActor, actor_of, draw
+from worldeval.policy.checkpoint import LearnedPolicy, load
+from worldeval.policy.denoise import Denoiser
+from worldeval.policy.flow import straight
+
+
+class Constant(Denoiser):
+    """Expects the same clean number behind everything: chunks end at it, but for the noise."""
+
+    def __init__(self, value: float, steps: int = 4) -> None:
+        super().__init__()
+        self.target = 1
+        self.path = straight(torch.arange(steps + 1) / steps)
+        self.value = nn.Parameter(torch.tensor(value))
+
+    def clean_at(self, x, time, signal, noise, feature):
+        return self.value.expand(len(x), 1)
+
+    def path_like(self, other):
+        return other
+
+
+def test_the_gradient_is_that_of_the_expected_reward() -> None:
+    """Chunks end at the value plus noise of the floor, so E[-(x - 1)^2] has gradient -2 (v - 1)."""
+    head, count = Constant(0.2), 200_000
+    actor = DenoisingActor(head, last_steps=3, eta=1.0, floor=0.1)
+    feature = torch.zeros(count, 1)
+    with torch.no_grad():
+        links, before = draw(actor, feature, torch.Generator().manual_seed(0))
+    final = links[:, -1, 0]
+    assert final.mean() == pytest.approx(0.2, abs=1e-3)
+    assert final.std() == pytest.approx(0.1, abs=1e-3)
+    earned = -((final - 1.0) ** 2)
+    loss, moved = surrogate(
+        actor, links, before, earned - earned.mean(), feature, clip=0.2, gamma_denoising=1.0
+    )
+    loss.backward()
+    assert moved == 0
+    assert head.value.grad is not None
+    # The loss is a mean over the three decisions, and is minimised.
+    assert -3 * head.value.grad.item() == pytest.approx(-2 * (0.2 - 1.0), rel=0.1)
+
+
+def test_the_known_optimum_is_found() -> None:
+    head = Constant(-0.5)
+    actor = DenoisingActor(head, last_steps=4, eta=1.0, floor=0.1)
+    optimiser = torch.optim.Adam(head.parameters(), lr=0.05)
+    feature, generator = torch.zeros(256, 1), torch.Generator().manual_seed(0)
+    for _ in range(60):
+        with torch.no_grad():
+            links, before = draw(actor, feature, generator)
+        earned = -((links[:, -1, 0] - 0.6) ** 2)
+        advantage = (earned - earned.mean()) / earned.std()
+        for _ in range(3):
+            loss, _ = surrogate(
+                actor, links, before, advantage, feature, clip=0.2, gamma_denoising=0.99
+            )
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    assert head.value.item() == pytest.approx(0.6, abs=0.05)
+
+
+def test_the_cloning_term_pulls_back() -> None:
+    head, teacher = Constant(0.8), Constant(0.2)
+    how = {"last_steps": 2, "eta": 1.0, "floor": 0.1}
+    actor, taught = DenoisingActor(head, **how), DenoisingActor(teacher, **how)
+    feature = torch.zeros(500, 1)
+    with torch.no_grad():
+        links, _ = draw(taught, feature, torch.Generator().manual_seed(0))
+    away = cloning_loss(actor, links, feature)
+    away.backward()
+    assert head.value.grad is not None and head.value.grad > 0
+    assert cloning_loss(taught, links, feature) < away
+
+
+def test_rewards_are_the_rise_of_the_highest_probability() -> None:
+    highest = np.array([[0.1], [0.1], [0.4], [0.4], [0.9], [0.9]], np.float32)
+    found = rewards(highest, every=2)
+    assert found[:, 0].tolist() == pytest.approx([0.3, 0.5, 0.0])
+    assert rewards(highest, every=3)[:, 0].tolist() == pytest.approx([0.3, 0.5])
+
+
+def test_experience_is_what_happened(place: Place, undecided: LearnedPolicy, starts) -> None:
+    actor = actor_of(undecided.network, last_steps=3, eta=1.0, floor=0.1)
+    seeds = list(range(len(starts)))
+    found = collect(place, undecided, actor, starts, seeds)
+    calls, episodes = place.horizon // 2, len(starts)
+    assert found.reward.shape == (calls, episodes)
+    assert found.links.shape[:2] == (calls * episodes, 4)
+    assert found.state.shape == (calls, episodes, 2 * 3 * 16 * 16 + 4 + 2 + 1)
+    assert found.state[:, 0, -1].tolist() == pytest.approx([0, 0.25, 0.5, 0.75])
+    # All that is earned is what the judge says at the end, less what the start gave.
+    gained = found.probability - found.reward.sum(0)
+    torch.testing.assert_close(gained, torch.full((episodes,), 0.02))
+
+
+def test_an_undecided_policy_learns_its_task_by_gradients(
+    trained, place: Place, tmp_path: Folder
+) -> None:
+    origin = load(trained("flow"))
+    every = [
+        tuple(start(task, first + n) for task in ("left", "right") for n in range(count))
+        for first, count in ((0, 16), (100, 16), (200, 4))
+    ]
+    run = Dppo(
+        place=place,
+        recipe=RlRecipe(
+            iterations=12,
+            episodes=32,
+            check_every=6,
+            critic_warmup=1,
+            learning_rate=1e-3,
+            minibatch=64,
+            target_kl=1.0,
+            floor=0.3,
+            bc=0.01,
+            tune="head",
+            disturbance=0.0,
+        ),
+        starts=Starts(training=every[0], check=every[1], held_out=every[2]),
+        doubt=Doubt(place=place, disturbance=0.0),
+        out=tmp_path,
+        seed=0,
+    )
+    done = run.run(origin)
+    first, *_, last = done.checks
+    assert first.imagined.value is not None and last.imagined.value is not None
+    assert last.imagined.value > first.imagined.value + 0.1
+    assert done.policy.spec.name in {"dot-flow-rl/step-6", "dot-flow-rl/step-12"}
+    # In a world that does not err, what was imagined comes again.
+    assert all(check.gap == pytest.approx(0, abs=0.02) for check in done.checks)
+    assert (tmp_path / "iterations.json").is_file()
+
+
+def test_success_that_does_not_come_again_ends_it(trained, place: Place, tmp_path: Folder) -> None:
+    origin = load(trained("flow"))
+    sets = tuple(tuple(start("left", n) for n in range(4)) for _ in range(3))
+    doubt = Doubt(place=place, disturbance=0.0)
+    run = Dppo(
+        place=place,
+        recipe=RlRecipe(iterations=6, episodes=4, check_every=1, critic_warmup=9, disagreement=0.1),
+        starts=Starts(training=sets[0], check=sets[1], held_out=sets[2]),
+        doubt=doubt,
+        out=tmp_path,
+        seed=0,
+    )
+    gaps = iter([0.0, 0.05, 0.3])
+    run._check = lambda policy, number, folder: _noted(run, number, folder, next(gaps))  # type: ignore[method-assign]
+    done = run.run(origin)
+    assert len(done.iterations) == 2
+    assert "at iteration 2 imagined success exceeds" in done.stopped
+
+
+def _noted(run: Dppo, number: int, folder: Folder | None, gap: float) -> float:
+    from worldeval.improve.dppo import Check
+    from worldeval.stats import rate
+
+    run.checks.append(
+        Check(iteration=number, imagined=rate(5, 10), again=0.5 - gap, gap=gap, checkpoint=folder)
+    )
+    return gap
+
+
+def test_a_world_that_errs_is_found_out(place: Place, undecided: LearnedPolicy) -> None:
+    """The first world drifts to the left, where success lies; the second does not."""
+    erring = Place(world=DotWorld(drift=0.06), judge=DotJudge(), horizon=8, replan_every=2)
+    attempts = erring.compared(undecided, [start("left", n) for n in range(8)], seed=0)
+    assert Doubt(place=erring, second=DotWorld()).gap(attempts) > 0.1
+    assert Doubt(place=erring, second=erring.world).gap(attempts) == pytest.approx(0)
+
+
+def test_disturbed_pictures_stay_pictures() -> None:
+    one = start("left", 0)
+    noisy = disturbed(one, 6.0, np.random.default_rng(0)).frames["side"]
+    assert noisy.dtype == np.uint8
+    assert 3 < np.abs(noisy.astype(int) - one.frames["side"]).mean() < 8

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+
+from tests.improve.test_select import attempt
+from worldeval.improve.guard import claim, paired_difference
+from worldeval.stats import Finding
+
+REFUSED = Finding(code="false_success", severity="refusal", text="Replayed failures succeed.")
+WARNED = Finding(code="near_misses_succeed", severity="warning", text="Careful.")
+
+
+def tried(values) -> list:
+    return [attempt(number, value) for number, value in enumerate(values)]
+
+
+def test_a_clear_gain_is_established() -> None:
+    made = claim(tried([0.2] * 40), tried([0.8] * 40), [WARNED])
+    assert made.established
+    assert made.difference.value == pytest.approx(0.6)
+    assert made.difference.low is not None and made.difference.low > 0.3
+    assert made.text.startswith("Improved from 0.200")
+
+
+def test_no_gain_is_not_established() -> None:
+    rng = np.random.default_rng(0)
+    before, after = rng.uniform(size=(2, 30))
+    made = claim(tried(before), tried(after))
+    assert not made.established
+    assert "the interval includes 0" in made.text
+
+
+def test_numbers_of_an_untrusted_world_are_withheld() -> None:
+    made = claim(tried([0.2] * 40), tried([0.8] * 40), [REFUSED])
+    assert not made.established
+    assert "not established (false_success)" in made.text
+    assert "0.8" not in made.text
+    assert "difference" not in made.to_json()
+
+
+def test_policies_from_other_starts_are_not_compared() -> None:
+    with pytest.raises(ValueError, match="same starts"):
+        claim(tried([0.2, 0.3]), tried([0.2, 0.3])[::-1])
+
+
+def test_the_paired_interval_covers_a_known_difference() -> None:
+    rng = np.random.default_rng(1)
+    inside = 0
+    for _ in range(20):
+        before = (rng.random((100, 1)) < 0.4).astype(float)
+        after = np.maximum(before, (rng.random((100, 1)) < 0.5)).astype(float)
+        found = paired_difference(before, after)  # the truth is 0.6 * 0.5
+        assert found.low is not None and found.high is not None
+        inside += found.low <= 0.3 <= found.high
+    assert inside >= 18

@@ -1,0 +1,105 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.improve.conftest import start
+from worldeval.data.shards import Shards
+from worldeval.data.source import open_source
+from worldeval.errors import UserError
+from worldeval.export.dataset import export_episodes
+from worldeval.improve.guard import claim
+from worldeval.improve.place import Place, probabilities
+from worldeval.improve.recipe import ExploreRecipe, SftRecipe, TrustRecipe
+from worldeval.improve.sft import Sft
+from worldeval.improve.starts import Starts
+from worldeval.policy.checkpoint import LearnedPolicy
+from worldeval.policy.finetune import original_demos
+from worldeval.policy.load import expand
+from worldeval.policy.recipe import TrainerRecipe
+
+RECIPE = SftRecipe(
+    rounds=2,
+    starts=8,
+    tries=3,
+    ratio=0.2,
+    explore=ExploreRecipe(noisy=0.5),
+    trust=TrustRecipe(probability=0.6),
+    trainer=TrainerRecipe(steps=100, batch=64, learning_rate=3e-3, warmup=5, ema=0.9),
+)
+
+
+def write(pairs, folder: Path, facts) -> object:
+    return export_episodes(pairs, folder, signals=("weight",), facts=facts)
+
+
+def three_sets() -> Starts:
+    every = [
+        [start(task, first + number) for task in ("left", "right") for number in range(count)]
+        for first, count in ((0, 8), (100, 6), (200, 24))
+    ]
+    return Starts(training=tuple(every[0]), check=tuple(every[1]), held_out=tuple(every[2]))
+
+
+def improving(place: Place, shards: Shards, policy: LearnedPolicy, out: Path, **change) -> Sft:
+    recipe = SftRecipe(**{**{k: getattr(RECIPE, k) for k in RECIPE.__dict__}, **change})
+    return Sft(
+        place=place,
+        recipe=recipe,
+        starts=three_sets(),
+        demos=original_demos(policy, shards),
+        out=out,
+        seed=0,
+        write=write,
+        world_model="abc",
+    )
+
+
+def test_an_undecided_policy_learns_its_task_from_what_it_imagines(
+    place: Place, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
+) -> None:
+    run = improving(place, shards, undecided, tmp_path)
+    improved, rounds = run.run(undecided)
+    held = run.starts.held_out
+    made = claim(place.compared(undecided, held, seed=9), place.compared(improved, held, seed=9))
+    assert made.established, made.text
+    assert [one.number for one in rounds] == [1, 2]
+    assert json.loads((tmp_path / "rounds.json").read_text())[1]["kept"] == rounds[1].kept
+    # A round leaves a checkpoint that can be ranked and a dataset that can be read.
+    assert expand([str(tmp_path / "policies")]) == [str(one.checkpoint) for one in rounds]
+    assert rounds[0].dataset is not None
+    assert len(open_source(rounds[0].dataset)) == rounds[0].kept
+    lines = (rounds[0].dataset / "meta/provenance.jsonl").read_text().splitlines()
+    fact = json.loads(lines[0])
+    assert (fact["origin"], fact["world_model"], fact["judge"]) == ("imagined", "abc", "ruler")
+    assert fact["probability"] >= 0.6
+
+
+def test_the_same_seed_improves_the_same(
+    place: Place, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
+) -> None:
+    short = {"rounds": 1, "trainer": TrainerRecipe(steps=5, batch=8), "weight": "advantage"}
+    rates = []
+    for name in ("a", "b"):
+        run = improving(place, shards, undecided, tmp_path / name, **short)
+        improved, _ = run.run(undecided)
+        rates.append(probabilities(place.compared(improved, run.starts.check, seed=0)))
+    np.testing.assert_array_equal(rates[0], rates[1])
+
+
+def test_more_of_the_same_imagines_nothing(
+    place: Place, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
+) -> None:
+    trainer = TrainerRecipe(steps=3, batch=8)
+    run = improving(place, shards, undecided, tmp_path, ratio=1.0, rounds=1, trainer=trainer)
+    _, rounds = run.run(undecided)
+    assert (rounds[0].tried, rounds[0].dataset, rounds[0].steps) == (0, None, 3)
+
+
+def test_without_a_success_there_is_nothing_to_learn(
+    place: Place, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
+) -> None:
+    run = improving(place, shards, undecided, tmp_path, trust=TrustRecipe(probability=0.99))
+    with pytest.raises(UserError, match=r"None of 48 imagined episodes .* Lower trust.probability"):
+        run.run(undecided)

@@ -1,0 +1,305 @@
+"""Policy gradients through denoising, inside the world model.
+
+Ren et al., "Diffusion Policy Policy Optimization" (2024): the last denoising steps of a chunk are
+decisions of their own, all with the advantage of the step of the environment that they end in.
+Chandra et al., "DiWA" (arXiv 2508.03645): entirely in a frozen world model, rewarded by a success
+classifier, held near the policy that it began with by a behaviour-cloning term. One network serves
+all denoising steps, so those before the last ones move along without being decisions.
+"""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from worldeval.improve.critic import Critic
+from worldeval.improve.doubt import Doubt
+from worldeval.improve.experience import Experience, collect
+from worldeval.improve.place import Attempt, Place
+from worldeval.improve.ppo import clipped, denoising_discount, divergence, gae, standardised
+from worldeval.improve.recipe import RlRecipe
+from worldeval.improve.sft import imagined_success
+from worldeval.improve.starts import Starts
+from worldeval.policy.chain import Actor, actor_of, choices, draw, log_probs
+from worldeval.policy.checkpoint import LearnedPolicy, load
+from worldeval.policy.finetune import keep
+from worldeval.policy.network import PolicyNetwork
+from worldeval.run import write_json
+from worldeval.stats import Estimate
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Iteration:
+    """What one iteration saw and did."""
+
+    number: int
+    imagined: float  # mean probability of success while exploring
+    value_error: float  # share of the returns' variance that the critic does not explain
+    divergence: float  # of the policy from the one that explored
+    cloning: float  # of the policy from the one that it began with: the behaviour-cloning term
+    steps: int  # gradient steps of the policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """The policy on the watched starts, acting as it will, and its actions carried out again."""
+
+    iteration: int
+    imagined: Estimate
+    again: float
+    gap: float  # imagined less again
+    checkpoint: Path | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**asdict(self), "imagined": self.imagined.record()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Improved:
+    """How it went, and the policy that is kept."""
+
+    policy: LearnedPolicy
+    iterations: tuple[Iteration, ...]
+    checks: tuple[Check, ...]
+    stopped: str  # why it ended
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "stopped": self.stopped,
+            "kept": self.policy.spec.name,
+            "steps": sum(one.steps for one in self.iterations),
+            "iterations": [asdict(one) for one in self.iterations],
+            "checks": [check.to_json() for check in self.checks],
+        }
+
+
+@dataclass(kw_only=True)
+class Dppo:
+    """One run of improvement. `run` begins at a policy, which stays as it is."""
+
+    place: Place
+    recipe: RlRecipe
+    starts: Starts
+    doubt: Doubt
+    out: Path
+    seed: int
+    say: Say = lambda text: None
+    checks: list[Check] = field(default_factory=list)
+    done: list[Iteration] = field(default_factory=list)
+
+    def run(self, origin: LearnedPolicy) -> Improved:
+        """Improve until the iterations are over or the world model is no longer to be believed.
+
+        Of all checkpoints, the one whose success held up best when carried out again is kept.
+        """
+        recipe = self.recipe
+        network = deepcopy(origin.network)
+        learner = Learner(network, origin.network, recipe, seed=self.seed)
+        policy = LearnedPolicy(network, origin.recipe, origin.sizes, origin.card)
+        rng = np.random.default_rng([self.seed, 31])
+        began = perf_counter()
+        self._check(origin, 0, None)
+        stopped = "all iterations are done"
+        for number in range(1, recipe.iterations + 1):
+            self.done.append(self._iterate(policy, learner, number, rng))
+            if number % recipe.check_every and number != recipe.iterations:
+                continue
+            folder = self.out / "policies" / f"{origin.card.lineage}-rl" / f"step-{number}"
+            stored = keep(
+                folder,
+                policy,
+                network,
+                lineage=f"{origin.card.lineage}-rl",
+                step=number,
+                note="policy gradients in imagination",
+                loss=0.0,
+                seconds=perf_counter() - began,
+            )
+            widened = self._check(stored, number, folder) - self.checks[0].gap
+            if widened > recipe.disagreement:
+                stopped = (
+                    f"at iteration {number} imagined success exceeds that of the same actions "
+                    f"carried out again by {widened:.3f} more than at the start"
+                )
+                break
+        return Improved(
+            policy=self._best(origin),
+            iterations=tuple(self.done),
+            checks=tuple(self.checks),
+            stopped=stopped,
+        )
+
+    def _iterate(
+        self, policy: LearnedPolicy, learner: "Learner", number: int, rng: np.random.Generator
+    ) -> Iteration:
+        tasks = len(dict.fromkeys(start.task for start in self.starts.training))
+        drawn = self.starts.draw(-(-self.recipe.episodes // tasks), rng)
+        seeds = rng.integers(2**31, size=len(drawn)).tolist()
+        experience = collect(self.place, policy, learner.actor, drawn, seeds)
+        # At first the critic knows nothing, and its advantages would only shake the policy.
+        step = learner.learn(experience, policy_too=number > self.recipe.critic_warmup)
+        return Iteration(number=number, imagined=float(experience.probability.mean()), **step)
+
+    def _check(self, policy: LearnedPolicy, number: int, folder: Path | None) -> float:
+        attempts: list[Attempt] = self.place.compared(policy, self.starts.check, seed=self.seed)
+        again = float(self.doubt.again(attempts).mean())
+        imagined = imagined_success(attempts)
+        gap = (imagined.value or 0.0) - again
+        self.checks.append(
+            Check(iteration=number, imagined=imagined, again=again, gap=gap, checkpoint=folder)
+        )
+        write_json(
+            self.out / "iterations.json",
+            {
+                "iterations": [asdict(one) for one in self.done],
+                "checks": [check.to_json() for check in self.checks],
+            },
+        )
+        self.say(f"iteration {number}: imagined success {imagined}, carried out again {again:.3f}")
+        return gap
+
+    def _best(self, origin: LearnedPolicy) -> LearnedPolicy:
+        within = [
+            check
+            for check in self.checks
+            if check.gap - self.checks[0].gap <= self.recipe.disagreement
+        ]
+        best = max(within, key=lambda check: check.again)
+        return origin if best.checkpoint is None else load(best.checkpoint)
+
+
+class Learner:
+    """Actor and critic, and one iteration of learning from experience."""
+
+    def __init__(
+        self, network: PolicyNetwork, origin: PolicyNetwork, recipe: RlRecipe, *, seed: int
+    ) -> None:
+        self.network, self.origin, self.recipe = network, origin, recipe
+        how = {"last_steps": recipe.last_steps, "eta": recipe.eta, "floor": recipe.floor}
+        self.actor: Actor = actor_of(network, **how)
+        self._teacher: Actor = actor_of(origin, **how)
+        tuned = network if recipe.tune == "all" else network.head
+        self._policy_optimiser = torch.optim.Adam(tuned.parameters(), lr=recipe.learning_rate)
+        self._critic: Critic | None = None
+        self._critic_optimiser: torch.optim.Optimizer | None = None
+        self._generator = torch.Generator().manual_seed(seed)
+        self._seed = seed
+
+    def learn(self, experience: Experience, *, policy_too: bool) -> dict[str, float]:
+        """Epochs over minibatches; `policy_too` is false while the critic learns alone."""
+        recipe = self.recipe
+        critic, optimiser = self._ready(experience)
+        with torch.no_grad():
+            value = critic(experience.state)
+        advantage = gae(experience.reward, value, gamma=recipe.gamma, smoothing=recipe.gae)
+        returns = (advantage + value).flatten()
+        unexplained = float((returns - value.flatten()).var() / returns.var().clamp_min(1e-8))
+        weighed = standardised(advantage.flatten())
+        taught = self._taught(experience) if policy_too and recipe.bc else None
+        state, moved, cloning, steps = experience.state.flatten(0, 1), 0.0, 0.0, 0
+        going = policy_too
+        for _ in range(recipe.epochs):
+            order = torch.randperm(len(weighed), generator=self._generator)
+            for rows in order.split(recipe.minibatch):
+                error = (critic(state[rows]) - returns[rows]).square().mean()
+                optimiser.zero_grad(set_to_none=True)
+                error.backward()
+                optimiser.step()
+                if going:
+                    moved, cloning = self._step(experience, weighed, taught, rows)
+                    steps += 1
+                    going = moved <= recipe.target_kl
+        return {
+            "value_error": unexplained,
+            "divergence": moved,
+            "cloning": cloning,
+            "steps": steps,
+        }
+
+    def _step(
+        self,
+        experience: Experience,
+        advantage: Float[Tensor, " n"],
+        taught: Float[Tensor, "n links ka"] | None,
+        rows: Int[Tensor, " r"],
+    ) -> tuple[float, float]:
+        """One gradient step of the policy: how far it has moved, and the cloning term."""
+        recipe = self.recipe
+        feature = experience.feature[rows]
+        if recipe.tune == "all":
+            feature = self.network.encoder(*(part[rows] for part in experience.seen))
+        loss, moved = surrogate(
+            self.actor,
+            experience.links[rows],
+            experience.log_prob[rows],
+            advantage[rows],
+            feature,
+            clip=recipe.clip,
+            gamma_denoising=recipe.gamma_denoising,
+        )
+        cloning = torch.zeros(())
+        if taught is not None:
+            cloning = cloning_loss(self.actor, taught[rows], feature)
+        self._policy_optimiser.zero_grad(set_to_none=True)
+        (loss + recipe.bc * cloning).backward()
+        self._policy_optimiser.step()
+        return moved, float(cloning.detach())
+
+    @torch.no_grad()
+    def _taught(self, experience: Experience) -> Float[Tensor, "n links ka"]:
+        """What the policy that it began with would have drawn at every call."""
+        feature = experience.feature
+        if self.recipe.tune == "all":
+            feature = self.origin.encoder(*experience.seen)
+        return draw(self._teacher, feature, self._generator)[0]
+
+    def _ready(self, experience: Experience) -> tuple[Critic, torch.optim.Optimizer]:
+        if self._critic is None or self._critic_optimiser is None:
+            with torch.random.fork_rng():
+                torch.manual_seed(self._seed)
+                self._critic = Critic(experience.state.shape[-1])
+            self._critic.fit_normaliser(experience.state.flatten(0, 1))
+            self._critic_optimiser = torch.optim.Adam(
+                self._critic.parameters(), lr=self.recipe.critic_rate
+            )
+        return self._critic, self._critic_optimiser
+
+
+def surrogate(
+    actor: Actor,
+    links: Float[Tensor, "n links ka"],
+    before: Float[Tensor, "n m"],
+    advantage: Float[Tensor, " n"],
+    feature: Float[Tensor, "n d"],
+    *,
+    clip: float,
+    gamma_denoising: float,
+) -> tuple[Float[Tensor, ""], float]:
+    """The clipped loss over every decision of every chain, and how far the actor has moved."""
+    now = log_probs(actor, links, feature)
+    discount = denoising_discount(actor.decisions, gamma_denoising)
+    loss = clipped(now, before, advantage[:, None] * discount, clip)
+    return loss, divergence(now, before)
+
+
+def cloning_loss(
+    actor: Actor, taught: Float[Tensor, "n links ka"], feature: Float[Tensor, "n d"]
+) -> Float[Tensor, ""]:
+    """The negative log-probability of the teacher's chains, a mean over decisions and dimensions.
+
+    Dimensions are averaged, as in DPPO's and DiWA's code, for which its weight of .05 is meant.
+    """
+    every = choices(actor, taught, feature)
+    logs = [one.log_prob(taught[:, i + 1]).mean() for i, one in enumerate(every)]
+    return -torch.stack(logs).mean() / taught.shape[2]

@@ -1,0 +1,116 @@
+"""Imagined episodes as experience: what was drawn, how likely it was, and what it earned."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from worldeval.axes import Array, Float32
+from worldeval.imagine.loop import imagine
+from worldeval.improve.critic import features_of
+from worldeval.improve.place import Judging, Place
+from worldeval.policy.chain import Actor, draw
+from worldeval.policy.checkpoint import LearnedPolicy
+from worldeval.policy.protocol import PolicySpec
+from worldeval.record import Observation, Rollout, Start
+
+Seen = tuple[Tensor, Tensor, Tensor]  # images, pose and task, as a network reads them
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Experience:
+    """Episodes of one iteration; t counts calls of the policy."""
+
+    seen: Seen  # each with t * b rows
+    feature: Float[Tensor, "n d"]  # of the policy, n = t * b rows
+    links: Float[Tensor, "n links ka"]
+    log_prob: Float[Tensor, "n m"]
+    state: Float[Tensor, "t b f"]  # what the critic reads
+    reward: Float[Tensor, "t b"]
+    probability: Float[Tensor, " b"]  # of success, as the judge says in the end
+
+
+class Drawing:
+    """A policy that acts by its actor's draws and remembers them."""
+
+    def __init__(self, policy: LearnedPolicy, actor: Actor) -> None:
+        self._policy, self._actor = policy, actor
+        self.seen: list[Seen] = []
+        self.features: list[Tensor] = []
+        self.links: list[Tensor] = []
+        self.log_probs: list[Tensor] = []
+
+    @property
+    def spec(self) -> PolicySpec:
+        return self._policy.spec
+
+    def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Begin a batch and forget the one before."""
+        self._policy.reset(tasks, seeds)
+        for memory in (self.seen, self.features, self.links, self.log_probs):
+            memory.clear()
+
+    @torch.no_grad()
+    def act(self, observation: Observation) -> Float32[Array, "b k a"]:
+        """A chunk for every episode."""
+        network = self._policy.network
+        seen = self._policy.see(observation)
+        feature = network.encoder(*seen)
+        links, log_prob = draw(self._actor, feature, self._policy.generators)
+        self.seen.append(seen)
+        self.features.append(feature)
+        self.links.append(links)
+        self.log_probs.append(log_prob)
+        return network.to_actions(links[:, -1]).numpy()
+
+
+def collect(
+    place: Place,
+    policy: LearnedPolicy,
+    actor: Actor,
+    starts: Sequence[Start],
+    seeds: Sequence[int],
+) -> Experience:
+    """Imagine one episode from every start, drawing every action.
+
+    The reward of a call is how much the frames that follow it, up to the next call, raise the
+    highest probability of success so far: over an episode it sums to the judge's own verdict, less
+    what the start gave, and it comes when it is earned.
+    """
+    drawing = Drawing(policy, actor)
+    rollouts = imagine(
+        place.world,
+        drawing,
+        starts,
+        horizon=place.horizon,
+        replan_every=place.replan_every,
+        seeds=seeds,
+    )
+    every = min(place.replan_every, policy.spec.chunk)
+    highest = highest_so_far(place.judge, rollouts)
+    images, pose, task = (torch.cat(part) for part in zip(*drawing.seen, strict=True))
+    return Experience(
+        seen=(images, pose, task),
+        feature=torch.cat(drawing.features),
+        links=torch.cat(drawing.links),
+        log_prob=torch.cat(drawing.log_probs),
+        state=features_of(rollouts, place.world.spec.tasks, every=every),
+        reward=torch.from_numpy(rewards(highest, every=every)),
+        probability=torch.from_numpy(highest[-1]),
+    )
+
+
+def highest_so_far(judge: Judging, rollouts: Sequence[Rollout]) -> Float32[Array, "t b"]:
+    """The highest probability of success up to every frame, the start's among them."""
+    each = np.stack([judge.over_time(rollout) for rollout in rollouts], 1)
+    return np.maximum.accumulate(each, 0).astype(np.float32)
+
+
+def rewards(highest: Float32[Array, "frames b"], *, every: int) -> Float32[Array, "t b"]:
+    """The rise between one call and the next; the last call's goes to the end."""
+    calls = np.arange(0, len(highest) - 1, every)
+    ends = np.append(calls[1:], len(highest) - 1)
+    return highest[ends] - highest[calls]

@@ -1,0 +1,53 @@
+"""Exploration: what makes several tries from one start differ."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from worldeval.axes import Array, Float32
+from worldeval.improve.recipe import ExploreRecipe
+from worldeval.policy.perturb import Perturbation, Perturbed
+from worldeval.policy.protocol import Policy, PolicySpec
+from worldeval.record import Observation
+
+
+def exploring(policy: Policy, recipe: ExploreRecipe) -> Policy:
+    """The policy with shaken, pushed and scaled actions, and tasks worded in other ways."""
+    if recipe.phrases:
+        policy = Rephrased(policy, recipe.phrases)
+    how = Perturbation(
+        bias_share=recipe.pushed,
+        bias_std=recipe.push,
+        scale_share=recipe.scaled,
+        scale_range=recipe.scale,
+        noise_share=recipe.noisy,
+        noise_std=recipe.noise,
+        pose_share=recipe.misled,
+        pose_std=recipe.offset,
+    )
+    return Perturbed(policy, how, step_dim=recipe.step_dim)
+
+
+class Rephrased:
+    """A policy that is told its task in words drawn for every episode, from the episode's seed."""
+
+    def __init__(self, policy: Policy, phrases: Mapping[str, Sequence[str]]) -> None:
+        self._policy, self._phrases = policy, phrases
+        self._told: tuple[str, ...] = ()
+
+    @property
+    def spec(self) -> PolicySpec:
+        return self._policy.spec
+
+    def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Draw each episode's wording; a task without phrases keeps its own."""
+        told = []
+        for task, seed in zip(tasks, seeds, strict=True):
+            ways = (task, *self._phrases.get(task, ()))
+            told.append(ways[int(np.random.default_rng([seed, 5]).integers(len(ways)))])
+        self._told = tuple(told)
+        self._policy.reset(self._told, seeds)
+
+    def act(self, observation: Observation) -> Float32[Array, "b k a"]:
+        return self._policy.act(replace(observation, tasks=self._told))

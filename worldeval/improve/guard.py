@@ -1,0 +1,120 @@
+"""Whether an improvement is established: paired, on unseen starts, in a world that is trusted."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from worldeval.axes import Array, Float
+from worldeval.improve.place import Attempt
+from worldeval.stats import Estimate, Finding
+from worldeval.stats.betting import mean_bounds, mean_score
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """What may be said of an improved policy, from imagination alone."""
+
+    before: Estimate
+    after: Estimate
+    difference: Estimate  # after minus before, paired by start
+    tasks: dict[str, Estimate]  # the difference on each task
+    findings: tuple[Finding, ...]  # what stands against it
+
+    @property
+    def refusal(self) -> Finding | None:
+        """The first reason not to believe these numbers at all."""
+        return next((one for one in self.findings if one.severity == "refusal"), None)
+
+    @property
+    def established(self) -> bool:
+        """Better, by an interval above zero, in a world whose gates hold."""
+        low = self.difference.low
+        return self.refusal is None and low is not None and low > 0
+
+    @property
+    def text(self) -> str:
+        """The sentence for a report: a number only where it may be read as one."""
+        if self.refusal is not None:
+            return f"Improvement not established ({self.refusal.code}): {self.refusal.text}"
+        said = f"from {self.before} to {self.after}, difference {self.difference}"
+        starts = f"{self.difference.n} held-out starts, in imagination"
+        if self.established:
+            return f"Improved {said} ({starts})."
+        return f"Improvement not established: {said} ({starts}); the interval includes 0."
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data; without the numbers where they are refused."""
+        found = [asdict(finding) for finding in self.findings]
+        if self.refusal is not None:
+            return {"established": False, "text": self.text, "findings": found}
+        return {
+            "established": self.established,
+            "text": self.text,
+            "before": self.before.record(),
+            "after": self.after.record(),
+            "difference": self.difference.record(),
+            "tasks": {task: estimate.record() for task, estimate in self.tasks.items()},
+            "findings": found,
+        }
+
+
+def claim(
+    before: Sequence[Attempt], after: Sequence[Attempt], findings: Sequence[Finding] = ()
+) -> Claim:
+    """Compare two policies tried from the same starts with the same seeds.
+
+    Raises:
+        ValueError: the attempts are not from the same starts in the same order.
+    """
+    if [one.start.id for one in before] != [one.start.id for one in after]:
+        raise ValueError("both policies must be tried from the same starts, in the same order")
+    old, new = by_task(before), by_task(after)
+    return Claim(
+        before=mean_score(_columns(old)),
+        after=mean_score(_columns(new)),
+        difference=paired_difference(_columns(old), _columns(new)),
+        tasks={task: paired_difference(old[task][:, None], new[task][:, None]) for task in old},
+        findings=tuple(findings),
+    )
+
+
+def paired_difference(
+    before: Float[Array, "n t"], after: Float[Array, "n t"], *, level: float = LEVEL
+) -> Estimate:
+    """The mean of `after - before`, a column a task, by betting: whatever the distribution.
+
+    Values lie in [0, 1]; NaN where a task has fewer starts.
+    """
+    shared = after - before
+    low, high = mean_bounds(((shared + 1) / 2)[None], level=level)
+    value = float(np.nanmean(np.nanmean(shared, axis=0)))
+    n = int((~np.isnan(shared)).sum())
+    return Estimate(
+        value=value,
+        low=min(2 * float(low[0]) - 1, value),
+        high=max(2 * float(high[0]) - 1, value),
+        level=level,
+        n=n,
+        clusters=n,
+        method="betting, paired by start",
+    )
+
+
+def by_task(attempts: Sequence[Attempt]) -> dict[str, Float[Array, " n"]]:
+    """The probabilities of success of every task, in the order of the attempts."""
+    out: dict[str, list[float]] = {}
+    for attempt in attempts:
+        out.setdefault(attempt.start.task, []).append(attempt.verdict.probability)
+    return {task: np.array(values) for task, values in out.items()}
+
+
+def _columns(values: dict[str, Float[Array, "_"]]) -> Float[Array, "n t"]:
+    longest = max(len(column) for column in values.values())
+    table = np.full((longest, len(values)), np.nan)
+    for index, column in enumerate(values.values()):
+        table[: len(column), index] = column
+    return table

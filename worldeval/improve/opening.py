@@ -1,0 +1,86 @@
+"""From the names in a recipe to what improvement works with."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from worldeval.data.shards import Shards
+from worldeval.errors import UserError, did_you_mean
+from worldeval.imagine.starts import read_starts
+from worldeval.improve.place import Place
+from worldeval.improve.recipe import PlaceRecipe
+from worldeval.improve.starts import Starts, divide, recorded_starts
+from worldeval.judge.judge import load_judge
+from worldeval.policy.checkpoint import LearnedPolicy, is_checkpoint, load
+from worldeval.recipe import shipped
+from worldeval.world.load import load_world, world_hash
+
+
+@dataclass(frozen=True, kw_only=True)
+class Opened:
+    """A place, its starts, and the recorded data where they are there."""
+
+    place: Place
+    starts: Starts
+    shards: Shards | None
+    world_hash: str
+    tasks: tuple[str, ...]
+
+
+def open_place(recipe: PlaceRecipe, policy_tasks: tuple[str, ...] | None, *, seed: int) -> Opened:
+    """Load world and judge, and draw the starts, of the tasks to improve on.
+
+    `policy_tasks` is None for a policy that does not say which it knows.
+
+    Raises:
+        UserError: a task that policy or world do not know, or no start for one.
+    """
+    folder = Path(shipped(recipe.world))
+    world = load_world(folder)
+    policy_tasks = policy_tasks or world.spec.tasks
+    tasks = recipe.tasks or tuple(task for task in policy_tasks if task in world.spec.tasks)
+    for task in tasks:
+        for known, whose in ((policy_tasks, "The policy"), (world.spec.tasks, "The world model")):
+            if task not in known:
+                raise UserError(f"{whose} does not know '{task}'.{did_you_mean(task, known)}")
+    rng = np.random.default_rng([seed, 0])
+    data = Path(recipe.data)
+    shards = Shards(data) if data.is_dir() else None
+    if recipe.starts_file:
+        found = read_starts(Path(shipped(recipe.starts_file)))
+    elif shards is not None:
+        found = recorded_starts(shards, tasks, rng, begin_at=recipe.begin_at)
+    else:
+        raise UserError(
+            f"There is no folder of recorded episodes {data} to start from. Give --data, or "
+            "starts_file in the recipe."
+        )
+    return Opened(
+        place=Place(
+            world=world,
+            judge=load_judge(Path(shipped(recipe.judge))),
+            horizon=recipe.horizon,
+            replan_every=recipe.replan_every,
+            batch=recipe.batch,
+        ),
+        starts=divide(found, check=recipe.check, held_out=recipe.held_out, tasks=tasks),
+        shards=shards,
+        world_hash=world_hash(folder),
+        tasks=tasks,
+    )
+
+
+def open_policy(ref: str) -> LearnedPolicy:
+    """A checkpoint of ours, which is what training can go on from.
+
+    Raises:
+        UserError: the reference is not a checkpoint folder.
+    """
+    folder = Path(shipped(ref))
+    if not is_checkpoint(folder):
+        raise UserError(
+            f"{ref} is no checkpoint of worldeval (no policy.json), so its training cannot go on "
+            "here. `worldeval improve search` works on any policy."
+        )
+    return load(folder)

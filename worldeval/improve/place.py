@@ -1,0 +1,77 @@
+"""The place of improvement: a world model and a judge, and policies tried in it. No simulator."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from worldeval.axes import Array, Float
+from worldeval.imagine.loop import imagine
+from worldeval.policy.protocol import Policy
+from worldeval.record import Rollout, Start, Verdict
+from worldeval.world.protocol import WorldModel
+
+
+@runtime_checkable
+class Judging(Protocol):
+    """What is needed of a judge."""
+
+    def __call__(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
+        """A verdict for each of equally long roll-outs."""
+        ...
+
+    def over_time(self, rollout: Rollout) -> Float[Array, " t"]:
+        """The probability of success by each frame."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attempt:
+    """One imagined episode, from where, and what the judge says of it."""
+
+    start: Start
+    rollout: Rollout
+    verdict: Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where policies are tried."""
+
+    world: WorldModel
+    judge: Judging
+    horizon: int = 30
+    replan_every: int = 2
+    batch: int = 50
+
+    def attempt(
+        self, policy: Policy, starts: Sequence[Start], seeds: Sequence[int]
+    ) -> list[Attempt]:
+        """Imagine and judge one episode from every start, some at a time."""
+        out: list[Attempt] = []
+        for begin in range(0, len(starts), self.batch):
+            part = list(starts[begin : begin + self.batch])
+            rollouts = imagine(
+                self.world,
+                policy,
+                part,
+                horizon=self.horizon,
+                replan_every=self.replan_every,
+                seeds=seeds[begin : begin + self.batch],
+            )
+            verdicts = self.judge(rollouts)
+            out += [
+                Attempt(start=start, rollout=rollout, verdict=verdict)
+                for start, rollout, verdict in zip(part, rollouts, verdicts, strict=True)
+            ]
+        return out
+
+    def compared(self, policy: Policy, starts: Sequence[Start], *, seed: int) -> list[Attempt]:
+        """Attempts with the seeds that every policy gets, so that two policies are paired."""
+        return self.attempt(policy, starts, [seed + start.seed for start in starts])
+
+
+def probabilities(attempts: Sequence[Attempt]) -> Float[Array, " n"]:
+    """The judge's probability of success of every attempt."""
+    return np.array([attempt.verdict.probability for attempt in attempts])

@@ -1,0 +1,87 @@
+"""Chosen attempts as episodes with frames, as training samples, and as rows of provenance."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from worldeval.axes import Array, Float
+from worldeval.improve.place import Attempt
+from worldeval.policy.demos import Demos
+from worldeval.record import Episode
+from worldeval.world.protocol import WorldModel
+
+
+def episode(attempt: Attempt, world: WorldModel, *, success: bool) -> Episode:
+    """An imagined episode with its frames decoded; `success` as the judge is taken to say."""
+    rollout = attempt.rollout
+    latents = np.asarray(rollout.latents).astype(np.float32)
+    return Episode(
+        id=f"{rollout.policy}/{rollout.start}/{rollout.seed}",
+        frames=world.render(latents, [rollout.task] * len(latents)),
+        # There is a frame more than there are actions; its action is never carried out.
+        actions=np.concatenate([rollout.actions, rollout.actions[-1:]]).astype(np.float32),
+        pose=rollout.pose.astype(np.float32),
+        task=rollout.task,
+        success=success,
+        fps=world.spec.fps,
+        source=rollout.policy,
+    )
+
+
+def provenance(attempt: Attempt, *, world_model: str, weight: float) -> dict[str, Any]:
+    """What an exported episode's record says of where it comes from."""
+    rollout, verdict = attempt.rollout, attempt.verdict
+    votes = verdict.votes
+    doubts = [max(votes) - min(votes)] if votes else []
+    doubts += [rollout.trust[name] for name in ("mended_actions",) if name in rollout.trust]
+    return {
+        "origin": "imagined",
+        "world_model": world_model,
+        "policy": rollout.policy,
+        "seed": rollout.seed,
+        "start": rollout.start,
+        "judge": verdict.judge,
+        "probability": verdict.probability,
+        "trust": 1.0 - min(1.0, max(doubts, default=0.0)),
+        "weight": weight,
+    }
+
+
+def samples(
+    episodes: Sequence[Episode],
+    attempts: Sequence[Attempt],
+    weight: Float[Array, " n"],
+    *,
+    tasks: tuple[str, ...],
+    views: tuple[str, ...],
+    chunk: int,
+    after_success: int,
+) -> tuple[Demos, Float[Array, " m"]]:
+    """Every frame up to `after_success` after the judge's evidence peaked, and its weight.
+
+    A chunk that runs over the end of its episode repeats the last action.
+    """
+    frames, pose, task, actions, weights = [], [], [], [], []
+    counts: dict[str, int] = {}
+    for one, attempt, own in zip(episodes, attempts, weight, strict=True):
+        moves = len(one) - 1
+        length = min(moves, attempt.verdict.step + after_success)
+        rows = np.arange(length)
+        ahead = np.minimum(rows[:, None] + np.arange(chunk), moves - 1)
+        frames.append(np.stack([one.frames[view][:length] for view in views], axis=1))
+        pose.append(one.pose[:length])
+        task.append(np.full(length, tasks.index(one.task), np.int64))
+        actions.append(one.actions[ahead])
+        weights.append(np.full(length, own))
+        counts[one.task] = counts.get(one.task, 0) + 1
+    demos = Demos(
+        frames=np.concatenate(frames),
+        pose=np.concatenate(pose),
+        task=np.concatenate(task),
+        actions=np.concatenate(actions),
+        tasks=tasks,
+        views=views,
+        episodes=counts,
+    )
+    return demos, np.concatenate(weights)

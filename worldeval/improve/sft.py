@@ -1,0 +1,202 @@
+"""Fine-tuning on imagined successes, round after round: explore, judge, keep, imitate.
+
+Filtered behaviour cloning on what a policy imagines (as in Ctrl-World, arXiv 2510.10125), and its
+weighted variants. The policy is trained with its own loss; real demonstrations stay in every batch.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from worldeval.data.shards import Shards
+from worldeval.errors import UserError
+from worldeval.improve.explore import exploring
+from worldeval.improve.guard import by_task
+from worldeval.improve.place import Attempt, Place
+from worldeval.improve.recipe import SftRecipe
+from worldeval.improve.samples import episode, provenance, samples
+from worldeval.improve.select import Chosen, choose
+from worldeval.improve.starts import Starts
+from worldeval.policy.checkpoint import LearnedPolicy
+from worldeval.policy.demos import Demos
+from worldeval.policy.finetune import Part, finetune, keep
+from worldeval.record import Episode
+from worldeval.run import write_json
+from worldeval.stats import Estimate, mean_score
+
+# Writes episodes with their records as a dataset: (pairs, folder, facts common to all of them).
+WriteDataset = Callable[
+    [Iterable[tuple[Episode, Mapping[str, Any]]], Path, Mapping[str, Any]], object
+]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Round:
+    """What one round did."""
+
+    number: int
+    checkpoint: Path
+    dataset: Path | None  # none where nothing imagined was learned from
+    tried: int
+    trusted: int
+    successful: int
+    kept: int
+    imagined: Estimate  # success of the round's policy on the watched starts, in imagination
+    steps: int  # gradient steps of this round
+    loss: float
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**asdict(self), "imagined": self.imagined.record()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sft:
+    """Everything that the rounds share."""
+
+    place: Place
+    recipe: SftRecipe
+    starts: Starts
+    demos: Demos | None  # the original demonstrations; needed where `ratio` is not 0
+    out: Path
+    seed: int
+    write: WriteDataset
+    world_model: str = ""  # fingerprint, for provenance
+    shards: Shards | None = None  # to measure action error on, where given
+    say: Say = lambda text: None
+
+    def run(self, policy: LearnedPolicy) -> tuple[LearnedPolicy, list[Round]]:
+        """Every round; returns the last policy. Results of an earlier run in `out` are replaced."""
+        for old in (*self.out.glob("round-*"), self.out / "policies"):
+            shutil.rmtree(old, ignore_errors=True)
+        origin, rounds, past = policy.card.lineage, [], []
+        for number in range(1, self.recipe.rounds + 1):
+            policy, done = self._round(policy, origin, number, past)
+            rounds.append(done)
+            write_json(self.out / "rounds.json", [one.to_json() for one in rounds])
+            self.say(
+                f"round {number}: {done.successful} trusted successes of {done.tried}, "
+                f"{done.kept} kept; imagined success now {done.imagined}"
+            )
+        return policy, rounds
+
+    def _round(
+        self, policy: LearnedPolicy, origin: str, number: int, past: list[Part]
+    ) -> tuple[LearnedPolicy, Round]:
+        began = perf_counter()
+        recipe, rng = self.recipe, np.random.default_rng([self.seed, number])
+        chosen, dataset = None, None
+        if recipe.ratio < 1:
+            chosen = self._explore(policy, rng)
+            dataset = self.out / f"round-{number}" / "dataset"
+            new = self._learned_from(chosen, dataset, policy)
+            past[:] = [*past, new] if recipe.accumulate else [new]
+        tuned = finetune(policy, self._parts(past), recipe.trainer, rng)
+        stored = keep(
+            self.out / "policies" / f"{origin}-sft" / f"step-{number}",
+            policy,
+            tuned.network,
+            lineage=f"{origin}-sft",
+            step=number,
+            note=f"round {number} on imagined successes",
+            loss=tuned.loss,
+            seconds=perf_counter() - began,
+            shards=self.shards,
+        )
+        watched = self.place.compared(stored, self.starts.check, seed=self.seed)
+        done = Round(
+            number=number,
+            checkpoint=self.out / "policies" / stored.spec.name,
+            dataset=dataset,
+            tried=chosen.tried if chosen else 0,
+            trusted=chosen.trusted if chosen else 0,
+            successful=chosen.successful if chosen else 0,
+            kept=len(chosen.attempts) if chosen else 0,
+            imagined=imagined_success(watched),
+            steps=tuned.steps,
+            loss=tuned.loss,
+            seconds=round(perf_counter() - began, 1),
+        )
+        return stored, done
+
+    def _explore(self, policy: LearnedPolicy, rng: np.random.Generator) -> Chosen:
+        recipe = self.recipe
+        starts = self.starts.draw(recipe.starts, rng)
+        # Tries of one start stand together, so that a batch holds few starts many times.
+        tries = [start for start in starts for _ in range(recipe.tries)]
+        seeds = rng.integers(2**31, size=len(tries)).tolist()
+        attempts = self.place.attempt(exploring(policy, recipe.explore), tries, seeds)
+        chosen = choose(
+            attempts,
+            recipe.trust,
+            best=recipe.best,
+            weight=recipe.weight,
+            temperature=recipe.temperature,
+        )
+        if not chosen.attempts:
+            top = max(attempt.verdict.probability for attempt in attempts)
+            raise UserError(
+                f"None of {chosen.tried} imagined episodes of {policy.spec.name} is a trusted "
+                f"success (the highest probability is {top:.2f}). Lower trust.probability, raise "
+                "tries, or start from a better policy."
+            )
+        return chosen
+
+    def _learned_from(self, chosen: Chosen, dataset: Path, policy: LearnedPolicy) -> Part:
+        """Decode and keep what was chosen, as a dataset and as training samples."""
+        episodes = [
+            episode(
+                attempt,
+                self.place.world,
+                success=attempt.verdict.probability >= self.recipe.trust.probability,
+            )
+            for attempt in chosen.attempts
+        ]
+        records = [
+            provenance(attempt, world_model=self.world_model, weight=float(weight))
+            for attempt, weight in zip(chosen.attempts, chosen.weight, strict=True)
+        ]
+        facts = {
+            "improves": policy.spec.name,
+            "success_from_probability": self.recipe.trust.probability,
+            "kept": f"{len(episodes)} of {chosen.tried}",
+            "weight": self.recipe.weight,
+        }
+        self.write(zip(episodes, records, strict=True), dataset, facts)
+        demos, weight = samples(
+            episodes,
+            chosen.attempts,
+            chosen.weight,
+            tasks=policy.sizes.tasks,
+            views=policy.recipe.views,
+            chunk=policy.recipe.chunk,
+            after_success=self.recipe.after_success,
+        )
+        return Part(demos=demos, share=float(weight.sum()), weight=weight)
+
+    def _parts(self, past: list[Part]) -> list[Part]:
+        """Original demonstrations at `ratio`; the rest imagined, every sample as it weighs."""
+        ratio, imagined = self.recipe.ratio, sum(part.share for part in past)
+        parts = [replace(part, share=(1 - ratio) * part.share / imagined) for part in past]
+        if ratio > 0:
+            if self.demos is None:
+                raise UserError(
+                    f"ratio {ratio:g} mixes original demonstrations in, and there are none. Give "
+                    "the data that the policy was trained on, or ratio: 0."
+                )
+            parts.insert(0, Part(demos=self.demos, share=ratio))
+        return parts
+
+
+def imagined_success(attempts: list[Attempt]) -> Estimate:
+    """The mean probability of success, with its interval over starts; tasks weigh the same."""
+    values = by_task(attempts)
+    shortest = min(len(column) for column in values.values())
+    return mean_score(np.stack([column[:shortest] for column in values.values()], axis=1))

@@ -1,0 +1,76 @@
+"""Policies that improvement wrapped, as files: `OUT/policy.py:policy` names one for every verb."""
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from worldeval.config import build
+from worldeval.errors import UserError
+from worldeval.improve.compose import Composed
+from worldeval.improve.opening import open_policy
+from worldeval.improve.recipe import SearchRecipe
+from worldeval.improve.search import Searched
+from worldeval.judge.judge import Judge, load_judge
+from worldeval.policy.load import load_policy
+from worldeval.recipe import shipped
+from worldeval.run import read_json, whole_file
+from worldeval.world.load import load_world
+from worldeval.world.protocol import WorldModel
+
+FILE, WEIGHT = "policy.py", "weight.json"
+TEXT = '''"""Written by `worldeval improve {verb}`: any verb takes {folder}/policy.py:policy."""
+
+from pathlib import Path
+
+from worldeval.improve.wrapped import {maker}
+
+
+def policy():
+    return {maker}(Path(__file__).parent)
+'''
+
+
+def write_policy(folder: Path, verb: str) -> str:
+    """Write the file that makes the policy of a run folder; returns the reference to it."""
+    maker = {"search": "searched", "compose": "composed"}[verb]
+    with whole_file(folder / FILE) as draft:
+        draft.write_text(TEXT.format(verb=verb, folder=folder, maker=maker))
+    return f"{folder / FILE}:policy"
+
+
+def searched(folder: Path) -> Searched:
+    """The searching policy of a run of `improve search`."""
+    raw = _recipe(folder)
+    ref = raw.pop("policy")
+    recipe = build(SearchRecipe, raw, where=str(folder / "recipe.yaml"))
+    policy = load_policy(shipped(ref))
+    return Searched(policy, _world(recipe.world), _judge(recipe.judge), recipe)
+
+
+def composed(folder: Path) -> Composed:
+    """The mixture of a run of `improve compose`, with the weight that was found."""
+    first, second = (open_policy(ref) for ref in _recipe(folder)["policies"])
+    return Composed(first, second, float(read_json(folder / WEIGHT)["weight"]))
+
+
+def _recipe(folder: Path) -> dict[str, Any]:
+    path = folder / "recipe.yaml"
+    if not path.is_file():
+        raise UserError(f"{folder} is no run of `worldeval improve`: {path} does not exist.")
+    raw = yaml.safe_load(path.read_text())
+    for key in ("kind", "summary"):
+        raw.pop(key, None)
+    return raw
+
+
+# A measurement loads its policy for every episode; world and judge are large and never change.
+@cache
+def _world(folder: str) -> WorldModel:
+    return load_world(Path(shipped(folder)))
+
+
+@cache
+def _judge(folder: str) -> Judge:
+    return load_judge(Path(shipped(folder)))

@@ -1,0 +1,135 @@
+"""Training goes on from a checkpoint, with its own loss, on old and new demonstrations together."""
+
+from collections.abc import Sequence
+from copy import deepcopy
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from worldeval.axes import Array, Float
+from worldeval.data.shards import Shards
+from worldeval.errors import UserError
+from worldeval.policy.batches import batches
+from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard, load, save
+from worldeval.policy.demos import Demos, choose, gather
+from worldeval.policy.network import PolicyNetwork
+from worldeval.policy.optimise import optimise
+from worldeval.policy.recipe import TrainerRecipe
+from worldeval.policy.validation import action_error, validation_demos
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """Samples that make up a share of every batch."""
+
+    demos: Demos
+    share: float
+    weight: Float[Array, " n"] | None = None  # of its samples among themselves; None: alike
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finetuned:
+    """The network that training ended with, its recent mean loss and the steps taken."""
+
+    network: PolicyNetwork
+    loss: float
+    steps: int
+
+
+def original_demos(policy: LearnedPolicy, shards: Shards, *, seed: int = 0) -> Demos:
+    """The demonstrations that a checkpoint was trained on, drawn again.
+
+    `shards` and `seed` are those of its training run.
+
+    Raises:
+        UserError: the draw is not of as many episodes as the checkpoint's card says.
+    """
+    recipe, card = policy.recipe, policy.card
+    chosen = choose(shards, recipe, np.random.default_rng([seed, card.seed]))
+    demos = gather(
+        shards, chosen, recipe.views, chunk=recipe.chunk, after_success=recipe.after_success
+    )
+    if dict(demos.episodes) != dict(card.demos):
+        raise UserError(
+            f"{policy.spec.name} was trained on {dict(card.demos)} episodes, and these data give "
+            f"{dict(demos.episodes)}. Give the --data that it was trained on."
+        )
+    return demos
+
+
+def together(parts: Sequence[Part]) -> tuple[Demos, Float[Array, " n"]]:
+    """Parts as one set of samples, with the weight that gives each part its share of the batches.
+
+    Parts without samples or share are left out. Raises UserError where nothing is left.
+    """
+    kept = [part for part in parts if len(part.demos) and part.share > 0]
+    if not kept:
+        raise UserError("There is nothing to train on: no demonstration and no imagined success.")
+    first = kept[0].demos
+    weights = []
+    for part in kept:
+        own = np.ones(len(part.demos)) if part.weight is None else np.asarray(part.weight, float)
+        weights.append(part.share * own / own.sum())
+    episodes: dict[str, int] = {}
+    for part in kept:
+        for task, count in part.demos.episodes.items():
+            episodes[task] = episodes.get(task, 0) + count
+    arrays = {
+        name: np.concatenate([getattr(part.demos, name) for part in kept])
+        for name in ("frames", "pose", "task", "actions")
+    }
+    demos = replace(first, **arrays, episodes=episodes)
+    return demos, np.concatenate(weights)
+
+
+def finetune(
+    policy: LearnedPolicy,
+    parts: Sequence[Part],
+    trainer: TrainerRecipe,
+    rng: np.random.Generator,
+) -> Finetuned:
+    """Go on training a copy of a policy. Its normalisers stay, so that its actions keep meaning."""
+    demos, weight = together(parts)
+    network = deepcopy(policy.network).train()
+    stream = batches(demos, policy.recipe.augment, trainer.batch, rng, weight=weight)
+    generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
+    *_, last = optimise(network, stream, trainer, generator)
+    return Finetuned(network=last.network, loss=last.loss, steps=trainer.steps)
+
+
+def keep(
+    folder: Path,
+    policy: LearnedPolicy,
+    network: PolicyNetwork,
+    *,
+    lineage: str,
+    step: int,
+    note: str,
+    loss: float,
+    seconds: float,
+    shards: Shards | None = None,
+) -> LearnedPolicy:
+    """Write a checkpoint that came of another one, and return it as stored.
+
+    Its action error on held-out demonstrations is measured where `shards` are given.
+    """
+    card = replace(
+        policy.card,
+        lineage=lineage,
+        step=step,
+        note=note,
+        train_loss=round(loss, 5),
+        seconds=round(seconds, 1),
+    )
+    if shards is not None:
+        card = _validated(card, LearnedPolicy(network, policy.recipe, policy.sizes, card), shards)
+    save(folder, network, policy.recipe, policy.sizes, card)
+    return load(folder)
+
+
+def _validated(card: PolicyCard, policy: LearnedPolicy, shards: Shards) -> PolicyCard:
+    held_out = validation_demos(shards, policy.recipe.validation_per_task)
+    error = action_error(policy, held_out)
+    return replace(card, validation_mse=error.mean, validation_mse_tasks=error.tasks)
