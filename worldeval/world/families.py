@@ -48,7 +48,10 @@ from worldeval.world.world import World
 # kind in a recipe and in a stored card -> the module and name of its `Family`
 FAMILIES = {
     "latent": "worldeval.world.latent_family:FAMILY",
-    "dit": "worldeval.world.dit_family:FAMILY",
+    "dit": "worldeval.world.dit.family:FAMILY",
+    "ctrl_world": "worldeval.world.ctrl_world.family:FAMILY",
+    "rssm": "worldeval.world.rssm.family:FAMILY",
+    "uwm": "worldeval.world.uwm.family:FAMILY",
 }
 
 

@@ -1,0 +1,46 @@
+"""`uwm` as a family: see network.py for the transformer, fit.py for its training."""
+
+from worldeval.world.actuation import Actuation
+from worldeval.world.families import Family, Fitting
+from worldeval.world.features import Features
+from worldeval.world.fit_dynamics import fit_features
+from worldeval.world.kinematics import new_kinematics
+from worldeval.world.protocol import WorldSpec
+from worldeval.world.uwm.fit import fit_uwm
+from worldeval.world.uwm.network import Uwm
+from worldeval.world.uwm.recipe import UwmRecipe
+from worldeval.world.uwm.world import UwmWorld
+
+
+def new(spec: WorldSpec, recipe: UwmRecipe) -> UwmWorld:
+    """A world with fresh weights."""
+    features = Features(pose_dim=spec.pose_dim, action_dim=spec.action_dim, tasks=len(spec.tasks))
+    return UwmWorld(
+        spec,
+        tokenizer=None,
+        kinematics=new_kinematics(recipe.kinematics, spec),
+        model=Uwm(recipe, features, latent=(len(spec.views), *spec.latent)),
+        actuation=Actuation(recipe.actuation),
+    )
+
+
+def fit(fitting: Fitting) -> None:
+    """Kinematics, then the transformer."""
+    recipe: UwmRecipe = fitting.recipe
+    world: UwmWorld = fitting.world
+    if fitting.fresh:
+        fit_features(world.model.features, fitting.windows(), fitting.episodes)
+    windows = fitting.hand()
+    world.model = fit_uwm(
+        world.model,
+        windows,
+        fitting.episodes,
+        recipe.trainer,
+        latent_noise=recipe.latent_noise,
+        pose_noise=recipe.pose_noise,
+        seed=fitting.seed,
+        progress=fitting.report(f"{fitting.stage}: dynamics", recipe.trainer.steps),
+    ).model
+
+
+FAMILY = Family(recipe=UwmRecipe, new=new, fit=fit)

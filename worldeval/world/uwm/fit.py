@@ -1,0 +1,90 @@
+"""Training the two-timestep transformer on moments of encoded episodes, video among them."""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from worldeval.axes import Array, Int
+from worldeval.errors import UserError
+from worldeval.world.fit_dynamics import on_device
+from worldeval.world.optimise import Fitted, Progress, optimise
+from worldeval.world.recipe import TrainerRecipe
+from worldeval.world.uwm.loss import Times, UwmLoss, draw_times, spoilt
+from worldeval.world.uwm.moments import MomentCutter
+from worldeval.world.uwm.network import PAIR, Uwm
+from worldeval.world.windows import Windows
+
+STATISTICS = 2048  # moments from which the deviation of changes is taken
+
+
+def fit_uwm(
+    model: Uwm,
+    windows: Windows,
+    episodes: Int[Array, " e"],
+    trainer: TrainerRecipe,
+    *,
+    latent_noise: float,
+    pose_noise: float,
+    seed: int,
+    progress: Progress | None = None,
+) -> Fitted:
+    """Train on chunks of 1 to `recipe.chunk` frames after rows of `episodes`.
+
+    A share `recipe.action_free` of the episodes is read as video, its actions never looked at.
+    """
+    recipe, generator = model.recipe, torch.Generator().manual_seed(seed)
+    video = episodes[_video(len(episodes), recipe.action_free)]
+    cutter = MomentCutter(windows, video=video, successes_only=recipe.imitate == "success")
+    rows = {
+        frames: torch.from_numpy(windows.data.transitions(episodes, frames))
+        for frames in range(1, recipe.chunk + 1)
+    }
+    if not len(rows[recipe.chunk]):
+        longest = int(np.max(windows.data.length[episodes], initial=0))
+        raise UserError(
+            f"chunk: {recipe.chunk} frames must follow a moment; the longest training episode has "
+            f"{longest} frames. Set chunk below that."
+        )
+    if not model.change_fitted:  # training that goes on from earlier weights keeps their scale
+        _fit_change(model, cutter, rows, generator)
+
+    def loss_of(net: nn.Module, step: int) -> Tensor:
+        frames = 1 + int(torch.randint(recipe.chunk, (), generator=generator))
+        picked = torch.randint(len(rows[frames]), (trainer.batch,), generator=generator)
+        clean = cutter.cut(rows[frames][picked], frames)
+        batch = spoilt(
+            clean,
+            latent_noise=latent_noise,
+            pose_noise=pose_noise,
+            history_drop=recipe.history_drop,
+            generator=generator,
+        )
+        times = draw_times(
+            batch.video, last=recipe.times, corners=recipe.corners, generator=generator
+        )
+        acting = torch.randn(batch.actions.shape, generator=generator)
+        seeing = torch.randn(batch.future.shape, generator=generator)
+        batch = on_device(batch, net)
+        device = batch.actions.device
+        moved = Times(actions=times.actions.to(device), future=times.future.to(device))
+        return net(batch, moved, acting.to(device), seeing.to(device))
+
+    fitted = optimise(UwmLoss(model), loss_of, trainer, progress=progress)
+    return Fitted(model=fitted.model.model, loss=fitted.loss)
+
+
+def _fit_change(
+    model: Uwm, cutter: MomentCutter, rows: dict[int, Tensor], generator: torch.Generator
+) -> None:
+    changes = []
+    for frames, every in rows.items():
+        picked = torch.randperm(len(every), generator=generator)[: STATISTICS // len(rows)]
+        moments = cutter.cut(every[picked].sort().values, frames)
+        changes.append(moments.future[:, PAIR - 1] - moments.seen.latent)
+    model.fit_change(torch.cat(changes))
+
+
+def _video(count: int, share: float) -> Array:
+    """Which of `count` episodes are video: spread evenly over them, so alike across tasks."""
+    order = np.floor(np.arange(1, count + 1) * share)
+    return np.flatnonzero(np.diff(order, prepend=0.0) > 0)

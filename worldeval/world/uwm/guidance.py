@@ -1,0 +1,94 @@
+"""Policy-guided sampling: draws moved to where a target policy would act.
+
+Jackson et al., "Policy-Guided Diffusion" (arXiv 2404.06356): trajectories are sampled under the
+behaviour distribution p(actions), with the gradient of the target policy's action log-likelihood,
+so that they follow p(actions) policy(actions)^scale. As in the paper the gradient is taken at the
+predicted clean actions. The paper then normalises it and weighs it by a cosine of the diffusion
+time, to keep it from overshooting; we take the proximal step instead,
+
+    argmax_a  scale log policy(a) - |a - predicted|^2 / (2 spread^2),
+
+by a few rounds of ascent, where spread^2, the share of noise left, is what is open about actions of
+unit variance. It cannot overshoot, a larger scale never lowers the likelihood it ends at, and where
+behaviour and policy are Gaussian the samples follow the product of both exactly.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from worldeval.axes import Float
+from worldeval.world.uwm.modes import Guide
+
+# Actions of a chunk in the robot's units -> log-likelihood of each episode's chunk.
+LogLikelihood = Callable[[Float[Tensor, "b n a"]], Float[Tensor, " b"]]
+
+
+def policy_guide(
+    likelihood: LogLikelihood,
+    *,
+    scale: float,
+    action_std: Float[Tensor, " a"],
+    rounds: int = 20,
+) -> Guide:
+    """A guide of `draw` towards the actions of a policy; scale 0 leaves every draw as it is.
+
+    `action_std` are the behaviour's deviations (`model.features.action_std`): a step is as wide in
+    each number as behaviour is.
+    """
+
+    def guide(actions: Float[Tensor, "b n a"], left: float) -> Float[Tensor, "b n a"]:
+        if scale == 0 or left == 0:
+            return actions
+        spread = left * action_std.square()
+        return proximal(likelihood, actions, spread=spread, scale=scale, rounds=rounds)
+
+    return guide
+
+
+def proximal(
+    likelihood: LogLikelihood,
+    mean: Float[Tensor, "b n a"],
+    *,
+    spread: Float[Tensor, " a"],
+    scale: float,
+    rounds: int,
+) -> Float[Tensor, "b n a"]:
+    """The proximal step by gradient ascent; a row's step is halved where it would not climb."""
+
+    def height(at: Float[Tensor, "b n a"]) -> Float[Tensor, " b"]:
+        away = ((at - mean).square() / spread).flatten(1).sum(1)
+        return scale * likelihood(at) - away / 2
+
+    step = torch.ones(len(mean), 1, 1, device=mean.device)
+    now = mean.detach()
+    for _ in range(rounds):
+        with torch.enable_grad():
+            leaf = now.clone().requires_grad_()
+            reached = height(leaf)
+            (gradient,) = torch.autograd.grad(reached.sum(), leaf)
+        trial = now + step * spread * gradient
+        # Half of what the slope promises (Armijo): a step that climbs by less went past the top.
+        promised = (step * spread * gradient.square()).flatten(1).sum(1)
+        with torch.no_grad():
+            climbs = (height(trial) >= reached + 0.45 * promised)[:, None, None]
+        now = torch.where(climbs, trial, now)
+        step = torch.where(climbs, step, step / 2)
+    return now
+
+
+def gaussian(mean: Float[Tensor, "b n a"], std: float | Float[Tensor, " a"]) -> LogLikelihood:
+    """The log-likelihood of a policy that acts around `mean`: its chunk from what was seen.
+
+    A chunk longer than `mean` is judged by its first frames alone.
+    """
+
+    def likelihood(actions: Float[Tensor, "b n a"]) -> Float[Tensor, " b"]:
+        deviation = torch.as_tensor(std, dtype=actions.dtype, device=actions.device)
+        unit = (actions[:, : mean.shape[1]] - mean[:, : actions.shape[1]]) / deviation
+        constant = deviation.log() + math.log(2 * math.pi) / 2
+        return -(unit.square() / 2 + constant).flatten(1).sum(1)
+
+    return likelihood

@@ -1,0 +1,130 @@
+"""What the two-timestep transformer is trained on: both parts noised on their own, both predicted.
+
+UWM (arXiv 2504.02792), equation 5: action error + dynamics error, both diffusion times drawn apart.
+Rows of action-free video stand at the last action time, where actions are noise, and their action
+error is masked: the paper's co-training (the official code leaves the mask out, and so also teaches
+that unknown actions are zero). A part at time 0 is given, and its own error is masked too: nothing
+is left to predict. A policy's actions are learned from what may be imitated alone: elsewhere the
+action error counts only where the future is given, which is inverse dynamics.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from worldeval.axes import Bool, Float, Int
+from worldeval.world.uwm.moments import Moments
+from worldeval.world.uwm.network import Uwm
+
+# Shares of the rows at exactly the times of a mode: imagination asks forward, at every frame.
+CORNERS = {"forward": 0.5, "policy": 0.25, "inverse": 0.15, "video": 0.1}
+AT_NOISE = 0.25  # share of drawn times at pure noise, from which every draw departs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Times:
+    """A diffusion time for each part of each row."""
+
+    actions: Int[Tensor, " b"]
+    future: Int[Tensor, " b"]
+
+
+def draw_times(
+    video: Bool[Tensor, " b"], *, last: int, corners: float, generator: torch.Generator
+) -> Times:
+    """Times of a batch: a share `corners` at those of a mode, the others anywhere, apart."""
+    count = len(video)
+
+    def anywhere() -> Tensor:
+        time = torch.randint(last + 1, (count,), generator=generator)
+        noise = torch.rand(count, generator=generator) < AT_NOISE
+        return torch.where(noise, last, time)
+
+    actions, future = anywhere(), anywhere()
+    cornered = torch.rand(count, generator=generator) < corners
+    shares = torch.tensor(list(CORNERS.values()))
+    mode = torch.multinomial(shares, count, replacement=True, generator=generator)
+
+    def now(name: str) -> Tensor:
+        return cornered & (mode == list(CORNERS).index(name))
+
+    actions = torch.where(now("forward"), 0, actions)
+    actions = torch.where(now("video") | video, last, actions)
+    future = torch.where(now("inverse") & ~video, 0, future)
+    future = torch.where(now("policy") & ~video, last, future)
+    return Times(actions=actions, future=future)
+
+
+class UwmLoss(nn.Module):
+    """The loss as a module, so that what wraps modules for several devices can wrap it."""
+
+    def __init__(self, model: Uwm) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        batch: Moments,
+        times: Times,
+        action_noise: Float[Tensor, "b n a"],
+        future_noise: Float[Tensor, "b 2 v d h w"],
+    ) -> Float[Tensor, ""]:
+        actions, future = part_errors(self.model, batch, times, action_noise, future_noise)
+        return actions.mean() + future.mean()
+
+
+def part_errors(
+    model: Uwm,
+    batch: Moments,
+    times: Times,
+    action_noise: Float[Tensor, "b n a"],
+    future_noise: Float[Tensor, "b 2 v d h w"],
+) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
+    """Mean squared errors of actions and of the future, per row, zero where masked."""
+    schedule, seen = model.schedule, batch.seen
+    unit, change = model.unit_actions(batch.actions), model.change(batch.future, seen)
+    said = model(
+        seen,
+        schedule.noised(unit, action_noise, times.actions),
+        schedule.noised(change, future_noise, times.future),
+        times.actions,
+        times.future,
+    )
+    action_error = said.actions - schedule.aim(unit, action_noise, times.actions)
+    future_error = said.future - schedule.aim(change, future_noise, times.future)
+    learned = ~batch.video & (batch.imitated | (times.future == 0)) & (times.actions > 0)
+    return (
+        action_error.square().flatten(1).mean(1) * learned,
+        future_error.square().flatten(1).mean(1) * (times.future > 0),
+    )
+
+
+def spoilt(
+    batch: Moments,
+    *,
+    latent_noise: float,
+    pose_noise: float,
+    history_drop: float,
+    generator: torch.Generator,
+) -> Moments:
+    """The same moments as imagination meets them: noisy latents, a hand that is a little off, and
+    for a share of them no more than one frame. The start is observed, and stays as it is."""
+    seen, count = batch.seen, len(batch.seen)
+    strength = latent_noise * torch.rand(count, 1, 1, 1, 1, generator=generator)
+
+    def noisy(latent: Tensor) -> Tensor:
+        return latent + strength * torch.randn(latent.shape, generator=generator)
+
+    offset = torch.zeros_like(seen.pose)
+    offset[:, :3] = pose_noise * torch.randn(count, 3, generator=generator)
+    alone = torch.rand(count, generator=generator) < history_drop
+    changed = replace(
+        seen,
+        latent=noisy(seen.latent),
+        previous=noisy(seen.previous),
+        pose=seen.pose + offset,
+        past_pose=seen.past_pose + offset,
+        history=seen.history & ~alone,
+    )
+    return replace(batch, seen=changed)

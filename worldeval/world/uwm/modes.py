@@ -1,0 +1,119 @@
+"""Five ways to ask one network: what is drawn, what is given, and what nobody looks at.
+
+UWM (arXiv 2504.02792), section 3.2. What is given stands at diffusion time 0, clean; what is
+ignored stands at the last time, where it is noise alone, and so is marginalised; what is drawn is
+carried from there to 0 by DDIM.
+
+    policy   p(actions | seen)           forward  p(future | seen, actions)
+    video    p(future | seen)            inverse  p(actions | seen, future)
+    joint    p(actions, future | seen)
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from worldeval.axes import Float
+from worldeval.world.uwm.network import PAIR, Uwm
+from worldeval.world.uwm.seen import Seen
+
+Role = Literal["drawn", "given", "ignored"]
+
+# mode -> the roles of actions and of the future
+MODES: dict[str, tuple[Role, Role]] = {
+    "policy": ("drawn", "ignored"),
+    "forward": ("given", "drawn"),
+    "inverse": ("drawn", "given"),
+    "video": ("ignored", "drawn"),
+    "joint": ("drawn", "drawn"),
+}
+
+# (predicted clean actions in robot units, share of noise left: squared) -> actions to draw towards
+Guide = Callable[[Float[Tensor, "b n a"], float], Float[Tensor, "b n a"]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Where draws depart from; what is ignored stays there."""
+
+    actions: Float[Tensor, "b n a"]
+    future: Float[Tensor, "b 2 v d h w"]
+
+    def first(self, frames: int) -> "Noise":
+        """The noise of a shorter chunk."""
+        return Noise(actions=self.actions[:, :frames], future=self.future)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Drawn:
+    """Both parts as they are at the end; an ignored one is None."""
+
+    actions: Float[Tensor, "b n a"] | None  # in the robot's units
+    future: Float[Tensor, "b 2 v d h w"] | None  # latents: the chunk's last frame but one, and last
+
+
+def own_noise(model: Uwm, generators: list[torch.Generator]) -> Noise:
+    """Noise of a whole chunk; row i comes from generator i alone."""
+    shape = (model.recipe.chunk, len(model.features.action_mean))
+    device = model.change_std.device
+    acting, seeing = [], []
+    for each in generators:
+        acting.append(torch.randn(shape, generator=each))
+        seeing.append(torch.randn((PAIR, *model.latent), generator=each))
+    return Noise(actions=torch.stack(acting).to(device), future=torch.stack(seeing).to(device))
+
+
+@torch.no_grad()
+def draw(
+    model: Uwm,
+    seen: Seen,
+    noise: Noise,
+    *,
+    mode: str,
+    steps: int,
+    actions: Float[Tensor, "b n a"] | None = None,
+    future: Float[Tensor, "b 2 v d h w"] | None = None,
+    guide: Guide | None = None,
+) -> Drawn:
+    """Ask `model` in `mode`, in `steps` DDIM steps; the noise says how long the chunk is.
+
+    `actions` (robot units) and `future` (latents) are read where the mode has them given, and
+    nowhere else. `guide` moves the actions that are predicted at every step (guidance.py).
+    """
+    acting, seeing = MODES[mode]
+    schedule, look = model.schedule, model.look(seen)
+    if acting == "given":
+        assert actions is not None, f"{mode} needs actions"
+        own_actions = model.unit_actions(actions)
+    else:
+        own_actions = noise.actions
+    if seeing == "given":
+        assert future is not None, f"{mode} needs a future"
+        own_future = model.change(future, seen)
+    else:
+        own_future = noise.future
+
+    def at(role: Role, now: int) -> Tensor:
+        time = {"drawn": now, "given": 0, "ignored": schedule.times}[role]
+        return torch.full((len(seen),), time, device=look.feature.device)
+
+    for now, then in itertools.pairwise(schedule.ladder(steps)):
+        times = at(acting, now), at(seeing, now)
+        said = model.denoise(look, own_actions, own_future, *times)
+        if acting == "drawn":
+            clean = schedule.data(said.actions, own_actions, times[0])
+            if guide is not None:
+                left = float(schedule.noise[now]) ** 2
+                clean = model.unit_actions(guide(model.robot_actions(clean), left))
+            own_actions = schedule.ddim(clean, own_actions, times[0], at(acting, then))
+        if seeing == "drawn":
+            clean = schedule.data(said.future, own_future, times[1])
+            own_future = schedule.ddim(clean, own_future, times[1], at(seeing, then))
+    return Drawn(
+        actions=None if acting == "ignored" else model.robot_actions(own_actions),
+        future=None if seeing == "ignored" else model.changed(own_future, seen),
+    )

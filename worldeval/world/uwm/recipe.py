@@ -1,0 +1,33 @@
+"""The recipe of `uwm`. Defaults are a small model for a laptop."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from worldeval.world.recipe import WorldRecipe
+
+
+@dataclass(frozen=True, kw_only=True)
+class UwmRecipe(WorldRecipe):
+    """`uwm`: a transformer with one diffusion time for actions and one for what is seen next.
+
+    Zhu et al., "Unified World Models" (arXiv 2504.02792).
+    """
+
+    width: int = 192
+    depth: int = 4
+    heads: int = 6
+    patch: int = 2  # latent cells along the side of a token
+    registers: int = 8  # learned tokens that hold nothing of the data
+    channels: int = 48  # of the convolutions that read the newest frames
+    chunk: int = 4  # frames' actions in a chunk; the next observation is the one after them
+    times: int = 100  # diffusion times; 0 is clean, `times` pure noise
+    # What the network predicts. `epsilon` is the paper's; it says nothing at pure noise, so one
+    # step from there is not a prediction. `velocity` is, and few steps suffice.
+    target: Literal["epsilon", "velocity"] = "velocity"
+    steps: int = 2  # DDIM steps of a frame
+    policy_steps: int = 5  # of an action chunk, alone or jointly with what it leads to
+    corners: float = 0.5  # share of training rows at exactly the times of one of the modes
+    action_free: float = 0.0  # share of training episodes read as video: their actions stay unseen
+    imitate: Literal["success", "all"] = "success"  # episodes whose actions the policy modes learn
+    history_drop: float = 0.5  # share of rows that see one frame only, as a policy does
+    anchor: int = 0  # frames imagined from one observed or imagined frame; 0: a whole chunk

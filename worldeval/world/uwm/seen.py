@@ -1,0 +1,45 @@
+"""What stands given before anything is asked: the newest frames, the hand, and the task."""
+
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor
+
+from worldeval.axes import Bool, Float, Int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """The moment from which a chunk departs, for a batch of episodes. Latents are standardised."""
+
+    latent: Float[Tensor, "b v d h w"]  # the newest frame
+    previous: Float[Tensor, "b v d h w"]  # the frame before; ignored without history
+    first: Float[Tensor, "b v d h w"]  # the start of the episode: observed, never imagined
+    pose: Float[Tensor, "b p"]
+    past_pose: Float[Tensor, "b p"]  # of the frame before; ignored without history
+    command: Float[Tensor, "b 3"]  # where the hand has been told to be; ignored without history
+    task: Int[Tensor, " b"]
+    history: Bool[Tensor, " b"]  # whether more than the newest frame is known
+
+    def __len__(self) -> int:
+        return len(self.task)
+
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> "Seen":
+        """The same on another device."""
+        own = {each.name: getattr(self, each.name) for each in fields(self)}
+        return Seen(**{key: x.to(device, non_blocking=non_blocking) for key, x in own.items()})
+
+    def known(self) -> "Seen":
+        """The same with what is ignored made equal to the newest: nothing unknown leaks."""
+        row = self.history[:, None]
+        cells = row[..., None, None, None]
+        return Seen(
+            latent=self.latent,
+            previous=torch.where(cells, self.previous, self.latent),
+            first=self.first,
+            pose=self.pose,
+            past_pose=torch.where(row, self.past_pose, self.pose),
+            command=torch.where(row, self.command, self.pose[:, :3]),
+            task=self.task,
+            history=self.history,
+        )

@@ -1,0 +1,229 @@
+"""The two-timestep transformer as a world: its forward mode, a frame at a time, a chunk at a reach.
+
+A chunk of actions leads from one anchor to the frame after it, and chunks may be short. So a step
+with the j-th action since the anchor imagines the frame that the j actions so far lead to, always
+from the anchor; after `anchor` frames the newest imagined frame is the next anchor. Errors add up
+once a chunk instead of once a frame. All frames of a chunk are drawn from the same noise.
+
+The other modes are `infer` (which actions explain these frames), `act` (what to do) and `propose`
+(actions together with what they lead to).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from worldeval.axes import Array, Float, Float32
+from worldeval.world.actuation import Actuation
+from worldeval.world.hand import Hand, HandState
+from worldeval.world.kinematics import Kinematics
+from worldeval.world.protocol import WorldSpec
+from worldeval.world.tokenizer import FrameTokenizer
+from worldeval.world.uwm.modes import Drawn, Guide, Noise, draw, own_noise
+from worldeval.world.uwm.network import Uwm
+from worldeval.world.uwm.seen import Seen
+from worldeval.world.world import World, generators_of
+
+ROWS = 256  # moments whose actions are inferred at a time
+
+
+@dataclass(frozen=True, kw_only=True)
+class UwmState:
+    """Every frame so far, the anchor that the next ones depart from, and the actions since."""
+
+    latents: Float[Tensor, "b t v d h w"]
+    hand: HandState
+    anchor: Seen
+    since: Float[Tensor, "b j a"]  # actions since the anchor
+    noise: Noise  # of the chunk under way
+    generators: list[torch.Generator]
+
+    @property
+    def poses(self) -> Float[Tensor, "b t p"]:
+        """The pose of every frame."""
+        return self.hand.poses
+
+
+class UwmWorld(World):
+    """Kinematics for the hand, one transformer for what is seen and for what is done."""
+
+    def __init__(
+        self,
+        spec: WorldSpec,
+        *,
+        tokenizer: FrameTokenizer | None,
+        kinematics: Kinematics,
+        model: Uwm,
+        actuation: Actuation,
+    ) -> None:
+        super().__init__(spec, tokenizer=tokenizer)
+        self.kinematics, self.model, self.actuation = kinematics, model, actuation
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        return {"kinematics": self.kinematics, "model": self.model}
+
+    @property
+    def hand(self) -> Hand:
+        """The hand out of the parts as they are now: training replaces them."""
+        return Hand(self.kinematics, self.actuation, action_dim=self.spec.action_dim)
+
+    @torch.no_grad()
+    def begin_latents(
+        self,
+        latents: Float[Tensor, "b v d h w"],
+        pose: Float32[Array, "b p"],
+        tasks: Sequence[str],
+        seeds: Sequence[int],
+    ) -> UwmState:
+        first = latents.float().to(self.device)
+        hand = self.hand.begin(self.tensor(pose), self.task_index(tasks))
+        return self._anchored(first[:, None], hand, generators_of(seeds))
+
+    @torch.no_grad()
+    def step(self, state: UwmState, actions: Float32[Array, "b a"]) -> UwmState:
+        """One world frame later: first the hand, then what the chunk so far leads to."""
+        action, recipe = self.tensor(actions), self.model.recipe
+        newest, first = state.latents[:, -1], state.latents[:, 0]
+        hand = self.hand.step(state.hand, action, newest=newest, first=first).hand
+        since = torch.cat([state.since, action[:, None]], 1)
+        drawn = draw(
+            self.model,
+            state.anchor,
+            state.noise.first(since.shape[1]),
+            mode="forward",
+            steps=recipe.steps,
+            actions=since,
+        )
+        assert drawn.future is not None
+        latents = torch.cat([state.latents, drawn.future[:, -1:]], 1)
+        if since.shape[1] == (recipe.anchor or recipe.chunk):
+            return self._anchored(latents, hand, state.generators)
+        return replace(state, latents=latents, hand=hand, since=since)
+
+    def latents(self, state: UwmState) -> Float32[Array, "b v d h w"]:
+        return state.latents[:, -1].cpu().numpy()
+
+    def pose(self, state: UwmState) -> Float32[Array, "b p"]:
+        return state.poses[:, -1].cpu().numpy()
+
+    def propose(
+        self, state: UwmState, *, frames: int, guide: Guide | None = None
+    ) -> Float32[Array, "b n a"]:
+        """Actions of the next `frames` frames, drawn jointly with where they lead (joint mode)."""
+        return self._robot(self._ask(state, "joint", frames, guide))
+
+    def act(
+        self,
+        latents: Float[Tensor, "b v d h w"],
+        first: Float[Tensor, "b v d h w"],
+        pose: Float32[Array, "b p"],
+        tasks: Sequence[str],
+        generators: list[torch.Generator],
+    ) -> Float32[Array, "b k a"]:
+        """A chunk of actions for what is seen now (policy mode): one frame, and the first one."""
+        poses = self.tensor(pose)
+        seen = Seen(
+            latent=latents,
+            previous=latents,
+            first=first,
+            pose=poses,
+            past_pose=poses,
+            command=poses[:, :3],
+            task=self.task_index(tasks),
+            history=torch.zeros(len(poses), dtype=torch.bool, device=self.device),
+        )
+        noise, steps = own_noise(self.model, generators), self.model.recipe.policy_steps
+        return self._robot(draw(self.model, seen, noise, mode="policy", steps=steps))
+
+    @torch.no_grad()
+    def infer(
+        self,
+        latents: Float[Array, "b t v d h w"],
+        poses: Float32[Array, "b t p"],
+        actions: Float32[Array, "b s a"],
+        tasks: Sequence[str],
+        *,
+        seed: int,
+    ) -> Float32[Array, "b s a"]:
+        """Which action leads from each frame to the next, as the frames show it (inverse mode).
+
+        Given are t frames of every episode from its start and the s = t - 1 actions that were
+        commanded. Of these only the ones before a frame are read, for the commanded position.
+        """
+        recipe, steps = self.model.recipe, actions.shape[1]
+        frames, pose = self.tensor(latents), self.tensor(poses)
+        task, done = self.task_index(tasks), self.tensor(actions)
+        command = [self.actuation.begin(pose[:, 0])]
+        for step in range(steps - 1):
+            command.append(self.actuation.step(command[-1], done[:, step]))
+        moments, found = [(b, t) for b in range(len(pose)) for t in range(steps)], []
+        for cut in range(0, len(moments), ROWS):
+            row, now = (torch.tensor(x) for x in zip(*moments[cut : cut + ROWS], strict=True))
+            before = (now - 1).clamp_min(0)
+            seen = Seen(
+                latent=frames[row, now],
+                previous=frames[row, before],
+                first=frames[row, 0],
+                pose=pose[row, now],
+                past_pose=pose[row, before],
+                command=torch.stack(command, 1)[row, now],
+                task=task[row],
+                history=torch.ones(len(row), dtype=torch.bool, device=self.device),
+            )
+            # The same noise for every moment: none depends on which others are asked about.
+            noise = own_noise(self.model, generators_of([seed] * len(row))).first(1)
+            drawn = draw(
+                self.model,
+                seen,
+                noise,
+                mode="inverse",
+                # One step of the velocity ends on the mean of all actions that fit.
+                steps=1 if recipe.target == "velocity" else recipe.policy_steps,
+                future=torch.stack([frames[row, now], frames[row, now + 1]], 1),
+            )
+            found.append(self._robot(drawn)[:, 0])
+        return np.concatenate(found).reshape(len(pose), steps, -1)
+
+    def _ask(self, state: UwmState, mode: str, frames: int, guide: Guide | None) -> Drawn:
+        anchored = state if not state.since.shape[1] else self._reanchored(state)
+        noise = anchored.noise.first(frames)
+        steps = self.model.recipe.policy_steps
+        return draw(self.model, anchored.anchor, noise, mode=mode, steps=steps, guide=guide)
+
+    def _anchored(
+        self,
+        latents: Float[Tensor, "b t v d h w"],
+        hand: HandState,
+        generators: list[torch.Generator],
+    ) -> UwmState:
+        """A state whose newest frame is the anchor."""
+        lag = -min(2, latents.shape[1])
+        return UwmState(
+            latents=latents,
+            hand=hand,
+            anchor=Seen(
+                latent=latents[:, -1],
+                previous=latents[:, lag],
+                first=latents[:, 0],
+                pose=hand.poses[:, -1],
+                past_pose=hand.poses[:, lag],
+                command=hand.command,
+                task=hand.task,
+                history=torch.ones(len(latents), dtype=torch.bool, device=latents.device),
+            ),
+            since=latents.new_zeros(len(latents), 0, self.spec.action_dim),
+            noise=own_noise(self.model, generators),
+            generators=generators,
+        )
+
+    def _reanchored(self, state: UwmState) -> UwmState:
+        return self._anchored(state.latents, state.hand, state.generators)
+
+    @staticmethod
+    def _robot(drawn: Drawn) -> Float32[Array, "b n a"]:
+        assert drawn.actions is not None
+        return drawn.actions.cpu().numpy()
