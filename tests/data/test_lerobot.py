@@ -8,10 +8,13 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from worldeval.data.check.check import check
+from worldeval.data.finding import DataError
 from worldeval.data.lerobot import stats
 from worldeval.data.lerobot.layout import Layout, Limits
 from worldeval.data.lerobot.write import LeRobotWriter
 from worldeval.data.source import open_source
+from worldeval.data.video import VideoWriter
 from worldeval.errors import UserError
 
 LAYOUT = Layout(
@@ -169,10 +172,58 @@ def test_a_broken_rate_and_an_existing_folder_are_refused(tmp_path: Path) -> Non
         LeRobotWriter(tmp_path / "full", LAYOUT)
 
 
+def longer_clip(root: Path) -> None:
+    """The index says that the video of every episode ends a frame later."""
+    index = root / "meta/episodes/chunk-000/file-000.parquet"
+    table = pd.read_parquet(index)
+    table["videos/observation.images.top/to_timestamp"] += 0.1
+    table.to_parquet(index)
+
+
+def test_an_index_that_spans_other_frames_than_rows_is_said(tmp_path: Path, made) -> None:
+    out = write(tmp_path / "set", [made(0), made(1)])
+    longer_clip(out)
+    found = open_source(out).findings
+    assert [(f.code, f.episode) for f in found] == [
+        ("frame-count", "made-0"),
+        ("frame-count", "made-1"),
+    ]
+    assert "spans 13 frames, and there are 12 rows" in found[0].text
+
+
+def film(root: Path, *, fps: float, frames: int) -> None:
+    """Put another video in the place of a dataset's first."""
+    path = root / "videos/observation.images.wrist/chunk-000/file-000.mp4"
+    with VideoWriter(path, fps=fps, size=(32, 32)) as writer:
+        writer.append(np.full((frames, 32, 32, 3), 90, np.uint8))
+
+
+def test_a_video_of_another_rate_is_refused_and_found(tmp_path: Path, made) -> None:
+    out = write(tmp_path / "set", [made(0)])
+    film(out, fps=30, frames=36)
+    source = open_source(out)
+    with pytest.raises(DataError, match=r"fps: the video has 30 frames a second, meta/info\.json"):
+        source.frames(0, "wrist")
+    assert ("rate-differs", "made-0", "wrist") in [
+        (f.code, f.episode, f.field) for f in check(source)
+    ]
+
+
+@pytest.mark.parametrize(("frames", "severity"), [(13, "warning"), (11, "error")])
+def test_a_video_of_more_or_fewer_frames_than_rows_is_found(
+    tmp_path: Path, made, frames: int, severity: str
+) -> None:
+    out = write(tmp_path / "set", [made(0)])
+    film(out, fps=10, frames=frames)
+    found = [f for f in check(open_source(out)) if f.code == "frame-count"]
+    assert [(f.severity, f.field) for f in found] == [
+        (severity, "videos/observation.images.wrist/chunk-000/file-000.mp4")
+    ]
+    assert f"holds {frames} frames, and the rows of its episodes are 12" in found[0].text
+
+
 def as_v21(root: Path, out: Path) -> Path:
     """The same dataset with a file per episode and jsonl tables, as LeRobot wrote before v3.0."""
-    from worldeval.data.video import VideoWriter
-
     source = open_source(root)
     info = json.loads((root / "meta/info.json").read_text())
     info |= {

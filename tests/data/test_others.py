@@ -189,6 +189,16 @@ def test_mp4_with_npz(pairs: Path, made, quality) -> None:
     assert not source.findings
 
 
+def test_mp4_whose_rate_is_not_that_of_the_npz(pairs: Path) -> None:
+    with np.load(pairs / "ep_2.npz") as kept:
+        arrays = dict(kept)
+    np.savez(pairs / "ep_1.npz", **arrays, fps=5)
+    np.savez(pairs / "ep_2.npz", **arrays, fps=5)
+    source = open_source(pairs)
+    assert source.spec.fps == 5
+    assert codes(source) == ["fps-tag", "fps-tag"]
+
+
 def test_mp4_with_one_nameless_array(tmp_path: Path, made) -> None:
     with VideoWriter(tmp_path / "7.mp4", fps=5, size=(48, 64)) as writer:
         writer.append(made(0, length=6).frames["top"])

@@ -28,7 +28,8 @@ def encode(
 ) -> None:
     """Cache latents, and decode a sample to check them; run again, it goes on where it stopped.
 
-    In parallel: accelerate launch $(which worldeval) data encode ...
+    In parallel: accelerate launch -m worldeval data encode ... on GPUs, and
+    torchrun --nproc-per-node 4 -m worldeval data encode ... on CPU cores.
     """
     import numpy as np
     from rich.progress import Progress
@@ -37,8 +38,9 @@ def encode(
     from worldeval.data.source import open_source
 
     source = open_source(path, kind)
-    latents, encoder, views, decode = _encoder(source, world)
-    process, processes = _place()
+    launched = _launched()
+    process, processes = (launched.process_index, launched.num_processes) if launched else (0, 1)
+    latents, encoder, views, decode = _encoder(source, world, launched)
     with Progress(console=log, disable=process > 0) as bar:
         task = bar.add_task("files of latents")
         build_cache(
@@ -51,7 +53,8 @@ def encode(
             processes=processes,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
-    _wait(processes)
+    if launched:
+        launched.wait_for_everyone()
     if process > 0:
         return
     cache = LatentCache(out)
@@ -66,7 +69,7 @@ def encode(
         console.print(f"latents of {len(cache)} episodes in {out} ({checked})")
 
 
-def _encoder(source, folder: Path | None):
+def _encoder(source, folder: Path | None, launched):
     """Latents of an episode, who makes them, of which views, and how to decode them."""
     from worldeval.data.latent_cache import brought, encode_frames
 
@@ -75,7 +78,7 @@ def _encoder(source, folder: Path | None):
     from worldeval.errors import UserError, did_you_mean
     from worldeval.world.load import load_world, world_hash
 
-    model = load_world(folder).to(_device())
+    model = load_world(folder).to(_device(launched))
     source.choose(model.spec.views)
     for head in source.heads:
         if head.task not in model.spec.tasks:
@@ -95,31 +98,22 @@ def _encoder(source, folder: Path | None):
     return encode_frames(encode_batch, views), f"world {world_hash(folder)}", views, decode
 
 
-def _place() -> tuple[int, int]:
-    """Which process this is, and of how many, where accelerate launched it."""
+def _launched():
+    """This process among those that accelerate or torchrun started; None where it is alone."""
     import os
 
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return 0, 1
+        return None
     from accelerate import PartialState
 
-    state = PartialState()
-    return state.process_index, state.num_processes
+    from worldeval.device import pick_device
+
+    # Not told that there is no GPU, accelerate takes every process for the only one.
+    return PartialState(cpu=pick_device().type == "cpu")
 
 
-def _device():
+def _device(launched):
     """Where this process computes: accelerate gives each a device of its own."""
     from worldeval.device import pick_device
 
-    if _place()[1] == 1:
-        return pick_device()
-    from accelerate import PartialState
-
-    return PartialState().device
-
-
-def _wait(processes: int) -> None:
-    if processes > 1:
-        from accelerate import PartialState
-
-        PartialState().wait_for_everyone()
+    return pick_device() if launched is None else launched.device

@@ -106,14 +106,13 @@ class Mp4NpzSource(Source):
             raise DataError(file, "rows", f"there is nothing in common: {counts}.")
         if len(set(counts.values())) > 1:
             words = f"{counts}; the first {length} are used."
-            self.findings.append(
-                Finding(
-                    code="frame-count", severity="note", episode=file.stem, field="rows", text=words
-                )
-            )
+            self._odd("frame-count", file, "rows", words)
         extra = _load(file, ("task", "success", "fps"))
         tagged = next(iter(facts.values())).fps
         fps = rate(extra["fps"].item() if "fps" in extra else tagged, file)
+        if abs(tagged - fps) > 0.01 * fps:
+            words = f"the video says {tagged:g} fps and the npz {fps:g}, which is taken."
+            self._odd("fps-tag", file, "fps", words)
         head = Head(
             id=file.stem,
             length=length,
@@ -122,6 +121,11 @@ class Mp4NpzSource(Source):
         )
         views = {view: (fact.height, fact.width) for view, fact in facts.items()}
         return head, (views, fps, actions.shape[1], pose.shape[1])
+
+    def _odd(self, code: str, file: Path, field: str, words: str) -> None:
+        self.findings.append(
+            Finding(code=code, severity="note", episode=file.stem, field=field, text=words)
+        )
 
 
 def _numbers(file: Path) -> tuple[Float32[Array, "s a"], Float32[Array, "t p"]]:

@@ -94,6 +94,10 @@ class Source(Protocol):
         for begin in range(0, length, size):
             yield self.frames(index, view, np.arange(begin, min(begin + size, length)))
 
+    def examine(self) -> list[Finding]:
+        """What only a look at every file tells, of which reading an episode says nothing."""
+        return []
+
     def has_latents(self, index: int) -> bool:
         """Whether `latents` has something to give for this episode."""
         return False

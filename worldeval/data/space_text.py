@@ -57,4 +57,5 @@ def read_space(text: str) -> ActionSpace:
 
 def with_units(space: ActionSpace) -> str:
     """A space as an error shows it: its text, its size, its columns and their units."""
-    return f"{write_space(space)} ({space.size} numbers: {', '.join(space.names)}; {UNITS[space.control]})"
+    columns, units = ", ".join(space.names), UNITS[space.control]
+    return f"{write_space(space)} ({space.size} numbers: {columns}; {units})"

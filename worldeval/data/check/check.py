@@ -53,6 +53,7 @@ def check(
         findings += dataset_findings("pose", names["pose"], heads, poses)
         findings += duplicates(source, indices, parts, pictures=pictures)
         findings += control_findings(parts)
+    findings += source.examine() if pictures else []
     findings += _identities(source)
     findings += _success(source)
     return sorted(findings, key=lambda finding: ORDER[finding.severity])

@@ -23,7 +23,7 @@ def picture_findings(source: Source, index: int, pose: Float32[Array, "t p"]) ->
             cells = np.concatenate([brightness(block) for block in source.blocks(index, view)])
         except DataError as error:
             yield Finding(
-                code="frames-unreadable",
+                code="rate-differs" if error.field == "fps" else "frames-unreadable",
                 severity="error",
                 episode=head.id,
                 field=view,

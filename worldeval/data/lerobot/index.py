@@ -22,6 +22,7 @@ class Clip:
 
     file: str  # relative to the dataset
     begin: float  # seconds into the file
+    end: float | None = None  # where the index says so
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +76,7 @@ def _v3(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Entr
                 if not (math.isfinite(begin) and begin >= 0):
                     field = f"videos/{key}/from_timestamp"
                     raise DataError(file, field, f"{begin} is no time in a video.")
-                clips[key] = Clip(file=path, begin=float(begin))
+                clips[key] = Clip(file=path, begin=float(begin), end=_end(row, key))
             entries.append(
                 Entry(
                     number=get("episode_index", int),
@@ -181,6 +182,11 @@ def _fill(template: str, file: Path, **values: Any) -> str:
         raise DataError(
             file, "path", f"{template!r:.120} needs other fields than {', '.join(values)}."
         ) from error
+
+
+def _end(row: Mapping[str, Any], key: str) -> float | None:
+    end = row.get(f"videos/{key}/to_timestamp")
+    return float(end) if isinstance(end, int | float) and math.isfinite(end) else None
 
 
 def _first_task(tasks: object) -> str:

@@ -1,6 +1,7 @@
 """Read a LeRobot dataset, v3.0 or v2.1, from its folder."""
 
 import io
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -17,8 +18,9 @@ from worldeval.data.finding import DataError, Finding, skipped
 from worldeval.data.lerobot.index import Entry, read_index, read_table, read_tasks
 from worldeval.data.lerobot.layout import ACTION, STATE, SUCCESS, names_of, view_name
 from worldeval.data.source import Head, Rows, Source, SourceSpec
-from worldeval.data.video import read_frames
+from worldeval.data.video import probe, read_frames
 
+RATES_APART = 0.01  # by which a video's average rate may miss the dataset's
 OPEN_TABLES = 4  # files of rows kept in memory; each is at most about 100 MB
 
 
@@ -51,7 +53,8 @@ class LeRobotSource(Source):
         self._entries: list[Entry] = []
         self.heads: list[Head] = []
         seen: set[int] = set()
-        for entry in read_index(path, info, video_keys):
+        self._listed = read_index(path, info, video_keys)
+        for entry in self._listed:
             name = str(entry.ours.get("id") or entry.number)
             try:
                 if entry.number in seen:
@@ -99,6 +102,14 @@ class LeRobotSource(Source):
             return self._images(entry, key, wanted)
         clip = entry.clips[key]
         file = inside(self.path, clip.file, owner=entry.listed_in, field=f"videos/{key}")
+        tagged = probe(file).fps
+        if tagged and abs(tagged - self.spec.fps) > RATES_APART * self.spec.fps:
+            raise DataError(
+                file,
+                "fps",
+                f"the video has {tagged:g} frames a second, meta/info.json says {self.spec.fps:g}.",
+                "Correct the wrong one: rows and frames would not belong together.",
+            )
         # The begin is a time, to be a whole number of frames into the file.
         frames = read_frames(file, round(clip.begin * self.spec.fps) + wanted)
         if frames.shape[1:3] != self.spec.views[view]:
@@ -109,9 +120,47 @@ class LeRobotSource(Source):
             )
         return frames
 
+    def examine(self) -> list[Finding]:
+        """Videos that hold another number of frames than the episodes in them."""
+        owed: Counter[str] = Counter()
+        for entry in {entry.number: entry for entry in self._listed}.values():
+            for clip in entry.clips.values():
+                owed[clip.file] += entry.length
+        found = []
+        for file, length in owed.items():
+            try:
+                frames = probe(inside(self.path, file, owner=self.path, field=file)).frames
+            except DataError:
+                continue  # said of the episodes that it cannot give frames to
+            if frames != length:
+                found.append(
+                    Finding(
+                        code="frame-count",
+                        severity="error" if frames < length else "warning",
+                        episode=None,
+                        field=file,
+                        text=f"holds {frames} frames, and the rows of its episodes are {length}. "
+                        "From the place where they part, rows show other frames: convert again.",
+                    )
+                )
+        return found
+
     def _head(self, name: str, entry: Entry, tasks: Mapping[int, str]) -> Head:
         if entry.length < 1:
             raise DataError(entry.listed_in, "length", f"{entry.length} frames are no episode.")
+        for key, clip in entry.clips.items():
+            frames = None if clip.end is None else round((clip.end - clip.begin) * self.spec.fps)
+            if frames not in (None, entry.length):
+                self.findings.append(
+                    Finding(
+                        code="frame-count",
+                        severity="note",
+                        episode=name,
+                        field=f"videos/{key}/to_timestamp",
+                        text=f"spans {frames} frames, and there are {entry.length} rows; as many "
+                        "frames from its begin are used.",
+                    )
+                )
         task = entry.task
         if not task and tasks:
             numbers_of = self._slice(entry, ("task_index",))["task_index"]
