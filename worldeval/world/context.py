@@ -48,3 +48,18 @@ def nearest_by_pose(
     distance = ((candidates - target[:, None]) / scale).square().sum(2)
     distance = distance.masked_fill(~allowed, torch.inf)
     return torch.where(allowed.any(1), distance.argmin(1), 0)
+
+
+def nearest_frames(
+    candidates: Float[Tensor, "b t p"],
+    target: Float[Tensor, "b p"],
+    *,
+    scale: Float[Tensor, " p"],
+    count: int,
+) -> Int[Tensor, "b k"]:
+    """Indices of the `count` past frames whose poses are nearest to `target`, nearest first.
+
+    Distances are in units of `scale`. There must be at least `count` candidates.
+    """
+    distance = ((candidates - target[:, None]) / scale).square().sum(2)
+    return distance.topk(count, largest=False).indices

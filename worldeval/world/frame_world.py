@@ -33,6 +33,8 @@ class FrameState:
 class FrameWorld(World):
     """Kinematics, then a dynamics that offers `predict(context, generators=...)`."""
 
+    remembers = True
+
     def __init__(
         self,
         spec: WorldSpec,
@@ -98,6 +100,8 @@ class FrameWorld(World):
     def _memory(
         self, poses: Float[Tensor, "b t p"], target: Float[Tensor, "b p"]
     ) -> Int[Tensor, " b"]:
-        frames = poses.shape[1]
-        allowed = (torch.arange(frames, device=poses.device) < frames - 2).expand(len(target), -1)
+        # Without retrieval the start stands in, as it does while nothing older is there.
+        oldest_in_context = poses.shape[1] - 2 if self.retrieve else 0
+        frame = torch.arange(poses.shape[1], device=poses.device)
+        allowed = (frame < oldest_in_context).expand(len(target), -1)
         return nearest_by_pose(poses, allowed, target, self.kinematics.features.pose_std)

@@ -79,16 +79,3 @@ class LatentRecipe(WorldRecipe):
     width: int = 512
     depth: int = 5
     unroll: tuple[tuple[float, int], ...] = ((0.0, 1), (0.35, 2), (0.6, 4))  # share -> steps
-
-
-@dataclass(frozen=True, kw_only=True)
-class DitRecipe(WorldRecipe):
-    """`dit`: a flow-matching transformer over the cells of every view, for a GPU or patience."""
-
-    width: int = 192
-    depth: int = 4
-    heads: int = 6
-    patch: int = 2  # latent cells along the side of a token
-    steps: int = 2  # Euler steps of the sampler; 1 gives the mean of what may happen
-    at_noise: float = 0.25  # share of training at flow time 0, from which every sample departs
-    unroll: tuple[tuple[float, int], ...] = ((0.0, 1), (0.5, 2), (0.75, 4))  # share -> frames

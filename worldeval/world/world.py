@@ -21,6 +21,9 @@ from worldeval.world.tokenizer import FrameTokenizer, index_of
 class World(ABC):
     """A `WorldModel` (see protocol.py) out of named torch parts and, mostly, a tokenizer."""
 
+    remembers = False  # whether the family looks up older frames at all
+    retrieve = True  # set False to imagine without looking them up: what memory is worth
+
     def __init__(self, spec: WorldSpec, *, tokenizer: FrameTokenizer | None) -> None:
         self._spec = spec
         self.tokenizer = tokenizer

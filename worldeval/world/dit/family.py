@@ -1,0 +1,64 @@
+"""`dit` as a family: kinematics for the hand, the flow transformer for what cameras see."""
+
+from dataclasses import replace
+
+from worldeval.world.actuation import Actuation
+from worldeval.world.dit.camera import projections
+from worldeval.world.dit.fit import fit_dit
+from worldeval.world.dit.network import DitNetwork
+from worldeval.world.dit.recipe import DitRecipe
+from worldeval.world.dit.world import DitWorld
+from worldeval.world.families import Family, Fitting, gentler
+from worldeval.world.features import Features
+from worldeval.world.fit_dynamics import fit_features
+from worldeval.world.kinematics import new_kinematics
+from worldeval.world.protocol import WorldSpec
+
+
+def new(spec: WorldSpec, recipe: DitRecipe) -> DitWorld:
+    """A world with fresh weights."""
+    return DitWorld(
+        spec,
+        tokenizer=None,
+        kinematics=new_kinematics(recipe.kinematics, spec),
+        network=new_network(spec, recipe),
+        actuation=Actuation(recipe.actuation),
+    )
+
+
+def new_network(spec: WorldSpec, recipe: DitRecipe) -> DitNetwork:
+    """The transformer alone, with fresh weights."""
+    height, breadth = spec.size
+    cameras = projections(
+        recipe.cameras, tasks=spec.tasks, views=spec.views, aspect=breadth / height
+    )
+    features = Features(pose_dim=spec.pose_dim, action_dim=spec.action_dim, tasks=len(spec.tasks))
+    latent = (len(spec.views), *spec.latent)
+    return DitNetwork(recipe, features, latent=latent, cameras=cameras)
+
+
+def fit(fitting: Fitting) -> None:
+    """Kinematics, then the flow."""
+    recipe: DitRecipe = fitting.recipe
+    world: DitWorld = fitting.world
+    if fitting.fresh:
+        fit_features(world.network.features, fitting.windows(), fitting.episodes)
+    windows = fitting.hand()
+    world.network = fit_dit(
+        world.network,
+        windows,
+        fitting.episodes,
+        recipe.trainer,
+        latent_noise=recipe.latent_noise,
+        pose_noise=recipe.pose_noise,
+        seed=fitting.seed,
+        progress=fitting.report(f"{fitting.stage}: dynamics", recipe.trainer.steps),
+    ).model
+
+
+def adapt(recipe: DitRecipe) -> DitRecipe:
+    """Shorter and gentler, on its own histories from the first step."""
+    return replace(gentler(recipe), imagined=((0.0, recipe.imagined[-1][1]),))
+
+
+FAMILY = Family(recipe=DitRecipe, new=new, fit=fit, adapt=adapt)

@@ -1,0 +1,136 @@
+"""Training `dit`: the straight-path loss on noisy histories, then on histories of its making."""
+
+from collections.abc import Sequence as Schedule
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from worldeval.axes import Array, Float, Int
+from worldeval.world.dit.network import DitNetwork, Sequence
+from worldeval.world.dit.sequences import Sequences
+from worldeval.world.fit_dynamics import noisy
+from worldeval.world.flow import along_path, sample
+from worldeval.world.optimise import Fitted, Progress, optimise
+from worldeval.world.recipe import TrainerRecipe
+from worldeval.world.windows import Windows
+
+STATISTICS = 4096  # transitions from which the deviation of changes is taken
+FORGETFUL = 0.1  # share of frames trained without memory, so that imagination may do without
+
+
+def fit_dit(
+    model: DitNetwork,
+    windows: Windows,
+    episodes: Int[Array, " e"],
+    trainer: TrainerRecipe,
+    *,
+    latent_noise: float,
+    pose_noise: float,
+    seed: int,
+    progress: Progress | None = None,
+) -> Fitted:
+    """Train on every frame of sequences but the first, which nothing precedes.
+
+    History latents carry noise of a strength drawn per sequence up to `latent_noise`, poses a
+    constant offset of `pose_noise` metres. Later in training (`recipe.imagined`) the history is the
+    model's own: every frame is sampled at once, each after the history as it was, and these samples
+    become the history; done twice, a history holds errors upon errors. That is the idea of "Self
+    Forcing" (Huang et al., 2025) by way of parallel scheduled sampling (Duckworth et al., 2019):
+    nothing is rolled out frame by frame.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    recipe = model.recipe
+    length = min(recipe.length, int(windows.data.length[episodes].min()))
+    cuts = Sequences(windows, length=length, window=recipe.window, memory=recipe.memory)
+    rows = torch.from_numpy(windows.data.transitions(episodes, length - 1))
+    if not model.change_fitted:  # training that goes on from earlier weights keeps their scale
+        single = torch.from_numpy(windows.data.transitions(episodes, 1))
+        model.fit_change(_changes(windows, single, generator))
+
+    def loss_of(net: nn.Module, step: int) -> Tensor:
+        picked = rows[torch.randint(len(rows), (trainer.batch,), generator=generator)]
+        offset = pose_noise * torch.randn(len(picked), 3, generator=generator)
+        true = on_device(cuts.batch(picked, pose_offset=offset), model)
+        true = forgetting(true, generator)
+        longest = most(recipe.imagined, step / trainer.steps)
+        rounds = int(torch.randint(1 + longest, (), generator=generator))
+        strength = latent_noise * torch.rand(len(picked), 1, 1, 1, 1, generator=generator)
+        seen = replace(true, before=noisy(true.before, strength, generator))
+        seen = seen.seeing(noisy(true.latents, strength[..., None], generator))
+        for _ in range(rounds):
+            seen = imagined(model, seen, generator)
+        change = (true.latents - seen.previous()) / model.change_std
+        return flow_loss(net, change, seen, at_noise=recipe.at_noise, generator=generator)
+
+    return optimise(model, loss_of, trainer, progress=progress)
+
+
+def flow_loss(
+    net: nn.Module,
+    change: Float[Tensor, "b t v d h w"],
+    sequence: Sequence,
+    *,
+    at_noise: float,
+    generator: torch.Generator,
+) -> Float[Tensor, ""]:
+    """Squared error of the predicted change of all frames but the first; a share `at_noise` of the
+    frames at flow time 0."""
+    noise = torch.randn(change.shape, generator=generator).to(change)
+    # Times spread evenly over the batch, in random order: less variance than independent ones.
+    count = change.shape[0] * change.shape[1]
+    time = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    time = ((time - at_noise) / (1 - at_noise)).clamp_min(0)
+    time = time[torch.randperm(count, generator=generator)].to(change)
+    flat = along_path(noise.flatten(0, 1), change.flatten(0, 1), time)
+    found = net(flat.view_as(change), time.view(change.shape[:2]), sequence)
+    return (found - change)[:, 1:].square().mean()
+
+
+@torch.no_grad()
+def imagined(model: DitNetwork, sequence: Sequence, generator: torch.Generator) -> Sequence:
+    """The sequence with every frame but the first sampled anew, each after the history given."""
+    scene, seen = model.settle_sequence(sequence)
+    noise = torch.randn(sequence.latents.shape, generator=generator).to(sequence.latents)
+    change = sample(
+        lambda x, time: model.denoise(x, time, scene, seen),
+        noise.flatten(0, 1),
+        steps=model.recipe.steps,
+    ).view_as(sequence.latents)
+    latents = sequence.previous() + change * model.change_std
+    return sequence.seeing(torch.cat([sequence.latents[:, :1], latents[:, 1:]], 1))
+
+
+def forgetting(sequence: Sequence, generator: torch.Generator) -> Sequence:
+    """The sequence with the memory of some frames taken away."""
+    memory = sequence.memory
+    if memory is None:
+        return sequence
+    kept = torch.rand(len(memory.there), 1, generator=generator) >= FORGETFUL
+    return replace(sequence, memory=replace(memory, there=memory.there & kept.to(memory.there)))
+
+
+def most(schedule: Schedule[tuple[float, int]], done: float) -> int:
+    """The number that a schedule (share of training from which, number) gives when `done`."""
+    return [number for share, number in schedule if share <= done][-1]
+
+
+def on_device(record: Sequence, model: nn.Module) -> Sequence:
+    """A record of tensors, and of records of them, on the device of the model."""
+    device = next(model.parameters()).device
+    return record if device.type == "cpu" else _moved(record, device)
+
+
+def _moved(value, device: torch.device):
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if value is None:
+        return None
+    names = value.__dataclass_fields__
+    return replace(value, **{name: _moved(getattr(value, name), device) for name in names})
+
+
+def _changes(windows: Windows, rows: Tensor, generator: torch.Generator) -> Tensor:
+    """Changes from one frame to the next, of transitions drawn from `rows`."""
+    picked = rows[torch.randperm(len(rows), generator=generator)[:STATISTICS]].sort().values.numpy()
+    return windows.data.gather(picked + 1) - windows.data.gather(picked)

@@ -1,0 +1,296 @@
+"""The network of `dit`: which tokens there are, and what attends to what.
+
+A token is a patch of cells of one view of one frame. It carries the change that leads to its frame,
+the frame before and the start at the same place, and the hand as this view sees it; the frame's
+motion modulates every block. A frame being imagined holds a noisy change at some flow time; once
+it is settled it holds the change itself at flow time 1 and is cached: history is the same network
+at its last flow time, and a roll-out computes each frame's keys and values once.
+
+A frame attends to its own tokens, to those of the `window` settled frames before it, and, while it
+is imagined, to read-only tokens of `memory` older frames, the nearest in pose, which carry their
+pose and their age. Nothing attends to a later frame.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from einops import rearrange
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
+
+from worldeval.axes import Bool, Float, Int
+from worldeval.errors import UserError
+from worldeval.world.dit.attention import Block, KeysValues, Seen, both, modulated
+from worldeval.world.dit.maps import CHANNELS, HandMaps
+from worldeval.world.dit.recipe import DitRecipe
+from worldeval.world.features import Features, Motion
+
+PAINT = 16  # numbers of motion painted onto each token
+FREQUENCIES = 8  # of the embeddings of flow time and of age
+LONGEST = 256.0  # frames; ages are embedded as shares of it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """What is known of `m` frames before they are imagined."""
+
+    previous: Float[Tensor, "m v d h w"]  # the frame before; for a start, the start itself
+    first: Float[Tensor, "m v d h w"]  # observed, never imagined
+    motion: Motion
+    next_pose: Float[Tensor, "m p"]  # where the hand is when the frame is taken
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Older frames that `m` frames may read, none of them within their windows."""
+
+    latents: Float[Tensor, "m k v d h w"]
+    pose: Float[Tensor, "m k p"]
+    age: Int[Tensor, "m k"]  # frames ago
+    there: Bool[Tensor, "m k"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sequence:
+    """Consecutive frames of `b` episodes and all that training knows of them (m = b t)."""
+
+    latents: Float[Tensor, "b t v d h w"]  # the history that later frames see
+    before: Float[Tensor, "b v d h w"]  # the frame before the first
+    given: Given  # its `previous` follows from the two above
+    memory: Memory | None
+
+    def change(self) -> Float[Tensor, "b t v d h w"]:
+        """From each frame's previous one to it, in latents."""
+        return self.latents - self.previous()
+
+    def previous(self) -> Float[Tensor, "b t v d h w"]:
+        """The frame before each."""
+        return torch.cat([self.before[:, None], self.latents[:, :-1]], 1)
+
+    def seeing(self, latents: Float[Tensor, "b t v d h w"]) -> "Sequence":
+        """The same episodes with another history."""
+        changed = replace(self, latents=latents)
+        previous = changed.previous().flatten(0, 1)
+        return replace(changed, given=replace(self.given, previous=previous))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """What `m` frames look like before any noise is drawn: computed once a frame."""
+
+    tokens: Float[Tensor, "m n u"]
+    known: Float[Tensor, "m c"]
+
+
+class DitNetwork(nn.Module):
+    """Predicts the change to a frame, in units of its training deviation (`fit_change`).
+
+    A new network predicts no change. Nothing here depends on the other episodes of a batch.
+    """
+
+    change_std: Tensor
+
+    def __init__(
+        self,
+        recipe: DitRecipe,
+        features: Features,
+        *,
+        latent: tuple[int, int, int, int],
+        cameras: Float[Tensor, "k v 3 4"],
+    ) -> None:
+        super().__init__()
+        views, depth, height, breadth = latent
+        width, patch = recipe.width, recipe.patch
+        if height % patch or breadth % patch:
+            raise UserError(
+                f"patch: {patch} does not divide latents of {height} x {breadth} cells. "
+                "Set a patch that does; 1 always fits."
+            )
+        self.recipe, self.features, self.latent = recipe, features, latent
+        grid = (height // patch, breadth // patch)
+        cells, size = views * grid[0] * grid[1], depth * patch * patch
+        pose_dim, condition = len(features.pose_mean), min(width, 512)
+        self.register_buffer("change_std", torch.ones(views, depth, 1, 1))
+
+        self.embed = nn.Linear(size, width)
+        self.near = nn.Linear(2 * size, width)
+        self.place = nn.Parameter(0.02 * torch.randn(cells, width))
+        self.maps = HandMaps(cameras, grid=grid)
+        self.hand = nn.Linear(CHANNELS, width)
+        known = features.size + features.wave_size + 2 * pose_dim
+        self.motion = _mlp(known, condition)
+        self.clock = _mlp(2 * FREQUENCIES, condition)
+        self.palette = nn.Sequential(nn.SiLU(), nn.Linear(condition, cells * PAINT))
+        self.paint = nn.Linear(PAINT, width)
+        if recipe.memory:
+            self.glimpse = nn.Linear(size, width)
+            self.read_place = nn.Parameter(0.02 * torch.randn(cells, width))
+            self.read_pose = nn.Linear(features.wave_size + pose_dim + 2 * FREQUENCIES, width)
+            self.read_norm = nn.LayerNorm(width)
+        self.blocks = nn.ModuleList(
+            Block(
+                width,
+                recipe.heads,
+                condition=condition,
+                window=recipe.window,
+                remembers=recipe.memory > 0,
+            )
+            for _ in range(recipe.depth)
+        )
+        self.last = nn.Linear(condition, 2 * width)
+        self.head = nn.Linear(width, size)
+        for layer in (self.last, self.head):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    @property
+    def change_fitted(self) -> bool:
+        """Whether the deviations are those of data, not of a new network."""
+        return not bool((self.change_std == 1).all())
+
+    def fit_change(self, change: Float[Tensor, "n v d h w"]) -> None:
+        """Take the deviation of training changes, per view and channel."""
+        self.change_std.copy_(
+            change.square().mean((0, 3, 4)).sqrt().clamp_min(1e-3)[..., None, None]
+        )
+
+    def forward(
+        self, x: Float[Tensor, "b t v d h w"], time: Float[Tensor, "b t"], sequence: Sequence
+    ) -> Float[Tensor, "b t v d h w"]:
+        """The change to every frame expected from `x` at flow times `time`, each frame seeing the
+        history of the sequence before it: what a cached roll-out computes, all frames at once."""
+        scene, seen = self.settle_sequence(sequence)
+        found = self.denoise(x.flatten(0, 1), time.flatten(), scene, seen)
+        return found.unflatten(0, x.shape[:2])
+
+    def settle_sequence(self, sequence: Sequence) -> tuple[Scene, list[Seen]]:
+        """What every frame of a sequence sees before it and in memory, block by block."""
+        frames = sequence.latents.shape[1]
+        scene = self.look(sequence.given)
+        change = (sequence.change() / self.change_std).flatten(0, 1)
+        tokens, condition = self._noised(change, torch.ones_like(scene.known[:, 0]), scene)
+        memory = self.read(sequence.memory, sequence.given.next_pose)
+        out = []
+        for block, read in zip(self.blocks, memory, strict=True):
+            assert isinstance(block, Block)
+            tokens, kept = self._spare(block.settle_sequence, tokens, condition, frames=frames)
+            before = block.before_each(kept)
+            out.append(before if read is None else both(before, read))
+        return scene, out
+
+    def look(self, given: Given) -> Scene:
+        """Read what is known of frames, once for all steps of the sampler."""
+        known = self.motion(self._known(given))
+        palette = rearrange(self.palette(known), "m (n e) -> m n e", e=PAINT)
+        near = [self._patches(frame) for frame in (given.previous, given.first)]
+        maps = self.maps(given.motion.task, given.motion.pose, given.next_pose)
+        tokens = self.near(torch.cat(near, 2)) + self.place
+        return Scene(tokens=tokens + self.paint(palette) + self.hand(maps), known=known)
+
+    def read(
+        self, memory: Memory | None, next_pose: Float[Tensor, "m p"]
+    ) -> list[Seen] | list[None]:
+        """What each block sees of memory; Nones without any."""
+        if memory is None or not self.recipe.memory:
+            return [None] * len(self.blocks)
+        frames, features = memory.pose.shape[1], self.features
+        away = (memory.pose - next_pose[:, None]) / features.pose_std
+        waves = features.waves(memory.pose.flatten(0, 1)).unflatten(0, memory.pose.shape[:2])
+        age = _waves(memory.age.flatten().float() / LONGEST).unflatten(0, memory.age.shape)
+        told = self.read_pose(torch.cat([waves, away, age], 2))
+        tokens = self.glimpse(self._patches(memory.latents.flatten(0, 1)))
+        tokens = tokens.unflatten(0, (-1, frames)) + self.read_place + told[:, :, None]
+        mask = memory.there.repeat_interleave(tokens.shape[2], 1)
+        tokens = self.read_norm(tokens.flatten(1, 2))
+        return [block.read(tokens, mask) for block in self.blocks]  # type: ignore[operator]
+
+    def denoise(
+        self,
+        x: Float[Tensor, "m v d h w"],
+        time: Float[Tensor, " m"],
+        scene: Scene,
+        seen: list[Seen],
+    ) -> Float[Tensor, "m v d h w"]:
+        """The change expected from `x` at flow time `time`, of frames that see `seen`."""
+        tokens, condition = self._noised(x, time, scene)
+        for block, there in zip(self.blocks, seen, strict=True):
+            tokens = self._spare(block, tokens, condition, there)
+        gain, shift = self.last(condition)[:, None].chunk(2, 2)
+        return self._cells(self.head(modulated(tokens, gain, shift)).float())
+
+    def settle(
+        self, change: Float[Tensor, "m v d h w"], scene: Scene, seen: list[Seen]
+    ) -> list[KeysValues]:
+        """The cache entries of frames whose change is known; memory is not for them to read."""
+        time = torch.ones(len(change), device=change.device)
+        tokens, condition = self._noised(change, time, scene)
+        out = []
+        for block, there in zip(self.blocks, seen, strict=True):
+            assert isinstance(block, Block)
+            tokens, kept = block.settle(tokens, condition, there)
+            out.append(kept)
+        return out
+
+    def recall(self, cache: list[KeysValues]) -> list[Seen]:
+        """What the frame after the cached ones sees of them."""
+        pairs = zip(self.blocks, cache, strict=True)
+        return [block.recall(past) for block, past in pairs]  # type: ignore[operator]
+
+    def nothing(self, like: Float[Tensor, "m v d h w"]) -> list[KeysValues]:
+        """The cache before any frame."""
+        heads = self.recipe.heads
+        shape = (len(like), 0, heads, len(self.place), self.recipe.width // heads)
+        empty = KeysValues(keys=like.new_zeros(shape), values=like.new_zeros(shape))
+        return [empty] * len(self.blocks)
+
+    def _noised(
+        self, x: Float[Tensor, "m v d h w"], time: Float[Tensor, " m"], scene: Scene
+    ) -> tuple[Float[Tensor, "m n u"], Float[Tensor, "m c"]]:
+        condition = F.silu(scene.known + self.clock(_waves(time)))
+        return scene.tokens + self.embed(self._patches(x)), condition
+
+    def _spare(self, block: Any, *args: Any, **kwargs: Any) -> Any:
+        if self.recipe.checkpoint and torch.is_grad_enabled():
+            return checkpoint(block, *args, use_reentrant=False, **kwargs)
+        return block(*args, **kwargs)
+
+    def _known(self, given: Given) -> Float[Tensor, "m f"]:
+        features, motion = self.features, given.motion
+        return torch.cat(
+            [
+                features(motion),
+                features.unit(given.next_pose),
+                features.waves(given.next_pose),
+                (given.next_pose - motion.pose) / features.step_std,
+            ],
+            1,
+        )
+
+    def _patches(self, latent: Float[Tensor, "m v d h w"]) -> Float[Tensor, "m n e"]:
+        side = self.recipe.patch
+        return rearrange(latent, "m v d (h i) (w j) -> m (v h w) (d i j)", i=side, j=side)
+
+    def _cells(self, tokens: Float[Tensor, "m n e"]) -> Float[Tensor, "m v d h w"]:
+        side, (views, depth, height, _) = self.recipe.patch, self.latent
+        return rearrange(
+            tokens,
+            "m (v h w) (d i j) -> m v d (h i) (w j)",
+            v=views,
+            d=depth,
+            h=height // side,
+            i=side,
+            j=side,
+        )
+
+
+def _mlp(size: int, width: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(size, width), nn.SiLU(), nn.Linear(width, width))
+
+
+def _waves(share: Float[Tensor, " m"]) -> Float[Tensor, "m e"]:
+    """Sines and cosines of numbers in [0, 1]."""
+    angle = share[:, None] * math.pi * 2.0 ** torch.arange(-1, FREQUENCIES - 1, device=share.device)
+    return torch.cat([angle.sin(), angle.cos()], 1)

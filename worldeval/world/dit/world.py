@@ -1,0 +1,156 @@
+"""`dit` as a world: a frame is sampled and settled once, and cached for the frames after it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from worldeval.axes import Array, Float, Float32
+from worldeval.device import autocast
+from worldeval.world.actuation import Actuation
+from worldeval.world.context import nearest_frames
+from worldeval.world.dit.attention import KeysValues, both, longer
+from worldeval.world.dit.network import DitNetwork, Given, Memory
+from worldeval.world.features import Motion
+from worldeval.world.flow import own_noise, sample
+from worldeval.world.hand import Hand, HandState
+from worldeval.world.kinematics import Kinematics
+from worldeval.world.protocol import WorldSpec
+from worldeval.world.tokenizer import FrameTokenizer
+from worldeval.world.world import World, generators_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class DitState:
+    """Every frame so far, for memory to choose from, and the newest as the network knows them."""
+
+    latents: Float[Tensor, "b t v d h w"]
+    hand: HandState
+    generators: list[torch.Generator]
+    cache: list[KeysValues]  # one a block; the newest `window` frames
+
+    @property
+    def poses(self) -> Float[Tensor, "b t p"]:
+        """The pose of every frame."""
+        return self.hand.poses
+
+
+class DitWorld(World):
+    """Kinematics says where the hand goes; the flow draws what the cameras then see."""
+
+    remembers = True
+
+    def __init__(
+        self,
+        spec: WorldSpec,
+        *,
+        tokenizer: FrameTokenizer | None,
+        kinematics: Kinematics,
+        network: DitNetwork,
+        actuation: Actuation,
+    ) -> None:
+        super().__init__(spec, tokenizer=tokenizer)
+        self.kinematics, self.network, self.actuation = kinematics, network, actuation
+        self.steps = network.recipe.steps  # of the sampler; may be set from 1 to 8
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        return {"kinematics": self.kinematics, "dynamics": self.network}
+
+    @property
+    def hand(self) -> Hand:
+        """The hand out of the parts as they are now: training replaces them."""
+        return Hand(self.kinematics, self.actuation, action_dim=self.spec.action_dim)
+
+    @torch.inference_mode()
+    def begin_latents(
+        self,
+        latents: Float[Tensor, "b v d h w"],
+        pose: Float32[Array, "b p"],
+        tasks: Sequence[str],
+        seeds: Sequence[int],
+    ) -> DitState:
+        start = latents.float().to(self.device)
+        hand = self.hand.begin(self.tensor(pose), self.task_index(tasks))
+        still = Given(
+            previous=start, first=start, motion=standing(hand), next_pose=hand.poses[:, 0]
+        )
+        network = self.network
+        empty = network.nothing(start)
+        with autocast(self.device):
+            scene = network.look(still)
+            cache = network.settle(torch.zeros_like(start), scene, network.recall(empty))
+        return DitState(
+            latents=start[:, None], hand=hand, generators=generators_of(seeds), cache=cache
+        )
+
+    @torch.inference_mode()
+    def step(self, state: DitState, actions: Float32[Array, "b a"]) -> DitState:
+        """One world frame later: first the hand, then what the cameras show of it."""
+        newest, first = state.latents[:, -1], state.latents[:, 0]
+        network = self.network
+        moved = self.hand.step(state.hand, self.tensor(actions), newest=newest, first=first)
+        given = Given(previous=newest, first=first, motion=moved.motion, next_pose=moved.pose)
+        noise = own_noise(newest, state.generators)
+        with autocast(self.device):
+            scene, recalled = network.look(given), network.recall(state.cache)
+            memory = network.read(self.memory(state, moved.pose), moved.pose)
+            seen = [
+                past if read is None else both(past, read)
+                for past, read in zip(recalled, memory, strict=True)
+            ]
+            change = sample(
+                lambda x, time: network.denoise(x, time, scene, seen), noise, steps=self.steps
+            )
+            settled = network.settle(change, scene, recalled)
+        window = network.recipe.window
+        return replace(
+            state,
+            latents=torch.cat([state.latents, (newest + change * network.change_std)[:, None]], 1),
+            hand=moved.hand,
+            cache=[
+                longer(past, new, window=window)
+                for past, new in zip(state.cache, settled, strict=True)
+            ],
+        )
+
+    def latents(self, state: DitState) -> Float32[Array, "b v d h w"]:
+        return state.latents[:, -1].cpu().numpy()
+
+    def pose(self, state: DitState) -> Float32[Array, "b p"]:
+        return state.poses[:, -1].cpu().numpy()
+
+    def memory(self, state: DitState, target: Float[Tensor, "b p"]) -> Memory | None:
+        """The frames nearest in pose to `target` among those that the cache no longer holds."""
+        frames, window = state.latents.shape[1], self.network.recipe.window
+        count = min(self.network.recipe.memory, frames - window)
+        if not self.retrieve or count < 1:
+            return None
+        chosen = nearest_frames(
+            state.poses[:, : frames - window],
+            target,
+            scale=self.kinematics.features.pose_std,
+            count=count,
+        )
+        rows = torch.arange(len(target), device=target.device)[:, None]
+        return Memory(
+            latents=state.latents[rows, chosen],
+            pose=state.poses[rows, chosen],
+            age=frames - chosen,
+            there=torch.ones_like(chosen, dtype=torch.bool),
+        )
+
+
+def standing(hand: HandState) -> Motion:
+    """The motion that leads to a start: none."""
+    pose, command = hand.poses[:, 0], hand.command
+    return Motion(
+        action=torch.zeros_like(hand.past_actions[:, 0]),
+        past_actions=hand.past_actions,
+        pose=pose,
+        past_poses=torch.stack([pose, pose], 1),
+        command=command,
+        next_command=command,
+        task=hand.task,
+    )
