@@ -14,7 +14,7 @@ from worldeval.errors import UserError
 # simulators only inside its functions.
 VERBS = (
     "system", "data", "train", "policy", "judge", "rank", "improve", "validate", "export", "report",
-    "film", "view", "serve",
+    "film", "view", "serve", "adapter",
 )  # fmt: skip
 
 app = typer.Typer(

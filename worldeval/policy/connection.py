@@ -160,7 +160,7 @@ class Connection:
 
     def _dial(self, within: float) -> ClientConnection:
         headers = {"Authorization": f"Api-Key {self._token}"} if self._token else None
-        return connect(
+        dialled = connect(
             self.url,
             additional_headers=headers,
             compression=None,
@@ -171,6 +171,7 @@ class Connection:
             ping_interval=None,
             proxy=None,
         )
+        return dialled.__enter__()  # it outlives any block: `close` is its exit
 
     def _read(self) -> dict[Any, Any]:
         assert self._socket is not None

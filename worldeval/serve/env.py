@@ -6,7 +6,7 @@ environments give them; `info` has `is_success`, `success_probability`, `task_de
 judge it is always 0. Episodes are truncated at the horizon and never terminated.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -152,7 +152,7 @@ class WorldEnv(gymnasium.Env):
         return None if pictures is None else pictures[0]
 
 
-def _observations(place: Place) -> spaces.Dict:
+def _observations(place: Place) -> spaces.Space:
     image = spaces.Box(0, 255, (*place.size, 3), np.uint8)
     pose = spaces.Box(-REACH, REACH, (place.pose_dim,), np.float32)
     pixels = spaces.Dict({view: image for view in place.views})
@@ -173,6 +173,6 @@ def _first(observation: Mapping[str, Any]) -> dict[str, Any]:
     return {"pixels": pixels, "agent_pos": observation["agent_pos"][0]}
 
 
-def _first_info(info: Mapping[str, Sequence[Any]]) -> dict[str, Any]:
+def _first_info(info: Mapping[str, Any]) -> dict[str, Any]:
     plain = {key: value[0] for key, value in info.items() if not key.startswith("_")}
     return plain | {"is_success": bool(plain["is_success"])}

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -59,6 +59,7 @@ class Seen:
         return self.probability > SUCCESS
 
 
+@runtime_checkable
 class Backend(Protocol):
     """Where episodes advance: here (`Episodes`) or on a server (`client.RemoteEpisodes`)."""
 

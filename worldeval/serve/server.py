@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from websockets.asyncio.server import Request, Response, ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
@@ -29,6 +29,7 @@ quiet = logging.getLogger("worldeval.serve.websockets")
 quiet.setLevel(logging.CRITICAL)
 
 
+@runtime_checkable
 class Session(Protocol):
     """One client's conversation."""
 
@@ -37,6 +38,7 @@ class Session(Protocol):
         ...
 
 
+@runtime_checkable
 class Service(Protocol):
     """What is served."""
 
