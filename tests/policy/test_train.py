@@ -1,6 +1,5 @@
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -8,17 +7,19 @@ import torch
 
 from worldeval.data.shards import Shards
 from worldeval.errors import UserError
-from worldeval.policy.checkpoint import load, read_card
+from worldeval.policy.checkpoint import LearnedPolicy, load, read_card
 from worldeval.policy.demos import gather
 from worldeval.policy.network import PolicyNetwork, Sizes
 from worldeval.policy.recipe import (
     AugmentRecipe,
     DemoGroup,
+    Head,
     LabelRecipe,
     Lineage,
     PolicyRecipe,
     PolicySetRecipe,
     TrainerRecipe,
+    WarmRecipe,
 )
 from worldeval.policy.sets import train_set
 from worldeval.policy.train import train
@@ -34,10 +35,13 @@ RECIPE = PolicyRecipe(
 LINEAGE = Lineage(name="plain", seed=1)
 
 
-@pytest.fixture(scope="module", params=["bc", "flow"])
+@pytest.fixture(scope="module", params=["bc", "flow", "diffusion"])
 def trained(request: pytest.FixtureRequest, shards: Shards, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp(request.param)
-    list(train(replace(RECIPE, head=request.param), LINEAGE, shards, out))
+    recipe = replace(RECIPE, head=request.param)
+    if request.param == "diffusion":
+        recipe = replace(recipe, trainer=replace(RECIPE.trainer, ema=0.9))
+    list(train(recipe, LINEAGE, shards, out))
     return out
 
 
@@ -77,8 +81,11 @@ def test_actions_depend_on_an_episodes_own_seed_only(trained: Path, shards: Shar
         np.testing.assert_allclose(policy.act(alone)[0], chunk[4], atol=1e-5)
 
 
-def test_a_flow_policy_draws_anew_for_every_seed(shards: Shards, tmp_path: Path) -> None:
-    recipe = replace(RECIPE, head="flow", trainer=TrainerRecipe(steps=2))
+@pytest.mark.parametrize("head", ["flow", "diffusion"])
+def test_a_generative_policy_draws_anew_for_every_seed(
+    head: Head, shards: Shards, tmp_path: Path
+) -> None:
+    recipe = replace(RECIPE, head=head, trainer=TrainerRecipe(steps=2))
     folder = next(iter(train(recipe, LINEAGE, shards, tmp_path))).folder
     policy, observation = load(folder), _observation(shards, 1)
     drawn = []
@@ -87,6 +94,37 @@ def test_a_flow_policy_draws_anew_for_every_seed(shards: Shards, tmp_path: Path)
         drawn.append(policy.act(observation))
     assert not np.allclose(drawn[0], drawn[1])
     np.testing.assert_array_equal(drawn[0], drawn[2])
+
+
+@pytest.mark.parametrize("head", ["flow", "diffusion"])
+def test_a_warm_start_stays_near_the_last_chunk(head: Head, shards: Shards, tmp_path: Path) -> None:
+    recipe = replace(RECIPE, head=head, chunk=3, trainer=TrainerRecipe(steps=30, warmup=3))
+    (done,) = train(recipe, LINEAGE, shards, tmp_path)
+    cold, observation = load(done.folder), _observation(shards, 6)
+    warmed = replace(recipe, warm=WarmRecipe(skip=0.8, executed=1))
+    warm = LearnedPolicy(cold.network, warmed, cold.sizes, cold.card)
+    moved = {}
+    for name, policy in (("cold", cold), ("warm", warm)):
+        policy.reset(observation.tasks, range(6))
+        first, second = policy.act(observation), policy.act(observation)
+        moved[name] = np.abs(second[:, :2] - first[:, 1:]).mean()
+    assert moved["warm"] < 0.8 * moved["cold"]
+    # A new episode knows no last chunk.
+    warm.reset(observation.tasks, range(6))
+    cold.reset(observation.tasks, range(6))
+    np.testing.assert_array_equal(warm.act(observation), cold.act(observation))
+
+
+def test_the_average_of_weights_is_what_is_kept(shards: Shards, tmp_path: Path) -> None:
+    """With a decay of nearly one, ten steps average over all of the way: it lags behind."""
+    kept = []
+    for name, ema in (("last", 0.0), ("average", 0.999)):
+        trainer = TrainerRecipe(steps=10, batch=16, warmup=1, learning_rate=1e-2, ema=ema)
+        (done,) = train(replace(RECIPE, trainer=trainer), LINEAGE, shards, tmp_path / name)
+        kept.append(load(done.folder).network.state_dict())
+    assert not torch.equal(kept[0]["head.layers.0.weight"], kept[1]["head.layers.0.weight"])
+    for name in ("action_mean", "action_scale", "encoder.pose_mean"):
+        assert torch.equal(kept[0][name], kept[1][name])
 
 
 def test_the_same_seed_trains_the_same_policy(shards: Shards, tmp_path: Path) -> None:
@@ -136,8 +174,8 @@ def test_a_blind_policy_ignores_its_images(shards: Shards) -> None:
         assert same == blind
 
 
-@pytest.mark.parametrize("head", ["bc", "flow"])
-def test_networks_are_small_enough_to_ship(head: Literal["bc", "flow"]) -> None:
+@pytest.mark.parametrize("head", ["bc", "flow", "diffusion"])
+def test_networks_are_small_enough_to_ship(head: Head) -> None:
     sizes = Sizes(image=(64, 64), pose_dim=4, action_dim=20, tasks=("a", "b", "c", "d", "e"))
     network = PolicyNetwork(PolicyRecipe(head=head, chunk=3), sizes)
     assert sum(weight.numel() for weight in network.parameters()) < 110_000

@@ -11,9 +11,11 @@ from worldeval.policy.demos import Demos
 from worldeval.record import Episode
 from worldeval.world.protocol import WorldModel
 
+CALLED = 0.5  # probability from which the judge's verdict is called a success
 
-def episode(attempt: Attempt, world: WorldModel, *, success: bool) -> Episode:
-    """An imagined episode with its frames decoded; `success` as the judge is taken to say."""
+
+def episode(attempt: Attempt, world: WorldModel) -> Episode:
+    """An imagined episode with its frames decoded."""
     rollout = attempt.rollout
     latents = np.asarray(rollout.latents).astype(np.float32)
     return Episode(
@@ -23,7 +25,7 @@ def episode(attempt: Attempt, world: WorldModel, *, success: bool) -> Episode:
         actions=np.concatenate([rollout.actions, rollout.actions[-1:]]).astype(np.float32),
         pose=rollout.pose.astype(np.float32),
         task=rollout.task,
-        success=success,
+        success=attempt.verdict.probability >= CALLED,
         fps=world.spec.fps,
         source=rollout.policy,
     )
@@ -58,7 +60,7 @@ def samples(
     chunk: int,
     after_success: int,
 ) -> tuple[Demos, Float[Array, " m"]]:
-    """Every frame up to `after_success` after the judge's evidence peaked, and its weight.
+    """Every frame and its weight; of a success up to `after_success` after the evidence peaked.
 
     A chunk that runs over the end of its episode repeats the last action.
     """
@@ -66,7 +68,7 @@ def samples(
     counts: dict[str, int] = {}
     for one, attempt, own in zip(episodes, attempts, weight, strict=True):
         moves = len(one) - 1
-        length = min(moves, attempt.verdict.step + after_success)
+        length = min(moves, attempt.verdict.step + after_success) if one.success else moves
         rows = np.arange(length)
         ahead = np.minimum(rows[:, None] + np.arange(chunk), moves - 1)
         frames.append(np.stack([one.frames[view][:length] for view in views], axis=1))

@@ -173,7 +173,7 @@ class Searched:
         observation: Observation,
         scores: Float[Array, "b n"],
         plans: Float32[Array, "b n look a"],
-    ) -> tuple[Float[Array, "b n"], Float32[Array, "b n look a"]]:
+    ) -> tuple[Float[Array, "b every"], Float32[Array, "b every look a"]]:
         """Cross-entropy over the first chunk, from the proposals on; all that it saw stays."""
         recipe, chunk, episodes = self._recipe, self._policy.spec.chunk, len(observation)
         every_score, every_plan = [scores], [plans]

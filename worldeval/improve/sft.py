@@ -19,7 +19,7 @@ from worldeval.improve.explore import exploring
 from worldeval.improve.guard import by_task
 from worldeval.improve.place import Attempt, Place
 from worldeval.improve.recipe import SftRecipe
-from worldeval.improve.samples import episode, provenance, samples
+from worldeval.improve.samples import CALLED, episode, provenance, samples
 from worldeval.improve.select import Chosen, choose
 from worldeval.improve.starts import Starts
 from worldeval.policy.checkpoint import LearnedPolicy
@@ -151,21 +151,15 @@ class Sft:
 
     def _learned_from(self, chosen: Chosen, dataset: Path, policy: LearnedPolicy) -> Part:
         """Decode and keep what was chosen, as a dataset and as training samples."""
-        episodes = [
-            episode(
-                attempt,
-                self.place.world,
-                success=attempt.verdict.probability >= self.recipe.trust.probability,
-            )
-            for attempt in chosen.attempts
-        ]
+        episodes = [episode(attempt, self.place.world) for attempt in chosen.attempts]
         records = [
             provenance(attempt, world_model=self.world_model, weight=float(weight))
             for attempt, weight in zip(chosen.attempts, chosen.weight, strict=True)
         ]
         facts = {
             "improves": policy.spec.name,
-            "success_from_probability": self.recipe.trust.probability,
+            "success_from_probability": CALLED,
+            "kept_from_probability": self.recipe.trust.probability,
             "kept": f"{len(episodes)} of {chosen.tried}",
             "weight": self.recipe.weight,
         }

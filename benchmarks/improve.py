@@ -1,0 +1,170 @@
+"""What improvement in imagination is worth in the simulator, which it never saw.
+
+    python benchmarks/improve.py improve --origin runs/policies/improve/improve-mixed/step-2400
+    python benchmarks/improve.py measure
+    python benchmarks/improve.py table
+
+`improve` makes every method's policy from one starting policy: `sft` and `rl`, and two controls
+with as many gradient steps as `sft`: `more-bc` (the original demonstrations alone) and `unfiltered`
+(everything imagined, success or not). `search` trains nothing. `measure` runs them all in the
+simulator from the same starts, which nothing else has used; `table` compares each with the
+starting policy, paired by start, and writes benchmarks/results/improve.json. Every step goes on
+where it stopped.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from worldeval.evaluate.truth import load_one
+from worldeval.imagine.recipe import TruthRecipe
+from worldeval.imagine.simulate import TruthJob, TruthOutcome, simulate
+from worldeval.improve.guard import paired_difference
+from worldeval.run import read_json, whole_file, write_json
+from worldeval.stats import rate
+
+STARTS = range(710_000, 710_100)  # reset seeds that nothing but this measurement uses
+TASKS = ("drawer-open-v3", "window-open-v3")
+RESULT = Path("benchmarks/results/improve.json")
+# What each method changes in its shipped recipe.
+METHODS: dict[str, tuple[str, list[str]]] = {
+    "sft": ("sft", []),
+    "unfiltered": ("sft", ["trust.probability=0", "trust.disagreement=1", "best=0"]),
+    "more-bc": ("sft", ["ratio=1"]),
+    "rl": ("rl", []),
+    "search": ("search", []),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("step", choices=("improve", "measure", "table"))
+    parser.add_argument("--origin", type=Path, help="The starting policy's checkpoint.")
+    parser.add_argument("--data", type=Path, default=Path("runs/data/metaworld"))
+    parser.add_argument("--out", type=Path, default=Path("runs/improve"))
+    parser.add_argument("--tasks", nargs="+", default=list(TASKS))
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--set", dest="sets", nargs="*", default=[], help="METHOD:key=value")
+    parser.add_argument("--first-seed", type=int, default=STARTS.start)
+    parser.add_argument("--starts", type=int, default=len(STARTS))
+    parser.add_argument("--processes", type=int, default=1)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    {"improve": improve, "measure": measure, "table": table}[args.step](args)
+
+
+def improve(args: argparse.Namespace) -> None:
+    """Make every method's policy; what is there already stays."""
+    write_json(args.out / "origin.json", {"origin": str(args.origin)})
+    for method in args.methods:
+        folder, (verb, changes) = args.out / method, METHODS[method]
+        if (folder / "minutes.json").is_file():
+            continue
+        given = [each.split(":", 1)[1] for each in args.sets if each.startswith(f"{method}:")]
+        command = [sys.executable, "-m", "worldeval", "improve", verb, f"improve-{verb}"]
+        command += ["--policy", str(args.origin), "--data", str(args.data), "--out", str(folder)]
+        command += [word for task in args.tasks for word in ("--task", task)]
+        command += [word for each in (*changes, *given) for word in ("--set", each)]
+        command += ["--seed", str(args.seed)]
+        began = perf_counter()
+        subprocess.run(command, check=True)
+        spent = (perf_counter() - began) / 60
+        shown = " ".join(["worldeval", *command[3:]])
+        write_json(folder / "minutes.json", {"minutes": round(spent, 2), "command": shown})
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Success of every policy from the same starts, a CSV for each policy and task."""
+    seeds = range(args.first_seed, args.first_seed + args.starts)
+    jobs, paths = [], {}
+    for method, ref in policies(args).items():
+        for task in args.tasks:
+            path = args.out / "truth" / f"{method}-{task}.csv"
+            if path.is_file():
+                continue
+            job = TruthJob(task=task, episodes=tuple((ref, seed) for seed in seeds), load=load_one)
+            jobs.append(job)
+            paths[job] = path
+
+    def done(job: TruthJob, found: list[TruthOutcome]) -> None:
+        with whole_file(paths[job]) as draft:
+            rows = [{"seed": one.seed, "success": int(one.success)} for one in found]
+            pd.DataFrame(rows).sort_values("seed").to_csv(draft, index=False)
+        print(paths[job].stem, f"{np.mean([one.success for one in found]):.2f}", flush=True)
+
+    simulate(jobs, TruthRecipe(), horizon=30, replan_every=2, processes=args.processes, done=done)
+
+
+def table(args: argparse.Namespace) -> None:
+    """Every method beside the starting policy, paired by start."""
+    rows = []
+    for task in args.tasks:
+        before = successes(args.out, "before", task)
+        for method in (name for name in policies(args) if name != "before"):
+            after = successes(args.out, method, task)
+            if before is None or after is None:
+                continue
+            shared = before.index.intersection(after.index)
+            old, new = (each.loc[shared].to_numpy(float) for each in (before, after))
+            difference = paired_difference(old[:, None], new[:, None])
+            kept = read_json(args.out / method / "minutes.json")
+            rows.append(
+                {
+                    "task": task,
+                    "method": method,
+                    "before": rate(int(old.sum()), len(old)).record(),
+                    "after": rate(int(new.sum()), len(new)).record(),
+                    "difference": difference.record(),
+                    "steps": gradient_steps(args.out / method),
+                    "seed": args.seed,
+                    "minutes": kept["minutes"],
+                    "command": kept["command"],
+                }
+            )
+            print(f"{task:<18} {method:<11} {old.mean():.2f} -> {new.mean():.2f}  {difference}")
+    origin = read_json(args.out / "origin.json")["origin"]
+    machine = f"{os.cpu_count()} CPU cores"
+    write_json(RESULT, {"origin": origin, "machine": machine, "rows": rows})
+
+
+def policies(args: argparse.Namespace) -> dict[str, str]:
+    """The reference of the starting policy, and of every method's that is there."""
+    found = {"before": read_json(args.out / "origin.json")["origin"]}
+    for method in args.methods:
+        folder = args.out / method
+        if (folder / "policy.py").is_file():
+            found[method] = f"{folder}/policy.py:policy"
+        elif (folder / "claim.json").is_file():
+            claim = read_json(folder / "claim.json")
+            kept = str(folder / "policies" / claim["improved"])
+            # Where nothing held up, the policy that is kept is the starting one.
+            found[method] = kept if claim["improved"] != claim["origin"] else found["before"]
+    return found
+
+
+def successes(out: Path, method: str, task: str) -> Any:
+    """Success by reset seed; None where it was not measured."""
+    path = out / "truth" / f"{method}-{task}.csv"
+    return pd.read_csv(path).set_index("seed")["success"] if path.is_file() else None
+
+
+def gradient_steps(folder: Path) -> int:
+    """Gradient steps of the policy."""
+    if (folder / "rounds.json").is_file():
+        return sum(one["steps"] for one in read_json(folder / "rounds.json"))
+    if (folder / "rl.json").is_file():
+        return int(read_json(folder / "rl.json")["steps"])
+    return 0
+
+
+if __name__ == "__main__":
+    main()
