@@ -61,7 +61,9 @@ class Rollout:
     latents: Array | None = None  # t+1 v d h w, float16, imagined
     frames: Mapping[str, UInt8[Array, "t+1 h w 3"]] | None = None  # simulated
     success: Bool[Array, " t+1"] | None = None  # simulator's flag per frame
+    # Signals of the whole episode, and of every action.
     trust: Mapping[str, float] = field(default_factory=dict)
+    trust_by_step: Mapping[str, Float32[Array, " t"]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,9 @@ class ProtocolRecipe:
     policies: tuple[str, ...]  # references or globs
     world: str  # folder of a trained world model
     judge: str  # folder of a trained judge
+    # Folder of a trained `uwm` world whose inverse dynamics says, for every imagined step, how well
+    # its frames show the action that was commanded; it may be the world itself.
+    checker: str = ""
     starts: int = 20  # per task
     first_seed: int = 0  # of the simulator's resets; no collected episode may share them
     starts_file: str = ""  # recorded starts to use where there is no simulator

@@ -19,6 +19,7 @@ from worldeval.policy.protocol import Policy
 
 BUILTIN: dict[str, Callable[..., Policy]] = {"random": Random, "zero": Zero}
 CARD = "policy.json"  # of our checkpoints
+WORLD = "world.json"  # of world models
 
 
 def load_policy(
@@ -73,6 +74,8 @@ def _load(address: Address, params: Mapping[str, Any], trust_pickle: bool) -> Po
         return _unpickle(Path(place), trust_pickle)
     if address.kind == "code":
         return _from_code(place, params)
+    if (Path(place) / WORLD).is_file():  # a world model that acts; by name, as it stands above us
+        return _from_code("worldeval.imagine.uwm_policy:load", {"folder": place, **params})
     if params:
         raise UserError(
             f"{place} is a checkpoint, which takes no parameters ({', '.join(params)})."
