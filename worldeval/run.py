@@ -3,8 +3,9 @@
 import json
 import os
 import platform
+import secrets
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
@@ -19,12 +20,19 @@ PACKAGES = ("torch", "numpy", "scipy", "h5py", "av", "metaworld", "mujoco")
 
 
 def open_run(
-    folder: Path, *, recipe: dict[str, Any], seed: int, command: str, resume: bool = False
+    folder: Path,
+    *,
+    recipe: dict[str, Any],
+    seed: int,
+    command: str,
+    resume: bool = False,
+    free: Collection[str] = (),
 ) -> Path:
     """Make a run folder holding `recipe.yaml` and `run.json`.
 
     With `resume` the results in it are kept and continued, so they must come from the same recipe
-    and seed: UserError otherwise. Without, both files are replaced, and the verb replaces the rest.
+    (its keys `free` aside, which results in hand do not depend on) and seed: UserError otherwise.
+    Without, both files are replaced, and the verb replaces the rest.
     """
     described = yaml.safe_dump(recipe, sort_keys=False)
     kept, facts = folder / "recipe.yaml", folder / "run.json"
@@ -32,9 +40,9 @@ def open_run(
         raise UserError(f"{folder} is a file; a run needs a folder. Give another --out.")
     before: list[dict[str, Any]] = []
     if resume and kept.is_file():
-        if kept.read_text() != described:
+        if changed := _changed(kept, yaml.safe_load(described), free):
             raise UserError(
-                f"{folder} was begun with another recipe ({kept} differs). "
+                f"{folder} was begun with another recipe ({kept} differs: {changed}). "
                 "Give another --out, or the recipe it was begun with."
             )
         if facts.is_file():
@@ -63,13 +71,21 @@ def open_run(
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """Write to a temporary name beside `path`; it takes the real name only when all went well."""
+def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
+    """Write to a temporary name beside `path`; it takes the real name only when all went well.
+
+    `durable` waits until the disk has it: then not even a power cut leaves an empty file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    # Random, not this process's number: another machine may write to the same folder.
+    draft = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield draft
+        if durable:
+            _flush(draft)
         os.replace(draft, path)
+        if durable:
+            _flush(path.parent)
     finally:
         draft.unlink(missing_ok=True)
 
@@ -105,6 +121,26 @@ def version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _changed(kept: Path, now: dict[str, Any], free: Collection[str]) -> str:
+    """The keys in which a recipe differs from the one kept, with both values; empty if in none."""
+    try:
+        then = yaml.safe_load(kept.read_text())
+    except yaml.YAMLError as error:
+        raise UserError(f"{kept} is not readable YAML: {error}") from error
+    then = then if isinstance(then, dict) else {}
+    keys = [key for key in {**now, **then} if key not in free and now.get(key) != then.get(key)]
+    return ", ".join(f"{key} was {then.get(key)!r}, now {now.get(key)!r}" for key in keys)
 
 
 def _commit(checkout: Path) -> str | None:

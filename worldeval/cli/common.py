@@ -1,7 +1,10 @@
-"""What every verb shares: its options, how results leave, and how mistakes end."""
+"""What every verb shares: its options, how results leave, and how mistakes and Ctrl-C end."""
 
 import json
+import shlex
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +19,8 @@ Out = Annotated[Path | None, typer.Option("--out", help="Folder (or file) for th
 Sets = Annotated[
     list[str] | None, typer.Option("--set", help="Override a recipe key: trainer.steps=100.")
 ]
+
+INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
 # Progress and notes go to stderr, so that stdout holds the result alone.
 log = Console(stderr=True)
@@ -33,3 +38,23 @@ def emit(result: Any, *, as_json: bool, out: Path | None = None) -> None:
     if as_json:
         json.dump(result, sys.stdout, indent=2, allow_nan=False, default=plain)
         sys.stdout.write("\n")
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """A verb that does only what is missing: Ctrl-C inside prints how to go on, and exits 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.print(
+            f"Stopped; what is done is kept. To go on:\n  {same_command()}",
+            markup=False,
+            highlight=False,
+            soft_wrap=True,
+        )
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def same_command() -> str:
+    """The command that was given, as it can be given again."""
+    return shlex.join(["worldeval", *sys.argv[1:]])

@@ -1,11 +1,40 @@
 """`worldeval rank`, `imagine` and `truth`: policies tried in a world model and in the simulator."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from worldeval.cli.common import Json, Out, Seed, Sets, console, emit, log
+from worldeval.cli.common import (
+    Json,
+    Out,
+    Seed,
+    Sets,
+    console,
+    emit,
+    log,
+    resumable,
+    same_command,
+)
+from worldeval.cli.spread import (
+    Allocate,
+    Jobs,
+    Minutes,
+    Ray,
+    Redo,
+    Rollouts,
+    Separated,
+    ShardIndex,
+    Shards,
+    Workers,
+    evaluation_options,
+)
+from worldeval.cli.watch import Watch
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from worldeval.evaluate.run import Evaluation
 
 Protocol = Annotated[str, typer.Argument(help="A protocol recipe: name or path.")]
 Policies = Annotated[
@@ -15,7 +44,9 @@ Policies = Annotated[
 World = Annotated[str | None, typer.Option(help="Folder of a trained world model.")]
 JudgeFolder = Annotated[str | None, typer.Option("--judge", help="Folder of a trained judge.")]
 Starts = Annotated[int | None, typer.Option(help="Starts per task.", min=1)]
-Jobs = Annotated[int | None, typer.Option(help="Processes; default: one per core.", min=1)]
+Trust = Annotated[
+    bool, typer.Option("--trust-pickle", help="Read policies that are pickles, which run code.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -37,32 +68,62 @@ def rank(
     out: Out = None,
     seed: Seed = 0,
     jobs: Jobs = None,
+    ray: Ray = None,
+    workers: Workers = None,
+    num_shards: Shards = 1,
+    shard_index: ShardIndex = 0,
+    budget_minutes: Minutes = None,
+    budget_rollouts: Rollouts = None,
+    stop_when_separated: Separated = False,
+    allocate: Allocate = "even",
+    redo_changed: Redo = False,
+    trust_pickle: Trust = False,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Rank policies by rolling them out in a world model, with intervals and refusals."""
+    """Rank policies by rolling them out in a world model, with intervals and refusals.
+
+    The same command again does only what is missing; with more policies or starts it extends the
+    run. Ends with 1 where some episodes have no outcome because a policy broke.
+    """
     from worldeval.envs.metaworld import available
     from worldeval.run import read_json
 
-    with _watch() as watch:
-        run = _open("rank", protocol, policies, world, judge, starts, out, seed, jobs, sets, watch)
+    options = evaluation_options(
+        ray=ray,
+        workers=workers,
+        num_shards=num_shards,
+        shard_index=shard_index,
+        minutes=budget_minutes,
+        rollouts=budget_rollouts,
+        stop_when_separated=stop_when_separated,
+        allocate=allocate,
+        redo_changed=redo_changed,
+    )
+    with resumable(), Watch(log, as_json=as_json) as watch:
+        asked = Asked(protocol, policies, world, judge, starts, out, seed, jobs, sets, trust_pickle)
+        run = _open("rank", asked, watch, options)
         imagined = run.imagine()
         real = None
         if with_truth and (problem := available()):
             watch.say(f"no truth: {problem}")
         elif with_truth:
             real = run.truth()
-        gates = run.gates()
-        summary = run.summary(imagined, real, gates)
-        if films:
+        summary = None
+        if num_shards == 1:
+            summary = run.summary(imagined, real, run.gates())
+        if films and num_shards == 1:
             run.films(imagined, real, count=films)
-    if as_json:
+    if summary is None:
+        _tell_shard(run, imagined, num_shards, as_json)
+    elif as_json:
         emit(read_json(run.out / "summary.json"), as_json=True)
     else:
         from worldeval.cli.tables import print_summary
 
         print_summary(console, summary, run.cards)
         log.print(f"{run.out}/summary.json holds every number.", style="dim")
+    _tell_rest(run)
 
 
 def imagine(
@@ -74,16 +135,31 @@ def imagine(
     out: Out = None,
     seed: Seed = 0,
     jobs: Jobs = None,
+    ray: Ray = None,
+    workers: Workers = None,
+    num_shards: Shards = 1,
+    shard_index: ShardIndex = 0,
+    budget_minutes: Minutes = None,
+    redo_changed: Redo = False,
+    trust_pickle: Trust = False,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
     """Roll policies out in a world model and judge them; prints the predicted success."""
-    with _watch() as watch:
-        run = _open(
-            "imagine", protocol, policies, world, judge, starts, out, seed, jobs, sets, watch
-        )
+    options = evaluation_options(
+        ray=ray,
+        workers=workers,
+        num_shards=num_shards,
+        shard_index=shard_index,
+        minutes=budget_minutes,
+        redo_changed=redo_changed,
+    )
+    with resumable(), Watch(log, as_json=as_json) as watch:
+        asked = Asked(protocol, policies, world, judge, starts, out, seed, jobs, sets, trust_pickle)
+        run = _open("imagine", asked, watch, options)
         table = run.imagine()
     _rates(table, "score", run.out / "outcomes/imagined.csv", as_json)
+    _tell_rest(run)
 
 
 def truth(
@@ -93,45 +169,100 @@ def truth(
     out: Out = None,
     seed: Seed = 0,
     jobs: Jobs = None,
+    num_shards: Shards = 1,
+    shard_index: ShardIndex = 0,
+    redo_changed: Redo = False,
+    trust_pickle: Trust = False,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
     """Measure the same policies from the same starts in the simulator."""
-    with _watch() as watch:
-        run = _open("truth", protocol, policies, None, None, starts, out, seed, jobs, sets, watch)
+    options = evaluation_options(
+        num_shards=num_shards, shard_index=shard_index, redo_changed=redo_changed
+    )
+    with resumable(), Watch(log, as_json=as_json) as watch:
+        asked = Asked(protocol, policies, None, None, starts, out, seed, jobs, sets, trust_pickle)
+        run = _open("truth", asked, watch, options)
         table = run.truth()
     _rates(table, "success", run.out / "outcomes/truth.csv", as_json)
 
 
-def _watch():
-    from worldeval.cli.watch import Watch
+class Asked(NamedTuple):
+    """What every verb here is given."""
 
-    return Watch(log)
+    protocol: str
+    policies: list[str] | None
+    world: str | None
+    judge: str | None
+    starts: int | None
+    out: Path | None
+    seed: int
+    jobs: int | None
+    sets: list[str] | None
+    trust_pickle: bool
 
 
-def _open(command, protocol, policies, world, judge, starts, out, seed, jobs, sets, watch):
+def _open(command: str, asked: Asked, watch: Watch, options: dict[str, Any]) -> "Evaluation":
     import os
 
     from worldeval import recipe as recipes
+    from worldeval.evaluate.manifest import FREE, grown
     from worldeval.evaluate.run import Evaluation
     from worldeval.run import open_run
 
-    changed = [*(sets or ())]
-    for key, value in (("world", world), ("judge", judge), ("starts", starts)):
+    changed = [*(asked.sets or ())]
+    for key, value in (("world", asked.world), ("judge", asked.judge), ("starts", asked.starts)):
         if value is not None:
             changed.append(f"{key}={value}")
-    if policies:
-        changed.append(f"policies=[{', '.join(policies)}]")
-    found = recipes.load(protocol, "protocol", changed)
-    folder = out or Path("runs") / found.name
-    open_run(folder, recipe=found.resolved(), seed=seed, command=command, resume=True)
-    return Evaluation(
-        recipe=found.config,
-        out=folder,
-        seed=seed,
-        processes=jobs or os.cpu_count() or 1,
-        watch=watch,
+    if asked.policies:
+        changed.append(f"policies=[{', '.join(asked.policies)}]")
+    found = recipes.load(asked.protocol, "protocol", changed)
+    folder = asked.out or Path("runs") / found.name
+    config = grown(found.config, folder)
+    open_run(
+        folder,
+        recipe={**found.resolved(), "policies": list(config.policies)},
+        seed=asked.seed,
+        command=command,
+        resume=True,
+        free=FREE,
     )
+    return Evaluation(
+        recipe=config,
+        out=folder,
+        seed=asked.seed,
+        processes=asked.jobs or os.cpu_count() or 1,
+        watch=watch,
+        trust_pickle=asked.trust_pickle,
+        **options,
+    )
+
+
+def _tell_shard(run: "Evaluation", imagined: "pd.DataFrame", count: int, as_json: bool) -> None:
+    if as_json:
+        emit({"run": str(run.out), "episodes": len(imagined)}, as_json=True)
+        return
+    console.print(
+        f"{run.out} holds {len(imagined)} episodes. With the other {count - 1} parts: "
+        "worldeval merge PART... --out RUN, then this command with --out RUN and without the "
+        "options of shards.",
+        soft_wrap=True,
+    )
+
+
+def _tell_rest(run: "Evaluation") -> None:
+    """What is missing and how to go on; ends with 1 where a policy broke."""
+    if run.spent is not None and run.spent.why == "time is up":
+        log.print(f"The time is up. To go on:\n  {same_command()}", markup=False, soft_wrap=True)
+    for policy, error in run.errors.items():
+        log.print(
+            f"{policy}: some episodes have no outcome, which counts as no failure: {error}",
+            markup=False,
+            soft_wrap=True,
+        )
+    if run.errors:
+        log.print(f"To try them again:\n  {same_command()}", markup=False, soft_wrap=True)
+        raise typer.Exit(1)
 
 
 def _rates(table, column: str, path: Path, as_json: bool) -> None:

@@ -1,30 +1,41 @@
-"""The live table of an evaluation on stderr: policy, done, running success, time left."""
+"""The progress of an evaluation on stderr: a live table, plain lines, or lines of JSON."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from statistics import fmean, pstdev
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from worldeval.evaluate.imagined import BatchDone
+    from worldeval.evaluate.jobs import Result
+
+EVERY = 10.0  # seconds between lines where there is no table
 
 
 class Watch:
-    """A context that shows progress; plain lines where stderr is not a terminal."""
+    """A context that shows progress.
 
-    def __init__(self, log: Console) -> None:
-        self._log = log
-        self._live = Live(console=log, auto_refresh=False) if log.is_terminal else None
+    A table on a terminal, a line now and then elsewhere; with `as_json` a JSON object per line,
+    whose `event` is `start`, `batch`, `failed`, `truth` or `stage`.
+    """
+
+    def __init__(self, log: Console, *, as_json: bool = False) -> None:
+        self._log, self._as_json = log, as_json
+        live = log.is_terminal and not as_json
+        self._live = Live(console=log, auto_refresh=False) if live else None
         self._scores: dict[str, list[float]] = {}
+        self._seconds: dict[str, list[float]] = {}  # of every batch of this command, per policy
+        self._fresh: dict[str, int] = {}  # episodes of this command
+        self._failed: dict[str, int] = {}
         self._wanted = 0
-        self._begin = monotonic()
+        self._begin = self._said = monotonic()
         self._note = ""
-        self._seconds = 0.0
 
     def __enter__(self) -> "Watch":
         if self._live:
@@ -35,51 +46,100 @@ class Watch:
         if self._live:
             self._live.stop()
 
-    def imagining(self, policies: Sequence[str], episodes: int) -> None:
-        """Begin: these policies, so many episodes each."""
-        self._scores = {policy: [] for policy in policies}
+    def imagining(self, done: Mapping[str, Sequence[float]], episodes: int) -> None:
+        """Begin: what is done of each policy (probabilities), and how many episodes it may get."""
+        self._scores = {policy: list(scores) for policy, scores in done.items()}
+        self._seconds = {policy: [] for policy in done}
+        self._fresh, self._failed = dict.fromkeys(done, 0), dict.fromkeys(done, 0)
         self._wanted, self._begin = episodes, monotonic()
+        self._said = self._begin - EVERY
+        self._event("start", done=self._done(), wanted=self._all())
 
-    def imagined(self, batch: "BatchDone") -> None:
-        """A batch is judged."""
-        self._scores[batch.policy].extend(batch.probabilities)
-        self._seconds += batch.seconds
-        done, wanted = self._done(), self._wanted * len(self._scores)
-        left = (monotonic() - self._begin) / done * (wanted - done)
-        each = self._seconds / done
+    def imagined(self, batch: "Result") -> None:
+        """A batch is judged, or could not be done."""
+        from worldeval.evaluate.jobs import BatchFailed
+
+        policy, count = batch.job.policy, len(batch.job.starts)
+        if isinstance(batch, BatchFailed):
+            self._failed[policy] += count
+            self._event("failed", policy=policy, episodes=count, error=batch.error)
+            self._show(f"{policy}: {count} episodes have no outcome: {batch.error}", plain=True)
+            return
+        self._scores[policy].extend(batch.probabilities)
+        self._seconds[policy].append(batch.seconds)
+        self._fresh[policy] += count
+        done, fresh = self._done(), sum(self._fresh.values())
+        left = (monotonic() - self._begin) / fresh * (self._all() - done)
+        each = sum(map(sum, self._seconds.values())) / fresh
+        mean, low, high = _running(self._scores[policy])
+        self._event(
+            "batch",
+            policy=policy,
+            episodes=count,
+            policy_done=len(self._scores[policy]),
+            success=mean,
+            low=low,
+            high=high,
+            done=done,
+            wanted=self._all(),
+            seconds_per_episode=each,
+            seconds_left=left,
+        )
+        now = monotonic()
+        plain = done == self._all() or now - self._said >= EVERY
+        if plain:
+            self._said = now
         self._show(
-            f"imagined {done}/{wanted} episodes, {each:.3f} CPU-s each, {left:.0f} s left",
-            plain=done == wanted or done % 1000 < len(batch.probabilities),
+            f"imagined {done}/{self._all()} episodes, {each:.3f} CPU-s each, {left:.0f} s left",
+            plain=plain,
         )
 
     def simulating(self, done: int, total: int) -> None:
         """Episodes of the simulator."""
+        self._event("truth", done=done, wanted=total)
         self._show(f"simulated {done}/{total} episodes", plain=True)
 
     def say(self, text: str) -> None:
         """A stage without a count."""
+        self._event("stage", text=text)
         self._show(text, plain=True)
 
     def _done(self) -> int:
         return sum(len(scores) for scores in self._scores.values())
 
+    def _all(self) -> int:
+        return self._wanted * len(self._scores)
+
+    def _event(self, event: str, **facts: Any) -> None:
+        if self._as_json:
+            self._log.file.write(json.dumps({"event": event, **facts}) + "\n")
+            self._log.file.flush()
+
     def _show(self, note: str, *, plain: bool) -> None:
         self._note = note
         if self._live:
             self._live.update(self._table(), refresh=True)
-        elif plain:
+        elif plain and not self._as_json:
             self._log.print(note)
 
     def _table(self) -> Group:
         table = Table(box=None)
         table.add_column("policy")
-        for column in ("done", "predicted success", "± 95%"):
+        for column in ("done", "predicted success", "95%", "s/episode", "no outcome"):
             table.add_column(column, justify="right")
         for policy, scores in self._scores.items():
+            row = [f"{len(scores)}/{self._wanted}", "", "", "", str(self._failed[policy] or "")]
             if scores:
-                half = 1.96 * np.std(scores) / np.sqrt(len(scores))
-                row = (f"{len(scores)}/{self._wanted}", f"{np.mean(scores):.3f}", f"{half:.3f}")
-            else:
-                row = (f"0/{self._wanted}", "", "")
+                mean, low, high = _running(scores)
+                row[1:3] = f"{mean:.3f}", f"{low:.2f}-{high:.2f}"
+            if self._fresh[policy]:
+                row[3] = f"{sum(self._seconds[policy]) / self._fresh[policy]:.3f}"
             table.add_row(policy, *row)
         return Group(table, Text(self._note, style="bold"))
+
+
+def _running(scores: Sequence[float]) -> tuple[float, float, float]:
+    """Mean and a normal interval: to watch, not to decide by."""
+    mean = fmean(scores)
+    half = 1.96 * pstdev(scores) / sqrt(len(scores))
+    return mean, max(mean - half, 0.0), min(mean + half, 1.0)

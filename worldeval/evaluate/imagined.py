@@ -1,77 +1,218 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportReturnType=false
-"""Imagining and judging every policy from every start, in parallel processes, resumably."""
+"""Imagining and judging policies from the same starts: in parallel, resumably, within a budget."""
 
-import multiprocessing as mp
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass
+import errno
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
-from time import perf_counter
+from time import monotonic
 
+import numpy as np
 import pandas as pd
 
-from worldeval.imagine.loop import imagine
-from worldeval.imagine.recipe import ProtocolRecipe
+from worldeval.errors import UserError
+from worldeval.evaluate.budget import (
+    Rounds,
+    Spending,
+    Spent,
+    found_leader,
+    in_time,
+    rounds_wanted,
+    sequences,
+)
+from worldeval.evaluate.jobs import BatchFailed, Job, Result, Shard, plan
+from worldeval.evaluate.spread import Crew, Foreman
+from worldeval.imagine.inverse import SIGNAL
 from worldeval.imagine.store import RolloutStore
-from worldeval.judge.judge import Judge, load_judge
-from worldeval.policy.load import load_policy
 from worldeval.record import Start
-from worldeval.world.load import load_world
-from worldeval.world.world import World
+
+ERRORS = "errors.jsonl"  # a line for every batch that could not be done
+GIVEN_UP = 3  # batches in a row that a policy may fail before the rest of its work waits
+LOOK = 16  # episodes of a policy between two looks at who leads, about
+FULL = {errno.ENOSPC, errno.EDQUOT}
+
+Progress = Callable[[Result], None]
 
 
-@dataclass(frozen=True, kw_only=True)
-class BatchDone:
-    """One batch of one policy, for the progress shown."""
+@dataclass(kw_only=True)
+class Imagination:
+    """The imagined part of a run: what is in its store, and the work that fills it.
 
-    policy: str
-    probabilities: tuple[float, ...]
-    seconds: float  # of one process
+    `starts` are in an order in which any first few are of every task (`by_task`).
+    """
+
+    folder: Path  # of the run
+    refs: Mapping[str, str]  # policy -> address
+    starts: Sequence[Start]
+    seed: int
+    batch: int
+    spending: Spending = field(default_factory=Spending)
+    shard: Shard = field(default_factory=Shard)
+
+    def __post_init__(self) -> None:
+        if self.shard.count > 1 and self.spending.looks:
+            raise UserError(
+                "Shards do not see each other's outcomes, so they cannot decide by them: leave "
+                "out --allocate and --stop-when-separated, or --num-shards."
+            )
+        self.store = RolloutStore(self.folder / "imagined")
+        self.damaged = self.store.mend()  # files set aside, whose episodes are done again
+        known = {start.id for start in self.starts}
+        self.done = {  # (policy, start's id) -> probability of success
+            (policy, start): probability
+            for (policy, start, _), probability in self.store.done().items()
+            if policy in self.refs and start in known
+        }
+        self.errors: dict[str, str] = {}  # policy -> its last error in this command
+        self._failed: Counter[str] = Counter()  # batches in a row
+        tasks = dict.fromkeys(start.task for start in self.starts)
+        self._queues = [[one.id for one in self.starts if one.task == task] for task in tasks]
+
+    @property
+    def rounds(self) -> int:
+        """Starts of the task that has most: a round is one start of each."""
+        return max(map(len, self._queues))
+
+    def work(self, crew: Crew, progress: Progress | None = None) -> Spent:
+        """Do what is missing. What is done is on the disk, whatever happens after it.
+
+        Raises:
+            UserError: a policy or the protocol is wrong, or the disk is full.
+        """
+        minutes = self.spending.minutes
+        deadline = None if minutes is None else monotonic() + 60 * minutes
+        wanted, why = [0] * len(self.refs), "all done"
+        with Foreman(crew) as foreman:
+            for wanted in self._stages():
+                jobs = in_time(deadline, self._missing(wanted))
+                for result in foreman.run(jobs):
+                    self._keep(result)
+                    if progress:
+                        progress(result)
+                if deadline is not None and monotonic() >= deadline and self._lacks(wanted):
+                    why = "time is up"
+                    break
+        return self._spent(wanted, why)
+
+    def scores(self, policy: int, rounds: int) -> Rounds:
+        """The probabilities of a policy's first rounds, a column per task; NaN where unknown."""
+        name = list(self.refs)[policy]
+        return np.array(
+            [
+                [
+                    self.done.get((name, queue[row]), np.nan) if row < len(queue) else np.nan
+                    for queue in self._queues
+                ]
+                for row in range(rounds)
+            ]
+        ).reshape(rounds, len(self._queues))
+
+    def _stages(self) -> Iterator[list[int]]:
+        return rounds_wanted(
+            self.spending,
+            self.scores,
+            policies=len(self.refs),
+            rounds=self.rounds,
+            tasks=len(self._queues),
+            step=max(1, LOOK // len(self._queues)),
+            rng=np.random.default_rng([self.seed, 11]),
+        )
+
+    def _missing(self, wanted: Sequence[int]) -> Iterator[Job]:
+        """Jobs for what the store lacks of these rounds, without policies that keep failing."""
+        counts = {
+            policy: sum(min(len(queue), rounds) for queue in self._queues)
+            for policy, rounds in zip(self.refs, wanted, strict=True)
+        }
+        for job in plan(
+            self.refs,
+            self.starts,
+            counts,
+            set(self.done),
+            batch=self.batch,
+            shard=self.shard,
+            by_turns=self.spending.by_turns,
+        ):
+            if self._failed[job.policy] < GIVEN_UP:
+                yield job
+
+    def _lacks(self, wanted: Sequence[int]) -> bool:
+        return next(self._missing(wanted), None) is not None
+
+    def _keep(self, result: Result) -> None:
+        if isinstance(result, BatchFailed):
+            self._note(result)
+            return
+        job = result.job
+        with self._on_disk():
+            self.store.add(job.name, result.packed)
+        self._failed[job.policy] = 0
+        for place, probability in zip(job.starts, result.probabilities, strict=True):
+            self.done[job.policy, self.starts[place].id] = probability
+
+    @contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            raise UserError(
+                f"The disk of {self.folder} is full. What is done is kept: make room, and give the "
+                "same command again."
+            ) from error
+
+    def _note(self, failed: BatchFailed) -> None:
+        """Keep why a batch has no outcome: its episodes are not failures, and are tried again."""
+        job = failed.job
+        line = {
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "policy": job.policy,
+            "starts": [self.starts[place].id for place in job.starts],
+            "error": failed.error,
+            "details": failed.details,
+        }
+        with self._on_disk(), (self.folder / ERRORS).open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        if failed.mistake:
+            raise UserError(failed.error)
+        self._failed[job.policy] += 1
+        self.errors[job.policy] = failed.error
+
+    def _spent(self, wanted: Sequence[int], why: str) -> Spent:
+        names, looks = list(self.refs), self.spending.looks
+        scores = [self.scores(k, rounds) for k, rounds in enumerate(wanted)]
+        best = found_leader(self.scores, wanted) if looks else None
+        if why == "all done" and min(wanted) < self.rounds:
+            stopped = self.spending.stop_when_separated and best is not None
+            why = "leader found" if stopped else "roll-outs spent"
+        return Spent(
+            allocate=self.spending.allocate,
+            why=why,
+            leader=None if best is None else names[best],
+            estimates=dict(zip(names, sequences(scores), strict=True)) if looks else {},
+        )
 
 
-Progress = Callable[[BatchDone], None]
+def outcomes(folder: Path, cards: pd.DataFrame, starts: Sequence[Start]) -> pd.DataFrame:
+    """A row per imagined episode, with the lineage and step of its policy from `cards`.
 
-_WORLD: World | None = None
-_JUDGE: Judge | None = None
-_STARTS: list[Start] = []
-
-
-def imagine_all(
-    recipe: ProtocolRecipe,
-    refs: Sequence[str],
-    starts: Sequence[Start],
-    folder: Path,
-    *,
-    seed: int,
-    processes: int,
-    progress: Progress | None = None,
-) -> None:
-    """Roll every policy out from every start in the world model and judge it."""
-    store = RolloutStore(folder)
-    jobs = []
-    for number, ref in enumerate(refs):
-        for begin in range(0, len(starts), recipe.batch):
-            name = f"{number:03d}-{begin:05d}"
-            if not store.has(name):
-                jobs.append((name, ref, begin, min(begin + recipe.batch, len(starts))))
-    if not jobs:
-        return
-    context = mp.get_context("spawn")
-    given = (recipe.world, recipe.judge, list(starts))
-    with ProcessPoolExecutor(
-        min(processes, len(jobs)), mp_context=context, initializer=_prepare, initargs=given
-    ) as pool:
-        futures = [pool.submit(_batch, recipe, folder, seed, *job) for job in jobs]
-        for future in as_completed(futures):
-            if progress:
-                progress(future.result())
-            else:
-                future.result()
-
-
-def outcomes(folder: Path, cards: pd.DataFrame) -> pd.DataFrame:
-    """A row per imagined episode, with the lineage and step of its policy from `cards`."""
+    In the order of `cards` and of `starts`, so that how the work was spread does not show.
+    """
+    policies = {policy: place for place, policy in enumerate(cards["policy"])}
+    places = {start.id: place for place, start in enumerate(starts)}
+    kept = [
+        (policies[fact["policy"]], places[fact["start"]], fact, verdict)
+        for fact, verdict in RolloutStore(folder).verdicts()
+        if fact["policy"] in policies and fact["start"] in places
+    ]
+    if not kept:
+        raise UserError(f"{folder} holds no roll-out of these policies yet.")
     rows = [
         {
             "policy": fact["policy"],
@@ -82,43 +223,10 @@ def outcomes(folder: Path, cards: pd.DataFrame) -> pd.DataFrame:
             "reached": verdict.step,
             "disagreement": round(max(verdict.votes) - min(verdict.votes), 6),
             "mended": fact["trust"].get("mended_actions", 0.0),
+            **{key: round(fact["trust"][key], 4) for key in (SIGNAL,) if key in fact["trust"]},
         }
-        for fact, verdict in RolloutStore(folder).verdicts()
+        for _, _, fact, verdict in sorted(kept, key=lambda row: row[:2])
     ]
     table = pd.DataFrame(rows).merge(cards[["policy", "lineage", "step"]], on="policy")
     first = ["policy", "lineage", "step", "task", "start", "seed", "score"]
     return table[[*first, *(column for column in table if column not in first)]]
-
-
-def _prepare(world: str, judge: str, starts: list[Start]) -> None:
-    global _WORLD, _JUDGE
-    import torch
-
-    torch.set_num_threads(1)  # the processes are the parallelism
-    _WORLD, _JUDGE = load_world(Path(world)), load_judge(Path(judge))
-    _STARTS[:] = starts
-
-
-def _batch(
-    recipe: ProtocolRecipe, folder: Path, seed: int, name: str, ref: str, begin: int, end: int
-) -> BatchDone:
-    assert _WORLD is not None and _JUDGE is not None
-    clock = perf_counter()
-    starts = _STARTS[begin:end]
-    policy = load_policy(ref)
-    rollouts = imagine(
-        _WORLD,
-        policy,
-        starts,
-        horizon=recipe.horizon,
-        replan_every=recipe.replan_every,
-        # Paired: a start has the same seed for every policy.
-        seeds=[seed + start.seed for start in starts],
-    )
-    verdicts = _JUDGE(rollouts)
-    RolloutStore(folder).save(name, rollouts, verdicts)
-    return BatchDone(
-        policy=policy.spec.name,
-        probabilities=tuple(verdict.probability for verdict in verdicts),
-        seconds=perf_counter() - clock,
-    )

@@ -12,14 +12,14 @@ from worldeval.policy.checkpoint import is_checkpoint, read_card
 from worldeval.policy.load import expand, load_policy
 
 
-def policy_cards(refs: Sequence[str]) -> pd.DataFrame:
+def policy_cards(refs: Sequence[str], *, trust_pickle: bool = False) -> pd.DataFrame:
     """A row per policy: ref, policy (its name), lineage, step, misleads, validation_mse.
 
     `validation_mse` is missing for policies that are not our checkpoints.
     """
     rows = []
     for ref in expand(refs):
-        spec = load_policy(ref).spec
+        spec = load_policy(ref, trust_pickle=trust_pickle).spec
         card = read_card(Path(ref)) if is_checkpoint(Path(ref)) else None
         rows.append(
             {

@@ -1,6 +1,7 @@
 """An evaluation from recipe to summary: starts, imagination, truth, gates, statistics, films."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -11,12 +12,20 @@ import pandas as pd
 
 from worldeval.envs.metaworld import available
 from worldeval.errors import UserError, did_you_mean
+from worldeval.evaluate.anytime import anytime, spent_finding
+from worldeval.evaluate.budget import Spending, Spent
 from worldeval.evaluate.films import choose, imagined_frames, simulated_frames
 from worldeval.evaluate.gates import Gates, run_gates
-from worldeval.evaluate.imagined import BatchDone, imagine_all, outcomes
+from worldeval.evaluate.imagined import Imagination, outcomes
+from worldeval.evaluate.jobs import BatchDone, Result, Shard, by_task
+from worldeval.evaluate.local import Processes
+from worldeval.evaluate.manifest import manifest_of, read_manifest, write_manifest
 from worldeval.evaluate.policies import policy_cards
+from worldeval.evaluate.spread import Alone, Crew
 from worldeval.evaluate.summary import Summary, summarise, to_json
-from worldeval.evaluate.truth import measure_truth
+from worldeval.evaluate.truth import forget, measure_truth
+from worldeval.evaluate.worker import Setup, Worker
+from worldeval.imagine.inverse import load_checker
 from worldeval.imagine.recipe import ProtocolRecipe
 from worldeval.imagine.starts import (
     read_recordings,
@@ -39,8 +48,8 @@ IMAGINED, TRUTH = "outcomes/imagined.csv", "outcomes/truth.csv"
 class Watcher(Protocol):
     """What shows the progress."""
 
-    def imagining(self, policies: Sequence[str], episodes: int) -> None: ...
-    def imagined(self, batch: BatchDone) -> None: ...
+    def imagining(self, done: Mapping[str, Sequence[float]], episodes: int) -> None: ...
+    def imagined(self, batch: Result) -> None: ...
     def simulating(self, done: int, total: int) -> None: ...
     def say(self, text: str) -> None: ...
 
@@ -54,31 +63,46 @@ class Evaluation:
     seed: int
     processes: int
     watch: Watcher
+    # Who imagines, from what they need and the policies' addresses; None: processes here.
+    crew: Callable[[Setup, list[str]], Crew] | None = None
+    spending: Spending = field(default_factory=Spending)
+    shard: Shard = field(default_factory=Shard)
+    redo_changed: bool = False  # try policies anew whose content changed
+    trust_pickle: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.recipe = located(self.recipe)
-        self.cards = policy_cards(self.recipe.policies)
-        self.starts = self._starts()
+        self.cards = policy_cards(self.recipe.policies, trust_pickle=self.trust_pickle)
+        self._know()
+        self.starts = by_task(self._starts(), self.recipe.tasks)
+        self.spent: Spent | None = None
+        self.errors: dict[str, str] = {}  # policy -> why some of its episodes have no outcome
         kept = self.out / "seconds.json"
         self.seconds = read_json(kept) if kept.is_file() else {}
 
     def imagine(self) -> pd.DataFrame:
         """Outcomes of every policy in the world model."""
         self._check_models()
-        refs = list(self.cards["ref"])
-        self.watch.imagining(list(self.cards["policy"]), len(self.starts))
+        work = Imagination(
+            folder=self.out,
+            refs=dict(zip(self.cards["policy"], self.cards["ref"], strict=True)),
+            starts=self.starts,
+            seed=self.seed,
+            batch=self.recipe.batch,
+            spending=self.spending,
+            shard=self.shard,
+        )
+        for path in work.damaged:
+            self.watch.say(f"{path} could not be read: set aside, its episodes are done again")
+        scores = {policy: list[float]() for policy in work.refs}
+        for (policy, _), probability in work.done.items():
+            scores[policy].append(probability)
+        self.watch.imagining(scores, len(self.starts))
         with self._timed("imagine"):
-            imagine_all(
-                self.recipe,
-                refs,
-                self.starts,
-                self.out / "imagined",
-                seed=self.seed,
-                processes=self.processes,
-                progress=self._batch_done,
-            )
-        table = outcomes(self.out / "imagined", self.cards)
+            self.spent = work.work(self._crew(), self._batch_done)
+        self.errors = work.errors
+        table = outcomes(self.out / "imagined", self.cards, self.starts)
         return self._keep(IMAGINED, table)
 
     def truth(self) -> pd.DataFrame:
@@ -92,6 +116,7 @@ class Evaluation:
                 seeds,
                 self.out / "truth",
                 processes=self.processes,
+                shard=self.shard,
                 progress=self.watch.simulating,
             )
         table = table.merge(self.cards[["policy", "lineage", "step"]], on="policy")
@@ -110,9 +135,16 @@ class Evaluation:
         self, imagined: pd.DataFrame, truth: pd.DataFrame | None, gates: Gates | None
     ) -> Summary:
         """Everything in numbers; writes summary.json."""
+        imagined = self._everywhere(imagined)
         summary = summarise(
             imagined, truth, self.cards, gates, margin=self.recipe.margin, seed=self.seed
         )
+        if self.spent is not None and self.spending.looks:
+            summary = replace(
+                summary,
+                imagined=anytime(summary.imagined, imagined, self.spent),
+                findings=(*summary.findings, spent_finding(self.spent)),
+            )
         content: dict[str, Any] = to_json(
             summary, self.cards, seconds=self.seconds, episodes=len(imagined)
         )
@@ -124,6 +156,10 @@ class Evaluation:
             "folder": self.recipe.judge,
             "hash": judge_hash(Path(self.recipe.judge)),
         }
+        if self.spent is not None and self.spending.by_turns:
+            content["spent"] = self.spent.to_json()
+        if self.errors:
+            content["errors"] = self.errors
         write_json(self.out / "summary.json", content)
         return summary
 
@@ -156,10 +192,57 @@ class Evaluation:
             truth_frames = real.get((ref[row["policy"]], self._reset_seed(row["start"])))
             write_filmstrip(self.out / "filmstrips", entry, frames, truth_frames)
 
+    def _everywhere(self, imagined: pd.DataFrame) -> pd.DataFrame:
+        """The outcomes of policies that were tried on every task; the others cannot be ranked."""
+        tasks = imagined.groupby("policy")["task"].nunique()
+        short = [name for name in self.cards["policy"] if tasks.get(name, 0) < len(self._tasks())]
+        if not short:
+            return imagined
+        self.watch.say(f"not ranked, since not tried on every task yet: {', '.join(short)}")
+        kept = imagined[~imagined["policy"].isin(short)]
+        if kept.empty:
+            raise UserError(
+                f"{self.out}: no policy has an outcome on every task yet, so there is nothing to "
+                "rank. Give the same command again, or more --budget-minutes."
+            )
+        return kept
+
+    def _tasks(self) -> set[str]:
+        return {start.task for start in self.starts}
+
+    def _crew(self) -> Crew:
+        setup = Setup(
+            recipe=self.recipe,
+            starts=self.starts,
+            seed=self.seed,
+            trust_pickle=self.trust_pickle,
+        )
+        if self.crew is not None:
+            return self.crew(setup, list(self.cards["ref"]))
+        if self.processes == 1:
+            return Alone(lambda: Worker(setup))
+        return Processes(self.processes, Worker, setup)
+
+    def _know(self) -> None:
+        """Compare what is here with what the run folder was made of, and keep both."""
+        refs = dict(zip(self.cards["policy"], self.cards["ref"], strict=True))
+        manifest = manifest_of(self.recipe, refs, seed=self.seed)
+        earlier = read_manifest(self.out)
+        if earlier is not None:
+            changed = manifest.changed(earlier)
+            manifest = manifest.with_earlier(earlier, self.out, redo=self.redo_changed)
+            for policy in changed:
+                count = RolloutStore(self.out / "imagined").leave_out(policy, "replaced")
+                forget(self.out / "truth", policy)
+                self.watch.say(f"{policy} has changed: {count} episodes are done again")
+        if manifest != earlier:
+            write_manifest(self.out, manifest)
+
     def _check_models(self) -> None:
         """Raise here what would otherwise break the processes that load the models."""
         spec = read_card(Path(self.recipe.world))["spec"]
         load_judge(Path(self.recipe.judge))
+        load_checker(self.recipe.checker)
         for task in set(self.recipe.tasks) - set(spec.tasks):
             hint = did_you_mean(task, spec.tasks)
             raise UserError(f"The world model {self.recipe.world} never saw '{task}'.{hint}")
@@ -168,31 +251,40 @@ class Evaluation:
         return next(one.seed for one in self.starts if one.id == start)
 
     def _starts(self) -> list[Start]:
-        kept = self.out / "starts.h5"
-        if kept.is_file():
-            return read_starts(kept)
+        """Those of the run folder, and more where the recipe wants more."""
+        path, recipe = self.out / "starts.h5", self.recipe
+        kept = read_starts(path) if path.is_file() else []
+        have = {task: sum(start.task == task for start in kept) for task in recipe.tasks}
+        if kept and min(have.values()) >= recipe.starts:
+            return kept
+        known = {start.id for start in kept}
+        more = [one for one in self._first_starts(min(have.values())) if one.id not in known]
+        if more:
+            write_starts(path, [*kept, *more])
+        return [*kept, *more]
+
+    def _first_starts(self, beyond: int) -> list[Start]:
+        """The first starts of every task, as many as the recipe wants; not the first `beyond`."""
         recipe = self.recipe
         if recipe.truth is not None and available() is None:
-            seeds = range(recipe.first_seed, recipe.first_seed + recipe.starts)
+            seeds = range(recipe.first_seed + beyond, recipe.first_seed + recipe.starts)
             self.watch.say("asking the simulator for the starts")
-            starts = simulated_starts(recipe.tasks, list(seeds), recipe.truth, jobs=self.processes)
-        elif recipe.starts_file:
+            return simulated_starts(recipe.tasks, list(seeds), recipe.truth, jobs=self.processes)
+        if recipe.starts_file:
             starts = read_starts(Path(recipe.starts_file))
-            starts = [
+            return [
                 start
                 for task in recipe.tasks
-                for start in [one for one in starts if one.task == task][: recipe.starts]
+                for start in [one for one in starts if one.task == task][beyond : recipe.starts]
             ]
-        else:
-            raise UserError(
-                f"No starts: the simulator cannot run here ({available()}) and the protocol names "
-                "no starts_file."
-            )
-        write_starts(kept, starts)
-        return starts
+        raise UserError(
+            f"No starts: the simulator cannot run here ({available()}) and the protocol names "
+            "no starts_file."
+        )
 
-    def _batch_done(self, batch: BatchDone) -> None:
-        self.seconds["imagine_cpu"] = self.seconds.get("imagine_cpu", 0.0) + batch.seconds
+    def _batch_done(self, batch: Result) -> None:
+        if isinstance(batch, BatchDone):
+            self.seconds["imagine_cpu"] = self.seconds.get("imagine_cpu", 0.0) + batch.seconds
         self.watch.imagined(batch)
 
     def _keep(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
@@ -206,7 +298,8 @@ class Evaluation:
     def _spend(self, name: str, spent: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + spent
         self.seconds["total"] = self.seconds.get("total", 0.0) + spent
-        write_json(self.out / "seconds.json", self.seconds)
+        with suppress(OSError):  # on a full disk, that is the error to be read
+            write_json(self.out / "seconds.json", self.seconds)
 
 
 def located(recipe: ProtocolRecipe) -> ProtocolRecipe:
@@ -216,6 +309,7 @@ def located(recipe: ProtocolRecipe) -> ProtocolRecipe:
         policies=tuple(shipped(ref) for ref in recipe.policies),
         world=shipped(recipe.world),
         judge=shipped(recipe.judge),
+        checker=shipped(recipe.checker) if recipe.checker else "",
         starts_file=shipped(recipe.starts_file) if recipe.starts_file else "",
         replays=shipped(recipe.replays) if recipe.replays else "",
     )

@@ -1,12 +1,18 @@
-"""The same policies from the same starts in the simulator: what the ranking is compared with."""
+"""The same policies from the same starts in the simulator: what the ranking is compared with.
 
-from collections.abc import Callable, Sequence
+`truth/*.csv` has a row per episode; a file is written when its block of episodes is done. What no
+file holds is missing, so a run goes on where it stopped, and grows by policies and by starts.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from worldeval.envs.metaworld import available
 from worldeval.errors import UserError
+from worldeval.evaluate.jobs import Shard
 from worldeval.imagine.recipe import ProtocolRecipe
 from worldeval.imagine.simulate import TruthJob, TruthOutcome, simulate
 from worldeval.policy.load import load_policy
@@ -14,6 +20,7 @@ from worldeval.policy.protocol import Policy
 from worldeval.run import whole_file
 
 BLOCK = 100  # episodes to a process: enough to pay for its start, few enough to resume
+KEY = ["policy", "task", "seed"]  # what an episode is known by
 
 
 def measure_truth(
@@ -24,46 +31,66 @@ def measure_truth(
     folder: Path,
     *,
     processes: int,
+    shard: Shard | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
-    """Run what `folder` lacks; returns a row per episode: policy, task, start, seed, success."""
+    """Run what `folder` lacks; returns a row per episode: policy, task, start, seed, success.
+
+    Of a shard, the rows are those that are there.
+    """
     if recipe.truth is None:
         raise UserError("The protocol has no `truth:`; give one to measure the policies.")
     problem = available()
     if problem:
         raise UserError(problem)
-    jobs, paths = [], {}
-    per_block = max(1, BLOCK // len(seeds))
-    for task in recipe.tasks:
-        for begin in range(0, len(refs), per_block):
-            path = folder / f"{task}-{begin:03d}.csv"
-            if path.is_file():
-                continue
-            block = tuple((ref, seed) for ref in refs[begin : begin + per_block] for seed in seeds)
-            job = TruthJob(task=task, episodes=block, load=load_one)
-            jobs.append(job)
-            paths[job] = path
+    jobs = list(_missing(recipe.tasks, refs, names, seeds, folder, shard or Shard()))
     total = sum(len(job.episodes) for job in jobs)
     finished = 0
     name_of = dict(zip(refs, names, strict=True))
 
     def done(job: TruthJob, found: list[TruthOutcome]) -> None:
         nonlocal finished
-        with whole_file(paths[job]) as draft:
+        with whole_file(folder / f"{_name(job, name_of)}.csv", durable=True) as draft:
             table(found, name_of).to_csv(draft, index=False)
         finished += len(found)
         if progress:
             progress(finished, total)
 
-    simulate(
-        jobs,
-        recipe.truth,
-        horizon=recipe.horizon,
-        replan_every=recipe.replan_every,
-        processes=processes,
-        done=done,
+    if jobs:
+        simulate(
+            jobs,
+            recipe.truth,
+            horizon=recipe.horizon,
+            replan_every=recipe.replan_every,
+            processes=processes,
+            done=done,
+        )
+    kept = read_truth(folder)
+    wanted = kept["policy"].isin(names) & kept["task"].isin(recipe.tasks) & kept["seed"].isin(seeds)
+    place = {name: k for k, name in enumerate([*recipe.tasks, *names])}
+    return kept[wanted].sort_values(
+        KEY, key=lambda column: column if column.name == "seed" else column.map(place)
     )
-    return pd.concat([pd.read_csv(path) for path in sorted(folder.glob("*.csv"))])
+
+
+def read_truth(folder: Path) -> pd.DataFrame:
+    """Every episode that the folder holds, each once."""
+    tables = [pd.read_csv(path) for path in sorted(folder.glob("*.csv"))]
+    if not tables:
+        return pd.DataFrame(columns=[*KEY, "start", "success", "frames"])
+    return pd.concat(tables, ignore_index=True).drop_duplicates(KEY)
+
+
+def forget(folder: Path, policy: str) -> None:
+    """Drop what was measured of a policy."""
+    for path in sorted(folder.glob("*.csv")):
+        rows = pd.read_csv(path)
+        kept = rows[rows["policy"] != policy]
+        if kept.empty:
+            path.unlink()
+        elif len(kept) < len(rows):
+            with whole_file(path) as draft:
+                kept.to_csv(draft, index=False)
 
 
 def table(found: Sequence[TruthOutcome], name_of: dict[str, str]) -> pd.DataFrame:
@@ -84,3 +111,36 @@ def table(found: Sequence[TruthOutcome], name_of: dict[str, str]) -> pd.DataFram
 def load_one(ref: str, seed: int) -> Policy:
     """The policy of a reference; its seed comes with `reset`."""
     return load_policy(ref)
+
+
+def _missing(
+    tasks: Sequence[str],
+    refs: Sequence[str],
+    names: Sequence[str],
+    seeds: Sequence[int],
+    folder: Path,
+    shard: Shard,
+) -> Iterator[TruthJob]:
+    """A job per task and block of policies, without the episodes that are done."""
+    rows = read_truth(folder)[KEY].itertuples(index=False, name=None)
+    done = {(str(policy), str(task), int(seed)) for policy, task, seed in rows}
+    per_block = max(1, BLOCK // len(seeds))
+    pairs = list(zip(refs, names, strict=True))
+    place = 0
+    for task in tasks:
+        for begin in range(0, len(pairs), per_block):
+            episodes = tuple(
+                (ref, seed)
+                for ref, name in pairs[begin : begin + per_block]
+                for seed in seeds
+                if (name, task, seed) not in done
+            )
+            if episodes and shard.takes(place):
+                yield TruthJob(task=task, episodes=episodes, load=load_one)
+            place += 1
+
+
+def _name(job: TruthJob, name_of: dict[str, str]) -> str:
+    """The same for the same episodes, so that copies of one job are one file."""
+    told = repr([(name_of[ref], seed) for ref, seed in job.episodes])
+    return f"{job.task}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"

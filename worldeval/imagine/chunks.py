@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from worldeval.axes import Array, Float32
+from worldeval.axes import Array, Float32, Int
 from worldeval.errors import UserError
 from worldeval.policy.protocol import Policy
 from worldeval.record import Observation
@@ -22,13 +22,19 @@ class ChunkQueue:
         self._policy, self._low, self._high = policy, low, high
         self.replan_every = min(replan_every, policy.spec.chunk)
         self._left: list[Float32[Array, "b a"]] = []
-        self.mended = 0  # numbers that had to be clipped or replaced
+        # Numbers of each episode that had to be clipped or replaced, and numbers given in all.
+        self.mended_each: Int[Array, " b"] = np.zeros(0, np.int64)
         self.given = 0
 
     @property
     def empty(self) -> bool:
         """Whether the next `next` asks the policy, and so needs an observation."""
         return not self._left
+
+    @property
+    def mended(self) -> int:
+        """Numbers that had to be clipped or replaced."""
+        return int(self.mended_each.sum())
 
     def next(self, observe: Callable[[], Observation], action_dim: int) -> Float32[Array, "b a"]:
         """The next world frame's actions; `observe` is called only when the policy is asked."""
@@ -45,6 +51,7 @@ class ChunkQueue:
             np.nan_to_num(wanted, posinf=self._high, neginf=self._low), self._low, self._high
         )
         # A policy that overshoots by rounding is not counted.
-        self.mended += int((~(np.abs(action - wanted) <= 1e-3)).sum())
+        wrong = (~(np.abs(action - wanted) <= 1e-3)).sum(1)
+        self.mended_each = wrong + (self.mended_each if self.given else 0)
         self.given += action.size
         return action

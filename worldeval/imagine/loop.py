@@ -25,7 +25,7 @@ def imagine(
     tasks = tuple(start.task for start in starts)
     policy.reset(tasks, seeds)
     queue = ChunkQueue(policy, replan_every=replan_every)
-    state = _begin(world, starts, seeds)
+    state = begin_at(world, starts, seeds)
 
     def observe() -> Observation:
         frames = world.render(world.latents(state), tasks)
@@ -37,8 +37,9 @@ def imagine(
         state = world.step(state, actions[-1])
         latents.append(world.latents(state))
         poses.append(world.pose(state))
-    trust = {"mended_actions": queue.mended / max(queue.given, 1)}
-    return _rollouts(starts, policy.spec.name, seeds, latents, poses, actions, trust)
+    given = max(queue.given // len(starts), 1)  # numbers of one episode
+    trust = [{"mended_actions": float(count) / given} for count in queue.mended_each]
+    return rollouts_of(starts, policy.spec.name, seeds, latents, poses, actions, trust)
 
 
 def replay(world: WorldModel, recordings: Sequence[Recording]) -> list[Rollout]:
@@ -57,31 +58,31 @@ def replay_actions(
     seeds: Sequence[int],
 ) -> list[Rollout]:
     """Carry out given actions in imagination."""
-    state = _begin(world, starts, seeds)
+    state = begin_at(world, starts, seeds)
     latents, poses, done = [world.latents(state)], [world.pose(state)], []
     for action in np.moveaxis(actions, 1, 0):
         state = world.step(state, action)
         done.append(action)
         latents.append(world.latents(state))
         poses.append(world.pose(state))
-    return _rollouts(starts, "replay", seeds, latents, poses, done, {})
+    return rollouts_of(starts, "replay", seeds, latents, poses, done, [{} for _ in starts])
 
 
-def _begin(world: WorldModel, starts: Sequence[Start], seeds: Sequence[int]):
+def begin_at(world: WorldModel, starts: Sequence[Start], seeds: Sequence[int]):
     views = world.spec.views
     frames = {view: np.stack([start.frames[view] for start in starts]) for view in views}
     pose = np.stack([start.pose for start in starts])
     return world.begin(frames, pose, [start.task for start in starts], seeds)
 
 
-def _rollouts(
+def rollouts_of(
     starts: Sequence[Start],
     policy: str,
     seeds: Sequence[int],
     latents: list[Array],
     poses: list[Array],
     actions: list[Array],
-    trust: dict[str, float],
+    trust: list[dict[str, float]],
 ) -> list[Rollout]:
     z, p, a = (np.stack(part, 1) for part in (latents, poses, actions))
     return [
@@ -93,7 +94,7 @@ def _rollouts(
             actions=a[i],
             pose=p[i],
             latents=z[i].astype(np.float16),
-            trust=trust,
+            trust=trust[i],
         )
         for i, (start, seed) in enumerate(zip(starts, seeds, strict=True))
     ]

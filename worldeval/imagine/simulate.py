@@ -1,8 +1,7 @@
 """The same closed loop in the ground-truth simulator: what imagination is measured against."""
 
-import multiprocessing as mp
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from worldeval.data.shards import ShardEpisode, write_shard
 from worldeval.envs.metaworld import MetaWorld
 from worldeval.envs.protocol import EnvFrame
 from worldeval.imagine.chunks import ChunkQueue
+from worldeval.imagine.pool import short_lived
 from worldeval.imagine.recipe import TruthRecipe
 from worldeval.policy.protocol import Policy
 from worldeval.record import Episode, Observation
@@ -50,9 +50,7 @@ def simulate(
     done: Callable[[TruthJob, list[TruthOutcome]], None],
 ) -> None:
     """Run every job in its own process; `done` is called in this one as each finishes."""
-    context = mp.get_context("spawn")
-    # One task to a process: a second renderer in the same process would show garbage.
-    with ProcessPoolExecutor(processes, mp_context=context, max_tasks_per_child=1) as pool:
+    with short_lived(processes) as pool:
         futures = {pool.submit(_run, job, truth, horizon, replan_every): job for job in jobs}
         for future in as_completed(futures):
             done(futures[future], future.result())
@@ -70,8 +68,7 @@ def record(
 ) -> None:
     """Run jobs and keep every frame: a shard a job, skipping those that exist."""
     missing = [(job, path) for job, path in jobs if not path.exists()]
-    context = mp.get_context("spawn")
-    with ProcessPoolExecutor(processes, mp_context=context, max_tasks_per_child=1) as pool:
+    with short_lived(processes) as pool:
         futures = [
             pool.submit(_record, job, path, truth, horizon, replan_every, after_success)
             for job, path in missing

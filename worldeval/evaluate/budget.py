@@ -1,0 +1,180 @@
+"""How roll-outs are spent: all of them, or where they tell policies apart, and when to stop.
+
+Work is counted in rounds: one start of every task. Looking at the outcomes and then deciding biases
+plain means, so estimates here are confidence sequences, which hold however often one looks.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from math import ceil
+from time import monotonic
+from typing import Any, Literal, TypeVar
+
+import numpy as np
+
+from worldeval.axes import Array, Float
+from worldeval.errors import UserError
+from worldeval.stats import Estimate, betting
+from worldeval.stats.spending import halving_rounds, leader, top_two
+
+# Policies drawn before the next look, so that there is work for several workers. A constant: what
+# is tried must not depend on how many there are.
+TOGETHER = 4
+
+Rounds = Float[Array, "n t"]  # a policy's scores: a row per round, a column per task, NaN: unknown
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spending:
+    """What a user allows."""
+
+    allocate: Literal["even", "halving", "top-two"] = "even"
+    stop_when_separated: bool = False
+    rollouts: int | None = None  # in all; None: every policy from every start, half where adaptive
+    minutes: float | None = None  # of imagining, in this command
+
+    @property
+    def looks(self) -> bool:
+        """Whether outcomes decide what is done next, which statistics must allow for."""
+        return self.allocate != "even" or self.stop_when_separated
+
+    @property
+    def by_turns(self) -> bool:
+        """Whether policies must advance together, since the work may end before all is done."""
+        return self.looks or self.minutes is not None or self.rollouts is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """How an evaluation ended that need not have done everything."""
+
+    allocate: str
+    why: str  # it ended: 'all done', 'leader found', 'roll-outs spent' or 'time is up'
+    leader: str | None
+    estimates: dict[str, Estimate]  # confidence sequences, simultaneous over policies
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data for summary.json."""
+        return {**asdict(self), "estimates": {k: v.record() for k, v in self.estimates.items()}}
+
+
+Seen = Callable[[int, int], Rounds]  # (policy, rounds) -> the scores of its first rounds
+
+
+def rounds_wanted(
+    spending: Spending,
+    seen: Seen,
+    *,
+    policies: int,
+    rounds: int,
+    tasks: int,
+    step: int,
+    rng: np.random.Generator,
+) -> Iterator[list[int]]:
+    """How many first rounds of each policy are wanted, one stage after the other.
+
+    What a stage wants is known by the time that the next one is asked for. The stages depend on the
+    scores and `rng` alone, so a run that is resumed spends as it would have without a break.
+
+    Args:
+        spending: what is allowed.
+        seen: the scores.
+        policies: how many there are.
+        rounds: that the starts give.
+        tasks: roll-outs in a round.
+        step: rounds that a policy advances by between two looks.
+        rng: of the policies drawn to try next.
+    """
+    total = policies * rounds
+    given = total if spending.rollouts is None else min(spending.rollouts // tasks, total)
+    if spending.allocate == "halving":
+        budget = given if spending.rollouts else total // 2
+        yield from _halving(spending, seen, policies, rounds, max(budget, 1))
+        return
+    if given < policies:
+        raise UserError(
+            f"{spending.rollouts} roll-outs are too few for {policies} policies on {tasks} tasks: "
+            f"at least {policies * tasks} are needed."
+        )
+    wanted = [0] * policies
+    if spending.allocate == "even":
+        while sum(wanted) + policies <= given and wanted[0] < rounds:
+            most = given // policies
+            ahead = wanted[0] + step if spending.stop_when_separated else most
+            wanted = [min(ahead, most, rounds)] * policies
+            yield list(wanted)
+            if spending.stop_when_separated and found_leader(seen, wanted) is not None:
+                return
+        return
+    budget = given if spending.rollouts else max(total // 2, policies)
+    wanted = [min(step, rounds, budget // policies)] * policies
+    yield list(wanted)
+    while sum(wanted) < budget:
+        if spending.stop_when_separated and found_leader(seen, wanted) is not None:
+            return
+        open_ = [k for k in range(policies) if wanted[k] < rounds]
+        if not open_:
+            return
+        won = np.array([np.nansum(seen(k, wanted[k])) for k in open_])
+        tried = np.array([float((~np.isnan(seen(k, wanted[k]))).sum()) for k in open_])
+        for _ in range(TOGETHER):
+            k = open_[top_two(won, tried - won, rng=rng)]
+            wanted[k] = min(wanted[k] + step, rounds, wanted[k] + budget - sum(wanted))
+        yield list(wanted)
+
+
+def found_leader(seen: Seen, wanted: Sequence[int]) -> int | None:
+    """The policy whose lower bound exceeds every other's upper bound; None if there is none."""
+    if len(wanted) < 2:
+        return None
+    return leader(tuple(sequences([seen(k, n) for k, n in enumerate(wanted)])))
+
+
+def sequences(scores: Sequence[Rounds], *, level: float = 0.95) -> list[Estimate]:
+    """The mean score of every policy with its confidence sequence, simultaneous over policies."""
+    each = 1 - (1 - level) / len(scores)  # Bonferroni
+    out = []
+    for rounds in scores:
+        n = int((~np.isnan(rounds)).sum())
+        low, high = betting.sequence_end(rounds[None], level=each) if n else ([0.0], [1.0])
+        out.append(
+            Estimate(
+                value=_mean(rounds),
+                low=float(low[0]),
+                high=float(high[0]),
+                level=level,
+                n=n,
+                clusters=n,
+                method="confidence sequence, Bonferroni over policies",
+            )
+        )
+    return out
+
+
+def in_time(deadline: float | None, items: Iterator[T]) -> Iterator[T]:
+    """The items that are asked for before `deadline`, by the monotonic clock; None is never."""
+    while deadline is None or monotonic() < deadline:
+        item = next(items, None)
+        if item is None:
+            return
+        yield item
+
+
+def _halving(
+    spending: Spending, seen: Seen, policies: int, rounds: int, budget: int
+) -> Iterator[list[int]]:
+    """Try all, drop the worse half, and again (Karnin et al. 2013)."""
+    wanted, alive = [0] * policies, list(range(policies))
+    for _, more in halving_rounds(policies, budget):
+        for k in alive:
+            wanted[k] = min(wanted[k] + more, rounds)
+        yield list(wanted)
+        if spending.stop_when_separated and found_leader(seen, wanted) is not None:
+            return
+        alive.sort(key=lambda k: (-(_mean(seen(k, wanted[k])) or 0.0), k))
+        alive = alive[: ceil(len(alive) / 2)]
+
+
+def _mean(rounds: Rounds) -> float | None:
+    return None if np.isnan(rounds).all() else float(np.nanmean(rounds))

@@ -1,0 +1,125 @@
+"""Workers as Ray actors, on this machine or on every machine of a cluster.
+
+World model, judge and checkpoints travel to the actors, so machines need share no folder; the run
+store stays with whoever gave the command. A node that dies takes its actors with it: what they were
+at is given to others, and new actors are asked for, which Ray starts where there is room.
+"""
+
+import os
+from collections.abc import Collection, Hashable
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any
+
+from worldeval.errors import UserError
+from worldeval.evaluate.jobs import Job, Result
+from worldeval.evaluate.parcel import Parcel
+from worldeval.evaluate.spread import Died, Ready
+from worldeval.evaluate.worker import Setup, Worker
+
+LOOK = 1.0  # seconds between two looks at what actors say, so that Ctrl-C is heard
+
+
+def need_ray() -> None:
+    """Raise where Ray is not installed."""
+    if find_spec("ray") is None:
+        raise UserError("Ray is not installed: pip install 'worldeval[ray]', or leave out --ray.")
+
+
+class Actor:
+    """What Ray starts somewhere: a worker that brings its models along."""
+
+    def __init__(self, setup: Setup, parcel: Parcel) -> None:
+        self._worker = Worker(replace(setup, places=parcel.unpack()))
+
+    def ready(self) -> Ready:
+        """Said when the constructor is done."""
+        return Ready()
+
+    def do(self, job: Job) -> Result:
+        """The job's outcome."""
+        return self._worker(job)
+
+
+class Actors:
+    """A crew of Ray actors, a core each.
+
+    Args:
+        setup: for every worker.
+        address: 'auto' for the cluster that runs here, or else one of this machine alone; or the
+            address of one.
+        size: actors; None for one per core of the cluster.
+        refs: addresses of policies; checkpoints among them travel.
+    """
+
+    def __init__(
+        self, setup: Setup, *, address: str, size: int | None, refs: Collection[str]
+    ) -> None:
+        need_ray()
+        # Set before Ray is imported: an evaluation reports to nobody.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        self._ray = ray
+        self._ours = not ray.is_initialized()  # else whoever began it ends it
+        if self._ours:
+            _connect(ray, address)
+        self.size = size or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        recipe = setup.recipe
+        held = [folder for folder in (recipe.world, recipe.judge, recipe.checker) if folder]
+        parcel = Parcel.of([*held, *refs])
+        self._given = (ray.put(setup), ray.put(parcel))
+        # An actor that is lost is replaced by the foreman, who knows what it was at.
+        self._class = ray.remote(num_cpus=1, max_restarts=0)(Actor)
+        self._actors: dict[Hashable, Any] = {}
+        self._awaited: dict[Any, Hashable] = {}  # what Ray promised -> whose it is
+        self._count = 0
+
+    def hire(self) -> Hashable:
+        self._count += 1
+        actor = self._class.remote(*self._given)
+        self._actors[self._count] = actor
+        self._awaited[actor.ready.remote()] = self._count
+        return self._count
+
+    def give(self, worker: Hashable, job: Job) -> None:
+        self._awaited[self._actors[worker].do.remote(job)] = worker
+
+    def wait(self, workers: Collection[Any]) -> list[tuple[Any, Ready | Died | Result]]:
+        done: list[Any] = []
+        while not done:
+            done, _ = self._ray.wait(list(self._awaited), num_returns=1, timeout=LOOK)
+        said = []
+        for promise in done:
+            worker = self._awaited.pop(promise)
+            try:
+                said.append((worker, self._ray.get(promise)))
+            except (
+                self._ray.exceptions.ActorError,
+                self._ray.exceptions.WorkerCrashedError,
+                self._ray.exceptions.ObjectLostError,
+            ) as error:
+                del self._actors[worker]
+                said.append((worker, Died(str(error).splitlines()[0])))
+        return said
+
+    def close(self) -> None:
+        for actor in self._actors.values():
+            self._ray.kill(actor)
+        self._actors.clear()
+        self._awaited.clear()
+        if self._ours:
+            self._ray.shutdown()
+
+
+def _connect(ray: Any, address: str) -> None:
+    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    try:
+        ray.init(address=address, **quiet)
+    except ConnectionError as error:
+        if address != "auto":
+            raise UserError(
+                f"No Ray cluster answers at {address}: {error}. Start one with `ray start --head`, "
+                "or give --ray auto."
+            ) from error
+        ray.init(address="local", include_dashboard=False, **quiet)

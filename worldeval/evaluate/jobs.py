@@ -1,0 +1,111 @@
+"""The units of work of an evaluation: one policy from a few starts, as one batch."""
+
+import hashlib
+import json
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from worldeval.record import Start
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """A batch to imagine and judge."""
+
+    name: str  # of its file in the run store: the same work has the same name everywhere
+    ref: str  # the policy's address
+    policy: str  # its name
+    starts: tuple[int, ...]  # places in the evaluation's list of starts
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchDone:
+    """One batch of one policy."""
+
+    job: Job
+    probabilities: tuple[float, ...]  # one per start of the job
+    seconds: float  # of one process
+    packed: bytes = field(repr=False)  # the file for the run store
+
+    @property
+    def policy(self) -> str:
+        return self.job.policy
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchFailed:
+    """A batch that could not be done: no outcome of its episodes is known."""
+
+    job: Job
+    error: str
+    mistake: bool = False  # the user's, so that trying again is no use
+    details: str = ""  # for whoever mends the policy
+
+
+Result = BatchDone | BatchFailed
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shard:
+    """One of `count` parts of the work, for machines that share nothing."""
+
+    index: int = 0
+    count: int = 1
+
+    def takes(self, place: int) -> bool:
+        """Whether the batch at this place of the whole plan is this part's."""
+        return place % self.count == self.index
+
+
+def plan(
+    refs: Mapping[str, str],
+    starts: Sequence[Start],
+    wanted: Mapping[str, int],
+    done: Collection[tuple[str, str]],
+    *,
+    batch: int,
+    shard: Shard,
+    by_turns: bool,
+) -> Iterator[Job]:
+    """The jobs that `done` lacks.
+
+    Args:
+        refs: policy -> address, in the order of the work.
+        starts: of the evaluation.
+        wanted: policy -> how many of the first starts it is to be tried from.
+        done: (policy, start's id) of what is in the store.
+        batch: episodes that advance together. Batches begin at its multiples, whatever is done.
+        shard: the part of the work that is wanted.
+        by_turns: every policy's first batch before any second, for work that may be stopped.
+    """
+    per_policy = -(-len(starts) // batch)
+    blocks = [(policy, block) for policy in refs for block in range(per_policy)]
+    places = {key: place for place, key in enumerate(blocks)}
+    for policy, block in sorted(blocks, key=lambda key: key[1]) if by_turns else blocks:
+        if not shard.takes(places[policy, block]):
+            continue
+        last = min((block + 1) * batch, wanted.get(policy, 0))
+        missing = tuple(
+            place for place in range(block * batch, last) if (policy, starts[place].id) not in done
+        )
+        if missing:
+            ids = [starts[place].id for place in missing]
+            name = _name(policy, block * batch, ids)
+            yield Job(name=name, ref=refs[policy], policy=policy, starts=missing)
+
+
+def by_task(starts: Sequence[Start], tasks: Sequence[str]) -> list[Start]:
+    """Starts by turns of their tasks, so that any first few are of every task.
+
+    More starts of each task then come after those that are there, not among them.
+    """
+    queues = [[start for start in starts if start.task == task] for task in tasks]
+    longest = max(map(len, queues), default=0)
+    return [queue[turn] for turn in range(longest) for queue in queues if turn < len(queue)]
+
+
+def _name(policy: str, first: int, starts: Sequence[str]) -> str:
+    readable = re.sub(r"[^\w.+-]", "_", policy.replace("/", "__"))[:80]
+    told = hashlib.sha256(json.dumps([policy, *starts]).encode()).hexdigest()
+    return f"{readable}-{first:05d}-{told[:8]}"

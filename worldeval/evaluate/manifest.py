@@ -1,0 +1,191 @@
+"""What a run folder is made of, by content: a name may stay while what it names changes.
+
+`manifest.json` holds fingerprints of the world model, the judge and every policy, and the parts of
+the protocol that an episode's outcome depends on. A run folder only grows: policies and starts are
+added to it; anything else that differs is refused, since old and new outcomes would not compare.
+"""
+
+import hashlib
+import importlib.util
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from worldeval.config import build
+from worldeval.errors import UserError
+from worldeval.evaluate.policies import policy_cards
+from worldeval.imagine.recipe import ProtocolRecipe
+from worldeval.judge.judge import judge_hash
+from worldeval.policy.address import read_address
+from worldeval.policy.load import expand
+from worldeval.run import read_json, write_json
+from worldeval.world.load import world_hash
+
+MANIFEST = "manifest.json"
+# Keys of a protocol's recipe that may differ between commands on one run folder. World and judge
+# are known by their content, not by where they are.
+FREE = (
+    "summary",
+    "policies",
+    "starts",
+    "starts_file",
+    "replays",
+    "batch",
+    "margin",
+    "world",
+    "judge",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tried:
+    """A policy as it was when it was first tried."""
+
+    ref: str  # its address
+    hash: str | None  # of its content; None for what has none here, such as a server
+
+
+@dataclass(frozen=True, kw_only=True)
+class Manifest:
+    """What outcomes depend on."""
+
+    seed: int
+    world: str  # fingerprint; "" where there is none
+    judge: str
+    protocol: Mapping[str, Any]
+    policies: Mapping[str, Tried]  # name -> what it is
+
+    def with_earlier(self, earlier: "Manifest", where: Path, *, redo: bool) -> "Manifest":
+        """This manifest with the policies that `earlier` has besides.
+
+        Args:
+            earlier: of the same run folder.
+            where: the folder, for errors.
+            redo: take changed policies as new ones, whose episodes are to be done again.
+
+        Raises:
+            UserError: something differs that outcomes depend on.
+        """
+        for what in ("world", "judge"):
+            then, now = getattr(earlier, what), getattr(self, what)
+            if then and now and then != now:
+                raise UserError(
+                    f"{where} was begun with another {what} (content {then}, now {now}). "
+                    "Its outcomes do not compare: give another --out."
+                )
+        for key in {**earlier.protocol, **self.protocol}:
+            then, now = earlier.protocol.get(key), self.protocol.get(key)
+            if then != now:
+                raise UserError(
+                    f"{where} was begun with {key} {then!r}, now {now!r}. Give another --out."
+                )
+        if earlier.seed != self.seed:
+            raise UserError(f"{where} was begun with --seed {earlier.seed}, not {self.seed}.")
+        changed = self.changed(earlier)
+        if changed and not redo:
+            name = changed[0]
+            raise UserError(
+                f"Policy {name} ({self.policies[name].ref}) has changed since it was tried in "
+                f"{where}: its content was {earlier.policies[name].hash}, now "
+                f"{self.policies[name].hash}. Give --redo-changed to try it anew, or another --out "
+                "to keep both."
+            )
+        return replace(
+            self,
+            world=self.world or earlier.world,
+            judge=self.judge or earlier.judge,
+            policies={**earlier.policies, **self.policies},
+        )
+
+    def changed(self, earlier: "Manifest") -> list[str]:
+        """Policies of both whose content differs."""
+        return [
+            name
+            for name, tried in self.policies.items()
+            if name in earlier.policies and earlier.policies[name].hash != tried.hash
+        ]
+
+
+def manifest_of(recipe: ProtocolRecipe, refs: Mapping[str, str], *, seed: int) -> Manifest:
+    """The manifest of what is there now. `refs` gives the address of every policy's name."""
+    protocol = {key: value for key, value in asdict(recipe).items() if key not in FREE}
+    return Manifest(
+        seed=seed,
+        world=world_hash(Path(recipe.world)) if Path(recipe.world).is_dir() else "",
+        judge=judge_hash(Path(recipe.judge)) if Path(recipe.judge).is_dir() else "",
+        # As it comes back from the file: JSON has no tuples.
+        protocol={key: _plain(value) for key, value in protocol.items()},
+        policies={name: Tried(ref=ref, hash=fingerprint(ref)) for name, ref in refs.items()},
+    )
+
+
+def read_manifest(run: Path) -> Manifest | None:
+    """The manifest of a run folder; None where it has none yet."""
+    path = run / MANIFEST
+    if not path.is_file():
+        return None
+    return build(Manifest, read_json(path), where=str(path))
+
+
+def grown(recipe: ProtocolRecipe, run: Path) -> ProtocolRecipe:
+    """The recipe with the policies that the run folder has besides, at the end of its own."""
+    earlier = read_manifest(run)
+    if earlier is None:
+        return recipe
+    asked = expand(recipe.policies)
+    others = {name: tried.ref for name, tried in earlier.policies.items() if tried.ref not in asked}
+    if not others:
+        return recipe
+    # A policy may have moved: it is known by its name.
+    named = set(policy_cards(asked)["policy"])
+    more = [ref for name, ref in others.items() if name not in named]
+    return replace(recipe, policies=(*asked, *more))
+
+
+def write_manifest(run: Path, manifest: Manifest) -> None:
+    """Keep it in the run folder."""
+    write_json(run / MANIFEST, asdict(manifest))
+
+
+def fingerprint(ref: str) -> str | None:
+    """A hash of the files behind a policy's address, and of its parameters.
+
+    Of Python code it is the one file that is named, not what that imports.
+    """
+    address = read_address(ref)
+    files = _files(address.kind, address.place)
+    if files is None:
+        return None
+    digest = hashlib.sha256(repr(sorted(address.params.items())).encode())
+    for path in files:
+        digest.update(path.name.encode() + b"\0")
+        digest.update(path.read_bytes())
+    if not files:  # a built-in is its name and parameters
+        digest.update(address.place.encode())
+    return digest.hexdigest()[:12]
+
+
+def _files(kind: str, place: str) -> list[Path] | None:
+    """The files that an address names; none for a built-in, None where they are out of reach."""
+    if kind == "built-in":
+        return []
+    if kind == "code":
+        module = place.rpartition(":")[0]
+        if module.endswith(".py"):
+            return [Path(module)] if Path(module).is_file() else None
+        found = importlib.util.find_spec(module)
+        origin = Path(found.origin) if found is not None and found.origin else None
+        return [origin] if origin is not None and origin.is_file() else None
+    path = Path(place.removeprefix("lerobot:"))
+    if path.is_file():
+        return [path]
+    if path.is_dir():
+        return sorted(one for one in path.rglob("*") if one.is_file())
+    return None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

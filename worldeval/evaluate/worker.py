@@ -1,0 +1,98 @@
+"""Whoever does the jobs: holds the world model and the judge, and imagines batch after batch."""
+
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+from worldeval.device import threads
+from worldeval.errors import UserError
+from worldeval.evaluate.jobs import BatchDone, BatchFailed, Job, Result
+from worldeval.imagine.inverse import checked, load_checker
+from worldeval.imagine.loop import imagine
+from worldeval.imagine.recipe import ProtocolRecipe
+from worldeval.imagine.store import pack
+from worldeval.judge.judge import load_judge
+from worldeval.policy.load import load_policy
+from worldeval.policy.protocol import Policy
+from worldeval.record import Start
+from worldeval.world.load import load_world
+
+# Matrix products of other numbers of rows take other paths, which round differently. In batches of
+# whole eights a verdict is the same, bit for bit, whichever episodes are imagined beside it.
+ROWS = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a worker needs before its first job."""
+
+    recipe: ProtocolRecipe
+    starts: Sequence[Start] = field(repr=False)
+    seed: int
+    trust_pickle: bool = False
+    # Where this machine keeps what the recipe and the jobs name, if elsewhere.
+    places: Mapping[str, str] = field(default_factory=dict)
+
+    def place(self, ref: str) -> str:
+        """Where `ref` is on this machine."""
+        return self.places.get(ref, ref)
+
+
+class Worker:
+    """Imagines and judges jobs, one after the other. Its policies stay loaded for the next job."""
+
+    def __init__(self, setup: Setup) -> None:
+        self._setup = setup
+        self._world = load_world(Path(setup.place(setup.recipe.world)))
+        self._judge = load_judge(Path(setup.place(setup.recipe.judge)))
+        self._checker = load_checker(setup.place(setup.recipe.checker))
+        self._loaded: tuple[str, Policy] | None = None
+
+    def __call__(self, job: Job) -> Result:
+        """The job's outcome. What a policy does wrong is told in it, never raised."""
+        try:
+            with threads(1):  # the workers are the parallelism
+                return self._imagine(job)
+        except Exception as error:
+            self._loaded = None  # it may be broken: the next job begins with a fresh one
+            return BatchFailed(
+                job=job,
+                error=str(error) or type(error).__name__,
+                # A subclass is no mistake of the user's: a server that does not answer, say.
+                mistake=type(error) is UserError,
+                details=traceback.format_exc(limit=-6),
+            )
+
+    def _imagine(self, job: Job) -> BatchDone:
+        clock = perf_counter()
+        setup, recipe = self._setup, self._setup.recipe
+        starts = [setup.starts[place] for place in job.starts]
+        beside = [starts[-1]] * (-len(starts) % ROWS)
+        rollouts = imagine(
+            self._world,
+            self._policy(job.ref),
+            [*starts, *beside],
+            horizon=recipe.horizon,
+            replan_every=recipe.replan_every,
+            # Paired: a start has the same seed for every policy.
+            seeds=[setup.seed + start.seed for start in (*starts, *beside)],
+        )
+        if self._checker is not None:
+            rollouts = checked(rollouts, self._world, self._checker)
+        verdicts = self._judge(rollouts)
+        kept = slice(len(starts))
+        return BatchDone(
+            job=job,
+            probabilities=tuple(verdict.probability for verdict in verdicts[kept]),
+            seconds=perf_counter() - clock,
+            packed=pack(rollouts[kept], verdicts[kept]),
+        )
+
+    def _policy(self, ref: str) -> Policy:
+        if self._loaded is None or self._loaded[0] != ref:
+            setup = self._setup
+            policy = load_policy(setup.place(ref), trust_pickle=setup.trust_pickle)
+            self._loaded = (ref, policy)
+        return self._loaded[1]

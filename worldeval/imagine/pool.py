@@ -1,0 +1,46 @@
+"""Processes for simulators: gone at once when they are interrupted, and never left behind."""
+
+import multiprocessing as mp
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from threading import Thread
+
+
+@contextmanager
+def short_lived(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool whose processes do one job each: a second renderer in one would show garbage.
+
+    An exception or Ctrl-C ends the processes instead of waiting for every job that was given.
+    """
+    others = set(mp.active_children())
+    pool = ProcessPoolExecutor(
+        processes,
+        mp_context=mp.get_context("spawn"),
+        initializer=_watch_parent,
+        max_tasks_per_child=1,
+    )
+    try:
+        yield pool
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for child in set(mp.active_children()) - others:
+            child.terminate()
+        raise
+    pool.shutdown()
+
+
+def _watch_parent() -> None:
+    # Ctrl-C reaches every process of the terminal; the parent decides.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # A pool's process holds both ends of its queue: it would wait forever for a parent that was
+    # killed.
+    Thread(target=_leave_with, args=(mp.parent_process(),), daemon=True).start()
+
+
+def _leave_with(parent: mp.process.BaseProcess | None) -> None:
+    if parent is not None:
+        parent.join()
+        os._exit(1)
