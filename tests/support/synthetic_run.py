@@ -3,6 +3,7 @@
 The summary is written by the code that writes real ones, so that a change of its form is noticed.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pandas as pd
 
 from worldeval.evaluate.gates import Gates
 from worldeval.evaluate.summary import summarise, to_json
+from worldeval.imagine.store import RolloutStore
+from worldeval.record import Rollout, Verdict
 from worldeval.report.filmstrip import Filmstrip, write_filmstrip
 from worldeval.run import open_run, write_json
 from worldeval.stats import Estimate, rate
@@ -21,6 +24,7 @@ RATES = {
     "bc-1@200": 0.2,
     "blind": 0.05,
 }
+FRAMES, BATCH = 13, 40
 TASKS = ("drawer-open-v3", "door-open-v3")
 STARTS = 12
 VIEWS = ("side", "top")
@@ -51,6 +55,7 @@ def synthetic_run(folder: Path, *, truth: bool = True, films: bool = True, seed:
     content = to_json(summary, cards, seconds=seconds, episodes=len(imagined))
     content["world"] = {"folder": "runs/world/latent", "hash": "0123abcd"}
     write_json(folder / "summary.json", content)
+    _store(folder / "imagined", imagined, rng)
     if films:
         _films(folder / "filmstrips", imagined, real, truth=truth)
     return folder
@@ -66,6 +71,7 @@ def gates() -> Gates:
         near_miss_false_success=rate(9, 30),
         true_success=rate(55, 60),
         action_effect=effect,
+        informativeness=replace(effect, value=0.85, low=0.76, high=0.92, n=160),
     )
 
 
@@ -102,9 +108,33 @@ def _outcomes(rng: np.random.Generator) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(rows), pd.DataFrame(truths)
 
 
+def _store(folder: Path, imagined: pd.DataFrame, rng: np.random.Generator) -> None:
+    """Batches of a run store, as `rank` leaves them."""
+    store = RolloutStore(folder)
+    for number, begin in enumerate(range(0, len(imagined), BATCH)):
+        rollouts, verdicts = [], []
+        for row in imagined.iloc[begin : begin + BATCH].to_dict("records"):
+            rollouts.append(
+                Rollout(
+                    start=str(row["start"]),
+                    task=str(row["task"]),
+                    policy=str(row["policy"]),
+                    seed=int(row["seed"]),
+                    actions=rng.uniform(-1, 1, (FRAMES - 1, 8)).astype(np.float32),
+                    pose=rng.normal(size=(FRAMES, 4)).astype(np.float32),
+                    latents=rng.normal(size=(FRAMES, len(VIEWS), 4, 4, 4)).astype(np.float16),
+                    trust={"mended_actions": 0.0},
+                )
+            )
+            score = float(row["score"])
+            votes = (score, max(score - 0.1, 0.0))
+            verdicts.append(Verdict(probability=score, step=FRAMES - 1, judge="j", votes=votes))
+        store.save(f"{number:03d}-00000", rollouts, verdicts)
+
+
 def _films(folder: Path, imagined: pd.DataFrame, real: pd.DataFrame, *, truth: bool) -> None:
     for place in (0, 1, 30, len(imagined) - 2, len(imagined) - 1):
-        row, length = imagined.iloc[place], 13
+        row, length = imagined.iloc[place], FRAMES
         probability = float(row["score"])
         entry = Filmstrip(
             policy=row["policy"],

@@ -9,11 +9,11 @@ from worldeval import recipe as recipes
 from worldeval.errors import UserError, did_you_mean
 from worldeval.evaluate.films import imagined_frames, simulated_frames
 from worldeval.evaluate.policies import policy_cards
-from worldeval.evaluate.run import located
 from worldeval.imagine.recipe import ProtocolRecipe
 from worldeval.imagine.starts import read_starts
 from worldeval.imagine.store import RolloutStore
 from worldeval.judge.judge import load_judge
+from worldeval.recipe import shipped
 from worldeval.report.contents import RECIPE
 from worldeval.report.episodes import Episodes, read_episodes
 from worldeval.report.filmstrip import FOLDER, Filmstrip, write_filmstrip
@@ -40,9 +40,9 @@ def develop(
     Raises:
         UserError: the run lacks an episode, or its world model cannot render.
     """
-    recipe = located(protocol(run))
+    recipe = protocol(run)
     rows = _rows(read_episodes(run), wanted)
-    world, judge = load_world(Path(recipe.world)), load_judge(Path(recipe.judge))
+    world, judge = load_world(Path(shipped(recipe.world))), load_judge(Path(shipped(recipe.judge)))
     store = RolloutStore(run / "imagined")
     shown = _simulated(run, recipe, rows, processes) if real else {}
     made = []
@@ -98,7 +98,7 @@ def _simulated(
 ) -> dict[str, dict[str, np.ndarray]]:
     if recipe.truth is None:
         raise UserError(f"{run / RECIPE} names no simulator (`truth:`): there is no real side.")
-    cards = policy_cards(recipe.policies)
+    cards = policy_cards([shipped(ref) for ref in recipe.policies])
     ref = dict(zip(cards["policy"], cards["ref"], strict=True))
     reset = {start.id: start.seed for start in read_starts(run / "starts.h5")}
     keys = {row["id"]: (ref[row["policy"]], row["task"], reset[row["start"]]) for row in rows}

@@ -131,7 +131,10 @@ def _stored(folder: Path) -> tuple[pd.DataFrame, list[str]]:
         except (KeyError, TypeError, ValueError) as error:
             damaged.append(f"{path} lacks what every roll-out has: {error}")
     columns = [*KEY, "score", "reached", "file", "row"]
-    return (pd.DataFrame(rows) if rows else pd.DataFrame(columns=columns)), damaged
+    if not rows:
+        return pd.DataFrame(columns=columns), damaged
+    # Shards of a run may overlap: an episode counts once, in whichever file it stands first.
+    return pd.DataFrame(rows).drop_duplicates(KEY, ignore_index=True), damaged
 
 
 def _row(fact: dict[str, Any], file: str, place: int) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worldeval.report.number import Number, number, short
-from worldeval.stats.findings import FALSE_SUCCESS
+from worldeval.stats.findings import FALSE_SUCCESS, INFORMATIVENESS
 
 # The bounds of `worldeval/evaluate`, which stands above this layer; a test holds them equal.
 NEAR_MISS = 0.3
@@ -52,6 +52,13 @@ KINDS = {
         meaning="Predicted success lost when the actions are zeroed or shuffled. A world model "
         "that does not listen to actions loses nothing.",
         bound=ACTION_EFFECT,
+        below=False,
+    ),
+    "informativeness": _Kind(
+        title="What the verdicts tell of the outcome",
+        meaning="Sensitivity plus specificity minus one, on the same replays: 1 is a judge that is "
+        "always right, 0 one that guesses.",
+        bound=INFORMATIVENESS,
         below=False,
     ),
 }
