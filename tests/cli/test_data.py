@@ -84,6 +84,34 @@ def test_convert(dataset: Path, tmp_path: Path) -> None:
     assert runner.invoke(app, ["data", "inspect", str(out), "--no-sheet"]).exit_code == 0
 
 
+def test_convert_into_what_training_reads(dataset: Path, tmp_path: Path) -> None:
+    out = tmp_path / "shards"
+    words = ["data", "convert", str(dataset), str(out), "--to", "shards", "--size", "16x24"]
+    done = runner.invoke(app, words)
+    assert done.exit_code == 0, done.output
+    said = json.loads(
+        runner.invoke(app, ["data", "inspect", str(out), "--no-sheet", "--json"]).stdout
+    )
+    assert (said["format"], said["frames"]) == ("worldeval-shards", 10)
+    assert said["views"] == {"top": [16, 24]}
+    assert [row["name"] for row in said["pose"]] == ["x", "y", "z"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--size", "64"], "such as 64x64"),
+        (["--rotation", "6D"], "Did you mean '6d'"),
+        (["--rotation", "6d"], "no columns roll, pitch, yaw"),
+        (["--split", "tran"], "Did you mean 'train'"),
+    ],
+)
+def test_convert_mistakes(dataset: Path, tmp_path: Path, words: list[str], message: str) -> None:
+    done = runner.invoke(app, ["data", "convert", str(dataset), str(tmp_path / "out"), *words])
+    assert isinstance(done.exception, UserError)
+    assert message in str(done.exception)
+
+
 def test_check_of_sound_data(dataset: Path) -> None:
     done = runner.invoke(app, ["data", "check", str(dataset), "--json"])
     assert done.exit_code == 0, done.output

@@ -1,5 +1,6 @@
 """`worldeval data ...`: look at recorded trajectories, check them, convert them, collect more."""
 
+import re
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,6 +11,7 @@ import typer
 from worldeval.cli.common import Json, Out, Seed, console, emit, log
 
 if TYPE_CHECKING:
+    from worldeval.data.source import Source
     from worldeval.data.summary import Range, Summary
 
 data = typer.Typer(name="data", help="Read, check and convert trajectories.", no_args_is_help=True)
@@ -105,10 +107,19 @@ def convert(
     made: Annotated[
         Path | None, typer.Argument(help="What to make: a folder, or a .hdf5 file.")
     ] = None,
-    to: Annotated[str, typer.Option("--to", help="lerobot or robomimic.")] = "lerobot",
+    to: Annotated[
+        str, typer.Option("--to", help="lerobot, robomimic, or shards to train on.")
+    ] = "lerobot",
     kind: Format = None,
     views: Annotated[list[str] | None, typer.Option("--view", help="Only these views.")] = None,
     fps: Annotated[float | None, typer.Option(help="The rate to write, if another.")] = None,
+    size: Annotated[
+        str | None, typer.Option(help="Height and width to bring every view to: 64x64.")
+    ] = None,
+    rotation: Annotated[
+        str | None, typer.Option(help="What becomes of roll, pitch, yaw: 6d, which never jumps.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split of the dataset.")] = None,
     skip_damaged: Annotated[
         bool, typer.Option(help="Leave out and report episodes that cannot be read.")
     ] = False,
@@ -129,7 +140,7 @@ def convert(
     target = made or out
     if target is None:
         raise UserError("Say what to make: worldeval data convert SRC DST (or --out DST).")
-    source = open_source(path, kind)
+    source = _adapted(open_source(path, kind), size, rotation)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=log) as bar:
         task = bar.add_task("episodes", total=len(source))
@@ -139,6 +150,7 @@ def convert(
             to=to,
             views=tuple(views) if views else None,
             fps=fps,
+            split=split,
             skip_damaged=skip_damaged,
             limits=Limits(data_mb=data_mb, video_mb=video_mb),
             progress=lambda count, total: bar.update(task, completed=count, total=total),
@@ -155,6 +167,23 @@ def convert(
         console.print(f"{done.episodes} episodes, {done.frames} frames in {done.out}")
         for finding in done.skipped:
             log.print(f"episode {finding.episode}: {finding.text}", markup=False)
+
+
+def _adapted(source: "Source", size: str | None, rotation: str | None) -> "Source":
+    """The dataset with pictures of another size and rotations in another form, where asked for."""
+    from worldeval.data.adapt import Adapted
+    from worldeval.data.rotation import FORMS
+    from worldeval.errors import UserError, did_you_mean
+
+    if size is None and rotation is None:
+        return source
+    sides = re.fullmatch(r"(\d{1,4})x(\d{1,4})", size or "1x1")
+    if sides is None or "0" in sides.groups():
+        raise UserError(f"--size {size} is not height x width in pixels, such as 64x64.")
+    if rotation is not None and rotation not in FORMS:
+        raise UserError(f"There is no rotation '{rotation}'.{did_you_mean(rotation, FORMS)}")
+    pixels = None if size is None else (int(sides[1]), int(sides[2]))
+    return Adapted(source, size=pixels, rotation=FORMS[rotation] if rotation else None)
 
 
 def _show(summary: "Summary") -> None:

@@ -47,16 +47,15 @@ def export(
     from rich.progress import track
 
     from worldeval import __version__
-    from worldeval.data.convert import FORMATS
     from worldeval.data.source import open_source
     from worldeval.errors import UserError, did_you_mean
-    from worldeval.export.dataset import export_episodes
+    from worldeval.export.dataset import FORMAT_NAMES, export_episodes
     from worldeval.export.imagined import CALLED, open_imagined
     from worldeval.export.mix import of_training, recorded_count, recorded_episodes
     from worldeval.world.load import load_world
 
-    if to not in FORMATS:
-        raise UserError(f"There is no export format '{to}'.{did_you_mean(to, FORMATS)}")
+    if to not in FORMAT_NAMES:
+        raise UserError(f"There is no export format '{to}'.{did_you_mean(to, FORMAT_NAMES)}")
     target = made or out or run / ("dataset.hdf5" if to == "robomimic" else "dataset")
     imagined = open_imagined(run, world)
     records = imagined.select(select)

@@ -7,6 +7,7 @@ import numpy as np
 
 from worldeval.axes import Array, Int, UInt8
 from worldeval.data.finding import DataError, Finding
+from worldeval.data.names import numbered
 from worldeval.data.shards import UNKNOWN, Shards
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 
@@ -24,8 +25,9 @@ class CollectedSource(Source):
             path=path,
             fps=self.shards.fps,
             views=dict.fromkeys(self.shards.views, self.shards.size),
-            action_names=tuple(f"action_{i}" for i in range(self.shards.actions.shape[1])),
-            pose_names=tuple(f"pose_{i}" for i in range(self.shards.pose.shape[1])),
+            action_names=self.shards.action_names
+            or numbered("action", self.shards.actions.shape[1]),
+            pose_names=self.shards.pose_names or numbered("pose", self.shards.pose.shape[1]),
         )
         self.findings: list[Finding] = []
         table = self.shards.episodes

@@ -8,11 +8,12 @@ from worldeval.data.finding import DataError, Finding, skipped
 from worldeval.data.lerobot.layout import Layout, Limits
 from worldeval.data.lerobot.write import LeRobotWriter
 from worldeval.data.robomimic.write import RobomimicWriter
+from worldeval.data.shards_write import ShardsWriter
 from worldeval.data.source import Source
 from worldeval.data.writer import Shape, Writer
 from worldeval.errors import UserError, did_you_mean
 
-FORMATS = ("lerobot", "robomimic")
+FORMATS = ("lerobot", "robomimic", "shards")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +34,7 @@ def convert(
     to: str,
     views: tuple[str, ...] | None = None,
     fps: float | None = None,
+    split: str | None = None,
     skip_damaged: bool = False,
     limits: Limits | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -41,6 +43,7 @@ def convert(
 
     Args:
         fps: the rate to write, where it is not the source's: the same frames, shown faster.
+        split: only the episodes of this split of the dataset.
         skip_damaged: leave out episodes that cannot be read and report them, instead of stopping.
         limits: when files roll over (LeRobot only).
         progress: called with (episodes done, all).
@@ -62,9 +65,12 @@ def convert(
             f"{len(left_out)} of {len(left_out) + len(source)} episodes cannot be read; the first: "
             f"{left_out[0].text} Mend them, or leave them out with --skip-damaged."
         )
-    writer = open_writer(out, shape, to=to, origin=_origin(source), limits=limits)
+    chosen_episodes = _of_split(source, split)
+    origin = _origin(source) + (f" split {split}" if split else "")
+    writer = open_writer(out, shape, to=to, origin=origin, limits=limits)
     episodes = frames = 0
-    for index, head in enumerate(source.heads):
+    for done, index in enumerate(chosen_episodes):
+        head = source.heads[index]
         try:
             if not writer.has(index):
                 writer.add_parts(
@@ -79,7 +85,7 @@ def convert(
                 raise
             left_out.append(skipped(head.id, error))
         if progress is not None:
-            progress(index + 1, len(source))
+            progress(done + 1, len(chosen_episodes))
     writer.finish()
     return Converted(out=out, format=to, episodes=episodes, frames=frames, skipped=left_out)
 
@@ -100,7 +106,19 @@ def open_writer(
         return LeRobotWriter(out, layout, origin=origin, fresh=fresh)
     if to == "robomimic":
         return RobomimicWriter(out, shape, origin=origin, fresh=fresh)
+    if to == "shards":
+        return ShardsWriter(out, shape, origin=origin, fresh=fresh)
     raise UserError(f"There is no format '{to}' to write.{did_you_mean(to, FORMATS)}")
+
+
+def _of_split(source: Source, split: str | None) -> list[int]:
+    splits = {head.split for head in source.heads}
+    if split is not None and split not in splits:
+        raise UserError(
+            f"No episode of {source.spec.path} is in the split '{split}'."
+            f"{did_you_mean(split, splits)}"
+        )
+    return [i for i, head in enumerate(source.heads) if split in (None, head.split)]
 
 
 def _origin(source: Source) -> str:

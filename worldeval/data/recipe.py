@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worldeval.axes import Array, Bool
+from worldeval.data.adapt import Adapted
+from worldeval.data.rotation import RotationForm
 from worldeval.data.source import READERS, Source, held_out, open_source
 from worldeval.errors import did_you_mean
 
@@ -15,6 +17,8 @@ class RecordedRecipe:
     path: Path
     format: str | None = None  # None: found from the folder
     views: tuple[str, ...] = ()  # none named: all of them
+    size: tuple[int, int] | None = None  # height, width to bring every view to
+    rotation: RotationForm | None = None  # to say roll, pitch and yaw in, without jumps: 6d
     held_out: tuple[str, ...] = ()  # ids of episodes kept from training
     held_out_share: float = 0.1  # of each task, where no id is named and the data has no split
 
@@ -30,7 +34,9 @@ class RecordedRecipe:
         """Open the data; an unknown view is refused."""
         source = open_source(self.path, self.format)
         source.choose(self.views)
-        return source
+        if self.size is None and self.rotation is None:
+            return source
+        return Adapted(source, size=self.size, rotation=self.rotation)
 
     def chosen(self, source: Source) -> tuple[str, ...]:
         """The views used, in order."""

@@ -11,7 +11,7 @@ Euler angles, axis-angle and quaternions all jump somewhere; 6-D numbers are con
 near +-pi is trained as these.
 """
 
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from scipy.spatial.transform import Rotation
@@ -19,6 +19,7 @@ from scipy.spatial.transform import Rotation
 from worldeval.axes import Array, Float
 
 RotationForm = Literal["euler", "quaternion", "axis-angle", "6d"]
+FORMS: dict[str, RotationForm] = {name: name for name in get_args(RotationForm)}
 SIZES: dict[str, int] = {"euler": 3, "quaternion": 4, "axis-angle": 3, "6d": 6}
 NAMES: dict[str, tuple[str, ...]] = {
     "euler": ("roll", "pitch", "yaw"),

@@ -22,6 +22,7 @@ from worldeval.run import whole_file
 
 UNKNOWN, FAILED, SUCCEEDED = -1, 0, 1
 TEXT = h5py.string_dtype()
+ACTION_NAMES, POSE_NAMES = "action_names", "pose_names"  # attributes, where dimensions have names
 COLUMNS = ("id", "task", "source", "success", "seed", "length")
 
 
@@ -52,7 +53,7 @@ def write_shard(path: Path, items: Sequence[ShardEpisode]) -> None:
         table["id"] = np.array([episode.id for episode in episodes], TEXT)
         table["task"] = np.array([episode.task for episode in episodes], TEXT)
         table["source"] = np.array([episode.source for episode in episodes], TEXT)
-        table["success"] = np.array([_code(episode.success) for episode in episodes], np.int8)
+        table["success"] = np.array([code(episode.success) for episode in episodes], np.int8)
         table["seed"] = np.array([item.seed for item in items], np.int64)
         table["length"] = lengths
 
@@ -80,6 +81,8 @@ class Shards:
                 pose.append(file["pose"][:])
                 flags.append(file["flags"][:])
                 self.fps = float(file.attrs["fps"])
+                named = [tuple(map(str, file.attrs.get(n, ()))) for n in (ACTION_NAMES, POSE_NAMES)]
+                self.action_names, self.pose_names = named
         self.actions: Float32[Array, "n a"] = np.concatenate(actions)
         self.pose: Float32[Array, "n p"] = np.concatenate(pose)
         self.flags: UInt8[Array, " n"] = np.concatenate(flags)
@@ -159,7 +162,8 @@ class Shards:
         return np.setdiff1d(np.arange(len(self)), held), held
 
 
-def _code(success: bool | None) -> int:
+def code(success: bool | None) -> int:
+    """How a shard says it: -1 unknown, 0 failed, 1 succeeded."""
     return UNKNOWN if success is None else int(success)
 
 

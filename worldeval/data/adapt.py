@@ -1,0 +1,110 @@
+"""A dataset seen otherwise: pictures of another size, rotations in another form.
+
+Angles jump by a whole turn where they pass +-pi, and a model that is trained on the jump learns
+it; `rotation="6d"` says the same without one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image
+
+from worldeval.axes import Array, Float32, Int, UInt8
+from worldeval.data.finding import Finding
+from worldeval.data.rotation import NAMES, RotationForm, read_rotation, write_rotation
+from worldeval.data.source import Rows, Source
+from worldeval.errors import UserError
+
+
+class Adapted(Source):
+    """`source`, every frame and row of it changed when it is read."""
+
+    def __init__(
+        self,
+        source: Source,
+        *,
+        size: tuple[int, int] | None = None,
+        rotation: RotationForm | None = None,
+    ) -> None:
+        """`size` is (height, width) of every view; `rotation` replaces roll, pitch and yaw.
+
+        Raises:
+            UserError: rotations are to be changed, and neither pose nor action has such columns.
+        """
+        self.source, self.size, self.rotation = source, size, rotation
+        self.heads, self.findings = source.heads, source.findings
+        spec = source.spec
+        if size is not None:
+            spec = replace(spec, views=dict.fromkeys(spec.views, size))
+        if rotation is not None:
+            if not any(_angles(names) for names in (spec.action_names, spec.pose_names)):
+                raise UserError(
+                    f"{spec.path} has no columns roll, pitch, yaw to change (action: "
+                    f"{', '.join(spec.action_names)}; pose: {', '.join(spec.pose_names)})."
+                )
+            spec = replace(
+                spec,
+                action_names=_renamed(spec.action_names, rotation),
+                pose_names=_renamed(spec.pose_names, rotation),
+            )
+        self.spec = spec
+
+    def rows(self, index: int) -> Rows:
+        rows = self.source.rows(index)
+        if self.rotation is None:
+            return rows
+        spec = self.source.spec
+        return replace(
+            rows,
+            actions=_turned(rows.actions, spec.action_names, self.rotation),
+            pose=_turned(rows.pose, spec.pose_names, self.rotation),
+        )
+
+    def frames(
+        self, index: int, view: str, rows: Int[Array, " n"] | None = None
+    ) -> UInt8[Array, "n h w 3"]:
+        frames = self.source.frames(index, view, rows)
+        if self.size is None or frames.shape[1:3] == self.size:
+            return frames
+        height, width = self.size
+        # Pillow's filter widens with the reduction, so that fine detail does not flicker.
+        small = [
+            np.asarray(Image.fromarray(one).resize((width, height), Image.Resampling.BILINEAR))
+            for one in frames
+        ]
+        return np.stack(small) if small else np.empty((0, height, width, 3), np.uint8)
+
+    def examine(self) -> list[Finding]:
+        return self.source.examine()
+
+    def has_latents(self, index: int) -> bool:
+        return self.size is None and self.source.has_latents(index)
+
+    def latents(self, index: int) -> dict[str, Float32[Array, "t d h w"]]:
+        if self.size is not None:  # they are those of the frames as they were
+            return super().latents(index)
+        return self.source.latents(index)
+
+
+def _angles(names: Sequence[str]) -> list[int]:
+    """First columns of every roll, pitch, yaw in a row."""
+    euler = NAMES["euler"]
+    return [i for i in range(len(names) - 2) if tuple(names[i : i + 3]) == euler]
+
+
+def _renamed(names: Sequence[str], rotation: RotationForm) -> tuple[str, ...]:
+    out = list(names)
+    for place in reversed(_angles(names)):
+        out[place : place + 3] = NAMES[rotation]
+    return tuple(out)
+
+
+def _turned(
+    values: Float32[Array, "t a"], names: Sequence[str], rotation: RotationForm
+) -> Float32[Array, "t b"]:
+    out = values
+    for place in reversed(_angles(names)):
+        turned = write_rotation(read_rotation(values[:, place : place + 3], "euler"), rotation)
+        out = np.concatenate([out[:, :place], turned, out[:, place + 3 :]], axis=1)
+    return out.astype(np.float32)
