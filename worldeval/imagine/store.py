@@ -1,9 +1,9 @@
 """The run store: imagined roll-outs on disk, one file per batch, each written in one piece.
 
 `NAME.npz` holds `facts` (JSON, a record per roll-out), `latents` (b t+1 v d h w, float16),
-`actions` (b t a), `pose` (b t+1 p), `trust_SIGNAL` (b t) where a signal was taken of every action
-and, where the judge was asked, `evidence` (b t+1, float16): the calibrated probability of success by
-each frame.
+`actions` (b t a), `pose` (b t+1 p), `trust_SIGNAL` (b t) for every signal taken step by step
+and, where the judge was asked, `evidence` (b t+1, float16): the calibrated probability of success
+by each frame.
 
 An episode that is in a file is done, so an interrupted run goes on where it stopped, and shards of
 a run made on several machines merge by copying their files into one folder.
