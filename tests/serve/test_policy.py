@@ -159,7 +159,7 @@ def test_nobody_listens_to_everybody_by_accident() -> None:
         (question(reset={"tasks": ["a"], "seeds": []}), "1 tasks and 0 seeds"),
         (question(reset={"tasks": ["a"] * 2000, "seeds": [0] * 2000}), "1 to 1024 go together"),
         ("a text", "a binary frame"),
-        (b"\0" * 20_001, "over size limit"),
+        (b"\0" * 20_001, "message too big"),
     ],
 )
 def test_hostile_messages_end_the_session_and_nothing_else(message, said: str) -> None:

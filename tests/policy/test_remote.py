@@ -1,0 +1,167 @@
+"""Our client against a small server written from the protocol's text, and not from ours."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import msgpack
+import numpy as np
+import pytest
+from websockets.sync.server import serve
+
+from worldeval.errors import UserError
+from worldeval.policy.connection import ServerError
+from worldeval.policy.load import load_policy
+from worldeval.policy.protocol import Policy
+from worldeval.record import Observation
+
+VIEWS = "keys=side=observation/image;state=observation/joints:2+observation/gripper:1"
+
+
+def observation(count: int = 2) -> Observation:
+    pose = np.arange(count * 3, dtype=np.float32).reshape(count, 3)
+    side = np.stack([np.full((4, 5, 3), 10 * row, np.uint8) for row in range(count)])
+    return Observation(
+        frames={"side": side}, pose=pose, tasks=tuple(f"task {row}" for row in range(count))
+    )
+
+
+def spoken(array: np.ndarray) -> dict:
+    return {
+        b"__ndarray__": True,
+        b"data": array.tobytes(),
+        b"dtype": array.dtype.str,
+        b"shape": array.shape,
+    }
+
+
+def heard(value: dict) -> np.ndarray:
+    return np.frombuffer(value[b"data"], value[b"dtype"]).reshape(value[b"shape"])
+
+
+class Plain:
+    """An openpi server of a few lines: metadata, then actions that say what was seen."""
+
+    def __init__(self, metadata: dict | None = None) -> None:
+        self.metadata, self.requests, self.connections = metadata or {}, [], 0
+        self.drop_after: int | None = None  # requests until the connection is cut, once
+        self.answer = None  # instead of actions
+
+    def __call__(self, connection) -> None:
+        self.connections += 1
+        connection.send(msgpack.packb(self.metadata))
+        for message in connection:
+            request = msgpack.unpackb(message)
+            self.requests.append(request)
+            if self.drop_after is not None and len(self.requests) > self.drop_after:
+                self.drop_after = None
+                connection.socket.close()
+                return
+            if self.answer is not None:
+                connection.send(self.answer)
+                continue
+            joints = heard(request["observation/joints"])
+            gripper = heard(request["observation/gripper"])
+            bright = heard(request["observation/image"]).mean()
+            first = np.array([*joints, *gripper, bright, len(request["prompt"])])
+            actions = first + np.arange(4)[:, None]  # float64, four steps
+            connection.send(msgpack.packb({"actions": spoken(actions), "server_timing": {}}))
+
+
+@contextmanager
+def running(plain: Plain) -> Iterator[str]:
+    with serve(plain, "127.0.0.1", 0, compression=None, max_size=None) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        server.shutdown()
+        thread.join(10)
+
+
+def test_a_session_for_every_episode_and_every_number_in_its_place() -> None:
+    plain = Plain({"model": "pi"})
+    with running(plain) as url:
+        policy = load_policy(f"{url}?{VIEWS}&action_dim=5&chunk=3&name=pi")
+        assert isinstance(policy, Policy)
+        assert (policy.spec.name, policy.spec.chunk, policy.spec.views) == ("pi", 3, ("side",))
+        policy.reset(("task 0", "task 1"), (0, 1))
+        before = plain.connections
+        chunk = policy.act(observation())
+        assert chunk.shape == (2, 3, 5) and chunk.dtype == np.float32
+        np.testing.assert_array_equal(chunk[1, 0], [3, 4, 5, 10, 6])
+        np.testing.assert_array_equal(chunk[0, 2], [2, 3, 4, 2, 8])
+        assert set(plain.requests[0]) == {
+            *("observation/image", "observation/joints", "observation/gripper", "prompt")
+        }
+        assert (before, plain.connections) == (3, 3)  # the first one is renewed by the reset
+        policy.reset(("task 0",), (0,))
+        assert plain.connections == 4
+        policy.close()
+
+
+def test_a_dropped_connection_is_opened_again_and_the_question_repeated() -> None:
+    plain = Plain()
+    with running(plain) as url:
+        policy = load_policy(f"{url}?{VIEWS}&action_dim=5&chunk=1")
+        policy.reset(("task 0", "task 1"), (0, 1))
+        undisturbed = policy.act(observation())
+        plain.drop_after = len(plain.requests) + 1
+        np.testing.assert_array_equal(policy.act(observation()), undisturbed)
+        assert policy.reconnections == 1
+        policy.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        ("Traceback\n  File x\nValueError: no such\x1b[2J key", r"reports: ValueError: no such"),
+        (b"\x91\xc0", "sent a list"),
+        (b"\xc1", "not a readable msgpack"),
+        (msgpack.packb({"action": 1}), "answers with action; 'actions' must be an array"),
+        (msgpack.packb({"actions": spoken(np.zeros((1, 7)))}), r"actions \(1, 7\); \(steps, 5\)"),
+        (msgpack.packb({"actions": spoken(np.zeros((5, 5)).astype("S1"))}), "only numbers are"),
+    ],
+)
+def test_what_is_no_answer_is_said(answer, said: str) -> None:
+    plain = Plain()
+    plain.answer = answer
+    with running(plain) as url:
+        policy = load_policy(f"{url}?{VIEWS}&action_dim=5&chunk=1")
+        policy.reset(("task 0",), (0,))
+        with pytest.raises(ServerError, match=said) as caught:
+            policy.act(observation(1))
+        assert "\x1b" not in str(caught.value)
+        policy.close()
+
+
+def test_a_silent_server_is_given_its_time_and_no_more() -> None:
+    plain = Plain()
+    plain.drop_after = None
+    with running(plain) as url:
+        policy = load_policy(f"{url}?{VIEWS}&action_dim=5&chunk=1&timeout=0.05")
+        policy.reset(("task 0",), (0,))
+        release = threading.Event()
+        policy._connections[0]._socket.recv = lambda timeout: (_ for _ in ()).throw(TimeoutError())
+        policy.act(observation(1))  # the second connection answers
+        assert policy.reconnections == 1
+        release.set()
+        policy.close()
+
+
+def test_mistakes_say_what_to_do() -> None:
+    with running(Plain({"model": "pi"})) as url:
+        with pytest.raises(UserError, match=r"metadata has: model.*keys=droid&action_dim=8"):
+            load_policy(url)
+        with pytest.raises(UserError, match="there is no key 'chunks'"):
+            load_policy(f"{url}?chunks=1")
+        with pytest.raises(UserError, match="WORLDEVAL_TOKEN"):
+            load_policy(f"{url}?token=secret")
+        with pytest.raises(UserError, match="Did you mean 'droid'"):
+            load_policy(f"{url}?keys=droit&action_dim=8&chunk=1")
+        policy = load_policy(f"{url}?keys=top=observation/image&action_dim=5&chunk=1")
+        policy.reset(("task 0",), (0,))
+        with pytest.raises(UserError, match="reads view 'top'; the world has side"):
+            policy.act(observation(1))
+        policy.close()
+    with pytest.raises(ServerError, match=r"No server answers at .* serve-policy"):
+        load_policy(f"{url}?wait=0.1")
