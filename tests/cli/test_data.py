@@ -58,7 +58,7 @@ def test_inspect_as_json(dataset: Path, tmp_path: Path) -> None:
     assert said["pose"][2]["name"] == "z"
     assert said["pose"][2]["max"] == 4
     with Image.open(sheet) as image:
-        assert image.size == (3 * 164, 2 * (16 + 107 + 4))
+        assert image.size == (3 * 164, 16 + 2 * (16 + 107 + 4))
 
 
 def test_inspect_for_people(dataset: Path) -> None:

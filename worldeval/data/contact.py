@@ -17,9 +17,12 @@ INK, PAPER, BROKEN = (30, 30, 30), (250, 250, 250), (200, 60, 60)
 
 
 def contact_sheet(source: Source, path: Path) -> Path:
-    """Write a PNG: a row for each of up to eight episodes, spread evenly over the dataset."""
+    """Write a PNG: a row for each of up to eight episodes, spread evenly over the dataset.
+
+    The names of the views stand above their columns.
+    """
     chosen = np.unique(np.linspace(0, len(source.heads) - 1, EPISODES).round().astype(int))
-    rows = [_row(source, int(index)) for index in chosen]
+    rows = [_header(source), *(_row(source, int(index)) for index in chosen)]
     width = max(row.width for row in rows)
     sheet = Image.new("RGB", (width, sum(row.height for row in rows)), PAPER)
     top = 0
@@ -29,6 +32,14 @@ def contact_sheet(source: Source, path: Path) -> Path:
     with whole_file(path) as draft:
         sheet.save(draft, format="PNG")
     return path
+
+
+def _header(source: Source) -> Image.Image:
+    step = MOMENTS * (WIDTH + GAP)
+    header = Image.new("RGB", (len(source.spec.views) * step, TITLE), PAPER)
+    for place, view in enumerate(source.spec.views):
+        ImageDraw.Draw(header).text((place * step + GAP, 2), _latin(view), fill=INK)
+    return header
 
 
 def _row(source: Source, index: int) -> Image.Image:
@@ -54,6 +65,10 @@ def _cell(frame: UInt8[Array, "h w 3"], size: tuple[int, int]) -> Image.Image:
 
 
 def _title(head: Head) -> str:
-    text = f"{head.id}   {MARK[head.success]}   {head.length} frames   {head.task or '(no task)'}"
-    # The built-in font knows Latin letters only.
+    task = head.task or "(no task)"
+    return _latin(f"{head.id}   {MARK[head.success]}   {head.length} frames   {task}")
+
+
+def _latin(text: str) -> str:
+    """The built-in font knows Latin letters only."""
     return text.encode("latin-1", "replace").decode("latin-1")
