@@ -93,18 +93,18 @@ def test_the_commit_is_that_of_the_checkout_and_tells_changed_files(tmp_path: Pa
         command = ["git", "-C", str(tmp_path), *identity, *words]
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
-    assert run._commit(tmp_path) is None
+    assert run.commit_of(tmp_path) is None
     git("init", "-q")
     (tmp_path / "a").write_text("1")
     git("add", "a")
     git("commit", "-q", "-m", "one")
     git("tag", "-a", "v1", "-m", "v1")
-    assert run._commit(tmp_path) == git("rev-parse", "HEAD")
+    assert run.commit_of(tmp_path) == git("rev-parse", "HEAD")
     (tmp_path / "a").write_text("2")
-    assert run._commit(tmp_path) == git("rev-parse", "HEAD") + "-dirty"
+    assert run.commit_of(tmp_path) == git("rev-parse", "HEAD") + "-dirty"
     inside = tmp_path / "venv"
     inside.mkdir()
-    assert run._commit(inside) is None  # installed inside somebody else's repository
+    assert run.commit_of(inside) is None  # installed inside somebody else's repository
 
 
 def test_run_json_is_plain_json(tmp_path: Path) -> None:

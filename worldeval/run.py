@@ -59,7 +59,7 @@ def open_run(
         "command": command,
         "seed": seed,
         "worldeval": __version__,
-        "commit": _commit(Path(__file__).parent.parent),
+        "commit": commit_of(Path(__file__).parent.parent),
         "python": platform.python_version(),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
         "packages": {name: version(name) for name in PACKAGES},
@@ -143,7 +143,7 @@ def _changed(kept: Path, now: dict[str, Any], free: Collection[str]) -> str:
     return ", ".join(f"{key} was {then.get(key)!r}, now {now.get(key)!r}" for key in keys)
 
 
-def _commit(checkout: Path) -> str | None:
+def commit_of(checkout: Path) -> str | None:
     """The commit of the checkout that runs, `-dirty` where files differ; None for a wheel."""
     if not (checkout / ".git").exists():  # installed: a repository around it is not ours
         return None

@@ -75,6 +75,11 @@ class Actors:
         self._awaited: dict[Any, Hashable] = {}  # what Ray promised -> whose it is
         self._count = 0
 
+    @property
+    def actors(self) -> list[Any]:
+        """Handles of the actors that are not known to be dead."""
+        return list(self._actors.values())
+
     def hire(self) -> Hashable:
         self._count += 1
         actor = self._class.remote(*self._given)

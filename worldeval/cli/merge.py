@@ -1,0 +1,36 @@
+"""`worldeval merge`: parts of a run, made on several machines, put together."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from worldeval.cli.common import Json, Seed, console, emit
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("merge")(merge)
+
+
+def merge(
+    parts: Annotated[list[Path], typer.Argument(help="Run folders of the parts.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder for the whole run.")],
+    as_json: Json = False,
+    seed: Seed = 0,
+) -> None:
+    """Put together what `rank --num-shards N --shard-index I` made, after checking that it fits.
+
+    `worldeval rank PROTOCOL --out RUN` then ranks it, and does whatever no part did.
+    """
+    from worldeval.evaluate.merge import merge as put_together
+
+    merged = put_together(parts, out)
+    emit(asdict(merged), as_json=as_json)
+    if not as_json:
+        console.print(
+            f"{merged.run} holds {merged.imagined} imagined and {merged.simulated} simulated "
+            f"episodes ({merged.twice} were in more than one part, and agree).",
+            soft_wrap=True,
+        )

@@ -1,0 +1,123 @@
+"""Parts of one run, made on machines that share nothing, put together as if one had done it all."""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from worldeval.errors import UserError
+from worldeval.evaluate.manifest import Manifest, read_manifest, write_manifest
+from worldeval.evaluate.truth import KEY, read_truth
+from worldeval.imagine.starts import read_starts, write_starts
+from worldeval.imagine.store import Key, RolloutStore
+from worldeval.record import Start
+from worldeval.run import open_run, whole_file
+
+SAME = 1e-6  # largest difference of two probabilities of one episode: they are rounded to that
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merged:
+    """What came of a merge."""
+
+    run: Path
+    imagined: int  # episodes that the run holds now
+    simulated: int
+    twice: int  # that more than one part held, and that agree
+
+
+def merge(parts: Sequence[Path], out: Path) -> Merged:
+    """Copy what the parts hold into the run folder `out`, which may hold some of it already.
+
+    Raises:
+        UserError: the parts are not of one run: another world model, judge, protocol, seed, policy
+            or start; or two of them say different things of one episode.
+    """
+    runs = [*([out] if read_manifest(out) else []), *parts]
+    manifest, starts = _agreed(runs)
+    _check_outcomes(runs)
+    first = runs[0]
+    recipe = yaml.safe_load((first / "recipe.yaml").read_text())
+    recipe["policies"] = [tried.ref for tried in manifest.policies.values()]
+    tasks = [start.task for start in starts]
+    recipe["starts"] = max(tasks.count(task) for task in set(tasks))
+    open_run(out, recipe=recipe, seed=manifest.seed, command="merge", resume=True, free=recipe)
+    write_manifest(out, manifest)
+    write_starts(out / "starts.h5", starts)
+    twice = 0
+    for part in parts:
+        twice += _copy_imagined(part, out)
+        _copy_truth(part, out)
+    return Merged(
+        run=out,
+        imagined=len(RolloutStore(out / "imagined").done()),
+        simulated=len(read_truth(out / "truth")),
+        twice=twice,
+    )
+
+
+def _agreed(runs: Sequence[Path]) -> tuple[Manifest, list[Start]]:
+    """The manifest and the starts of all of them together."""
+    agreed: Manifest | None = None
+    starts: dict[str, Start] = {}
+    for run in runs:
+        manifest = read_manifest(run)
+        if manifest is None:
+            raise UserError(f"{run} is no part of a run: it has no manifest.json.")
+        agreed = manifest if agreed is None else agreed.with_earlier(manifest, run, redo=False)
+        for start in read_starts(run / "starts.h5"):
+            if not _equal(starts.setdefault(start.id, start), start):
+                raise UserError(
+                    f"{run} has another picture or pose for the start {start.id} than "
+                    f"{runs[0]}. Begin every part from one file: starts_file in the recipe."
+                )
+    assert agreed is not None
+    return agreed, list(starts.values())
+
+
+def _check_outcomes(runs: Sequence[Path]) -> None:
+    """Refuse two answers for one episode."""
+    said: dict[Key, float] = {}
+    for run in runs:
+        for key, probability in RolloutStore(run / "imagined").done().items():
+            if abs(said.setdefault(key, probability) - probability) > SAME:
+                raise UserError(
+                    f"{run} says {probability:.6f} of policy {key[0]} from {key[1]}, another part "
+                    f"{said[key]:.6f}. The machines compute differently: leave one of them out."
+                )
+
+
+def _copy_imagined(part: Path, out: Path) -> int:
+    """Copy files of the store; returns how many of their episodes were there before."""
+    store, into = RolloutStore(part / "imagined"), RolloutStore(out / "imagined")
+    before = into.done().keys()
+    twice = len(before & store.done().keys())
+    for path in store.files():
+        if not into.has(path.stem):
+            into.add(path.stem, path.read_bytes())
+    return twice
+
+
+def _copy_truth(part: Path, out: Path) -> None:
+    for path in sorted((part / "truth").glob("*.csv")):
+        target = out / "truth" / path.name
+        if target.is_file():
+            rows = pd.concat([pd.read_csv(target), pd.read_csv(path)]).drop_duplicates(KEY)
+            with whole_file(target) as draft:
+                rows.to_csv(draft, index=False)
+        else:
+            with whole_file(target) as draft:
+                shutil.copyfile(path, draft)
+
+
+def _equal(one: Start, other: Start) -> bool:
+    return (
+        (one.task, one.seed) == (other.task, other.seed)
+        and np.array_equal(one.pose, other.pose)
+        and one.frames.keys() == other.frames.keys()
+        and all(np.array_equal(one.frames[view], other.frames[view]) for view in one.frames)
+    )
