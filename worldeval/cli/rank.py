@@ -1,5 +1,6 @@
 """`worldeval rank`, `imagine` and `truth`: policies tried in a world model and in the simulator."""
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -64,6 +65,14 @@ def rank(
     with_truth: Annotated[
         bool, typer.Option("--truth", help="Also measure the policies in the simulator.")
     ] = False,
+    real_csv: Annotated[
+        Path | None,
+        typer.Option("--real", help="CSV of real trials: policy, task, start, success."),
+    ] = None,
+    validated_by: Annotated[
+        Path | None,
+        typer.Option(help="Earlier run that compared this world model and judge with truth."),
+    ] = None,
     films: Annotated[int, typer.Option(help="Roll-outs to keep as pictures.", min=0)] = 10,
     out: Out = None,
     seed: Seed = 0,
@@ -85,8 +94,13 @@ def rank(
 
     The same command again does only what is missing; with more policies or starts it extends the
     run. Ends with 1 where some episodes have no outcome because a policy broke.
+
+    A ranking is a hypothesis until something real was compared with it: the simulator (--truth),
+    real trials of some of the policies (--real), or other policies in an earlier run
+    (--validated-by).
     """
     from worldeval.envs.metaworld import available
+    from worldeval.errors import UserError
     from worldeval.run import read_json
 
     options = evaluation_options(
@@ -100,20 +114,24 @@ def rank(
         allocate=allocate,
         redo_changed=redo_changed,
     )
+    if with_truth and real_csv is not None:
+        raise UserError("--truth asks the simulator, --real a file: give one of them.")
     with resumable(), Watch(log, as_json=as_json) as watch:
         asked = Asked(protocol, policies, world, judge, starts, out, seed, jobs, sets, trust_pickle)
         run = _open("rank", asked, watch, options)
+        # Read before hours of work, so that a mistake costs none of them.
+        earlier = run.validated(validated_by) if validated_by is not None else None
+        real = run.real(real_csv) if real_csv is not None else None
         imagined = run.imagine()
-        real = None
         if with_truth and (problem := available()):
             watch.say(f"no truth: {problem}")
         elif with_truth:
             real = run.truth()
         summary = None
         if num_shards == 1:
-            summary = run.summary(imagined, real, run.gates())
+            summary = run.summary(imagined, real, run.gates(), earlier)
         if films and num_shards == 1:
-            run.films(imagined, real, count=films)
+            run.films(imagined, real if with_truth else None, count=films)
     if summary is None:
         _tell_shard(run, imagined, num_shards, as_json)
     elif as_json:
@@ -215,7 +233,8 @@ def _open(command: str, asked: Asked, watch: Watch, options: dict[str, Any]) -> 
         if value is not None:
             changed.append(f"{key}={value}")
     if asked.policies:
-        changed.append(f"policies=[{', '.join(asked.policies)}]")
+        # Quoted: addresses hold what YAML would read as its own marks.
+        changed.append(f"policies={json.dumps(list(asked.policies))}")
     found = recipes.load(asked.protocol, "protocol", changed)
     folder = asked.out or Path("runs") / found.name
     config = grown(found.config, folder)
