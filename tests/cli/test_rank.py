@@ -69,6 +69,38 @@ def test_a_second_run_imagines_nothing_again(summary: dict, folder: Path) -> Non
     assert json.loads(again.stdout)["ranking"] == summary["ranking"]
 
 
+def test_real_trials_of_unknown_policies_are_refused_before_any_work(tmp_path: Path) -> None:
+    trials = tmp_path / "real.csv"
+    trials.write_text("policy,task,start,success\nbc-all/step-240,door-open-v3,a,1\n")
+    done = rank(tmp_path / "run", "--real", str(trials))
+    assert done.returncode == 2
+    assert "bc-all/step-2400" in json.loads(done.stdout)["error"]
+    assert not (tmp_path / "run/imagined").exists()
+
+
+def test_real_trials_of_some_starts_are_combined_with_the_imagined(
+    summary: dict, folder: Path, tmp_path: Path
+) -> None:
+    trials = tmp_path / "real.csv"
+    lines = [
+        f"bc-all/step-{step},{task},{task}-500000,{int(step == 2400)}"
+        for step in (80, 2400)
+        for task in summary["tasks"]
+    ]
+    trials.write_text("\n".join(["policy,task,start,success", *lines]) + "\n")
+    found = json.loads(rank(folder, "--real", str(trials)).stdout)
+    best = found["combined"]["bc-all/step-2400"]
+    assert (best["real_starts"], best["imagined_starts"]) == (5, 5)
+    assert "no_paired_truth" in found["headline"]  # two policies make no correlation
+    assert "real_trials_only" in {finding["code"] for finding in found["findings"]}
+
+
+def test_a_run_without_truth_validates_nothing(summary: dict, folder: Path, tmp_path: Path) -> None:
+    done = rank(tmp_path / "run", "--validated-by", str(folder))
+    assert done.returncode == 2
+    assert "not compared with truth" in json.loads(done.stdout)["error"]
+
+
 def test_a_missing_world_model_exits_2_and_says_what_to_do(tmp_path: Path) -> None:
     done = rank(tmp_path, "--world", "nowhere")
     assert done.returncode == 2

@@ -24,6 +24,7 @@ from worldeval.evaluate.policies import policy_cards
 from worldeval.evaluate.spread import Alone, Crew
 from worldeval.evaluate.summary import Summary, summarise, to_json
 from worldeval.evaluate.truth import forget, measure_truth
+from worldeval.evaluate.validated import Validated, read_validated, real_trials
 from worldeval.evaluate.worker import Setup, Worker
 from worldeval.imagine.inverse import load_checker
 from worldeval.imagine.recipe import ProtocolRecipe
@@ -122,6 +123,19 @@ class Evaluation:
         table = table.merge(self.cards[["policy", "lineage", "step"]], on="policy")
         return self._keep(TRUTH, table)
 
+    def real(self, path: Path) -> pd.DataFrame:
+        """Outcomes of real trials of some of the policies, from a CSV; kept as the truth."""
+        table = real_trials(path, self.cards, sorted(self._tasks()))
+        return self._keep(TRUTH, table)
+
+    def validated(self, folder: Path) -> Validated:
+        """What an earlier run says of this world model and judge."""
+        return read_validated(
+            folder,
+            world=world_hash(Path(self.recipe.world)),
+            judge=judge_hash(Path(self.recipe.judge)),
+        )
+
     def gates(self) -> Gates | None:
         """What replayed recordings show, where the protocol brings some."""
         if not self.recipe.replays:
@@ -132,12 +146,22 @@ class Evaluation:
         return run_gates(world, judge, recordings, rng=np.random.default_rng(self.seed))
 
     def summary(
-        self, imagined: pd.DataFrame, truth: pd.DataFrame | None, gates: Gates | None
+        self,
+        imagined: pd.DataFrame,
+        truth: pd.DataFrame | None,
+        gates: Gates | None,
+        validated: Validated | None = None,
     ) -> Summary:
         """Everything in numbers; writes summary.json."""
         imagined = self._everywhere(imagined)
         summary = summarise(
-            imagined, truth, self.cards, gates, margin=self.recipe.margin, seed=self.seed
+            imagined,
+            truth,
+            self.cards,
+            gates,
+            margin=self.recipe.margin,
+            seed=self.seed,
+            validated=validated,
         )
         if self.spent is not None and self.spending.looks:
             summary = replace(

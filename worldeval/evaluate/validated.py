@@ -1,13 +1,14 @@
 """An earlier run that was compared with truth, and what it lets a later one claim."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
-from worldeval.errors import UserError
+from worldeval.errors import UserError, did_you_mean
 from worldeval.run import read_json
-from worldeval.stats import Finding
+from worldeval.stats import Finding, read_outcomes
 
 GATES = "actions_ignored", "false_success", "judge_uninformative", "untrusted_rollouts"
 FAILED = ("no_better_than_chance", "correlation_undefined", *GATES)  # of the earlier run
@@ -81,3 +82,30 @@ def read_validated(folder: Path, *, world: str, judge: str) -> Validated:
             if found["code"] in FAILED and found["severity"] == "refusal"
         ),
     )
+
+
+def real_trials(path: Path, cards: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
+    """Real outcomes from a CSV (policy, task, start, success), with lineage and step of the cards.
+
+    Raises:
+        UserError: the file is no such table, or names a policy or task that is not ranked here.
+    """
+    trials = read_outcomes(path)
+    if not trials.binary:
+        raise UserError(f"{path} has scores; real trials need a column 'success' of 0 and 1.")
+    known = {"policy": list(cards["policy"]), "task": list(tasks)}
+    for what, given in (("policy", trials.policies), ("task", trials.tasks)):
+        for name in given:
+            if name not in known[what]:
+                hint = did_you_mean(name, known[what])
+                raise UserError(f"{path}: the {what} '{name}' is not ranked here.{hint}")
+    table = pd.DataFrame(
+        {
+            "policy": [trials.policies[k] for k in trials.policy],
+            "task": [trials.tasks[t] for t in trials.task],
+            "start": trials.start,
+            "seed": trials.seed,
+            "success": trials.value.astype(int),
+        }
+    )
+    return table.merge(cards[["policy", "lineage", "step"]], on="policy")

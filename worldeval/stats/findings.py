@@ -80,7 +80,8 @@ def no_truth(validated: bool) -> list[Finding]:
             code="no_paired_truth",
             severity="refusal",
             text="A ranking hypothesis: no real outcome was compared with these numbers, so their "
-            "absolute rates must not be quoted. Give real trials of some of these policies.",
+            "absolute rates must not be quoted. Give real trials of at least three of these "
+            "policies.",
         )
     ]
 
