@@ -56,9 +56,13 @@ shown = [
 starts = starts[shown].reset_index()
 gap = starts[shown[0]] - starts[shown[1]]
 starts = starts.loc[gap.abs().sort_values(ascending=False, kind="stable").index]
+if all(name.startswith(task) for task, name in zip(starts["task"], starts["start"], strict=True)):
+    columns = ["start", *shown]  # the start names its task
+else:
+    columns = ["task", "start", *shown]
 st.subheader("Start by start")
 picked = st.dataframe(
-    starts,
+    starts[columns],
     hide_index=True,
     column_config=dict.fromkeys(shown, st.column_config.NumberColumn(format="%.2f")),
     on_select="rerun",

@@ -12,6 +12,7 @@ from worldeval.report.figures import DARK, LIGHT, Point, figure_png, predicted_a
 from worldeval.report.words import escaped, headline
 
 LARGEST = 40  # policies whose every pair still fits on a page
+TALLEST = 25  # policies shown without scrolling the table
 
 
 def so_far(episodes: Episodes) -> None:
@@ -59,13 +60,15 @@ table = pd.DataFrame(
     ]
 )
 
-columns = ["rank", "policy", "lineage", "predicted", "interval", "letters", "P(best)"]
+columns = ["rank", "policy", "predicted", "interval", "letters", "P(best)", "lineage"]
 if contents.has_truth:
-    columns[5:5] = ["real", "real interval"]
+    columns[4:4] = ["real", "real interval"]
 picked = st.dataframe(
     table[columns],
     hide_index=True,
+    height="content" if len(table) <= TALLEST else "auto",
     column_config={
+        "rank": st.column_config.NumberColumn(width=48),
         "predicted": bar("blue"),
         "real": bar("orange"),
         "P(best)": st.column_config.NumberColumn(format="%.2f"),

@@ -5,6 +5,7 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 import yaml
@@ -22,7 +23,7 @@ from worldeval.report.trace import Trace, action_steps, pose_names, read_trace
 from worldeval.report.verbs import run_verb
 from worldeval.report.words import escaped
 
-PAGE = 10  # episodes in the list
+PAGE = 8  # episodes in the list
 HEIGHT = 384  # pixels of the still picture
 MOST_LINES = 8  # numbers of an action that a chart takes
 OUTCOME = {1.0: "success", 0.0: "failure"}
@@ -52,8 +53,11 @@ def chosen() -> Choice:
     )
 
 
-def current(rows: pd.DataFrame) -> int:
-    """Which of the chosen rows is open: the one last picked, or that of the link (`?episode=`)."""
+def current(rows: pd.DataFrame, films: dict[str, Filmstrip]) -> int:
+    """Which of the chosen rows is open: the one last picked, or that of the link (`?episode=`).
+
+    Where nothing says which, the first that has pictures.
+    """
     if "episode" not in st.session_state:
         asked = st.query_params.get("episode", "")
         if asked and episodes.place(asked) is None:
@@ -61,7 +65,7 @@ def current(rows: pd.DataFrame) -> int:
         st.session_state["episode"] = asked
     names = list(rows["id"])
     if st.session_state["episode"] not in names:
-        st.session_state["episode"] = names[0]
+        st.session_state["episode"] = next((name for name in names if name in films), names[0])
     st.query_params["episode"] = st.session_state["episode"]
     return names.index(st.session_state["episode"])
 
@@ -97,7 +101,7 @@ def list_page(rows: pd.DataFrame, place: int, films: dict[str, Filmstrip]) -> No
         {
             "": ["▶" if place - first == at else "" for at in range(len(shown))],
             "picture": pictures,
-            "film": [name in films for name in shown["id"]],
+            "film": ["●" if name in films else "" for name in shown["id"]],
             "policy": shown["policy"].to_list(),
             "start": shown["start"].to_list(),
             "P(success)": shown["score"].to_list(),
@@ -117,7 +121,7 @@ def list_page(rows: pd.DataFrame, place: int, films: dict[str, Filmstrip]) -> No
         column_config={
             "": st.column_config.TextColumn(width=28),
             "picture": st.column_config.ImageColumn("last frame or start", width=64),
-            "film": st.column_config.CheckboxColumn("film", width=48),
+            "film": st.column_config.TextColumn("film", width=40),
             "P(success)": st.column_config.ProgressColumn(
                 format="%.2f", min_value=0, max_value=1, color="blue"
             ),
@@ -131,7 +135,7 @@ def list_page(rows: pd.DataFrame, place: int, films: dict[str, Filmstrip]) -> No
 
 def turn(names: list[str], place: int) -> None:
     """The buttons, and keys, that go from episode to episode and from page to page."""
-    before, after, up, down, where = st.columns([1.2, 1, 1.2, 1.2, 3], vertical_alignment="center")
+    before, after, up, down, where = st.columns([3, 2, 4, 4, 5], vertical_alignment="center")
     for column, label, key, step in (
         (before, "Previous", "p", -1),
         (after, "Next", "n", 1),
@@ -186,47 +190,54 @@ def step_size() -> int:
 
 @st.fragment
 def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
-    """The still picture and every chart, at the moment that the slider says."""
+    """The film, the still picture and every chart, at the moment that the slider says."""
     film = open_film(run.folder / FOLDER, strip) if strip else None
     count = max(len(film.stills) if film else 0, trace.frames if trace else 0)
     if count < 2:
         return
+    if film:
+        moving, still = st.columns(2)
+        moving.video(film.video, loop=True, autoplay=True, muted=True)
+        halves = "Above: imagined. Below: real." if film.real else "Imagined."
+        moving.caption(f"{halves} Views from left to right: {', '.join(film.views)}.")
+        picture = still.empty()
     moment = st.slider("World frame", 0, count - 1, count - 1, key="moment")
     moment = min(moment, count - 1)
-    picture, beside = st.columns(2)
     if film:
-        still = film.stills[min(moment, len(film.stills) - 1)]
-        scale = max(1, round(HEIGHT / still.shape[0]))
-        with picture:
-            st.image(still.repeat(scale, axis=0).repeat(scale, axis=1), width="stretch")
-            st.caption(f"Frame {moment}.")
-    charts = [beside, *st.columns(2)] if film else list(st.columns(2)) * 2
-    evidence = strip.evidence if strip and strip.evidence else None
-    if evidence is None and trace is not None and trace.evidence is not None:
-        evidence = tuple(trace.evidence)
-    place = iter(charts)
-    with next(place):
-        if evidence:
-            series = {"judge": evidence}
+        shown = film.stills[min(moment, len(film.stills) - 1)]
+        scale = max(1, round(HEIGHT / shown.shape[0]))
+        big = shown.repeat(scale, axis=0).repeat(scale, axis=1)
+        picture.image(big, width="stretch")
+        still.caption(f"World frame {moment}, as the slider below says.")
+    upper, lower = st.columns(2), st.columns(2)
+    evidence = np.array(strip.evidence) if strip and strip.evidence else None
+    if evidence is None and trace is not None:
+        evidence = trace.evidence
+    with upper[0]:
+        if evidence is not None:
+            st.caption("Probability of success by each frame, as the judge says")
             colours = {"judge": theme.imagined}
-            title = "P(success), the judge"
-            chart(series, moment, title, domain=(0, 1), colours=colours)
+            chart({"judge": evidence}, moment, "P(success)", domain=(0, 1), colours=colours)
         else:
             st.caption("The judge's probability over time is worked out with the pictures.")
-        if trace is not None and trace.signals:
-            name = st.selectbox("Signal of trust over time", list(trace.signals), key="signal")
-            chart({name: trace.signals[name]}, moment, name)
     if trace is None:
         st.caption("Actions and poses of this episode are not in the run folder.")
         return
-    with next(place):
-        k = step_size()
-        wide = trace.actions.shape[1]
+    with upper[1]:
+        name = st.selectbox(
+            "Signal of trust over time", list(trace.signals), key="signal", width="stretch"
+        )
+        chart({name: trace.signals[name]}, moment, "")
+    with lower[0]:
+        k, wide = step_size(), trace.actions.shape[1]
         steps = action_steps(trace.actions, wide // k if k and wide % k == 0 else wide)
         names = [f"action {i + 1}" for i in range(min(steps.shape[1], MOST_LINES))]
         unit = (trace.frames - 1) / max(len(steps), 1)
-        chart({name: steps[:, i] for i, name in enumerate(names)}, moment, "action", unit=unit)
-    with next(place):
+        series = {name: steps[:, i] for i, name in enumerate(names)}
+        chart(series, moment, "action", unit=unit)
+        if steps.shape[1] > MOST_LINES:
+            st.caption(f"The first {MOST_LINES} of {steps.shape[1]} numbers.")
+    with lower[1]:
         names = pose_names(trace.pose.shape[1])
         series = {name: trace.pose[:, i] for i, name in enumerate(names)}
         chart(series, moment, "pose, predicted")
@@ -248,7 +259,7 @@ rows = choose(episodes, choice, with_film=frozenset(films))
 if rows.empty:
     st.info("No roll-out is of this kind. Widen the choice above.")
     st.stop()
-place = current(rows)
+place = current(rows, films)
 list_page(rows, place, films)
 turn(list(rows["id"]), place)
 
@@ -268,16 +279,9 @@ st.text(f"{row['task']}, start {row['start']}, seed {row['seed']}: {caption(told
 folder: Path = run.folder
 try:
     trace = read_trace(folder / STORE, row["file"], int(row["row"])) if row["file"] else None
-    if strip is not None:
-        film = open_film(folder / FOLDER, strip)
-        moving, words = st.columns([2, 1])
-        moving.video(film.video, loop=True, autoplay=True, muted=True)
-        halves = "Above: imagined. Below: real." if film.real else "Imagined."
-        words.caption(f"{halves} Views from left to right: {', '.join(film.views)}.")
-        with words:
-            if not film.real and has_simulator():
-                decode(row["id"], real=True)
-    elif row["file"]:
+    if strip is not None and strip.truth is None and has_simulator():
+        decode(row["id"], real=True)
+    elif strip is None and row["file"]:
         st.caption("Its pictures are kept as latents.")
         decode(row["id"], real=False)
     by_frame(strip, trace)

@@ -34,7 +34,10 @@ def synthetic_run(folder: Path, *, truth: bool = True, films: bool = True, seed:
     """Write a run folder; the best policy is bc-all@2400 and the worst is blind."""
     rng = np.random.default_rng(seed)
     open_run(
-        folder, recipe={"kind": "closed-loop", "tasks": list(TASKS)}, seed=seed, command="rank"
+        folder,
+        recipe={"kind": "closed-loop", "tasks": list(TASKS), "starts": STARTS},
+        seed=seed,
+        command="rank",
     )
     imagined, real = _outcomes(rng)
     (folder / "outcomes").mkdir()
@@ -53,7 +56,7 @@ def synthetic_run(folder: Path, *, truth: bool = True, films: bool = True, seed:
     summary = summarise(imagined, real if truth else None, cards, gates(), margin=0.1, seed=seed)
     seconds = {"imagine": 9.6, "truth": 52.0, "total": 61.6, "imagine_cpu": 9.6}
     content = to_json(summary, cards, seconds=seconds, episodes=len(imagined))
-    content["world"] = {"folder": "runs/world/latent", "hash": "0123abcd"}
+    content["world"] = {"folder": "models/latent", "hash": "0123abcd"}
     write_json(folder / "summary.json", content)
     _store(folder / "imagined", imagined, rng)
     if films:

@@ -16,7 +16,10 @@ def register(app: typer.Typer) -> None:
 def report(
     run: Annotated[Path, typer.Argument(help="The folder of a ranking run.")],
     markdown: Annotated[bool, typer.Option("--markdown", help="Markdown, not HTML.")] = False,
-    embed: Annotated[bool, typer.Option("--embed", help="Put pictures into the one file.")] = False,
+    embed: Annotated[
+        bool | None,
+        typer.Option(help="Pictures inside of the one file, as HTML has them, or beside it."),
+    ] = None,
     strips: Annotated[int, typer.Option(help="Film strips of each kind.", min=0)] = 4,
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Also draw a README's picture (PNG) here.")
@@ -27,7 +30,8 @@ def report(
 ) -> None:
     """Write the report of a run: ranking, agreement, gates, film strips and where it comes from.
 
-    The report stands in RUN/report, pictures beside it, unless --out names a folder or file.
+    The report is one file that can be sent, in RUN/report unless --out names a folder or file.
+    Markdown has its pictures beside it.
     """
     import numpy as np
 
@@ -37,7 +41,9 @@ def report(
     from worldeval.report.words import headline
 
     contents = read_contents(run, rng=np.random.default_rng(seed))
-    path = write_page(contents, _target(run, out, markdown), embed=embed, each=strips)
+    target = _target(run, out, markdown)
+    inside = target.suffix == ".html" if embed is None else embed
+    path = write_page(contents, target, embed=inside, each=strips)
     if picture is not None:
         write_poster(contents, picture)
     said = headline(contents)

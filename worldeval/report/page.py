@@ -10,8 +10,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from worldeval.recipe import shipped
 from worldeval.report.choose import chapters
 from worldeval.report.contents import FURTHER, MEASURES, Contents, Evaluator
+from worldeval.report.fidelity import Fidelity, read_fidelity
 from worldeval.report.figures import (
     DARK,
     LIGHT,
@@ -23,6 +25,7 @@ from worldeval.report.figures import (
 )
 from worldeval.report.filmstrip import FOLDER, Filmstrip
 from worldeval.report.number import seconds, short
+from worldeval.report.protocol import commands, protocol
 from worldeval.report.strip import caption, moments, open_strip, rows_of, strip_image
 from worldeval.report.words import escaped, headline
 from worldeval.run import whole_file
@@ -116,6 +119,9 @@ def write_page(contents: Contents, path: Path, *, embed: bool = False, each: int
             for chapter in chosen
         ],
         facts=list(_facts(contents)),
+        protocol=protocol(contents),
+        commands=commands(contents),
+        fidelity=_fidelity(contents),
         measures_of=_measures_of,
         MEASURES=MEASURES,
         FURTHER=FURTHER,
@@ -203,6 +209,12 @@ def _facts(contents: Contents) -> Iterator[tuple[str, str]]:
     for name, value in contents.world.items():
         yield f"World model, {name}", value
     yield "Run folder", str(contents.folder)
+
+
+def _fidelity(contents: Contents) -> Fidelity:
+    """That of the world model where it still lies where the run names it."""
+    folder = contents.world.get("folder")
+    return read_fidelity(Path(shipped(folder))) if folder else Fidelity()
 
 
 def _measures_of(evaluators: Sequence[Evaluator]) -> list[str]:
