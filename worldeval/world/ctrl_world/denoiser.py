@@ -1,0 +1,166 @@
+"""Ctrl-World's diffusion: what the network is shown of a clip, its loss, and the frames to come.
+
+A sequence is m past frames, then the newest frame and the future ones. The past stands clean (in
+training: noisy) on the time axis; the newest and the future are noise to be cleaned, since the
+newest is imagined again with them; what is known of it is concatenated to every frame's channels.
+
+With `change` (not in the paper) frames are differences from the newest, in units of their training
+deviation, and the newest itself is shown as it is: an untrained network then repeats it.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from worldeval.axes import Bool, Float, Int
+from worldeval.errors import UserError
+from worldeval.world.ctrl_world.clips import Clip, stacked, unstacked
+from worldeval.world.ctrl_world.draw import Draw
+from worldeval.world.ctrl_world.edm import Scales, sample
+from worldeval.world.ctrl_world.network import CtrlWorldNetwork
+from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
+from worldeval.world.ctrl_world.tokens import PoseScale
+from worldeval.world.flow import own_noise
+
+
+class Denoiser(nn.Module):
+    """The network with its pose statistics. `forward` is EDM's D: the clean frames expected."""
+
+    change_std: Tensor
+    text: Tensor
+
+    def __init__(
+        self,
+        recipe: CtrlWorldRecipe,
+        *,
+        latent: tuple[int, int, int, int],
+        pose_dim: int,
+        tasks: int,
+    ) -> None:
+        super().__init__()
+        views, channels = latent[:2]
+        self.recipe, self.views = recipe, views
+        self.frame = frame_of(latent, recipe.patch)
+        self.past = len(recipe.memory.recall)
+        self.network = CtrlWorldNetwork(recipe.unet, channels=self.frame[0], pose_dim=pose_dim)
+        self.scale = PoseScale(pose_dim, recipe.angles)
+        self.register_buffer("change_std", torch.ones(views, channels, 1, 1))
+        # What the tasks say, embedded once: a world imagines without the text encoder.
+        self.register_buffer("text", torch.zeros(tasks, recipe.unet.token))
+        if recipe.change:  # unlearned, every frame is expected to be like the newest
+            nn.init.zeros_(self.network.unet.conv_out.weight)
+            nn.init.zeros_(self.network.unet.conv_out.bias)
+        if recipe.checkpointing:
+            self.network.unet.enable_gradient_checkpointing()
+
+    def forward(
+        self,
+        x: Float[Tensor, "b n e g x"],
+        sigma: Float[Tensor, " b"],
+        past: Float[Tensor, "b m e g x"],
+        newest: Float[Tensor, "b 1 e g x"],
+        poses: Float[Tensor, "b f p"],
+        task: Int[Tensor, " b"],
+        kept: Bool[Tensor, " b"],
+    ) -> Float[Tensor, "b n e g x"]:
+        """Clean frames expected of the noisy newest and future frames `x` at `sigma`.
+
+        Every frame's token is that of its pose plus that of the task; none where not `kept`.
+        """
+        tokens = self.network.action_encoder(self.scale(poses)) + self.text[task][:, None]
+        tokens = tokens.masked_fill(~kept[:, None, None], 0.0)
+        scales = Scales.at(sigma)
+        frames = torch.cat([past, scales.into * x], 1)
+        shown = (newest / self.recipe.condition_scale).expand(-1, frames.shape[1], -1, -1, -1)
+        times = x.new_tensor([self.recipe.fps, self.recipe.motion, 0.0]).expand(len(x), 3)
+        found = self.network(torch.cat([frames, shown], 2), scales.noise, tokens, times)
+        return scales.out * found[:, self.past :].float() + scales.skip * x
+
+    def loss(self, net: nn.Module, clip: Clip, draw: Draw) -> Float[Tensor, ""]:
+        """EDM's loss on the newest and the future frames; `net` is this module, perhaps wrapped."""
+        newest = clip.latents[:, self.past : self.past + 1]
+        clean = self._stacked(self._relative(clip.latents, newest))
+        past, target = clean[:, : self.past], clean[:, self.past :]
+        x = target + draw.noise * draw.sigma.view(-1, 1, 1, 1, 1)
+        found = net(
+            x,
+            draw.sigma,
+            _unit(past, draw.past_noise, draw.past_sigma),
+            _unit(self._stacked(newest), draw.newest_noise, draw.newest_sigma),
+            clip.poses,
+            clip.task,
+            draw.kept,
+        )
+        return (Scales.at(draw.sigma).weight * (found - target).square()).mean()
+
+    @torch.no_grad()
+    def imagine(
+        self,
+        known: Float[Tensor, "b u v d h w"],
+        poses: Float[Tensor, "b f p"],
+        task: Int[Tensor, " b"],
+        *,
+        generators: list[torch.Generator] | None,
+        steps: int | None = None,
+    ) -> Float[Tensor, "b k v d h w"]:
+        """The frames that follow the past and the newest one (u = m + 1), as many as have poses.
+
+        Row i draws from generator i. With guidance above 1 the network is asked with and without
+        tokens, and the difference is weighted from the first to the last frame.
+        """
+        edm = self.recipe.edm
+        newest = known[:, self.past :]
+        past, shown = (
+            self._stacked(self._relative(known, newest))[:, : self.past],
+            self._stacked(newest),
+        )
+        count = poses.shape[1] - self.past
+        weights = torch.linspace(*edm.guidance, count, device=known.device).view(1, -1, 1, 1, 1)
+        with_tokens = torch.ones(len(known), dtype=torch.bool, device=known.device)
+
+        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            given = self(x, sigma, past, shown, poses, task, with_tokens)
+            if edm.guidance == (1.0, 1.0):
+                return given
+            free = self(x, sigma, past, shown, poses, task, ~with_tokens)
+            return free + weights * (given - free)
+
+        noise = own_noise(shown.expand(-1, count, -1, -1, -1), generators)
+        found = sample(denoise, noise, edm, steps=steps or edm.steps)
+        return self._absolute(unstacked(found, views=self.views, patch=self.recipe.patch), newest)[
+            :, 1:
+        ]
+
+    def fit_change(self, change: Float[Tensor, "n v d h w"]) -> None:
+        """Take the deviation of training changes, per view and channel."""
+        self.change_std.copy_(
+            change.square().mean((0, 3, 4)).sqrt().clamp_min(1e-3)[..., None, None]
+        )
+
+    def _stacked(self, latents: Float[Tensor, "b f v d h w"]) -> Float[Tensor, "b f e g x"]:
+        return stacked(latents, self.recipe.patch)
+
+    def _relative(
+        self, latents: Float[Tensor, "b f v d h w"], newest: Float[Tensor, "b 1 v d h w"]
+    ) -> Float[Tensor, "b f v d h w"]:
+        return (latents - newest) / self.change_std if self.recipe.change else latents
+
+    def _absolute(
+        self, frames: Float[Tensor, "b f v d h w"], newest: Float[Tensor, "b 1 v d h w"]
+    ) -> Float[Tensor, "b f v d h w"]:
+        return newest + frames * self.change_std if self.recipe.change else frames
+
+
+def frame_of(latent: tuple[int, int, int, int], patch: int) -> tuple[int, int, int]:
+    """Channels, height and width of a frame as the network sees it, the views above one another."""
+    views, channels, height, breadth = latent
+    if height % patch or breadth % patch:
+        raise UserError(
+            f"patch: {patch} does not divide latents of {height} x {breadth} cells. "
+            "Set one that does; 1 always fits."
+        )
+    return channels * patch**2, views * height // patch, breadth // patch
+
+
+def _unit(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
+    """Noise added and the variance brought back to one."""
+    return (clean + sigma * noise) / (sigma.square() + 1).sqrt()

@@ -1,0 +1,74 @@
+"""`ctrl_world` as a family: how a world of it is made, begun from known weights, and trained."""
+
+from pathlib import Path
+
+from worldeval.world.actuation import Actuation
+from worldeval.world.ctrl_world.denoiser import Denoiser
+from worldeval.world.ctrl_world.fit import fit_denoiser, fit_statistics
+from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
+from worldeval.world.ctrl_world.text import embed_tasks
+from worldeval.world.ctrl_world.weights import load_checkpoint, load_pose_stats, load_svd
+from worldeval.world.ctrl_world.world import CtrlWorld
+from worldeval.world.families import Family, Fitting
+from worldeval.world.kinematics import new_kinematics
+from worldeval.world.protocol import WorldSpec
+
+TRAINING = "denoiser.training.pt"  # the whole state of an unfinished training
+
+
+def new(spec: WorldSpec, recipe: CtrlWorldRecipe) -> CtrlWorld:
+    """A world with fresh weights."""
+    denoiser = Denoiser(
+        recipe,
+        latent=(len(spec.views), *spec.latent),
+        pose_dim=spec.pose_dim,
+        tasks=len(spec.tasks),
+    )
+    return CtrlWorld(
+        spec,
+        tokenizer=None,
+        kinematics=new_kinematics(recipe.kinematics, spec),
+        denoiser=denoiser,
+        actuation=Actuation(recipe.actuation),
+    )
+
+
+def fit(fitting: Fitting) -> None:
+    """Kinematics, then the denoiser, from known weights where the recipe names them.
+
+    `trainer.steps: 0` keeps the weights as they were loaded.
+    """
+    world: CtrlWorld = fitting.world
+    recipe: CtrlWorldRecipe = fitting.recipe
+    world.denoiser.recipe = recipe
+    fitting.hand()
+    if fitting.fresh:
+        begin(world.denoiser, fitting)
+    if not recipe.trainer.steps:
+        return
+    world.denoiser = fit_denoiser(
+        world.denoiser,
+        fitting.prepared.episodes,
+        fitting.episodes,
+        seed=fitting.seed,
+        checkpoint=fitting.folder / TRAINING,
+        progress=fitting.report(f"{fitting.stage}: denoiser", recipe.trainer.steps),
+    ).model
+
+
+def begin(denoiser: Denoiser, fitting: Fitting) -> None:
+    """What stands before the first step: known weights, statistics, and what the tasks say."""
+    recipe = denoiser.recipe
+    if recipe.svd:
+        load_svd(denoiser.network, Path(recipe.svd))
+    if recipe.checkpoint:
+        load_checkpoint(denoiser.network, Path(recipe.checkpoint))
+    fit_statistics(denoiser, fitting.prepared.episodes, fitting.episodes, seed=fitting.seed)
+    if recipe.pose_stats:
+        denoiser.scale.put(*load_pose_stats(Path(recipe.pose_stats)))
+    if recipe.text:
+        tasks = fitting.prepared.spec.tasks
+        denoiser.text.copy_(embed_tasks(Path(recipe.text), tasks, width=recipe.unet.token))
+
+
+FAMILY = Family(recipe=CtrlWorldRecipe, new=new, fit=fit, compress=False)

@@ -1,0 +1,100 @@
+"""Training Ctrl-World on clips of encoded episodes."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from worldeval.axes import Array, Float, Int
+from worldeval.data.latents import LatentEpisodes
+from worldeval.errors import UserError
+from worldeval.world.checkpoints import Saving
+from worldeval.world.ctrl_world.clips import Clip, Clips, training_backs
+from worldeval.world.ctrl_world.denoiser import Denoiser
+from worldeval.world.ctrl_world.draw import draw
+from worldeval.world.fit_dynamics import on_device
+from worldeval.world.optimise import Fitted, Progress, optimise
+from worldeval.world.processes import own_rows
+
+STATISTICS = 2048  # changes from which their deviation is taken
+
+
+def fit_denoiser(
+    model: Denoiser,
+    data: LatentEpisodes,
+    episodes: Int[Array, " e"],
+    *,
+    seed: int,
+    checkpoint: Path | None = None,
+    progress: Progress | None = None,
+) -> Fitted:
+    """Train on clips of `episodes`, as `model.recipe` says; goes on from `checkpoint`, if there.
+
+    Under several processes all draw the same batch, and each takes its own rows of it.
+    """
+    recipe = model.recipe
+    trainer, clips = recipe.trainer, Clips(data)
+    generator = torch.Generator().manual_seed(seed)
+    size = trainer.batch // trainer.accumulate
+    if size * trainer.accumulate != trainer.batch:
+        raise UserError(
+            f"trainer.accumulate: {trainer.accumulate} does not divide the batch of "
+            f"{trainer.batch} clips."
+        )
+    rows = {k: transitions(data, episodes, k) for k in futures(recipe.future, recipe.any_future)}
+
+    def loss_of(net: nn.Module, step: int) -> Tensor:
+        future = list(rows)[int(torch.randint(len(rows), (), generator=generator))]
+        picked = rows[future][torch.randint(len(rows[future]), (size,), generator=generator)]
+        back = training_backs(size, recipe.memory, generator)
+        drawn = draw(size, recipe, frame=model.frame, future=future, generator=generator)
+        mine = own_rows(size)
+        clip: Clip = on_device(clips.cut(picked[mine], back[mine], future), net)
+        return model.loss(net, clip, on_device(drawn.rows(mine), net))
+
+    saving = None
+    if checkpoint is not None:
+        saving = Saving(path=checkpoint, every=trainer.save_every, generators=(generator,))
+    return optimise(
+        model, loss_of, trainer, progress=progress, saving=saving, accumulate=trainer.accumulate
+    )
+
+
+def fit_statistics(
+    model: Denoiser, data: LatentEpisodes, episodes: Int[Array, " e"], *, seed: int
+) -> None:
+    """Take the statistics of a robot's poses and changes from its training episodes."""
+    spans = [
+        torch.arange(int(data.begin[each]), int(data.begin[each] + data.length[each]))
+        for each in episodes
+    ]
+    model.scale.fit(torch.from_numpy(data.pose)[torch.cat(spans)].float())
+    if model.recipe.change:
+        model.fit_change(_changes(model, data, episodes, seed=seed))
+
+
+def transitions(data: LatentEpisodes, episodes: Int[Array, " e"], future: int) -> Int[Tensor, " n"]:
+    """Rows that `future` frames of the same episode follow; UserError where there is none."""
+    rows = torch.from_numpy(data.transitions(episodes, future))
+    if not len(rows):
+        raise UserError(
+            f"No training episode is longer than the {future} frames to be imagined at once. "
+            "Set a smaller `future`, or bring longer episodes."
+        )
+    return rows
+
+
+def futures(most: int, any_future: bool) -> list[int]:
+    """The numbers of new frames that are trained on."""
+    return list(range(1, most + 1)) if any_future else [most]
+
+
+def _changes(
+    model: Denoiser, data: LatentEpisodes, episodes: Int[Array, " e"], *, seed: int
+) -> Float[Tensor, "n v d h w"]:
+    generator = torch.Generator().manual_seed(seed)
+    future = model.recipe.future
+    rows = transitions(data, episodes, future)
+    picked = rows[torch.randperm(len(rows), generator=generator)[:STATISTICS]].sort().values
+    ahead = torch.randint(1, future + 1, (len(picked),), generator=generator)
+    return data.gather((picked + ahead).numpy()) - data.gather(picked.numpy())

@@ -1,0 +1,97 @@
+"""The recipe of `ctrl_world`: the defaults are the paper's, the tiny ones stand in models/."""
+
+from dataclasses import dataclass, field
+
+from worldeval.world.recipe import TrainerRecipe, WorldRecipe
+
+START = 100_000  # "so many frames back" is before every start, and means the start
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnetRecipe:
+    """diffusers' `UNetSpatioTemporalConditionModel`; the defaults are Stable Video Diffusion's."""
+
+    widths: tuple[int, ...] = (320, 640, 1280, 1280)  # of the levels, multiples of 32
+    heads: tuple[int, ...] = (5, 10, 20, 20)
+    attention: tuple[bool, ...] = (True, True, True, False)  # which levels attend
+    layers: int = 2  # residual blocks a level
+    token: int = 1024  # width of a frame's token
+    time_width: int = 256  # of each of the three numbers: rate, motion, augmentation
+
+    def __post_init__(self) -> None:
+        if not len(self.widths) == len(self.heads) == len(self.attention):
+            raise ValueError("unet: widths, heads and attention need one entry a level.")
+        for width, heads in zip(self.widths, self.heads, strict=True):
+            if width % 32 or width % heads:
+                raise ValueError(f"unet: width {width} must divide by 32 and by its {heads} heads.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EdmRecipe:
+    """Noise levels (Karras et al., arXiv 2206.00364), for training and for sampling."""
+
+    mean: float = 0.7  # of the logarithm of sigma in training
+    std: float = 1.6
+    sigma_min: float = 0.002
+    sigma_max: float = 700.0
+    rho: float = 7.0
+    steps: int = 50  # of the sampler; 1 gives the mean of what may happen
+    guidance: tuple[float, float] = (1.0, 2.0)  # at the first and last frame; 1 costs nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryRecipe:
+    """Past frames that the network reads beside the newest, each with its own pose token."""
+
+    strides: tuple[int, ...] = (4, 8)  # frames between them in training, one drawn a sample
+    still: float = 0.15  # share of training in which the newest frame stands for all of them
+    recall: tuple[int, ...] = (
+        START,
+        START,
+        44,
+        32,
+        20,
+        8,
+    )  # frames back in roll-outs, oldest first
+    noise: float = 0.3  # std of the strength of the noise on them in training
+
+
+@dataclass(frozen=True, kw_only=True)
+class LongTrainerRecipe(TrainerRecipe):
+    """A training that outlasts a night: kept on the way, and larger than one batch in memory."""
+
+    save_every: int = 1000  # steps; 0 never
+    accumulate: int = 1  # parts that the batch is taken in
+
+
+@dataclass(frozen=True, kw_only=True)
+class CtrlWorldRecipe(WorldRecipe):
+    """`ctrl_world`: Stable Video Diffusion conditioned on the hand's pose, frame by frame."""
+
+    unet: UnetRecipe = field(default_factory=UnetRecipe)
+    edm: EdmRecipe = field(default_factory=EdmRecipe)
+    memory: MemoryRecipe = field(default_factory=MemoryRecipe)
+    patch: int = 1  # latent cells along the side of one of the network's
+    future: int = 4  # new frames that one call imagines at most
+    any_future: bool = False  # train on 1 to `future` new frames, for harnesses that step by one
+    angles: tuple[int, ...] = ()  # pose dimensions in radians, measured from their mean direction
+    change: bool = False  # imagine changes to the newest frame: for training from nothing
+    condition_noise: float = 0.2  # highest strength of the noise on the newest frame in training
+    condition_scale: float = 0.18215  # the newest frame is shown divided by it
+    drop: float = 0.05  # share of training without tokens, for guidance
+    fps: int = 7  # what SVD is told, whatever the data's rate: part of the official weights
+    motion: int = 127
+    checkpointing: bool = False  # recompute activations in the backward pass: less memory
+    svd: str = ""  # folder of Stable Video Diffusion (diffusers layout) to begin from
+    checkpoint: str = ""  # file of official Ctrl-World weights to begin from
+    text: str = ""  # folder of a CLIP text encoder; none: tasks are not read
+    pose_stats: str = ""  # JSON with state_01 and state_99; none: taken from the training data
+    trainer: LongTrainerRecipe = field(
+        default_factory=lambda: LongTrainerRecipe(steps=50_000, batch=64, learning_rate=1e-5)
+    )
+
+    def __post_init__(self) -> None:
+        if self.svd and self.checkpoint:
+            raise ValueError("svd and checkpoint are both given; a training begins from one.")
+        if self.future < 1 or not self.memory.recall or not self.memory.strides:
+            raise ValueError("future, memory.recall and memory.strides must not be empty.")

@@ -1,0 +1,40 @@
+"""What a task's words say to Ctrl-World: CLIP's text embedding, tiled to the width of a token."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from worldeval.axes import Float
+from worldeval.errors import UserError
+
+
+@torch.no_grad()
+def embed_tasks(folder: Path, tasks: Sequence[str], *, width: int) -> Float[Tensor, "n c"]:
+    """Embeddings of tasks by the CLIP text encoder in `folder` (openai/clip-vit-base-patch32's).
+
+    The official model adds the 512 numbers, tiled twice, to every frame's token of 1024.
+    """
+    try:
+        from transformers import AutoTokenizer, CLIPTextModelWithProjection
+    except ImportError as error:
+        raise UserError(
+            "Reading tasks needs CLIP's text encoder: pip install 'worldeval[text]'. "
+            "Or leave `text` empty."
+        ) from error
+    if not (folder / "config.json").is_file():
+        raise UserError(
+            f"{folder} holds no CLIP text encoder (no config.json). Give a local copy of "
+            "openai/clip-vit-base-patch32, or leave `text` empty."
+        )
+    words = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    encoder = CLIPTextModelWithProjection.from_pretrained(folder, local_files_only=True).eval()
+    read = words(list(tasks), padding="max_length", truncation=True, return_tensors="pt")
+    found = encoder(input_ids=read["input_ids"], attention_mask=read["attention_mask"]).text_embeds
+    if width % found.shape[1]:
+        raise UserError(
+            f"Embeddings of {found.shape[1]} numbers do not tile a token of {width} "
+            f"(unet.token). Give another text encoder, or another token width."
+        )
+    return found.repeat(1, width // found.shape[1])

@@ -1,0 +1,106 @@
+"""Known weights for the network: Stable Video Diffusion's, and those of the official checkpoint."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from worldeval.axes import Float
+from worldeval.errors import UserError
+from worldeval.run import read_json, whole_file
+from worldeval.world.ctrl_world.network import CtrlWorldNetwork
+from worldeval.world.diffusers_import import need_diffusers
+
+# In the official state dict, but frozen and not part of the network: SVD's picture encoder (unused
+# since poses took its place), its VAE (a tokenizer here), and CLIP's text encoder (read once).
+FROZEN = ("vae.", "image_encoder.", "text_encoder.")
+SHOWN = 8  # keys named in an error
+
+
+def load_checkpoint(network: CtrlWorldNetwork, path: Path) -> None:
+    """Fill the network from an official `state_dict` file (.pt or .safetensors), strictly.
+
+    Raises UserError naming every key that does not fit.
+    """
+    load_state(network, read_state(path), where=path)
+
+
+def load_state(network: CtrlWorldNetwork, state: Mapping[str, Tensor], *, where: Path) -> None:
+    """`load_checkpoint` on a state dict that is read already."""
+    own = {key: value for key, value in state.items() if not key.startswith(FROZEN)}
+    _fill(network, own, where)
+
+
+def load_svd(network: CtrlWorldNetwork, folder: Path) -> None:
+    """Fill the UNet from Stable Video Diffusion in diffusers' layout; pose tokens stay fresh."""
+    unets = need_diffusers("Stable Video Diffusion")
+    home = folder / "unet" if (folder / "unet").is_dir() else folder
+    if not (home / "config.json").is_file():
+        raise UserError(
+            f"{folder} is no Stable Video Diffusion in diffusers' layout (no unet/config.json). "
+            "Give the folder that holds model_index.json."
+        )
+    found = unets.UNetSpatioTemporalConditionModel.from_pretrained(home, local_files_only=True)
+    heads = found.config["num_attention_heads"]
+    heads = [heads] * len(network.recipe.heads) if isinstance(heads, int) else list(heads)
+    if heads != list(network.recipe.heads):  # the same shapes, another network
+        raise UserError(f"{home} has {heads} heads, the recipe {list(network.recipe.heads)}.")
+    _fill(network.unet, found.state_dict(), home)
+
+
+def save_checkpoint(network: CtrlWorldNetwork, path: Path) -> None:
+    """Write the network as safetensors under the official keys, in half precision."""
+    state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
+    with whole_file(path) as draft:
+        save_file({key: value.half().contiguous() for key, value in state.items()}, draft)
+
+
+def load_pose_stats(path: Path) -> tuple[Float[Tensor, " p"], Float[Tensor, " p"]]:
+    """The 1st and 99th percentiles of a robot's poses from Ctrl-World's `stat.json`."""
+    stats = read_json(path)
+    try:
+        return torch.tensor(stats["state_01"]).float(), torch.tensor(stats["state_99"]).float()
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path} needs the lists state_01 and state_99 ({error}).") from error
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint file; pickles that hold anything else are refused."""
+    if not path.is_file():
+        raise UserError(f"There is no checkpoint {path}.")
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception as error:  # torch raises whatever the file leads it to
+        raise UserError(f"{path} is not a plain file of tensors ({error}).") from error
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise UserError(f"{path} does not hold a state dict of tensors.")
+    return state
+
+
+def misfits(module: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
+    """Every key that is missing, left over or of another shape, in words."""
+    wanted = module.state_dict()
+    found = [f"{key} is missing" for key in wanted if key not in state]
+    for key, value in state.items():
+        if key not in wanted:
+            found.append(f"{key} has no place")
+        elif value.shape != wanted[key].shape:
+            need, have = tuple(wanted[key].shape), tuple(value.shape)
+            found.append(f"{key} is {have}, where {need} is needed")
+    return found
+
+
+def _fill(module: nn.Module, state: Mapping[str, Tensor], where: Path) -> None:
+    wrong = misfits(module, state)
+    if wrong:
+        more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
+        raise UserError(
+            f"{where} does not fit this recipe's network: {'; '.join(wrong[:SHOWN])}{more}. "
+            "Are unet, the views' latents and the pose those that it was trained with?"
+        )
+    on_meta = next(module.parameters()).is_meta
+    module.load_state_dict(dict(state), assign=on_meta)

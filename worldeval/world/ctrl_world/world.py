@@ -1,0 +1,109 @@
+"""Ctrl-World as a world to act in: several frames a call where several actions are known."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from worldeval.axes import Array, Float, Float32, Int
+from worldeval.device import autocast
+from worldeval.errors import UserError
+from worldeval.world.actuation import Actuation
+from worldeval.world.ctrl_world.denoiser import Denoiser
+from worldeval.world.hand import Hand, HandState, back
+from worldeval.world.kinematics import Kinematics
+from worldeval.world.protocol import WorldSpec
+from worldeval.world.tokenizer import FrameTokenizer
+from worldeval.world.world import World, generators_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class CtrlWorldState:
+    """Everything imagined so far: all of it is memory for the frames to come."""
+
+    latents: Float[Tensor, "b t v d h w"]
+    hand: HandState
+    generators: list[torch.Generator]
+
+
+class CtrlWorld(World):
+    """Kinematics says where the hand will be; the denoiser imagines what is seen of it."""
+
+    def __init__(
+        self,
+        spec: WorldSpec,
+        *,
+        tokenizer: FrameTokenizer | None,
+        kinematics: Kinematics,
+        denoiser: Denoiser,
+        actuation: Actuation,
+    ) -> None:
+        super().__init__(spec, tokenizer=tokenizer)
+        self.kinematics, self.denoiser, self.actuation = kinematics, denoiser, actuation
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        return {"kinematics": self.kinematics, "denoiser": self.denoiser}
+
+    @torch.inference_mode()
+    def begin_latents(
+        self,
+        latents: Float[Tensor, "b v d h w"],
+        pose: Float32[Array, "b p"],
+        tasks: Sequence[str],
+        seeds: Sequence[int],
+    ) -> CtrlWorldState:
+        return CtrlWorldState(
+            latents=latents.float().to(self.device)[:, None],
+            hand=self._hand.begin(self.tensor(pose), self.task_index(tasks)),
+            generators=generators_of(seeds),
+        )
+
+    @torch.inference_mode()
+    def step(self, state: CtrlWorldState, actions: Float32[Array, "b a"]) -> CtrlWorldState:
+        """One frame later. With whole chunks of actions `advance` costs a fraction of it."""
+        return self.advance(state, actions[:, None])
+
+    @torch.inference_mode()
+    def advance(self, state: CtrlWorldState, actions: Float32[Array, "b k a"]) -> CtrlWorldState:
+        """The state k frames later, imagined in one call; k is at most the recipe's `future`.
+
+        The hand's path is known before its pictures: while it moves, contact is read from the
+        newest frame there is.
+        """
+        most = self.denoiser.recipe.future
+        if not 1 <= actions.shape[1] <= most:
+            raise UserError(
+                f"{actions.shape[1]} frames cannot be imagined at once: this world was trained to "
+                f"imagine up to {most} (`future` in its recipe)."
+            )
+        newest, first, hand = back(state.latents, 0), state.latents[:, 0], state.hand
+        for action in self.tensor(actions).unbind(1):
+            hand = self._hand.step(hand, action, newest=newest, first=first).hand
+        now = state.latents.shape[1] - 1
+        seen = self._recalled(now)
+        told = torch.cat([seen, torch.arange(now + 1, hand.poses.shape[1], device=self.device)])
+        with autocast(self.device):
+            imagined = self.denoiser.imagine(
+                state.latents[:, seen],
+                hand.poses[:, told],
+                hand.task,
+                generators=state.generators,
+            )
+        return replace(state, latents=torch.cat([state.latents, imagined.float()], 1), hand=hand)
+
+    def latents(self, state: CtrlWorldState) -> Float32[Array, "b v d h w"]:
+        return state.latents[:, -1].cpu().numpy()
+
+    def pose(self, state: CtrlWorldState) -> Float32[Array, "b p"]:
+        return state.hand.poses[:, state.latents.shape[1] - 1].cpu().numpy()
+
+    def _recalled(self, now: int) -> Int[Tensor, " u"]:
+        """The places of the past frames and the newest, the start standing for what was before."""
+        past = [max(now - lag, 0) for lag in self.denoiser.recipe.memory.recall]
+        return torch.tensor([*past, now], device=self.device)
+
+    @property
+    def _hand(self) -> Hand:
+        return Hand(self.kinematics, self.actuation, action_dim=self.spec.action_dim)
