@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import msgpack
 import numpy as np
@@ -14,9 +15,10 @@ from tests.support.serving import Echo, serving
 from worldeval.errors import UserError
 from worldeval.policy.dialect import read_keys
 from worldeval.policy.load import load_policy
+from worldeval.policy.remote import server_fingerprint
 from worldeval.policy.wire import Limits
 from worldeval.record import Observation
-from worldeval.serve.policy import PolicyService
+from worldeval.serve.policy import PolicyService, content_of
 from worldeval.serve.server import ServerConfig
 
 
@@ -118,6 +120,18 @@ def test_another_policy_behind_the_same_address_is_noticed() -> None:
         with pytest.raises(UserError, match="another instead of echo"):
             there.act(observation(1))
         there.close()
+
+
+def test_a_changed_checkpoint_under_the_same_name_is_noticed(tmp_path: Path) -> None:
+    said = []
+    for weights in (b"one", b"two", b"two"):
+        (tmp_path / "weights").write_bytes(weights)
+        service = PolicyService(Echo(), content=content_of(str(tmp_path)))
+        with serving(service) as (url, _):
+            said.append(server_fingerprint(url))
+    assert said[0] != said[1] == said[2]
+    assert content_of("random") == content_of("package.module:Class") == ""
+    assert content_of(f"{tmp_path / 'weights'}:make") == content_of(str(tmp_path / "weights"))
 
 
 def test_a_token_is_asked_for_and_health_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

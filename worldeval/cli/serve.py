@@ -1,6 +1,8 @@
 """`worldeval serve-policy` and `serve-world`: policies and world models for other machines."""
 
 import os
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,15 +54,17 @@ def serve_policy(
 
     Others name it `ws://HOST:PORT`; `--out` and `--json` say the address once it listens.
     """
-    from worldeval.policy.address import read_params
+    from worldeval.policy.address import read_address, read_params
     from worldeval.policy.load import load_policy
 
     _needed()
     from worldeval.policy.dialect import read_keys
-    from worldeval.serve.policy import PolicyService
+    from worldeval.serve.policy import PolicyService, content_of
 
-    loaded = load_policy(policy, read_params(params or []), trust_pickle=trust_pickle)
-    service = PolicyService(loaded, keys=read_keys(keys), seed=seed)
+    with redirect_stdout(sys.stderr):  # LeRobot's loading prints; stdout is for the address alone
+        loaded = load_policy(policy, read_params(params or []), trust_pickle=trust_pickle)
+    content = content_of(read_address(policy).place)
+    service = PolicyService(loaded, keys=read_keys(keys), seed=seed, content=content)
     config = _config(host, port, token, anybody, sessions, max_megabytes, idle)
     _run(service, config, f"policy {loaded.spec.name}", as_json, out)
 

@@ -1,6 +1,7 @@
 """What a policy server and its client say to each other: openpi's dialect, and what we add to it.
 
-    server: {"worldeval": 1, "name", "lineage", "step", "views", "action_dim", "chunk", "space"}
+    server: {"worldeval": 1, "name", "lineage", "step", "views", "action_dim", "chunk", "space",
+             "content"}
     client: {"observation/<view>": uint8 (h w 3), "observation/state": (p), "prompt": text}
     server: {"actions": (k a), "server_timing": {"infer_ms"}}
 
@@ -67,9 +68,9 @@ def read_keys(text: str) -> Keys:
     return Keys(views=views, **rest)
 
 
-def announced(spec: PolicySpec) -> dict[str, Any]:
-    """The metadata by which our servers present a policy."""
-    return {"worldeval": VERSION, **asdict(spec), "views": list(spec.views)}
+def announced(spec: PolicySpec, content: str = "") -> dict[str, Any]:
+    """The metadata by which our servers present a policy; `content` is a hash of its files."""
+    return {"worldeval": VERSION, **asdict(spec), "views": list(spec.views), "content": content}
 
 
 def is_ours(metadata: Mapping[str, Any]) -> bool:

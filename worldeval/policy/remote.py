@@ -1,5 +1,6 @@
 """A policy that answers over a websocket: `ws://host:port` in openpi's dialect."""
 
+import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -135,6 +136,13 @@ def connect_policy(
         raise UserError(f"A token does not belong in an address: set {TOKEN} instead.")
     recipe = build(RemoteRecipe, params, where=url)
     return RemotePolicy(url, recipe, token=os.environ.get(TOKEN, "") if token is None else token)
+
+
+def server_fingerprint(url: str) -> str:
+    """A hash of all that the server at `url` says of itself: it differs when its policy does."""
+    connection = Connection(url, token=os.environ.get(TOKEN, ""))
+    connection.close()
+    return hashlib.sha256(pack(connection.metadata)).hexdigest()[:12]
 
 
 def _spec(url: str, said: Mapping[Any, Any], recipe: RemoteRecipe, keys: Keys) -> PolicySpec:

@@ -5,9 +5,11 @@ environment that a policy needs, whichever that is.
 """
 
 import copy
+import hashlib
 import sys
 from collections.abc import Mapping
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from worldeval.policy.dialect import Keys, announced, reset_of, understood
@@ -18,16 +20,24 @@ from worldeval.policy.wire import WireError
 class PolicyService:
     """One policy for many clients: every session has its own state, all share the weights."""
 
-    def __init__(self, policy: Policy, *, keys: Keys | None = None, seed: int = 0) -> None:
-        """`policy` must be fresh: it is what every session begins as. `seed` is of the sessions
-        whose client names none, as an openpi client cannot."""
-        self._policy, self._keys = policy, keys or Keys()
+    def __init__(
+        self, policy: Policy, *, keys: Keys | None = None, seed: int = 0, content: str = ""
+    ) -> None:
+        """Serve a policy.
+
+        Args:
+            policy: fresh from its loading: every session begins as it is.
+            seed: of the first session whose client names none, as an openpi client cannot; the
+                ones after it count on.
+            content: a hash of the policy's files, by which clients notice that they changed.
+        """
+        self._policy, self._keys, self._content = policy, keys or Keys(), content
         self._seeds = count(seed)
         self._shared = _weights(policy)
 
     @property
     def metadata(self) -> Mapping[str, Any]:
-        return announced(self._policy.spec)
+        return announced(self._policy.spec, self._content)
 
     def session(self) -> "PolicySession":
         shared = {id(part): part for part in self._shared}
@@ -61,6 +71,21 @@ class PolicySession:
             )
         actions = self._policy.act(observation)
         return {"actions": actions[0] if single else actions}
+
+
+def content_of(place: str) -> str:
+    """A hash of the file or folder that a policy is loaded from; '' where there is none."""
+    path = Path(place.removeprefix("lerobot:"))
+    if not path.exists():
+        path = Path(place.rpartition(":")[0])  # file.py:name
+    if not path.is_file() and not (place and path.is_dir() and path != Path()):
+        return ""
+    files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.name.encode() + b"\0")
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _weights(policy: Policy) -> list[Any]:
