@@ -22,7 +22,14 @@ class UnitGaussian(Uwm):
         features = Features(pose_dim=4, action_dim=1, tasks=2)
         super().__init__(replace(TINY, times=200), features, latent=LATENT)
 
-    def denoise(self, look: Look, actions: Tensor, future: Tensor, *times: Tensor) -> Said:
+    def denoise(
+        self,
+        look: Look,
+        actions: Tensor,
+        future: Tensor,
+        action_time: Tensor,
+        future_time: Tensor,
+    ) -> Said:
         return Said(actions=torch.zeros_like(actions), future=torch.zeros_like(future))
 
 

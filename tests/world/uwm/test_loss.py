@@ -10,6 +10,7 @@ from tests.support.dots import walks, windows_of
 from tests.world.uwm.tiny import TINY, new_model
 from worldeval.world.uwm.fit import _video
 from worldeval.world.uwm.loss import CORNERS, Times, UwmLoss, draw_times, part_errors, spoilt
+from worldeval.world.uwm.modes import Noise
 from worldeval.world.uwm.moments import MomentCutter, Moments
 
 LAST = TINY.times
@@ -29,8 +30,10 @@ def errors(batch: Moments, actions: list[int], future: list[int], model=None):
         model or new_model(),
         batch,
         Times(actions=torch.tensor(actions), future=torch.tensor(future)),
-        torch.randn(batch.actions.shape, generator=generator),
-        torch.randn(batch.future.shape, generator=generator),
+        Noise(
+            actions=torch.randn(batch.actions.shape, generator=generator),
+            future=torch.randn(batch.future.shape, generator=generator),
+        ),
     )
 
 
@@ -104,15 +107,17 @@ def test_the_error_of_a_silent_network_by_hand() -> None:
     """A new network predicts zero, so the error is the mean square of what it should have said."""
     model, batch = new_model(spoken=False), moments([1])
     times = Times(actions=torch.tensor([5]), future=torch.tensor([9]))
-    noise = torch.randn(batch.actions.shape), torch.randn(batch.future.shape)
+    noise = Noise(actions=torch.randn(batch.actions.shape), future=torch.randn(batch.future.shape))
     batch = replace(batch, imitated=torch.tensor([True]))
-    actions, future = part_errors(model, batch, times, *noise)
+    actions, future = part_errors(model, batch, times, noise)
     schedule, change = model.schedule, model.change(batch.future, batch.seen)
-    said = schedule.signal[5] * noise[0] - schedule.noise[5] * model.unit_actions(batch.actions)
+    said = schedule.signal[5] * noise.actions - schedule.noise[5] * model.unit_actions(
+        batch.actions
+    )
     torch.testing.assert_close(actions[0], said.square().mean())
-    said = schedule.signal[9] * noise[1] - schedule.noise[9] * change
+    said = schedule.signal[9] * noise.future - schedule.noise[9] * change
     torch.testing.assert_close(future[0], said.square().mean())
-    whole = UwmLoss(model)(batch, times, *noise)
+    whole = UwmLoss(model)(batch, times, noise)
     torch.testing.assert_close(whole, actions.mean() + future.mean())
 
 

@@ -1,13 +1,17 @@
 """Training the recurrent state-space model on sequences of encoded episodes."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Array, Int
 from worldeval.errors import UserError
+from worldeval.world.checkpoints import Saving
 from worldeval.world.fit_dynamics import on_device
 from worldeval.world.optimise import Fitted, Progress, optimise
+from worldeval.world.processes import own_rows
 from worldeval.world.recipe import TrainerRecipe
 from worldeval.world.rssm.loss import RssmLoss
 from worldeval.world.rssm.network import Rssm
@@ -26,10 +30,13 @@ def fit_rssm(
     latent_noise: float,
     seed: int,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> Fitted:
     """Train on sequences of `recipe.length` frames after the first, drawn from `episodes`.
 
-    What the posterior sees carries noise of a strength drawn per sequence up to `latent_noise`.
+    What the posterior sees carries noise of a strength drawn per sequence up to `latent_noise`. An
+    interrupted training goes on from `checkpoint`. Under several processes all draw the same batch,
+    and each takes its own rows of it.
     """
     recipe, cutter = model.recipe, SequenceCutter(windows)
     generator = torch.Generator().manual_seed(seed)
@@ -47,15 +54,21 @@ def fit_rssm(
         if len(starts):
             first = int(AT_START * trainer.batch)
             rows = torch.cat([_pick(starts, first, generator), rows[first:]])
-        batch = on_device(cutter.cut(rows, recipe.length), net)
         shape = (2, recipe.length + 1, len(rows), recipe.groups, recipe.classes)
-        uniform = torch.rand(shape, generator=generator).to(batch.latents)
+        uniform = torch.rand(shape, generator=generator)
         strength = latent_noise * torch.rand(len(rows), 1, 1, 1, 1, 1, generator=generator)
-        noise = strength * torch.randn(batch.latents.shape, generator=generator)
-        return net(batch, uniform, noise=noise.to(batch.latents))
+        cells = (len(rows), recipe.length + 1, *model.latent)
+        noise = strength * torch.randn(cells, generator=generator)
+        mine = own_rows(trainer.batch)
+        batch = on_device(cutter.cut(rows[mine], recipe.length), net)
+        own = (each.to(batch.latents) for each in (uniform[:, :, mine], noise[mine]))
+        return net(batch, *own)
 
     model.judged.fill_(cutter.judged)
-    fitted = optimise(RssmLoss(model), loss_of, trainer, progress=progress)
+    saving = None
+    if checkpoint is not None:
+        saving = Saving(path=checkpoint, every=recipe.save_every, generators=(generator,))
+    fitted = optimise(RssmLoss(model), loss_of, trainer, progress=progress, saving=saving)
     return Fitted(model=fitted.model.model, loss=fitted.loss)
 
 

@@ -41,8 +41,7 @@ class RssmLoss(nn.Module):
         self,
         batch: Sequences,
         uniform: Float[Tensor, "2 t b g c"],
-        *,
-        noise: Float[Tensor, "b t v d h w"] | None = None,
+        noise: Float[Tensor, "b t v d h w"],
     ) -> Float[Tensor, ""]:
         return sequence_loss(self.model, batch, uniform, noise=noise)
 

@@ -66,8 +66,7 @@ class Rssm(nn.Module):
         self.success = _mlp(deter + stoch, width, 1)
         self.goes_on = _mlp(deter + stoch, width, 1)
         for head in (self.reward, self.hand):  # a new model predicts no reward
-            nn.init.zeros_(head[-1].weight)
-            nn.init.zeros_(head[-1].bias)
+            _silence(head)
 
     @property
     def feature_size(self) -> int:
@@ -212,8 +211,7 @@ class _Draw(nn.Module):
             nn.SiLU(),
             nn.Conv2d(channels, views * depth, 3, padding=1),
         )
-        nn.init.zeros_(self.last[-1].weight)
-        nn.init.zeros_(self.last[-1].bias)
+        _silence(self.last)
 
     def forward(
         self, features: Float[Tensor, "n f"], first: Float[Tensor, "n v d h w"]
@@ -237,3 +235,9 @@ def _mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(inputs, width), nn.LayerNorm(width), nn.SiLU(), nn.Linear(width, outputs)
     )
+
+
+def _silence(layers: nn.Sequential) -> None:
+    """Let the last layer say zero until it is trained."""
+    for parameter in layers[-1].parameters():
+        nn.init.zeros_(parameter)

@@ -1,17 +1,23 @@
 """Training the two-timestep transformer on moments of encoded episodes, video among them."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Array, Int
 from worldeval.errors import UserError
+from worldeval.world.checkpoints import Saving
 from worldeval.world.fit_dynamics import on_device
 from worldeval.world.optimise import Fitted, Progress, optimise
+from worldeval.world.processes import own_rows
 from worldeval.world.recipe import TrainerRecipe
-from worldeval.world.uwm.loss import Times, UwmLoss, draw_times, spoilt
+from worldeval.world.uwm.loss import UwmLoss, draw_times, spoilt
+from worldeval.world.uwm.modes import Noise
 from worldeval.world.uwm.moments import MomentCutter
 from worldeval.world.uwm.network import PAIR, Uwm
+from worldeval.world.uwm.seen import rows_of
 from worldeval.world.windows import Windows
 
 STATISTICS = 2048  # moments from which the deviation of changes is taken
@@ -27,10 +33,13 @@ def fit_uwm(
     pose_noise: float,
     seed: int,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> Fitted:
     """Train on chunks of 1 to `recipe.chunk` frames after rows of `episodes`.
 
-    A share `recipe.action_free` of the episodes is read as video, its actions never looked at.
+    A share `recipe.action_free` of the episodes is read as video, its actions never looked at. An
+    interrupted training goes on from `checkpoint`. Under several processes all draw the same batch,
+    and each takes its own rows of it.
     """
     recipe, generator = model.recipe, torch.Generator().manual_seed(seed)
     video = episodes[_video(len(episodes), recipe.action_free)]
@@ -62,14 +71,17 @@ def fit_uwm(
         times = draw_times(
             batch.video, last=recipe.times, corners=recipe.corners, generator=generator
         )
-        acting = torch.randn(batch.actions.shape, generator=generator)
-        seeing = torch.randn(batch.future.shape, generator=generator)
-        batch = on_device(batch, net)
-        device = batch.actions.device
-        moved = Times(actions=times.actions.to(device), future=times.future.to(device))
-        return net(batch, moved, acting.to(device), seeing.to(device))
+        noise = Noise(
+            actions=torch.randn(batch.actions.shape, generator=generator),
+            future=torch.randn(batch.future.shape, generator=generator),
+        )
+        mine = own_rows(trainer.batch)
+        return net(*(on_device(rows_of(part, mine), net) for part in (batch, times, noise)))
 
-    fitted = optimise(UwmLoss(model), loss_of, trainer, progress=progress)
+    saving = None
+    if checkpoint is not None:
+        saving = Saving(path=checkpoint, every=recipe.save_every, generators=(generator,))
+    fitted = optimise(UwmLoss(model), loss_of, trainer, progress=progress, saving=saving)
     return Fitted(model=fitted.model.model, loss=fitted.loss)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Bool, Float, Int
+from worldeval.world.uwm.modes import Noise
 from worldeval.world.uwm.moments import Moments
 from worldeval.world.uwm.network import Uwm
 
@@ -67,10 +68,9 @@ class UwmLoss(nn.Module):
         self,
         batch: Moments,
         times: Times,
-        action_noise: Float[Tensor, "b n a"],
-        future_noise: Float[Tensor, "b 2 v d h w"],
+        noise: Noise,
     ) -> Float[Tensor, ""]:
-        actions, future = part_errors(self.model, batch, times, action_noise, future_noise)
+        actions, future = part_errors(self.model, batch, times, noise)
         return actions.mean() + future.mean()
 
 
@@ -78,21 +78,20 @@ def part_errors(
     model: Uwm,
     batch: Moments,
     times: Times,
-    action_noise: Float[Tensor, "b n a"],
-    future_noise: Float[Tensor, "b 2 v d h w"],
+    noise: Noise,
 ) -> tuple[Float[Tensor, " b"], Float[Tensor, " b"]]:
     """Mean squared errors of actions and of the future, per row, zero where masked."""
     schedule, seen = model.schedule, batch.seen
     unit, change = model.unit_actions(batch.actions), model.change(batch.future, seen)
     said = model(
         seen,
-        schedule.noised(unit, action_noise, times.actions),
-        schedule.noised(change, future_noise, times.future),
+        schedule.noised(unit, noise.actions, times.actions),
+        schedule.noised(change, noise.future, times.future),
         times.actions,
         times.future,
     )
-    action_error = said.actions - schedule.aim(unit, action_noise, times.actions)
-    future_error = said.future - schedule.aim(change, future_noise, times.future)
+    action_error = said.actions - schedule.aim(unit, noise.actions, times.actions)
+    future_error = said.future - schedule.aim(change, noise.future, times.future)
     learned = ~batch.video & (batch.imitated | (times.future == 0)) & (times.actions > 0)
     return (
         action_error.square().flatten(1).mean(1) * learned,

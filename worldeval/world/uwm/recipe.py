@@ -30,4 +30,5 @@ class UwmRecipe(WorldRecipe):
     action_free: float = 0.0  # share of training episodes read as video: their actions stay unseen
     imitate: Literal["success", "all"] = "success"  # episodes whose actions the policy modes learn
     history_drop: float = 0.5  # share of rows that see one frame only, as a policy does
+    save_every: int = 1000  # steps after which a training is kept whole, to go on from; 0 never
     anchor: int = 0  # frames imagined from one observed or imagined frame; 0: a whole chunk
