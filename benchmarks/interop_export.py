@@ -2,7 +2,8 @@
 # pyright: reportArgumentType=false
 """Export a few episodes for `interop.sh`, several files of each kind, with what LeRobot must read.
 
-python benchmarks/interop_export.py DATA FOLDER
+python benchmarks/interop_export.py DATA FOLDER            writes FOLDER/set and FOLDER/set.npz
+python benchmarks/interop_export.py EXPORTED FOLDER --as-is   FOLDER/<name>.npz of what is there
 """
 
 import sys
@@ -12,14 +13,14 @@ import numpy as np
 
 from worldeval.data.lerobot.layout import Layout, Limits, image_key
 from worldeval.data.lerobot.write import LeRobotWriter
-from worldeval.data.source import open_source
+from worldeval.data.source import Source, open_source
+from worldeval.record import Episode
 
 EPISODES = 4
 
 
-def main(data: Path, folder: Path) -> None:
-    """Write FOLDER/set and FOLDER/expected.npz."""
-    source = open_source(data)
+def export(source: Source, folder: Path) -> None:
+    """The shortest episodes as a LeRobot dataset that rolls over to several files."""
     spec = source.spec
     layout = Layout(
         fps=spec.fps,
@@ -33,9 +34,14 @@ def main(data: Path, folder: Path) -> None:
     with LeRobotWriter(folder / "set", layout, fresh=True) as writer:
         for episode in episodes:
             writer.add(episode)
+    expect(episodes, folder / "set.npz")
+
+
+def expect(episodes: list[Episode], path: Path) -> None:
+    """Write what LeRobot must read."""
     last = [np.arange(len(e)) == len(e) - 1 for e in episodes]
     np.savez(
-        folder / "expected.npz",
+        path,
         action=np.concatenate([e.actions for e in episodes]),
         pose=np.concatenate([e.pose for e in episodes]),
         frame_index=np.concatenate([np.arange(len(e)) for e in episodes]),
@@ -44,9 +50,16 @@ def main(data: Path, folder: Path) -> None:
         success=np.concatenate(
             [at & bool(e.success) for at, e in zip(last, episodes, strict=True)]
         ),
-        **{image_key(v): np.concatenate([e.frames[v] for e in episodes]) for v in spec.views},
+        **{
+            image_key(v): np.concatenate([e.frames[v] for e in episodes])
+            for v in episodes[0].frames
+        },
     )
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    data, folder = Path(sys.argv[1]), Path(sys.argv[2])
+    if sys.argv[3:] == ["--as-is"]:
+        expect(list(open_source(data)), folder / f"{data.name}.npz")
+    else:
+        export(open_source(data), folder)
