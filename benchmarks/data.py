@@ -186,7 +186,7 @@ def conversion_peak(folder: Path) -> dict[str, float]:
 
 
 def measure_conversion(folder: Path) -> None:
-    """Generated episodes to LeRobot, these to robomimic; prints CPU-seconds and peak memory in GiB."""
+    """Generated episodes to LeRobot, these to robomimic; prints CPU-seconds and peak GiB."""
     episodes, length, size = LONG
     names = {"action_names": ("dx", "dy"), "pose_names": ("x", "y")}
     layout = Layout(fps=10.0, views=dict.fromkeys(("left", "right"), size), **names)
