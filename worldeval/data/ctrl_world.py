@@ -147,7 +147,10 @@ class CtrlWorldSource(Source):
         texts = note.get("texts") or [""]
         task = texts[0] if isinstance(texts, list) and isinstance(texts[0], str) else ""
         if not task:
-            self._odd("no-task", name, "texts", "there is no task text.")
+            self._odd(
+                "no-task", name, "texts", "hold no task text: what is told by language cannot "
+                "learn from it. Write one, or use it for dynamics only."
+            )  # fmt: skip
         head = Head(
             id=name,
             length=length,

@@ -27,7 +27,7 @@ def episode_findings(
                 episode=head.id,
                 field=f"{field}.{name}",
                 text=f"jumps by a whole turn {count} times, first at frame {frame}. Train it as "
-                "a 6-D rotation or unwrapped, never as it is.",
+                "a 6-D rotation (data convert --rotation 6d) or unwrapped, never as it is.",
             )
     if rows.times is not None and len(rows.times) > 1:
         yield from _time_findings(head, rows.times, fps)
