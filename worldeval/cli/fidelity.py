@@ -1,0 +1,141 @@
+"""`worldeval fidelity`: how well a world model predicts episodes that it never saw."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from worldeval.cli.common import Json, Out, Seed, console, emit, log
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("fidelity")(fidelity)
+
+
+def fidelity(
+    world: Annotated[Path, typer.Argument(help="Folder of a trained world model.")],
+    data: Annotated[Path, typer.Argument(help="The data it was trained on, or other data.")],
+    horizons: Annotated[str, typer.Option(help="World frames after the start.")] = "1,5,10,20",
+    episodes: Annotated[int, typer.Option(help="Held-out episodes at most.")] = 60,
+    fvd_backbone: Annotated[
+        Path | None, typer.Option(help="I3D as a TorchScript file; without it no FVD.")
+    ] = None,
+    out: Out = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Replay held-out episodes open loop: pictures, action following and memory, by horizon."""
+    from worldeval.errors import UserError
+    from worldeval.recipe import shipped
+    from worldeval.world.fidelity_report import measure
+
+    try:
+        wanted = tuple(sorted({int(part) for part in horizons.split(",")}))
+    except ValueError as error:
+        raise UserError(f"--horizons {horizons} must look like 1,5,10,20.") from error
+    if fvd_backbone is not None and not fvd_backbone.is_file():
+        raise UserError(f"There is no file {fvd_backbone} (--fvd-backbone).")
+    with log.status("") as status:
+        found = measure(
+            Path(shipped(str(world))),
+            data,
+            horizons=wanted,
+            episodes=episodes,
+            backbone=fvd_backbone,
+            seed=seed,
+            say=status.update,
+        )
+    emit(found, as_json=as_json, out=out)
+    if not as_json:
+        for table in tables(found):
+            console.print(table)
+        for name, reason in found["not_measured"].items():
+            console.print(f"not measured: {name} ({reason})", markup=False, highlight=False)
+
+
+def tables(found: dict[str, Any]):
+    """The result as tables, one question each."""
+    yield _pictures(found) if found["pictures"] else _latents(found)
+    if found["fvd"]:
+        yield _table("Fréchet video distance", ("view", "FVD"), found["fvd"].items())
+    yield _actions(found["action_following"])
+    told = found["action_following"]["inverse_dynamics_mm"]
+    rows = [(name, number(told[name], 1)) for name in ("imagined", "recorded", "still")]
+    yield _table("hand motion read back from pictures: error (mm a frame)", ("from", "error"), rows)
+    if found["memory"]:
+        kept = found["memory"]
+        rows = [(name.replace("_", " "), number(kept[name], 2)) for name in
+                ("with_retrieval", "without", "gain")]  # fmt: skip
+        yield _table(f"back where it was ({kept['unit']})", ("retrieval", ""), rows)
+
+
+def number(mean: dict[str, Any] | None, digits: int) -> str:
+    """`26.6 [26.1, 27.0]`."""
+    if mean is None:
+        return ""
+    text = f"{mean['value']:.{digits}f}"
+    if mean["low"] is None:
+        return text
+    return f"{text} [{mean['low']:.{digits}f}, {mean['high']:.{digits}f}]"
+
+
+def _pictures(found: dict[str, Any]):
+    names = ["psnr", "ssim", *(["lpips"] if "lpips" not in found["not_measured"] else [])]
+    columns = ["view", "horizon"]
+    columns += [f"{name.upper()}{kind}" for name in names for kind in ("", " copied", " ceiling")]
+    columns.append("n")
+    rows = []
+    for view, by_horizon in found["pictures"].items():
+        for horizon, row in by_horizon.items():
+            cells = []
+            for name in names:
+                digits = 1 if name == "psnr" else 3
+                cells.append(number(row[name], digits))
+                for kind in ("copied", "ceiling"):
+                    cells.append(f"{row[f'{kind}_{name}']['value']:.{digits}f}")
+            rows.append((view, horizon[1:], *cells, str(row["psnr"]["n"])))
+    return _table("held-out episodes replayed open loop [95%]", columns, rows)
+
+
+def _latents(found: dict[str, Any]):
+    columns = ("horizon", "latent MSE", "first frame copied", "hand error (mm)", "n")
+    rows = [
+        (
+            horizon[1:],
+            number(row["latent_mse"], 3),
+            number(row["copied_latent_mse"], 3),
+            number(row["hand_mm"], 1),
+            str(row["latent_mse"]["n"]),
+        )
+        for horizon, row in found["latents"].items()
+    ]
+    return _table("held-out episodes replayed open loop [95%]", columns, rows)
+
+
+def _actions(followed: dict[str, Any]):
+    columns = ("actions", "horizon", "latent MSE to the recording", "change", "hand moved (mm)")
+    rows = [
+        (
+            name,
+            horizon[1:],
+            number(row["error"], 3),
+            number(row["change"], 2),
+            number(row["hand_mm"], 0),
+        )
+        for name, by_horizon in followed["actions"].items()
+        for horizon, row in by_horizon.items()
+    ]
+    title = "other actions, other outcomes (change: 1 is as much as really happened)"
+    return _table(title, columns, rows)
+
+
+def _table(title: str, columns, rows):
+    from rich.table import Table
+
+    table = Table(title=title, box=None)
+    for place, column in enumerate(columns):
+        table.add_column(column, justify="left" if place == 0 else "right")
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, str) else f"{cell:.1f}" for cell in row))
+    return table
