@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from tests.improve.conftest import DotJudge, DotWorld, start
+from worldeval.improve.critic import Tapped
 from worldeval.improve.doubt import Doubt, disturbed
 from worldeval.improve.dppo import Dppo, cloning_loss, surrogate
 from worldeval.improve.experience import collect, rewards
@@ -106,6 +107,7 @@ def test_experience_is_what_happened(place: Place, undecided: LearnedPolicy, sta
     assert found.links.shape[:2] == (calls * episodes, 4)
     assert found.state.shape == (calls, episodes, 2 * 3 * 16 * 16 + 4 + 2 + 1)
     assert found.state[:, 0, -1].tolist() == pytest.approx([0, 0.25, 0.5, 0.75])
+    assert found.state[:, 0, -3:-1].tolist() == [[1, 0]] * calls  # the task 'left'
     # All that is earned is what the judge says at the end, less what the start gave.
     gained = found.probability - found.reward.sum(0)
     torch.testing.assert_close(gained, torch.full((episodes,), 0.02))
@@ -191,3 +193,17 @@ def test_disturbed_pictures_stay_pictures() -> None:
     noisy = disturbed(one, 6.0, np.random.default_rng(0)).frames["side"]
     assert noisy.dtype == np.uint8
     assert 3 < np.abs(noisy.astype(int) - one.frames["side"]).mean() < 8
+
+
+def test_a_worlds_own_features_come_first() -> None:
+    class Featured(DotWorld):
+        def features(self, state):
+            return torch.from_numpy(state[:, :2]).double()
+
+    world = Tapped(Featured())
+    one = start("left", 0)
+    state = world.begin({}, one.pose[None], ["left"], [0])
+    world.step(state, np.full((1, 8), 0.5, np.float32))
+    assert [noted.shape for noted in world.noted] == [(1, 2), (1, 2)]
+    assert world.noted[1][0].tolist() == pytest.approx([0.05, 0.05])
+    assert Tapped(DotWorld()).spec == DotWorld().spec

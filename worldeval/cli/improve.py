@@ -295,6 +295,7 @@ def gate_findings(
     from worldeval.imagine.starts import read_recordings
     from worldeval.recipe import shipped
     from worldeval.stats import Finding, untrustworthy
+    from worldeval.stats.findings import judge_uninformative
 
     mended = [one.rollout.trust.get("mended_actions", 0.0) > MENDED for one in attempts]
     untrusted = float(np.mean(mended))
@@ -311,6 +312,7 @@ def gate_findings(
         return [*untrustworthy(untrusted=untrusted), never]
     gates = run_gates(place.world, place.judge, recordings, rng=np.random.default_rng(seed))
     found = untrustworthy(false_success=gates.false_success, untrusted=untrusted)
+    found += judge_uninformative(gates.informativeness, None)
     effect = gates.action_effect
     if effect.low is None or effect.low < ACTION_EFFECT:
         found.append(

@@ -1,13 +1,16 @@
 """The value head: what an imagined episode is still going to earn, by the world's features."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from worldeval.axes import Array, Float32, UInt8
 from worldeval.record import Rollout
+from worldeval.world.protocol import WorldModel, WorldSpec
 
 
 class Critic(nn.Module):
@@ -41,25 +44,71 @@ class Critic(nn.Module):
         return self.layers(unit)[..., 0]
 
 
+class Tapped:
+    """A world model that notes the features of every state that it passes through.
+
+    They are the world's own where it has a method `features` (a recurrent state-space model's
+    deterministic and stochastic state); else its latents and proprioception.
+    """
+
+    def __init__(self, world: WorldModel) -> None:
+        self._world = world
+        self.noted: list[Float[Tensor, "b f"]] = []
+
+    @property
+    def spec(self) -> WorldSpec:
+        return self._world.spec
+
+    def begin(
+        self,
+        frames: Mapping[str, UInt8[Array, "b h w 3"]],
+        pose: Float32[Array, "b p"],
+        tasks: Sequence[str],
+        seeds: Sequence[int],
+    ) -> Any:
+        """A state at observed frames; forgets the states before."""
+        self.noted.clear()
+        return self._note(self._world.begin(frames, pose, tasks, seeds))
+
+    def step(self, state: Any, actions: Float32[Array, "b a"]) -> Any:
+        return self._note(self._world.step(state, actions))
+
+    def latents(self, state: Any) -> Float32[Array, "b v d h w"]:
+        return self._world.latents(state)
+
+    def pose(self, state: Any) -> Float32[Array, "b p"]:
+        return self._world.pose(state)
+
+    def render(
+        self, latents: Float32[Array, "n v d y x"], tasks: Sequence[str]
+    ) -> dict[str, UInt8[Array, "n h w 3"]]:
+        return self._world.render(latents, tasks)
+
+    def _note(self, state: Any) -> Any:
+        own = getattr(self._world, "features", None)
+        if own is not None:
+            self.noted.append(own(state).detach().cpu().float())
+        else:
+            latents, pose = self._world.latents(state), self._world.pose(state)
+            flat = np.concatenate([latents.reshape(len(pose), -1), pose], 1)
+            self.noted.append(torch.from_numpy(flat.astype(np.float32)))
+        return state
+
+
 def features_of(
-    rollouts: Sequence[Rollout], tasks: tuple[str, ...], *, every: int
-) -> Float[Tensor, "t b f"]:
+    noted: Sequence[Float[Tensor, "b f"]],
+    rollouts: Sequence[Rollout],
+    tasks: tuple[str, ...],
+    *,
+    every: int,
+) -> Float[Tensor, "t b all"]:
     """What the critic sees at each call of the policy, `every` frames apart.
 
-    The world model's latents and proprioception, the start's task and the share of time gone: an
-    episode that ends has less to earn.
+    The world's features, the task and the share of time gone: an episode that ends has less to
+    earn. The last of `noted` is the end, at which nobody is asked.
     """
-    latents = np.stack([np.asarray(rollout.latents) for rollout in rollouts], 1)
-    poses = np.stack([rollout.pose for rollout in rollouts], 1)
-    frames = np.arange(0, len(poses) - 1, every)
-    which = np.eye(len(tasks))[[tasks.index(rollout.task) for rollout in rollouts]]
-    time = np.broadcast_to(
-        frames[:, None, None] / (len(poses) - 1), (len(frames), len(rollouts), 1)
-    )
-    parts = (
-        latents[frames].reshape(len(frames), len(rollouts), -1),
-        poses[frames],
-        np.broadcast_to(which, (len(frames), *which.shape)),
-        time,
-    )
-    return torch.from_numpy(np.concatenate(parts, -1).astype(np.float32))
+    frames = torch.arange(0, len(noted) - 1, every)
+    which = torch.eye(len(tasks))[[tasks.index(rollout.task) for rollout in rollouts]]
+    time = (frames / (len(noted) - 1))[:, None, None].expand(-1, len(rollouts), 1)
+    seen = torch.stack([noted[int(frame)] for frame in frames])
+    return torch.cat([seen, which.expand(len(frames), -1, -1), time], -1)

@@ -38,15 +38,22 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
+class Learned:
+    """What one iteration of learning did."""
+
+    value_error: float  # share of the returns' variance that the critic does not explain
+    divergence: float  # of the policy from the one that explored
+    cloning: float  # of the policy from the one that it began with: the behaviour-cloning term
+    steps: int  # gradient steps of the policy
+
+
+@dataclass(frozen=True, kw_only=True)
 class Iteration:
     """What one iteration saw and did."""
 
     number: int
     imagined: float  # mean probability of success while exploring
-    value_error: float  # share of the returns' variance that the critic does not explain
-    divergence: float  # of the policy from the one that explored
-    cloning: float  # of the policy from the one that it began with: the behaviour-cloning term
-    steps: int  # gradient steps of the policy
+    learned: Learned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +85,7 @@ class Improved:
         return {
             "stopped": self.stopped,
             "kept": self.policy.spec.name,
-            "steps": sum(one.steps for one in self.iterations),
+            "steps": sum(one.learned.steps for one in self.iterations),
             "iterations": [asdict(one) for one in self.iterations],
             "checks": [check.to_json() for check in self.checks],
         }
@@ -148,8 +155,9 @@ class Dppo:
         seeds = rng.integers(2**31, size=len(drawn)).tolist()
         experience = collect(self.place, policy, learner.actor, drawn, seeds)
         # At first the critic knows nothing, and its advantages would only shake the policy.
-        step = learner.learn(experience, policy_too=number > self.recipe.critic_warmup)
-        return Iteration(number=number, imagined=float(experience.probability.mean()), **step)
+        learned = learner.learn(experience, policy_too=number > self.recipe.critic_warmup)
+        seen = float(experience.probability.mean())
+        return Iteration(number=number, imagined=seen, learned=learned)
 
     def _check(self, policy: LearnedPolicy, number: int, folder: Path | None) -> float:
         attempts: list[Attempt] = self.place.compared(policy, self.starts.check, seed=self.seed)
@@ -186,9 +194,9 @@ class Learner:
         self, network: PolicyNetwork, origin: PolicyNetwork, recipe: RlRecipe, *, seed: int
     ) -> None:
         self.network, self.origin, self.recipe = network, origin, recipe
-        how = {"last_steps": recipe.last_steps, "eta": recipe.eta, "floor": recipe.floor}
-        self.actor: Actor = actor_of(network, **how)
-        self._teacher: Actor = actor_of(origin, **how)
+        last, eta, floor = recipe.last_steps, recipe.eta, recipe.floor
+        self.actor: Actor = actor_of(network, last_steps=last, eta=eta, floor=floor)
+        self._teacher: Actor = actor_of(origin, last_steps=last, eta=eta, floor=floor)
         tuned = network if recipe.tune == "all" else network.head
         self._policy_optimiser = torch.optim.Adam(tuned.parameters(), lr=recipe.learning_rate)
         self._critic: Critic | None = None
@@ -196,7 +204,7 @@ class Learner:
         self._generator = torch.Generator().manual_seed(seed)
         self._seed = seed
 
-    def learn(self, experience: Experience, *, policy_too: bool) -> dict[str, float]:
+    def learn(self, experience: Experience, *, policy_too: bool) -> Learned:
         """Epochs over minibatches; `policy_too` is false while the critic learns alone."""
         recipe = self.recipe
         critic, optimiser = self._ready(experience)
@@ -220,12 +228,7 @@ class Learner:
                     moved, cloning = self._step(experience, weighed, taught, rows)
                     steps += 1
                     going = moved <= recipe.target_kl
-        return {
-            "value_error": unexplained,
-            "divergence": moved,
-            "cloning": cloning,
-            "steps": steps,
-        }
+        return Learned(value_error=unexplained, divergence=moved, cloning=cloning, steps=steps)
 
     def _step(
         self,

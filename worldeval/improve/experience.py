@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worldeval.axes import Array, Float32
 from worldeval.imagine.loop import imagine
-from worldeval.improve.critic import features_of
+from worldeval.improve.critic import Tapped, features_of
 from worldeval.improve.place import Judging, Place
 from worldeval.policy.chain import Actor, draw
 from worldeval.policy.checkpoint import LearnedPolicy
@@ -80,9 +80,9 @@ def collect(
     highest probability of success so far: over an episode it sums to the judge's own verdict, less
     what the start gave, and it comes when it is earned.
     """
-    drawing = Drawing(policy, actor)
+    drawing, world = Drawing(policy, actor), Tapped(place.world)
     rollouts = imagine(
-        place.world,
+        world,
         drawing,
         starts,
         horizon=place.horizon,
@@ -97,7 +97,7 @@ def collect(
         feature=torch.cat(drawing.features),
         links=torch.cat(drawing.links),
         log_prob=torch.cat(drawing.log_probs),
-        state=features_of(rollouts, place.world.spec.tasks, every=every),
+        state=features_of(world.noted, rollouts, world.spec.tasks, every=every),
         reward=torch.from_numpy(rewards(highest, every=every)),
         probability=torch.from_numpy(highest[-1]),
     )

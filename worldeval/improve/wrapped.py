@@ -10,9 +10,10 @@ from worldeval.config import build
 from worldeval.errors import UserError
 from worldeval.improve.compose import Composed
 from worldeval.improve.opening import open_policy
+from worldeval.improve.place import Judging
 from worldeval.improve.recipe import SearchRecipe
 from worldeval.improve.search import Searched
-from worldeval.judge.judge import Judge, load_judge
+from worldeval.judge.judge import load_judge
 from worldeval.policy.load import load_policy
 from worldeval.recipe import shipped
 from worldeval.run import read_json, whole_file
@@ -72,5 +73,5 @@ def _world(folder: str) -> WorldModel:
 
 
 @cache
-def _judge(folder: str) -> Judge:
+def _judge(folder: str) -> Judging:
     return load_judge(Path(shipped(folder)))
