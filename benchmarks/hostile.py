@@ -54,8 +54,14 @@ def array(dtype: Any = "<f4", shape: Any = (2, 2), data: Any = b"\0" * 16) -> di
     return {b"__ndarray__": True, b"dtype": dtype, b"shape": shape, b"data": data}
 
 
+def packed(content: Any) -> bytes:
+    raw = msgpack.packb(content)
+    assert raw is not None
+    return raw
+
+
 def said(**content: Any) -> bytes:
-    return msgpack.packb(content)
+    return packed(content)
 
 
 WHOLE = said(prompt="x", **{"observation/state": array(), "observation/side": array("|u1")})
@@ -66,10 +72,10 @@ MESSAGES: dict[str, bytes] = {
     "half a map": b"\x82\xa1a",
     **{f"cut after {cut} bytes": WHOLE[:cut] for cut in (1, 10, 40, len(WHOLE) - 1)},
     "something after the end": WHOLE + b"\0",
-    "no map": msgpack.packb([1, 2, 3]),
-    "nil": msgpack.packb(None),
-    "a number": msgpack.packb(7),
-    "keys in bytes": msgpack.packb({b"prompt": "x"}),
+    "no map": packed([1, 2, 3]),
+    "nil": packed(None),
+    "a number": packed(7),
+    "keys in bytes": packed({b"prompt": "x"}),
     "keys in numbers": b"\x81\x01\x02",
     "a list as key": b"\x81\x91\x01\x02",
     "a map as key": b"\x81\x80\x01",
@@ -95,7 +101,7 @@ MESSAGES: dict[str, bytes] = {
     "a shape of sixty": said(x=array(shape=[1] * 60)),
     "too few bytes": said(x=array(shape=[1000, 1000])),
     "bytes that are a text": said(x=array(data="0" * 16)),
-    "an array without bytes": msgpack.packb({"x": {b"__ndarray__": True}}),
+    "an array without bytes": packed({"x": {b"__ndarray__": True}}),
     "a scalar of an object": said(x={b"__npgeneric__": True, b"data": [1], b"dtype": "|O"}),
     "a scalar out of range": said(x={b"__npgeneric__": True, b"data": 999, b"dtype": "|u1"}),
     "an image of floats": said(prompt="x", **{"observation/side": array(shape=[2, 2])}),

@@ -17,7 +17,7 @@ from worldeval.policy.arm import Arm
 from worldeval.policy.joint_records import JointRecord, fitted_scale, measure, read_records, split
 from worldeval.policy.learned_motion import fit_motion, save_motion
 from worldeval.policy.load import load_policy
-from worldeval.policy.motion import PlainAdapter
+from worldeval.policy.motion import JointAdapter, PlainAdapter
 from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Observation
 
@@ -234,6 +234,7 @@ def test_the_scale_of_velocities_is_fitted_and_the_error_then_small(tmp_path: Pa
     scale = fitted_scale(kept, steps=2, fps=10)
     assert scale == pytest.approx(0.5, abs=0.02)  # a limit is met now and then
     made = adapter(tmp_path, "joint-velocity(2)+1", velocity_scale=scale)
+    assert isinstance(made, JointAdapter)
     error = measure(made.motion, held, steps=2)
     assert error.position_mm < 3 < error.still_position_mm
     assert error.rotation_deg < 1 < error.still_rotation_deg

@@ -13,9 +13,16 @@ from worldeval.errors import UserError
 from worldeval.policy.connection import ServerError
 from worldeval.policy.load import load_policy
 from worldeval.policy.protocol import Policy
+from worldeval.policy.remote import RemotePolicy
 from worldeval.record import Observation
 
 VIEWS = "keys=side=observation/image;state=observation/joints:2+observation/gripper:1"
+
+
+def remote(address: str) -> RemotePolicy:
+    policy = load_policy(address)
+    assert isinstance(policy, RemotePolicy)
+    return policy
 
 
 def observation(count: int = 2) -> Observation:
@@ -81,7 +88,7 @@ def running(plain: Plain) -> Iterator[str]:
 def test_a_session_for_every_episode_and_every_number_in_its_place() -> None:
     plain = Plain({"model": "pi"})
     with running(plain) as url:
-        policy = load_policy(f"{url}?{VIEWS}&action_dim=5&chunk=3&name=pi")
+        policy = remote(f"{url}?{VIEWS}&action_dim=5&chunk=3&name=pi")
         assert isinstance(policy, Policy)
         assert (policy.spec.name, policy.spec.chunk, policy.spec.views) == ("pi", 3, ("side",))
         policy.reset(("task 0", "task 1"), (0, 1))
@@ -102,7 +109,7 @@ def test_a_session_for_every_episode_and_every_number_in_its_place() -> None:
 def test_a_dropped_connection_is_opened_again_and_the_question_repeated() -> None:
     plain = Plain()
     with running(plain) as url:
-        policy = load_policy(f"{url}?{VIEWS}&action_dim=5&chunk=1")
+        policy = remote(f"{url}?{VIEWS}&action_dim=5&chunk=1")
         policy.reset(("task 0", "task 1"), (0, 1))
         undisturbed = policy.act(observation())
         plain.drop_after = len(plain.requests) + 1
@@ -126,7 +133,7 @@ def test_what_is_no_answer_is_said(answer, said: str) -> None:
     plain = Plain()
     plain.answer = answer
     with running(plain) as url:
-        policy = load_policy(f"{url}?{VIEWS}&action_dim=5&chunk=1")
+        policy = remote(f"{url}?{VIEWS}&action_dim=5&chunk=1")
         policy.reset(("task 0",), (0,))
         with pytest.raises(ServerError, match=said) as caught:
             policy.act(observation(1))
@@ -134,17 +141,19 @@ def test_what_is_no_answer_is_said(answer, said: str) -> None:
         policy.close()
 
 
-def test_a_silent_server_is_given_its_time_and_no_more() -> None:
+def test_a_silent_server_is_given_its_time_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = Plain()
-    plain.drop_after = None
+
+    def silent(timeout: float) -> bytes:
+        assert timeout == 0.05
+        raise TimeoutError
+
     with running(plain) as url:
-        policy = load_policy(f"{url}?{VIEWS}&action_dim=5&chunk=1&timeout=0.05")
+        policy = remote(f"{url}?{VIEWS}&action_dim=5&chunk=1&timeout=0.05")
         policy.reset(("task 0",), (0,))
-        release = threading.Event()
-        policy._connections[0]._socket.recv = lambda timeout: (_ for _ in ()).throw(TimeoutError())
+        monkeypatch.setattr(policy._connections[0]._socket, "recv", silent)
         policy.act(observation(1))  # the second connection answers
         assert policy.reconnections == 1
-        release.set()
         policy.close()
 
 
@@ -158,7 +167,7 @@ def test_mistakes_say_what_to_do() -> None:
             load_policy(f"{url}?token=secret")
         with pytest.raises(UserError, match="Did you mean 'droid'"):
             load_policy(f"{url}?keys=droit&action_dim=8&chunk=1")
-        policy = load_policy(f"{url}?keys=top=observation/image&action_dim=5&chunk=1")
+        policy = remote(f"{url}?keys=top=observation/image&action_dim=5&chunk=1")
         policy.reset(("task 0",), (0,))
         with pytest.raises(UserError, match="reads view 'top'; the world has side"):
             policy.act(observation(1))

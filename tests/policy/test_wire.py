@@ -1,5 +1,7 @@
 """Messages: what is said is heard, and nothing else."""
 
+from typing import Any
+
 import msgpack
 import numpy as np
 import pytest
@@ -37,7 +39,7 @@ def test_the_bytes_are_those_of_the_dialect() -> None:
         }
     }
     big = {b"__ndarray__": True, b"data": b"\0\1", b"dtype": ">i2", b"shape": [1]}
-    assert unpack(msgpack.packb(big)).tolist() == [1]
+    assert unpack(packed(big)).tolist() == [1]
 
 
 @pytest.mark.parametrize("value", [np.array([{}]), np.array([1j]), np.array(["x"]), {1, 2}])
@@ -46,8 +48,14 @@ def test_what_is_no_number_is_not_sent(value) -> None:
         pack({"x": value})
 
 
-def array(dtype="<f4", shape=(1,), data=b"\0\0\0\0") -> bytes:
-    return msgpack.packb({b"__ndarray__": True, b"dtype": dtype, b"shape": shape, b"data": data})
+def packed(content: Any) -> bytes:
+    raw = msgpack.packb(content)
+    assert raw is not None
+    return raw
+
+
+def array(dtype: Any = "<f4", shape: Any = (1,), data: Any = b"\0\0\0\0") -> bytes:
+    return packed({b"__ndarray__": True, b"dtype": dtype, b"shape": shape, b"data": data})
 
 
 @pytest.mark.parametrize(
@@ -71,8 +79,8 @@ def array(dtype="<f4", shape=(1,), data=b"\0\0\0\0") -> bytes:
         (array(shape=[2**31 - 1] * 8), "do not fill"),
         (array(shape=[1] * 9), "at most 8"),
         (array(data="0000"), "data in bytes"),
-        (msgpack.packb({b"__ndarray__": True}), "dtype"),
-        (msgpack.packb({b"__npgeneric__": 1, b"data": [], b"dtype": "<f4"}), "a number"),
+        (packed({b"__ndarray__": True}), "dtype"),
+        (packed({b"__npgeneric__": 1, b"data": [], b"dtype": "<f4"}), "a number"),
     ],
 )
 def test_hostile_messages_are_refused_in_words(message: bytes, said: str) -> None:

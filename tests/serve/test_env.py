@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from tests.support.serving import DotWorld, dot_starts, serving
+from tests.support.serving import DotWorld, cut_off, dot_starts, serving
 from worldeval.errors import UserError
 from worldeval.record import Verdict
 from worldeval.serve.client import RemoteWorldEnv
@@ -53,8 +53,8 @@ def test_an_episode_of_known_steps() -> None:
 def test_a_batch_goes_on_after_its_horizon() -> None:
     env = WorldVectorEnv(Episodes(setting(horizon=2)), num_envs=3)
     env.reset(seed=1, options={"starts": [0, 1, 2]})
-    for _ in range(2):
-        seen, _, ended, cut, _ = env.step(np.zeros((3, 3), np.float32))
+    env.step(np.zeros((3, 3), np.float32))
+    _, _, ended, cut, _ = env.step(np.zeros((3, 3), np.float32))
     assert cut.all() and not ended.any()
     seen, reward, _, cut, info = env.step(np.ones((3, 3), np.float32))
     assert not cut.any() and not reward.any()
@@ -104,7 +104,7 @@ def test_the_same_world_over_a_websocket() -> None:
         # A dropped connection is opened again, and what went before is repeated.
         for number, action in enumerate(actions):
             if number == 2:
-                there._remote._connection._socket.socket.shutdown(2)
+                cut_off(there._remote._connection)
             near, far_away = here.step(action), there.step(action)
             np.testing.assert_array_equal(near[0]["agent_pos"], far_away[0]["agent_pos"])
             for view in ("side", "top"):

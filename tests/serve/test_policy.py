@@ -2,8 +2,10 @@
 
 import subprocess
 import sys
+import threading
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -11,11 +13,11 @@ import pytest
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
-from tests.support.serving import Echo, serving
+from tests.support.serving import Echo, cut_off, serving
 from worldeval.errors import UserError
 from worldeval.policy.dialect import read_keys
 from worldeval.policy.load import load_policy
-from worldeval.policy.remote import server_fingerprint
+from worldeval.policy.remote import RemotePolicy, server_fingerprint
 from worldeval.policy.wire import Limits
 from worldeval.record import Observation
 from worldeval.serve.policy import PolicyService, content_of
@@ -31,9 +33,21 @@ def array(value: np.ndarray) -> dict:
     }
 
 
-def question(*, state=(1, 2, 3), prompt="pick up", bright=(50, 70), **more) -> bytes:
+def packed(content: Any) -> bytes:
+    raw = msgpack.packb(content)
+    assert raw is not None
+    return raw
+
+
+def remote(address: str) -> RemotePolicy:
+    policy = load_policy(address)
+    assert isinstance(policy, RemotePolicy)
+    return policy
+
+
+def question(*, state=(1, 2, 3), prompt: Any = "pick up", bright=(50, 70), **more) -> bytes:
     images = [np.full((6, 4, 3), level, np.uint8) for level in bright]
-    return msgpack.packb(
+    return packed(
         {
             "observation/side": array(images[0]),
             "observation/top": array(images[1]),
@@ -86,7 +100,7 @@ def test_clients_with_other_keys_are_understood() -> None:
         image = np.full((6, 4, 3), 9, np.uint8)
         request = {"image": array(image), "wrist": array(image), "task": "go", "gripper": 0.5}
         request["joints"] = array(np.array([3, 4.0]))
-        client.send(msgpack.packb(request))
+        client.send(packed(request))
         np.testing.assert_array_equal(actions(client.recv())[0, :6], [3, 4, 0.5, 9, 9, 2])
 
 
@@ -95,7 +109,7 @@ def test_ours_far_away_is_ours_here(sessions: str) -> None:
     """Whole batches in one session, or a session an episode; also over a cut connection."""
     here = Echo()
     with serving(PolicyService(Echo())) as (url, server):
-        there = load_policy(f"{url}?sessions={sessions}")
+        there = remote(f"{url}?sessions={sessions}")
         assert there.spec == here.spec
         for count in (3, 2):
             seen = observation(count)
@@ -103,7 +117,7 @@ def test_ours_far_away_is_ours_here(sessions: str) -> None:
                 policy.reset(seen.tasks, range(count))
             for step in range(4):
                 if step == 2:
-                    there._connections[-1]._socket.socket.shutdown(2)
+                    cut_off(there._connections[-1])
                 np.testing.assert_array_equal(there.act(seen), here.act(seen))
         assert there.reconnections >= 1
         there.close()
@@ -113,10 +127,10 @@ def test_ours_far_away_is_ours_here(sessions: str) -> None:
 def test_another_policy_behind_the_same_address_is_noticed() -> None:
     service = PolicyService(Echo())
     with serving(service) as (url, server):
-        there = load_policy(url)
+        there = remote(url)
         there.reset(("a",), (0,))
-        server._metadata = msgpack.packb({**service.metadata, "name": "another"})
-        there._connections[0]._socket.socket.shutdown(2)
+        server._metadata = packed({**service.metadata, "name": "another"})
+        cut_off(there._connections[0])
         with pytest.raises(UserError, match="another instead of echo"):
             there.act(observation(1))
         there.close()
@@ -145,7 +159,7 @@ def test_a_token_is_asked_for_and_health_is_not(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(UserError, match="Set WORLDEVAL_TOKEN"):
             load_policy(url)
         monkeypatch.setenv("WORLDEVAL_TOKEN", "s3cret")
-        policy = load_policy(url)
+        policy = remote(url)
         policy.reset(("a",), (0,))
         assert policy.act(observation(1)).shape == (1, 2, 8)
         policy.close()
@@ -165,8 +179,8 @@ def test_nobody_listens_to_everybody_by_accident() -> None:
     [
         (b"\x91" * 5000, "too deeply"),
         (question()[:-3], "not a readable msgpack"),
-        (msgpack.packb([1]), "a map with texts as keys"),
-        (msgpack.packb({"prompt": "x"}), "'observation/side' is missing; the request has prompt"),
+        (packed([1]), "a map with texts as keys"),
+        (packed({"prompt": "x"}), "'observation/side' is missing; the request has prompt"),
         (question(prompt=3), "a text for every episode"),
         (question(prompt=["a", "b"]), "an image is uint8"),
         (question(reset={"tasks": ["a"], "seeds": [-1]}), "whole numbers from 0"),
@@ -210,6 +224,31 @@ def test_a_policy_that_breaks_says_so_and_the_server_goes_on() -> None:
             client.recv()
             client.send(question())
             assert actions(client.recv()).shape == (2, 8)
+
+
+def test_a_policy_that_cannot_be_copied_is_loaded_anew_for_every_session() -> None:
+    class Locked(Echo):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lock = threading.Lock()
+
+    loaded = []
+
+    def again() -> Locked:
+        loaded.append(Locked())
+        return loaded[-1]
+
+    with serving(PolicyService(Locked(), again=again)) as (url, _):
+        for _ in range(2):
+            with connect(url) as client:
+                client.recv()
+                client.send(question())
+                assert actions(client.recv())[0, 7] == 1
+    assert len(loaded) == 2
+    with serving(PolicyService(Locked())) as (url, _), connect(url) as client:
+        client.recv()
+        client.send(question())
+        assert "echo cannot be copied for a session" in str(client.recv())
 
 
 def test_as_many_sessions_as_allowed_and_none_that_sleeps() -> None:

@@ -1,6 +1,5 @@
 """What is wrong with a message to a world is said, and ends that session alone."""
 
-import msgpack
 import numpy as np
 import pytest
 from websockets.sync.client import connect
@@ -16,8 +15,8 @@ from worldeval.serve.world import WorldService
 SETTING = Setting(world=DotWorld(), starts=dot_starts(3), horizon=2)
 
 
-def begin(**content) -> bytes:
-    return msgpack.packb({"begin": content})
+def begin(**content: object) -> bytes:
+    return pack({"begin": content})
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,15 @@
 """A server in a thread of the test, and a world whose every number is known."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
 
+from worldeval.policy.connection import Connection
+from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Start
 from worldeval.serve.server import Server, ServerConfig, Service
 from worldeval.world.protocol import WorldSpec
@@ -42,6 +45,12 @@ def serving(service: Service, **config) -> Iterator[tuple[str, Server]]:
         loop.call_soon_threadsafe(lambda: [task.cancel() for task in asyncio.all_tasks(loop)])
         thread.join(30)
         assert not thread.is_alive()
+
+
+def cut_off(connection: Connection) -> None:
+    """What a broken network does to a connection."""
+    assert connection._socket is not None
+    connection._socket.socket.shutdown(socket.SHUT_RDWR)
 
 
 class DotWorld:
@@ -93,8 +102,6 @@ class Echo:
     """A policy whose actions say what it saw: state, brightness, prompt's length, seed, call."""
 
     def __init__(self, *, name: str = "echo", chunk: int = 2) -> None:
-        from worldeval.policy.protocol import PolicySpec
-
         self.spec = PolicySpec(
             name=name, lineage=name, step=7, views=("side", "top"), action_dim=8, chunk=chunk
         )

@@ -61,10 +61,13 @@ def serve_policy(
     from worldeval.policy.dialect import read_keys
     from worldeval.serve.policy import PolicyService, content_of
 
-    with redirect_stdout(sys.stderr):  # LeRobot's loading prints; stdout is for the address alone
-        loaded = load_policy(policy, read_params(params or []), trust_pickle=trust_pickle)
+    def load() -> Any:
+        with redirect_stdout(sys.stderr):  # LeRobot's loading prints; stdout is for the address
+            return load_policy(policy, read_params(params or []), trust_pickle=trust_pickle)
+
+    loaded = load()
     content = content_of(read_address(policy).place)
-    service = PolicyService(loaded, keys=read_keys(keys), seed=seed, content=content)
+    service = PolicyService(loaded, keys=read_keys(keys), seed=seed, content=content, again=load)
     config = _config(host, port, token, anybody, sessions, max_megabytes, idle)
     _run(service, config, f"policy {loaded.spec.name}", as_json, out)
 

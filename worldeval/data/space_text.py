@@ -35,9 +35,10 @@ def read_space(text: str) -> ActionSpace:
             f"'{text}' is no action space. Write control(rotation or joints)+gripper columns, such "
             "as ee-absolute(euler)+1 or joint-velocity(7)+1."
         )
-    control, inside, gripper = found.groups()
-    if control not in get_args(Control):
-        raise UserError(f"'{control}' is no control.{did_you_mean(control, get_args(Control))}")
+    named, inside, gripper = found.groups()
+    if named not in get_args(Control):
+        raise UserError(f"'{named}' is no control.{did_you_mean(named, get_args(Control))}")
+    control: Control = named
     kind, _, unit = (inside or "").partition(",")
     if unit and unit.replace(" ", "") != UNITS[control]:
         raise UserError(

@@ -54,8 +54,9 @@ class Adapted:
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
         """The policy's chunk as the world's frames. What is not finite stays so, to be counted."""
         sensed = self._adapter.sense(np.asarray(observation.pose, np.float32))
-        chunk = np.asarray(self._policy.act(replace(observation, pose=sensed)), np.float32)
-        sound = np.isfinite(chunk).all(axis=(1, 2))
-        turned = self._adapter.turn(np.where(sound[:, None, None], chunk, 0))
-        turned[~sound] = np.nan
+        chunk = np.array(self._policy.act(replace(observation, pose=sensed)), np.float32)
+        broken = np.flatnonzero(~np.isfinite(chunk).all(axis=(1, 2)))
+        chunk[broken] = 0
+        turned = self._adapter.turn(chunk)
+        turned[broken] = np.nan
         return turned

@@ -104,13 +104,14 @@ def measure(motion: Motion, records: Sequence[JointRecord], *, steps: int) -> Mo
         near = record.joints[:1]  # which of a redundant arm's postures it is, is taken as known
         for first in range(0, len(record.joints) - steps, steps):
             last = first + steps
-            here, facing = record.pose[first : first + 1, :3], record.turn[[first]]
+            here, facing = record.pose[first : first + 1, :3], record.turn[first : first + 1]
+            back = record.turn[last : last + 1].inv()
             near = motion.joints(here, facing, near)
             _, there, turned = motion.move(near, record.commands[None, first:last])
             place.append(np.linalg.norm(there[0] - record.pose[last, :3]))
-            turn.append((record.turn[[last]].inv() * turned).magnitude()[0])
+            turn.append((back * turned).magnitude()[0])
             still.append(np.linalg.norm(here[0] - record.pose[last, :3]))
-            spun.append((record.turn[[last]].inv() * facing).magnitude()[0])
+            spun.append((back * facing).magnitude()[0])
             joints.append(np.abs(near[0] - record.joints[first]).mean())
             frames += 1
     return MotionError(

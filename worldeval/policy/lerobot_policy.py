@@ -7,6 +7,7 @@ worldeval needs, so it usually runs in an environment of its own, behind `worlde
 import copy
 from collections.abc import Mapping, Sequence
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -45,7 +46,6 @@ class LeRobotPolicy:
         Raises:
             UserError: LeRobot is not installed, or `source` is no checkpoint that it reads.
         """
-        self._torch = import_module("torch")
         configs, factory = _lerobot("configs.policies"), _lerobot("policies.factory")
         _lerobot("policies")  # registers every kind of policy
         try:
@@ -59,13 +59,15 @@ class LeRobotPolicy:
         self._before, self._after = factory.make_pre_post_processors(
             policy_cfg=config, pretrained_path=source, preprocessor_overrides=on
         )
-        self._config = config
-        self._cameras = {key: key.removeprefix(IMAGES) for key in config.image_features}
+        self._config: Any = config
+        cameras = {str(key): str(key).removeprefix(IMAGES) for key in config.image_features}
         renamed = _pairs(views) if isinstance(views, str) else dict(views)
-        _known(renamed, tuple(self._cameras.values()), source)
-        self._cameras = {key: renamed.get(camera, camera) for key, camera in self._cameras.items()}
+        _known(renamed, tuple(cameras.values()), source)
+        self._cameras: dict[str, str] = {
+            key: renamed.get(camera, camera) for key, camera in cameras.items()
+        }
         chunk = getattr(config, "n_action_steps", None) or getattr(config, "chunk_size", 1)
-        name = name or source.rstrip("/").removesuffix("/pretrained_model").replace("/", "-")
+        name = name or _named(source)
         self._spec = PolicySpec(
             name=name,
             lineage=name,
@@ -105,7 +107,7 @@ class LeRobotPolicy:
         return np.concatenate(rows)
 
     def _group(self, observation: Observation, rows: slice, group: int) -> Float32[Array, "b k a"]:
-        torch, policy = self._torch, self._policy
+        torch, policy = import_module("torch"), self._policy
         seeds = self._seeds[rows]
         with torch.random.fork_rng(), torch.no_grad():
             drawn = np.random.SeedSequence([*seeds, self._calls]).generate_state(1)[0]
@@ -119,7 +121,7 @@ class LeRobotPolicy:
             return self._after(chunk).to("cpu", torch.float32).numpy()
 
     def _batch(self, observation: Observation, rows: slice) -> dict[str, Any]:
-        torch, batch = self._torch, {}
+        torch, batch = import_module("torch"), {}
         for key, view in self._cameras.items():
             if view not in observation.frames:
                 known = ", ".join(observation.frames)
@@ -147,10 +149,16 @@ class LeRobotPolicy:
         """
         if self._config.image_features:
             images = [batch[key] for key in self._config.image_features]
-            batch = {**batch, "observation.images": self._torch.stack(images, dim=-4)}
+            batch = {**batch, "observation.images": import_module("torch").stack(images, dim=-4)}
         queues = {key: queue for key, queue in self._policy._queues.items() if key != ACTION}
         self._policy._queues |= _lerobot("policies.utils").populate_queues(queues, batch)
         return batch
+
+
+def _named(source: str) -> str:
+    """A folder's name, the one above `pretrained_model`; a hub id as it is."""
+    path = Path(source.rstrip("/").removesuffix("/pretrained_model"))
+    return path.name if path.is_absolute() or Path(source).is_dir() else str(path)
 
 
 def _lerobot(name: str) -> ModuleType:

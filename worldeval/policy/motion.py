@@ -45,7 +45,10 @@ class Adapter(Protocol):
 class Motion(Protocol):
     """What a joint-controlled arm does."""
 
-    rest: Float[Array, " j"]
+    @property
+    def rest(self) -> Float[Array, " j"]:
+        """A usual posture."""
+        ...
 
     def joints(
         self, place: Float[Array, "n 3"], turn: Rotation, near: Float[Array, "n j"]
@@ -66,7 +69,10 @@ class UrdfMotion:
     def __init__(self, arm: Arm, *, control: str, fps: float, scale: float = 1.0) -> None:
         """`fps` is of the policy's steps; `scale` is rad/s for one unit of its velocities."""
         self._arm, self._control, self._seconds = arm, control, scale / fps
-        self.rest = arm.rest
+
+    @property
+    def rest(self) -> Float[Array, " j"]:
+        return self._arm.rest
 
     def joints(
         self, place: Float[Array, "n 3"], turn: Rotation, near: Float[Array, "n j"]

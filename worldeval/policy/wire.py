@@ -43,7 +43,9 @@ class Limits:
 
 def pack(content: Any) -> bytes:
     """The message that says `content`: maps, lists, texts, numbers and numpy arrays."""
-    return msgpack.packb(content, default=_plain)
+    packed = msgpack.packb(content, default=_plain)
+    assert packed is not None  # as it may be for a packer that gathers, which this is not
+    return packed
 
 
 def unpack(message: bytes, limits: Limits | None = None) -> Any:

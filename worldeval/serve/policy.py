@@ -6,22 +6,32 @@ environment that a policy needs, whichever that is.
 
 import copy
 import hashlib
+import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+from worldeval.errors import UserError
 from worldeval.policy.dialect import Keys, announced, reset_of, understood
 from worldeval.policy.protocol import Policy
 from worldeval.policy.wire import WireError
+
+log = logging.getLogger("worldeval.serve")
 
 
 class PolicyService:
     """One policy for many clients: every session has its own state, all share the weights."""
 
     def __init__(
-        self, policy: Policy, *, keys: Keys | None = None, seed: int = 0, content: str = ""
+        self,
+        policy: Policy,
+        *,
+        keys: Keys | None = None,
+        seed: int = 0,
+        content: str = "",
+        again: Callable[[], Policy] | None = None,
     ) -> None:
         """Serve a policy.
 
@@ -30,18 +40,34 @@ class PolicyService:
             seed: of the first session whose client names none, as an openpi client cannot; the
                 ones after it count on.
             content: a hash of the policy's files, by which clients notice that they changed.
+            again: loads the policy once more, for policies that cannot be copied.
         """
         self._policy, self._keys, self._content = policy, keys or Keys(), content
         self._seeds = count(seed)
-        self._shared = _weights(policy)
+        self._shared, self._again = _weights(policy), again
 
     @property
     def metadata(self) -> Mapping[str, Any]:
         return announced(self._policy.spec, self._content)
 
     def session(self) -> "PolicySession":
-        shared = {id(part): part for part in self._shared}
-        return PolicySession(copy.deepcopy(self._policy, shared), self._keys, next(self._seeds))
+        return PolicySession(self._fresh(), self._keys, next(self._seeds))
+
+    def _fresh(self) -> Policy:
+        """The policy as it was loaded, with state of its own and the weights of all."""
+        try:
+            return copy.deepcopy(self._policy, {id(part): part for part in self._shared})
+        except (
+            TypeError,
+            RuntimeError,
+            NotImplementedError,
+        ) as error:  # a lock, a handle
+            if self._again is None:
+                raise UserError(
+                    f"Policy {self._policy.spec.name} cannot be copied for a session: {error}."
+                ) from error
+            log.info("%s cannot be copied (%s): loading it anew", self._policy.spec.name, error)
+            return self._again()
 
 
 class PolicySession:

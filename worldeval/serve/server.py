@@ -14,9 +14,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-from websockets.asyncio.server import Request, Response, ServerConnection, serve
+from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 from websockets.frames import CloseCode
+from websockets.http11 import Request, Response
 
 from worldeval.errors import UserError
 from worldeval.policy.wire import Limits, WireError, pack, unpack
@@ -138,7 +139,7 @@ class Server:
 
     async def _converse(self, connection: ServerConnection) -> None:
         await connection.send(self._metadata)
-        session = self._service.session()
+        session, loop = None, asyncio.get_running_loop()
         while True:
             try:
                 message = await asyncio.wait_for(connection.recv(), self._config.idle)
@@ -146,7 +147,9 @@ class Server:
                 said = f"No request came within {self._config.idle:g} s."
                 return await self._part(connection, said, CloseCode.POLICY_VIOLATION)
             try:
-                answer = await self._work(session, message)
+                if session is None:
+                    session = await loop.run_in_executor(self._thread, self._service.session)
+                answer = await loop.run_in_executor(self._thread, self._answer, session, message)
             except (WireError, UserError) as error:
                 log.warning("refused a request of %s: %s", _who(connection), error)
                 return await self._part(connection, str(error), CloseCode.POLICY_VIOLATION)
@@ -156,13 +159,9 @@ class Server:
                 return await self._part(connection, said, CloseCode.INTERNAL_ERROR)
             await connection.send(answer)
 
-    async def _work(self, session: Session, message: str | bytes) -> bytes:
+    def _answer(self, session: Session, message: str | bytes) -> bytes:
         if isinstance(message, str):
             raise WireError("a request is a binary frame")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._answer, session, message)
-
-    def _answer(self, session: Session, message: bytes) -> bytes:
         request = unpack(message, self._config.limits)
         if not isinstance(request, dict) or not all(isinstance(key, str) for key in request):
             raise WireError("a request is a map with texts as keys")

@@ -1,0 +1,50 @@
+"""Addresses: which policy, and with which parameters."""
+
+import pytest
+
+from worldeval.errors import UserError
+from worldeval.policy.address import read_address, read_params, with_params
+from worldeval.policy.load import expand, load_policy
+
+
+@pytest.mark.parametrize(
+    ("ref", "kind", "place", "params"),
+    [
+        ("runs/bc/step-4", "checkpoint", "runs/bc/step-4", {}),
+        ("runs/bc/step-?", "checkpoint", "runs/bc/step-?", {}),
+        ("runs/bc/step-4?adapter=a/b", "checkpoint", "runs/bc/step-4", {"adapter": "a/b"}),
+        ("zero?chunk=4", "built-in", "zero", {"chunk": 4}),
+        ("a.b:C?size=0.5&on=true", "code", "a.b:C", {"size": 0.5, "on": True}),
+        ("./f.py:make?views=[side, top]", "code", "./f.py:make", {"views": ["side", "top"]}),
+        ("ws://h:80?keys=a=b;c=d:2+e:1", "server", "ws://h:80", {"keys": "a=b;c=d:2+e:1"}),
+        ("wss://h", "server", "wss://h", {}),
+        ("lerobot:user/act", "lerobot", "lerobot:user/act", {}),
+        ("old/model.ckpt", "pickle", "old/model.ckpt", {}),
+    ],
+)
+def test_an_address_is_taken_apart_and_put_together(ref, kind, place, params) -> None:
+    address = read_address(ref)
+    assert (address.kind, address.place, dict(address.params)) == (kind, place, params)
+    assert read_address(str(address)) == address
+
+
+def test_more_parameters_are_laid_over_an_address() -> None:
+    ref = with_params("a.b:C?size=0.5&chunk=1", ["size=2", "name=x y", "views=[a, b]"])
+    assert read_address(ref).params == {"size": 2, "chunk": 1, "name": "x y", "views": ["a", "b"]}
+    assert load_policy("zero?chunk=4&action_dim=3", {"chunk": 2}).spec.chunk == 2
+
+
+def test_addresses_with_parameters_are_no_globs() -> None:
+    refs = ["ws://h:80?name=x", "./mine.py:make?chunk=4", "zero?chunk=2"]
+    assert expand(refs) == refs
+
+
+@pytest.mark.parametrize("wrong", ["size", "=3", "a=[1"])
+def test_a_parameter_that_is_none(wrong: str) -> None:
+    with pytest.raises(UserError, match=r"The parameter '.*' (must look like key=value|has a val)"):
+        read_params([wrong])
+
+
+def test_without_lerobot_the_way_around_is_said() -> None:
+    with pytest.raises(UserError, match=r"LeRobot is not installed here.*serve-policy"):
+        load_policy("lerobot:somebody/act")
