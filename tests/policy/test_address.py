@@ -1,9 +1,11 @@
 """Addresses: which policy, and with which parameters."""
 
+from pathlib import Path
+
 import pytest
 
 from worldeval.errors import UserError
-from worldeval.policy.address import read_address, read_params, with_params
+from worldeval.policy.address import read_address, read_params, refuse_code, with_params
 from worldeval.policy.load import expand, load_policy
 
 
@@ -43,6 +45,13 @@ def test_addresses_with_parameters_are_no_globs() -> None:
 def test_a_parameter_that_is_none(wrong: str) -> None:
     with pytest.raises(UserError, match=r"The parameter '.*' (must look like key=value|has a val)"):
         read_params([wrong])
+
+
+def test_a_recipe_runs_no_code(tmp_path: Path) -> None:
+    for ref in ("os:system?command=true", "./mine.py:make"):
+        with pytest.raises(UserError, match=r"mine.yaml names Python code .*--policies"):
+            refuse_code(["zero", ref], tmp_path / "mine.yaml")
+    refuse_code(["zero", "runs/bc/*", "ws://h:80?name=x", "lerobot:user/act"], tmp_path)
 
 
 def test_without_lerobot_the_way_around_is_said() -> None:

@@ -31,9 +31,12 @@ def collect(
     from worldeval.envs.collect import collect as collect_shards
     from worldeval.errors import UserError
     from worldeval.imagine.rollouts import record_rollouts
+    from worldeval.policy.address import refuse_code
     from worldeval.run import open_run
 
     found = recipes.load(recipe, "dataset", sets or ())
+    if not any(each.startswith("policies=") for each in sets or ()):
+        refuse_code(getattr(found.config, "policies", ()), found.path)
     folder = out or Path("runs/data") / found.name
     open_run(folder, recipe=found.resolved(), seed=seed, command="data collect", resume=True)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())

@@ -226,6 +226,7 @@ def _open(command: str, asked: Asked, watch: Watch, options: dict[str, Any]) -> 
     from worldeval import recipe as recipes
     from worldeval.evaluate.manifest import FREE, grown
     from worldeval.evaluate.run import Evaluation
+    from worldeval.policy.address import refuse_code
     from worldeval.run import open_run
 
     changed = [*(asked.sets or ())]
@@ -236,6 +237,8 @@ def _open(command: str, asked: Asked, watch: Watch, options: dict[str, Any]) -> 
         # Quoted: addresses hold what YAML would read as its own marks.
         changed.append(f"policies={json.dumps(list(asked.policies))}")
     found = recipes.load(asked.protocol, "protocol", changed)
+    if not any(each.startswith("policies=") for each in changed):
+        refuse_code(found.config.policies, found.path)
     folder = asked.out or Path("runs") / found.name
     config = grown(found.config, folder)
     open_run(

@@ -12,7 +12,7 @@
 the world's (see adapter.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -69,6 +69,19 @@ def read_params(query: str | Sequence[str]) -> dict[str, Any]:
 def with_params(ref: str, params: Sequence[str]) -> str:
     """`ref` with `key=value` parameters added, as one text that a recipe can keep."""
     return str(read_address(ref, read_params(params)))
+
+
+def refuse_code(refs: Iterable[str], where: Path) -> None:
+    """Raise UserError where a recipe's own file names code: a recipe from others must not run any.
+
+    `os:system?command=...` is an address too. What the user types is the user's.
+    """
+    for ref in refs:
+        if read_address(ref).kind == "code":
+            raise UserError(
+                f"{where} names Python code to run as a policy ({ref}). A recipe is data: if you "
+                f"trust the code, name it yourself with --policies '{ref}'."
+            )
 
 
 def _kind(place: str) -> Kind:
