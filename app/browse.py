@@ -17,10 +17,11 @@ from worldeval.data.source import Source, open_source
 from worldeval.data.summary import Summary, summarise
 from worldeval.errors import UserError
 from worldeval.report.charts import over_time
-from worldeval.report.figures import DARK, LIGHT
 from worldeval.report.film import clip
 from worldeval.report.places import find_datasets
+from worldeval.report.theme import DARK, LIGHT
 from worldeval.report.trace import pose_names
+from worldeval.report.words import escaped
 
 LONGEST = 400  # frames of an episode that are made into a video
 MOST_LINES = 8
@@ -144,7 +145,8 @@ def episodes(source: Source, path: str, changed: int) -> None:
     if source.spec.views:
         st.video(video_of(path, changed, index), loop=True, muted=True)
         cut = f" The first {LONGEST} frames." if head.length > LONGEST else ""
-        st.caption(f"Views from left to right: {', '.join(source.spec.views)}.{cut}")
+        views = escaped(", ".join(source.spec.views))
+        st.caption(f"Views from left to right: {views}.{cut}")
     rows = source.rows(index)
     moment = st.slider("Frame", 0, max(head.length - 1, 1), 0)
     left, right = st.columns(2)

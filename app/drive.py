@@ -11,10 +11,11 @@ from worldeval.imagine.starts import read_starts
 from worldeval.recipe import RECIPES
 from worldeval.record import Start
 from worldeval.report.charts import over_time
-from worldeval.report.figures import DARK, LIGHT
 from worldeval.report.film import clip
 from worldeval.report.places import find_worlds
+from worldeval.report.theme import DARK, LIGHT
 from worldeval.report.trace import pose_names
+from worldeval.report.words import escaped
 
 # Key -> label and where it pushes; the gripper stays as its slider says.
 KEYS = {
@@ -178,7 +179,7 @@ try:
         scale = max(1, SIDE // max(1, sum(image.shape[1] for image in newest)))
         for column, view, image in zip(st.columns(len(newest)), frames, newest, strict=True):
             shown = image.repeat(scale, axis=0).repeat(scale, axis=1)
-            column.image(shown, width="stretch", caption=view)
+            column.image(shown, width="stretch", caption=escaped(view))
         imagined = len(drive) - 1
         st.caption(f"{imagined} imagined frames." if imagined else "The start: a real frame.")
         if imagined:

@@ -17,6 +17,7 @@ from worldeval.report.pairs import CUT
 from worldeval.report.verbs import run_verb
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
+TALLEST = 25  # policies shown without scrolling the table
 LARGEST = 200 * 2**20  # bytes that are handed to a browser
 RESERVED = {"imagined", "truth", "outcomes", "filmstrips", "report"}
 
@@ -108,7 +109,8 @@ if not kept:
 counts = pd.DataFrame(kept).pivot_table(
     index="policy", columns="task", values="seed", aggfunc="count", fill_value=0
 )
-st.dataframe(counts)
+counts.insert(0, "all tasks", counts.sum(axis=1))
+st.dataframe(counts, height="content" if len(counts) <= TALLEST else "auto")
 if "real" in stored and stored["real"].notna().any():
     chosen = {(record["policy"], record["start"]) for record in kept}
     keys = list(zip(stored["policy"], stored["start"], strict=True))
@@ -135,8 +137,9 @@ if st.session_state.get("written", ("",))[0] == run.name:
     _, folder, done = st.session_state["written"]
     st.success(
         f"{done['episodes']:,} episodes, {done['frames']:,} frames, {done['successes']:,} "
-        f"successful, in `{folder}`."
+        "successful."
     )
+    st.text(f"In {folder}")
     content = packed(Path(folder)) if Path(folder).is_dir() else None
     if content is None:
         st.caption("It is too large to be downloaded here; take it from its folder.")

@@ -5,6 +5,7 @@ import streamlit as st
 
 from worldeval.report.contents import Contents
 from worldeval.report.number import seconds
+from worldeval.report.words import escaped
 
 contents: Contents | None = st.session_state["contents"]
 if contents is None:
@@ -14,15 +15,15 @@ VERDICTS = {True: "passed", False: "failed", None: ""}
 if contents.gates:
     rows = [
         {
-            "gate": gate.title,
-            "value": str(gate.value),
-            "threshold": gate.threshold,
+            "gate": escaped(gate.title),
+            "value": escaped(str(gate.value)),
+            "threshold": escaped(gate.threshold),
             "verdict": VERDICTS[gate.passed],
             "what it means": gate.meaning,
         }
         for gate in contents.gates
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    st.table(pd.DataFrame(rows).set_index("gate"))  # which wraps long text
 else:
     st.info("No gate was run: the protocol names no recorded episodes (`replays:`).")
 

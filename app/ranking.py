@@ -8,7 +8,8 @@ import streamlit as st
 from worldeval.report.charts import matrix
 from worldeval.report.contents import FURTHER, MEASURES, Contents
 from worldeval.report.episodes import Episodes
-from worldeval.report.figures import DARK, LIGHT, Point, figure_png, predicted_against_real
+from worldeval.report.figures import Point, figure_png, predicted_against_real
+from worldeval.report.theme import DARK, LIGHT
 from worldeval.report.words import escaped, headline
 
 LARGEST = 40  # policies whose every pair still fits on a page

@@ -13,11 +13,11 @@ import yaml
 from worldeval.errors import UserError
 from worldeval.report.charts import over_time
 from worldeval.report.episodes import STORE, Episodes, filmed
-from worldeval.report.figures import DARK, LIGHT
 from worldeval.report.film import open_film
 from worldeval.report.filmstrip import FOLDER, Filmstrip
 from worldeval.report.filter import ALL, TRUST, VERDICTS, Choice, choose, orders
 from worldeval.report.strip import caption
+from worldeval.report.theme import DARK, LIGHT
 from worldeval.report.thumbnail import film_thumbnail, start_thumbnails
 from worldeval.report.trace import Trace, action_steps, pose_names, read_trace
 from worldeval.report.verbs import run_verb
@@ -199,7 +199,7 @@ def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
         moving, still = st.columns(2)
         moving.video(film.video, loop=True, autoplay=True, muted=True)
         halves = "Above: imagined. Below: real." if film.real else "Imagined."
-        moving.caption(f"{halves} Views from left to right: {', '.join(film.views)}.")
+        moving.caption(f"{halves} Views from left to right: {escaped(', '.join(film.views))}.")
         picture = still.empty()
     moment = st.slider("World frame", 0, count - 1, count - 1, key="moment")
     moment = min(moment, count - 1)

@@ -1,14 +1,23 @@
-"""A folder of runs, and the viewer opened on it."""
+"""A folder of runs, the viewer opened on it, and a browser that looks at it."""
 
-from collections.abc import Callable
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.support.sound_datasets import make
 from tests.support.synthetic_run import synthetic_run
 
 MAIN = Path(__file__).parents[2] / "app/main.py"
+PATIENCE = 600.0  # seconds; only a machine that does other work needs more than a few
 
 
 @pytest.fixture(scope="session")
@@ -22,9 +31,19 @@ def kept_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def runs(kept_runs: Path, tmp_path: Path) -> Path:
     """A copy of it that a test may change."""
-    import shutil
-
     return Path(shutil.copytree(kept_runs, tmp_path / "runs"))
+
+
+@pytest.fixture(scope="session")
+def toy_runs(kept_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete run, one with an untrained world model and judge beside it, and a dataset."""
+    from tests.support.imagined_run import imagined_run
+
+    root = tmp_path_factory.mktemp("toy")
+    imagined_run(root)
+    make("mp4-npz", root / "recorded")
+    shutil.copytree(kept_runs / "demo", root / "demo")
+    return root
 
 
 @pytest.fixture
@@ -33,7 +52,7 @@ def view(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
 
     def opened(runs: Path, page: str = "ranking.py", **link: str) -> AppTest:
         monkeypatch.setenv("WORLDEVAL_RUNS", str(runs))
-        test = AppTest.from_file(str(MAIN), default_timeout=120)
+        test = AppTest.from_file(str(MAIN), default_timeout=PATIENCE)
         for name, value in link.items():
             test.query_params[name] = value
         test.run()
@@ -43,3 +62,78 @@ def view(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
         return test
 
     return opened
+
+
+def chromium() -> str | None:
+    """Where Chromium is; Playwright brings none."""
+    return os.environ.get("WORLDEVAL_CHROMIUM") or shutil.which("chromium")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium without a window; skips where there is none."""
+    path = chromium()
+    if path is None:
+        pytest.skip("no Chromium here: apt-get install chromium, or set WORLDEVAL_CHROMIUM")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+    with sync_api.sync_playwright() as playwright:
+        # The sandbox refuses to work for root, and only this machine's own pages are opened.
+        opened = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def address(toy_runs: Path, browser: Any) -> Iterator[str]:
+    """`worldeval view` at work on the toy runs; where it listens."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "worldeval", "view", str(toy_runs), "--no-browser"]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    server = subprocess.Popen(
+        [*command, "--port", str(port)],
+        start_new_session=True,  # it starts Streamlit: both are ended together
+        **quiet,  # type: ignore[call-overload]
+    )
+    try:
+        _until_it_listens(port, server)
+        yield f"http://localhost:{port}"
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(timeout=PATIENCE)
+
+
+@pytest.fixture
+def page(browser: Any) -> Iterator[Any]:
+    """A page in a browser of its own: no cookie or link of another test."""
+    context = browser.new_context(viewport={"width": 1300, "height": 1000})
+    context.set_default_timeout(1000 * PATIENCE)
+    yield context.new_page()
+    context.close()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say how many tests looked at the viewer in a real browser."""
+    counts = {
+        outcome: sum("test_browser.py" in report.nodeid for report in reports)
+        for outcome, reports in terminalreporter.stats.items()
+        if outcome in ("passed", "failed", "skipped")
+    }
+    if any(counts.values()):
+        ran = counts.get("passed", 0) + counts.get("failed", 0)
+        left = counts.get("skipped", 0)
+        where = chromium() or "none found"
+        terminalreporter.write_line(f"{ran} tests ran in a browser ({where}), {left} were skipped")
+
+
+def _until_it_listens(port: int, server: subprocess.Popen) -> None:
+    begin = time.monotonic()
+    while time.monotonic() - begin < PATIENCE:
+        assert server.poll() is None, f"the viewer ended with {server.returncode}"
+        with socket.socket() as client:
+            client.settimeout(1)
+            if client.connect_ex(("localhost", port)) == 0:
+                return
+        time.sleep(0.1)  # the server says nothing when it is ready
+    raise AssertionError(f"the viewer does not listen on port {port}")

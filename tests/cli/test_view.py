@@ -38,12 +38,13 @@ def test_the_folder_of_runs_reaches_the_viewer(
         return type("Done", (), {"returncode": 3})()
 
     monkeypatch.setattr(view.subprocess, "run", fake)
-    assert invoke(tmp_path).exit_code == 3
-    assert seen["WORLDEVAL_RUNS"] == str(tmp_path)
+    assert invoke(tmp_path, "--data", tmp_path).exit_code == 3
+    assert seen["WORLDEVAL_RUNS"] == seen["WORLDEVAL_DATA"] == str(tmp_path)
 
 
 def test_a_missing_folder_is_a_user_error(tmp_path: Path) -> None:
     assert isinstance(invoke(tmp_path / "gone").exception, UserError)
+    assert isinstance(invoke(tmp_path, "--data", tmp_path / "gone").exception, UserError)
 
 
 def test_without_streamlit_the_install_line_is_given(

@@ -39,7 +39,7 @@ def test_a_complete_run_is_read_whole(run: Path) -> None:
         "Training step",
     ]
     assert len(contents.measures) == 6
-    assert len(contents.gates) == 4
+    assert len(contents.gates) == 5
     assert contents.episodes == len(RATES) * len(TASKS) * STARTS
     assert len(contents.strips) == 5
     assert contents.pairs is not None and contents.pairs.imagined_only >= 1

@@ -9,7 +9,6 @@ from matplotlib.text import Text
 from PIL import Image
 
 from worldeval.report.figures import (
-    DARK,
     Panel,
     Point,
     figure_png,
@@ -18,6 +17,7 @@ from worldeval.report.figures import (
 )
 from worldeval.report.labels import place_labels
 from worldeval.report.number import Number
+from worldeval.report.theme import DARK
 
 
 def point(name: str, predicted: float, real: float) -> Point:

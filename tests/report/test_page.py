@@ -53,9 +53,13 @@ def read(folder: Path) -> Contents:
 def test_the_page_holds_every_part_in_order_and_every_picture(run: Path) -> None:
     path = write_page(read(run), run / "report/index.html")
     page = Page(path)
-    assert page.ids == ["ranking", "agreement", "tasks", "gates", "episodes", "provenance"]
+    assert page.ids == [
+        "ranking", "agreement", "tasks", "gates", "fidelity", "episodes", "protocol", "provenance",
+    ]  # fmt: skip
     assert len(page.sources) >= 2 * 2 + 5
     assert all((path.parent / source).is_file() for source in page.sources)
+    for words in ("worldeval rank", "--truth", "Starts of each task", "frames ahead"):
+        assert words in page.text
     for words in ("Noise ceiling", "Training step", "Imagined as success, really a failure"):
         assert words in page.text
     assert "http" not in path.read_text().replace("http-equiv", "")
@@ -72,7 +76,7 @@ def test_a_run_without_truth_refuses_first_and_leaves_parts_out(tmp_path: Path) 
 
     run = synthetic_run(tmp_path / "bare", truth=False, films=False)
     page = Page(write_page(read(run), run / "report/index.html"))
-    assert page.ids == ["ranking", "tasks", "gates", "provenance"]
+    assert page.ids == ["ranking", "tasks", "gates", "fidelity", "protocol", "provenance"]
     assert page.sources == []
     assert page.text.index("Not a ranking") < page.text.index("First in imagination")
 
@@ -100,7 +104,7 @@ def test_markdown_has_whole_tables_and_its_pictures(run: Path) -> None:
     path = write_page(read(run), run / "report/report.md")
     lines = path.read_text().splitlines()
     rules = [place for place, line in enumerate(lines) if re.fullmatch(r"\|[-:|]+\|", line)]
-    assert len(rules) == 5
+    assert len(rules) == 6
     for place in rules:
         body = place + 1
         assert lines[body].startswith("| "), lines[place - 1]

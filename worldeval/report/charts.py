@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from worldeval.axes import Array
-from worldeval.report.figures import Theme
 from worldeval.report.table import Duel
+from worldeval.report.theme import Theme
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 PALETTE_DARK = ("#56b4e9", "#e69f00", "#2fc79b", "#cc79a7", "#f0e442", "#8ab6ff")

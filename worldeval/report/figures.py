@@ -14,45 +14,13 @@ from matplotlib.figure import Figure
 
 from worldeval.report.labels import place_labels
 from worldeval.report.number import Number
+from worldeval.report.theme import LIGHT, Theme
 
 DPI = 160
 CROWD = 40  # points above which names would fill the plot
 LIMITS = (-0.03, 1.03)
 BAR: dict[str, Any] = {"lw": 1, "alpha": 0.4, "zorder": 2}
 TICKS = np.linspace(0, 1, 6)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Theme:
-    """The colours of a figure. Blue is imagination, vermilion the real outcome, everywhere."""
-
-    name: str
-    paper: str
-    ink: str
-    faint: str
-    grid: str
-    imagined: str
-    real: str
-
-
-LIGHT = Theme(
-    name="light",
-    paper="#ffffff",
-    ink="#1f2328",
-    faint="#656d76",
-    grid="#e3e6ea",
-    imagined="#0072b2",
-    real="#d55e00",
-)
-DARK = Theme(
-    name="dark",
-    paper="#16191d",
-    ink="#e6e8eb",
-    faint="#9aa3ad",
-    grid="#2c3138",
-    imagined="#56b4e9",
-    real="#e69f00",
-)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,6 @@ from worldeval.report.choose import chapters
 from worldeval.report.contents import FURTHER, MEASURES, Contents, Evaluator
 from worldeval.report.fidelity import Fidelity, read_fidelity
 from worldeval.report.figures import (
-    DARK,
-    LIGHT,
     Panel,
     Point,
     figure_png,
@@ -27,6 +25,7 @@ from worldeval.report.filmstrip import FOLDER, Filmstrip
 from worldeval.report.number import seconds, short
 from worldeval.report.protocol import commands, protocol
 from worldeval.report.strip import caption, moments, open_strip, rows_of, strip_image
+from worldeval.report.theme import DARK, LIGHT
 from worldeval.report.words import escaped, headline
 from worldeval.run import whole_file
 

@@ -1,0 +1,138 @@
+"""Pictures of every page of the viewer, light and dark, for docs/. For maintainers.
+
+    worldeval view runs --no-browser --port 8765 &
+    python .ci/screenshots.py http://localhost:8765 docs/viewer --run demo
+
+Needs Chromium (Debian's) and Playwright; `--only rollouts` takes one page anew.
+"""
+
+import argparse
+import io
+import shutil
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+WIDTH = 1280
+PATIENCE = 300_000  # milliseconds
+LARGEST = 280 * 1024  # bytes of one picture
+# The script of the page has ended, and nothing waits for its content.
+DRAWN = """() => {
+    const app = document.querySelector('[data-test-script-state]');
+    const waiting = document.querySelector('[data-testid=stSkeleton], [data-testid=stSpinner]');
+    return app?.dataset.testScriptState === 'notRunning' && !waiting;
+}"""
+
+
+def nothing(page: Page) -> None:
+    """The page as it opens."""
+
+
+def drive(page: Page) -> None:
+    """Three chunks, by keys."""
+    for key, count in (("d", 4), ("w", 8), ("q", 12)):
+        page.keyboard.press(key)
+        page.get_by_text(f"{count} imagined frames.").wait_for()
+
+
+def check(page: Page) -> None:
+    """The checks of the dataset."""
+    page.get_by_role("button", name="Check it").click()
+    page.get_by_text("findings").first.wait_for()
+
+
+@dataclass(frozen=True)
+class Shot:
+    """One page and how it is pictured."""
+
+    name: str
+    path: str
+    heading: str
+    height: int
+    prepare: Callable[[Page], None] = nothing
+    video: bool = False
+
+
+SHOTS = (
+    Shot("ranking", "", "Ranking", 2500),
+    Shot("rollouts", "rollouts", "Roll-outs", 2150, video=True),
+    Shot("compare", "compare", "Compare two policies", 1250, video=True),
+    Shot("judge", "labelling", "Judge", 950, video=True),
+    Shot("gates", "gates", "Gates", 1000),
+    Shot("export", "exporting", "Export", 1150),
+    Shot("runs", "runs", "Runs", 500),
+    Shot("data", "browse", "Data", 2300, check, video=True),
+    Shot("drive", "drive", "Drive", 1400, drive, video=True),
+)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("address")
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--run", required=True)
+    parser.add_argument("--episode", default="", help="Shown on the page of roll-outs.")
+    parser.add_argument("--data", default="", help="Shown on the page of data.")
+    parser.add_argument("--only", default="", help="One page's name.")
+    args = parser.parse_args()
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        sys.exit("needs Chromium: apt-get install chromium")
+    link = {"run": args.run, "episode": args.episode, "data": args.data}
+    args.out.mkdir(parents=True, exist_ok=True)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        for shot in SHOTS:
+            if args.only not in ("", shot.name):
+                continue
+            for scheme in ("light", "dark"):
+                path = args.out / f"{shot.name}-{scheme}.png"
+                path.write_bytes(small(take(browser, args.address, shot, link, scheme)))
+                print(path, path.stat().st_size // 1024, "KiB", flush=True)
+        browser.close()
+
+
+def take(browser: Any, address: str, shot: Shot, link: dict[str, str], scheme: Any) -> bytes:
+    """The page as PNG, once everything on it is drawn."""
+    context = browser.new_context(
+        viewport={"width": WIDTH, "height": shot.height}, color_scheme=scheme
+    )
+    context.set_default_timeout(PATIENCE)
+    page = context.new_page()
+    query = urlencode({name: value for name, value in link.items() if value})
+    page.goto(f"{address}/{shot.path}?{query}")
+    page.get_by_role("heading", name=shot.heading, exact=True).wait_for()
+    page.wait_for_function(DRAWN)
+    shot.prepare(page)
+    page.wait_for_function(DRAWN)
+    if shot.video:
+        page.wait_for_function(
+            "[...document.querySelectorAll('video')].every(v => v.readyState >= 2)"
+        )
+    page.wait_for_timeout(1500)  # charts fade in
+    taken = page.screenshot()
+    context.close()
+    return taken
+
+
+def small(content: bytes) -> bytes:
+    """The picture with a palette, with as many colours as fit."""
+    picture = Image.open(io.BytesIO(content)).convert("RGB")
+    for colours in (256, 128, 64, 32):
+        buffer = io.BytesIO()
+        picture.quantize(colours, dither=Image.Dither.NONE).save(
+            buffer, format="PNG", optimize=True
+        )
+        if buffer.tell() <= LARGEST:
+            break
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    main()

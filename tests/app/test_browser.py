@@ -1,0 +1,90 @@
+"""The viewer in a real browser: what only a browser can tell."""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from worldeval.report.opinions import read_opinions
+
+# The script of the page has ended, and nothing waits for its content.
+DRAWN = """() => {
+    const app = document.querySelector('[data-test-script-state]');
+    const waiting = document.querySelector('[data-testid=stSkeleton], [data-testid=stSpinner]');
+    return app?.dataset.testScriptState === 'notRunning' && !waiting;
+}"""
+
+
+def opened(page: Any, address: str, path: str, heading: str, **link: str) -> Any:
+    """Go to a page of the viewer and wait until it is drawn."""
+    query = "&".join(f"{name}={quote(value)}" for name, value in link.items())
+    page.goto(f"{address}/{path}?{query}")
+    page.get_by_role("heading", name=heading, exact=True).wait_for()
+    page.wait_for_function(DRAWN)
+    return page
+
+
+def pixels(page: Any) -> list[str]:
+    """Where the pictures of a page come from: a new picture has a new address."""
+    return page.locator("[data-testid=stImage] img").evaluate_all("all => all.map(i => i.src)")
+
+
+def test_a_video_plays(page: Any, address: str) -> None:
+    opened(page, address, "rollouts", "Roll-outs", run="demo")
+    video = page.locator("video").first
+    video.wait_for()
+    page.wait_for_function("document.querySelector('video').readyState >= 2")
+    assert video.evaluate("v => v.error") is None
+    assert video.evaluate("v => [v.videoWidth > 0, v.duration > 1]") == [True, True]
+
+
+def test_a_link_opens_its_episode_and_a_key_the_next(page: Any, address: str) -> None:
+    name = "bc-1@200/door-open-v3-3/3"
+    opened(page, address, "rollouts", "Roll-outs", run="demo", episode=name)
+    page.get_by_role("heading", name="bc-1@200", exact=True).wait_for()
+    page.get_by_text("door-open-v3, start door-open-v3-3, seed 3").wait_for()
+    page.keyboard.press("n")
+    page.get_by_text("door-open-v3, start door-open-v3-4, seed 4").wait_for()
+    assert "door-open-v3-4" in page.url
+
+
+def test_a_label_given_by_a_key_is_on_the_disk(page: Any, address: str, toy_runs: Path) -> None:
+    opened(page, address, "labelling", "Judge", run="demo")
+    page.wait_for_function("document.querySelector('video')?.readyState >= 2")
+    page.get_by_text("0 of 5 judged").wait_for()
+    page.keyboard.press("f")
+    page.get_by_text("1 of 5 judged").wait_for()
+    (kept,) = read_opinions(toy_runs / "demo")
+    assert kept.label == "failure"
+    assert kept.who
+
+
+def test_driving_by_keys_makes_frames(page: Any, address: str) -> None:
+    opened(page, address, "drive", "Drive", run="toy")
+    page.get_by_text("The start: a real frame.").wait_for()
+    before = pixels(page)
+    page.keyboard.press("d")
+    page.get_by_text("4 imagined frames.").wait_for()
+    page.wait_for_function("document.querySelector('video')?.readyState >= 2")
+    assert pixels(page) != before
+    page.keyboard.press("u")
+    page.get_by_text("The start: a real frame.").wait_for()
+    assert pixels(page) == before
+
+
+def test_dark_and_light_differ_and_ask_nobody_else(page: Any, address: str) -> None:
+    asked: set[str] = set()
+    page.on("request", lambda request: asked.add(request.url.split("/")[2]))
+    seen = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        opened(page, address, "", "Ranking", run="demo")
+        page.locator("canvas").first.wait_for()
+        colour = page.locator("[data-testid=stApp]").evaluate(
+            "e => getComputedStyle(e).backgroundColor.match(/\\d+/g).slice(0, 3).map(Number)"
+        )
+        seen.append(np.mean(colour))
+    assert seen[0] > 200
+    assert seen[1] < 60
+    assert asked == {address.removeprefix("http://")}

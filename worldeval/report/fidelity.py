@@ -1,0 +1,76 @@
+"""How well the world model of a run replays recorded episodes, as its card says."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from worldeval.errors import UserError
+from worldeval.report.number import number
+from worldeval.run import read_json
+
+CARD = "world.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Horizon:
+    """Held-out episodes replayed open loop, so many world frames ahead."""
+
+    frames: int
+    episodes: int | None
+    error: float | None  # mean squared error of standardised latents
+    copied: float | None  # the same where the first frame is repeated instead
+    hand: float | None  # millimetres between the predicted hand and the recorded one
+
+    @property
+    def share(self) -> float | None:
+        """The error as a share of that of a copied first frame; below 1 is better."""
+        if self.error is None or not self.copied:
+            return None
+        return self.error / self.copied
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fidelity:
+    """What the card says; empty where it says nothing."""
+
+    horizons: tuple[Horizon, ...] = ()
+    tokenizer_psnr: float | None = None  # dB: no imagined picture can be better
+
+    @property
+    def known(self) -> bool:
+        """Whether there is anything to show."""
+        return bool(self.horizons) or self.tokenizer_psnr is not None
+
+
+def read_fidelity(world: Path) -> Fidelity:
+    """The fidelity in a world model's card: its numbers alone, nothing where it has none."""
+    try:
+        card = read_json(world / CARD)
+    except (UserError, OSError, UnicodeDecodeError):
+        return Fidelity()
+    if not isinstance(card, dict):
+        return Fidelity()
+    told = card.get("fidelity")
+    found = []
+    for name, row in told.items() if isinstance(told, dict) else ():
+        match = re.fullmatch(r"h(\d{1,6})", str(name))
+        if match and isinstance(row, dict):
+            episodes = _value(row.get("episodes"))
+            found.append(
+                Horizon(
+                    frames=int(match[1]),
+                    episodes=None if episodes is None else int(episodes),
+                    error=_value(row.get("latent_mse")),
+                    copied=_value(row.get("copy_mse")),
+                    hand=_value(row.get("hand_mm")),
+                )
+            )
+    return Fidelity(
+        horizons=tuple(sorted(found, key=lambda each: each.frames)),
+        tokenizer_psnr=_value(card.get("tokenizer_psnr")),
+    )
+
+
+def _value(raw: object) -> float | None:
+    read = number(raw)
+    return None if read is None else read.value

@@ -1,0 +1,40 @@
+"""The two colour schemes. Blue is imagination, vermilion the real outcome, everywhere.
+
+They are Okabe and Ito's colours, told apart by every kind of colour vision. Nothing that draws is
+imported here: the viewer's charts need the colours alone.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Theme:
+    """The colours of a figure. Blue is imagination, vermilion the real outcome, everywhere."""
+
+    name: str
+    paper: str
+    ink: str
+    faint: str
+    grid: str
+    imagined: str
+    real: str
+
+
+LIGHT = Theme(
+    name="light",
+    paper="#ffffff",
+    ink="#1f2328",
+    faint="#656d76",
+    grid="#e3e6ea",
+    imagined="#0072b2",
+    real="#d55e00",
+)
+DARK = Theme(
+    name="dark",
+    paper="#16191d",
+    ink="#e6e8eb",
+    faint="#9aa3ad",
+    grid="#2c3138",
+    imagined="#56b4e9",
+    real="#e69f00",
+)
