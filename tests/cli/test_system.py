@@ -72,6 +72,19 @@ def test_weights_may_lie_in_a_folder_or_where_the_recipe_says(shelves: Path) -> 
     assert found["near"] == (14, "shipped")
 
 
+def test_a_world_that_was_trained_here_is_local_and_its_folds_are_not_counted(
+    shelves: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (shelves / "models/tiny.yaml").write_text("kind: latent\n")
+    for part in ("dynamics", "fold-0/dynamics"):
+        file = tmp_path / f"runs/world/tiny/{part}.safetensors"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"a": np.zeros((3, 4), np.int8), "a.scale": np.zeros((3, 1), np.float32)}, file)
+    (found,) = [row for row in shelf.listed() if row.kind == "model"]
+    assert (found.parameters, found.weights) == (12, "local")
+
+
 def test_a_broken_weights_file_is_named(tmp_path: Path) -> None:
     file = tmp_path / "x.safetensors"
     file.write_bytes(b"version https://git-lfs.github.com")

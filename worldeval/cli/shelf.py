@@ -10,17 +10,20 @@ from typing import Any
 from worldeval import recipe as recipes
 from worldeval.errors import UserError
 
+# Where the verbs of training write when they are not told where.
+TRAINED_INTO = {"model": Path("runs/world"), "judge": Path("runs")}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
     """One line of `worldeval recipes`."""
 
-    kind: str  # model, policy, judge, dataset or protocol
+    kind: str  # model, policy, judge, dataset, protocol or improvement
     name: str
     family: str  # the recipe's own `kind:`, which names the code
     summary: str
     parameters: int | None  # of the weights beside the recipe; None where there are none
-    weights: str  # 'shipped' with the package, 'local' where the recipe points elsewhere, 'none'
+    weights: str  # 'shipped' with the package, 'local' to this machine, or 'none'
 
 
 def listed() -> Iterator[Listed]:
@@ -28,7 +31,7 @@ def listed() -> Iterator[Listed]:
     for group in recipes.FOLDERS:
         for path in recipes.available(group):
             raw = recipes.read(path, group)
-            files, where = _weights(path, raw)
+            files, where = _weights(path, raw, group)
             yield Listed(
                 kind=group,
                 name=path.stem,
@@ -50,11 +53,15 @@ def parameters(file: Path) -> int:
     except json.JSONDecodeError as error:
         raise UserError(f"{file} is not a safetensors file.") from error
     header.pop("__metadata__", None)
-    return sum(math.prod(tensor["shape"]) for tensor in header.values())
+    # Beside a matrix of one byte a number stands its scale, which is no parameter.
+    own = [key for key in header if key.removesuffix(".scale") == key or
+           key.removesuffix(".scale") not in header]  # fmt: skip
+    return sum(math.prod(header[key]["shape"]) for key in own)
 
 
-def _weights(path: Path, raw: dict[str, Any]) -> tuple[list[Path], str]:
-    """`NAME.safetensors` or a folder NAME beside the recipe, else what its `weights:` names."""
+def _weights(path: Path, raw: dict[str, Any], group: str) -> tuple[list[Path], str]:
+    """`NAME.safetensors` or a folder NAME beside the recipe; else what its `weights:` names; else
+    what training wrote where it writes by default."""
     beside = [
         path.with_suffix(".safetensors"),
         *sorted(path.with_suffix("").rglob("*.safetensors")),
@@ -63,6 +70,10 @@ def _weights(path: Path, raw: dict[str, Any]) -> tuple[list[Path], str]:
     if files:
         return files, "shipped"
     named = Path(str(raw.get("weights") or ""))
-    return (
-        ([named], "local") if named.suffix == ".safetensors" and named.is_file() else ([], "none")
-    )
+    if named.suffix == ".safetensors" and named.is_file():
+        return [named], "local"
+    if group in TRAINED_INTO:
+        # Folds stand in folders below the world that came of them: they are not its parameters.
+        trained = sorted((TRAINED_INTO[group] / path.stem).glob("*.safetensors"))
+        return trained, "local" if trained else "none"
+    return [], "none"
