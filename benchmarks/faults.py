@@ -1,6 +1,6 @@
 """Kill everything that can be killed in a ranking run, go on, and compare with a run in peace.
 
-    python benchmarks/faults.py [--json] [--quick] [--seed 0]
+    python benchmarks/faults.py [--json] [--quick] [--seed 0] [--only rankings ray ...]
 
 Prints {kills, resumed_equal, lost, duplicated, hostile_messages, crashes}: how often something was
 killed or broken, after how many of those the continued run gave the same verdicts bit for bit, how
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -31,6 +31,7 @@ from worldeval.imagine.store import RolloutStore, key_of
 from worldeval.run import write_json
 
 RESULT = Path(__file__).parent / "results" / "faults.json"
+KINDS = ("rankings", "interrupts", "records", "disk", "workers", "servers", "ray", "hostile")
 TINY_DISK = 192  # KiB of the disk that fills up
 
 
@@ -260,22 +261,26 @@ def table(run: Path) -> list[str]:
     return (run / "outcomes/imagined.csv").read_text().splitlines()
 
 
-def run_faults(home: Path, *, quick: bool, seed: int, say: Callable[[str], None]) -> Tally:
-    """Everything, in `home`."""
+def run_faults(
+    home: Path, *, quick: bool, seed: int, only: Sequence[str], say: Callable[[str], None]
+) -> Tally:
+    """Everything, or the kinds in `only`, in `home`."""
     tally, bench = Tally(), Bench(home, np.random.default_rng(seed))
     say(f"a ranking in peace takes {bench.seconds:.1f} s here")
-    for name, work in (
-        ("killed rankings", lambda: killed_rankings(bench, tally, 4 if quick else 20)),
-        ("interrupted rankings", lambda: interrupted_rankings(bench, tally, 1 if quick else 3)),
-        ("truncated records", lambda: truncated_records(bench, tally, 1 if quick else 5)),
-        ("a full disk", lambda: full_disk(bench, tally)),
-        ("killed workers", lambda: killed_workers(bench, tally, 1 if quick else 3)),
-        ("policy servers", lambda: killed_servers(bench, tally, 1 if quick else 2)),
-        ("a dying Ray cluster", lambda: ray_cluster(bench, tally, actors=0 if quick else 2)),
-        ("hostile messages", lambda: hostile(tally, quick=quick)),
-    ):
-        say(name)
-        work()
+    works = {
+        "rankings": lambda: killed_rankings(bench, tally, 4 if quick else 20),
+        "interrupts": lambda: interrupted_rankings(bench, tally, 1 if quick else 3),
+        "records": lambda: truncated_records(bench, tally, 1 if quick else 5),
+        "disk": lambda: full_disk(bench, tally),
+        "workers": lambda: killed_workers(bench, tally, 1 if quick else 3),
+        "servers": lambda: killed_servers(bench, tally, 1 if quick else 2),
+        "ray": lambda: ray_cluster(bench, tally, actors=0 if quick else 2),
+        "hostile": lambda: hostile(tally, quick=quick),
+    }
+    for name in KINDS:
+        if not only or name in only:
+            works[name]()
+            say(f"{name}: {tally.resumed_equal} of {tally.kills} kills came to the same verdicts")
     return tally
 
 
@@ -284,6 +289,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--quick", action="store_true", help="a few kills of every kind")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", nargs="+", choices=KINDS, default=[], help="some kinds")
     args = parser.parse_args()
     begin = monotonic()
     with tempfile.TemporaryDirectory(prefix="faults-") as home:
@@ -291,6 +297,7 @@ def main() -> None:
             Path(home),
             quick=args.quick,
             seed=args.seed,
+            only=args.only,
             say=lambda text: print(text, file=sys.stderr, flush=True),
         )
     result = {
@@ -300,7 +307,7 @@ def main() -> None:
         "seconds": round(monotonic() - begin),
         **asdict(tally),
     }
-    if not args.quick:
+    if not args.quick and not args.only:
         write_json(RESULT, result)
     if args.json:
         print(json.dumps(result))

@@ -19,7 +19,9 @@ class Clumsy:
         if job.name == "1" and not self.mark.exists():
             self.mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return BatchDone(job=job, probabilities=(0.5,), seconds=0.0, packed=str(os.getpid()).encode())
+        return BatchDone(
+            job=job, probabilities=(0.5,), seconds=0.0, packed=str(os.getpid()).encode()
+        )
 
 
 def test_a_killed_process_is_replaced_and_its_job_done(tmp_path: Path) -> None:

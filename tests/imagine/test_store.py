@@ -90,3 +90,34 @@ def test_recordings_of_different_lengths_come_back(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no file of starts"):
         read_starts(tmp_path / "missing.h5")
+
+
+def test_a_file_cut_short_is_set_aside_and_the_rest_counts(tmp_path: Path) -> None:
+    store = RolloutStore(tmp_path)
+    store.save("one", [rollout("a")], [verdict(0.2)])
+    store.save("two", [rollout("b")], [verdict(0.8)])
+    path = tmp_path / "one.npz"
+    path.write_bytes(path.read_bytes()[:-30])
+    with pytest.raises(UserError, match=r"one\.npz is damaged"):
+        list(store.verdicts())
+    assert store.mend() == [tmp_path / "damaged/one.npz"]
+    assert [fact["start"] for fact, _ in store.verdicts()] == ["b"]
+    assert store.mend() == []
+
+
+def test_an_episode_in_two_files_counts_once(tmp_path: Path) -> None:
+    store = RolloutStore(tmp_path)
+    store.save("one", [rollout("a"), rollout("b")], [verdict(0.2), verdict(0.8)])
+    store.save("two", [rollout("b"), rollout("c")], [verdict(0.8), verdict(0.4)])
+    assert [found.start for found, _ in store.rollouts()] == ["a", "b", "c"]
+    assert store.done() == {
+        ("bc/step-5", name, 3): p for name, p in zip("abc", (0.2, 0.8, 0.4), strict=True)
+    }
+
+
+def test_a_policy_can_be_left_out(tmp_path: Path) -> None:
+    store = RolloutStore(tmp_path)
+    store.save("one", [rollout("a"), rollout("b")], [verdict(0.2), verdict(0.8)])
+    assert (store.leave_out("other", "replaced"), len(store.done())) == (0, 2)
+    assert (store.leave_out("bc/step-5", "replaced"), store.done()) == (2, {})
+    assert (tmp_path / "replaced/one.npz").is_file()

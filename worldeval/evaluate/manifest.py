@@ -16,11 +16,14 @@ from worldeval.config import build
 from worldeval.errors import UserError
 from worldeval.evaluate.policies import policy_cards
 from worldeval.imagine.recipe import ProtocolRecipe
+from worldeval.judge.judge import CARD as JUDGE_CARD
 from worldeval.judge.judge import judge_hash
 from worldeval.policy.address import read_address
 from worldeval.policy.load import expand
 from worldeval.run import read_json, write_json
-from worldeval.world.load import world_hash
+from worldeval.world.load import CARD as WORLD_CARD
+from worldeval.world.load import DYNAMICS, world_hash
+from worldeval.world.prepare import TOKENIZER
 
 MANIFEST = "manifest.json"
 # Keys of a protocol's recipe that may differ between commands on one run folder. World and judge
@@ -112,8 +115,8 @@ def manifest_of(recipe: ProtocolRecipe, refs: Mapping[str, str], *, seed: int) -
     protocol = {key: value for key, value in asdict(recipe).items() if key not in FREE}
     return Manifest(
         seed=seed,
-        world=world_hash(Path(recipe.world)) if Path(recipe.world).is_dir() else "",
-        judge=judge_hash(Path(recipe.judge)) if Path(recipe.judge).is_dir() else "",
+        world=world_hash(Path(recipe.world)) if Path(recipe.world, WORLD_CARD).is_file() else "",
+        judge=judge_hash(Path(recipe.judge)) if Path(recipe.judge, JUDGE_CARD).is_file() else "",
         # As it comes back from the file: JSON has no tuples.
         protocol={key: _plain(value) for key, value in protocol.items()},
         policies={name: Tried(ref=ref, hash=fingerprint(ref)) for name, ref in refs.items()},
@@ -180,6 +183,9 @@ def _files(kind: str, place: str) -> list[Path] | None:
     path = Path(place.removeprefix("lerobot:"))
     if path.is_file():
         return [path]
+    if (path / WORLD_CARD).is_file():  # a world model that acts; encoded data may lie beside it
+        names = (WORLD_CARD, TOKENIZER, DYNAMICS)
+        return [path / name for name in names if (path / name).is_file()]
     if path.is_dir():
         return sorted(one for one in path.rglob("*") if one.is_file())
     return None

@@ -19,8 +19,8 @@ class Parcel:
 
     @staticmethod
     def of(names: Iterable[str]) -> "Parcel":
-        """The folders among these names; what is no folder (a server, Python code) stays."""
-        found = {name: Path(name) for name in names if Path(name).is_dir()}
+        """The folders among these names; what is none (a server, Python code, "") stays."""
+        found = {name: Path(name) for name in names if name and Path(name).is_dir()}
         return Parcel(
             folders={
                 name: {

@@ -103,6 +103,8 @@ class Evaluation:
         with self._timed("imagine"):
             self.spent = work.work(self._crew(), self._batch_done)
         self.errors = work.errors
+        if self.shard.count > 1 and not work.done:  # more parts than batches
+            return pd.DataFrame(columns=["policy", "task", "start", "seed", "score"])
         table = outcomes(self.out / "imagined", self.cards, self.starts)
         return self._keep(IMAGINED, table)
 
@@ -154,6 +156,8 @@ class Evaluation:
     ) -> Summary:
         """Everything in numbers; writes summary.json."""
         imagined = self._everywhere(imagined)
+        if truth is not None:
+            truth = truth[truth["policy"].isin(imagined["policy"])]
         summary = summarise(
             imagined,
             truth,

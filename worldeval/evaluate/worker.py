@@ -81,13 +81,14 @@ class Worker:
         )
         if self._checker is not None:
             rollouts = checked(rollouts, self._world, self._checker)
-        verdicts = self._judge(rollouts)
-        kept = slice(len(starts))
+        judged, kept = self._judge.judged(rollouts), slice(len(starts))
+        verdicts = judged.verdicts[kept]
+        packed = pack(rollouts[kept], verdicts, evidence=judged.evidence[kept])
         return BatchDone(
             job=job,
-            probabilities=tuple(verdict.probability for verdict in verdicts[kept]),
+            probabilities=tuple(verdict.probability for verdict in verdicts),
             seconds=perf_counter() - clock,
-            packed=pack(rollouts[kept], verdicts[kept]),
+            packed=packed,
         )
 
     def _policy(self, ref: str) -> Policy:

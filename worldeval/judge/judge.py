@@ -3,7 +3,7 @@
 import hashlib
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +35,13 @@ class Judge:
         self._calibration, self._tasks = calibration, tasks
         self.name = f"learned judge of {len(members)}"
 
-    @torch.inference_mode()
     def __call__(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
         """A verdict for each roll-out; they must be equally long."""
+        return self.judged(rollouts).verdicts
+
+    @torch.inference_mode()
+    def judged(self, rollouts: Sequence[Rollout]) -> "Judged":
+        """Verdicts, and the evidence frame by frame, of equally long roll-outs."""
         unknown = {rollout.task for rollout in rollouts} - set(self._tasks)
         if unknown:
             raise UserError(f"The judge was never taught the task '{unknown.pop()}'.")
@@ -52,25 +56,34 @@ class Judge:
         each = torch.stack([episode_logit(member) for member in logits]).numpy()
         probability = self._calibration(each.mean(0), task)
         votes = np.stack([self._calibration(member, task) for member in each])
-        step = logits.mean(0)[:, 1:].argmax(1).numpy() + 1
-        return [
-            Verdict(
-                probability=float(probability[i]),
-                step=int(step[i]),
-                judge=self.name,
-                votes=tuple(float(vote) for vote in votes[:, i]),
-            )
-            for i in range(len(rollouts))
-        ]
+        by_frame = logits.mean(0).numpy()
+        step = by_frame[:, 1:].argmax(1) + 1
+        frames = by_frame.shape[1]
+        evidence = self._calibration(by_frame.ravel(), np.repeat(task, frames))
+        return Judged(
+            verdicts=[
+                Verdict(
+                    probability=float(probability[i]),
+                    step=int(step[i]),
+                    judge=self.name,
+                    votes=tuple(float(vote) for vote in votes[:, i]),
+                )
+                for i in range(len(rollouts))
+            ],
+            evidence=evidence.reshape(by_frame.shape),
+        )
 
-    @torch.inference_mode()
     def over_time(self, rollout: Rollout) -> Float[Array, " t"]:
         """The calibrated probability of success by each frame, for a viewer."""
-        task = np.array([self._tasks.index(rollout.task)])
-        latents = torch.from_numpy(np.asarray(rollout.latents)[None]).float()
-        given = (latents, torch.from_numpy(rollout.pose[None]).float(), torch.from_numpy(task))
-        logits = torch.stack([member(*given)[0] for member in self._members]).mean(0)
-        return self._calibration(logits.numpy(), np.repeat(task, len(logits)))
+        return self.judged([rollout]).evidence[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What a judge says of a batch."""
+
+    verdicts: list[Verdict]
+    evidence: Float[Array, "b t"]  # calibrated probability of success by each frame
 
 
 def save_judge(

@@ -1,0 +1,103 @@
+"""Parts of a run put together: what fits becomes the whole, what does not is refused."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.support.toy_store import batch, toy_starts
+from worldeval.errors import UserError
+from worldeval.evaluate.imagined import Imagination
+from worldeval.evaluate.jobs import Shard
+from worldeval.evaluate.manifest import Manifest, Tried, write_manifest
+from worldeval.evaluate.merge import merge
+from worldeval.evaluate.spread import Alone
+from worldeval.imagine.starts import read_starts, write_starts
+from worldeval.imagine.store import RolloutStore
+from worldeval.run import open_run
+
+STARTS = toy_starts(6)
+MANIFEST = Manifest(
+    seed=0,
+    world="w",
+    judge="j",
+    protocol={"horizon": 2},
+    policies={"a": Tried(ref="runs/a", hash="1"), "b": Tried(ref="runs/b", hash="2")},
+)
+TRUTH = "policy,task,start,seed,success,frames\n"
+
+
+def part(folder: Path, index: int = 0, count: int = 1, manifest: Manifest = MANIFEST) -> Path:
+    recipe = {"kind": "closed-loop", "policies": ["runs/?"], "starts": 6}
+    open_run(folder, recipe=recipe, seed=0, command="rank")
+    write_manifest(folder, manifest)
+    write_starts(folder / "starts.h5", STARTS)
+    Imagination(
+        folder=folder,
+        refs={name: tried.ref for name, tried in manifest.policies.items()},
+        starts=STARTS,
+        seed=0,
+        batch=4,
+        shard=Shard(index=index, count=count),
+    ).work(Alone(lambda: lambda job: batch(job, STARTS)))
+    return folder
+
+
+def verdicts(run: Path) -> dict:
+    return RolloutStore(run / "imagined").done()
+
+
+def test_parts_make_the_whole_and_merging_again_changes_nothing(tmp_path: Path) -> None:
+    parts = [part(tmp_path / f"part-{i}", i, 3) for i in range(3)]
+    whole = part(tmp_path / "whole")
+    merged = merge(parts, tmp_path / "out")
+    assert (merged.imagined, merged.twice) == (24, 0)
+    assert verdicts(tmp_path / "out") == verdicts(whole)
+    assert [one.id for one in read_starts(tmp_path / "out/starts.h5")] == [s.id for s in STARTS]
+    assert merge(parts, tmp_path / "out").imagined == 24
+
+
+def test_parts_may_have_policies_of_their_own(tmp_path: Path) -> None:
+    one = replace(MANIFEST, policies={"a": MANIFEST.policies["a"]})
+    two = replace(MANIFEST, policies={"b": MANIFEST.policies["b"]})
+    parts = [part(tmp_path / "one", manifest=one), part(tmp_path / "two", manifest=two)]
+    merge(parts, tmp_path / "out")
+    assert verdicts(tmp_path / "out") == verdicts(part(tmp_path / "whole"))
+
+
+def test_another_world_is_refused(tmp_path: Path) -> None:
+    other = part(tmp_path / "other", manifest=replace(MANIFEST, world="w2"))
+    with pytest.raises(UserError, match="another world"):
+        merge([part(tmp_path / "one"), other], tmp_path / "out")
+
+
+def test_two_answers_for_one_episode_are_refused(tmp_path: Path) -> None:
+    one, two = part(tmp_path / "one"), part(tmp_path / "two")
+    store = RolloutStore(two / "imagined")
+    (rollout, verdict), *_ = store.rollouts()
+    store.files()[0].unlink()
+    store.save("0", [rollout], [replace(verdict, probability=1 - verdict.probability)])
+    with pytest.raises(UserError, match="compute differently"):
+        merge([one, two], tmp_path / "out")
+
+
+def test_another_picture_for_a_start_is_refused(tmp_path: Path) -> None:
+    one, two = part(tmp_path / "one"), part(tmp_path / "two")
+    write_starts(two / "starts.h5", [replace(STARTS[0], pose=STARTS[0].pose + 1), *STARTS[1:]])
+    with pytest.raises(UserError, match="open-0"):
+        merge([one, two], tmp_path / "out")
+
+
+def test_truth_is_put_together_too(tmp_path: Path) -> None:
+    parts = [part(tmp_path / f"part-{i}", i, 2) for i in range(2)]
+    for folder, rows in zip(
+        parts, ("a,open,open-0,0,1,3\n", "b,open,open-0,0,0,30\n"), strict=True
+    ):
+        (folder / "truth").mkdir()
+        (folder / "truth/open-000.csv").write_text(TRUTH + rows)
+    assert merge(parts, tmp_path / "out").simulated == 2
+
+
+def test_a_folder_that_is_no_part_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"no manifest\.json"):
+        merge([tmp_path], tmp_path / "out")

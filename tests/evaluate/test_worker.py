@@ -1,0 +1,85 @@
+"""A worker on a toy evaluation: a verdict depends on its own episode, on nothing beside it."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toy_run import make_run
+
+from worldeval import recipe as recipes
+from worldeval.evaluate.jobs import BatchDone, BatchFailed, Job, by_task
+from worldeval.evaluate.parcel import Parcel
+from worldeval.evaluate.worker import Setup, Worker
+from worldeval.imagine.starts import read_starts
+
+REF = "policies/a/step-1"
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("toy")
+
+
+@pytest.fixture(scope="module")
+def setup(home: Path) -> Setup:
+    recipe = recipes.load(str(make_run(home, policies=["a/step-1"], starts=10)), "protocol").config
+    starts = by_task(read_starts(home / "starts.h5"), recipe.tasks)
+    return Setup(recipe=recipe, starts=starts, seed=0)
+
+
+def job(home: Path, *starts: int, ref: str = REF) -> Job:
+    return Job(name="job", ref=str(home / ref), policy="a/step-1", starts=starts)
+
+
+def done(worker: Worker, job: Job) -> dict[int, tuple[float, bytes]]:
+    """place of the start -> probability and latents, bit by bit."""
+    result = worker(job)
+    assert isinstance(result, BatchDone), result
+    with np.load(io.BytesIO(result.packed)) as file:
+        latents = [row.tobytes() for row in file["latents"]]
+        frames = file["latents"].shape[1]
+        assert file["evidence"].shape == (len(job.starts), frames)
+    return dict(zip(job.starts, zip(result.probabilities, latents, strict=True), strict=True))
+
+
+def test_a_verdict_is_the_same_whatever_is_imagined_beside_it(home: Path, setup: Setup) -> None:
+    worker = Worker(setup)
+    whole = done(worker, job(home, *range(20)))
+    assert len(set(whole.values())) > 10
+    for part in ((0,), (3, 1, 17), tuple(range(19, 6, -1))):
+        assert done(worker, job(home, *part)) == {place: whole[place] for place in part}
+
+
+def test_what_a_policy_breaks_is_told(home: Path, setup: Setup) -> None:
+    code = home / "broken.py"
+    code.write_text(
+        "from worldeval.policy.builtin import Zero\n"
+        "class Broken(Zero):\n"
+        "    def act(self, observation):\n"
+        "        raise RuntimeError('out of ideas')\n"
+        "def make():\n"
+        "    return Broken(action_dim=8)\n"
+    )
+    failed = Worker(setup)(job(home, 0, ref="broken.py:make"))
+    assert isinstance(failed, BatchFailed)
+    assert (failed.error, failed.mistake) == ("out of ideas", False)
+    assert "in act" in failed.details
+
+
+def test_a_policy_that_is_not_there_is_a_mistake(home: Path, setup: Setup) -> None:
+    failed = Worker(setup)(job(home, 0, ref="policies/none"))
+    assert isinstance(failed, BatchFailed) and failed.mistake
+
+
+def test_models_travel_in_a_parcel(home: Path, setup: Setup, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    recipe = setup.recipe
+    parcel = Parcel.of([recipe.world, recipe.judge, str(home / REF), "ws://host:8000"])
+    places = parcel.unpack()
+    assert sorted(places) == sorted([recipe.world, recipe.judge, str(home / REF)])
+    assert all(Path(place).is_relative_to(tmp_path / "cache") for place in places.values())
+    here, there = Worker(setup), Worker(replace(setup, places=places))
+    assert done(here, job(home, 2)) == done(there, job(home, 2))
+    assert parcel.unpack() == places
