@@ -6,7 +6,7 @@ that asks for others (`joint-position(7,deg)`) is refused.
 """
 
 import re
-from typing import get_args
+from typing import cast, get_args
 
 from worldeval.data.action_space import END_EFFECTOR, ActionSpace, Control
 from worldeval.data.rotation import SIZES
@@ -38,7 +38,7 @@ def read_space(text: str) -> ActionSpace:
     named, inside, gripper = found.groups()
     if named not in get_args(Control):
         raise UserError(f"'{named}' is no control.{did_you_mean(named, get_args(Control))}")
-    control: Control = named
+    control = cast(Control, named)
     kind, _, unit = (inside or "").partition(",")
     if unit and unit.replace(" ", "") != UNITS[control]:
         raise UserError(

@@ -80,7 +80,7 @@ def refuse_code(refs: Iterable[str], where: Path) -> None:
         if read_address(ref).kind == "code":
             raise UserError(
                 f"{where} names Python code to run as a policy ({ref}). A recipe is data: if you "
-                f"trust the code, name it yourself with --policies '{ref}'."
+                f"trust the code, name it yourself: --policies '{ref}' or --set policies=['{ref}']."
             )
 
 

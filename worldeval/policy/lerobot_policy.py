@@ -147,6 +147,7 @@ class LeRobotPolicy:
 
         The history is of the moments at which the policy was asked, not of every frame.
         """
+        batch = {key: value for key, value in batch.items() if key != ACTION}
         if self._config.image_features:
             images = [batch[key] for key in self._config.image_features]
             batch = {**batch, "observation.images": import_module("torch").stack(images, dim=-4)}
