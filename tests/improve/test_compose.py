@@ -50,7 +50,7 @@ def test_a_mixture_is_neither(trained) -> None:
 def test_the_best_weight_in_imagination_is_found(trained, place: Place, starts) -> None:
     one, two = load(trained("diffusion")), load(trained("flow"))
     tried = search_weight(place, one, two, (0.0, 0.5, 1.0), starts, seed=0)
-    rates = [found.imagined.value for found in tried]
+    rates = [found.imagined.value or 0.0 for found in tried]
     assert [found.weight for found in tried] == [0.0, 0.5, 1.0]
     assert best_weight(tried) == tried[int(np.argmax(rates))].weight
 

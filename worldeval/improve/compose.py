@@ -20,6 +20,7 @@ from worldeval.improve.place import Place
 from worldeval.improve.sft import imagined_success
 from worldeval.policy.checkpoint import LearnedPolicy
 from worldeval.policy.denoise import Denoiser, advance, noise_of
+from worldeval.policy.network import PolicyNetwork
 from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Observation, Start
 from worldeval.stats import Estimate
@@ -62,8 +63,7 @@ class Composed:
         networks = [policy.network for policy in self._policies]
         features = [policy.network.encoder(*policy.see(observation)) for policy in self._policies]
         noise = noise_of(self._policies[0].generators, len(observation), self._heads[0].target)
-        noised = [noise, noise]
-        mixed = noise
+        noised, mixed = [noise, noise], torch.zeros(0)
         for step in range(self._paths[0].steps):
             at = torch.full((len(noise),), step)
             expected = [
@@ -72,12 +72,11 @@ class Composed:
                     networks, self._heads, noised, features, self._paths, strict=True
                 )
             ]
-            mixed = sum(w * part for w, part in zip(self._weights, expected, strict=True))
+            mixed = self._weights[0] * expected[0] + self._weights[1] * expected[1]
             noised = [
                 advance(x, at, network.to_target(mixed), path).mean
                 for network, x, path in zip(networks, noised, self._paths, strict=True)
             ]
-        assert isinstance(mixed, Tensor)
         return mixed.clamp(-1, 1).numpy()
 
 
@@ -121,7 +120,7 @@ def _head(policy: LearnedPolicy) -> Denoiser:
     return head
 
 
-def _to_units(network, target: Float[Tensor, "b ka"]) -> Float[Tensor, "b k a"]:
+def _to_units(network: PolicyNetwork, target: Float[Tensor, "b ka"]) -> Float[Tensor, "b k a"]:
     """A chunk in the robot's units, not clipped: it is an expectation on the way."""
     out = target.unflatten(1, (network.chunk, network.action_dim))
     return out * network.action_scale + network.action_mean

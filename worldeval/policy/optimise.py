@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.optim.swa_utils import AveragedModel
@@ -39,7 +39,7 @@ def optimise(
         optimiser, lambda step: rate(step, trainer.steps, trainer.warmup)
     )
     average = AveragedModel(network, multi_avg_fn=warmed(trainer.ema)) if trainer.ema else None
-    kept = network if average is None else average.module
+    kept = network if average is None else cast(PolicyNetwork, average.module)
     recent = 0.0
     for step, batch in enumerate(stream, start=1):
         with autocast(torch.device("cpu")):
