@@ -14,7 +14,6 @@ from worldeval.evaluate.merge import merge
 from worldeval.evaluate.spread import Alone
 from worldeval.imagine.starts import read_starts, write_starts
 from worldeval.imagine.store import RolloutStore
-from worldeval.run import open_run
 
 STARTS = toy_starts(6)
 MANIFEST = Manifest(
@@ -28,8 +27,8 @@ TRUTH = "policy,task,start,seed,success,frames\n"
 
 
 def part(folder: Path, index: int = 0, count: int = 1, manifest: Manifest = MANIFEST) -> Path:
-    recipe = {"kind": "closed-loop", "policies": ["runs/?"], "starts": 6}
-    open_run(folder, recipe=recipe, seed=0, command="rank")
+    folder.mkdir()
+    (folder / "recipe.yaml").write_text("kind: closed-loop\npolicies: [runs/?]\nstarts: 6\n")
     write_manifest(folder, manifest)
     write_starts(folder / "starts.h5", STARTS)
     Imagination(

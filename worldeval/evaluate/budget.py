@@ -21,7 +21,7 @@ from worldeval.stats.spending import halving_rounds, leader, top_two
 # is tried must not depend on how many there are.
 TOGETHER = 4
 
-Rounds = Float[Array, "n t"]  # a policy's scores: a row per round, a column per task, NaN: unknown
+Rounds = Float[Array, "_n t"]  # a policy's scores: a row per round, a column per task, NaN: unknown
 T = TypeVar("T")
 
 
