@@ -13,6 +13,7 @@ from worldeval.report.filmstrip import FOLDER
 from worldeval.report.verbs import run_verb
 from worldeval.report.words import escaped
 
+HEIGHT = 260  # pixels of the table of starts
 OUTCOME = {1.0: "really a success", 0.0: "really a failure"}
 
 contents: Contents | None = st.session_state["contents"]
@@ -64,7 +65,13 @@ st.subheader("Start by start")
 picked = st.dataframe(
     starts[columns],
     hide_index=True,
-    column_config=dict.fromkeys(shown, st.column_config.NumberColumn(format="%.2f")),
+    height=HEIGHT,
+    column_config={
+        name: st.column_config.NumberColumn(name.replace(policy, place, 1), format="%.2f")
+        for place, policy in (("first", first), ("second", second))
+        for name in shown
+        if name in (f"{policy}, imagined", f"{policy}, real")
+    },
     on_select="rerun",
     selection_mode="single-row",
     key=f"starts {first} {second}",

@@ -61,7 +61,9 @@ table = pd.DataFrame(
     ]
 )
 
-columns = ["rank", "policy", "predicted", "interval", "letters", "P(best)", "lineage"]
+columns = ["rank", "policy", "predicted", "interval", "letters", "P(best)"]
+if any(not row.policy.startswith(row.lineage or "") for row in contents.rows):
+    columns.append("lineage")  # which the names do not tell
 if contents.has_truth:
     columns[4:4] = ["real", "real interval"]
 picked = st.dataframe(

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -30,31 +30,37 @@ def texts(test: AppTest) -> str:
     return "\n".join(str(each.value) for each in (*test.text, *test.markdown, *test.caption))
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_opens_on_a_full_run(kept_runs: Path, view: View, page: str) -> None:
-    test = view(kept_runs, page)
-    assert test.header[0].value
-    assert not test.error
+def every_page(test: AppTest) -> Iterator[tuple[str, AppTest]]:
+    """The viewer at each of its pages in turn, without an exception on any."""
+    for page in PAGES:
+        test.switch_page(page).run()
+        assert not test.exception, f"{page}: {test.exception[0].message}"
+        yield page, test
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_says_what_to_do_without_a_run(tmp_path: Path, view: View, page: str) -> None:
-    test = view(tmp_path, page)
-    assert "make demo" in test.info[0].value
+def test_every_page_opens_on_a_full_run(kept_runs: Path, view: View) -> None:
+    for page, test in every_page(view(kept_runs)):
+        assert test.header[0].value, page
+        assert not test.error, page
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_survives_a_broken_run(runs: Path, view: View, page: str) -> None:
+def test_every_page_says_what_to_do_without_a_run(tmp_path: Path, view: View) -> None:
+    for page, test in every_page(view(tmp_path)):
+        assert "make demo" in test.info[0].value, page
+
+
+def test_every_page_survives_a_broken_run(runs: Path, view: View) -> None:
     (runs / "demo/summary.json").write_text("{")
-    assert "broken" in view(runs, page).error[0].value
+    for page, test in every_page(view(runs)):
+        assert "broken" in test.error[0].value, page
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_every_page_survives_a_run_under_way(tmp_path: Path, view: View, page: str) -> None:
+def test_every_page_survives_a_run_under_way(tmp_path: Path, view: View) -> None:
     (tmp_path / "new/imagined").mkdir(parents=True)
     (tmp_path / "new/imagined/a.npz").write_bytes(b"")
     (tmp_path / "new/run.json").write_text("{}")
-    assert "under way" in view(tmp_path, page).info[0].value
+    for page, test in every_page(view(tmp_path)):
+        assert "under way" in test.info[0].value, page
 
 
 def test_the_ranking_begins_with_its_best(kept_runs: Path, view: View) -> None:
@@ -69,8 +75,8 @@ def test_a_refusal_stands_on_every_page(runs: Path, view: View) -> None:
     summary = json.loads(path.read_text())
     summary["findings"] = [{"code": "x", "severity": "refusal", "text": "Far too optimistic."}]
     path.write_text(json.dumps(summary))
-    for page in PAGES:
-        said = view(runs, page).error[0].value
+    for page, test in every_page(view(runs)):
+        said = test.error[0].value
         assert "Not a ranking" in said
         # Nothing is said of policies to a person who judges without knowing them.
         assert ("Far too optimistic" in said) == (page != "labelling.py")

@@ -7,7 +7,8 @@ import pandas as pd
 
 from worldeval.imagine.store import RolloutStore
 from worldeval.record import Rollout, Verdict
-from worldeval.run import open_run
+from worldeval.run import open_run, write_json
+from worldeval.stats import from_frame, rank
 
 BATCH = 100
 FRAMES = 5
@@ -56,4 +57,6 @@ def many_episodes(folder: Path, *, policies: int, starts: int, seed: int = 0) ->
     (folder / "outcomes").mkdir()
     table.drop(columns="success").to_csv(folder / "outcomes/imagined.csv", index=False)
     table.drop(columns="score").to_csv(folder / "outcomes/truth.csv", index=False)
+    ranking = rank(from_frame(table.drop(columns="success")), rng=rng)
+    write_json(folder / "summary.json", {"ranking": ranking.to_json(), "episodes": len(table)})
     return folder

@@ -15,7 +15,7 @@ from worldeval.report.theme import Theme
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 PALETTE_DARK = ("#56b4e9", "#e69f00", "#2fc79b", "#cc79a7", "#f0e442", "#8ab6ff")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
-HEIGHT = 200  # pixels
+HEIGHT, LEGEND = 200, 90  # pixels
 CURSOR = "#888888"
 
 
@@ -83,7 +83,7 @@ def over_time(
         "mark": {"type": "rule", "strokeWidth": 2, "color": CURSOR},
         "encoding": {"x": x},
     }
-    return {"layer": [lines, rule], "height": HEIGHT}
+    return {"layer": [lines, rule], "height": HEIGHT + (LEGEND if legend else 0)}
 
 
 def matrix(names: Sequence[str], duels: Sequence[Duel], *, theme: Theme) -> dict[str, Any]:
@@ -111,14 +111,19 @@ def matrix(names: Sequence[str], duels: Sequence[Duel], *, theme: Theme) -> dict
             "type": "nominal",
             "sort": list(names),
             "title": None,
-            "axis": {"labelAngle": -60, "orient": "top", "labelLimit": 220},
+            "axis": {
+                "labelAngle": -60,
+                "orient": "top",
+                "labelLimit": 220,
+                "labelOverlap": False,
+            },
         },
         "y": {
             "field": "row",
             "type": "nominal",
             "sort": list(names),
             "title": None,
-            "axis": {"labelLimit": 220},
+            "axis": {"labelLimit": 220, "labelOverlap": False},
         },
     }
     middle = theme.grid
@@ -133,7 +138,11 @@ def matrix(names: Sequence[str], duels: Sequence[Duel], *, theme: Theme) -> dict
         "type": "quantitative",
         "title": "row minus column",
         # Named one by one: Streamlit's theme would bring colours of its own.
-        "scale": {"domain": [-1, 0, 1], "range": [theme.real, middle, theme.imagined]},
+        "scale": {
+            "domain": [-1, 0, 1],
+            "range": [theme.real, middle, theme.imagined],
+            "interpolate": "rgb",  # others go through pink
+        },
     }
     return {
         "data": {"values": rows},
