@@ -100,7 +100,10 @@ def serve_world(
     from worldeval.serve.world import WorldService, load_setting
 
     setting = load_setting(
-        Path(shipped(world)), starts=Path(shipped(str(starts))), judge=judge, horizon=horizon
+        Path(shipped(world)),
+        starts=Path(shipped(str(starts))),
+        judge=None if judge is None else Path(shipped(str(judge))),
+        horizon=horizon,
     )
     service = WorldService(setting, episodes=episodes, seed=seed)
     config = _config(host, port, token, anybody, sessions, max_megabytes, idle)
