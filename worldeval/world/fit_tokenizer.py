@@ -12,7 +12,7 @@ from worldeval.device import autocast
 from worldeval.run import whole_file
 from worldeval.world.optimise import Fitted, Progress, optimise
 from worldeval.world.recipe import TokenizerRecipe
-from worldeval.world.tokenizer import FrameTokenizer, Tokenizer
+from worldeval.world.tokenizer import FrameTokenizer, Tokenizer, new_tokenizer
 
 
 def fit_tokenizer(
@@ -23,7 +23,10 @@ def fit_tokenizer(
     seed: int,
     progress: Progress | None = None,
 ) -> Fitted:
-    """A tokenizer trained on the frames of `episodes`."""
+    """A tokenizer trained on the frames of `episodes`; one that others trained is left as it is."""
+    if recipe.folder:
+        given = {"tasks": len(shards.tasks), "views": len(shards.views), "size": shards.size}
+        return Fitted(model=new_tokenizer(recipe, **given), loss=0.0)
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     views = shards.views

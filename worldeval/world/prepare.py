@@ -146,18 +146,34 @@ def _from_latents(
         length=length,
     )
     held = recorded.held(source, seed=seed)[with_latents]
+    size = source.spec.views[views[0]][:2]
     return Prepared(
         spec=WorldSpec(
             views=views,
-            size=source.spec.views[views[0]][:2],
+            size=size,
             latent=episodes.latents.shape[2:],
             action_dim=episodes.actions.shape[1],
             pose_dim=episodes.pose.shape[1],
             tasks=("any",),
             fps=source.spec.fps,
         ),
-        tokenizer=None,
+        tokenizer=_decoder(recipe, size=size, latent=episodes.latents.shape[2:]),
         episodes=episodes,
         held=np.flatnonzero(held),
         weak=np.zeros(0, np.int64),
     )
+
+
+def _decoder(
+    recipe: WorldRecipe, *, size: tuple[int, int], latent: tuple[int, int, int]
+) -> FrameTokenizer | None:
+    """The autoencoder that made the latents of the data, where the recipe names its folder."""
+    if not recipe.tokenizer.folder:
+        return None
+    tokenizer = new_tokenizer(recipe.tokenizer, tasks=1, views=1, size=size)
+    if tokenizer.grid != tuple(latent):
+        raise UserError(
+            f"The autoencoder in {recipe.tokenizer.folder} makes latents of {tokenizer.grid}, and "
+            f"the data bring {tuple(latent)}: it is not theirs. Give theirs, or none."
+        )
+    return tokenizer

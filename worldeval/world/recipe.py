@@ -18,8 +18,9 @@ class TrainerRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class TokenizerRecipe:
-    """A convolutional autoencoder shared by every view and task."""
+    """A convolutional autoencoder shared by every view and task, or one that others trained."""
 
+    folder: str = ""  # of a diffusers autoencoder (a local path), instead of training our own
     widths: tuple[int, ...] = (24, 48, 96)
     channels: int = 16  # of a latent; its side is the frame's over 2^len(widths)
     foreground: float = 4.0  # weight of pixels far from the mean image, against 1

@@ -2,6 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -119,7 +120,11 @@ class Tokenizer(FrameTokenizer):
 def new_tokenizer(
     recipe: TokenizerRecipe, *, tasks: int, views: int, size: tuple[int, int]
 ) -> FrameTokenizer:
-    """The tokenizer that a recipe asks for, with fresh weights."""
+    """The tokenizer that a recipe asks for: one that others trained, or ours with fresh weights."""
+    if recipe.folder:
+        from worldeval.world.tokenizer_diffusers import DiffusersTokenizer
+
+        return DiffusersTokenizer(Path(recipe.folder), size=size)
     return Tokenizer(recipe, tasks=tasks, views=views, size=size)
 
 

@@ -20,7 +20,7 @@ def embed_tasks(folder: Path, tasks: Sequence[str], *, width: int) -> Float[Tens
         from transformers import AutoTokenizer, CLIPTextModelWithProjection
     except ImportError as error:
         raise UserError(
-            "Reading tasks needs CLIP's text encoder: pip install 'worldeval[text]'. "
+            "Reading tasks needs CLIP's text encoder: pip install 'worldeval[diffusers]'. "
             "Or leave `text` empty."
         ) from error
     if not (folder / "config.json").is_file():

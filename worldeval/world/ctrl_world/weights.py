@@ -11,7 +11,7 @@ from worldeval.axes import Float
 from worldeval.errors import UserError
 from worldeval.run import read_json, whole_file
 from worldeval.world.ctrl_world.network import CtrlWorldNetwork
-from worldeval.world.diffusers_import import need_diffusers
+from worldeval.world.diffusers_import import read_model
 
 # In the official state dict, but frozen and not part of the network: SVD's picture encoder (unused
 # since poses took its place), its VAE (a tokenizer here), and CLIP's text encoder (read once).
@@ -35,14 +35,13 @@ def load_state(network: CtrlWorldNetwork, state: Mapping[str, Tensor], *, where:
 
 def load_svd(network: CtrlWorldNetwork, folder: Path) -> None:
     """Fill the UNet from Stable Video Diffusion in diffusers' layout; pose tokens stay fresh."""
-    unets = need_diffusers("Stable Video Diffusion")
     home = folder / "unet" if (folder / "unet").is_dir() else folder
     if not (home / "config.json").is_file():
         raise UserError(
             f"{folder} is no Stable Video Diffusion in diffusers' layout (no unet/config.json). "
             "Give the folder that holds model_index.json."
         )
-    found = unets.UNetSpatioTemporalConditionModel.from_pretrained(home, local_files_only=True)
+    found = read_model("UNetSpatioTemporalConditionModel", home)
     heads = found.config["num_attention_heads"]
     heads = [heads] * len(network.recipe.heads) if isinstance(heads, int) else list(heads)
     if heads != list(network.recipe.heads):  # the same shapes, another network
