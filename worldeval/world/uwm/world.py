@@ -160,6 +160,8 @@ class UwmWorld(World):
         command = [self.actuation.begin(pose[:, 0])]
         for step in range(steps - 1):
             command.append(self.actuation.step(command[-1], done[:, step]))
+        # The same noise for every moment: none depends on which others are asked about.
+        noise = own_noise(self.model, generators_of([seed])).first(1)
         moments, found = [(b, t) for b in range(len(pose)) for t in range(steps)], []
         for cut in range(0, len(moments), ROWS):
             row, now = (torch.tensor(x) for x in zip(*moments[cut : cut + ROWS], strict=True))
@@ -174,12 +176,13 @@ class UwmWorld(World):
                 task=task[row],
                 history=torch.ones(len(row), dtype=torch.bool, device=self.device),
             )
-            # The same noise for every moment: none depends on which others are asked about.
-            noise = own_noise(self.model, generators_of([seed] * len(row))).first(1)
             drawn = draw(
                 self.model,
                 seen,
-                noise,
+                Noise(
+                    actions=noise.actions.expand(len(row), -1, -1),
+                    future=noise.future.expand(len(row), *noise.future.shape[1:]),
+                ),
                 mode="inverse",
                 # One step of the velocity ends on the mean of all actions that fit.
                 steps=1 if recipe.target == "velocity" else recipe.policy_steps,
