@@ -87,7 +87,9 @@ def main() -> None:
     link = {"run": args.run, "episode": args.episode, "data": args.data}
     args.out.mkdir(parents=True, exist_ok=True)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
         for shot in SHOTS:
             if args.only not in ("", shot.name):
                 continue

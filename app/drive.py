@@ -64,7 +64,8 @@ def starts_of(path: str, changed: int) -> list[Start]:
 
 def start_files() -> dict[str, Path]:
     """Files of starts: those of the runs, then those that came with the package."""
-    found = {run.name: run.folder / "starts.h5" for run in st.session_state["runs"]}
+    sound = [run for run in st.session_state["runs"] if run.status != "broken"]
+    found = {run.name: run.folder / "starts.h5" for run in sound}
     found = {name: path for name, path in found.items() if path.is_file()}
     for path in sorted((RECIPES / "evaluation").rglob("starts.h5")):
         found[f"shipped: {path.parent.name}"] = path

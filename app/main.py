@@ -15,7 +15,7 @@ from worldeval.errors import UserError
 from worldeval.report.contents import OUTCOMES, SUMMARY, Contents, read_contents
 from worldeval.report.episodes import STORE, Episodes, read_episodes
 from worldeval.report.filmstrip import FOLDER, INDEX, read_filmstrips
-from worldeval.report.runs import RunState, find_runs
+from worldeval.report.runs import RunState, check_inside, find_runs
 from worldeval.report.words import escaped
 
 WATCHED = (SUMMARY, *OUTCOMES.values(), f"{FOLDER}/{INDEX}", "run.json", "recipe.yaml", STORE)
@@ -71,8 +71,9 @@ def open_run(run: RunState) -> None:
     """Put what the run holds where the pages find it, and say where it is broken."""
     if run.status == "under way":
         st.info(f"This run is under way or interrupted: {run.detail}. `worldeval rank` goes on.")
-    now = signature(run.folder)
     try:
+        check_inside(run.folder, root)
+        now = signature(run.folder)
         if run.status != "under way":
             st.session_state["contents"] = contents_of(str(run.folder), now)
         st.session_state["episodes"] = episodes_of(str(run.folder), now)

@@ -174,6 +174,15 @@ def test_a_link_to_no_run_of_the_folder_opens_the_newest(runs: Path, view: View,
     assert test.sidebar.selectbox[0].value == "demo"
 
 
+def test_a_table_outside_of_the_runs_is_not_shown(runs: Path, view: View) -> None:
+    path = runs / "demo/outcomes/imagined.csv"
+    path.rename(runs.parent / "elsewhere.csv")
+    path.symlink_to(runs.parent / "elsewhere.csv")
+    test = view(runs, "rollouts.py")
+    assert "leads out of" in test.error[0].value.replace("\\", "")
+    assert not test.dataframe
+
+
 def test_a_film_outside_of_the_run_is_not_shown(runs: Path, view: View) -> None:
     path = runs / "demo/filmstrips/index.json"
     index = json.loads(path.read_text())

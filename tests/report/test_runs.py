@@ -43,6 +43,28 @@ def test_a_broken_run_is_listed_as_such(tmp_path: Path, text: str) -> None:
     assert [run.status for run in find_runs(tmp_path)] == ["broken"]
 
 
+@pytest.mark.parametrize("name", ["summary.json", "outcomes/imagined.csv", "labels.jsonl"])
+def test_a_file_that_leads_out_is_not_read(tmp_path: Path, name: str) -> None:
+    run = make(tmp_path / "runs/a", {})
+    (tmp_path / "secret").write_text("{}")
+    (run / "outcomes").mkdir()
+    (run / name).unlink(missing_ok=True)
+    (run / name).symlink_to(tmp_path / "secret")
+    (found,) = find_runs(tmp_path / "runs")
+    assert (found.status, f"{name} leads out of" in found.detail) == ("broken", True)
+
+
+def test_progress_is_told_where_the_recipe_says_how_much_there_is(tmp_path: Path) -> None:
+    run = make(tmp_path / "a", batches=3)
+    (run / "recipe.yaml").write_text(
+        "policies: [zero, random]\ntasks: [x, y]\nstarts: 30\nbatch: 20\n"
+    )
+    (found,) = find_runs(tmp_path)
+    assert found.progress == pytest.approx(3 / 6)
+    (run / "recipe.yaml").write_text("policies: ['models/*']\ntasks: [x]\nstarts: 9\nbatch: 3\n")
+    assert find_runs(tmp_path)[0].progress is None
+
+
 def test_a_link_out_of_the_folder_is_not_followed(tmp_path: Path) -> None:
     make(tmp_path / "elsewhere/run", {})
     root = tmp_path / "runs"

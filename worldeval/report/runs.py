@@ -9,11 +9,19 @@ import yaml
 
 from worldeval.errors import UserError
 from worldeval.recipe import shipped
-from worldeval.report.contents import OUTCOMES, RECIPE, SUMMARY
+from worldeval.report.contents import FACTS, OUTCOMES, RECIPE, SUMMARY
+from worldeval.report.filmstrip import FOLDER as FILMS
+from worldeval.report.filmstrip import INDEX
 from worldeval.report.number import number
+from worldeval.report.opinions import FILE as LABELS
 from worldeval.run import read_json
 
 SECONDS = "seconds.json"
+# What a viewer reads of a run; film strips and batches are checked one by one.
+FILES = (
+    SUMMARY, *OUTCOMES.values(), FACTS, RECIPE, SECONDS, LABELS, "starts.h5", "imagined", "truth",
+    FILMS, f"{FILMS}/{INDEX}",
+)  # fmt: skip
 DEPTH = 3  # folders below the runs folder in which a run is looked for
 LIMIT = 500  # runs
 
@@ -46,10 +54,24 @@ def find_runs(root: Path) -> list[RunState]:
     return [run_state(folder, root) for folder in found[:LIMIT]]
 
 
+def check_inside(folder: Path, root: Path) -> None:
+    """Refuse a run of which a file or folder is a link that leaves `root`.
+
+    Raises:
+        UserError: one does; it is named.
+    """
+    real = root.resolve()
+    for name in (".", *FILES):
+        path = folder / name
+        if path.exists() and not path.resolve().is_relative_to(real):
+            raise UserError(f"{path} leads out of {root}, and is not read.")
+
+
 def run_state(folder: Path, root: Path) -> RunState:
     """How far a run is; a broken one says why."""
     name = folder.relative_to(root).as_posix()
     try:
+        check_inside(folder, root)
         summary = read_json(folder / SUMMARY) if (folder / SUMMARY).is_file() else None
     except UserError as error:
         return _state(name, folder, "broken", str(error))
