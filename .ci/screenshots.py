@@ -1,7 +1,8 @@
 """Pictures of every page of the viewer, light and dark, for docs/. For maintainers.
 
     worldeval view runs --no-browser --port 8765 &
-    python .ci/screenshots.py http://localhost:8765 docs/viewer --run demo
+    python .ci/screenshots.py http://localhost:8765 docs/viewer --run demo \\
+        --report runs/demo/report/index.html
 
 Needs Chromium (Debian's) and Playwright; `--only rollouts` takes one page anew.
 """
@@ -68,7 +69,7 @@ SHOTS = (
     Shot("export", "exporting", "Export", 1150),
     Shot("runs", "runs", "Runs", 500),
     Shot("data", "browse", "Data", 2300, check, video=True),
-    Shot("drive", "drive", "Drive", 1400, drive, video=True),
+    Shot("drive", "drive", "Drive", 1450, drive, video=True),
 )
 
 
@@ -80,6 +81,7 @@ def main() -> None:
     parser.add_argument("--episode", default="", help="Shown on the page of roll-outs.")
     parser.add_argument("--data", default="", help="Shown on the page of data.")
     parser.add_argument("--only", default="", help="One page's name.")
+    parser.add_argument("--report", type=Path, help="A report's HTML file, pictured too.")
     args = parser.parse_args()
     chromium = shutil.which("chromium")
     if chromium is None:
@@ -97,7 +99,36 @@ def main() -> None:
                 path = args.out / f"{shot.name}-{scheme}.png"
                 path.write_bytes(small(take(browser, args.address, shot, link, scheme)))
                 print(path, path.stat().st_size // 1024, "KiB", flush=True)
+        if args.report:
+            for scheme in ("light", "dark"):
+                path = args.out / f"report-{scheme}.png"
+                path.write_bytes(small(take_report(browser, args.report, scheme)))
+                print(path, path.stat().st_size // 1024, "KiB", flush=True)
         browser.close()
+
+
+def take_report(browser: Any, report: Path, scheme: Any) -> bytes:
+    """The top of a report, and its first film strips below."""
+    context = browser.new_context(
+        viewport={"width": WIDTH, "height": 2200}, color_scheme=scheme, offline=True
+    )
+    page = context.new_page()
+    page.goto(report.resolve().as_uri())
+    parts = []
+    for place in ("body", "#episodes"):
+        page.locator(place).first.evaluate("e => e.scrollIntoView()")
+        page.wait_for_function("[...document.images].every(i => i.loading == 'lazy' || i.complete)")
+        page.wait_for_timeout(500)
+        parts.append(Image.open(io.BytesIO(page.screenshot())))
+    context.close()
+    sheet = Image.new("RGB", (WIDTH, sum(part.height for part in parts)))
+    top = 0
+    for part in parts:
+        sheet.paste(part, (0, top))
+        top += part.height
+    buffer = io.BytesIO()
+    sheet.save(buffer, format="PNG")
+    return buffer.getvalue()
 
 
 def take(browser: Any, address: str, shot: Shot, link: dict[str, str], scheme: Any) -> bytes:

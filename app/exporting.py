@@ -1,5 +1,5 @@
 # pandas types a cell as anything that a table may hold.
-# pyright: reportArgumentType=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportGeneralTypeIssues=false
 """Page: choose imagined episodes, see how many there are, write them as a dataset, download it."""
 
 import re

@@ -25,10 +25,12 @@ from worldeval.report.verbs import run_verb
 
 DRAW = 20  # episodes drawn at a time
 
-contents: Contents | None = st.session_state["contents"]
-episodes: Episodes | None = st.session_state["episodes"]
-if contents is None or episodes is None:
+ranked: Contents | None = st.session_state["contents"]
+kept: Episodes | None = st.session_state["episodes"]
+if ranked is None or kept is None:
     st.stop()
+contents: Contents = ranked
+episodes: Episodes = kept
 
 
 def draw() -> None:

@@ -1,5 +1,5 @@
 # pandas types a cell as anything that a table may hold.
-# pyright: reportArgumentType=false
+# pyright: reportArgumentType=false, reportGeneralTypeIssues=false
 """Page: every imagined episode; one of them at a time, imagined above real, frame by frame."""
 
 from pathlib import Path
@@ -29,11 +29,11 @@ MOST_LINES = 8  # numbers of an action that a chart takes
 OUTCOME = {1.0: "success", 0.0: "failure"}
 
 run = st.session_state["run"]
-episodes: Episodes | None = st.session_state["episodes"]
+opened: Episodes | None = st.session_state["episodes"]
 strips: tuple[Filmstrip, ...] = st.session_state["strips"]
-if episodes is None:
+if opened is None:
     st.stop()
-assert run is not None
+episodes: Episodes = opened
 theme = DARK if st.context.theme.type == "dark" else LIGHT
 
 
@@ -195,12 +195,12 @@ def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
     count = max(len(film.stills) if film else 0, trace.frames if trace else 0)
     if count < 2:
         return
+    moving, still = st.columns(2) if film else (st.container(), st.container())
+    picture = still.empty()
     if film:
-        moving, still = st.columns(2)
         moving.video(film.video, loop=True, autoplay=True, muted=True)
         halves = "Above: imagined. Below: real." if film.real else "Imagined."
         moving.caption(f"{halves} Views from left to right: {escaped(', '.join(film.views))}.")
-        picture = still.empty()
     moment = st.slider("World frame", 0, count - 1, count - 1, key="moment")
     moment = min(moment, count - 1)
     if film:

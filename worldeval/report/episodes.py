@@ -1,5 +1,5 @@
 # pandas types a cell as anything that a table may hold.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportReturnType=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportReturnType=false
 """Every imagined episode of a run as one table, without reading a frame of it.
 
 It is read from what a run has left so far: batches that a running evaluation appends, its outcomes

@@ -46,7 +46,8 @@ def _film(folder: Path, strip: Filmstrip, changed: tuple[int, ...], blind: bool)
     shown = open_strip(folder, strip)
     if blind:
         shown = Shown(entry=strip, imagined=shown.imagined)
-    views = tuple(dict.fromkeys([*shown.imagined, *(shown.truth or {})]))
+    names: list[str] = [*shown.imagined, *(shown.truth or {})]
+    views = tuple(dict.fromkeys(names))
     return Film(stills=mosaic(shown), video=video(shown), views=views, real=shown.truth is not None)
 
 

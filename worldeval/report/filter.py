@@ -1,5 +1,5 @@
 # pandas types a cell as anything that a table may hold.
-# pyright: reportReturnType=false
+# pyright: reportArgumentType=false, reportAssignmentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportReturnType=false
 """Which episodes to look at, and in what order."""
 
 from collections.abc import Callable
@@ -66,7 +66,7 @@ def choose(
     if choice.trust in TRUST and TRUST[choice.trust][0] in table:
         fits &= TRUST[choice.trust][1](table)
     if choice.filmed:
-        fits &= table["id"].isin(with_film)
+        fits &= table["id"].isin(list(with_film))
     return _ordered(table[fits], choice.order, episodes.signals)
 
 

@@ -98,7 +98,7 @@ def _progress(folder: Path, done: int) -> float | None:
     """Batches done of those that the recipe asks for; None where that cannot be told from it."""
     path = folder / RECIPE
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
+        recipe = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
         starts = int(recipe["starts"]) * len(recipe["tasks"])
         policies = sum(_checkpoints(str(ref)) for ref in recipe["policies"])
         wanted = policies * ceil(starts / int(recipe["batch"]))

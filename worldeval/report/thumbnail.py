@@ -1,5 +1,5 @@
 # h5py types every item as a group, a dataset or a datatype.
-# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportIndexIssue=false
 """Small pictures of episodes for lists: the last imagined frame, or else the start."""
 
 import base64

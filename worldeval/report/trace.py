@@ -96,6 +96,7 @@ def _change(batch: np.lib.npyio.NpzFile, row: int) -> Array | None:
     if "latents" not in batch.files:
         return None
     # The size is told by the archive, before anything is read.
+    assert batch.zip is not None  # it is open
     if batch.zip.getinfo("latents.npy").file_size > LARGEST:
         return None
     latents = batch["latents"][row].astype(np.float32)
