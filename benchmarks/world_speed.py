@@ -176,7 +176,7 @@ def matrix_rate(device: torch.device) -> float:
     side, kind = (MATRIX * 2, torch.bfloat16) if gpu else (MATRIX // 4, torch.float32)
     first, second = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
     best = 0.0
-    for _ in range(5):
+    for _ in range(3):
         begin = perf_counter()
         for _ in range(4):
             first @ second

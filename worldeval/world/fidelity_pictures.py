@@ -7,6 +7,7 @@ latents decoded. FVD compares whole films and needs a network that only a user c
 import importlib.util
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,6 @@ def measures() -> tuple[dict[str, Measure], dict[str, str]]:
     """The measures that can be taken here, and why the others cannot."""
     if importlib.util.find_spec("torchmetrics") is None:
         raise UserError("PSNR and SSIM need torchmetrics: pip install 'worldeval[fidelity]'.")
-    need_torchvision()
     found: dict[str, Measure] = {"psnr": psnr, "ssim": ssim}
     missing = {}
     weights = Path(torch.hub.get_dir()) / "checkpoints" / ALEXNET
@@ -46,10 +46,9 @@ def measures() -> tuple[dict[str, Measure], dict[str, str]]:
 
 def psnr(frames: UInt8[Array, "n h w 3"], truth: UInt8[Array, "n h w 3"]) -> Float[Array, " n"]:
     """Decibels, of every frame; at most 80, which is an error of a fortieth of a grey level."""
-    from torchmetrics.functional.image import peak_signal_noise_ratio
-
+    metrics = _metrics()
     each = [
-        peak_signal_noise_ratio(one[None], other[None], data_range=1.0)
+        metrics.peak_signal_noise_ratio(one[None], other[None], data_range=1.0)
         for one, other in zip(_unit(frames), _unit(truth), strict=True)
     ]
     return torch.stack(each).clamp(max=80.0).numpy()
@@ -57,9 +56,7 @@ def psnr(frames: UInt8[Array, "n h w 3"], truth: UInt8[Array, "n h w 3"]) -> Flo
 
 def ssim(frames: UInt8[Array, "n h w 3"], truth: UInt8[Array, "n h w 3"]) -> Float[Array, " n"]:
     """Structural similarity (Wang et al., 2004) of every frame: Gaussian window, sigma 1.5."""
-    from torchmetrics.functional.image import structural_similarity_index_measure
-
-    found = structural_similarity_index_measure(
+    found = _metrics().structural_similarity_index_measure(
         _unit(frames), _unit(truth), data_range=1.0, reduction="none"
     )
     assert isinstance(found, Tensor)
@@ -145,7 +142,14 @@ def _features(network: Any, film: UInt8[Array, "t h w 3"]) -> Float[Array, " f"]
     return found[0].double().numpy()
 
 
+def _metrics() -> Any:
+    """torchmetrics' measures of images; it imports torchvision, which may not load here."""
+    need_torchvision()
+    return import_module("torchmetrics.functional.image")
+
+
 def _lpips() -> Measure:
+    need_torchvision()
     import lpips
 
     with warnings.catch_warnings():

@@ -62,7 +62,8 @@ class World(ABC):
     @property
     def device(self) -> torch.device:
         """Where the parts are; states live there too."""
-        return next(next(iter(self.parts.values())).parameters()).device
+        parts = self.parts.values()
+        return next(w.device for part in parts for w in (*part.parameters(), *part.buffers()))
 
     def to(self, device: torch.device | str) -> "World":
         """Move every network, as torch does; what goes in and comes out stays in numpy."""

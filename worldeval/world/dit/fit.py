@@ -2,16 +2,19 @@
 
 from collections.abc import Sequence as Schedule
 from dataclasses import replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Int
+from worldeval.world.checkpoints import Saving
 from worldeval.world.dit.network import DitNetwork, Sequence
 from worldeval.world.dit.sequences import Sequences
 from worldeval.world.fit_dynamics import noisy
 from worldeval.world.flow import along_path, sample
 from worldeval.world.optimise import Fitted, Progress, optimise
+from worldeval.world.processes import own_rows
 from worldeval.world.recipe import TrainerRecipe
 from worldeval.world.windows import Windows
 
@@ -29,6 +32,7 @@ def fit_dit(
     pose_noise: float,
     seed: int,
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> Fitted:
     """Train on every frame of sequences but the first, which nothing precedes.
 
@@ -38,10 +42,13 @@ def fit_dit(
     become the history; done twice, a history holds errors upon errors. That is the idea of "Self
     Forcing" (Huang et al., 2025) by way of parallel scheduled sampling (Duckworth et al., 2019):
     nothing is rolled out frame by frame.
+
+    An interrupted training goes on from `checkpoint`. Under several processes (replicated, not
+    sharded) all draw the same sequences, and each takes its own of them.
     """
     generator = torch.Generator().manual_seed(seed)
     recipe = model.recipe
-    length = min(recipe.length, int(windows.data.length[episodes].min()))
+    length = min(recipe.length, int(windows.data.length[episodes].max()))
     cuts = Sequences(windows, length=length, window=recipe.window, memory=recipe.memory)
     rows = torch.from_numpy(windows.data.transitions(episodes, length - 1))
     if not model.change_fitted:  # training that goes on from earlier weights keeps their scale
@@ -50,20 +57,26 @@ def fit_dit(
 
     def loss_of(net: nn.Module, step: int) -> Tensor:
         picked = rows[torch.randint(len(rows), (trainer.batch,), generator=generator)]
-        offset = pose_noise * torch.randn(len(picked), 3, generator=generator)
-        true = on_device(cuts.batch(picked, pose_offset=offset), model)
-        true = forgetting(true, generator)
         longest = most(recipe.imagined, step / trainer.steps)
         rounds = int(torch.randint(1 + longest, (), generator=generator))
-        strength = latent_noise * torch.rand(len(picked), 1, 1, 1, 1, generator=generator)
-        seen = replace(true, before=noisy(true.before, strength, generator))
-        seen = seen.seeing(noisy(true.latents, strength[..., None], generator))
+        seed_now = int(torch.randint(2**48, (), generator=generator))
+        mine = own_rows(trainer.batch)
+        own = torch.Generator().manual_seed(seed_now + mine.start)
+        picked = picked[mine]
+        offset = pose_noise * torch.randn(len(picked), 3, generator=own)
+        true = forgetting(on_device(cuts.batch(picked, pose_offset=offset), model), own)
+        strength = latent_noise * torch.rand(len(picked), 1, 1, 1, 1, generator=own)
+        seen = replace(true, before=noisy(true.before, strength, own))
+        seen = seen.seeing(noisy(true.latents, strength[..., None], own))
         for _ in range(rounds):
-            seen = imagined(model, seen, generator)
+            seen = imagined(model, seen, own)
         change = (true.latents - seen.previous()) / model.change_std
-        return flow_loss(net, change, seen, at_noise=recipe.at_noise, generator=generator)
+        return flow_loss(net, change, seen, at_noise=recipe.at_noise, generator=own)
 
-    return optimise(model, loss_of, trainer, progress=progress)
+    saving = None
+    if checkpoint is not None:
+        saving = Saving(path=checkpoint, every=recipe.save_every, generators=(generator,))
+    return optimise(model, loss_of, trainer, progress=progress, saving=saving)
 
 
 def flow_loss(

@@ -38,6 +38,7 @@ class DitRecipe(WorldRecipe):
     checkpoint: bool = (
         False  # compute blocks again in the backward pass: less memory, a third slower
     )
+    save_every: int = 1000  # steps after which an unfinished training is kept; 0 never
     # task -> view -> camera; tasks or views not named here are drawn from motion alone
     cameras: Mapping[str, Mapping[str, CameraRecipe]] = field(default_factory=dict)
 
