@@ -42,7 +42,7 @@ def test_every_imagined_step_says_how_well_it_shows_its_action(
     )
     setup = worker.Setup(recipe=recipe, starts=some_starts(), seed=0)
     cards = policy_cards([str(folder)])
-    name = cards["policy"][0]
+    name = str(cards["policy"].tolist()[0])
     done = worker.Worker(setup)(Job(name="0", ref=str(folder), policy=name, starts=(0, 1)))
     assert isinstance(done, BatchDone), done
     store = RolloutStore(tmp_path / "imagined")
@@ -52,7 +52,7 @@ def test_every_imagined_step_says_how_well_it_shows_its_action(
         assert rollout.trust_by_step[SIGNAL].shape == (2,)
         assert np.isfinite(rollout.trust_by_step[SIGNAL]).all()
     table = outcomes(tmp_path / "imagined", cards, some_starts())
-    assert (table[SIGNAL] > 0).all()
+    assert min(table[SIGNAL].tolist()) > 0
 
 
 def test_a_checker_of_another_family_is_refused(tmp_path: Path) -> None:
