@@ -1,14 +1,23 @@
 """A ranking on a Ray cluster of two nodes, of which one is lost while it works."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
 
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+# Ray gives up on what starts slowly, which on a busy machine everything does.
+os.environ.update(
+    RAY_USAGE_STATS_ENABLED="0",
+    RAY_gcs_server_request_timeout_seconds="600",
+    RAY_gcs_rpc_server_connect_timeout_s="600",
+    RAY_worker_register_timeout_seconds="600",
+)
 
 import ray
+from ray._private import services
 from ray.cluster_utils import Cluster
 
 from worldeval import recipe as recipes
@@ -21,9 +30,9 @@ from worldeval.evaluate.worker import Setup
 from worldeval.imagine.starts import read_starts, write_starts
 from worldeval.run import open_run
 
-ATTEMPTS = 4  # at starting the cluster
+STARTING = 600.0  # seconds that a node may take to start
 # A node is given up after so many missed signs of life, so long apart.
-IMPATIENT = {"health_check_period_ms": 1000, "health_check_failure_threshold": 10}
+IMPATIENT = {"health_check_period_ms": 1000, "health_check_failure_threshold": 20}
 
 
 def ranking_on_a_dying_cluster(
@@ -42,9 +51,14 @@ def ranking_on_a_dying_cluster(
     cards = policy_cards(recipe.policies)
     refs = dict(zip(cards["policy"], cards["ref"], strict=True))
     write_manifest(run, manifest_of(recipe, refs, seed=0))
-    cluster, second = _two_nodes()
+    services.get_node = _patient(services.get_node)
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "_system_config": IMPATIENT, "include_dashboard": False},
+    )
     killed = 0
     try:
+        second = cluster.add_node(num_cpus=1)
         ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
         crew = Actors(
             Setup(recipe=recipe, starts=starts, seed=0),
@@ -72,19 +86,16 @@ def ranking_on_a_dying_cluster(
     return killed
 
 
-def _two_nodes() -> tuple[Cluster, Any]:
-    """A cluster of two nodes with a core each, and the second of them.
+def _patient(get_node: Callable[..., Any]) -> Callable[..., Any]:
+    """Ray's question whether a node is up, asked for longer than the 30 seconds that it waits."""
 
-    Ray gives a node 30 seconds to start, which a busy machine may not keep: another try then.
-    """
-    head = {"num_cpus": 1, "_system_config": IMPATIENT, "include_dashboard": False}
-    for attempt in range(ATTEMPTS):
-        cluster = Cluster()
-        try:
-            cluster.add_node(**head)
-            return cluster, cluster.add_node(num_cpus=1)
-        except Exception as error:  # Ray raises no narrower one
-            cluster.shutdown()
-            if attempt + 1 == ATTEMPTS or "timed out" not in str(error):
-                raise
-    raise AssertionError("unreachable")
+    def ask(*given: Any) -> Any:
+        deadline = monotonic() + STARTING
+        while True:
+            try:
+                return get_node(*given)
+            except RuntimeError:
+                if monotonic() > deadline:
+                    raise
+
+    return ask
