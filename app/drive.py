@@ -27,6 +27,7 @@ KEYS = {
     "q": ("z -", {"z": -1.0}),
 }
 JUDGES = "judge.json"
+MOST = 30  # files of starts that are looked into
 SIDE = 512  # pixels of the newest frame's views together
 
 theme = DARK if st.context.theme.type == "dark" else LIGHT
@@ -56,19 +57,31 @@ def judge_of(folder: str, changed: int) -> Any:
     return load_judge(Path(folder))
 
 
-@st.cache_resource(show_spinner="reading the starts", max_entries=4)
+@st.cache_resource(show_spinner="reading the starts", max_entries=MOST)
 def starts_of(path: str, changed: int) -> list[Start]:
     """The starts in a file."""
     return read_starts(Path(path))
 
 
 def start_files() -> dict[str, Path]:
-    """Files of starts: those of the runs, then those that came with the package."""
+    """Files of starts: that of the run chosen, of the others, and those of the package."""
+    chosen = st.session_state["run"]
     sound = [run for run in st.session_state["runs"] if run.status != "broken"]
+    sound.sort(key=lambda run: chosen is None or run.name != chosen.name)
     found = {run.name: run.folder / "starts.h5" for run in sound}
     found = {name: path for name, path in found.items() if path.is_file()}
     for path in sorted((RECIPES / "evaluation").rglob("starts.h5")):
         found[f"shipped: {path.parent.name}"] = path
+    return found
+
+
+def fitting_starts(files: dict[str, Path], tasks: tuple[str, ...]) -> dict[str, list[Start]]:
+    """The starts of each file whose task the world model knows; files without any are left out."""
+    found = {}
+    for name, path in list(files.items())[:MOST]:
+        own = [start for start in starts_of(str(path), changed(path)) if start.task in tasks]
+        if own:
+            found[name] = own
     return found
 
 
@@ -159,14 +172,13 @@ which, where, task_box, start_box = st.columns(4)
 names = list(worlds)
 first = next((i for i, name in enumerate(names) if name.startswith("shipped")), 0)
 name = which.selectbox("World model", names, index=first)
-file = where.selectbox("Starts of", list(files))
 try:
     world, controls = world_of(str(worlds[name]), changed(worlds[name] / "world.json"))
-    starts = starts_of(str(files[file]), changed(files[file]))
-    starts = [start for start in starts if start.task in world.spec.tasks]
-    if not starts:
-        st.warning("This world model never saw the tasks of these starts. Choose another file.")
+    fitting = fitting_starts(files, world.spec.tasks)
+    if not fitting:
+        st.warning("This world model never saw the task of any start here. Choose another one.")
         st.stop()
+    starts = fitting[where.selectbox("Starts of", list(fitting))]
     task = task_box.selectbox("Task", sorted({start.task for start in starts}))
     own = {start.id: start for start in starts if start.task == task}
     start = own[start_box.selectbox("Start", list(own))]

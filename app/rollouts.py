@@ -191,7 +191,12 @@ def step_size() -> int:
 @st.fragment
 def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
     """The film, the still picture and every chart, at the moment that the slider says."""
-    film = open_film(run.folder / FOLDER, strip) if strip else None
+    try:
+        film = open_film(run.folder / FOLDER, strip) if strip else None
+    except UserError as error:
+        st.error("This film strip is broken.")
+        st.text(str(error))
+        return
     count = max(len(film.stills) if film else 0, trace.frames if trace else 0)
     if count < 2:
         return
