@@ -110,7 +110,7 @@ def main() -> None:
 def take_report(browser: Any, report: Path, scheme: Any) -> bytes:
     """The top of a report, and its first film strips below."""
     context = browser.new_context(
-        viewport={"width": WIDTH, "height": 2200}, color_scheme=scheme, offline=True
+        viewport={"width": WIDTH, "height": 1500}, color_scheme=scheme, offline=True
     )
     page = context.new_page()
     page.goto(report.resolve().as_uri())
@@ -155,13 +155,13 @@ def take(browser: Any, address: str, shot: Shot, link: dict[str, str], scheme: A
 
 
 def small(content: bytes) -> bytes:
-    """The picture with a palette, with as many colours as fit."""
-    picture = Image.open(io.BytesIO(content)).convert("RGB")
-    for colours in (256, 128, 64, 32):
+    """The picture with a palette, and as wide as fits: fewer colours would be other colours."""
+    whole = Image.open(io.BytesIO(content)).convert("RGB")
+    for width in (WIDTH, 1060, 880, 720):
+        size = (width, round(whole.height * width / whole.width))
+        picture = whole if width >= whole.width else whole.resize(size, Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
-        picture.quantize(colours, dither=Image.Dither.NONE).save(
-            buffer, format="PNG", optimize=True
-        )
+        picture.quantize(256, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
         if buffer.tell() <= LARGEST:
             break
     return buffer.getvalue()

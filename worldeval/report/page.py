@@ -101,8 +101,8 @@ def write_page(contents: Contents, path: Path, *, embed: bool = False, each: int
         css=_css(),
         headline=headline(contents),
         show={
-            # A lineage column that repeats the policy's name says nothing.
-            "lineage": any(row.lineage not in (None, row.policy) for row in contents.rows),
+            # A lineage that the policy's name tells already says nothing.
+            "lineage": any(not row.policy.startswith(row.lineage or "") for row in contents.rows),
             "mse": any(row.validation_mse is not None for row in contents.rows),
             "starts": any(task.starts for task in contents.tasks),
         },
