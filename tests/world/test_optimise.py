@@ -1,0 +1,89 @@
+"""The optimisation loop on a network of one matrix, where every step can be followed."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from worldeval.errors import UserError
+from worldeval.world.average import Average
+from worldeval.world.checkpoints import Saving
+from worldeval.world.optimise import Fitted, optimise
+from worldeval.world.processes import own_rows
+from worldeval.world.recipe import TrainerRecipe
+
+TARGET = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
+
+
+class Stopped(Exception):
+    """The power went."""
+
+
+def test_the_average_forgets_the_first_weights() -> None:
+    net = nn.Linear(1, 1, bias=False)
+    average = Average(net, decay=0.9)
+    seen = []
+    for value in (1.0, 2.0, 2.0):
+        net.weight.data.fill_(value)
+        average.update(net)
+        seen.append(average.values[0].item())
+    # The first as it is; then decay 2/11, then 3/12.
+    assert seen == pytest.approx([1, 2 - 2 / 11, 2 - 2 / 11 * 3 / 12])
+
+
+def test_parts_of_a_batch_have_the_gradient_of_the_whole() -> None:
+    parts = fit(accumulate=2)
+    for key, value in fit(accumulate=1).model.state_dict().items():
+        torch.testing.assert_close(parts.model.state_dict()[key], value)
+
+
+def test_an_interruption_leaves_no_trace(tmp_path: Path) -> None:
+    straight, path = fit(), tmp_path / "training.pt"
+    with pytest.raises(Stopped):
+        fit(path=path, stop_at=17)
+    torch.manual_seed(99)
+    resumed = fit(path=path)
+    assert resumed.loss == straight.loss
+    for key, value in straight.model.state_dict().items():
+        assert torch.equal(resumed.model.state_dict()[key], value)
+
+
+def test_the_state_of_another_network_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "training.pt"
+    fit(path=path)
+    with pytest.raises(UserError, match="another training"):
+        fit(path=path, net=nn.Linear(4, 5, bias=False))
+
+
+def test_one_process_has_every_row() -> None:
+    assert own_rows(7) == slice(0, 7)
+
+
+def fit(
+    *,
+    accumulate: int = 1,
+    path: Path | None = None,
+    stop_at: int | None = None,
+    net: nn.Module | None = None,
+) -> Fitted:
+    """Learn a matrix from eight random rows a step, in one part or in several."""
+    torch.manual_seed(0)
+    net = net or nn.Linear(4, 3, bias=False)
+    generator, left = torch.Generator().manual_seed(1), []
+
+    def loss_of(model: nn.Module, step: int) -> torch.Tensor:
+        if step == stop_at:
+            raise Stopped
+        if not left:
+            left.extend(torch.randn(8, 4, generator=generator).chunk(accumulate))
+        rows = left.pop()
+        return (model(rows)[:, :3] - rows @ TARGET.T).square().mean()
+
+    return optimise(
+        net,
+        loss_of,
+        TrainerRecipe(steps=30, batch=8, learning_rate=0.05, ema=0.9),
+        saving=Saving(path=path, every=10, generators=(generator,)) if path else None,
+        accumulate=accumulate,
+    )
