@@ -32,7 +32,8 @@ class Adapted(Source):
         Raises:
             UserError: rotations are to be changed, and neither pose nor action has such columns.
         """
-        self.source, self.size, self.rotation = source, size, rotation
+        self.source, self.size = source, size
+        self.rotation: RotationForm | None = rotation
         self.heads, self.findings = source.heads, source.findings
         spec = source.spec
         if size is not None:

@@ -1,5 +1,5 @@
 # h5py types every item as a group, a dataset or a datatype.
-# pyright: reportArgumentType=false, reportIndexIssue=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportIndexIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 """Any dataset as shards: uncompressed frames that training maps into memory.
 
 They take height x width x 3 bytes a frame and view, so frames are made small first (`--size`).

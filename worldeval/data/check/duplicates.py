@@ -86,7 +86,7 @@ def near_pairs(poses: Sequence[Float[Array, "_ p"]]) -> list[Pair]:
             continue
         # The unlike of a frame is a path away, so that rounding within NEAR cannot hide a copy.
         _, hits = tree.query(path[moments], NEIGHBOURS, p=np.inf, distance_upper_bound=NEAR)
-        for original, met in _met(hits, moments, begins).items():
+        for original, met in _met(np.asarray(hits), moments, begins).items():
             key = (min(copy, original), max(copy, original))
             if original != copy and key not in found and _follow(met, len(moments)):
                 found[key] = Pair(copy=copy, original=original, frames=met)
