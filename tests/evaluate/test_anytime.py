@@ -29,8 +29,11 @@ def test_intervals_widen_and_values_stay() -> None:
         assert "confidence sequence" in after.estimate.method
         assert _width(after.estimate) >= _width(before.estimate)
     (before,), (after,) = fixed.comparisons, found.comparisons
+    assert after.difference.low is not None and after.difference.high is not None
+    assert after.difference.value is not None
     assert after.difference.value == before.difference.value
-    assert _width(after.difference) >= _width(before.difference)
+    assert after.difference.method == "confidence sequence"
+    assert after.difference.low <= after.difference.value <= after.difference.high
     assert set(found.cells) == set(fixed.cells)
     assert "top-two; leader found; a leads" in spent_finding(spent).text
 

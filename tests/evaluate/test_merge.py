@@ -28,7 +28,7 @@ TRUTH = "policy,task,start,seed,success,frames\n"
 
 def part(folder: Path, index: int = 0, count: int = 1, manifest: Manifest = MANIFEST) -> Path:
     folder.mkdir()
-    (folder / "recipe.yaml").write_text("kind: closed-loop\npolicies: [runs/?]\nstarts: 6\n")
+    (folder / "recipe.yaml").write_text("kind: closed-loop\npolicies: [runs/a]\nstarts: 6\n")
     write_manifest(folder, manifest)
     write_starts(folder / "starts.h5", STARTS)
     Imagination(

@@ -43,10 +43,10 @@ def done(worker: Worker, job: Job) -> dict[int, float]:
 def test_a_verdict_is_the_same_whatever_is_imagined_beside_it(home: Path, setup: Setup) -> None:
     worker = Worker(setup)
     whole = done(worker, job(home, *range(20)))
-    assert np.std(list(whole.values())) > 1e-3
+    assert np.std(list(whole.values())) > 1e-2
     for part in ((0,), (3, 1, 17), tuple(range(19, 6, -1))):
         expected = {place: whole[place] for place in part}
-        assert done(worker, job(home, *part)) == pytest.approx(expected, abs=1e-6)
+        assert done(worker, job(home, *part)) == pytest.approx(expected, abs=1e-4)
 
 
 def test_the_same_job_is_the_same_to_the_bit_and_brings_evidence(home: Path, setup: Setup) -> None:

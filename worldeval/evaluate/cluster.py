@@ -100,7 +100,7 @@ class Actors:
             try:
                 said.append((worker, self._ray.get(promise)))
             except (
-                self._ray.exceptions.ActorError,
+                self._ray.exceptions.RayActorError,
                 self._ray.exceptions.WorkerCrashedError,
                 self._ray.exceptions.ObjectLostError,
             ) as error:

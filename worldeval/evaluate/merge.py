@@ -17,7 +17,7 @@ from worldeval.imagine.store import Key, RolloutStore
 from worldeval.record import Start
 from worldeval.run import open_run, whole_file
 
-SAME = 1e-6  # largest difference of two probabilities of one episode: they are rounded to that
+SAME = 1e-4  # largest difference of two probabilities of one episode that rounding may make
 
 
 @dataclass(frozen=True, kw_only=True)
