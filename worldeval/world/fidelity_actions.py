@@ -90,7 +90,8 @@ def fit_probe(seen: Held, *, seed: int, trainer: TrainerRecipe = PROBE) -> Fitte
     std = np.sqrt(np.square(every).mean(0)).clip(1e-5).astype(np.float32)
     latents, displacement = torch.from_numpy(seen.latents), torch.from_numpy(moved / std)
     index = torch.from_numpy(rows)
-    probe = Probe(latents.shape[2], tuple(latents.shape[3:]))
+    views, depth, height, breadth = latents.shape[2:]
+    probe = Probe(views, (depth, height, breadth))
     probe(torch.zeros(1, 2, *latents.shape[2:]))  # the lazy layer takes its size
 
     def loss_of(net: nn.Module, step: int) -> Tensor:

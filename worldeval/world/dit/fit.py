@@ -3,6 +3,7 @@
 from collections.abc import Sequence as Schedule
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -134,7 +135,7 @@ def on_device(record: Sequence, model: nn.Module) -> Sequence:
     return record if device.type == "cpu" else _moved(record, device)
 
 
-def _moved(value, device: torch.device):
+def _moved(value: Any, device: torch.device) -> Any:
     if isinstance(value, Tensor):
         return value.to(device, non_blocking=True)
     if value is None:
