@@ -101,34 +101,27 @@ def main() -> None:
                 print(path, path.stat().st_size // 1024, "KiB", flush=True)
         if args.report:
             for scheme in ("light", "dark"):
-                path = args.out / f"report-{scheme}.png"
-                path.write_bytes(small(take_report(browser, args.report, scheme)))
-                print(path, path.stat().st_size // 1024, "KiB", flush=True)
+                for part, taken in take_report(browser, args.report, scheme).items():
+                    path = args.out / f"{part}-{scheme}.png"
+                    path.write_bytes(small(taken))
+                    print(path, path.stat().st_size // 1024, "KiB", flush=True)
         browser.close()
 
 
-def take_report(browser: Any, report: Path, scheme: Any) -> bytes:
-    """The top of a report, and its first film strips below."""
+def take_report(browser: Any, report: Path, scheme: Any) -> dict[str, bytes]:
+    """The top of a report, and its first film strips."""
     context = browser.new_context(
         viewport={"width": WIDTH, "height": 1500}, color_scheme=scheme, offline=True
     )
     page = context.new_page()
     page.goto(report.resolve().as_uri())
-    parts = []
-    for place in ("body", "#episodes"):
+    parts = {}
+    for name, place in (("report", "body"), ("report-films", "#episodes")):
         page.locator(place).first.evaluate("e => e.scrollIntoView()")
-        page.wait_for_function("[...document.images].every(i => i.loading == 'lazy' || i.complete)")
-        page.wait_for_timeout(500)
-        parts.append(Image.open(io.BytesIO(page.screenshot())))
+        page.wait_for_timeout(2000)  # pictures are decoded when they come into view
+        parts[name] = page.screenshot()
     context.close()
-    sheet = Image.new("RGB", (WIDTH, sum(part.height for part in parts)))
-    top = 0
-    for part in parts:
-        sheet.paste(part, (0, top))
-        top += part.height
-    buffer = io.BytesIO()
-    sheet.save(buffer, format="PNG")
-    return buffer.getvalue()
+    return parts
 
 
 def take(browser: Any, address: str, shot: Shot, link: dict[str, str], scheme: Any) -> bytes:
@@ -161,7 +154,9 @@ def small(content: bytes) -> bytes:
         size = (width, round(whole.height * width / whole.width))
         picture = whole if width >= whole.width else whole.resize(size, Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
-        picture.quantize(256, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+        picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+            buffer, format="PNG", optimize=True
+        )
         if buffer.tell() <= LARGEST:
             break
     return buffer.getvalue()
