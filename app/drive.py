@@ -137,6 +137,8 @@ def judged(drive: Drive, folder: Path | None) -> None:
     if folder is None:
         st.caption("No judge lies beside this world model, so nobody says whether it succeeds.")
         return
+    if len(drive) < 2:
+        return  # nothing is imagined yet that could be judged
     try:
         judge = judge_of(str(folder), changed(folder / JUDGES))
         probability = judge.over_time(drive.rollout)
@@ -145,17 +147,16 @@ def judged(drive: Drive, folder: Path | None) -> None:
         st.text(str(error))
         return
     st.metric("P(success), the judge", f"{probability[-1]:.2f}")
-    if len(drive) > 1:
-        colours = {"judge": theme.imagined}
-        spec = over_time(
-            {"judge": probability},
-            cursor=len(drive) - 1,
-            theme=theme,
-            title="P(success)",
-            domain=(0, 1),
-            colours=colours,
-        )
-        st.vega_lite_chart(spec, width="stretch")
+    colours = {"judge": theme.imagined}
+    spec = over_time(
+        {"judge": probability},
+        cursor=len(drive) - 1,
+        theme=theme,
+        title="P(success)",
+        domain=(0, 1),
+        colours=colours,
+    )
+    st.vega_lite_chart(spec, width="stretch")
 
 
 st.header("Drive")
