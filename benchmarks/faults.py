@@ -45,7 +45,7 @@ class Tally:
     duplicated: int = 0
     hostile_messages: int = 0
     crashes: int = 0
-    by_kind: Counter[str] = field(default_factory=Counter)
+    by_kind: dict[str, int] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
     unequal: list[str] = field(default_factory=list)
 
@@ -54,7 +54,7 @@ class Tally:
         found = Counter(key_of(fact) for fact, _ in RolloutStore(run / "imagined").verdicts())
         stored = verdicts(run)
         self.kills += kills
-        self.by_kind[kind] += kills
+        self.by_kind[kind] = self.by_kind.get(kind, 0) + kills
         self.lost += len(reference.keys() - stored.keys())
         rows = Counter(line.rsplit(",", 4)[0] for line in table(run)[1:])
         self.duplicated += sum((found - Counter(stored.keys())).values())
@@ -301,7 +301,7 @@ def main() -> None:
             say=lambda text: print(text, file=sys.stderr, flush=True),
         )
     result = {
-        "command": "python benchmarks/faults.py" + (" --quick" if args.quick else ""),
+        "command": " ".join(["python benchmarks/faults.py", *sys.argv[1:]]),
         "seed": args.seed,
         "machine": f"{os.cpu_count()} CPU cores",
         "seconds": round(monotonic() - begin),

@@ -1,5 +1,6 @@
 """A ranking on a Ray cluster of two nodes, of which one is lost while it works."""
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -59,10 +60,10 @@ def ranking_on_a_dying_cluster(
     killed = 0
     try:
         second = cluster.add_node(num_cpus=1)
-        ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
         crew = Actors(
             Setup(recipe=recipe, starts=starts, seed=0),
-            address=cluster.address,
+            address=str(cluster.address),
             size=2,
             refs=list(refs.values()),
         )

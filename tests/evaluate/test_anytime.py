@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportAttributeAccessIssue=false
 """A ranking after adaptive spending: the same order, and intervals that allow for the looking."""
 
 import numpy as np

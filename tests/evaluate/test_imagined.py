@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportGeneralTypeIssues=false
 """Filling a run store: what is done stays done, what broke is no failure, and it all adds up."""
 
 import errno

@@ -20,7 +20,8 @@ def starts(count: int, tasks: tuple[str, ...] = ("open", "close")) -> list[Start
 
 
 def jobs(count: int, done: set[tuple[str, str]] = frozenset(), **how) -> list[Job]:  # type: ignore[assignment]
-    wanted = dict.fromkeys(REFS, how.pop("wanted", 2 * count))
+    first = int(how.pop("wanted", 2 * count))
+    wanted = {policy: first for policy in REFS}
     given = {"batch": 4, "shard": Shard(), "by_turns": False, **how}
     return list(plan(REFS, starts(count), wanted, done, **given))
 

@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportGeneralTypeIssues=false
 """`worldeval rank` on a toy evaluation: shards, growth, changed checkpoints, broken policies."""
 
 import json

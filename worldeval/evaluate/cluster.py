@@ -5,6 +5,7 @@ store stays with whoever gave the command. A node that dies takes its actors wit
 at is given to others, and new actors are asked for, which Ray starts where there is room.
 """
 
+import logging
 import os
 from collections.abc import Collection, Hashable
 from dataclasses import replace
@@ -60,7 +61,7 @@ class Actors:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
-        self._ray = ray
+        self._ray: Any = ray
         self._ours = not ray.is_initialized()  # else whoever began it ends it
         if self._ours:
             _connect(ray, address)
@@ -70,7 +71,7 @@ class Actors:
         parcel = Parcel.of([*held, *refs])
         self._given = (ray.put(setup), ray.put(parcel))
         # An actor that is lost is replaced by the foreman, who knows what it was at.
-        self._class = ray.remote(num_cpus=1, max_restarts=0)(Actor)
+        self._class: Any = ray.remote(num_cpus=1, max_restarts=0)(Actor)
         self._actors: dict[Hashable, Any] = {}
         self._awaited: dict[Any, Hashable] = {}  # what Ray promised -> whose it is
         self._count = 0
@@ -118,7 +119,7 @@ class Actors:
 
 
 def _connect(ray: Any, address: str) -> None:
-    quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     try:
         ray.init(address=address, **quiet)
     except ConnectionError as error:

@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportAssignmentType=false, reportReturnType=false, reportOptionalOperand=false
 """An evaluation from recipe to summary: starts, imagination, truth, gates, statistics, films."""
 
 from collections.abc import Callable, Mapping, Sequence

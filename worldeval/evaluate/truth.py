@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportCallIssue=false, reportArgumentType=false
 """The same policies from the same starts in the simulator: what the ranking is compared with.
 
 `truth/*.csv` has a row per episode; a file is written when its block of episodes is done. What no

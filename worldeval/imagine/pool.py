@@ -6,6 +6,7 @@ import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
 from threading import Thread
 
 
@@ -40,7 +41,7 @@ def _watch_parent() -> None:
     Thread(target=_leave_with, args=(mp.parent_process(),), daemon=True).start()
 
 
-def _leave_with(parent: mp.process.BaseProcess | None) -> None:
+def _leave_with(parent: BaseProcess | None) -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
