@@ -44,7 +44,8 @@ def recalibrated(judge: Path, runs: Sequence[Path]) -> Recalibrated:
     after = np.zeros(len(table))
     for lineage in lineages:
         out = (table["lineage"] == lineage).to_numpy()
-        after[out] = _applied(before, _fit(before, table[~out], tasks), table[out], tasks)
+        fitted = _fit(before, table.loc[~out], tasks)
+        after[out] = _applied(before, fitted, table.loc[out], tasks)
     return Recalibrated(
         calibration=_fit(before, table, tasks),
         learned_from={
@@ -92,5 +93,6 @@ def _index(table: pd.DataFrame, tasks: tuple[str, ...]) -> Array:
 
 
 def _cell_error(table: pd.DataFrame, probability: Float[Array, " n"]) -> float:
-    error = probability - table["success"].to_numpy()
-    return float(np.abs(pd.Series(error).groupby([table["policy"], table["task"]]).mean()).mean())
+    cells = table.groupby(["policy", "task"]).ngroup().to_numpy()
+    error = np.bincount(cells, weights=probability - table["success"].to_numpy())
+    return float((np.abs(error) / np.bincount(cells)).mean())
