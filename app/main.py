@@ -10,12 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import streamlit as st
+from PIL import Image, ImageDraw
 
 from worldeval.errors import UserError
 from worldeval.report.contents import OUTCOMES, SUMMARY, Contents, read_contents
 from worldeval.report.episodes import STORE, Episodes, read_episodes
 from worldeval.report.filmstrip import FOLDER, INDEX, read_filmstrips
 from worldeval.report.runs import RunState, check_inside, find_runs
+from worldeval.report.theme import LIGHT
 from worldeval.report.words import escaped
 
 WATCHED = (SUMMARY, *OUTCOMES.values(), f"{FOLDER}/{INDEX}", "run.json", "recipe.yaml", STORE)
@@ -86,7 +88,16 @@ def open_run(run: RunState) -> None:
         st.warning(f"Left out: {escaped(problem)}")
 
 
-st.set_page_config(page_title="worldeval", page_icon=":material/smart_toy:", layout="wide")
+def icon() -> Image.Image:
+    """Imagined and real, overlapping. A named icon would be fetched from the network."""
+    picture = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
+    draw = ImageDraw.Draw(picture)
+    draw.rectangle((10, 10, 30, 30), fill=LIGHT.real)
+    draw.rectangle((1, 1, 21, 21), fill=LIGHT.imagined)
+    return picture
+
+
+st.set_page_config(page_title="worldeval", page_icon=icon(), layout="wide")
 root = Path(os.environ.get("WORLDEVAL_RUNS", "runs"))
 further = [Path(name) for name in os.environ.get("WORLDEVAL_DATA", "").split(os.pathsep) if name]
 page = st.navigation(
