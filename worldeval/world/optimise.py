@@ -85,6 +85,7 @@ def optimise(
     training.go_on()
     prepared.train()
     for step in range(training.step, recipe.steps):
+        loss = torch.zeros(())
         for part in range(accumulate):
             last = part == accumulate - 1
             with nullcontext() if last else engine.no_sync(prepared):
@@ -98,7 +99,8 @@ def optimise(
         training.average.update(bare)
         training.step = step + 1
         if step % 20 == 0:  # reading the loss waits for the device
-            now = float(engine.reduce(loss.detach(), "mean"))
+            reduced: Any = engine.reduce(loss.detach(), "mean")
+            now = float(reduced)
             smooth = training.smooth
             training.smooth = now if smooth is None else 0.9 * smooth + 0.1 * now
             if progress and engine.is_main_process:

@@ -112,8 +112,8 @@ def test_guidance_grows_over_the_frames() -> None:
     def imagined(guidance: tuple[float, float], kept: bool = True) -> torch.Tensor:
         denoiser = a_denoiser(replace(TINY, edm=EdmRecipe(sigma_max=3.0, guidance=guidance)))
         if not kept:
-            nn.init.zeros_(denoiser.network.action_encoder.action_encode[4].weight)
-            nn.init.zeros_(denoiser.network.action_encoder.action_encode[4].bias)
+            for weight in denoiser.network.action_encoder.action_encode[4].parameters():
+                nn.init.zeros_(weight)
         return denoiser.imagine(
             clip.latents[:, :3], clip.poses, clip.task, generators=seeded(1, 2), steps=1
         )

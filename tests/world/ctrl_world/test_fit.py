@@ -120,7 +120,8 @@ def test_two_processes_follow_the_course_of_one(tmp_path: Path) -> None:
     assert two["processes"] == 2
     assert one["losses"][0] == pytest.approx(two["losses"][0], rel=1e-5)
     assert one["losses"] == pytest.approx(two["losses"], rel=1e-3)
-    assert one["weights"] == pytest.approx(two["weights"], rel=1e-3)
+    # Where a gradient is all rounding, Adam still takes a whole step (2e-3), of either sign.
+    assert one["weights"] == pytest.approx(two["weights"], rel=1e-3, abs=5e-4)
 
 
 def with_trainer(**changes) -> CtrlWorldRecipe:

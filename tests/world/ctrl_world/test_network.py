@@ -60,9 +60,10 @@ def test_equal_tokens_make_it_the_stock_network() -> None:
 
 def test_a_frames_token_reaches_that_frame() -> None:
     network = a_network()
-    for module in network.modules():  # without any way through time, frames are strangers
+    # All of space and nothing of time: without a way through it, frames are strangers.
+    for module in network.modules():
         if type(module).__name__ == "AlphaBlender":
-            module.mix_factor.data.fill_(100.0)  # all of space, nothing of time
+            nn.init.constant_(module.get_parameter("mix_factor"), 100.0)
     (frames, noise), tokens = inputs(), torch.randn(BATCH, FRAMES, UNET.token)
     before = network(frames, noise, tokens, torch.zeros(BATCH, 3))
     tokens[0, 1] += 1
@@ -72,8 +73,12 @@ def test_a_frames_token_reaches_that_frame() -> None:
 
 
 def test_a_token_too_few_is_refused() -> None:
-    with pytest.raises(UserError, match="every frame needs its own"):
-        a_network()(*inputs(), torch.zeros(BATCH, 2, UNET.token), torch.zeros(BATCH, 3))
+    two = {
+        "encoder_hidden_states": torch.zeros(BATCH * FRAMES, 2, 1),
+        "image_only_indicator": torch.zeros(BATCH, FRAMES),
+    }
+    with pytest.raises(UserError, match="2 tokens for 3 frames"):
+        own_token(nn.Identity(), (), two)
 
 
 def a_network() -> CtrlWorldNetwork:
