@@ -188,7 +188,8 @@ def _check(path: Path) -> None:
         for name in ARRAYS:
             file.getinfo(f"{name}.npy")
         for fact in _told(file):
-            key_of(fact), _verdict(fact)
+            key_of(fact)
+            _verdict(fact)
 
 
 def _told(file: zipfile.ZipFile) -> list[dict[str, Any]]:
