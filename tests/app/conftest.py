@@ -28,6 +28,14 @@ def kept_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(autouse=True)
+def keep_main() -> Iterator[None]:
+    """Streamlit runs a page as `__main__` and leaves it so; processes started later would run it."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
+
+
 @pytest.fixture
 def runs(kept_runs: Path, tmp_path: Path) -> Path:
     """A copy of it that a test may change."""
