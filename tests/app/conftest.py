@@ -30,7 +30,7 @@ def kept_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def keep_main() -> Iterator[None]:
-    """Streamlit runs a page as `__main__` and leaves it so; processes started later would run it."""
+    """Streamlit leaves its page as `__main__`, which processes started later would run."""
     main = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = main
