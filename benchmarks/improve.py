@@ -43,6 +43,7 @@ METHODS: dict[str, tuple[str, list[str]]] = {
     "rl": ("rl", []),
     "search": ("search", []),
 }
+CONTROLS = ("more-bc", "unfiltered")
 
 
 def main() -> None:
@@ -121,6 +122,7 @@ def table(args: argparse.Namespace) -> None:
             old, new = (each.loc[shared].to_numpy(float) for each in (before, after))
             difference = paired_difference(old[:, None], new[:, None])
             kept = read_json(args.out / method / "minutes.json")
+            over = {name: over_control(args.out, method, name, task) for name in CONTROLS}
             rows.append(
                 {
                     "task": task,
@@ -128,6 +130,7 @@ def table(args: argparse.Namespace) -> None:
                     "before": rate(int(old.sum()), len(old)).record(),
                     "after": rate(int(new.sum()), len(new)).record(),
                     "difference": difference.record(),
+                    "over": {name: found for name, found in over.items() if found},
                     "steps": gradient_steps(args.out / method),
                     "seed": args.seed,
                     "minutes": kept["minutes"],
@@ -138,6 +141,16 @@ def table(args: argparse.Namespace) -> None:
     origin = read_json(args.out / "origin.json")["origin"]
     machine = f"{os.cpu_count()} CPU cores"
     write_json(RESULT, {"origin": origin, "machine": machine, "rows": rows})
+
+
+def over_control(out: Path, method: str, control: str, task: str) -> dict[str, Any] | None:
+    """How much better than a control, paired by start; None where one of them was not measured."""
+    ours, theirs = successes(out, method, task), successes(out, control, task)
+    if method in CONTROLS or ours is None or theirs is None:
+        return None
+    shared = ours.index.intersection(theirs.index)
+    old, new = (each.loc[shared].to_numpy(float)[:, None] for each in (theirs, ours))
+    return paired_difference(old, new).record()
 
 
 def policies(args: argparse.Namespace) -> dict[str, str]:
