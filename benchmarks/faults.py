@@ -19,7 +19,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic, sleep
@@ -292,7 +292,8 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=KINDS, default=[], help="some kinds")
     args = parser.parse_args()
     begin = monotonic()
-    with tempfile.TemporaryDirectory(prefix="faults-") as home:
+    # Ray tells of every death on stdout, which is for the result.
+    with tempfile.TemporaryDirectory(prefix="faults-") as home, redirect_stdout(sys.stderr):
         tally = run_faults(
             Path(home),
             quick=args.quick,

@@ -2,8 +2,9 @@
 # pyright: reportAssignmentType=false, reportReturnType=false, reportOptionalOperand=false
 """An evaluation from recipe to summary: starts, imagination, truth, gates, statistics, films."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
@@ -102,7 +103,8 @@ class Evaluation:
         for (policy, _), probability in work.done.items():
             scores[policy].append(probability)
         self.watch.imagining(scores, len(self.starts))
-        with self._timed("imagine"):
+        # Ray, and policies that users wrote, print what they like; stdout is for the result.
+        with self._timed("imagine"), redirect_stdout(sys.stderr):
             self.spent = work.work(self._crew(), self._batch_done)
         self.errors = work.errors
         if self.shard.count > 1 and not work.done:  # more parts than batches
