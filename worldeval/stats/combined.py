@@ -11,6 +11,8 @@ from worldeval.stats.outcomes import Outcomes
 from worldeval.stats.ppi import Combined, combine
 from worldeval.stats.units import aligned
 
+SUCCESS = 0.5  # imagined probability above which a start counts as imagined success
+
 
 @dataclass(frozen=True, kw_only=True)
 class CombinedRates:
@@ -49,6 +51,11 @@ def combined_rates(
         UserError: a policy or task is on one side only.
     """
     s, r = aligned(predicted, real)
+    shown = s.mean
+    if r.binary and not s.binary:
+        # Any division of the starts is valid to stratify by; that of a judge's probabilities at one
+        # half allows the interval for binary outcomes, far narrower than that for graded ones.
+        shown = np.where(np.isnan(shown), np.nan, shown > SUCCESS)
     both = ~np.isnan(s.mean) & ~np.isnan(r.mean)
     alone = ~np.isnan(s.mean) & np.isnan(r.mean)
     if not both.any() or not alone.any():
@@ -61,7 +68,7 @@ def combined_rates(
             uneven.append(name)
         else:
             found[name] = combine(
-                r.mean[k][both[k]], s.mean[k][both[k]], s.mean[k][alone[k]], level=level
+                r.mean[k][both[k]], shown[k][both[k]], shown[k][alone[k]], level=level
             )
     return CombinedRates(
         policies=found, pairs=pairs, imagined=more, findings=(*_unhelpful(found), *_uneven(uneven))
