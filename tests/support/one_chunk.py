@@ -1,9 +1,16 @@
 """One-chunk prediction against the frame before it, repeated: the least a world model must do."""
 
-import numpy as np
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
+
+from tests.support.droid import droid_folder
 from worldeval.axes import Array, Int
 from worldeval.data.latents import LatentEpisodes
+from worldeval.world.families import Fitting, family
+from worldeval.world.prepare import prepare
 from worldeval.world.world import World
 
 
@@ -23,3 +30,30 @@ def one_chunk(
         errors.append(np.square(world.latents(state) - truth).mean())
         repeated.append(np.square(observed - truth).mean())
     return float(np.mean(errors)), float(np.mean(repeated))
+
+
+def droid_chunk(kind: str, recipe: Any, home: Path) -> tuple[float, float]:
+    """`one_chunk` of four frames on the held-out DROID episodes, after training on the others."""
+
+    def quiet(stage: str, steps: int):
+        return lambda step, loss: None
+
+    prepared = prepare(recipe, droid_folder(), (), home, seed=0, report=quiet)
+    assert len(prepared.held) == 2
+    torch.manual_seed(0)
+    world = family(kind).new(prepared.spec, recipe)
+    fitting = Fitting(
+        world=world,
+        recipe=recipe,
+        prepared=prepared,
+        episodes=prepared.training(weak=False, without_fold=None, folds=2),
+        seed=0,
+        report=quiet,
+        stage="base",
+        fresh=True,
+        folder=home,
+    )
+    family(kind).fit(fitting)
+    error, repeated = one_chunk(world, prepared.episodes, prepared.held, frames=4, every=24)
+    print(f"{kind} on DROID, four frames: {error:.4f}, last frame repeated {repeated:.4f}")
+    return error, repeated

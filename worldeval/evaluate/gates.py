@@ -11,11 +11,11 @@ from worldeval.imagine.loop import replay_actions
 from worldeval.imagine.starts import Recording
 from worldeval.record import Rollout, Verdict
 from worldeval.stats import Estimate, confusion, informativeness
+from worldeval.stats.combined import SUCCESS
 from worldeval.world.protocol import WorldModel
 
 Judging = Callable[[Sequence[Rollout]], list[Verdict]]
 
-SUCCESS = 0.5  # probability above which a verdict counts as success
 ACTION_EFFECT = 0.3  # least fall of the predicted success when actions are zeroed or shuffled
 
 

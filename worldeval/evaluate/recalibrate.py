@@ -10,9 +10,9 @@ import pandas as pd
 
 from worldeval.axes import Array, Float
 from worldeval.errors import UserError
+from worldeval.evaluate.validated import read_compared
 from worldeval.judge.calibrate import Calibration, recalibrate
 from worldeval.judge.judge import judge_hash, read_calibration
-from worldeval.run import read_json
 
 FEWEST = 3  # lineages: one must be left out, and two remain
 
@@ -61,14 +61,9 @@ def recalibrated(judge: Path, runs: Sequence[Path]) -> Recalibrated:
 
 def _pairs(run: Path, judge: Path) -> pd.DataFrame:
     """One row for each policy and start that was imagined and tried for real."""
-    imagined, truth = run / "outcomes/imagined.csv", run / "outcomes/truth.csv"
-    if not truth.is_file() or not (run / "summary.json").is_file():
-        raise UserError(f"{run} was not compared with truth: worldeval rank ... --truth first.")
-    then, now = read_json(run / "summary.json").get("judge", {}).get("hash"), judge_hash(judge)
-    if then != now:
-        raise UserError(f"{run} used another judge ({then}) than {judge} ({now}).")
-    real = pd.read_csv(truth)[["policy", "task", "start", "success"]]
-    return pd.read_csv(imagined).merge(real, on=["policy", "task", "start"])
+    read_compared(run, judge=judge_hash(judge))
+    real = pd.read_csv(run / "outcomes/truth.csv")[["policy", "task", "start", "success"]]
+    return pd.read_csv(run / "outcomes/imagined.csv").merge(real, on=["policy", "task", "start"])
 
 
 def _fit(before: Calibration, table: pd.DataFrame, tasks: tuple[str, ...]) -> Calibration:

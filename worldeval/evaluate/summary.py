@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from worldeval.evaluate.gates import ACTION_EFFECT, SUCCESS, Gates
+from worldeval.evaluate.gates import ACTION_EFFECT, Gates
 from worldeval.evaluate.validated import Validated
 from worldeval.stats import (
     Agreement,
@@ -23,6 +23,7 @@ from worldeval.stats import (
     homogeneity,
     rank,
 )
+from worldeval.stats.combined import SUCCESS
 from worldeval.stats.findings import (
     first_line,
     judge_uninformative,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -47,23 +48,10 @@ def read_validated(folder: Path, *, world: str, judge: str) -> Validated:
     Raises:
         UserError: there is no summary, no truth in it, or another world model or judge.
     """
-    if not (folder / "summary.json").is_file():
-        raise UserError(
-            f"{folder} holds no summary.json. Give the folder of a finished "
-            "`worldeval rank ... --truth` (or --real)."
-        )
-    summary = read_json(folder / "summary.json")
-    truth = folder / "outcomes/truth.csv"
-    if "agreement" not in summary or not truth.is_file():
-        raise UserError(f"{folder} was not compared with truth: rank it with --truth or --real.")
-    for what, now in (("world", world), ("judge", judge)):
-        then = summary.get(what, {}).get("hash")
-        if then != now:
-            raise UserError(
-                f"{folder} used another {what} ({then}; now {now}): what was validated there is "
-                "not what is used here."
-            )
-    table = pd.read_csv(truth, dtype=str)
+    summary = read_compared(folder, world=world, judge=judge)
+    if "agreement" not in summary:
+        raise UserError(f"{folder} was compared with truth for too few policies (at least 3).")
+    table = pd.read_csv(folder / "outcomes/truth.csv", dtype=str)
     rho = summary["agreement"]["spearman"]
     interval = "" if rho["low"] is None else f" [{rho['low']:.2f}, {rho['high']:.2f}]"
     return Validated(
@@ -82,6 +70,30 @@ def read_validated(folder: Path, *, world: str, judge: str) -> Validated:
             if found["code"] in FAILED and found["severity"] == "refusal"
         ),
     )
+
+
+def read_compared(folder: Path, **now: str) -> dict[str, Any]:
+    """The summary of a run that had truth and used the models whose fingerprints are given.
+
+    Raises:
+        UserError: there is no summary, no truth, or another world model or judge.
+    """
+    if not (folder / "summary.json").is_file():
+        raise UserError(
+            f"{folder} holds no summary.json. Give the folder of a finished "
+            "`worldeval rank ... --truth` (or --real)."
+        )
+    if not (folder / "outcomes/truth.csv").is_file():
+        raise UserError(f"{folder} was not compared with truth: rank it with --truth or --real.")
+    summary = read_json(folder / "summary.json")
+    for what, own in now.items():
+        then = summary.get(what, {}).get("hash")
+        if then != own:
+            raise UserError(
+                f"{folder} used another {what} ({then}; now {own}): what was compared there is "
+                "not what is used here."
+            )
+    return summary
 
 
 def real_trials(path: Path, cards: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 from worldeval.axes import Array, Float, Float32, Int
 from worldeval.world.actuation import Actuation
 from worldeval.world.context import Context, Dynamics, nearest_by_pose
-from worldeval.world.hand import Hand, HandState, back
+from worldeval.world.hand import HandState, back
+from worldeval.world.hand_world import HandWorld
 from worldeval.world.kinematics import Kinematics
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer import FrameTokenizer
-from worldeval.world.world import World, generators_of
+from worldeval.world.world import generators_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +31,7 @@ class FrameState:
         return self.hand.poses
 
 
-class FrameWorld(World):
+class FrameWorld(HandWorld):
     """Kinematics, then a dynamics that offers `predict(context, generators=...)`."""
 
     remembers = True
@@ -44,17 +45,12 @@ class FrameWorld(World):
         dynamics: nn.Module,
         actuation: Actuation,
     ) -> None:
-        super().__init__(spec, tokenizer=tokenizer)
-        self.kinematics, self.dynamics, self.actuation = kinematics, dynamics, actuation
+        super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
+        self.dynamics = dynamics
 
     @property
     def parts(self) -> dict[str, nn.Module]:
         return {"kinematics": self.kinematics, "dynamics": self.dynamics}
-
-    @property
-    def hand(self) -> Hand:
-        """The hand out of the parts as they are now: training replaces them."""
-        return Hand(self.kinematics, self.actuation, action_dim=self.spec.action_dim)
 
     @torch.inference_mode()
     def begin_latents(
@@ -90,12 +86,6 @@ class FrameWorld(World):
         imagined = self.dynamics.predict(context, generators=state.generators)
         latents = torch.cat([state.latents, imagined[:, None]], 1)
         return replace(state, latents=latents, hand=moved.hand)
-
-    def latents(self, state: FrameState) -> Float32[Array, "b v d h w"]:
-        return state.latents[:, -1].cpu().numpy()
-
-    def pose(self, state: FrameState) -> Float32[Array, "b p"]:
-        return state.poses[:, -1].cpu().numpy()
 
     def _memory(
         self, poses: Float[Tensor, "b t p"], target: Float[Tensor, "b p"]

@@ -14,11 +14,12 @@ from worldeval.world.dit.attention import KeysValues, both, longer
 from worldeval.world.dit.network import DitNetwork, Given, Memory
 from worldeval.world.features import Motion
 from worldeval.world.flow import own_noise, sample
-from worldeval.world.hand import Hand, HandState
+from worldeval.world.hand import HandState
+from worldeval.world.hand_world import HandWorld
 from worldeval.world.kinematics import Kinematics
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer import FrameTokenizer
-from worldeval.world.world import World, generators_of
+from worldeval.world.world import generators_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +37,7 @@ class DitState:
         return self.hand.poses
 
 
-class DitWorld(World):
+class DitWorld(HandWorld):
     """Kinematics says where the hand goes; the flow draws what the cameras then see."""
 
     remembers = True
@@ -50,18 +51,13 @@ class DitWorld(World):
         network: DitNetwork,
         actuation: Actuation,
     ) -> None:
-        super().__init__(spec, tokenizer=tokenizer)
-        self.kinematics, self.network, self.actuation = kinematics, network, actuation
+        super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
+        self.network = network
         self.steps = network.recipe.steps  # of the sampler; may be set from 1 to 8
 
     @property
     def parts(self) -> dict[str, nn.Module]:
         return {"kinematics": self.kinematics, "dynamics": self.network}
-
-    @property
-    def hand(self) -> Hand:
-        """The hand out of the parts as they are now: training replaces them."""
-        return Hand(self.kinematics, self.actuation, action_dim=self.spec.action_dim)
 
     @torch.inference_mode()
     def begin_latents(
@@ -114,12 +110,6 @@ class DitWorld(World):
                 for past, new in zip(state.cache, settled, strict=True)
             ],
         )
-
-    def latents(self, state: DitState) -> Float32[Array, "b v d h w"]:
-        return state.latents[:, -1].cpu().numpy()
-
-    def pose(self, state: DitState) -> Float32[Array, "b p"]:
-        return state.poses[:, -1].cpu().numpy()
 
     def memory(self, state: DitState, target: Float[Tensor, "b p"]) -> Memory | None:
         """The frames nearest in pose to `target` among those that the cache no longer holds."""

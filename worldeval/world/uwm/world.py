@@ -18,14 +18,15 @@ from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Float32
 from worldeval.world.actuation import Actuation
-from worldeval.world.hand import Hand, HandState
+from worldeval.world.hand import HandState
+from worldeval.world.hand_world import HandWorld
 from worldeval.world.kinematics import Kinematics
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer import FrameTokenizer
 from worldeval.world.uwm.modes import Drawn, Guide, Noise, draw, own_noise
 from worldeval.world.uwm.network import Uwm
 from worldeval.world.uwm.seen import Seen
-from worldeval.world.world import World, generators_of
+from worldeval.world.world import generators_of
 
 ROWS = 256  # moments whose actions are inferred at a time
 
@@ -47,7 +48,7 @@ class UwmState:
         return self.hand.poses
 
 
-class UwmWorld(World):
+class UwmWorld(HandWorld):
     """Kinematics for the hand, one transformer for what is seen and for what is done."""
 
     def __init__(
@@ -59,17 +60,12 @@ class UwmWorld(World):
         model: Uwm,
         actuation: Actuation,
     ) -> None:
-        super().__init__(spec, tokenizer=tokenizer)
-        self.kinematics, self.model, self.actuation = kinematics, model, actuation
+        super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
+        self.model = model
 
     @property
     def parts(self) -> dict[str, nn.Module]:
         return {"kinematics": self.kinematics, "model": self.model}
-
-    @property
-    def hand(self) -> Hand:
-        """The hand out of the parts as they are now: training replaces them."""
-        return Hand(self.kinematics, self.actuation, action_dim=self.spec.action_dim)
 
     @torch.no_grad()
     def begin_latents(
@@ -103,12 +99,6 @@ class UwmWorld(World):
         if since.shape[1] == (recipe.anchor or recipe.chunk):
             return self._anchored(latents, hand, state.generators)
         return replace(state, latents=latents, hand=hand, since=since)
-
-    def latents(self, state: UwmState) -> Float32[Array, "b v d h w"]:
-        return state.latents[:, -1].cpu().numpy()
-
-    def pose(self, state: UwmState) -> Float32[Array, "b p"]:
-        return state.poses[:, -1].cpu().numpy()
 
     def propose(
         self, state: UwmState, *, frames: int, guide: Guide | None = None
