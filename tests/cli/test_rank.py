@@ -1,6 +1,7 @@
 """`worldeval rank` with the shipped weights, from shipped starts: no simulator is needed."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,7 @@ def test_real_trials_of_unknown_policies_are_refused_before_any_work(tmp_path: P
 def test_real_trials_of_some_starts_are_combined_with_the_imagined(
     summary: dict, folder: Path, tmp_path: Path
 ) -> None:
+    run = Path(shutil.copytree(folder, tmp_path / "run"))  # the comparison is kept in the run
     trials = tmp_path / "real.csv"
     lines = [
         f"bc-all/step-{step},{task},{task}-500000,{int(step == 2400)}"
@@ -88,7 +90,7 @@ def test_real_trials_of_some_starts_are_combined_with_the_imagined(
         for task in summary["tasks"]
     ]
     trials.write_text("\n".join(["policy,task,start,success", *lines]) + "\n")
-    found = json.loads(rank(folder, "--real", str(trials)).stdout)
+    found = json.loads(rank(run, "--real", str(trials)).stdout)
     best = found["combined"]["bc-all/step-2400"]
     assert (best["real_starts"], best["imagined_starts"]) == (5, 5)
     assert "no_paired_truth" in found["headline"]  # two policies make no correlation
