@@ -11,9 +11,11 @@ import numpy as np
 from PIL import Image
 
 from worldeval.axes import Array, Float32, Int, UInt8
+from worldeval.data.action_space import END_EFFECTOR
 from worldeval.data.finding import Finding
 from worldeval.data.rotation import NAMES, RotationForm, read_rotation, write_rotation
 from worldeval.data.source import Rows, Source
+from worldeval.data.space_text import read_space, write_space
 from worldeval.errors import UserError
 
 
@@ -48,6 +50,7 @@ class Adapted(Source):
                 spec,
                 action_names=_renamed(spec.action_names, rotation),
                 pose_names=_renamed(spec.pose_names, rotation),
+                space=_said_in(spec.space, rotation),
             )
         self.spec = spec
 
@@ -92,6 +95,14 @@ def _angles(names: Sequence[str]) -> list[int]:
     """First columns of every roll, pitch, yaw in a row."""
     euler = NAMES["euler"]
     return [i for i in range(len(names) - 2) if tuple(names[i : i + 3]) == euler]
+
+
+def _said_in(text: str, rotation: RotationForm) -> str:
+    """The action space with its rotation in another form."""
+    space = read_space(text) if text else None
+    if space is None or space.control not in END_EFFECTOR or space.rotation != "euler":
+        return text
+    return write_space(replace(space, rotation=rotation))
 
 
 def _renamed(names: Sequence[str], rotation: RotationForm) -> tuple[str, ...]:

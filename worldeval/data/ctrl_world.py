@@ -19,6 +19,7 @@ from worldeval.data.video import probe, read_frames
 
 VIEWS = ("exterior_1", "exterior_2", "wrist")
 POSE = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")  # metres, radians (euler xyz), 0-1
+SPACE = "ee-absolute(euler)+1"  # of the actions
 FPS = 5.0  # the states' rate; the tag of some videos says 4
 RAW_FPS = 15.0
 LATENT = (4, 24, 40)
@@ -60,6 +61,7 @@ class CtrlWorldSource(Source):
             views=views,
             action_names=POSE,
             pose_names=POSE,
+            space=SPACE,
         )
 
     @staticmethod

@@ -41,6 +41,9 @@ class SourceSpec:
     views: Mapping[str, tuple[int, int]]  # view -> height, width
     action_names: tuple[str, ...]  # one per dimension
     pose_names: tuple[str, ...]
+    # What the numbers of an action mean, as space_text.py writes it; "" where the format leaves it
+    # open.
+    space: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ import numpy as np
 
 from worldeval.axes import Array, Float32, Int
 from worldeval.errors import UserError
+from worldeval.imagine.actions import mend
 from worldeval.policy.protocol import Policy
 from worldeval.record import Observation
 
@@ -13,11 +14,16 @@ from worldeval.record import Observation
 class ChunkQueue:
     """Hands out one frame's actions at a time and replans every `replan_every` frames.
 
-    Actions outside [low, high] or not finite are clipped (NaN to 0) and counted.
+    Actions outside [low, high] or not finite are clipped (NaN as 0) and counted.
     """
 
     def __init__(
-        self, policy: Policy, *, replan_every: int, low: float = -1.0, high: float = 1.0
+        self,
+        policy: Policy,
+        *,
+        replan_every: int,
+        low: float | Float32[Array, " a"] = -1.0,  # of every number, or one for all
+        high: float | Float32[Array, " a"] = 1.0,
     ) -> None:
         self._policy, self._low, self._high = policy, low, high
         self.replan_every = min(replan_every, policy.spec.chunk)
@@ -46,12 +52,7 @@ class ChunkQueue:
                     f"(episodes, chunk, {action_dim}) is needed."
                 )
             self._left = list(np.moveaxis(chunk[:, : self.replan_every], 1, 0))
-        wanted = self._left.pop(0)
-        action = np.clip(
-            np.nan_to_num(wanted, posinf=self._high, neginf=self._low), self._low, self._high
-        )
-        # A policy that overshoots by rounding is not counted.
-        wrong = (~(np.abs(action - wanted) <= 1e-3)).sum(1)
-        self.mended_each = wrong + (self.mended_each if self.given else 0)
-        self.given += action.size
-        return action
+        mended = mend(self._left.pop(0), self._low, self._high)
+        self.mended_each = mended.count + (self.mended_each if self.given else 0)
+        self.given += mended.actions.size
+        return mended.actions

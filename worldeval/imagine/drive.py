@@ -89,7 +89,7 @@ class Drive:
         """Imagine a chunk of `frames` world frames with the stick held where it is."""
         for _ in range(frames):
             state: Any = self._states[-1]
-            action = self.controls.action(stick, self._poses[-1])
+            action = self._within(self.controls.action(stick, self._poses[-1]))
             state = self.world.step(state, action[None])
             self._states.append(state)
             self._latents.append(self.world.latents(state)[0])
@@ -107,6 +107,12 @@ class Drive:
         count = self._chunks.pop() if self._chunks else 0
         for kept in (self._states, self._frames, self._latents, self._poses, self._actions):
             del kept[len(kept) - count :]
+
+    def _within(self, action: Float32[Array, " a"]) -> Float32[Array, " a"]:
+        """As far as the world's data went, where it says what its actions mean: a full deflection
+        is then the greatest step, not a metre."""
+        spec = self.world.spec
+        return np.clip(action, spec.low, spec.high) if spec.space else action
 
     @property
     def frames(self) -> Mapping[str, UInt8[Array, "t h w 3"]]:

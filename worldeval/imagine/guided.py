@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
+from worldeval.imagine.actions import fitted
 from worldeval.imagine.loop import begin_at, rollouts_of
 from worldeval.policy.protocol import Policy
 from worldeval.record import Observation, Rollout, Start
@@ -34,6 +35,7 @@ def imagine_guided(
     units; it is asked again when its chunk, or the world's, is used up. `trust` keeps the mean
     log-likelihood of the drawn actions, per number.
     """
+    policy = fitted(policy, world.spec)
     tasks = tuple(start.task for start in starts)
     policy.reset(tasks, seeds)
     state = begin_at(world, starts, seeds)

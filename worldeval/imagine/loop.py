@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from worldeval.axes import Array, Float32
+from worldeval.imagine.actions import fitted
 from worldeval.imagine.chunks import ChunkQueue
 from worldeval.imagine.starts import Recording
 from worldeval.policy.protocol import Policy
@@ -21,10 +22,15 @@ def imagine(
     replan_every: int,
     seeds: Sequence[int],
 ) -> list[Rollout]:
-    """Roll `policy` out from every start, as one batch."""
+    """Roll `policy` out from every start, as one batch.
+
+    Its actions become the world's (see actions.py); what they cannot become is refused.
+    """
+    policy = fitted(policy, world.spec)
     tasks = tuple(start.task for start in starts)
     policy.reset(tasks, seeds)
-    queue = ChunkQueue(policy, replan_every=replan_every)
+    spec = world.spec
+    queue = ChunkQueue(policy, replan_every=replan_every, low=spec.low, high=spec.high)
     state = begin_at(world, starts, seeds)
 
     def observe() -> Observation:
@@ -33,7 +39,7 @@ def imagine(
 
     latents, poses, actions = [world.latents(state)], [world.pose(state)], []
     for _ in range(horizon):
-        actions.append(queue.next(observe, world.spec.action_dim))
+        actions.append(queue.next(observe, spec.action_dim))
         state = world.step(state, actions[-1])
         latents.append(world.latents(state))
         poses.append(world.pose(state))

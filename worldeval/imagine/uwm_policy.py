@@ -35,6 +35,7 @@ class UwmPolicy:
             views=world.spec.views,
             action_dim=world.spec.action_dim,
             chunk=world.model.recipe.chunk,
+            space=world.spec.space,
         )
         self._generators: list[torch.Generator] = []
         self._first: Tensor | None = None

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from worldeval.axes import Array, Float, Float32, Int
+from worldeval.imagine.actions import fitted
 from worldeval.improve.place import Judging
 from worldeval.improve.recipe import SearchRecipe
 from worldeval.policy.builtin import ColouredNoise
@@ -36,6 +37,7 @@ class Searched:
     def __init__(
         self, policy: Policy, world: WorldModel, judge: Judging, recipe: SearchRecipe
     ) -> None:
+        policy = fitted(policy, world.spec)
         self._policy, self._world, self._judge, self._recipe = policy, world, judge, recipe
         # What is carried out of a chunk before the next call.
         self._executed = min(recipe.replan_every, policy.spec.chunk)
@@ -125,7 +127,7 @@ class Searched:
                     frames = self._world.render(latents[-1], tasks)
                     pose = poses[-1]
                 chunk = self._policy.act(Observation(frames=frames, pose=pose, tasks=tasks))
-            action = np.clip(chunk[:, step % self._executed] + shaken[:, step], -1, 1)
+            action = self._within(chunk[:, step % self._executed] + shaken[:, step])
             if follow is not None and step < follow.shape[1] and count > 1:
                 action[1::count] = follow[:, step]
             if chunks is not None and step < chunks.shape[2]:
@@ -137,6 +139,10 @@ class Searched:
         return Imagined(
             actions=np.stack(actions, 1), latents=np.stack(latents, 1), pose=np.stack(poses, 1)
         )
+
+    def _within(self, actions: Float[Array, "*n a"]) -> Float32[Array, "*n a"]:
+        spec = self._world.spec
+        return np.clip(actions, spec.low, spec.high).astype(np.float32)
 
     def _draw(self, seed: int, candidate: int) -> int:
         """The seed of a candidate's own noise in policy and world."""
@@ -184,7 +190,7 @@ class Searched:
             mean, std = elite.mean(1, keepdims=True), elite.std(1, keepdims=True)
             shape = (recipe.candidates, *mean.shape[2:])
             fresh = np.stack([rng.standard_normal(shape) for rng in rngs])
-            drawn = np.clip(mean + std * fresh, -1, 1).astype(np.float32)
+            drawn = self._within(mean + std * fresh)
             imagined = self._imagine(observation, np.zeros_like(plans), chunks=drawn)
             scores, plans = self._score(imagined, episodes), _apart(imagined.actions, episodes)
             every_score.append(scores)

@@ -162,8 +162,8 @@ class PlainAdapter:
         if (policy.control in END_EFFECTOR) != (world.control in END_EFFECTOR):
             raise UserError(
                 f"The policy commands {with_units(policy)}, the world takes {with_units(world)}. "
-                "Only a robot's kinematics leads from one to the other: worldeval adapter urdf, or "
-                "worldeval adapter train."
+                "Only a robot's kinematics leads from one to the other: make an adapter (worldeval "
+                "adapter urdf or worldeval adapter train), and give POLICY?adapter=FOLDER."
             )
         _same_gripper(policy, world)
         if policy.control not in END_EFFECTOR and policy.joints != world.joints:

@@ -160,7 +160,11 @@ def _observations(place: Place) -> spaces.Space:
 
 
 def _actions(place: Place) -> spaces.Box:
-    return spaces.Box(-1, 1, (place.action_dim,), np.float32)
+    low, high = (
+        np.broadcast_to(np.array(bound, np.float32), place.action_dim).copy()
+        for bound in (place.action_low, place.action_high)
+    )
+    return spaces.Box(low, high, dtype=np.float32)
 
 
 def _observed(seen: Seen) -> dict[str, Any]:

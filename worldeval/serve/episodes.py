@@ -8,6 +8,7 @@ import numpy as np
 
 from worldeval.axes import Array, Bool, Float32, Int, UInt8
 from worldeval.errors import UserError
+from worldeval.imagine.actions import mend
 from worldeval.record import Rollout, Start, Verdict
 from worldeval.world.protocol import WorldModel, WorldSpec
 
@@ -38,6 +39,9 @@ class Place:
     horizon: int
     start_tasks: Int[Array, " s"]  # of every start, its task's place in `tasks`
     episodes: int  # the most that advance together
+    space: str = ""  # of actions, as data/space_text.py writes it; "" is the world's own
+    action_low: tuple[float, ...] = (-1.0,)  # of every number of an action, or one for all
+    action_high: tuple[float, ...] = (1.0,)
 
     @property
     def starts(self) -> int:
@@ -120,7 +124,7 @@ class Episodes:
         return self._see(np.zeros(len(starts), np.int64))
 
     def step(self, actions: Float32[Array, "b a"]) -> Seen:
-        """One world frame later. Actions are clipped to [-1, 1], NaN becomes 0; both are counted.
+        """One world frame later. Actions are clipped to the world's range, NaN as 0, and counted.
 
         Raises:
             UserError: the actions have another shape, nothing has begun or the horizon is reached.
@@ -132,12 +136,11 @@ class Episodes:
             raise UserError(f"Actions of shape {actions.shape}; {wanted} is needed.")
         if len(self._actions) >= self.place.horizon:
             raise UserError(f"The episodes ended after {self.place.horizon} world frames: reset.")
-        given = np.asarray(actions, np.float32)
-        action = np.clip(np.nan_to_num(given, posinf=1, neginf=-1), -1, 1).astype(np.float32)
-        mended = (~(np.abs(action - given) <= 1e-3)).sum(axis=1)
-        self._state = self._world.step(self._state, action)
-        self._actions.append(action)
-        return self._see(mended)
+        spec = self._world.spec
+        mended = mend(np.asarray(actions, np.float32), spec.low, spec.high)
+        self._state = self._world.step(self._state, mended.actions)
+        self._actions.append(mended.actions)
+        return self._see(mended.count)
 
     def _see(self, mended: Int[Array, " b"]) -> Seen:
         latents, pose = self._world.latents(self._state), self._world.pose(self._state)
@@ -187,4 +190,7 @@ def _place(spec: WorldSpec, setting: Setting, episodes: int) -> Place:
         horizon=setting.horizon,
         start_tasks=np.array([spec.tasks.index(start.task) for start in setting.starts]),
         episodes=episodes,
+        space=spec.space,
+        action_low=spec.action_low,
+        action_high=spec.action_high,
     )

@@ -13,6 +13,7 @@ from worldeval.data.recipe import RecordedRecipe
 from worldeval.data.shards import Shards
 from worldeval.data.source import open_source
 from worldeval.errors import UserError
+from worldeval.world.bounds import action_bounds
 from worldeval.world.encoded import encoded
 from worldeval.world.fit_tokenizer import fit_tokenizer, psnr
 from worldeval.world.optimise import Progress
@@ -112,6 +113,7 @@ def _from_shards(
             pose_dim=episodes.pose.shape[1],
             tasks=shards.tasks,
             fps=shards.fps,
+            **action_bounds(episodes.actions, ""),
         ),
         tokenizer=tokenizer,
         episodes=episodes,
@@ -156,6 +158,8 @@ def _from_latents(
             pose_dim=episodes.pose.shape[1],
             tasks=("any",),
             fps=source.spec.fps,
+            space=source.spec.space,
+            **action_bounds(episodes.actions, source.spec.space),
         ),
         tokenizer=_decoder(recipe, size=size, latent=episodes.latents.shape[2:]),
         episodes=episodes,

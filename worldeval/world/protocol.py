@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
+
 from worldeval.axes import Array, Float32, UInt8
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorldSpec:
-    """The data that a world model was trained on, which a start must match."""
+    """The data that a world model was trained on, which starts and actions must match."""
 
     views: tuple[str, ...]
     size: tuple[int, int]  # height, width of a view in pixels
@@ -18,6 +20,32 @@ class WorldSpec:
     pose_dim: int
     tasks: tuple[str, ...]
     fps: float
+    # What the numbers of an action mean, as data/space_text.py writes it; "" is the world's own.
+    space: str = ""
+    # The range of every number of an action, or one for all of them.
+    action_low: tuple[float, ...] = (-1.0,)
+    action_high: tuple[float, ...] = (1.0,)
+
+    def __post_init__(self) -> None:
+        for name in ("action_low", "action_high"):
+            count = len(getattr(self, name))
+            if count not in (1, self.action_dim):
+                raise ValueError(
+                    f"{name} has {count} numbers; 1 or {self.action_dim} are needed, as many as an "
+                    "action has"
+                )
+        if not (self.low <= self.high).all():
+            raise ValueError(f"action_low {self.action_low} is above action_high")
+
+    @property
+    def low(self) -> Float32[Array, " a"]:
+        """The least of every number of an action."""
+        return np.broadcast_to(np.array(self.action_low, np.float32), self.action_dim)
+
+    @property
+    def high(self) -> Float32[Array, " a"]:
+        """The most of every number of an action."""
+        return np.broadcast_to(np.array(self.action_high, np.float32), self.action_dim)
 
 
 @runtime_checkable
