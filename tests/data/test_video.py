@@ -50,6 +50,21 @@ def test_both_decoders_give_the_same_pixels_in_any_order(tmp_path: Path, made) -
     assert np.array_equal(pyav, read_frames(path, backend="pyav")[rows])
 
 
+@pytest.mark.parametrize("step", [1, 2, 3, 5])
+def test_cuts_from_anywhere_are_those_of_the_whole(tmp_path: Path, made, step: int) -> None:
+    path = write(tmp_path / "top.mp4", made(2, length=30).frames["top"])
+    whole = read_frames(path, backend="pyav")
+    for begin in (7, 8, 3, 0, 14, 9):  # before and after where the decoder stands
+        rows = begin + step * np.arange(4)
+        rows = rows[rows < 30]
+        assert np.array_equal(read_frames(path, rows, backend="pyav"), whole[rows])
+
+
+def test_files_are_written_to_be_decoded_quickly(tmp_path: Path, made) -> None:
+    path = write(tmp_path / "top.mp4", made(0, length=9).frames["top"])
+    assert b"cabac=0 " in path.read_bytes()  # x264 writes its settings into the stream
+
+
 def test_both_decoders_agree_on_real_recordings(droid: Path) -> None:
     pytest.importorskip("decord")
     path = droid / "videos/train/3/1.mp4"

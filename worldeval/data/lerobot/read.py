@@ -50,6 +50,7 @@ class LeRobotSource(Source):
         self._flagged = SUCCESS in features
         tasks = read_tasks(path)
         video_keys = [self._keys[view] for view, video in self._is_video.items() if video]
+        self._video_files: dict[str, Path] = {}
         self._entries: list[Entry] = []
         self.heads: list[Head] = []
         seen: set[int] = set()
@@ -101,7 +102,7 @@ class LeRobotSource(Source):
         if not self._is_video[view]:
             return self._images(entry, key, wanted)
         clip = entry.clips[key]
-        file = inside(self.path, clip.file, owner=entry.listed_in, field=f"videos/{key}")
+        file = self._video_file(entry, key)
         video = probe(file)
         # Some writers leave out how long the last frame lasts: one frame is no difference.
         apart = (RATES_APART + 1 / video.frames) * self.spec.fps
@@ -185,6 +186,14 @@ class LeRobotSource(Source):
             return None
         flags = self._slice(entry, (SUCCESS,))[SUCCESS].to_pylist()
         return any(bool(flag) for flag in flags)
+
+    def _video_file(self, entry: Entry, key: str) -> Path:
+        """Where it lies, looked up once a file: following links takes longer than reading on."""
+        name = entry.clips[key].file
+        if name not in self._video_files:
+            found = inside(self.path, name, owner=entry.listed_in, field=f"videos/{key}")
+            self._video_files[name] = found
+        return self._video_files[name]
 
     def _rows_file(self, entry: Entry) -> Path:
         return inside(self.path, entry.rows, owner=entry.listed_in, field="data")
