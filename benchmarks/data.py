@@ -6,20 +6,24 @@
     benchmarks/interop.sh DATA                              # adds LeRobot's own loader
 
 Windows are 8 frames of every view. They are read through this package, through plain PyAV (open
-the file, seek, decode), from cached latents and by LeRobot with every decoder that it can use here,
-all from one LeRobot v3.0 copy of the data. The loaders take turns for a few rounds, each on the
-same windows of its round; the result is the median round. Ratios are of processor time, which other
-work on the machine moves little, with the lowest and highest round; those of the clock stand
-beside them. Writes benchmarks/results/data.json.
+the file, seek, decode) and by LeRobot with every decoder that it can use here, all from one LeRobot
+v3.0 copy of the data as `worldeval data convert` writes it, and once more (`_av1`) with the videos
+as LeRobot encodes them. What need not be decoded has rows of its own: shards, which hold plain
+frames, and latents. The loaders take turns for a few rounds, each on the same windows of its round;
+the result is the median round. Ratios are of processor time, which other work on the machine moves
+little, with the lowest and highest round; those of the clock stand beside them. Writes
+benchmarks/results/data.json.
 """
 
 import argparse
 import os
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import NamedTuple
@@ -32,12 +36,14 @@ from worldeval.data.latent_cache import LatentCache, brought, build_cache
 from worldeval.data.lerobot.layout import Layout, image_key
 from worldeval.data.lerobot.write import LeRobotWriter
 from worldeval.data.source import Head, Rows, Source, open_source
+from worldeval.data.video import probe, read_frames
 from worldeval.run import read_json, write_json
 
 FRAMES, ROUNDS = 8, 3
 LEAST = 0.2  # processor seconds of a measurement
 RESULT = Path(__file__).parent / "results" / "data.json"
 LONG = (40, 500, (96, 96))  # episodes, frames of each, size: 20,000 frames to convert
+AV1 = {"g": "2", "crf": "30"}  # what LeRobot 0.4.4 gives to libsvtav1
 
 
 def main() -> None:
@@ -55,12 +61,16 @@ def main() -> None:
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as made:
         folder = args.keep or Path(made)
-        copy, latents = folder / "lerobot", folder / "latents"
+        copy, plainly, latents = folder / "lerobot", folder / "shards", folder / "latents"
         origin = open_source(args.data)
         if not copy.is_dir():
             convert(origin, copy, to="lerobot")
+        if not plainly.is_dir():
+            convert(origin, plainly, to="shards")
+        theirs = as_lerobot_encodes(copy, folder / "lerobot-av1")
         build_cache(origin, latents, brought, encoder="brought", views=tuple(origin.spec.views))
         source, cache = open_source(copy), LatentCache(latents)
+        shards, av1 = open_source(plainly), open_source(theirs)
         windows = draw(source, args.windows, np.random.default_rng(args.seed))
         rounds = []
         for number in range(ROUNDS):
@@ -68,14 +78,21 @@ def main() -> None:
             rates = {
                 "worldeval": timed(lambda e, rows: through_source(source, e, rows), part),
                 "plain_pyav": timed(lambda e, rows: plain(source, e, rows), part),
+                "worldeval_av1": timed(lambda e, rows: through_source(av1, e, rows), part),
+                "shards": timed(lambda e, rows: through_source(shards, e, rows), part),
                 "latents": timed(cache.latents, part),
             }
             if args.lerobot_python:
                 rates |= lerobot(args.lerobot_python, copy, part, folder)
+                again = lerobot(args.lerobot_python, theirs, part, folder)
+                rates |= {f"{name}_av1": rate for name, rate in again.items()}
             rounds.append(rates)
         peak = conversion_peak(folder)
     names = list(rounds[0])
-    others = [name for name in names if name not in ("worldeval", "latents")]
+    ours = ("worldeval", "worldeval_av1", "shards", "latents")
+    pairs = [(one, other) for other in names if other not in ours for one in ours]
+    # Each on the same files; and files of ours beside theirs, for whoever converts.
+    pairs = [(one, other) for one, other in pairs if other.endswith("_av1") or one != ours[1]]
     result = {
         "command": "benchmarks/interop.sh" if args.lerobot_python else "benchmarks/data.py",
         "machine": f"{os.cpu_count()} CPU cores, load {load:.1f} before the start",
@@ -95,8 +112,7 @@ def main() -> None:
                 **spread([rates[one].cpu / rates[other].cpu for rates in rounds]),
                 "clock": spread([rates[one].clock / rates[other].clock for rates in rounds]),
             }
-            for other in others
-            for one in ("worldeval", "latents")
+            for one, other in pairs
         },
         "convert_20000_frames": peak,
     }
@@ -143,7 +159,40 @@ def timed(read: Callable[[int, np.ndarray], object], windows: list[tuple[int, np
 
 
 def through_source(source: Source, episode: int, rows: np.ndarray) -> list[np.ndarray]:
-    return [source.frames(episode, view, rows) for view in source.spec.views]
+    """Frames of every view, and the actions and poses of the same rows."""
+    numbers = numbers_of(source, episode)
+    frames = [source.frames(episode, view, rows) for view in source.spec.views]
+    return [*frames, numbers.actions[rows], numbers.pose[rows]]
+
+
+@lru_cache(maxsize=64)
+def numbers_of(source: Source, episode: int) -> Rows:
+    return source.rows(episode)
+
+
+def as_lerobot_encodes(copy: Path, out: Path) -> Path:
+    """The dataset with AV1 videos, LeRobot's default; ours are H.264."""
+    if not out.is_dir():
+        draft = out.with_name(f"{out.name}.draft")
+        shutil.rmtree(draft, ignore_errors=True)
+        shutil.copytree(copy, draft)
+        for path in sorted(draft.rglob("*.mp4")):
+            encode_av1(path)
+        draft.rename(out)
+    return out
+
+
+def encode_av1(path: Path) -> None:
+    facts = probe(path)
+    with av.open(str(path.with_suffix(".av1.mp4")), "w") as container:
+        stream = container.add_stream("libsvtav1", rate=round(facts.fps), options=AV1)
+        stream.width, stream.height, stream.pix_fmt = facts.width, facts.height, "yuv420p"
+        for begin in range(0, facts.frames, 64):
+            for image in read_frames(path, np.arange(begin, min(begin + 64, facts.frames))):
+                frame = av.VideoFrame.from_ndarray(image, format="rgb24")
+                container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    path.with_suffix(".av1.mp4").replace(path)
 
 
 def plain(source: Source, episode: int, rows: np.ndarray) -> list[np.ndarray]:
