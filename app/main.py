@@ -2,10 +2,11 @@
 
 This file finds the runs, lets one be chosen, says first what may not be claimed, and hands the
 page on. Pages read `st.session_state`: `root`, `folders`, `runs`, `run`, `contents` (None while a
-run is under way or broken), `episodes` and `strips`.
+run is under way or broken, and on pages that need none of it), `episodes` and `strips`.
 """
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,23 +14,40 @@ import streamlit as st
 from PIL import Image, ImageDraw
 
 from worldeval.errors import UserError
-from worldeval.report.contents import OUTCOMES, SUMMARY, Contents, read_contents
+from worldeval.report.contents import (
+    OUTCOMES,
+    SUMMARY,
+    Contents,
+    read_contents,
+    read_findings,
+    refusals,
+    warnings,
+)
 from worldeval.report.episodes import STORE, Episodes, read_episodes
 from worldeval.report.filmstrip import FOLDER, INDEX, read_filmstrips
 from worldeval.report.runs import RunState, check_inside, find_runs
 from worldeval.report.theme import LIGHT
 from worldeval.report.words import escaped
+from worldeval.stats import Finding
 
 WATCHED = (SUMMARY, *OUTCOMES.values(), f"{FOLDER}/{INDEX}", "run.json", "recipe.yaml", STORE)
 
 BLIND = "Judge"  # the page on which nothing may be known of the policies
 ALONE = ("Data", "Drive")  # pages that need no run
+# Pages of single episodes, or of none: for these nothing is worked out over all of them.
+BY_EPISODE = ("Roll-outs", "Export", "Runs")
 
 
 @st.cache_data(show_spinner="reading the run", max_entries=8)
 def contents_of(folder: str, signature: tuple[int, ...]) -> Contents:
     """A run's contents; `signature` changes with its files, so that a live run is read anew."""
     return read_contents(Path(folder), rng=np.random.default_rng(0))
+
+
+@st.cache_data(show_spinner=False, max_entries=8)
+def findings_of(folder: str, signature: tuple[int, ...]) -> tuple[Finding, ...]:
+    """What a run must be read with, where nothing else of its contents is needed."""
+    return read_findings(Path(folder), rng=np.random.default_rng(0))
 
 
 # A resource, not data: ten thousand rows need not be copied for every page. Nobody changes them.
@@ -58,26 +76,31 @@ def choose(runs: list[RunState]) -> RunState:
     return runs[names.index(name)]
 
 
-def announce(contents: Contents, *, blind: bool) -> None:
+def announce(findings: Sequence[Finding], *, blind: bool) -> None:
     """Refusals and warnings, above every page; who judges blind is told no policy's name."""
-    for found in contents.refusals:
+    for found in refusals(findings):
         said = f"({escaped(found.code)})" if blind else escaped(found.text)
         st.error(f"**Not a ranking.** {said}", icon=":material/block:")
-    if contents.warnings and not blind:
-        with st.expander(f"Read with care ({len(contents.warnings)})"):
-            for found in contents.warnings:
+    careful = warnings(findings)
+    if careful and not blind:
+        with st.expander(f"Read with care ({len(careful)})"):
+            for found in careful:
                 st.text(found.text)
 
 
-def open_run(run: RunState) -> None:
+def open_run(run: RunState, *, whole: bool, blind: bool) -> None:
     """Put what the run holds where the pages find it, and say where it is broken."""
+    findings: Sequence[Finding] = ()
     if run.status == "under way":
         st.info(f"This run is under way or interrupted: {run.detail}. `worldeval rank` goes on.")
     try:
         check_inside(run.folder, root)
         now = signature(run.folder)
-        if run.status != "under way":
-            st.session_state["contents"] = contents_of(str(run.folder), now)
+        if run.status != "under way" and whole:
+            st.session_state["contents"] = contents = contents_of(str(run.folder), now)
+            findings = contents.findings
+        elif run.status != "under way":
+            findings = findings_of(str(run.folder), now)
         st.session_state["episodes"] = episodes_of(str(run.folder), now)
         st.session_state["strips"] = tuple(read_filmstrips(run.folder / FOLDER))
     except UserError as error:
@@ -86,6 +109,7 @@ def open_run(run: RunState) -> None:
         return
     for problem in st.session_state["episodes"].damaged:
         st.warning(f"Left out: {escaped(problem)}")
+    announce(findings, blind=blind)
 
 
 def icon() -> Image.Image:
@@ -126,13 +150,13 @@ st.session_state.update(
 if runs:
     st.session_state["run"] = choose(runs)
     if page.title not in ALONE:
-        open_run(st.session_state["run"])
+        open_run(
+            st.session_state["run"], whole=page.title not in BY_EPISODE, blind=page.title == BLIND
+        )
 elif page.title not in ALONE:
     st.info(
         f"No ranking run in {root.absolute()} yet. Make one with `make demo` or `worldeval rank`, "
         "or give another folder: `worldeval view FOLDER`."
     )
     st.stop()
-if st.session_state["contents"] is not None:
-    announce(st.session_state["contents"], blind=page.title == BLIND)
 page.run()

@@ -12,6 +12,7 @@ import yaml
 
 from worldeval.errors import UserError
 from worldeval.report.charts import over_time
+from worldeval.report.contents import RECIPE
 from worldeval.report.episodes import STORE, Episodes, filmed
 from worldeval.report.film import open_film
 from worldeval.report.filmstrip import FOLDER, Filmstrip
@@ -44,8 +45,10 @@ def chosen() -> Choice:
     trust = [name for name, (signal, _) in TRUST.items() if signal in episodes.signals]
     verdict = list(VERDICTS)[: None if table["real"].notna().any() else 3]
     return Choice(
-        policy=policies.selectbox("Policy", [ALL, *sorted(set(table["policy"]))], key="of_policy"),
-        task=tasks.selectbox("Task", [ALL, *sorted(set(table["task"]))], key="of_task"),
+        policy=policies.selectbox(
+            "Policy", [ALL, *sorted(table["policy"].unique())], key="of_policy"
+        ),
+        task=tasks.selectbox("Task", [ALL, *sorted(table["task"].unique())], key="of_task"),
         verdict=verdicts.selectbox("Verdict", [ALL, *verdict], key="of_verdict"),
         trust=trusts.selectbox("Trust", [ALL, *trust], key="of_trust"),
         order=order.selectbox("Order", orders(episodes), key="of_order"),
@@ -63,7 +66,7 @@ def current(rows: pd.DataFrame, films: dict[str, Filmstrip]) -> int:
         if asked and episodes.place(asked) is None:
             st.warning(f"There is no episode '{escaped(asked)}' in this run; here is the first.")
         st.session_state["episode"] = asked
-    names = list(rows["id"])
+    names = rows["id"].tolist()
     if st.session_state["episode"] not in names:
         st.session_state["episode"] = next((name for name in names if name in films), names[0])
     st.query_params["episode"] = st.session_state["episode"]
@@ -170,22 +173,21 @@ def decode(name: str, *, real: bool) -> None:
         st.rerun()
 
 
-def has_simulator() -> bool:
-    """Whether the run's protocol names one."""
-    path = run.folder / "recipe.yaml"
+def simulator() -> dict[str, Any]:
+    """What the run's protocol says of its simulator; empty where it names none."""
+    path = run.folder / RECIPE
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
     except (yaml.YAMLError, UnicodeDecodeError):
-        return False
-    return isinstance(recipe, dict) and bool(recipe.get("truth"))
-
-
-def step_size() -> int:
-    """Numbers of one of the robot's own steps, of which a world frame has several."""
-    contents = st.session_state["contents"]
-    recipe: Any = yaml.safe_load(contents.recipe) if contents and contents.recipe else {}
+        return {}
     truth = recipe.get("truth") if isinstance(recipe, dict) else None
-    return int(truth.get("k") or 0) if isinstance(truth, dict) else 0
+    return truth if isinstance(truth, dict) else {}
+
+
+def steps_in_frame() -> int:
+    """The robot's own steps in a world frame; 0 where the protocol does not say."""
+    k = simulator().get("k")
+    return k if isinstance(k, int) else 0
 
 
 @st.fragment
@@ -234,7 +236,7 @@ def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
         )
         chart({name: trace.signals[name]}, moment, "")
     with lower[0]:
-        k, wide = step_size(), trace.actions.shape[1]
+        k, wide = steps_in_frame(), trace.actions.shape[1]
         steps = action_steps(trace.actions, wide // k if k and wide % k == 0 else wide)
         names = [f"action {i + 1}" for i in range(min(steps.shape[1], MOST_LINES))]
         unit = (trace.frames - 1) / max(len(steps), 1)
@@ -266,7 +268,7 @@ if rows.empty:
     st.stop()
 place = current(rows, films)
 list_page(rows, place, films)
-turn(list(rows["id"]), place)
+turn(rows["id"].tolist(), place)
 
 row = rows.iloc[place]
 strip = films.get(row["id"])
@@ -284,7 +286,7 @@ st.text(f"{row['task']}, start {row['start']}, seed {row['seed']}: {caption(told
 folder: Path = run.folder
 try:
     trace = read_trace(folder / STORE, row["file"], int(row["row"])) if row["file"] else None
-    if strip is not None and strip.truth is None and has_simulator():
+    if strip is not None and strip.truth is None and simulator():
         decode(row["id"], real=True)
     elif strip is None and row["file"]:
         st.caption("Its pictures are kept as latents.")

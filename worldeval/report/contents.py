@@ -1,6 +1,6 @@
 """What a report says, read from a run folder. A part that the run lacks is empty, not an error."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,12 +66,12 @@ class Contents:
     @property
     def refusals(self) -> tuple[Finding, ...]:
         """Findings that withhold a claim."""
-        return tuple(found for found in self.findings if found.severity == "refusal")
+        return refusals(self.findings)
 
     @property
     def warnings(self) -> tuple[Finding, ...]:
         """Findings that ask for care."""
-        return tuple(found for found in self.findings if found.severity != "refusal")
+        return warnings(self.findings)
 
     @property
     def has_truth(self) -> bool:
@@ -162,6 +162,18 @@ def read_contents(folder: Path, *, rng: np.random.Generator) -> Contents:
     )
 
 
+def read_findings(folder: Path, *, rng: np.random.Generator) -> tuple[Finding, ...]:
+    """What a run's result must be read with; no episode is read where its summary tells.
+
+    Raises:
+        UserError: as `read_contents`.
+    """
+    summary = _mapping(folder / SUMMARY)
+    if not _has_rows(summary.get("ranking")):
+        return read_contents(folder, rng=rng).findings
+    return _findings(summary.get("findings", summary["ranking"].get("findings")))
+
+
 def _computed(imagined: Outcomes, rng: np.random.Generator, *, validated: bool) -> dict[str, Any]:
     ranking: Ranking = rank(imagined, rng=rng, validated=validated)
     return ranking.to_json()
@@ -170,6 +182,16 @@ def _computed(imagined: Outcomes, rng: np.random.Generator, *, validated: bool) 
 def _level(ranking: Any) -> float:
     read = number(ranking.get("level")) if isinstance(ranking, dict) else None
     return read.value if read is not None and read.value is not None else 0.95
+
+
+def refusals(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Findings that withhold a claim."""
+    return tuple(found for found in findings if found.severity == "refusal")
+
+
+def warnings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Findings that ask for care."""
+    return tuple(found for found in findings if found.severity != "refusal")
 
 
 def _has_rows(ranking: Any) -> bool:

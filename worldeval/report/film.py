@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 
 from worldeval.axes import Array, UInt8
-from worldeval.data.video import VideoWriter
 from worldeval.report.filmstrip import Filmstrip, Frames, inside
 from worldeval.report.strip import Shown, open_strip
 
@@ -74,6 +73,8 @@ def mosaic(strip: Shown) -> UInt8[Array, "t h w 3"]:
 
 def video(strip: Shown, *, fps: float = 8.0, height: int = 384) -> bytes:
     """The mosaic as H.264 mp4 (yuv420p), which every browser plays, about `height` pixels tall."""
+    from worldeval.data.video import VideoWriter  # a video library that a list does without
+
     frames = mosaic(strip)
     times = max(1, round(height / frames.shape[1]))
     frames = frames.repeat(times, axis=1).repeat(times, axis=2)

@@ -1,6 +1,7 @@
 """Imagined and real outcomes of the same policy from the same start: where they part."""
 
 from dataclasses import dataclass
+from math import fsum
 
 import numpy as np
 
@@ -44,8 +45,8 @@ def pairs(imagined: Outcomes, real: Outcomes) -> Pairs | None:
     shared = [key for key in here if key in there]
     if not shared:
         return None
-    says = np.array([here[key] >= CUT for key in shared])
-    happened = np.array([there[key] >= CUT for key in shared])
+    says = np.array([here[key] for key in shared]) >= CUT
+    happened = np.array([there[key] for key in shared]) >= CUT
     return Pairs(
         both=int((says & happened).sum()),
         neither=int((~says & ~happened).sum()),
@@ -61,7 +62,8 @@ def _by_start(outcomes: Outcomes) -> dict[tuple[str, str, str], float]:
     ):
         key = (outcomes.policies[policy], outcomes.tasks[task], start)
         found.setdefault(key, []).append(float(value))
-    return {key: float(np.mean(values)) for key, values in found.items()}
+    # Not numpy's mean, which takes longer for a few numbers than all else here.
+    return {key: fsum(values) / len(values) for key, values in found.items()}
 
 
 def _rate(count: int, n: int) -> Number:

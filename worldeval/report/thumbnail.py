@@ -7,7 +7,6 @@ import io
 from functools import lru_cache
 from pathlib import Path
 
-import h5py
 import numpy as np
 from PIL import Image
 
@@ -47,6 +46,8 @@ def start_thumbnails(path: Path, changed: int) -> dict[str, str]:
     """
     if not path.is_file():
         return {}
+    import h5py
+
     try:
         with h5py.File(path) as file:
             view = file["frames"][next(iter(file["frames"]))]

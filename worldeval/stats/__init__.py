@@ -1,4 +1,8 @@
-"""The statistics of choosing a policy. Plain arrays: numpy and scipy, no torch."""
+"""The statistics of choosing a policy. Plain arrays: numpy and scipy, no torch.
+
+Modules say `import scipy` and `scipy.stats.norm`: scipy loads its parts when they are first used,
+and they take longer to load than everything else that a viewer needs.
+"""
 
 from worldeval.stats.agreement import Agreement, agreement, baseline
 from worldeval.stats.betting import PairedTest, mean_score, paired_test, sequence

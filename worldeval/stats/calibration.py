@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from scipy import optimize, special
+import scipy
 
 from worldeval.axes import Array, Float
 from worldeval.errors import UserError
@@ -28,7 +28,7 @@ class Temperature:
     temperature: float
 
     def __call__(self, probability: Float[Array, " n"], /) -> Float[Array, " n"]:
-        return special.expit(_logit(probability) / self.temperature)
+        return scipy.special.expit(_logit(probability) / self.temperature)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,9 +59,9 @@ def fit_temperature(probability: Float[Array, " n"], truth: Float[Array, " n"]) 
     logit = _logit(probability)
 
     def loss(log_temperature: float) -> float:
-        return log_loss(special.expit(logit / np.exp(log_temperature)), truth)
+        return log_loss(scipy.special.expit(logit / np.exp(log_temperature)), truth)
 
-    best = optimize.minimize_scalar(loss, bounds=(-np.log(20), np.log(20)), method="bounded")
+    best = scipy.optimize.minimize_scalar(loss, bounds=(-np.log(20), np.log(20)), method="bounded")
     return Temperature(temperature=float(np.exp(best.x)))
 
 
@@ -69,7 +69,7 @@ def fit_isotonic(probability: Float[Array, " n"], truth: Float[Array, " n"]) -> 
     """Pool-adjacent-violators; tied probabilities are one point."""
     knots, place, count = np.unique(probability, return_inverse=True, return_counts=True)
     mean = np.bincount(place, weights=truth) / count
-    fitted = optimize.isotonic_regression(mean, weights=count.astype(float))
+    fitted = scipy.optimize.isotonic_regression(mean, weights=count.astype(float))
     return Isotonic(knots=knots, levels=np.clip(fitted.x, 0.0, 1.0))
 
 
@@ -138,4 +138,4 @@ def expected_error(
 
 
 def _logit(probability: Float[Array, " n"]) -> Float[Array, " n"]:
-    return special.logit(np.clip(probability, EDGE, 1 - EDGE))
+    return scipy.special.logit(np.clip(probability, EDGE, 1 - EDGE))

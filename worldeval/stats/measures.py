@@ -8,7 +8,7 @@ from itertools import permutations
 from math import factorial
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from worldeval.axes import Array, Bool, Float
 
@@ -27,7 +27,7 @@ def pearson(predicted: Float[Array, "*b k"], real: Float[Array, "*b k"]) -> Floa
 def spearman(predicted: Float[Array, "*b k"], real: Float[Array, "*b k"]) -> Float[Array, "*b"]:
     """Correlation of ranks, ties sharing their mean rank; NaN where a side is constant."""
     s, r = np.broadcast_arrays(_round(predicted), _round(real))
-    return pearson(stats.rankdata(s, axis=-1), stats.rankdata(r, axis=-1))
+    return pearson(scipy.stats.rankdata(s, axis=-1), scipy.stats.rankdata(r, axis=-1))
 
 
 def kendall(predicted: Float[Array, "*b k"], real: Float[Array, "*b k"]) -> Float[Array, "*b"]:
@@ -100,7 +100,7 @@ def permutation_p(predicted: Float[Array, " k"], real: Float[Array, " k"]) -> fl
     scipy's asymptotic value is 0.0 on four concordant points; the floor here is 1/K! (without
     ties). Above 8 policies, 20,000 random orders (fixed seed, with the +1 correction).
     """
-    s, r = stats.rankdata(_round(predicted)), stats.rankdata(_round(real))
+    s, r = scipy.stats.rankdata(_round(predicted)), scipy.stats.rankdata(_round(real))
     k = len(s)
     if k < 2 or np.ptp(s) == 0 or np.ptp(r) == 0:
         return None
@@ -116,7 +116,7 @@ def fisher_z(r: float, k: int, *, level: float) -> tuple[float, float] | None:
     """Interval of a Pearson correlation over k policies, seen as a sample; None below 4."""
     if k < 4 or np.isnan(r):
         return None
-    half = stats.norm.ppf((1 + level) / 2) / np.sqrt(k - 3)
+    half = scipy.stats.norm.ppf((1 + level) / 2) / np.sqrt(k - 3)
     middle = np.arctanh(np.clip(r, -1 + 1e-15, 1 - 1e-15))
     return float(np.tanh(middle - half)), float(np.tanh(middle + half))
 

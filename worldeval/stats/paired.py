@@ -5,7 +5,7 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from worldeval.axes import Array, Float
 from worldeval.stats import betting
@@ -39,7 +39,7 @@ def mcnemar(first_only: int, second_only: int) -> float:
     """Exact two-sided McNemar p-value from the starts on which only one policy succeeded."""
     if first_only + second_only == 0:
         return 1.0
-    return float(stats.binomtest(first_only, first_only + second_only, 0.5).pvalue)
+    return float(scipy.stats.binomtest(first_only, first_only + second_only, 0.5).pvalue)
 
 
 def compare_all(units: Units, *, level: float = 0.95, power: float = 0.8) -> list[Comparison]:

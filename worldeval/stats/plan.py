@@ -4,7 +4,7 @@ from dataclasses import asdict, dataclass
 from math import ceil, log, sqrt
 from typing import Any
 
-from scipy import stats
+import scipy
 
 from worldeval.errors import UserError
 
@@ -135,7 +135,7 @@ def pairs_to_separate(
     """
     if difference == 0:
         raise ValueError("A difference of 0 is never told from 0.")
-    z = float(stats.norm.ppf(power))
+    z = float(scipy.stats.norm.ppf(power))
     u = z + sqrt(z**2 + 2 * log(2 * comparisons / (1 - level)))
     return max(2, ceil((u * spread / difference) ** 2))
 
@@ -155,4 +155,4 @@ def imagined_per_real(rho: float, cost_ratio: float) -> float:
 
 def _z(level: float, power: float, comparisons: int) -> float:
     alpha = (1 - level) / comparisons
-    return float(stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(power))
+    return float(scipy.stats.norm.ppf(1 - alpha / 2) + scipy.stats.norm.ppf(power))

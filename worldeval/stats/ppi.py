@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from worldeval.axes import Array, Float
 from worldeval.errors import UserError
@@ -103,7 +103,7 @@ def ppi_plus_plus(
     value = lam * float(imagined.mean()) + float((real - lam * paired).mean())
     variance = lam**2 * float(np.var(imagined, ddof=1)) / more
     variance += float(np.var(real - lam * paired, ddof=1)) / n
-    half = float(stats.norm.ppf((1 + level) / 2)) * sqrt(variance)
+    half = float(scipy.stats.norm.ppf((1 + level) / 2)) * sqrt(variance)
     return Estimate(
         value=value,
         low=value - half,
@@ -164,7 +164,7 @@ def mover_wilson(
     at p = .97, n = 20. The result is its hull with Wilson's interval of the whole rate, for the
     number of trials that has the same variance.
     """
-    z2 = stats.norm.ppf((1 + level) / 2) ** 2
+    z2 = scipy.stats.norm.ppf((1 + level) / 2) ** 2
     p1, p0 = (
         np.where(pairs > 0, hits / np.maximum(pairs, 1), 0.5)
         for hits, pairs in ((hits1, pairs1), (hits0, pairs0))

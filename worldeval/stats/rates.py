@@ -1,7 +1,7 @@
 """A success rate and its interval: binary trials, clustered trials, posterior."""
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from worldeval.axes import Array, Float
 from worldeval.stats.estimate import Estimate
@@ -23,7 +23,7 @@ def wilson_bounds(
     successes: Float[Array, "*b"], n: Float[Array, "*b"], *, level: float = LEVEL
 ) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
     """`wilson` for arrays of counts; [0, 1] where n is 0."""
-    z2 = stats.norm.ppf((1 + level) / 2) ** 2
+    z2 = scipy.stats.norm.ppf((1 + level) / 2) ** 2
     trials = np.maximum(n, 1e-12)
     p = successes / trials
     middle = (p + z2 / (2 * trials)) / (1 + z2 / trials)
@@ -38,13 +38,13 @@ def clopper_pearson(successes: int, n: int, *, level: float = LEVEL) -> tuple[fl
     """Exact interval (Clopper and Pearson 1934): covers at least its level, everywhere."""
     if n == 0:
         return 0.0, 1.0
-    bounds = stats.binomtest(successes, n).proportion_ci(level, method="exact")
+    bounds = scipy.stats.binomtest(successes, n).proportion_ci(level, method="exact")
     return float(bounds.low), float(bounds.high)
 
 
 def jeffreys(successes: float, n: float, *, level: float = LEVEL) -> tuple[float, float]:
     """Central interval of the Beta(1/2, 1/2) posterior, closed at an end that was observed."""
-    posterior = stats.beta(successes + 0.5, n - successes + 0.5)
+    posterior = scipy.stats.beta(successes + 0.5, n - successes + 0.5)
     low, high = posterior.ppf([(1 - level) / 2, (1 + level) / 2])
     return (0.0 if successes == 0 else float(low)), (1.0 if successes == n else float(high))
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import sqrt
 
 import numpy as np
-from scipy import stats
+import scipy
 
 from worldeval.axes import Array, Float
 from worldeval.stats import findings
@@ -114,7 +114,7 @@ def rogan_gladen(said: float, n: int, judge: Confusion, *, level: float = 0.95) 
 
     total = variance(said, n) + theta**2 * variance(se, judge.positives)
     total += (1 - theta) ** 2 * variance(sp, judge.negatives)
-    half = float(stats.norm.ppf((1 + level) / 2)) * sqrt(total) / j
+    half = float(scipy.stats.norm.ppf((1 + level) / 2)) * sqrt(total) / j
     return Estimate(
         value=theta,
         low=max(theta - half, 0.0),
