@@ -1,7 +1,7 @@
 """`worldeval improve`: better policies from imagination alone; the simulator is never asked."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import typer
 
@@ -45,7 +45,8 @@ def sft(
     from worldeval.improve.sft import Sft
     from worldeval.policy.finetune import original_demos
 
-    config, folder = _begin("sft", recipe, policy, world, judge, data, tasks, out, seed, sets)
+    asked = Asked(recipe, world, judge, data, tasks, out, seed, sets, as_json)
+    config, folder = _begin("sft", policy, asked)
     origin = open_policy(policy)
     opened = open_place(config, origin.sizes.tasks, seed=seed)
     demos = None
@@ -64,7 +65,7 @@ def sft(
         say=log.print,
     )
     improved, rounds = run.run(origin)
-    _claim(origin, improved, opened, config, folder, seed, as_json, [r.to_json() for r in rounds])
+    _claim(origin, improved, opened, config, folder, asked, [r.to_json() for r in rounds])
 
 
 @improve.command("rl")
@@ -92,7 +93,8 @@ def rl(
     from worldeval.run import write_json
     from worldeval.world.load import load_world
 
-    config, folder = _begin("rl", recipe, policy, world, judge, data, tasks, out, seed, sets)
+    asked = Asked(recipe, world, judge, data, tasks, out, seed, sets, as_json)
+    config, folder = _begin("rl", policy, asked)
     origin = open_policy(policy)
     opened = open_place(config, origin.sizes.tasks, seed=seed)
     second = None
@@ -112,7 +114,7 @@ def rl(
     write_json(folder / "rl.json", done.to_json())
     log.print(f"ended: {done.stopped}; kept {done.policy.spec.name}")
     checks = [check.to_json() for check in done.checks]
-    _claim(origin, done.policy, opened, config, folder, seed, as_json, checks)
+    _claim(origin, done.policy, opened, config, folder, asked, checks)
 
 
 @improve.command("search")
@@ -138,12 +140,13 @@ def search(
     from worldeval.policy.load import load_policy
     from worldeval.recipe import shipped
 
-    config, folder = _begin("search", recipe, policy, world, judge, data, tasks, out, seed, sets)
+    asked = Asked(recipe, world, judge, data, tasks, out, seed, sets, as_json)
+    config, folder = _begin("search", policy, asked)
     bare = load_policy(shipped(policy))
     opened = open_place(config, _tasks_of(bare), seed=seed)
     searching = Searched(bare, opened.place.world, opened.place.judge, config)
     log.print(f"{searching.spec.name} is {write_policy(folder, 'search')}")
-    _claim(bare, searching, opened, config, folder, seed, as_json, [])
+    _claim(bare, searching, opened, config, folder, asked, [])
 
 
 @improve.command("compose")
@@ -175,7 +178,8 @@ def compose(
         raise UserError(
             f"{len(policies)} policies were given; a mixture is of two: --policy twice."
         )
-    config, folder = _begin("compose", recipe, policies, world, judge, data, tasks, out, seed, sets)
+    asked = Asked(recipe, world, judge, data, tasks, out, seed, sets, as_json)
+    config, folder = _begin("compose", policies, asked)
     first, second = (open_policy(ref) for ref in policies)
     shared = tuple(task for task in first.sizes.tasks if task in second.sizes.tasks)
     opened = open_place(config, shared, seed=seed)
@@ -190,7 +194,7 @@ def compose(
     better = second if rates.get(0.0, 0.0) > rates.get(1.0, 0.0) else first
     mixture = Composed(first, second, weight)
     log.print(f"{mixture.spec.name} is {write_policy(folder, 'compose')}")
-    _claim(better, mixture, opened, config, folder, seed, as_json, steps)
+    _claim(better, mixture, opened, config, folder, asked, steps)
 
 
 def _generator(seed: int) -> Any:
@@ -205,36 +209,40 @@ def _tasks_of(policy: Any) -> tuple[str, ...] | None:
     return None if sizes is None else sizes.tasks
 
 
-def _begin(
-    verb: str,
-    recipe: str,
-    policy: str | list[str],
-    world: str | None,
-    judge: str | None,
-    data: str | None,
-    tasks: list[str] | None,
-    out: Path | None,
-    seed: int,
-    sets: list[str] | None,
-) -> tuple[Any, Path]:
+class Asked(NamedTuple):
+    """What every verb here is given, beside its policies."""
+
+    recipe: str
+    world: str | None
+    judge: str | None
+    data: str | None
+    tasks: list[str] | None
+    out: Path | None
+    seed: int
+    sets: list[str] | None
+    as_json: bool
+
+
+def _begin(verb: str, policy: str | list[str], asked: Asked) -> tuple[Any, Path]:
     """The recipe with what the options change in it, and its run folder."""
     from worldeval import recipe as recipes
     from worldeval.errors import UserError
     from worldeval.run import open_run
 
-    changed = [*(sets or ())]
-    for key, value in (("world", world), ("judge", judge), ("data", data)):
+    changed = [*(asked.sets or ())]
+    for key, value in (("world", asked.world), ("judge", asked.judge), ("data", asked.data)):
         if value is not None:
             changed.append(f"{key}={value}")
-    if tasks:
-        changed.append(f"tasks=[{', '.join(tasks)}]")
-    found = recipes.load(recipe, "improvement", changed)
+    if asked.tasks:
+        changed.append(f"tasks=[{', '.join(asked.tasks)}]")
+    found = recipes.load(asked.recipe, "improvement", changed)
     if found.kind != f"improve-{verb}":
         raise UserError(f"{found.path} is a recipe for `worldeval {found.kind.replace('-', ' ')}`.")
-    folder = out or Path("runs") / found.name
+    folder = asked.out or Path("runs") / found.name
     named = {"policy": policy} if isinstance(policy, str) else {"policies": list(policy)}
     resolved = {**found.resolved(), **named}
-    return found.config, open_run(folder, recipe=resolved, seed=seed, command=f"improve {verb}")
+    command = f"improve {verb}"
+    return found.config, open_run(folder, recipe=resolved, seed=asked.seed, command=command)
 
 
 def _write_dataset(pairs: Any, folder: Path, facts: Any) -> object:
@@ -256,8 +264,7 @@ def _claim(
     opened: Any,
     config: Any,
     folder: Path,
-    seed: int,
-    as_json: bool,
+    asked: Asked,
     steps: list[dict[str, Any]],
 ) -> None:
     """Compare on held-out starts, paired, and say only what the gates allow."""
@@ -267,9 +274,9 @@ def _claim(
     log.print("comparing on held-out starts")
     place, starts = opened.place, opened.starts.held_out
     # The seeds of the comparison are its own: nothing was watched with them.
-    before = place.compared(origin, starts, seed=seed + 1)
-    after = place.compared(improved, starts, seed=seed + 1)
-    found = gate_findings(config, place, after, opened.tasks, seed=seed)
+    before = place.compared(origin, starts, seed=asked.seed + 1)
+    after = place.compared(improved, starts, seed=asked.seed + 1)
+    found = gate_findings(config, place, after, opened.tasks, seed=asked.seed)
     result = claim(before, after, found)
     content = {
         "origin": origin.spec.name,
@@ -278,8 +285,8 @@ def _claim(
         "steps": steps,
     }
     write_json(folder / "claim.json", content)
-    emit(content, as_json=as_json)
-    if not as_json:
+    emit(content, as_json=asked.as_json)
+    if not asked.as_json:
         console.print(result.text)
         log.print(f"{folder}/claim.json holds every number.", style="dim")
 
