@@ -5,15 +5,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.support.toy import toy_recipe, toy_shards
 from worldeval.data.shards import Shards
 from worldeval.errors import UserError
 from worldeval.imagine.loop import replay
 from worldeval.imagine.starts import recordings
+from worldeval.judge.calibrate import Calibration
 from worldeval.judge.judge import Judge, load_judge
 from worldeval.judge.learn import families, learn_judge
+from worldeval.judge.network import JudgeNet
 from worldeval.judge.recipe import JudgeRecipe
+from worldeval.record import Rollout
 from worldeval.world.load import load_world
 from worldeval.world.pipeline import train_world
 from worldeval.world.prepare import prepare
@@ -74,6 +78,32 @@ def test_an_unknown_task_is_refused(folder: Path) -> None:
     rollouts = replay(load_world(folder / "world"), recordings(fresh, np.arange(2), HORIZON))
     with pytest.raises(UserError, match="never taught"):
         judge([replace(rollout, task="fly") for rollout in rollouts])
+
+
+def test_a_rollout_of_its_start_alone_has_evidence_and_no_verdict() -> None:
+    torch.manual_seed(0)
+    recipe = JudgeRecipe(channels=2, hidden=4, recurrent=2, members=2)
+    members = [JudgeNet(recipe, latent=(1, 2, 4, 4), pose_dim=4, tasks=1) for _ in range(2)]
+    judge = Judge(members, Calibration(slope=1.0, offsets=(0.0,)), tasks=("open",))
+    rng = np.random.default_rng(0)
+    whole = Rollout(
+        start="open-0",
+        task="open",
+        policy="p",
+        seed=0,
+        actions=rng.normal(size=(4, 4)).astype(np.float32),
+        pose=rng.normal(size=(5, 4)).astype(np.float32),
+        latents=rng.normal(size=(5, 1, 2, 4, 4)).astype(np.float32),
+    )
+    evidence = judge.over_time(whole)
+    np.testing.assert_array_equal(evidence, judge.judged([whole]).evidence[0])
+    assert whole.latents is not None
+    start = replace(
+        whole, latents=whole.latents[:1], pose=whole.pose[:1], actions=whole.actions[:0]
+    )
+    np.testing.assert_allclose(judge.over_time(start), evidence[:1], rtol=1e-5)
+    with pytest.raises(UserError, match="ends at its start"):
+        judge([start])
 
 
 def test_families_are_the_training_runs() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from worldeval.axes import Array, Float
+from worldeval.axes import Array, Float, Int
 from worldeval.config import build
 from worldeval.errors import UserError
 from worldeval.judge.calibrate import Calibration
@@ -41,25 +41,23 @@ class Judge:
 
     @torch.inference_mode()
     def judged(self, rollouts: Sequence[Rollout]) -> "Judged":
-        """Verdicts, and the evidence frame by frame, of equally long roll-outs."""
-        unknown = {rollout.task for rollout in rollouts} - set(self._tasks)
-        if unknown:
-            raise UserError(f"The judge was never taught the task '{unknown.pop()}'.")
-        task = np.array([self._tasks.index(rollout.task) for rollout in rollouts])
-        latents = np.stack([np.asarray(rollout.latents) for rollout in rollouts])
-        given = (
-            torch.from_numpy(latents).float(),
-            torch.from_numpy(np.stack([rollout.pose for rollout in rollouts])).float(),
-            torch.from_numpy(task),
-        )
-        logits = torch.stack([member(*given) for member in self._members])  # member b t
+        """Verdicts, and the evidence frame by frame, of equally long roll-outs.
+
+        Raises:
+            UserError: a task is unknown, or the roll-outs end at their start.
+        """
+        task = self._numbers(rollouts)
+        if rollouts and len(rollouts[0].pose) < 2:
+            raise UserError(
+                f"The roll-out of {rollouts[0].policy} from {rollouts[0].start} ends at its start: "
+                "nothing was imagined, so there is nothing to judge. Give a longer horizon."
+            )
+        logits = self._logits(rollouts, task)
         each = torch.stack([episode_logit(member) for member in logits]).numpy()
         probability = self._calibration(each.mean(0), task)
         votes = np.stack([self._calibration(member, task) for member in each])
         by_frame = logits.mean(0).numpy()
         step = by_frame[:, 1:].argmax(1) + 1
-        frames = by_frame.shape[1]
-        evidence = self._calibration(by_frame.ravel(), np.repeat(task, frames))
         return Judged(
             verdicts=[
                 Verdict(
@@ -70,12 +68,40 @@ class Judge:
                 )
                 for i in range(len(rollouts))
             ],
-            evidence=evidence.reshape(by_frame.shape),
+            evidence=self._evidence(by_frame, task),
         )
 
+    @torch.inference_mode()
     def over_time(self, rollout: Rollout) -> Float[Array, " t"]:
-        """The calibrated probability of success by each frame, for a viewer."""
-        return self.judged([rollout]).evidence[0]
+        """The calibrated probability of success by each frame, the start's too, for a viewer."""
+        task = self._numbers([rollout])
+        return self._evidence(self._logits([rollout], task).mean(0).numpy(), task)[0]
+
+    def _numbers(self, rollouts: Sequence[Rollout]) -> Int[Array, " b"]:
+        """The number that each roll-out's task has here."""
+        unknown = {rollout.task for rollout in rollouts} - set(self._tasks)
+        if unknown:
+            raise UserError(f"The judge was never taught the task '{unknown.pop()}'.")
+        return np.array([self._tasks.index(rollout.task) for rollout in rollouts])
+
+    def _logits(
+        self, rollouts: Sequence[Rollout], task: Int[Array, " b"]
+    ) -> Float[torch.Tensor, "m b t"]:
+        """What every member says at every frame."""
+        latents = np.stack([np.asarray(rollout.latents) for rollout in rollouts])
+        given = (
+            torch.from_numpy(latents).float(),
+            torch.from_numpy(np.stack([rollout.pose for rollout in rollouts])).float(),
+            torch.from_numpy(task),
+        )
+        return torch.stack([member(*given) for member in self._members])
+
+    def _evidence(
+        self, by_frame: Float[Array, "b t"], task: Int[Array, " b"]
+    ) -> Float[Array, "b t"]:
+        """Logits of frames as calibrated probabilities."""
+        each = np.repeat(task, by_frame.shape[1])
+        return self._calibration(by_frame.ravel(), each).reshape(by_frame.shape)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,7 +91,8 @@ def _leave_out(axes: Any, validation: Validation) -> None:
     axes.set_xlabel("correlation")
     axes.set_title("without ...", fontsize=9)
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=7, loc="lower left")
+        # Below the axis: inside, it would stand on the points of some run.
+        axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
 
 
 def _estimates(ranking: Ranking) -> dict[str, Estimate]:
