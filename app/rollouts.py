@@ -10,12 +10,13 @@ import pandas as pd
 import streamlit as st
 import yaml
 
+from worldeval.axes import Array
 from worldeval.errors import UserError
 from worldeval.report.charts import over_time
 from worldeval.report.contents import RECIPE
 from worldeval.report.episodes import STORE, Episodes, filmed
-from worldeval.report.film import open_film
-from worldeval.report.filmstrip import FOLDER, Filmstrip
+from worldeval.report.film import RATE, open_film
+from worldeval.report.filmstrip import FOLDER, Filmstrip, read_moves
 from worldeval.report.filter import ALL, TRUST, VERDICTS, Choice, choose, orders
 from worldeval.report.strip import caption
 from worldeval.report.theme import DARK, LIGHT
@@ -28,6 +29,18 @@ PAGE = 8  # episodes in the list
 HEIGHT = 384  # pixels of the still picture
 MOST_LINES = 8  # numbers of an action that a chart takes
 OUTCOME = {1.0: "success", 0.0: "failure"}
+# Streamlit starts a video at whole seconds only, and anew. `count` tells a move of the slider from
+# the page being drawn again, after which a film that plays goes on.
+SEEK = """
+export default function ({ data }) {
+  const video = document.querySelector("video[data-testid=stVideo]");
+  if (!video || !data.count || video.dataset.sought === String(data.count)) return;
+  video.dataset.sought = String(data.count);
+  const stand = () => { video.pause(); video.currentTime = data.seconds; };
+  if (video.readyState >= 1) stand();
+  else video.addEventListener("loadedmetadata", stand, { once: true });
+}
+"""
 
 run = st.session_state["run"]
 opened: Episodes | None = st.session_state["episodes"]
@@ -195,6 +208,7 @@ def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
     """The film, the still picture and every chart, at the moment that the slider says."""
     try:
         film = open_film(run.folder / FOLDER, strip) if strip else None
+        moves = read_moves(run.folder / FOLDER, strip.moves) if strip and strip.moves else None
     except UserError as error:
         st.error("This film strip is broken.")
         st.text(str(error))
@@ -208,9 +222,20 @@ def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
         moving.video(film.video, loop=True, autoplay=True, muted=True)
         halves = "Above: imagined. Below: real." if film.real else "Imagined."
         moving.caption(f"{halves} Views from left to right: {escaped(', '.join(film.views))}.")
-    moment = st.slider("World frame", 0, count - 1, count - 1, key="moment")
+    shown_film = strip.imagined if strip else ""
+    moment = st.slider(
+        "World frame",
+        0,
+        count - 1,
+        count - 1,
+        key="moment",
+        on_change=moved,
+        args=(shown_film,),
+        help="Moves the still picture, the cursor in every chart, and the film, which then waits.",
+    )
     moment = min(moment, count - 1)
     if film:
+        seek(shown_film, moment)
         shown = film.stills[min(moment, len(film.stills) - 1)]
         scale = max(1, round(HEIGHT / shown.shape[0]))
         big = shown.repeat(scale, axis=0).repeat(scale, axis=1)
@@ -237,17 +262,45 @@ def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
         chart({name: trace.signals[name]}, moment, "")
     with lower[0]:
         k, wide = steps_in_frame(), trace.actions.shape[1]
-        steps = action_steps(trace.actions, wide // k if k and wide % k == 0 else wide)
-        names = [f"action {i + 1}" for i in range(min(steps.shape[1], MOST_LINES))]
+        step = wide // k if k and wide % k == 0 else wide
+        steps = action_steps(trace.actions, step)
+        real = action_steps(moves.actions, step) if moves else None
         unit = (trace.frames - 1) / max(len(steps), 1)
-        series = {name: steps[:, i] for i, name in enumerate(names)}
-        chart(series, moment, "action", unit=unit)
-        if steps.shape[1] > MOST_LINES:
-            st.caption(f"The first {MOST_LINES} of {steps.shape[1]} numbers.")
+        numbers(steps, real, [f"action {i + 1}" for i in range(step)], moment, "action", unit=unit)
     with lower[1]:
         names = pose_names(trace.pose.shape[1])
-        series = {name: trace.pose[:, i] for i, name in enumerate(names)}
-        chart(series, moment, "pose, predicted")
+        numbers(trace.pose, moves.pose if moves else None, names, moment, "pose")
+    if moves:
+        st.caption("Lines: in imagination. Dashes: the same policy from the same start, for real.")
+    else:
+        st.caption("Poses are those that imagination predicts.")
+
+
+def numbers(
+    imagined: Array, real: Array | None, names: list[str], moment: int, title: str, **options: Any
+) -> None:
+    """Some numbers over time, beside what they really were where that is known."""
+    kept = names[:MOST_LINES]
+    series = {name: imagined[:, i] for i, name in enumerate(kept)}
+    if real is not None and real.shape[1] == imagined.shape[1]:
+        options["real"] = {name: real[:, i] for i, name in enumerate(kept)}
+    chart(series, moment, title, **options)
+    if len(names) > len(kept):
+        st.caption(f"The first {len(kept)} of {len(names)} numbers.")
+
+
+def moved(film: str) -> None:
+    """The slider was moved while this film was shown."""
+    _, count = st.session_state.get("sought", ("", 0))
+    st.session_state["sought"] = (film, count + 1)
+
+
+def seek(film: str, moment: int) -> None:
+    """Let the film stand at the slider's moment, once the slider was moved."""
+    of, count = st.session_state.get("sought", ("", 0))
+    # The middle of a frame's time: at its edge a browser may show the one before.
+    data = {"seconds": (moment + 0.5) / RATE, "count": count if of == film else 0}
+    st.components.v2.component("worldeval.seek", js=SEEK)(data=data, key="seek")
 
 
 def chart(series: dict[str, Any], moment: int, title: str, **options: Any) -> None:

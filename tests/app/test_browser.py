@@ -39,6 +39,18 @@ def test_a_video_plays(page: Any, address: str) -> None:
     assert video.evaluate("v => [v.videoWidth > 0, v.duration > 1]") == [True, True]
 
 
+def test_the_slider_lets_the_film_stand_at_its_moment(page: Any, address: str) -> None:
+    name = "bc-all@2400/drawer-open-v3-0/0"
+    opened(page, address, "rollouts", "Roll-outs", run="demo", episode=name)
+    page.wait_for_function("document.querySelector('video').readyState >= 2")
+    page.wait_for_function("!document.querySelector('video').paused")
+    page.get_by_role("slider").first.press("ArrowLeft")
+    page.get_by_text("World frame 11,").wait_for()
+    page.wait_for_function("document.querySelector('video').paused")
+    frame = page.evaluate("Math.floor(document.querySelector('video').currentTime * 8)")
+    assert frame == 11
+
+
 def test_a_link_opens_its_episode_and_a_key_the_next(page: Any, address: str) -> None:
     name = "bc-1@200/door-open-v3-3/3"
     opened(page, address, "rollouts", "Roll-outs", run="demo", episode=name)

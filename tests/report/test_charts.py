@@ -28,6 +28,21 @@ def test_every_line_differs_in_colour_and_dash() -> None:
     assert set(dashes) == {tuple(dash) for dash in DASHES}
 
 
+def test_what_really_happened_is_dashed_and_marked_alike() -> None:
+    imagined, real = {"x": np.zeros(3), "y": np.ones(3)}, {"x": np.ones(2), "y": np.zeros(2)}
+    spec = over_time(imagined, real=real, cursor=0, theme=LIGHT, title="pose", unit=0.5)
+    lines = spec["layer"][0]
+    rows = [row for row in lines["data"]["values"] if row["side"] == "real"]
+    assert [(row["name"], row["frame"], row["value"]) for row in rows] == [
+        ("x", 0.0, 1.0), ("x", 0.5, 1.0), ("y", 0.0, 0.0), ("y", 0.5, 0.0),
+    ]  # fmt: skip
+    encoding = lines["encoding"]
+    assert encoding["strokeDash"]["field"] == "side"
+    solid, dashed = encoding["strokeDash"]["scale"]["range"]
+    assert solid == [1, 0] != dashed
+    assert len(set(encoding["shape"]["scale"]["range"])) == 2
+
+
 def test_a_pair_stands_both_ways_and_is_marked_where_told_apart() -> None:
     duels = [
         Duel(first="a", second="b", difference=Number(value=0.3), separated=True, needed=None),

@@ -1,6 +1,6 @@
 """Which film strips are shown: disagreements first, kinds apart, policies and tasks varied."""
 
-from worldeval.report.choose import chapters
+from worldeval.report.choose import by_policy, chapters
 from worldeval.report.filmstrip import Filmstrip
 from worldeval.report.poster import telling
 
@@ -49,6 +49,22 @@ def test_other_policies_and_tasks_come_before_more_of_the_same() -> None:
     many = [strip("a", 0.99 - i / 100, True) for i in range(3)]
     (chapter,) = chapters([*many, strip("b", 0.6, True, task="close")], each=2)
     assert [s.policy for s in chapter.strips] == ["a", "b"]
+
+
+def test_every_policy_shows_its_clearest_success_and_failure_that_came_true() -> None:
+    strips = [
+        strip("b", 0.99, False),
+        strip("b", 0.7, True),
+        strip("b", 0.8, True),
+        strip("a", 0.2, False),
+        strip("c", None, True),
+        strip("d", None, None),
+    ]
+    found = by_policy(strips, ["a", "b", "nobody"])
+    assert [both.policy for both in found] == ["a", "b", "c"]  # in order, then those not ranked
+    assert [[s.probability for s in both.strips] for both in found] == [[0.2], [0.8], [None]]
+    (only,) = by_policy(strips[:1], [])
+    assert only.success is strips[0]  # wrong, but there is no other
 
 
 def test_a_poster_has_one_of_each_kind() -> None:

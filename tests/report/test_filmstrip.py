@@ -11,8 +11,10 @@ from worldeval.errors import UserError
 from worldeval.report.filmstrip import (
     INDEX,
     Filmstrip,
+    Moves,
     read_filmstrips,
     read_frames,
+    read_moves,
     write_filmstrip,
 )
 
@@ -37,6 +39,25 @@ def test_what_was_written_is_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_frames(tmp_path, found.imagined)["top"], frames["top"])
     assert found.truth is not None
     assert read_frames(tmp_path, found.truth)["side"].shape == (3, 32, 32, 3)
+
+
+def test_the_numbers_of_the_real_side_are_kept_with_it(tmp_path: Path) -> None:
+    moves = Moves(actions=np.ones((2, 8), np.float32), pose=np.zeros((3, 4), np.float32))
+    frames = {"side": moving_square(3)}
+    written = write_filmstrip(tmp_path, entry(), frames, frames, moves)
+    (found,) = read_filmstrips(tmp_path)
+    assert found == written
+    assert found.moves is not None
+    kept = read_moves(tmp_path, found.moves)
+    np.testing.assert_array_equal(kept.actions, moves.actions)
+    np.testing.assert_array_equal(kept.pose, moves.pose)
+    with pytest.raises(UserError, match="leads out of"):
+        read_moves(tmp_path, "../moves.npz")
+    with pytest.raises(UserError, match="no actions and poses"):
+        read_moves(tmp_path, found.imagined)
+    np.savez(tmp_path / "short.npz", actions=moves.actions, pose=moves.pose[:2])
+    with pytest.raises(UserError, match="one pose more"):
+        read_moves(tmp_path, "short.npz")
 
 
 def test_the_same_rollout_is_replaced_and_another_is_added(tmp_path: Path) -> None:

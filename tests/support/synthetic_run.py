@@ -13,7 +13,7 @@ from worldeval.evaluate.gates import Gates
 from worldeval.evaluate.summary import summarise, to_json
 from worldeval.imagine.store import RolloutStore
 from worldeval.record import Rollout, Verdict
-from worldeval.report.filmstrip import Filmstrip, write_filmstrip
+from worldeval.report.filmstrip import Filmstrip, Moves, write_filmstrip
 from worldeval.run import open_run, write_json
 from worldeval.stats import Estimate, rate
 
@@ -150,4 +150,9 @@ def _films(folder: Path, imagined: pd.DataFrame, real: pd.DataFrame, *, truth: b
         )
         shown = {view: moving_square(length, tint=30 * i) for i, view in enumerate(VIEWS)}
         happened = {view: moving_square(length - 4, tint=30 * i) for i, view in enumerate(VIEWS)}
-        write_filmstrip(folder, entry, shown, happened if truth else None)
+        numbers = np.linspace(0, 1, length)[:, None]
+        moves = Moves(actions=np.tile(numbers[1:], 8), pose=np.tile(numbers, 4))
+        if truth:
+            write_filmstrip(folder, entry, shown, happened, moves)
+        else:
+            write_filmstrip(folder, entry, shown)

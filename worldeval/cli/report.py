@@ -20,7 +20,7 @@ def report(
         bool | None,
         typer.Option(help="Pictures inside of the one file, as HTML has them, or beside it."),
     ] = None,
-    strips: Annotated[int, typer.Option(help="Film strips of each kind.", min=0)] = 4,
+    strips: Annotated[int, typer.Option(help="Film strips of each way of being wrong.", min=0)] = 4,
     picture: Annotated[
         Path | None, typer.Option("--picture", help="Also draw a README's picture (PNG) here.")
     ] = None,

@@ -15,6 +15,8 @@ from worldeval.report.theme import Theme
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 PALETTE_DARK = ("#56b4e9", "#e69f00", "#2fc79b", "#cc79a7", "#f0e442", "#8ab6ff")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
+MARKS = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
+IMAGINED, REAL = "imagined", "real"
 HEIGHT, LEGEND = 200, 90  # pixels
 CURSOR = "#888888"
 
@@ -22,6 +24,7 @@ CURSOR = "#888888"
 def over_time(
     series: Mapping[str, Array],
     *,
+    real: Mapping[str, Array] | None = None,
     cursor: float,
     theme: Theme,
     title: str,
@@ -32,16 +35,12 @@ def over_time(
     """Numbers by world frame, a line for each name, and an upright line at `cursor`.
 
     Args:
+        real: what really happened, by the same names: dashed, in the same colours and marks.
         unit: world frames from one number to the next, where there are several in a frame.
         colours: of some names, instead of the palette's.
     """
     names = list(series)
-    rows = [
-        {"frame": round(place * unit, 4), "value": float(value), "name": name}
-        for name, values in series.items()
-        for place, value in enumerate(values)
-        if np.isfinite(value)
-    ]
+    rows = _rows(series, unit)
     palette = PALETTE_DARK if theme.name == "dark" else PALETTE
     chosen = [(colours or {}).get(name, palette[i % len(palette)]) for i, name in enumerate(names)]
     dashes = [list(DASHES[(i // 2) % len(DASHES)]) for i in range(len(names))]
@@ -73,17 +72,40 @@ def over_time(
             {"field": "value", "type": "quantitative", "format": ".3f"},
         ],
     }
-    lines = {
-        "data": {"values": rows},
-        "mark": {"type": "line", "strokeWidth": 2, "point": len(rows) <= 40},
-        "encoding": encoding,
-    }
+    mark: dict[str, Any] = {"type": "line", "strokeWidth": 2, "point": len(rows) <= 40}
+    if real:
+        rows = [{**row, "side": IMAGINED} for row in rows]
+        rows += [{**row, "side": REAL} for row in _rows(real, unit)]
+        mark["point"] = {"size": 18}
+        sides = {"domain": [IMAGINED, REAL], "range": [[1, 0], [5, 4]]}
+        # Dashes tell the sides now, so marks tell the names beside colours.
+        encoding["shape"] = {key: encoding["color"][key] for key in ("field", "type", "sort")}
+        encoding["shape"] |= {"scale": {"domain": names, "range": _marks(names)}, "legend": legend}
+        bottom = {"orient": "bottom", "title": None}
+        encoding["strokeDash"] = {
+            "field": "side", "type": "nominal", "scale": sides, "legend": bottom,
+        }  # fmt: skip
+        encoding["tooltip"].append({"field": "side", "type": "nominal"})
+    lines = {"data": {"values": rows}, "mark": mark, "encoding": encoding}
     rule = {
         "data": {"values": [{"frame": cursor}]},
         "mark": {"type": "rule", "strokeWidth": 2, "color": CURSOR},
         "encoding": {"x": x},
     }
-    return {"layer": [lines, rule], "height": HEIGHT + (LEGEND if legend else 0)}
+    return {"layer": [lines, rule], "height": HEIGHT + (LEGEND if legend or real else 0)}
+
+
+def _rows(series: Mapping[str, Array], unit: float) -> list[dict[str, Any]]:
+    return [
+        {"frame": round(place * unit, 4), "value": float(value), "name": name}
+        for name, values in series.items()
+        for place, value in enumerate(values)
+        if np.isfinite(value)
+    ]
+
+
+def _marks(names: Sequence[str]) -> list[str]:
+    return [MARKS[place % len(MARKS)] for place in range(len(names))]
 
 
 def matrix(names: Sequence[str], duels: Sequence[Duel], *, theme: Theme) -> dict[str, Any]:

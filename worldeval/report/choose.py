@@ -1,4 +1,4 @@
-"""Which film strips a report shows: some of each kind, disagreements never left out."""
+"""Which film strips a report shows: where imagination is wrong, and each policy at its work."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -60,6 +60,44 @@ def chapters(strips: Sequence[Filmstrip], *, each: int = 4) -> tuple[Chapter, ..
             shown = tuple(_varied(fitting, each))
             found.append(Chapter(name=name, title=title, strips=shown, filmed=len(fitting)))
     return tuple(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Both:
+    """An episode of a policy that is judged a success and one that is judged a failure."""
+
+    policy: str
+    success: Filmstrip | None  # None: none is filmed
+    failure: Filmstrip | None
+
+    @property
+    def strips(self) -> tuple[Filmstrip, ...]:
+        """Those that there are, the success first."""
+        return tuple(strip for strip in (self.success, self.failure) if strip is not None)
+
+
+def by_policy(strips: Sequence[Filmstrip], order: Sequence[str]) -> tuple[Both, ...]:
+    """A judged success and failure of every policy, in `order`; policies without any left out.
+
+    The clearest are taken, and those that came true before those that did not. A strip without a
+    probability is judged by what really happened.
+    """
+    names = dict.fromkeys([*order, *(strip.policy for strip in strips)])
+    found = []
+    for policy in names:
+        own = [strip for strip in strips if strip.policy == policy]
+        both = Both(policy=policy, success=_clearest(own, True), failure=_clearest(own, False))
+        found += [both] if both.strips else []
+    return tuple(found)
+
+
+def _clearest(strips: Sequence[Filmstrip], success: bool) -> Filmstrip | None:
+    fitting = [strip for strip in strips if _judged(strip) is success]
+    return max(fitting, key=lambda s: (s.agrees is not False, _sureness(s)), default=None)
+
+
+def _judged(strip: Filmstrip) -> bool | None:
+    return strip.success if strip.probability is None else strip.probability >= 0.5
 
 
 def _sureness(strip: Filmstrip) -> float:

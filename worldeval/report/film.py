@@ -14,6 +14,7 @@ from worldeval.report.strip import Shown, open_strip
 
 GAP = 4  # pixels between views
 EMPTY = 128  # grey of a view that one side lacks
+RATE = 8.0  # world frames of a film in a second
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ def mosaic(strip: Shown) -> UInt8[Array, "t h w 3"]:
     return np.concatenate([part for row in rows for part in (between, row)][1:], axis=1)
 
 
-def video(strip: Shown, *, fps: float = 8.0, height: int = 384) -> bytes:
+def video(strip: Shown, *, fps: float = RATE, height: int = 384) -> bytes:
     """The mosaic as H.264 mp4 (yuv420p), which every browser plays, about `height` pixels tall."""
     from worldeval.data.video import VideoWriter  # a video library that a list does without
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from worldeval.axes import Array, UInt8
+from worldeval.axes import Array, Float, UInt8
 from worldeval.errors import UserError
 from worldeval.run import read_json, whole_file, write_json
 
@@ -23,6 +23,14 @@ Frames = Mapping[str, UInt8[Array, "_t _h _w 3"]]
 
 FOLDER = "filmstrips"
 INDEX = "index.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moves:
+    """What the robot really did: the numbers of the real side of a film strip."""
+
+    actions: Float[Array, "t a"]  # as the imagined roll-out's
+    pose: Float[Array, "t+1 p"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +46,7 @@ class Filmstrip:
     evidence: tuple[float, ...] = ()  # the judge's probability after each frame, where kept
     imagined: str = ""  # file names inside the folder; `write_filmstrip` gives them
     truth: str | None = None
+    moves: str | None = None  # the real side's actions and poses
     drawn: bool = False  # at random from the whole run: what people say of it stands for the rest
 
     @property
@@ -54,15 +63,22 @@ class Filmstrip:
 
 
 def write_filmstrip(
-    folder: Path, entry: Filmstrip, imagined_frames: Frames, truth_frames: Frames | None = None
+    folder: Path,
+    entry: Filmstrip,
+    imagined_frames: Frames,
+    truth_frames: Frames | None = None,
+    moves: Moves | None = None,
 ) -> Filmstrip:
     """Add a film strip to `folder`, or replace it there; the entry returned names its files."""
     stem = _stem(entry)
-    imagined, truth = f"{stem}-imagined.npz", f"{stem}-truth.npz"
-    _save(folder / imagined, imagined_frames)
+    entry = replace(entry, imagined=f"{stem}-imagined.npz", truth=None, moves=None)
+    _save(folder / entry.imagined, imagined_frames)
     if truth_frames is not None:
-        _save(folder / truth, truth_frames)
-    entry = replace(entry, imagined=imagined, truth=truth if truth_frames is not None else None)
+        entry = replace(entry, truth=f"{stem}-truth.npz")
+        _save(folder / f"{stem}-truth.npz", truth_frames)
+    if moves is not None:
+        entry = replace(entry, moves=f"{stem}-moves.npz")
+        _save(folder / f"{stem}-moves.npz", {"actions": moves.actions, "pose": moves.pose})
     others = [other for other in read_filmstrips(folder) if other.key != entry.key]
     write_json(folder / INDEX, [asdict(each) for each in (*others, entry)])
     return entry
@@ -108,6 +124,26 @@ def read_frames(folder: Path, name: str) -> dict[str, UInt8[Array, "_t _h _w 3"]
     return frames
 
 
+def read_moves(folder: Path, name: str) -> Moves:
+    """The numbers of a real side. `name` comes from the index.
+
+    Raises:
+        UserError: the file is missing, damaged, or lies outside of the folder.
+    """
+    path = inside(folder, name)
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            actions, pose = (np.asarray(file[part], np.float32) for part in ("actions", "pose"))
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path} holds no actions and poses: {error}") from error
+    if actions.ndim != 2 or pose.ndim != 2 or len(pose) != len(actions) + 1:
+        raise UserError(
+            f"{path}: actions are {actions.shape} and poses {pose.shape}; both are (time, numbers) "
+            "and there is one pose more."
+        )
+    return Moves(actions=actions, pose=pose)
+
+
 def inside(folder: Path, name: str) -> Path:
     """The file `name` of `folder`.
 
@@ -120,8 +156,8 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
-def _save(path: Path, frames: Frames) -> None:
-    arrays: dict[str, Any] = {view: np.asarray(each) for view, each in frames.items()}
+def _save(path: Path, content: Mapping[str, Array]) -> None:
+    arrays: dict[str, Any] = {name: np.asarray(each) for name, each in content.items()}
     with whole_file(path) as draft:
         np.savez_compressed(draft, **arrays)
 
@@ -150,6 +186,7 @@ def _entry(item: Any, *, where: str) -> Filmstrip:
             evidence=tuple(float(p) for p in given.get("evidence") or ()),
             imagined=str(given["imagined"]),
             truth=str(given["truth"]) if given.get("truth") else None,
+            moves=str(given["moves"]) if given.get("moves") else None,
             drawn=bool(given.get("drawn", False)),
         )
     except (TypeError, ValueError) as error:

@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from worldeval.recipe import shipped
-from worldeval.report.choose import chapters
+from worldeval.report.choose import Both, by_policy, chapters
 from worldeval.report.contents import FURTHER, MEASURES, Contents, Evaluator
 from worldeval.report.fidelity import Fidelity, read_fidelity
 from worldeval.report.figures import (
@@ -30,6 +31,7 @@ from worldeval.report.words import escaped, headline
 from worldeval.run import whole_file
 
 COLUMNS = 8  # moments of a film strip
+POLICIES = 40  # policies of which film strips are shown: the two take about 0.2 MB of the file
 MIME = {".png": "image/png", ".webp": "image/webp"}
 TEMPLATES = {".html": "report.html.j2", ".md": "report.md.j2"}
 
@@ -55,6 +57,8 @@ class ShownStrip:
     width: int
     height: int
     words: str
+    judged: str  # 'success', 'failure' or ''
+    linked: bool  # a browser opens no picture that is inside of the page
     alt: str
 
 
@@ -86,16 +90,18 @@ def write_page(contents: Contents, path: Path, *, embed: bool = False, each: int
 
     Args:
         embed: put the pictures into the file: one file that can be sent.
-        each: film strips shown of each kind.
+        each: film strips shown of each way of being wrong.
 
     Raises:
         UserError: a film strip's file is missing or damaged.
     """
     template = _environment().get_template(TEMPLATES[path.suffix])
     album = Album(path.parent, embed=embed)
-    chosen = chapters(contents.strips, each=each)
+    wrong = [found for found in chapters(contents.strips, each=each) if found.disagreement]
+    above = {strip.key for chapter in wrong for strip in chapter.strips}
+    policies = by_policy(contents.strips, [row.policy for row in contents.rows])
     folder = contents.folder / FOLDER
-    number = iter(range(1, len(contents.strips) + 1))
+    number = count(1)
     text = template.render(
         c=contents,
         css=_css(),
@@ -111,12 +117,25 @@ def write_page(contents: Contents, path: Path, *, embed: bool = False, each: int
         chapters=[
             {
                 "title": chapter.title,
-                "disagreement": chapter.disagreement,
                 "filmed": chapter.filmed,
                 "strips": [_strip(folder, strip, next(number), album) for strip in chapter.strips],
             }
-            for chapter in chosen
+            for chapter in wrong
         ],
+        policies=[
+            {
+                "name": both.policy,
+                "strips": [
+                    _strip(folder, strip, next(number), album)
+                    for strip in both.strips
+                    if strip.key not in above  # shown already
+                ],
+                "above": [strip for strip in both.strips if strip.key in above],
+                "lacks": _lacking(both),
+            }
+            for both in policies[:POLICIES]
+        ],
+        further=max(0, len(policies) - POLICIES),
         facts=list(_facts(contents)),
         protocol=protocol(contents),
         commands=commands(contents),
@@ -166,16 +185,30 @@ def _strip(folder: Path, entry: Filmstrip, number: int, album: Album) -> ShownSt
     rows, at = rows_of(shown), moments(shown.length, COLUMNS)
     picture = strip_image(rows, at)
     words = caption(entry)
+    src = album.add(f"strip-{number:02d}.webp", _webp(picture))
     return ShownStrip(
         entry=entry,
         rows=tuple(_Label(side=r.side, view=r.view, tall=r.height(100)) for r in rows),
         at=tuple(int(moment) for moment in at),
-        src=album.add(f"strip-{number:02d}.webp", _webp(picture)),
+        src=src,
+        linked=not src.startswith("data:"),
         width=picture.width,
         height=picture.height,
         words=words,
+        judged="" if entry.probability is None else _kind(entry.probability >= 0.5),
         alt=f"{entry.policy} on {entry.task}: frames {at[0]} to {at[-1]}, {words}",
     )
+
+
+def _lacking(both: Both) -> str:
+    """What no film shows of a policy."""
+    if both.success is None:
+        return _kind(True)
+    return _kind(False) if both.failure is None else ""
+
+
+def _kind(success: bool) -> str:
+    return "success" if success else "failure"
 
 
 def _webp(picture: Image.Image) -> bytes:
