@@ -73,7 +73,14 @@ def rank(
         Path | None,
         typer.Option(help="Earlier run that compared this world model and judge with truth."),
     ] = None,
-    films: Annotated[int, typer.Option(help="Roll-outs to keep as pictures.", min=0)] = 10,
+    films: Annotated[
+        int | None,
+        typer.Option(
+            help="Roll-outs to keep as pictures; without it ten telling ones, and a success and a "
+            "failure of every policy.",
+            min=0,
+        ),
+    ] = None,
     out: Out = None,
     seed: Seed = 0,
     jobs: Jobs = None,
@@ -130,7 +137,7 @@ def rank(
         summary = None
         if num_shards == 1:
             summary = run.summary(imagined, real, run.gates(), earlier)
-        if films and num_shards == 1:
+        if films != 0 and num_shards == 1:
             run.films(imagined, real if with_truth else None, count=films)
     if summary is None:
         _tell_shard(run, imagined, num_shards, as_json)

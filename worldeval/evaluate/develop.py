@@ -7,7 +7,7 @@ import numpy as np
 
 from worldeval import recipe as recipes
 from worldeval.errors import UserError, did_you_mean
-from worldeval.evaluate.films import imagined_frames, simulated_frames
+from worldeval.evaluate.films import Simulated, imagined_frames, keep, simulated_frames
 from worldeval.evaluate.policies import policy_cards
 from worldeval.imagine.recipe import ProtocolRecipe
 from worldeval.imagine.starts import read_starts
@@ -16,7 +16,7 @@ from worldeval.judge.judge import load_judge
 from worldeval.recipe import shipped
 from worldeval.report.contents import RECIPE
 from worldeval.report.episodes import Episodes, read_episodes
-from worldeval.report.filmstrip import FOLDER, Filmstrip, write_filmstrip
+from worldeval.report.filmstrip import Filmstrip
 from worldeval.world.load import load_world
 
 Progress = Callable[[int, int], None]
@@ -58,8 +58,7 @@ def develop(
             evidence=tuple(float(p) for p in judge.over_time(rollout)),
             drawn=drawn,
         )
-        frames = imagined_frames(store, world, row["policy"], row["start"])
-        made.append(write_filmstrip(run / FOLDER, entry, frames, shown.get(row["id"])))
+        made.append(keep(run, entry, imagined_frames(rollout, world), shown.get(row["id"])))
         if progress is not None:
             progress(done + 1, len(rows))
     return made
@@ -95,12 +94,12 @@ def _rows(episodes: Episodes, wanted: Sequence[str]) -> list[dict]:
 
 def _simulated(
     run: Path, recipe: ProtocolRecipe, rows: Sequence[dict], processes: int
-) -> dict[str, dict[str, np.ndarray]]:
+) -> dict[str, Simulated]:
     if recipe.truth is None:
         raise UserError(f"{run / RECIPE} names no simulator (`truth:`): there is no real side.")
     cards = policy_cards([shipped(ref) for ref in recipe.policies])
     ref = dict(zip(cards["policy"], cards["ref"], strict=True))
     reset = {start.id: start.seed for start in read_starts(run / "starts.h5")}
     keys = {row["id"]: (ref[row["policy"]], row["task"], reset[row["start"]]) for row in rows}
-    frames = simulated_frames(recipe, list(keys.values()), processes=processes)
-    return {name: frames[policy, seed] for name, (policy, _, seed) in keys.items()}
+    found = simulated_frames(recipe, list(keys.values()), processes=processes)
+    return {name: found[key] for name, key in keys.items()}

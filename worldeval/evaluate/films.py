@@ -3,27 +3,120 @@
 """Roll-outs worth looking at, imagined and simulated from the same start."""
 
 import tempfile
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from worldeval.axes import Array
+from worldeval.axes import Array, UInt8
 from worldeval.data.shards import Shards
 from worldeval.evaluate.truth import load_one
 from worldeval.imagine.recipe import ProtocolRecipe
 from worldeval.imagine.simulate import TruthJob, record
 from worldeval.imagine.store import RolloutStore
+from worldeval.judge.judge import load_judge
+from worldeval.record import Rollout
+from worldeval.report.filmstrip import (
+    FOLDER,
+    Filmstrip,
+    Frames,
+    Moves,
+    read_filmstrips,
+    write_filmstrip,
+)
+from worldeval.report.pairs import CUT
+from worldeval.world.load import load_world
 from worldeval.world.world import World
 
+TELLING = 10  # roll-outs of whichever policies show most
+MOST = 60  # film strips that are made unasked
+JOB = 8  # episodes to a process: enough to pay for its start
+ROUNDED = 1e-4  # how far a probability in a table may be from the same one in the run store
 
-def choose(imagined: pd.DataFrame, truth: pd.DataFrame | None, *, count: int) -> pd.DataFrame:
-    """A clear success, a clear failure and the worst disagreements both ways, by turns of task."""
+Outcome = dict[str, Any]  # a row of outcomes: policy, task, start, seed, score
+Shown = tuple[str, str, int]  # a policy's reference, a task and the seed of its reset
+
+
+@dataclass(frozen=True, kw_only=True)
+class Simulated:
+    """An episode of the simulator, every frame of it."""
+
+    frames: dict[str, UInt8[Array, "t+1 h w 3"]]
+    moves: Moves
+
+
+def choose(
+    imagined: pd.DataFrame, truth: pd.DataFrame | None, *, count: int | None = None
+) -> list[Outcome]:
+    """What to look at: telling roll-outs, then a success and a failure of every policy.
+
+    Returns the rows of `imagined` as mappings, with `success` where the truth is known.
+
+    Args:
+        imagined: policy, task, start, score.
+        truth: policy, start, success; None: nobody knows what really happens.
+        count: how many at most; None for all of these, at most `MOST`.
+    """
     table = imagined
     if truth is not None:
         table = imagined.merge(truth[["policy", "start", "success"]], on=["policy", "start"])
         table = table.assign(error=table["score"] - table["success"])
+    count = MOST if count is None else count
+    chosen = _telling(table, min(count, TELLING))
+    chosen += _of_each(table, chosen)
+    return chosen[:count]
+
+
+def not_filmed(run: Path, chosen: Sequence[Outcome], *, real: bool) -> list[Outcome]:
+    """Those of which a run keeps no film, or that of another verdict, or without its real side."""
+    kept = {strip.key: strip for strip in read_filmstrips(run / FOLDER)}
+
+    def is_kept(row: Outcome) -> bool:
+        strip = kept.get((row["policy"], row["task"], row["start"], int(row["seed"])))
+        if strip is None or strip.probability is None or (real and strip.moves is None):
+            return False
+        return abs(strip.probability - row["score"]) < ROUNDED
+
+    return [row for row in chosen if not is_kept(row)]
+
+
+def film(
+    run: Path,
+    recipe: ProtocolRecipe,
+    chosen: Sequence[Outcome],
+    real: Sequence[Simulated | None],
+) -> None:
+    """Decode roll-outs of a run, and keep each beside its real side where there is one."""
+    world, judge = load_world(Path(recipe.world)), load_judge(Path(recipe.judge))
+    store = RolloutStore(run / "imagined")
+    for row, side in zip(chosen, real, strict=True):
+        rollout, verdict = store.find(policy=row["policy"], start=row["start"])
+        entry = Filmstrip(
+            policy=row["policy"],
+            task=row["task"],
+            start=row["start"],
+            seed=int(row["seed"]),
+            probability=verdict.probability,
+            success=bool(row["success"]) if "success" in row else None,
+            evidence=tuple(float(p) for p in judge.over_time(rollout)),
+        )
+        keep(run, entry, imagined_frames(rollout, world), side)
+
+
+def keep(run: Path, entry: Filmstrip, imagined: Frames, real: Simulated | None) -> Filmstrip:
+    """Write a film strip into a run."""
+    if real is None:
+        return write_filmstrip(run / FOLDER, entry, imagined)
+    return write_filmstrip(run / FOLDER, entry, imagined, real.frames, real.moves)
+
+
+def _telling(table: pd.DataFrame, count: int) -> list[Outcome]:
+    """A clear success, a clear failure and the worst disagreements both ways, by turns of task."""
+    if "error" in table:
         right = table[table["error"].abs() < 0.3]
         queues = [
             right.sort_values("score", ascending=False),
@@ -33,7 +126,7 @@ def choose(imagined: pd.DataFrame, truth: pd.DataFrame | None, *, count: int) ->
         ]
     else:
         queues = [table.sort_values("score", ascending=False), table.sort_values("score")]
-    chosen, used = [], set()
+    chosen, used = list[Outcome](), set()
     tasks = list(dict.fromkeys(table["task"]))
     for turn in range(count):
         queue = queues[turn % len(queues)]
@@ -42,27 +135,50 @@ def choose(imagined: pd.DataFrame, truth: pd.DataFrame | None, *, count: int) ->
         if row is not None:
             used.add(row["start"])
             chosen.append(row)
-    return pd.DataFrame(chosen)
+    return chosen
 
 
-def imagined_frames(store: RolloutStore, world: World, policy: str, start: str) -> dict[str, Array]:
+def _of_each(table: pd.DataFrame, known: Sequence[Outcome]) -> list[Outcome]:
+    """The clearest judged success and failure of every policy that `known` lacks, tasks varied.
+
+    The policy that is judged best comes first.
+    """
+    shown = {(row["policy"], row["score"] >= CUT) for row in known}
+    tasks = Counter(row["task"] for row in known)
+    order = table.groupby("policy")["score"].mean().sort_values(ascending=False, kind="stable")
+    chosen = []
+    for policy in order.index:
+        for success in (True, False):
+            own = table[(table["policy"] == policy) & ((table["score"] >= CUT) == success)]
+            if own.empty or (policy, success) in shown:
+                continue
+            task = min(dict.fromkeys(own["task"]), key=lambda name: tasks[name])
+            own = own[own["task"] == task].sort_values("score", ascending=not success)
+            chosen.append(own.to_dict("records")[0])
+            tasks[task] += 1
+    return chosen
+
+
+def imagined_frames(rollout: Rollout, world: World) -> dict[str, Array]:
     """Every frame of an imagined roll-out, per view."""
-    rollout, _ = store.find(policy=policy, start=start)
     latents = np.asarray(rollout.latents, np.float32)
     return world.render(latents, [rollout.task] * len(latents))
 
 
 def simulated_frames(
-    recipe: ProtocolRecipe, chosen: Sequence[tuple[str, str, int]], *, processes: int
-) -> dict[tuple[str, int], dict[str, Array]]:
-    """Every frame of (ref, task, seed) in the simulator, by (ref, seed)."""
+    recipe: ProtocolRecipe,
+    chosen: Sequence[Shown],
+    *,
+    processes: int,
+) -> dict[Shown, Simulated]:
+    """Every frame and number of these episodes in the simulator."""
     assert recipe.truth is not None
-    out = {}
-    with tempfile.TemporaryDirectory() as folder:
+    out: dict[Shown, Simulated] = {}
+    with tempfile.TemporaryDirectory() as place:
         jobs = []
-        for number, (ref, task, seed) in enumerate(chosen):
-            job = TruthJob(task=task, episodes=((ref, seed),), load=load_one)
-            jobs.append((job, Path(folder) / f"film-{number}.h5"))
+        for task, episodes in _by_task(chosen):
+            path = Path(place) / f"films-{len(jobs)}.h5"
+            jobs.append((TruthJob(task=task, episodes=episodes, load=load_one), path))
         record(
             jobs,
             recipe.truth,
@@ -71,10 +187,28 @@ def simulated_frames(
             after_success=0,
             processes=processes,
         )
-        for (_, path), (ref, _, seed) in zip(jobs, chosen, strict=True):
-            part = path.parent / path.stem
+        for job, path in jobs:
+            part = path.with_suffix("")
             part.mkdir()
-            path.rename(part / path.name)
-            frames = dict(Shards(part).episode(0).frames)
-            out[ref, seed] = {view: np.array(images) for view, images in frames.items()}
+            path.rename(part / path.name)  # alone in a folder, its rows are those of the job
+            shard = Shards(part)
+            for row, (ref, seed) in enumerate(job.episodes):
+                episode = shard.episode(row)
+                # Copies: the file behind them goes with its folder.
+                frames = {view: np.array(images) for view, images in episode.frames.items()}
+                # An action stands beside the frame that it was taken at; the last has none.
+                moves = Moves(actions=np.array(episode.actions[:-1]), pose=np.array(episode.pose))
+                out[ref, job.task, seed] = Simulated(frames=frames, moves=moves)
     return out
+
+
+def _by_task(
+    chosen: Sequence[Shown],
+) -> Iterator[tuple[str, tuple[tuple[str, int], ...]]]:
+    """Episodes of one task at a time, each once, at most `JOB` together."""
+    tasks: dict[str, list[tuple[str, int]]] = {}
+    for ref, task, seed in dict.fromkeys(chosen):
+        tasks.setdefault(task, []).append((ref, seed))
+    for task, episodes in tasks.items():
+        for begin in range(0, len(episodes), JOB):
+            yield task, tuple(episodes[begin : begin + JOB])

@@ -17,7 +17,14 @@ from worldeval.envs.metaworld import available
 from worldeval.errors import UserError, did_you_mean
 from worldeval.evaluate.anytime import anytime, spent_finding
 from worldeval.evaluate.budget import Spending, Spent
-from worldeval.evaluate.films import choose, imagined_frames, simulated_frames
+from worldeval.evaluate.films import (
+    Shown,
+    Simulated,
+    choose,
+    film,
+    not_filmed,
+    simulated_frames,
+)
 from worldeval.evaluate.gates import Gates, run_gates
 from worldeval.evaluate.imagined import Imagination, outcomes
 from worldeval.evaluate.jobs import BatchDone, Result, Shard, by_task
@@ -41,7 +48,6 @@ from worldeval.imagine.store import RolloutStore
 from worldeval.judge.judge import judge_hash, load_judge
 from worldeval.recipe import shipped
 from worldeval.record import Start
-from worldeval.report.filmstrip import Filmstrip, write_filmstrip
 from worldeval.run import read_json, whole_file, write_json
 from worldeval.world.load import load_world, read_card, world_hash
 
@@ -195,34 +201,23 @@ class Evaluation:
         write_json(self.out / "summary.json", content)
         return summary
 
-    def films(self, imagined: pd.DataFrame, truth: pd.DataFrame | None, *, count: int) -> None:
-        """Keep the frames of a few telling roll-outs."""
-        self.watch.say("rendering roll-outs to look at")
-        world, store = load_world(Path(self.recipe.world)), RolloutStore(self.out / "imagined")
-        judge = load_judge(Path(self.recipe.judge))
+    def films(
+        self, imagined: pd.DataFrame, truth: pd.DataFrame | None, *, count: int | None = None
+    ) -> None:
+        """Keep the frames of roll-outs to look at; those kept already stay as they are."""
         chosen = choose(imagined, truth, count=count)
-        ref = dict(zip(self.cards["policy"], self.cards["ref"], strict=True))
-        real: dict[tuple[str, int], Any] = {}
+        chosen = not_filmed(self.out, chosen, real=truth is not None)
+        if not chosen:
+            return
+        self.watch.say(f"rendering {len(chosen)} roll-outs to look at")
+        refs = dict(zip(self.cards["policy"], self.cards["ref"], strict=True))
+        real: dict[Shown, Simulated] | None = None
+        places = [
+            (refs[row["policy"]], row["task"], self._reset_seed(row["start"])) for row in chosen
+        ]
         if truth is not None:
-            wanted = [
-                (ref[row["policy"]], row["task"], self._reset_seed(row["start"]))
-                for row in chosen.to_dict("records")
-            ]
-            real = simulated_frames(self.recipe, wanted, processes=self.processes)
-        for row in chosen.to_dict("records"):
-            rollout, verdict = store.find(policy=row["policy"], start=row["start"])
-            entry = Filmstrip(
-                policy=row["policy"],
-                task=row["task"],
-                start=row["start"],
-                seed=int(row["seed"]),
-                probability=verdict.probability,
-                success=bool(row["success"]) if truth is not None else None,
-                evidence=tuple(float(p) for p in judge.over_time(rollout)),
-            )
-            frames = imagined_frames(store, world, row["policy"], row["start"])
-            truth_frames = real.get((ref[row["policy"]], self._reset_seed(row["start"])))
-            write_filmstrip(self.out / "filmstrips", entry, frames, truth_frames)
+            real = simulated_frames(self.recipe, places, processes=self.processes)
+        film(self.out, self.recipe, chosen, [real[place] if real else None for place in places])
 
     def _everywhere(self, imagined: pd.DataFrame) -> pd.DataFrame:
         """The outcomes of policies that were tried on every task; the others cannot be ranked."""
