@@ -25,7 +25,7 @@ def write_poster(contents: Contents, path: Path) -> Path:
     if not chosen:
         raise UserError(
             f"{contents.folder / FOLDER} holds no film strip, so there is nothing to draw. "
-            "Run the ranking with --films 10."
+            "Run the ranking without `--films 0`."
         )
     points = [
         Point(name=row.policy, predicted=row.predicted, real=row.truth)
