@@ -41,6 +41,7 @@ class CtrlWorld(World):
     ) -> None:
         super().__init__(spec, tokenizer=tokenizer)
         self.kinematics, self.denoiser, self.actuation = kinematics, denoiser, actuation
+        self.steps = denoiser.recipe.edm.steps  # of the sampler; may be set from 1 to 50
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -90,6 +91,7 @@ class CtrlWorld(World):
                 hand.poses[:, told],
                 hand.task,
                 generators=state.generators,
+                steps=self.steps,
             )
         return replace(state, latents=torch.cat([state.latents, imagined.float()], 1), hand=hand)
 

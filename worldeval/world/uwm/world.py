@@ -62,6 +62,7 @@ class UwmWorld(HandWorld):
     ) -> None:
         super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
         self.model = model
+        self.steps = model.recipe.steps  # of the sampler; may be set to any other number
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -91,7 +92,7 @@ class UwmWorld(HandWorld):
             state.anchor,
             state.noise.first(since.shape[1]),
             mode="forward",
-            steps=recipe.steps,
+            steps=self.steps,
             actions=since,
         )
         assert drawn.future is not None
