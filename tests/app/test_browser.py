@@ -43,12 +43,11 @@ def test_the_slider_lets_the_film_stand_at_its_moment(page: Any, address: str) -
     name = "bc-all@2400/drawer-open-v3-0/0"
     opened(page, address, "rollouts", "Roll-outs", run="demo", episode=name)
     page.wait_for_function("document.querySelector('video').readyState >= 2")
-    page.wait_for_function("!document.querySelector('video').paused")
     page.get_by_role("slider").first.press("ArrowLeft")
     page.get_by_text("World frame 11,").wait_for()
-    page.wait_for_function("document.querySelector('video').paused")
-    frame = page.evaluate("Math.floor(document.querySelector('video').currentTime * 8)")
-    assert frame == 11
+    page.wait_for_function(
+        "(v => v.paused && Math.floor(8 * v.currentTime) === 11)(document.querySelector('video'))"
+    )
 
 
 def test_a_link_opens_its_episode_and_a_key_the_next(page: Any, address: str) -> None:
