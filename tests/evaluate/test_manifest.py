@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.serving import Echo, serving
 from worldeval.errors import UserError
 from worldeval.evaluate.manifest import (
     Manifest,
@@ -13,6 +14,8 @@ from worldeval.evaluate.manifest import (
     read_manifest,
     write_manifest,
 )
+from worldeval.policy.wire import pack
+from worldeval.serve.policy import PolicyService
 
 MANIFEST = Manifest(
     seed=0,
@@ -73,4 +76,34 @@ def test_fingerprints_are_of_contents_and_parameters(tmp_path: Path) -> None:
     assert fingerprint("zero") != fingerprint("zero?chunk=2") != fingerprint("random")
     assert fingerprint(f"{code}:make") != fingerprint(f"{code}:make?size=2")
     assert fingerprint("worldeval.policy.builtin:Zero") is not None
-    assert fingerprint("ws://host:8000") is None
+
+
+def test_an_adapter_is_part_of_its_policy(tmp_path: Path) -> None:
+    ref = f"zero?action_dim=3&adapter={tmp_path}"
+    said = []
+    for card in ("one", "two", "two"):
+        (tmp_path / "adapter.json").write_text(card)
+        said.append(fingerprint(ref))
+    assert said[0] != said[1] == said[2]
+
+
+def test_a_servers_policy_is_known_by_what_it_says_of_its_files() -> None:
+    service = PolicyService(Echo(), content="one")
+    with serving(service) as (url, server):
+        first = fingerprint(url)
+        assert first is not None
+        assert (
+            first == fingerprint(f"{url}?timeout=5") != fingerprint(f"{url}?space=joint-position")
+        )
+        server._metadata = pack({**service.metadata, "content": "two"})
+        assert fingerprint(url) not in (first, None)
+        server._metadata = pack({**service.metadata, "content": ""})
+        assert fingerprint(url) is None
+
+
+def test_what_was_unknown_is_not_said_to_have_changed_and_what_became_unknown_is() -> None:
+    then = replace(MANIFEST, policies={"b": Tried(ref="ws://host", hash="1")})
+    assert then.changed(MANIFEST) == []
+    assert then.with_earlier(MANIFEST, RUN, redo=False).policies["b"].hash == "1"
+    with pytest.raises(UserError, match="its content was 1, now unknown"):
+        MANIFEST.with_earlier(then, RUN, redo=False)

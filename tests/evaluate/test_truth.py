@@ -2,8 +2,15 @@
 
 from pathlib import Path
 
+import pytest
+import torch
+
+from worldeval.errors import UserError
+from worldeval.evaluate import films, truth
 from worldeval.evaluate.jobs import Shard
-from worldeval.evaluate.truth import _missing, _name, forget, read_truth
+from worldeval.evaluate.truth import _missing, _name, forget, measure_truth, read_truth
+from worldeval.imagine.recipe import ProtocolRecipe, TruthRecipe
+from worldeval.policy.builtin import Zero
 
 HEAD = "policy,task,start,seed,success,frames\n"
 REFS, NAMES = ["ref/a", "ref/b"], ["a", "b"]
@@ -44,3 +51,27 @@ def test_the_same_job_is_the_same_file(tmp_path: Path) -> None:
     one, other = _missing(["open", "close"], REFS, NAMES, [0], tmp_path, Shard())
     again, _ = _missing(["open", "close"], REFS, NAMES, [0], tmp_path, Shard())
     assert _name(one, names) == _name(again, names) != _name(other, names)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_trust_in_pickles_reaches_every_process(
+    trusted: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ref = str(tmp_path / "zero.pt")
+    torch.save(Zero(), ref)
+    given = []
+    monkeypatch.setattr(truth, "available", lambda: None)
+    monkeypatch.setattr(truth, "simulate", lambda jobs, *_, **__: given.extend(jobs))
+    monkeypatch.setattr(films, "record", lambda jobs, *_, **__: given.extend(j for j, _ in jobs))
+    recipe = ProtocolRecipe(tasks=("open",), policies=(ref,), world="", judge="",
+                            truth=TruthRecipe())  # fmt: skip
+    measure_truth(recipe, [ref], ["zero"], [0], tmp_path, processes=1, trust_pickle=trusted)
+    with pytest.raises(FileNotFoundError):  # nothing was recorded
+        films.simulated_frames(recipe, [(ref, "open", 0)], processes=1, trust_pickle=trusted)
+    assert len(given) == 2
+    for job in given:
+        if trusted:
+            assert job.load(ref, 0).spec.name == "zero"
+        else:
+            with pytest.raises(UserError, match="pass --trust-pickle"):
+                job.load(ref, 0)

@@ -9,6 +9,7 @@ import pytest
 from toy_run import make_run
 
 from worldeval import recipe as recipes
+from worldeval.evaluate.cluster import folders_of
 from worldeval.evaluate.jobs import BatchDone, BatchFailed, Job, by_task
 from worldeval.evaluate.parcel import Parcel
 from worldeval.evaluate.worker import Setup, Worker
@@ -89,3 +90,12 @@ def test_models_travel_in_a_parcel(home: Path, setup: Setup, tmp_path: Path, mon
     here, there = Worker(setup), Worker(replace(setup, places=places))
     assert done(here, job(home, 2)) == done(there, job(home, 2))
     assert parcel.unpack() == places
+
+
+def test_a_policy_travels_with_its_adapter(setup: Setup) -> None:
+    ref = "runs/bc/step-4?adapter=fits/arm&size=2"
+    assert folders_of(ref) == ["runs/bc/step-4", "fits/arm"]
+    there = replace(setup, places={"runs/bc/step-4": "/cache/1", "fits/arm": "/cache/2"})
+    assert there.place(ref) == "/cache/1?adapter=/cache/2&size=2"
+    assert there.place("ws://host:8000?chunk=2") == "ws://host:8000?chunk=2"
+    assert setup.place(ref) == ref

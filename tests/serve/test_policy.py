@@ -144,6 +144,14 @@ def test_a_changed_checkpoint_under_the_same_name_is_noticed(tmp_path: Path) -> 
         with serving(service) as (url, _):
             said.append(server_fingerprint(url))
     assert said[0] != said[1] == said[2]
+    with serving(PolicyService(Echo())) as (url, _):
+        assert server_fingerprint(url) is None  # its name and sizes say nothing of its weights
+    (tmp_path / "fit").mkdir()
+    fit = {"adapter": str(tmp_path / "fit")}
+    plain, sized = content_of(str(tmp_path)), content_of(str(tmp_path), {"size": 2})
+    adapted = content_of(str(tmp_path / "weights"), fit)
+    (tmp_path / "fit" / "adapter.json").write_text("{}")
+    assert plain != sized and adapted != content_of(str(tmp_path / "weights"), fit)
     assert content_of("random") == content_of("package.module:Class") == ""
     assert content_of(f"{tmp_path / 'weights'}:make") == content_of(str(tmp_path / "weights"))
 

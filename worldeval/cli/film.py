@@ -24,6 +24,9 @@ def film(
     real: Annotated[
         bool, typer.Option("--real", help="Run them in the simulator too, beside.")
     ] = False,
+    trust_pickle: Annotated[
+        bool, typer.Option("--trust-pickle", help="Read policies that are pickles, which run code.")
+    ] = False,
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -54,6 +57,7 @@ def film(
                 drawn=random,
                 real=real,
                 processes=os.cpu_count() or 1,
+                trust_pickle=trust_pickle,
                 progress=lambda done, total, task=task: bar.update(task, completed=done),
             )
     emit([asdict(strip) for strip in made], as_json=as_json, out=out)

@@ -247,7 +247,7 @@ def _open(command: str, asked: Asked, watch: Watch, options: dict[str, Any]) -> 
     if not any(each.startswith("policies=") for each in changed):
         refuse_code(found.config.policies, found.path)
     folder = asked.out or Path("runs") / found.name
-    config = grown(found.config, folder)
+    config = grown(found.config, folder, trust_pickle=asked.trust_pickle)
     open_run(
         folder,
         recipe={**found.resolved(), "policies": list(config.policies)},

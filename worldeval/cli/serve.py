@@ -66,7 +66,8 @@ def serve_policy(
             return load_policy(policy, read_params(params or []), trust_pickle=trust_pickle)
 
     loaded = load()
-    content = content_of(read_address(policy).place)
+    address = read_address(policy, read_params(params or []))
+    content = content_of(address.place, address.params)
     service = PolicyService(loaded, keys=read_keys(keys), seed=seed, content=content, again=load)
     config = _config(host, port, token, anybody, sessions, max_megabytes, idle)
     _run(service, config, f"policy {loaded.spec.name}", as_json, out)

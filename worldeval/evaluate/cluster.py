@@ -17,8 +17,15 @@ from worldeval.evaluate.jobs import Job, Result
 from worldeval.evaluate.parcel import Parcel
 from worldeval.evaluate.spread import Died, Ready
 from worldeval.evaluate.worker import Setup, Worker
+from worldeval.policy.address import read_address
 
 LOOK = 1.0  # seconds between two looks at what actors say, so that Ctrl-C is heard
+
+
+def folders_of(ref: str) -> list[str]:
+    """What a policy's address names that may be a folder: the policy, and its adapter."""
+    address = read_address(ref)
+    return [address.place, *(str(v) for key, v in address.params.items() if key == "adapter")]
 
 
 def need_ray() -> None:
@@ -68,7 +75,7 @@ class Actors:
         self.size = size or max(1, int(ray.cluster_resources().get("CPU", 1)))
         recipe = setup.recipe
         held = [folder for folder in (recipe.world, recipe.judge, recipe.checker) if folder]
-        parcel = Parcel.of([*held, *refs])
+        parcel = Parcel.of([*held, *(folder for ref in refs for folder in folders_of(ref))])
         self._given = (ray.put(setup), ray.put(parcel))
         # An actor that is lost is replaced by the foreman, who knows what it was at.
         self._class: Any = ray.remote(num_cpus=1, max_restarts=0)(Actor)

@@ -29,6 +29,7 @@ def develop(
     drawn: bool = False,
     real: bool = False,
     processes: int = 1,
+    trust_pickle: bool = False,
     progress: Progress | None = None,
 ) -> list[Filmstrip]:
     """Decode the imagined episodes with these ids into film strips of the run.
@@ -44,7 +45,7 @@ def develop(
     rows = _rows(read_episodes(run), wanted)
     world, judge = load_world(Path(shipped(recipe.world))), load_judge(Path(shipped(recipe.judge)))
     store = RolloutStore(run / "imagined")
-    shown = _simulated(run, recipe, rows, processes) if real else {}
+    shown = _simulated(run, recipe, rows, processes, trust_pickle) if real else {}
     made = []
     for done, row in enumerate(rows):
         rollout, verdict = store.find(policy=row["policy"], start=row["start"])
@@ -93,13 +94,15 @@ def _rows(episodes: Episodes, wanted: Sequence[str]) -> list[dict]:
 
 
 def _simulated(
-    run: Path, recipe: ProtocolRecipe, rows: Sequence[dict], processes: int
+    run: Path, recipe: ProtocolRecipe, rows: Sequence[dict], processes: int, trust_pickle: bool
 ) -> dict[str, Simulated]:
     if recipe.truth is None:
         raise UserError(f"{run / RECIPE} names no simulator (`truth:`): there is no real side.")
-    cards = policy_cards([shipped(ref) for ref in recipe.policies])
+    cards = policy_cards([shipped(ref) for ref in recipe.policies], trust_pickle=trust_pickle)
     ref = dict(zip(cards["policy"], cards["ref"], strict=True))
     reset = {start.id: start.seed for start in read_starts(run / "starts.h5")}
     keys = {row["id"]: (ref[row["policy"]], row["task"], reset[row["start"]]) for row in rows}
-    found = simulated_frames(recipe, list(keys.values()), processes=processes)
+    found = simulated_frames(
+        recipe, list(keys.values()), processes=processes, trust_pickle=trust_pickle
+    )
     return {name: found[key] for name, key in keys.items()}

@@ -6,6 +6,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -170,15 +171,17 @@ def simulated_frames(
     chosen: Sequence[Shown],
     *,
     processes: int,
+    trust_pickle: bool = False,
 ) -> dict[Shown, Simulated]:
     """Every frame and number of these episodes in the simulator."""
     assert recipe.truth is not None
+    load = partial(load_one, trust_pickle=trust_pickle)
     out: dict[Shown, Simulated] = {}
     with tempfile.TemporaryDirectory() as place:
         jobs = []
         for task, episodes in _by_task(chosen):
             path = Path(place) / f"films-{len(jobs)}.h5"
-            jobs.append((TruthJob(task=task, episodes=episodes, load=load_one), path))
+            jobs.append((TruthJob(task=task, episodes=episodes, load=load), path))
         record(
             jobs,
             recipe.truth,

@@ -40,13 +40,16 @@ FREE = (
     "judge",
 )
 
+# Parameters of a server's address that change no action.
+PATIENCE = ("timeout", "wait")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Tried:
     """A policy as it was when it was first tried."""
 
     ref: str  # its address
-    hash: str | None  # of its content; None for what has none here, such as a server
+    hash: str | None  # of its content; None where nothing tells, as of most servers of others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,8 +94,8 @@ class Manifest:
             raise UserError(
                 f"Policy {name} ({self.policies[name].ref}) has changed since it was tried in "
                 f"{where}: its content was {earlier.policies[name].hash}, now "
-                f"{self.policies[name].hash}. Give --redo-changed to try it anew, or another --out "
-                "to keep both."
+                f"{self.policies[name].hash or 'unknown'}. Give --redo-changed to try it anew, or "
+                "another --out to keep both."
             )
         return replace(
             self,
@@ -102,11 +105,12 @@ class Manifest:
         )
 
     def changed(self, earlier: "Manifest") -> list[str]:
-        """Policies of both whose content differs."""
+        """Policies of both whose content differs. What was unknown cannot be said to differ."""
+        then = {name: tried.hash for name, tried in earlier.policies.items()}
         return [
             name
             for name, tried in self.policies.items()
-            if name in earlier.policies and earlier.policies[name].hash != tried.hash
+            if then.get(name) is not None and then[name] != tried.hash
         ]
 
 
@@ -131,7 +135,7 @@ def read_manifest(run: Path) -> Manifest | None:
     return build(Manifest, read_json(path), where=str(path))
 
 
-def grown(recipe: ProtocolRecipe, run: Path) -> ProtocolRecipe:
+def grown(recipe: ProtocolRecipe, run: Path, *, trust_pickle: bool = False) -> ProtocolRecipe:
     """The recipe with the policies that the run folder has besides, at the end of its own."""
     earlier = read_manifest(run)
     if earlier is None:
@@ -141,7 +145,7 @@ def grown(recipe: ProtocolRecipe, run: Path) -> ProtocolRecipe:
     if not others:
         return recipe
     # A policy may have moved: it is known by its name.
-    named = set(policy_cards(asked)["policy"])
+    named = set(policy_cards(asked, trust_pickle=trust_pickle)["policy"])
     more = [ref for name, ref in others.items() if name not in named]
     return replace(recipe, policies=(*asked, *more))
 
@@ -154,17 +158,29 @@ def write_manifest(run: Path, manifest: Manifest) -> None:
 def fingerprint(ref: str) -> str | None:
     """A hash of the files behind a policy's address, and of its parameters.
 
-    Of Python code it is the one file that is named, not what that imports.
+    Of Python code it is the one file that is named, not what that imports; of a server, what it
+    says of its policy's files. An adapter's files count too. None where they are out of reach.
     """
     address = read_address(ref)
-    files = _files(address.kind, address.place)
-    if files is None:
-        return None
-    digest = hashlib.sha256(repr(sorted(address.params.items())).encode())
-    for path in files:
+    params = dict(address.params)
+    adapter = str(params["adapter"]) if params.get("adapter") else ""
+    beside = (_files("checkpoint", adapter) or []) if adapter else []
+    if address.kind == "server":
+        from worldeval.policy.remote import server_fingerprint  # an extra: only for servers
+
+        said, files = server_fingerprint(address.place), []
+        if said is None:
+            return None
+        params = {"": said, **{key: v for key, v in params.items() if key not in PATIENCE}}
+    else:
+        files = _files(address.kind, address.place)
+        if files is None:
+            return None
+    digest = hashlib.sha256(repr(sorted(params.items())).encode())
+    for path in (*files, *beside):
         digest.update(path.name.encode() + b"\0")
         digest.update(path.read_bytes())
-    if not files:  # a built-in is its name and parameters
+    if address.kind == "built-in":  # its name and parameters
         digest.update(address.place.encode())
     return digest.hexdigest()[:12]
 

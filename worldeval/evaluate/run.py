@@ -130,6 +130,7 @@ class Evaluation:
                 self.out / "truth",
                 processes=self.processes,
                 shard=self.shard,
+                trust_pickle=self.trust_pickle,
                 progress=self.watch.simulating,
             )
         table = table.merge(self.cards[["policy", "lineage", "step"]], on="policy")
@@ -216,7 +217,9 @@ class Evaluation:
             (refs[row["policy"]], row["task"], self._reset_seed(row["start"])) for row in chosen
         ]
         if truth is not None:
-            real = simulated_frames(self.recipe, places, processes=self.processes)
+            real = simulated_frames(
+                self.recipe, places, processes=self.processes, trust_pickle=self.trust_pickle
+            )
         film(self.out, self.recipe, chosen, [real[place] if real else None for place in places])
 
     def _everywhere(self, imagined: pd.DataFrame) -> pd.DataFrame:
@@ -264,6 +267,12 @@ class Evaluation:
                 self.watch.say(f"{policy} has changed: {count} episodes are done again")
         if manifest != earlier:
             write_manifest(self.out, manifest)
+        for policy in refs:
+            if manifest.policies[policy].hash is None:
+                self.watch.say(
+                    f"{policy} ({refs[policy]}) does not say what it is made of: where it changes, "
+                    "this run will not notice"
+                )
 
     def _check_models(self) -> None:
         """Raise here what would otherwise break the processes that load the models."""

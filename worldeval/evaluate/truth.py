@@ -8,6 +8,7 @@ file holds is missing, so a run goes on where it stopped, and grows by policies 
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -16,7 +17,7 @@ from worldeval.envs.metaworld import available
 from worldeval.errors import UserError
 from worldeval.evaluate.jobs import Shard
 from worldeval.imagine.recipe import ProtocolRecipe
-from worldeval.imagine.simulate import TruthJob, TruthOutcome, simulate
+from worldeval.imagine.simulate import LoadPolicy, TruthJob, TruthOutcome, simulate
 from worldeval.policy.load import load_policy
 from worldeval.policy.protocol import Policy
 from worldeval.run import whole_file
@@ -34,6 +35,7 @@ def measure_truth(
     *,
     processes: int,
     shard: Shard | None = None,
+    trust_pickle: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> pd.DataFrame:
     """Run what `folder` lacks; returns a row per episode: policy, task, start, seed, success.
@@ -45,7 +47,8 @@ def measure_truth(
     problem = available()
     if problem:
         raise UserError(problem)
-    jobs = list(_missing(recipe.tasks, refs, names, seeds, folder, shard or Shard()))
+    load = partial(load_one, trust_pickle=trust_pickle)
+    jobs = list(_missing(recipe.tasks, refs, names, seeds, folder, shard or Shard(), load=load))
     total = sum(len(job.episodes) for job in jobs)
     finished = 0
     name_of = dict(zip(refs, names, strict=True))
@@ -110,9 +113,9 @@ def table(found: Sequence[TruthOutcome], name_of: dict[str, str]) -> pd.DataFram
     )
 
 
-def load_one(ref: str, seed: int) -> Policy:
+def load_one(ref: str, seed: int, *, trust_pickle: bool = False) -> Policy:
     """The policy of a reference; its seed comes with `reset`."""
-    return load_policy(ref)
+    return load_policy(ref, trust_pickle=trust_pickle)
 
 
 def _missing(
@@ -122,6 +125,8 @@ def _missing(
     seeds: Sequence[int],
     folder: Path,
     shard: Shard,
+    *,
+    load: LoadPolicy = load_one,
 ) -> Iterator[TruthJob]:
     """A job per task and block of policies, without the episodes that are done."""
     rows = read_truth(folder)[KEY].itertuples(index=False, name=None)
@@ -138,7 +143,7 @@ def _missing(
                 if (name, task, seed) not in done
             )
             if episodes and shard.takes(place):
-                yield TruthJob(task=task, episodes=episodes, load=load_one)
+                yield TruthJob(task=task, episodes=episodes, load=load)
             place += 1
 
 

@@ -2,7 +2,7 @@
 
 import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
@@ -14,6 +14,7 @@ from worldeval.imagine.loop import imagine
 from worldeval.imagine.recipe import ProtocolRecipe
 from worldeval.imagine.store import pack
 from worldeval.judge.judge import load_judge
+from worldeval.policy.address import read_address
 from worldeval.policy.load import load_policy
 from worldeval.policy.protocol import Policy
 from worldeval.record import Start
@@ -37,8 +38,16 @@ class Setup:
     places: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, ref: str) -> str:
-        """Where `ref` is on this machine."""
-        return self.places.get(ref, ref)
+        """Where `ref` is on this machine; of a policy's address, its folder and its adapter's."""
+        if ref in self.places or not self.places:
+            return self.places.get(ref, ref)
+        address = read_address(ref)
+        params = {
+            key: self.places.get(str(value), value) if key == "adapter" else value
+            for key, value in address.params.items()
+        }
+        place = self.places.get(address.place, address.place)
+        return str(replace(address, place=place, params=params))
 
 
 class Worker:

@@ -138,11 +138,16 @@ def connect_policy(
     return RemotePolicy(url, recipe, token=os.environ.get(TOKEN, "") if token is None else token)
 
 
-def server_fingerprint(url: str) -> str:
-    """A hash of all that the server at `url` says of itself: it differs when its policy does."""
+def server_fingerprint(url: str) -> str | None:
+    """A hash of all that the server at `url` says of itself: it differs when its policy does.
+
+    None where it says nothing of its policy's content, as servers of others do: names and sizes
+    stay the same when a checkpoint does not.
+    """
     connection = Connection(url, token=os.environ.get(TOKEN, ""))
     connection.close()
-    return hashlib.sha256(pack(connection.metadata)).hexdigest()[:12]
+    said = connection.metadata
+    return hashlib.sha256(pack(said)).hexdigest()[:12] if said.get("content") else None
 
 
 def _spec(url: str, said: Mapping[Any, Any], recipe: RemoteRecipe, keys: Keys) -> PolicySpec:

@@ -99,19 +99,25 @@ class PolicySession:
         return {"actions": actions[0] if single else actions}
 
 
-def content_of(place: str) -> str:
-    """A hash of the file or folder that a policy is loaded from; '' where there is none."""
+def content_of(place: str, params: Mapping[str, Any] | None = None) -> str:
+    """A hash of what a policy is made of: the file or folder that it is loaded from, its
+    parameters, and its adapter; '' where it is loaded from no file."""
     path = Path(place.removeprefix("lerobot:"))
     if not path.exists():
         path = Path(place.rpartition(":")[0])  # file.py:name
     if not path.is_file() and not (place and path.is_dir() and path != Path()):
         return ""
-    files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.name.encode() + b"\0")
-        digest.update(file.read_bytes())
+    given = dict(params or {})
+    digest = hashlib.sha256(repr(sorted(given.items())).encode() if given else b"")
+    for part in (path, Path(str(given["adapter"])) if "adapter" in given else None):
+        for file in () if part is None else _files(part):
+            digest.update(file.name.encode() + b"\0")
+            digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def _files(path: Path) -> list[Path]:
+    return [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
 
 
 def _weights(policy: Policy) -> list[Any]:
