@@ -46,7 +46,7 @@ Shown = tuple[str, str, int]  # a policy's reference, a task and the seed of its
 class Simulated:
     """An episode of the simulator, every frame of it."""
 
-    frames: dict[str, UInt8[Array, "t+1 h w 3"]]
+    frames: dict[str, UInt8[Array, "_n _h _w 3"]]
     moves: Moves
 
 
