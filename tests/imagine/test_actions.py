@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
+from gymnasium.spaces import Box
 
 from worldeval.config import build
 from worldeval.data.space_text import read_space
@@ -178,7 +179,9 @@ def test_what_is_no_number_is_the_nearest_to_nothing() -> None:
 def test_an_environment_has_the_worlds_range() -> None:
     start = Start(id="go-0", task="go", seed=0, frames={}, pose=np.array(POSE, np.float32))
     env = WorldVectorEnv(Episodes(Setting(world=Arm(METRES), starts=[start], horizon=2)))
-    np.testing.assert_allclose(env.single_action_space.high[[0, 5]], [0.88, 3.6], atol=1e-6)
+    box = env.single_action_space
+    assert isinstance(box, Box)
+    np.testing.assert_allclose(box.high[[0, 5]], [0.88, 3.6], atol=1e-6)
     env.reset(seed=0)
     seen, *_, info = env.step(np.array([[9, 0, 0, 0, 0, -2.5, 0]], np.float32))
     np.testing.assert_allclose(seen["agent_pos"][0, [0, 5]], [0.88, -2.5], atol=1e-6)
