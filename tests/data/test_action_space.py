@@ -114,15 +114,16 @@ def test_mean_and_deviation() -> None:
     values = np.random.default_rng(0).normal(3, 2, (1000, 2))
     normalised = Normaliser.fit([values], "mean-std")(values)
     assert normalised.mean(axis=0) == pytest.approx([0, 0], abs=1e-5)
-    assert normalised.std(axis=0) == pytest.approx([1, 1], abs=1e-5)
+    assert normalised.std(axis=0, ddof=1) == pytest.approx([1, 1], abs=1e-5)
+    still = Normaliser.fit([0 * values], "mean-std", least=0.1)
+    assert still.scale == pytest.approx([0.1, 0.1])
 
 
 @pytest.mark.parametrize("method", ["percentile", "mean-std"])
-def test_back_and_through_plain_data(method) -> None:
+def test_there_and_back(method) -> None:
     values = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
     fitted = Normaliser.fit([values], method)
-    again = Normaliser.read(fitted.described())
-    assert again.back(fitted(values)) == pytest.approx(values, abs=1e-5)
+    assert fitted.back(fitted(values)) == pytest.approx(values, abs=1e-5)
 
 
 def test_dimensions_that_hardly_vary_stay_finite() -> None:

@@ -6,6 +6,7 @@ import av
 import numpy as np
 import pytest
 
+from worldeval.data import video
 from worldeval.data.finding import DataError
 from worldeval.data.video import VideoJoiner, VideoWriter, probe, read_frames
 
@@ -58,6 +59,27 @@ def test_cuts_from_anywhere_are_those_of_the_whole(tmp_path: Path, made, step: i
         rows = begin + step * np.arange(4)
         rows = rows[rows < 30]
         assert np.array_equal(read_frames(path, rows, backend="pyav"), whole[rows])
+
+
+@pytest.mark.parametrize(("reordered", "share"), [(0, 1.0), (2, 1.0), (0, 0.6)])
+def test_the_index_of_a_long_file_stands_for_reading_it(
+    tmp_path: Path, made, monkeypatch: pytest.MonkeyPatch, reordered: int, share: float
+) -> None:
+    monkeypatch.setattr(video, "ENCODING", video.ENCODING | {"bf": str(reordered), "g": "6"})
+    path = write(tmp_path / "top.mp4", made(0, length=24).frames["top"])
+    content = path.read_bytes()
+    path.write_bytes(content[: int(share * len(content))])  # cut off, or not
+
+    def seen(name: str, least: int) -> tuple[int, np.ndarray]:
+        monkeypatch.setattr(video, "INDEXED", least)
+        copy = tmp_path / name  # another file: what is open stays open
+        copy.write_bytes(path.read_bytes())
+        rows = np.array([5, 2, 4, 3])
+        return probe(copy).frames, read_frames(copy, rows, backend="pyav")
+
+    indexed, scanned = seen("indexed.mp4", 1), seen("scanned.mp4", 1000)
+    assert indexed[0] == scanned[0]
+    assert np.array_equal(indexed[1], scanned[1])
 
 
 def test_files_are_written_to_be_decoded_quickly(tmp_path: Path, made) -> None:

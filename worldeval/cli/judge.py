@@ -23,7 +23,9 @@ def group() -> None:
 @judge.command("train")
 def train(
     world: Annotated[Path, typer.Option("--world", help="Folder of a world model with folds.")],
-    data: Annotated[Path, typer.Option("--data", help="The shards it was trained on.")],
+    data: Annotated[
+        list[str], typer.Option("--data", help="The shards it was trained on, as in its training.")
+    ],
     weak: Annotated[list[Path], typer.Option("--weak", help="Shards of policies' roll-outs.")],
     recipe: Annotated[str, typer.Argument(help="A judge recipe: name or path.")] = "judge",
     out: Out = None,
@@ -35,6 +37,7 @@ def train(
     """Train a judge and calibrate it on families of policies that it was not trained on."""
     from worldeval import recipe as recipes
     from worldeval.cli.progress import training_stages
+    from worldeval.data.weighted import read_weighted
     from worldeval.judge.learn import learn_judge
     from worldeval.run import open_run
 
@@ -45,7 +48,7 @@ def train(
         fitted = learn_judge(
             found.config,
             world,
-            data,
+            [read_weighted(text) for text in data],
             weak,
             folder,
             seed=seed,

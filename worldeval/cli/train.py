@@ -14,7 +14,10 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    data: Annotated[Path, typer.Option("--data", help="Folder of collected shards, or a dataset.")],
+    data: Annotated[
+        list[str],
+        typer.Option("--data", help="Folder of shards or a dataset; several: FOLDER:WEIGHT each."),
+    ],
     model: Annotated[str, typer.Option("--model", help="A model recipe: name or path.")] = "latent",
     weak: Annotated[
         list[Path] | None, typer.Option("--weak", help="Shards of policies' roll-outs to add.")
@@ -25,8 +28,13 @@ def train(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Train a world model, and report how well it replays held-out episodes."""
+    """Train a world model, and report how well it replays held-out episodes.
+
+    Several --data are a mixture: windows come from each by its weight, which is 1 where none is
+    given (--data mine --data others:0.3).
+    """
     from worldeval import recipe as recipes
+    from worldeval.data.weighted import read_weighted
     from worldeval.run import open_run, read_json
     from worldeval.world.load import CARD
     from worldeval.world.pipeline import train_base
@@ -34,14 +42,15 @@ def train(
     from worldeval.world.prepare import prepare
 
     found = recipes.load(model, "model", sets or ())
+    parts = [read_weighted(text) for text in data]
     folder = out or Path("runs/world") / found.name
     open_run(folder, recipe=found.resolved(), seed=seed, command="train", resume=True)
     with stages() as report:
-        prepared = prepare(found.config, data, weak or (), folder, seed=seed, report=report)
+        prepared = prepare(found.config, parts, weak or (), folder, seed=seed, report=report)
         shared = {"kind": found.kind, "seed": seed, "report": report}
         if len(prepared.weak):
             train_base(found.config, prepared, folder, **shared)
-            _in_parallel(found, data, tuple(weak or ()), folder, seed=seed, jobs=jobs)
+            _in_parallel(found, parts, tuple(weak or ()), folder, seed=seed, jobs=jobs)
         train_final(found.config, prepared, folder, **shared)
     card = read_json(folder / CARD)
     result = {
@@ -80,7 +89,7 @@ def fidelity_table(fidelity: dict):
     return table
 
 
-def _in_parallel(found, data: Path, weak: tuple[Path, ...], folder: Path, *, seed: int, jobs: int):
+def _in_parallel(found, parts, weak: tuple[Path, ...], folder: Path, *, seed: int, jobs: int):
     """The folds, each in its own process with its share of the cores."""
     import multiprocessing as mp
     import os
@@ -90,14 +99,14 @@ def _in_parallel(found, data: Path, weak: tuple[Path, ...], folder: Path, *, see
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with ProcessPoolExecutor(jobs, mp_context=mp.get_context("spawn")) as pool:
         futures = [
-            pool.submit(_fold, found, data, weak, folder, seed, fold, threads)
+            pool.submit(_fold, found, parts, weak, folder, seed, fold, threads)
             for fold in range(found.config.folds)
         ]
         for future in futures:
             future.result()
 
 
-def _fold(found, data, weak, folder, seed: int, fold: int, threads: int) -> None:
+def _fold(found, parts, weak, folder, seed: int, fold: int, threads: int) -> None:
     import torch
 
     from worldeval.cli.progress import training_stages
@@ -106,7 +115,7 @@ def _fold(found, data, weak, folder, seed: int, fold: int, threads: int) -> None
 
     torch.set_num_threads(threads)
     with training_stages(log, lines=True) as report:
-        prepared = prepare(found.config, data, weak, folder, seed=seed, report=report)
+        prepared = prepare(found.config, parts, weak, folder, seed=seed, report=report)
         train_fold(
             found.config, prepared, folder, kind=found.kind, fold=fold, seed=seed, report=report
         )

@@ -91,6 +91,23 @@ class Adapted(Source):
         return self.source.latents(index)
 
 
+def without_jumps(source: Source) -> Source:
+    """`source` to be trained on: every roll, pitch and yaw in 6-D numbers, where it has any."""
+    if not any(_angles(names) for names in (source.spec.action_names, source.spec.pose_names)):
+        return source
+    return Adapted(source, rotation="6d")
+
+
+def jumping(
+    values: Float32[Array, "n d"], names: Sequence[str], begin: Int[Array, " e"]
+) -> tuple[str, ...]:
+    """The angles that pass +-pi within an episode; episodes begin at the rows `begin`."""
+    columns = [place + each for place in _angles(names) for each in range(3)]
+    steps = np.abs(np.diff(values[:, columns], axis=0))
+    steps[np.asarray(begin)[1:] - 1] = 0  # from one episode to the next
+    return tuple(names[columns[i]] for i in np.flatnonzero((steps > np.pi).any(axis=0)))
+
+
 def _angles(names: Sequence[str]) -> list[int]:
     """First columns of every roll, pitch, yaw in a row."""
     euler = NAMES["euler"]

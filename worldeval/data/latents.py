@@ -5,13 +5,14 @@
 One row per frame, episodes one after another; latents stay in a memory map until used.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32, Int, UInt8
+from worldeval.data.draws import Blend, Draws
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,7 @@ class LatentEpisodes:
     begin: Int[Array, " e"]
     length: Int[Array, " e"]
     flags: UInt8[Array, " n"] | None = None  # success at each frame, where someone knows
+    blend: Blend | None = None  # which dataset each episode is of, where they have weights
 
     def __len__(self) -> int:
         return len(self.begin)
@@ -42,13 +44,28 @@ class LatentEpisodes:
         )
         return np.concatenate([*spans, np.empty(0, np.int64)]).astype(np.int64)
 
+    def draws(self, episodes: Int[Array, " k"], horizon: int) -> Draws:
+        """The `transitions` to draw from at random, those of a mixture by its weights."""
+        rows = torch.from_numpy(self.transitions(episodes, horizon))
+        if self.blend is None:
+            return Draws(rows)
+        part = torch.from_numpy(self.blend.part[self.episode_of_row])[rows]
+        return Draws(rows, part=part, weights=self.blend.weights)
+
+    def blended(self, part: Int[Array, " e"], weights: tuple[float, ...]) -> "LatentEpisodes":
+        """The same as a mixture: `part` says which dataset an episode is of."""
+        return replace(self, blend=Blend(part=part, weights=weights))
+
     def gather(self, rows: Int[Array, " k"]) -> Float[Tensor, "k v d h w"]:
         """Latents at rows, as float32."""
         return torch.from_numpy(np.asarray(self.latents[rows])).float()
 
 
 def join(*parts: LatentEpisodes) -> LatentEpisodes:
-    """Several sets as one; latents are copied into memory. Flags stay where every set has them."""
+    """Several sets as one, drawn from evenly; latents are copied into memory.
+
+    Flags stay where every set has them.
+    """
     flags = [part.flags for part in parts if part.flags is not None]
     shift = np.cumsum([0] + [len(part.pose) for part in parts[:-1]])
     return LatentEpisodes(

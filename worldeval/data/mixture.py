@@ -12,6 +12,7 @@ import numpy as np
 
 from worldeval.axes import Array, Bool, Float32, Int, UInt8
 from worldeval.data.source import Source
+from worldeval.data.weighted import shares
 from worldeval.errors import UserError
 
 
@@ -64,7 +65,7 @@ class Mixture:
 
     def __init__(self, parts: Sequence[Part], recipe: CutRecipe, *, seed: int) -> None:
         self.recipe, self.seed, self._parts = recipe, seed, tuple(parts)
-        if not parts or any(part.weight < 0 for part in parts):
+        if not parts:
             raise UserError("A mixture needs datasets, with weights that are not negative.")
         sizes = {
             (len(part.source.spec.action_names), len(part.source.spec.pose_names)) for part in parts
@@ -87,13 +88,8 @@ class Mixture:
             np.cumsum([part.source.heads[episode].length for episode in episodes], dtype=np.int64)
             for part, episodes in zip(parts, self._episodes, strict=True)
         ]
-        weights = np.array([part.weight for part in parts], np.float64)
-        empty = [not len(ends) for ends in self._ends]
-        weights[empty] = 0
-        if weights.sum() == 0:
-            raise UserError("No episode is left to draw from: weights or selections are all empty.")
-        self.cuts = int(sum(ends[-1] for ends in self._ends if len(ends)))
-        self._shares = weights / weights.sum()
+        self._shares = shares([part.weight for part in parts], self._frames())
+        self.cuts = sum(self._frames())
 
     def __len__(self) -> int:
         """Cuts of an epoch: as many as there are frames."""

@@ -1,10 +1,11 @@
 """Numbers of every dimension brought to one scale, fitted on the training split."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
+import torch
 
 from worldeval.axes import Array, Float, Float32
 from worldeval.errors import UserError
@@ -20,6 +21,9 @@ class Normaliser:
     `percentile` brings the range from the 1% to the 99% percentile to [-1, 1], which outliers do
     not move; `mean-std` brings mean and standard deviation to 0 and 1. A dimension that does not
     vary keeps the scale 1: dividing by next to nothing would blow up the smallest new value.
+
+    Networks keep what was found here in their buffers (`world/features.py`,
+    `world/ctrl_world/tokens.py`), and so in the weights file of the model.
     """
 
     method: Method
@@ -27,9 +31,14 @@ class Normaliser:
     scale: Float32[Array, " d"]
 
     @classmethod
-    def fit(cls, parts: Iterable[Float[Array, "_ d"]], method: Method) -> "Normaliser":
-        """Fit to the rows of all parts: give it the training episodes, and only these."""
-        values = np.concatenate([np.asarray(part, np.float64) for part in parts])
+    def fit(
+        cls, parts: Iterable[Float[Array, "_ d"]], method: Method, *, least: float | None = None
+    ) -> "Normaliser":
+        """Fit to the rows of all parts: give it the training episodes, and only these.
+
+        With `least`, no scale is below it, in place of 1 for dimensions that do not vary.
+        """
+        values = np.concatenate([np.asarray(part) for part in parts])
         if not len(values) or not np.isfinite(values).all():
             raise UserError("A normaliser needs rows, every number of them finite.")
         if method == "percentile":
@@ -40,9 +49,14 @@ class Normaliser:
             high = np.where(flat, values.max(axis=0), high)
             centre, scale = (low + high) / 2, (high - low) / 2
         else:
-            centre, scale = values.mean(axis=0), values.std(axis=0)
-        flat = scale <= FLAT * np.maximum(np.abs(values).max(axis=0), FLAT)
-        scale = np.where(flat, 1.0, scale)
+            # torch adds numbers up in its own order: with it, networks train as they always have.
+            given = torch.from_numpy(values)
+            centre, scale = given.mean(0).numpy(), given.std(0).nan_to_num(0).numpy()
+        if least is None:
+            flat = scale <= FLAT * np.maximum(np.abs(values).max(axis=0), FLAT)
+            scale = np.where(flat, 1.0, scale)
+        else:
+            scale = np.maximum(scale, least)
         return cls(method=method, centre=centre.astype(np.float32), scale=scale.astype(np.float32))
 
     def __call__(self, values: Float[Array, "*n d"]) -> Float32[Array, "*n d"]:
@@ -52,20 +66,3 @@ class Normaliser:
     def back(self, values: Float[Array, "*n d"]) -> Float32[Array, "*n d"]:
         """The values that were normalised."""
         return (values * self.scale + self.centre).astype(np.float32)
-
-    def described(self) -> dict[str, Any]:
-        """Plain data, to be stored with a model."""
-        return {
-            "method": self.method,
-            "centre": self.centre.tolist(),
-            "scale": self.scale.tolist(),
-        }
-
-    @classmethod
-    def read(cls, described: Mapping[str, Any]) -> "Normaliser":
-        """What `described` gave."""
-        return cls(
-            method=described["method"],
-            centre=np.array(described["centre"], np.float32),
-            scale=np.array(described["scale"], np.float32),
-        )

@@ -66,11 +66,12 @@ class Shards:
     """
 
     def __init__(self, *folders: Path) -> None:
-        self._paths = [path for folder in folders for path in sorted(folder.glob("*.h5"))]
+        found = [sorted(folder.glob("*.h5")) for folder in folders]
+        self._paths = [path for paths in found for path in paths]
         if not self._paths:
             listed = ", ".join(str(folder) for folder in folders)
             raise UserError(f"No shard (*.h5) in {listed}. Collect first: worldeval data collect.")
-        tables, self._maps, actions, pose, flags = [], [], [], [], []
+        tables, self._maps, actions, pose, flags, rates = [], [], [], [], [], []
         for path in self._paths:
             with h5py.File(path) as file:
                 tables.append(pd.DataFrame({key: _column(file, key) for key in COLUMNS}))
@@ -80,19 +81,41 @@ class Shards:
                 actions.append(file["actions"][:])
                 pose.append(file["pose"][:])
                 flags.append(file["flags"][:])
-                self.fps = float(file.attrs["fps"])
+                rates.append(float(file.attrs["fps"]))
                 named = [tuple(map(str, file.attrs.get(n, ()))) for n in (ACTION_NAMES, POSE_NAMES)]
                 self.action_names, self.pose_names = named
+        widths = [(one.shape[1], other.shape[1]) for one, other in zip(actions, pose, strict=True)]
+        self._refuse_unlike(widths, rates)
+        self.fps = rates[0]
         self.actions: Float32[Array, "n a"] = np.concatenate(actions)
         self.pose: Float32[Array, "n p"] = np.concatenate(pose)
         self.flags: UInt8[Array, " n"] = np.concatenate(flags)
         self.episodes = pd.concat(tables, ignore_index=True)
+        # Which of the folders an episode is of.
+        owner = np.repeat(np.arange(len(found)), [len(paths) for paths in found])
+        self.folder: Int[Array, " e"] = np.repeat(owner, [len(table) for table in tables])
         ends = self.episodes["length"].cumsum()
         self.episodes["begin"] = ends - self.episodes["length"]
         self._shard_begin = np.cumsum([0] + [len(part) for part in actions])
         if self.episodes["id"].duplicated().any():
             twice = self.episodes.loc[self.episodes["id"].duplicated(), "id"].iloc[0]
             raise UserError(f"Episode '{twice}' is in more than one shard; remove the copy.")
+
+    def _refuse_unlike(self, widths: Sequence[tuple[int, int]], rates: Sequence[float]) -> None:
+        """Shards are one table: the same views, numbers and rate in each."""
+        for index, path in enumerate(self._paths):
+            size = next(iter(self._maps[index].values())).shape[1:3]
+            for what, one, first in (
+                ("views", sorted(self._maps[index]), sorted(self._maps[0])),
+                ("pixels of a view", tuple(size), self.size),
+                ("numbers in an action and a pose", widths[index], widths[0]),
+                ("frames a second", rates[index], rates[0]),
+            ):
+                if one != first:
+                    raise UserError(
+                        f"{path} and {self._paths[0]} cannot be read together: {what} are {one} "
+                        f"and {first}. Convert one (worldeval data convert --to shards)."
+                    )
 
     def __len__(self) -> int:
         return len(self.episodes)

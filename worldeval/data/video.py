@@ -31,6 +31,7 @@ Backend = Literal["auto", "decord", "pyav"]
 MAX_SIDE = 8192  # pixels; larger claims are damage, and decoding them takes all memory
 OPEN_FILES = 24  # decoders kept open in one thread: an episode's views, and some neighbours
 SEEK = 2  # frames before a key frame that are decoded rather than passed over
+INDEXED = 1000  # frames of a file from which its index is taken at its word
 LONG = 32  # frames asked for at once, from which decord is as quick as PyAV
 # Random windows cost mostly decoding, and of that the arithmetic coding of H.264 (CABAC) is the
 # larger half: files without it take a third of the time and 2% more space (DROID, 192x320).
@@ -159,7 +160,7 @@ class _PyavFile:
             self._stream = self._container.streams.video[0]
             # One thread: handing over costs more than it saves where a few frames follow a seek.
             self._stream.codec_context.thread_count = 1
-            times = [
+            times = self._indexed() or [
                 (packet.pts, packet.is_keyframe)
                 for packet in self._container.demux(self._stream)
                 if packet.pts is not None
@@ -191,6 +192,24 @@ class _PyavFile:
             codec=context.name,
             pix_fmt=context.pix_fmt or "unknown",
         )
+
+    def _indexed(self) -> list[tuple[int, bool]] | None:
+        """Time of every frame and whether it is a key frame, of a long file without reading it.
+
+        None where its index does not tell: it is short, not whole, or frames are stored in another
+        order than they are shown in. PyAV gives the index from version 17 on.
+        """
+        entries = getattr(self._stream, "index_entries", ())
+        if len(entries) < INDEXED or self._stream.codec_context.has_b_frames:
+            return None
+        size, times = self.path.stat().st_size, []
+        for entry in entries:
+            if entry.is_discard or entry.pos + entry.size > size:
+                return None
+            times.append((entry.timestamp, entry.is_keyframe))
+        first = next(self._container.demux(self._stream))
+        self._container.seek(times[0][0], stream=self._stream)
+        return times if first.pts == times[0][0] else None
 
     def read(self, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
         wanted, where = np.unique(rows, return_inverse=True)

@@ -7,6 +7,7 @@ import numpy as np
 
 from worldeval.axes import Array
 from worldeval.data.shards import Shards
+from worldeval.data.weighted import Weighted, weighted
 from worldeval.errors import UserError
 from worldeval.judge.examples import Examples, gathered, replayed
 from worldeval.judge.fit import FittedJudge, Report, fit_judge
@@ -21,7 +22,7 @@ COLLECTED = "collected"  # the family of held-out collected episodes
 def learn_judge(
     recipe: JudgeRecipe,
     world: Path,
-    data: Path,
+    data: Path | Sequence[Weighted],
     weak: Sequence[Path],
     out: Path,
     *,
@@ -40,7 +41,7 @@ def learn_judge(
     prepared = prepare(world_recipe, data, weak, world, seed=world_seed, report=report)
     examples = imagined_examples(
         prepared,
-        [Shards(data), *(Shards(part) for part in weak)],
+        [Shards(*(part.path for part in weighted(data))), *(Shards(part) for part in weak)],
         world,
         folds=world_recipe.folds,
         horizon=recipe.horizon,

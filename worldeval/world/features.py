@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from worldeval.axes import Float, Int
+from worldeval.data.normaliser import Normaliser
 
 PAST_ACTIONS = 2
 FREQUENCIES = (2.0, 4.0, 8.0, 16.0)  # radians per normalised unit of position
@@ -47,11 +48,17 @@ class Features(nn.Module):
 
     def fit(self, pose: Tensor, step: Tensor, action: Tensor) -> None:
         """Take the statistics of training poses, pose changes and actions."""
-        self.pose_mean.copy_(pose.mean(0))
-        self.pose_std.copy_(pose.std(0).clamp_min(1e-3))
-        self.step_std.copy_(step.std(0).clamp_min(1e-4))
-        self.action_mean.copy_(action.mean(0))
-        self.action_std.copy_(action.std(0).clamp_min(1e-3))
+        poses = Normaliser.fit([pose.numpy()], "mean-std", least=1e-3)
+        steps = Normaliser.fit([step.numpy()], "mean-std", least=1e-4)
+        actions = Normaliser.fit([action.numpy()], "mean-std", least=1e-3)
+        for buffer, found in (
+            (self.pose_mean, poses.centre),
+            (self.pose_std, poses.scale),
+            (self.step_std, steps.scale),
+            (self.action_mean, actions.centre),
+            (self.action_std, actions.scale),
+        ):
+            buffer.copy_(torch.from_numpy(found))
 
     def unit(self, pose: Float[Tensor, "b p"]) -> Float[Tensor, "b p"]:
         """A pose in standard deviations from the training mean."""

@@ -13,6 +13,7 @@ from worldeval.data.shards import Shards
 from worldeval.data.source import Source, open_source
 from worldeval.errors import UserError
 from worldeval.record import Episode
+from worldeval.world.brought import as_trained
 from worldeval.world.world import World
 
 BATCH = 32  # episodes, and frames, that are computed together
@@ -84,7 +85,7 @@ def open_shelf(world: World, data: Path, *, share: float, seed: int) -> Shelf:
             pose=lambda index: shards.pose[shards.rows(index)],
             read=lambda index, frames: _drawn(world, shards.episode, index, frames),
         )
-    source = open_source(data)
+    source = as_trained(open_source(data), world.spec)
     mask = RecordedRecipe(path=data, held_out_share=share).held(source, seed=seed)
     draws = world.tokenizer is not None
     usable = np.array([draws or source.has_latents(index) for index in range(len(source))])

@@ -35,10 +35,10 @@ def fit_kinematics(
 ) -> Fitted:
     """Train on the model's own predicted poses, `recipe.unroll` frames in a row."""
     generator = torch.Generator().manual_seed(seed)
-    rows = torch.from_numpy(windows.data.transitions(episodes, recipe.unroll))
+    rows = windows.data.draws(episodes, recipe.unroll)
 
     def loss_of(net: nn.Module, step: int) -> Tensor:
-        chosen = rows[torch.randint(len(rows), (recipe.trainer.batch,), generator=generator)]
+        chosen = rows(recipe.trainer.batch, generator)
         batch = on_device(windows.batch(chosen, recipe.unroll), net)
         pose, losses = batch.pose.clone(), []
         first = batch.first.flatten(1)
@@ -73,17 +73,13 @@ def fit_unrolled(
     model will meet in its own roll-outs.
     """
     generator = torch.Generator().manual_seed(seed)
-    rows = {
-        horizon: torch.from_numpy(windows.data.transitions(episodes, horizon))
-        for _, horizon in unroll
-    }
+    rows = {horizon: windows.data.draws(episodes, horizon) for _, horizon in unroll}
 
     def loss_of(net: nn.Module, step: int) -> Tensor:
         done = step / trainer.steps
         horizon = [steps for share, steps in unroll if share <= done][-1]
         size = max(trainer.batch // 2, round(trainer.batch * (1 - 0.125 * (horizon - 1))))
-        chosen = rows[horizon][torch.randint(len(rows[horizon]), (size,), generator=generator)]
-        batch = on_device(windows.batch(chosen, horizon), net)
+        batch = on_device(windows.batch(rows[horizon](size, generator), horizon), net)
         offset = pose_noise * torch.randn(size, 1, 3, generator=generator).to(batch.pose)
         pose = torch.cat([batch.pose[..., :3] + offset, batch.pose[..., 3:]], 2)
         strength = latent_noise * torch.rand(size, 1, 1, 1, 1, generator=generator)

@@ -1,5 +1,6 @@
 """Training a tokenizer on shards, and encoding every frame with it once."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 from worldeval.axes import Array, Int
+from worldeval.data.draws import Draws
 from worldeval.data.shards import Shards
 from worldeval.device import autocast
 from worldeval.run import whole_file
@@ -20,10 +22,14 @@ def fit_tokenizer(
     shards: Shards,
     episodes: Int[Array, " e"],
     *,
+    weights: Sequence[float] = (1.0,),
     seed: int,
     progress: Progress | None = None,
 ) -> Fitted:
-    """A tokenizer trained on the frames of `episodes`; one that others trained is left as it is."""
+    """A tokenizer trained on the frames of `episodes`; one that others trained is left as it is.
+
+    `weights` are those of the folders of the shards, where there are several.
+    """
     if recipe.folder:
         given = {"tasks": len(shards.tasks), "views": len(shards.views), "size": shards.size}
         return Fitted(model=new_tokenizer(recipe, **given), loss=0.0)
@@ -36,10 +42,12 @@ def fit_tokenizer(
     rows = _rows(shards, episodes)
     model.mean_image.copy_(_mean_images(shards, rows))
     half = recipe.trainer.batch // len(views)
+    owner = np.repeat(shards.folder, shards.episodes["length"])[rows]
+    part = torch.from_numpy(owner) if len(weights) > 1 else None
+    draws = Draws(torch.from_numpy(rows), part=part, weights=weights)
 
     def loss_of(net: Tokenizer, step: int) -> Tensor:
-        chosen = rows[torch.randint(len(rows), (half,), generator=generator).numpy()]
-        frames, task, view = load_frames(shards, chosen)
+        frames, task, view = load_frames(shards, draws(half, generator).numpy())
         latents = net.raw(frames, task, view)
         noisy = latents + recipe.noise * torch.randn(latents.shape, generator=generator)
         error = net.from_raw(noisy, task, view) - frames

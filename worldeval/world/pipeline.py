@@ -7,6 +7,7 @@ began from the same weights, together they saw everything, and no further traini
 """
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -130,7 +131,10 @@ def _kept(
     stage: str,
 ) -> World:
     """Save a model with its fidelity; returned as stored: what is measured is what is shipped."""
-    notes = {"stage": stage, "seed": seed, "tokenizer_psnr": prepared.tokenizer_psnr}
+    notes: dict[str, Any] = {"stage": stage, "seed": seed}
+    notes["tokenizer_psnr"] = prepared.tokenizer_psnr
+    if prepared.episodes.blend is not None:
+        notes["weights"] = list(prepared.episodes.blend.weights)
     save_world(folder, world, recipe, kind=kind, notes=notes)
     stored = load_world(folder)
     fidelity = open_loop(stored, prepared.episodes, prepared.held)

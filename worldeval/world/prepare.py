@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from worldeval.axes import Array, Int
-from worldeval.data.ctrl_world import CtrlWorldSource
+from worldeval.data.adapt import jumping
+from worldeval.data.draws import OUTSIDE
 from worldeval.data.latents import LatentEpisodes, join
-from worldeval.data.recipe import RecordedRecipe
 from worldeval.data.shards import Shards
-from worldeval.data.source import open_source
+from worldeval.data.weighted import Weighted, weighted
 from worldeval.errors import UserError
 from worldeval.world.bounds import action_bounds
+from worldeval.world.brought import mixed, read_brought, world_spec
 from worldeval.world.encoded import encoded
 from worldeval.world.fit_tokenizer import fit_tokenizer, psnr
 from worldeval.world.optimise import Progress
@@ -56,7 +57,7 @@ class Prepared:
 
 def prepare(
     recipe: WorldRecipe,
-    data: Path,
+    data: Path | Sequence[Weighted],
     weak: Sequence[Path],
     home: Path,
     *,
@@ -65,45 +66,58 @@ def prepare(
 ) -> Prepared:
     """Encode `data` (and roll-outs in `weak`), training the tokenizer of `home` if it is missing.
 
-    Collected shards are encoded with our tokenizer; data in Ctrl-World's layout brings latents.
+    Shards are encoded with our tokenizer; data in Ctrl-World's layout brings latents. Several
+    datasets are a mixture: windows come from each by its weight, and every dataset holds out the
+    episodes that it would hold out alone.
     """
-    if sorted(data.glob("*.h5")):
-        return _from_shards(recipe, data, weak, home, seed=seed, report=report)
-    source = open_source(data)
-    if not isinstance(source, CtrlWorldSource):
+    parts = weighted(data)
+    of_shards = [bool(sorted(part.path.glob("*.h5"))) for part in parts]
+    if all(of_shards):
+        return _from_shards(recipe, parts, weak, home, seed=seed, report=report)
+    if any(of_shards):
+        listed = ", ".join(str(p.path) for p, of in zip(parts, of_shards, strict=True) if not of)
         raise UserError(
-            f"{data} holds {type(source).__name__.removesuffix('Source')} data; world models train "
-            "on collected shards (worldeval data collect) or on data that brings its latents."
+            f"{listed} brings its own latents or none, and the other data are shards. Bring all of "
+            "a mixture into shards: worldeval data convert --to shards."
         )
-    return _from_latents(source, data, recipe, seed=seed)
+    return _from_latents(parts, recipe, seed=seed)
 
 
 def _from_shards(
     recipe: WorldRecipe,
-    data: Path,
+    parts: Sequence[Weighted],
     weak: Sequence[Path],
     home: Path,
     *,
     seed: int,
     report: Report,
 ) -> Prepared:
-    shards = Shards(data)
-    training, held = shards.held_out(recipe.held_out, seed=seed)
+    shards = Shards(*(part.path for part in parts))
+    _refuse_jumps(shards, parts)
+    weights = tuple(part.weight for part in parts)
+    held = _held_out(parts, recipe.held_out, seed=seed)
+    training = np.setdiff1d(np.arange(len(shards)), held)
     tokenizer = new_tokenizer(
         recipe.tokenizer, tasks=len(shards.tasks), views=len(shards.views), size=shards.size
     )
     path = home / TOKENIZER
     if not path.is_file():
         progress = report("tokenizer", recipe.tokenizer.trainer.steps)
-        fitted = fit_tokenizer(recipe.tokenizer, shards, training, seed=seed, progress=progress)
+        fitted = fit_tokenizer(
+            recipe.tokenizer, shards, training, weights=weights, seed=seed, progress=progress
+        )
         save_weights(path, fitted.model.state_dict(), compress=False)
     fill(tokenizer, load_weights(path), path)
     tokenizer.eval()
-    parts = [encoded(tokenizer, shards, shards.tasks, home / f"latents-{data.name}.npy")]
+    name = "+".join(part.path.name for part in parts)
+    sets = [encoded(tokenizer, shards, shards.tasks, home / f"latents-{name}.npy")]
     for folder in weak:
-        name = home / f"latents-{folder.name}.npy"
-        parts.append(encoded(tokenizer, Shards(folder), shards.tasks, name))
-    episodes = join(*parts)
+        path = home / f"latents-{folder.name}.npy"
+        sets.append(encoded(tokenizer, Shards(folder), shards.tasks, path))
+    episodes = join(*sets)
+    if len(parts) > 1:
+        joined = np.full(len(episodes) - len(shards), OUTSIDE)
+        episodes = episodes.blended(np.concatenate([shards.folder, joined]), weights)
     return Prepared(
         spec=WorldSpec(
             views=shards.views,
@@ -113,57 +127,51 @@ def _from_shards(
             pose_dim=episodes.pose.shape[1],
             tasks=shards.tasks,
             fps=shards.fps,
+            space="",  # a frame may hold several steps of the controller
             **action_bounds(episodes.actions, ""),
         ),
         tokenizer=tokenizer,
         episodes=episodes,
         held=held,
-        weak=np.arange(len(parts[0]), len(episodes)),
+        weak=np.arange(len(shards), len(episodes)),
         tokenizer_psnr=psnr(tokenizer, shards, held, frames=512, seed=seed),
     )
 
 
-def _from_latents(
-    source: CtrlWorldSource, data: Path, recipe: WorldRecipe, *, seed: int
-) -> Prepared:
-    recorded = RecordedRecipe(path=data, held_out_share=recipe.held_out)
-    with_latents = [index for index in range(len(source)) if source.has_latents(index)]
-    if not with_latents:
-        raise UserError(f"{data} brings no latents (latent_videos/), and has no tokenizer here.")
-    views = tuple(source.spec.views)
-    latents, actions, pose = [], [], []
-    for index in with_latents:
-        rows, own = source.rows(index), source.latents(index)
-        frames = min(len(rows.pose), *(len(own[view]) for view in views))
-        latents.append(np.stack([own[view][:frames] for view in views], 1).astype(np.float16))
-        actions.append(rows.actions[:frames])
-        pose.append(rows.pose[:frames])
-    length = np.array([len(part) for part in pose])
-    episodes = LatentEpisodes(
-        latents=np.concatenate(latents),
-        actions=np.concatenate(actions),
-        pose=np.concatenate(pose),
-        task=np.zeros(len(length), np.int64),  # a robot's free-text tasks are one to the dynamics
-        begin=np.cumsum(length) - length,
-        length=length,
-    )
-    held = recorded.held(source, seed=seed)[with_latents]
-    size = source.spec.views[views[0]][:2]
+def _held_out(parts: Sequence[Weighted], share: float, *, seed: int) -> Int[Array, " h"]:
+    """Of every dataset the episodes that it holds out when it is alone."""
+    held, begin = [], 0
+    for part in parts:
+        own = Shards(part.path)
+        held.append(begin + own.held_out(share, seed=seed)[1])
+        begin += len(own)
+    return np.concatenate(held)
+
+
+def _refuse_jumps(shards: Shards, parts: Sequence[Weighted]) -> None:
+    begin = shards.episodes["begin"].to_numpy()
+    for what, values, names in (
+        ("action", shards.actions, shards.action_names),
+        ("pose", shards.pose, shards.pose_names),
+    ):
+        angles = jumping(values, names, begin)
+        if angles:
+            raise UserError(
+                f"{', '.join(str(part.path) for part in parts)}: {what} {', '.join(angles)} passes "
+                "+-pi, and a model would learn the jump. Convert the data with --rotation 6d: "
+                "worldeval data convert SRC DST --to shards --rotation 6d."
+            )
+
+
+def _from_latents(parts: Sequence[Weighted], recipe: WorldRecipe, *, seed: int) -> Prepared:
+    sets = [read_brought(part.path, recipe, seed=seed) for part in parts]
+    episodes, held = mixed(parts, sets)
+    spec = world_spec(sets[0].spec, episodes)
     return Prepared(
-        spec=WorldSpec(
-            views=views,
-            size=size,
-            latent=episodes.latents.shape[2:],
-            action_dim=episodes.actions.shape[1],
-            pose_dim=episodes.pose.shape[1],
-            tasks=("any",),
-            fps=source.spec.fps,
-            space=source.spec.space,
-            **action_bounds(episodes.actions, source.spec.space),
-        ),
-        tokenizer=_decoder(recipe, size=size, latent=episodes.latents.shape[2:]),
+        spec=spec,
+        tokenizer=_decoder(recipe, size=spec.size, latent=spec.latent),
         episodes=episodes,
-        held=np.flatnonzero(held),
+        held=held,
         weak=np.zeros(0, np.int64),
     )
 

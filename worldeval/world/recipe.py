@@ -72,6 +72,11 @@ class WorldRecipe:
     adapt_learning_rate: float = 0.5  # of the learning rate
     trainer: TrainerRecipe = field(default_factory=lambda: TrainerRecipe(steps=9000, batch=128))
 
+    @property
+    def turned(self) -> bool:
+        """Whether roll, pitch and yaw in the data are trained as 6-D numbers, which never jump."""
+        return True
+
 
 @dataclass(frozen=True, kw_only=True)
 class LatentRecipe(WorldRecipe):

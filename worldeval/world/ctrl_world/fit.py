@@ -41,11 +41,12 @@ def fit_denoiser(
             f"trainer.accumulate: {trainer.accumulate} does not divide the batch of "
             f"{trainer.batch} clips."
         )
-    rows = {k: transitions(data, episodes, k) for k in futures(recipe.future, recipe.any_future)}
+    transitions(data, episodes, recipe.future)  # that there are any
+    rows = {k: data.draws(episodes, k) for k in futures(recipe.future, recipe.any_future)}
 
     def loss_of(net: nn.Module, step: int) -> Tensor:
         future = list(rows)[int(torch.randint(len(rows), (), generator=generator))]
-        picked = rows[future][torch.randint(len(rows[future]), (size,), generator=generator)]
+        picked = rows[future](size, generator)
         back = training_backs(size, recipe.memory, generator)
         drawn = draw(size, recipe, frame=model.frame, future=future, generator=generator)
         mine = own_rows(size)

@@ -90,6 +90,11 @@ class CtrlWorldRecipe(WorldRecipe):
         default_factory=lambda: LongTrainerRecipe(steps=50_000, batch=64, learning_rate=1e-5)
     )
 
+    @property
+    def turned(self) -> bool:
+        """Not where weights or statistics of others are for angles, or `angles` says how."""
+        return not (self.checkpoint or self.pose_stats or self.angles)
+
     def __post_init__(self) -> None:
         if self.svd and self.checkpoint:
             raise ValueError("svd and checkpoint are both given; a training begins from one.")

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Float
+from worldeval.data.normaliser import Normaliser
 from worldeval.errors import UserError
 
 
@@ -33,9 +34,9 @@ class PoseScale(nn.Module):
         """Take the statistics of training poses."""
         here = pose[:, self.angles]
         self.centre[self.angles] = torch.atan2(here.sin().mean(0), here.cos().mean(0))
-        turned = self._turned(pose)
-        low, high = torch.quantile(turned, torch.tensor([0.01, 0.99]).to(turned), dim=0)
-        self.put(low, high)
+        found = Normaliser.fit([self._turned(pose).numpy()], "percentile")
+        centre, scale = torch.from_numpy(found.centre), torch.from_numpy(found.scale)
+        self.put(centre - scale, centre + scale)
 
     def put(self, low: Float[Tensor, " p"], high: Float[Tensor, " p"]) -> None:
         """Take percentiles that are known, a robot's `stat.json` for example."""

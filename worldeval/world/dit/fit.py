@@ -51,13 +51,13 @@ def fit_dit(
     recipe = model.recipe
     length = min(recipe.length, int(windows.data.length[episodes].max()))
     cuts = Sequences(windows, length=length, window=recipe.window, memory=recipe.memory)
-    rows = torch.from_numpy(windows.data.transitions(episodes, length - 1))
+    rows = windows.data.draws(episodes, length - 1)
     if not model.change_fitted:  # training that goes on from earlier weights keeps their scale
         single = torch.from_numpy(windows.data.transitions(episodes, 1))
         model.fit_change(_changes(windows, single, generator))
 
     def loss_of(net: nn.Module, step: int) -> Tensor:
-        picked = rows[torch.randint(len(rows), (trainer.batch,), generator=generator)]
+        picked = rows(trainer.batch, generator)
         longest = most(recipe.imagined, step / trainer.steps)
         rounds = int(torch.randint(1 + longest, (), generator=generator))
         seed_now = int(torch.randint(2**48, (), generator=generator))

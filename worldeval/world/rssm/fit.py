@@ -40,20 +40,20 @@ def fit_rssm(
     """
     recipe, cutter = model.recipe, SequenceCutter(windows)
     generator = torch.Generator().manual_seed(seed)
-    anywhere = torch.from_numpy(windows.data.transitions(episodes, recipe.length))
+    anywhere = windows.data.draws(episodes, recipe.length)
     if not len(anywhere):
         longest = int(np.max(windows.data.length[episodes], initial=0))
         raise UserError(
             f"length: {recipe.length} frames must follow the first of a sequence; the longest "
             f"training episode has {longest} frames. Set length below that."
         )
-    starts = anywhere[torch.isin(anywhere, torch.from_numpy(windows.data.begin))]
+    starts = anywhere.where(torch.isin(anywhere.rows, torch.from_numpy(windows.data.begin)))
 
     def loss_of(net: nn.Module, step: int) -> Tensor:
-        rows = _pick(anywhere, trainer.batch, generator)
+        rows = anywhere(trainer.batch, generator)
         if len(starts):
             first = int(AT_START * trainer.batch)
-            rows = torch.cat([_pick(starts, first, generator), rows[first:]])
+            rows = torch.cat([starts(first, generator), rows[first:]])
         shape = (2, recipe.length + 1, len(rows), recipe.groups, recipe.classes)
         uniform = torch.rand(shape, generator=generator)
         strength = latent_noise * torch.rand(len(rows), 1, 1, 1, 1, 1, generator=generator)
@@ -70,7 +70,3 @@ def fit_rssm(
         saving = Saving(path=checkpoint, every=recipe.save_every, generators=(generator,))
     fitted = optimise(RssmLoss(model), loss_of, trainer, progress=progress, saving=saving)
     return Fitted(model=fitted.model.model, loss=fitted.loss)
-
-
-def _pick(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    return rows[torch.randint(len(rows), (count,), generator=generator)]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Array, Int
+from worldeval.data.draws import Draws
 from worldeval.errors import UserError
 from worldeval.world.checkpoints import Saving
 from worldeval.world.fit_dynamics import on_device
@@ -44,10 +45,7 @@ def fit_uwm(
     recipe, generator = model.recipe, torch.Generator().manual_seed(seed)
     video = episodes[_video(len(episodes), recipe.action_free)]
     cutter = MomentCutter(windows, video=video, successes_only=recipe.imitate == "success")
-    rows = {
-        frames: torch.from_numpy(windows.data.transitions(episodes, frames))
-        for frames in range(1, recipe.chunk + 1)
-    }
+    rows = {frames: windows.data.draws(episodes, frames) for frames in range(1, recipe.chunk + 1)}
     if not len(rows[recipe.chunk]):
         longest = int(np.max(windows.data.length[episodes], initial=0))
         raise UserError(
@@ -59,8 +57,7 @@ def fit_uwm(
 
     def loss_of(net: nn.Module, step: int) -> Tensor:
         frames = 1 + int(torch.randint(recipe.chunk, (), generator=generator))
-        picked = torch.randint(len(rows[frames]), (trainer.batch,), generator=generator)
-        clean = cutter.cut(rows[frames][picked], frames)
+        clean = cutter.cut(rows[frames](trainer.batch, generator), frames)
         batch = spoilt(
             clean,
             latent_noise=latent_noise,
@@ -86,12 +83,12 @@ def fit_uwm(
 
 
 def _fit_change(
-    model: Uwm, cutter: MomentCutter, rows: dict[int, Tensor], generator: torch.Generator
+    model: Uwm, cutter: MomentCutter, rows: dict[int, Draws], generator: torch.Generator
 ) -> None:
     changes = []
     for frames, every in rows.items():
         picked = torch.randperm(len(every), generator=generator)[: STATISTICS // len(rows)]
-        moments = cutter.cut(every[picked].sort().values, frames)
+        moments = cutter.cut(every.rows[picked].sort().values, frames)
         changes.append(moments.future[:, PAIR - 1] - moments.seen.latent)
     model.fit_change(torch.cat(changes))
 

@@ -1,0 +1,177 @@
+"""What worlds train on: mixtures, normalised by one rule, and no angle that jumps."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.droid import droid_folder
+from tests.support.toy import toy_recipe, toy_shards
+from worldeval import recipe as recipes
+from worldeval.data.shards import ACTION_NAMES, POSE_NAMES, Shards
+from worldeval.data.source import Head, Rows, Source, SourceSpec
+from worldeval.data.weighted import Weighted
+from worldeval.errors import UserError
+from worldeval.run import read_json
+from worldeval.world import brought
+from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
+from worldeval.world.features import Features
+from worldeval.world.pipeline import train_world
+from worldeval.world.prepare import Prepared, prepare
+
+ARM = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
+LENGTH = 20
+DROID = ("latent-droid", "dit-droid", "uwm-droid", "rssm-droid", "ctrl-world-tiny-droid")
+
+
+class OverPi(Source):
+    """An arm whose roll passes pi, commanded absolutely; its latents come with it."""
+
+    def __init__(self, path: Path, *, fps: float = 5.0) -> None:
+        self.spec = SourceSpec(
+            format="memory",
+            path=path,
+            fps=fps,
+            views={"top": (8, 8)},
+            action_names=ARM,
+            pose_names=ARM,
+            space="ee-absolute(euler)+1",
+        )
+        self.findings = []
+        self.heads = [Head(id=str(i), length=LENGTH, task="t", success=True) for i in range(10)]
+
+    def rows(self, index: int) -> Rows:
+        pose = np.zeros((LENGTH, 7), np.float32)
+        pose[:, 3] = np.angle(np.exp(1j * np.linspace(3.0, 3.3, LENGTH)))
+        return Rows(actions=pose, pose=pose)
+
+    def frames(self, index: int, view: str, rows=None):
+        raise AssertionError("nobody needs the pictures")
+
+    def has_latents(self, index: int) -> bool:
+        return True
+
+    def latents(self, index: int) -> dict[str, np.ndarray]:
+        return {"top": np.full((LENGTH, 2, 3, 3), index, np.float32)}
+
+
+@pytest.fixture
+def over_pi(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(brought, "open_source", OverPi)
+
+
+def quiet(stage: str, steps: int):
+    return lambda step, loss: None
+
+
+def prepared(recipe, *data: Weighted, home: Path = Path("unused"), weak=()) -> Prepared:
+    return prepare(recipe, data, weak, home, seed=0, report=quiet)
+
+
+def steps(values: np.ndarray, found: Prepared) -> float:
+    """The largest change of a rotation's number from a frame to the next of its episode."""
+    rows = found.episodes.transitions(np.arange(len(found.episodes)), 1)
+    return float(np.abs(values[rows + 1, 3:9] - values[rows, 3:9]).max())
+
+
+@pytest.mark.parametrize("name", DROID)
+def test_no_family_sees_a_roll_jump(over_pi: None, name: str) -> None:
+    found = prepared(recipes.load(name, "model").config, Weighted(path=Path("arm")))
+    assert found.spec.space == "ee-absolute(6d)+1"
+    assert (found.spec.action_dim, found.spec.pose_dim) == (10, 10)
+    assert max(steps(found.episodes.pose, found), steps(found.episodes.actions, found)) < 0.1
+
+
+@pytest.mark.parametrize("name", DROID)
+def test_no_family_sees_one_in_real_recordings(name: str) -> None:
+    raw = brought.open_source(droid_folder())
+    assert max(float(np.abs(np.diff(raw.rows(i).pose[:, 3])).max()) for i in range(9)) > 6
+    found = prepared(recipes.load(name, "model").config, Weighted(path=droid_folder()))
+    assert max(steps(found.episodes.pose, found), steps(found.episodes.actions, found)) < 1
+
+
+def test_weights_of_others_get_the_angles_they_know(over_pi: None) -> None:
+    recipe = CtrlWorldRecipe(pose_stats="stat.json")
+    assert prepared(recipe, Weighted(path=Path("arm"))).spec.pose_dim == 7
+
+
+def test_a_world_of_angles_is_read_with_angles(over_pi: None) -> None:
+    recipe = toy_recipe()
+    spec = prepared(recipe, Weighted(path=Path("arm"))).spec
+    source = OverPi(Path("arm"))
+    assert len(brought.as_trained(source, spec).spec.pose_names) == 10
+    older = replace(spec, pose_dim=7)
+    assert brought.as_trained(source, older) is source
+
+
+def test_datasets_with_latents_are_mixed(over_pi: None) -> None:
+    parts = [Weighted(path=Path("a"), weight=3), Weighted(path=Path("b"))]
+    found, alone = prepared(toy_recipe(), *parts), prepared(toy_recipe(), parts[0])
+    assert len(found.episodes) == 2 * len(alone.episodes)
+    assert found.held.tolist() == [*alone.held, *(alone.held + len(alone.episodes))]
+    rows = found.episodes.draws(found.training(weak=False, without_fold=None, folds=2), 4)
+    drawn = found.episodes.episode_of_row[rows(4000, torch.Generator().manual_seed(0)).numpy()]
+    assert (drawn < len(alone.episodes)).mean() == pytest.approx(0.75, abs=0.03)
+    assert alone.episodes.blend is None
+
+
+def test_datasets_that_differ_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def opened(path: Path) -> OverPi:
+        return OverPi(path, fps=15.0 if path.name == "b" else 5.0)
+
+    monkeypatch.setattr(brought, "open_source", opened)
+    with pytest.raises(UserError, match=r"b has frames a second 15\.0, and a 5\.0"):
+        prepared(toy_recipe(), Weighted(path=Path("a")), Weighted(path=Path("b")))
+
+
+def test_shards_are_mixed_and_trained_on(tmp_path: Path) -> None:
+    recipe = toy_recipe(steps=4)
+    a = toy_shards(tmp_path / "a", episodes=8)
+    b = toy_shards(tmp_path / "b", episodes=4, seed=1)
+    weak = toy_shards(tmp_path / "weak", episodes=2, seed=2, source="weak/step-1")
+    parts = [Weighted(path=a), Weighted(path=b, weight=0.5)]
+    found = prepared(recipe, *parts, home=tmp_path / "world", weak=[weak])
+    assert found.episodes.blend is not None
+    assert found.episodes.blend.part.tolist() == [0] * 16 + [1] * 8 + [-1] * 4
+    alone = [Shards(folder).held_out(recipe.held_out, seed=0)[1] for folder in (a, b)]
+    assert found.held.tolist() == [*alone[0], *(alone[1] + 16)]
+    base = replace(found, weak=np.zeros(0, np.int64))
+    train_world(recipe, base, tmp_path / "world", kind="latent", seed=0, report=quiet)
+    assert read_json(tmp_path / "world/world.json")["weights"] == [1.0, 0.5]
+
+
+def test_shards_and_latents_do_not_mix(over_pi: None, tmp_path: Path) -> None:
+    parts = [Weighted(path=toy_shards(tmp_path, episodes=2)), Weighted(path=Path("arm"))]
+    with pytest.raises(UserError, match="arm brings its own latents or none"):
+        prepared(toy_recipe(), *parts)
+
+
+def test_shards_with_an_angle_that_jumps_are_refused(tmp_path: Path) -> None:
+    import h5py
+
+    folder = toy_shards(tmp_path / "data", episodes=2)
+    for path in folder.glob("*.h5"):
+        with h5py.File(path, "r+") as file:
+            pose = np.zeros((len(file["pose"]), 3), np.float32)  # type: ignore[arg-type]
+            pose[::2, 0], pose[1::2, 0] = 3.1, -3.1
+            del file["pose"]
+            file["pose"] = pose
+            file.attrs[POSE_NAMES] = ["roll", "pitch", "yaw"]
+            file.attrs[ACTION_NAMES] = [f"a{i}" for i in range(8)]
+    with pytest.raises(UserError, match=r"pose roll passes \+-pi.*--rotation 6d"):
+        prepared(toy_recipe(), Weighted(path=folder))
+
+
+def test_statistics_are_those_that_worlds_were_always_trained_with() -> None:
+    generator = torch.Generator().manual_seed(0)
+    pose, step = (torch.randn(500, 4, generator=generator) for _ in range(2))
+    action = torch.randn(500, 3, generator=generator) * torch.tensor([1.0, 5.0, 0.0])
+    features = Features(pose_dim=4, action_dim=3, tasks=1)
+    features.fit(pose, step, action)
+    assert torch.equal(features.pose_mean, pose.mean(0))
+    assert torch.equal(features.pose_std, pose.std(0).clamp_min(1e-3))
+    assert torch.equal(features.step_std, step.std(0).clamp_min(1e-4))
+    assert torch.equal(features.action_mean, action.mean(0))
+    assert torch.equal(features.action_std, action.std(0).clamp_min(1e-3))
