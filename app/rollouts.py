@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 import yaml
+from streamlit.components.v2 import component
 
 from worldeval.axes import Array
 from worldeval.errors import UserError
@@ -300,7 +301,7 @@ def seek(film: str, moment: int) -> None:
     of, count = st.session_state.get("sought", ("", 0))
     # The middle of a frame's time: at its edge a browser may show the one before.
     data = {"seconds": (moment + 0.5) / RATE, "count": count if of == film else 0}
-    st.components.v2.component("worldeval.seek", js=SEEK)(data=data, key="seek")
+    component("worldeval.seek", js=SEEK)(data=data, key="seek")
 
 
 def chart(series: dict[str, Any], moment: int, title: str, **options: Any) -> None:
