@@ -1,13 +1,16 @@
 """Film strips on demand: of the episode asked for, or of a fair draw."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 
 from tests.support.imagined_run import imagined_run
 from worldeval.errors import UserError
 from worldeval.evaluate.develop import develop, draw
+from worldeval.report.contents import RECIPE
 from worldeval.report.episodes import read_episodes
 from worldeval.report.filmstrip import FOLDER, read_filmstrips, read_frames
 
@@ -42,6 +45,15 @@ def test_an_episode_filmed_before_counts_as_drawn_once_it_is(run: Path) -> None:
     develop(run, ["zero/left-0/0"], drawn=True)
     (strip,) = [s for s in read_filmstrips(run / FOLDER) if s.key[:3] == ("zero", "left", "left-0")]
     assert strip.drawn
+
+
+def test_code_that_a_run_names_is_not_run(run: Path, tmp_path: Path) -> None:
+    theirs = Path(shutil.copytree(run, tmp_path / "theirs"))
+    recipe = yaml.safe_load((theirs / RECIPE).read_text())
+    recipe["policies"].append("os:system?command=ls")
+    (theirs / RECIPE).write_text(yaml.safe_dump(recipe))
+    with pytest.raises(UserError, match=r"names Python code .*--trust-code"):
+        develop(theirs, ["zero/left-0/0"], real=True)
 
 
 def test_what_the_run_lacks_is_named(run: Path, tmp_path: Path) -> None:

@@ -108,6 +108,8 @@ def test_a_broken_policy_has_no_outcomes_and_the_others_are_ranked(
     assert done.exit_code == 1, done.exception
     assert set(outcomes(out)["policy"]) == {A}
     assert json.loads((out / "summary.json").read_text())["errors"] == {"zero": "out of ideas"}
+    # The code was named by the user then, and is not now: the run folder may be somebody else's.
+    assert "Python code" in refused(rank(home, out, *policy(home, A)))
 
 
 def test_adaptive_spending_is_told_in_the_summary(home: Path, tmp_path: Path) -> None:

@@ -27,6 +27,9 @@ def film(
     trust_pickle: Annotated[
         bool, typer.Option("--trust-pickle", help="Read policies that are pickles, which run code.")
     ] = False,
+    trust_code: Annotated[
+        bool, typer.Option("--trust-code", help="Run policies that are Python code of the run's.")
+    ] = False,
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -58,6 +61,7 @@ def film(
                 real=real,
                 processes=os.cpu_count() or 1,
                 trust_pickle=trust_pickle,
+                trust_code=trust_code,
                 progress=lambda done, total, task=task: bar.update(task, completed=done),
             )
     emit([asdict(strip) for strip in made], as_json=as_json, out=out)

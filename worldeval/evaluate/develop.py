@@ -13,6 +13,7 @@ from worldeval.imagine.recipe import ProtocolRecipe
 from worldeval.imagine.starts import read_starts
 from worldeval.imagine.store import RolloutStore
 from worldeval.judge.judge import load_judge
+from worldeval.policy.address import refuse_code
 from worldeval.recipe import shipped
 from worldeval.report.contents import RECIPE
 from worldeval.report.episodes import Episodes, read_episodes
@@ -30,6 +31,7 @@ def develop(
     real: bool = False,
     processes: int = 1,
     trust_pickle: bool = False,
+    trust_code: bool = False,
     progress: Progress | None = None,
 ) -> list[Filmstrip]:
     """Decode the imagined episodes with these ids into film strips of the run.
@@ -37,11 +39,15 @@ def develop(
     Args:
         drawn: they are a random sample of the run, so that labels of them speak for it.
         real: also run them in the simulator, where the protocol names one.
+        trust_code: run Python code too, where the run names it as a policy.
 
     Raises:
-        UserError: the run lacks an episode, or its world model cannot render.
+        UserError: the run lacks an episode, its world model cannot render, or `real` would run code
+            that nobody trusts.
     """
     recipe = protocol(run)
+    if real and not trust_code:
+        refuse_code(recipe.policies, run / RECIPE, remedy="give --trust-code")
     rows = _rows(read_episodes(run), wanted)
     world, judge = load_world(Path(shipped(recipe.world))), load_judge(Path(shipped(recipe.judge)))
     store = RolloutStore(run / "imagined")

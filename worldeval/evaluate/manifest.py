@@ -18,7 +18,7 @@ from worldeval.evaluate.policies import policy_cards
 from worldeval.imagine.recipe import ProtocolRecipe
 from worldeval.judge.judge import CARD as JUDGE_CARD
 from worldeval.judge.judge import judge_hash
-from worldeval.policy.address import read_address
+from worldeval.policy.address import read_address, refuse_code
 from worldeval.policy.load import expand
 from worldeval.run import read_json, write_json
 from worldeval.world.load import CARD as WORLD_CARD
@@ -136,7 +136,11 @@ def read_manifest(run: Path) -> Manifest | None:
 
 
 def grown(recipe: ProtocolRecipe, run: Path, *, trust_pickle: bool = False) -> ProtocolRecipe:
-    """The recipe with the policies that the run folder has besides, at the end of its own."""
+    """The recipe with the policies that the run folder has besides, at the end of its own.
+
+    Raises:
+        UserError: one of these is Python code, which only the user may name.
+    """
     earlier = read_manifest(run)
     if earlier is None:
         return recipe
@@ -147,6 +151,7 @@ def grown(recipe: ProtocolRecipe, run: Path, *, trust_pickle: bool = False) -> P
     # A policy may have moved: it is known by its name.
     named = set(policy_cards(asked, trust_pickle=trust_pickle)["policy"])
     more = [ref for name, ref in others.items() if name not in named]
+    refuse_code(more, run / MANIFEST)
     return replace(recipe, policies=(*asked, *more))
 
 

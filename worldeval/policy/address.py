@@ -71,16 +71,18 @@ def with_params(ref: str, params: Sequence[str]) -> str:
     return str(read_address(ref, read_params(params)))
 
 
-def refuse_code(refs: Iterable[str], where: Path) -> None:
-    """Raise UserError where a recipe's own file names code: a recipe from others must not run any.
+def refuse_code(refs: Iterable[str], where: Path, *, remedy: str = "") -> None:
+    """Raise UserError where a recipe's or run's own file names code: it may be somebody else's.
 
-    `os:system?command=...` is an address too. What the user types is the user's.
+    `os:system?command=...` is an address too. What the user types is the user's. `remedy` is what
+    to do for who trusts the code.
     """
     for ref in refs:
         if read_address(ref).kind == "code":
+            remedy = remedy or f"name it yourself: --policies '{ref}' or --set policies=['{ref}']"
             raise UserError(
-                f"{where} names Python code to run as a policy ({ref}). A recipe is data: if you "
-                f"trust the code, name it yourself: --policies '{ref}' or --set policies=['{ref}']."
+                f"{where} names Python code to run as a policy ({ref}). Recipes and runs are data: "
+                f"if you trust the code, {remedy}."
             )
 
 
