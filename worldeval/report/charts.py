@@ -17,6 +17,7 @@ PALETTE_DARK = ("#56b4e9", "#e69f00", "#2fc79b", "#cc79a7", "#f0e442", "#8ab6ff"
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 MARKS = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
 IMAGINED, REAL = "imagined", "real"
+SIDES = f"solid: {IMAGINED}, dashed: {REAL}"
 HEIGHT, LEGEND = 200, 90  # pixels
 CURSOR = "#888888"
 
@@ -79,11 +80,12 @@ def over_time(
         mark["point"] = {"size": 18}
         sides = {"domain": [IMAGINED, REAL], "range": [[1, 0], [5, 4]]}
         # Dashes tell the sides now, so marks tell the names beside colours.
+        told = {"orient": "bottom", "title": SIDES, "columns": 4}
+        encoding["color"]["legend"] = told
         encoding["shape"] = {key: encoding["color"][key] for key in ("field", "type", "sort")}
-        encoding["shape"] |= {"scale": {"domain": names, "range": _marks(names)}, "legend": legend}
-        bottom = {"orient": "bottom", "title": None}
+        encoding["shape"] |= {"scale": {"domain": names, "range": _marks(names)}, "legend": told}
         encoding["strokeDash"] = {
-            "field": "side", "type": "nominal", "scale": sides, "legend": bottom,
+            "field": "side", "type": "nominal", "scale": sides, "legend": None,
         }  # fmt: skip
         encoding["tooltip"].append({"field": "side", "type": "nominal"})
     lines = {"data": {"values": rows}, "mark": mark, "encoding": encoding}
