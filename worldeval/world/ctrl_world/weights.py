@@ -22,7 +22,7 @@ SHOWN = 8  # keys named in an error
 def load_checkpoint(network: CtrlWorldNetwork, path: Path) -> None:
     """Fill the network from an official `state_dict` file (.pt or .safetensors), strictly.
 
-    Raises UserError naming every key that does not fit.
+    Raises UserError naming the first keys that do not fit and how many more; `misfits` lists all.
     """
     load_state(network, read_state(path), where=path)
 
