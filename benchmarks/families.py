@@ -213,11 +213,10 @@ def train(found: Recipe, bench: Bench, args: argparse.Namespace) -> None:
         if path.suffix in {".safetensors", ".npy"} and not place.exists():
             place.symlink_to(path.resolve())
     weak = [word for each in args.weak for word in ("--weak", str(each))]
-    for key, value in (
-        ("trainer.steps", steps["steps"]),
-        ("kinematics.trainer.steps", steps["hand_steps"] or 1),
-        ("adapt_share", ADAPT),
-    ):
+    changed = {"trainer.steps": steps["steps"], "adapt_share": ADAPT}
+    if steps["hand_steps"]:  # a family may predict poses itself
+        changed["kinematics.trainer.steps"] = steps["hand_steps"]
+    for key, value in changed.items():
         sets += ["--set", f"{key}={value}"]
     # Folds take the cores left over by --jobs: one thread each, however many families train.
     jobs = ["--jobs", str(os.cpu_count() or 1)]
