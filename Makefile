@@ -23,7 +23,7 @@ demo: setup ## Rank the shipped checkpoints in the world model, beside the simul
 	$(WORLDEVAL) report $(DEMO)
 	$(WORLDEVAL) export $(DEMO) --select "success and probability > 0.8" --out $(DEMO)/dataset
 
-demo-full: setup ## The same from nothing: collect, train everything, rank (about 2 hours on 2 cores).
+demo-full: setup ## The same from nothing: collect, train everything, rank (about 80 minutes on 2 cores).
 	$(WORLDEVAL) data collect metaworld --out $(FULL)/data
 	$(WORLDEVAL) policy train policies-weak --data $(FULL)/data --out $(FULL)/weak-policies --jobs 2
 	$(WORLDEVAL) data collect metaworld-weak --set policies=[$(FULL)/weak-policies] --out $(FULL)/weak

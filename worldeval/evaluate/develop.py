@@ -7,7 +7,7 @@ import numpy as np
 
 from worldeval import recipe as recipes
 from worldeval.errors import UserError, did_you_mean
-from worldeval.evaluate.films import Simulated, imagined_frames, keep, simulated_frames
+from worldeval.evaluate.films import Simulated, described, imagined_frames, keep, simulated_frames
 from worldeval.evaluate.policies import policy_cards
 from worldeval.imagine.recipe import ProtocolRecipe
 from worldeval.imagine.starts import read_starts
@@ -55,16 +55,8 @@ def develop(
     made = []
     for done, row in enumerate(rows):
         rollout, verdict = store.find(policy=row["policy"], start=row["start"])
-        entry = Filmstrip(
-            policy=row["policy"],
-            task=row["task"],
-            start=row["start"],
-            seed=int(row["seed"]),
-            probability=verdict.probability,
-            success=None if np.isnan(row["real"]) else bool(row["real"]),
-            evidence=tuple(float(p) for p in judge.over_time(rollout)),
-            drawn=drawn,
-        )
+        success = None if np.isnan(row["real"]) else bool(row["real"])
+        entry = described(row, rollout, verdict, judge, success=success, drawn=drawn)
         made.append(keep(run, entry, imagined_frames(rollout, world), shown.get(row["id"])))
         if progress is not None:
             progress(done + 1, len(rows))

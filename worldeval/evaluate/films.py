@@ -19,8 +19,8 @@ from worldeval.evaluate.truth import load_one
 from worldeval.imagine.recipe import ProtocolRecipe
 from worldeval.imagine.simulate import TruthJob, record
 from worldeval.imagine.store import RolloutStore
-from worldeval.judge.judge import load_judge
-from worldeval.record import Rollout
+from worldeval.judge.judge import Judge, load_judge
+from worldeval.record import Rollout, Verdict
 from worldeval.report.filmstrip import (
     FOLDER,
     Filmstrip,
@@ -96,16 +96,31 @@ def film(
     store = RolloutStore(run / "imagined")
     for row, side in zip(chosen, real, strict=True):
         rollout, verdict = store.find(policy=row["policy"], start=row["start"])
-        entry = Filmstrip(
-            policy=row["policy"],
-            task=row["task"],
-            start=row["start"],
-            seed=int(row["seed"]),
-            probability=verdict.probability,
-            success=bool(row["success"]) if "success" in row else None,
-            evidence=tuple(float(p) for p in judge.over_time(rollout)),
-        )
+        success = bool(row["success"]) if "success" in row else None
+        entry = described(row, rollout, verdict, judge, success=success)
         keep(run, entry, imagined_frames(rollout, world), side)
+
+
+def described(
+    row: Outcome,
+    rollout: Rollout,
+    verdict: Verdict,
+    judge: Judge,
+    *,
+    success: bool | None,
+    drawn: bool = False,
+) -> Filmstrip:
+    """What is said of a film strip: whose episode it is, what the judge makes of it, the truth."""
+    return Filmstrip(
+        policy=row["policy"],
+        task=row["task"],
+        start=row["start"],
+        seed=int(row["seed"]),
+        probability=verdict.probability,
+        success=success,
+        evidence=tuple(float(p) for p in judge.over_time(rollout)),
+        drawn=drawn,
+    )
 
 
 def keep(run: Path, entry: Filmstrip, imagined: Frames, real: Simulated | None) -> Filmstrip:
