@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from worldeval.imagine.loop import imagine, replay_actions
 from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Observation, Start
 from worldeval.world.protocol import WorldSpec
+from worldeval.world.walk import stepped
 
 
 @dataclass
@@ -99,6 +101,26 @@ def test_a_frame_is_rendered_only_when_the_policy_looks() -> None:
     world, policy = PerfectWorld(), CountingPolicy(chunk=3)
     imagine(world, policy, starts(2), horizon=6, replan_every=3, seeds=[0, 1])
     assert (policy.asked, world.rendered) == (2, 2)
+
+
+def test_a_world_that_takes_chunks_is_told_what_is_carried_out_of_each() -> None:
+    """Horizon 5, replanned every 2 frames: the world is asked for 2, 2 and 1."""
+
+    @dataclass
+    class Chunked(PerfectWorld):
+        told: tuple[int, ...] = ()
+
+        def walk(self, state, actions):
+            self.told += (actions.shape[1],)
+            return stepped(self, state, actions)
+
+    chunked, plain = Chunked(), PerfectWorld()
+    given: dict[str, Any] = {"horizon": 5, "replan_every": 2, "seeds": [0, 1]}
+    one = imagine(chunked, CountingPolicy(chunk=3), starts(2), **given)
+    other = imagine(plain, CountingPolicy(chunk=3), starts(2), **given)
+    assert chunked.told == (2, 2, 1)
+    np.testing.assert_array_equal(one[1].pose, other[1].pose)
+    assert one[1].pose.shape == (6, 3) and one[1].actions.shape == (5, 3)
 
 
 def test_replaying_carries_out_what_was_recorded() -> None:

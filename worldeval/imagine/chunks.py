@@ -44,6 +44,12 @@ class ChunkQueue:
 
     def next(self, observe: Callable[[], Observation], action_dim: int) -> Float32[Array, "b a"]:
         """The next world frame's actions; `observe` is called only when the policy is asked."""
+        return self.take(observe, action_dim, most=1)[:, 0]
+
+    def take(
+        self, observe: Callable[[], Observation], action_dim: int, *, most: int
+    ) -> Float32[Array, "b k a"]:
+        """The actions up to the next replan, of `most` world frames at most and one at least."""
         if self.empty:
             chunk = np.asarray(self._policy.act(observe()), np.float32)
             if chunk.ndim != 3 or chunk.shape[2] != action_dim:
@@ -52,7 +58,8 @@ class ChunkQueue:
                     f"(episodes, chunk, {action_dim}) is needed."
                 )
             self._left = list(np.moveaxis(chunk[:, : self.replan_every], 1, 0))
-        mended = mend(self._left.pop(0), self._low, self._high)
+        taken, self._left = np.stack(self._left[:most], 1), self._left[most:]
+        mended = mend(taken, self._low, self._high)
         self.mended_each = mended.count + (self.mended_each if self.given else 0)
         self.given += mended.actions.size
         return mended.actions

@@ -17,6 +17,7 @@ from worldeval.policy.protocol import Policy
 from worldeval.record import Observation, Rollout, Start
 from worldeval.world.uwm.guidance import gaussian, policy_guide
 from worldeval.world.uwm.world import UwmWorld
+from worldeval.world.walk import walk
 
 
 def imagine_guided(
@@ -41,21 +42,22 @@ def imagine_guided(
     state = begin_at(world, starts, seeds)
     chunk = min(policy.spec.chunk, world.model.recipe.chunk)
     action_std = world.model.features.action_std
-    latents, poses, actions, likely = [world.latents(state)], [world.pose(state)], [], []
-    while len(actions) < horizon:
+    latents, poses = [world.latents(state)[:, None]], [world.pose(state)[:, None]]
+    actions, likely, done = [], [], 0
+    while done < horizon:
         frames = world.render(world.latents(state), tasks)
         observation = Observation(frames=frames, pose=world.pose(state), tasks=tasks)
-        count = min(chunk, horizon - len(actions))
+        count = min(chunk, horizon - done)
         wanted = np.asarray(policy.act(observation), np.float32)[:, :count]
         target = gaussian(world.tensor(wanted), std)
         guide = policy_guide(target, scale=scale, action_std=action_std)
         drawn = world.propose(state, frames=count, guide=guide)
         likely.append(target(torch.from_numpy(drawn).to(world.device)).cpu().numpy())
-        for action in np.moveaxis(drawn, 1, 0):
-            state = world.step(state, action)
-            actions.append(action)
-            latents.append(world.latents(state))
-            poses.append(world.pose(state))
+        walked = walk(world, state, drawn)
+        state, done = walked.state, done + count
+        actions.append(drawn)
+        latents.append(walked.latents)
+        poses.append(walked.pose)
     numbers = horizon * world.spec.action_dim
     trust = [{"log_likelihood": float(each) / numbers} for each in np.sum(likely, 0)]
     name = f"{policy.spec.name}+data" if scale else "data"

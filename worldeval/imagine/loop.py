@@ -11,6 +11,7 @@ from worldeval.imagine.starts import Recording
 from worldeval.policy.protocol import Policy
 from worldeval.record import Observation, Rollout, Start
 from worldeval.world.protocol import WorldModel
+from worldeval.world.walk import walk
 
 
 def imagine(
@@ -37,12 +38,14 @@ def imagine(
         frames = world.render(world.latents(state), tasks)
         return Observation(frames=frames, pose=world.pose(state), tasks=tasks)
 
-    latents, poses, actions = [world.latents(state)], [world.pose(state)], []
-    for _ in range(horizon):
-        actions.append(queue.next(observe, spec.action_dim))
-        state = world.step(state, actions[-1])
-        latents.append(world.latents(state))
-        poses.append(world.pose(state))
+    latents, poses, actions = [world.latents(state)[:, None]], [world.pose(state)[:, None]], []
+    done = 0
+    while done < horizon:
+        actions.append(queue.take(observe, spec.action_dim, most=horizon - done))
+        walked = walk(world, state, actions[-1])
+        state, done = walked.state, done + actions[-1].shape[1]
+        latents.append(walked.latents)
+        poses.append(walked.pose)
     given = max(queue.given // len(starts), 1)  # numbers of one episode
     trust = [{"mended_actions": float(count) / given} for count in queue.mended_each]
     return rollouts_of(starts, policy.spec.name, seeds, latents, poses, actions, trust)
@@ -65,13 +68,10 @@ def replay_actions(
 ) -> list[Rollout]:
     """Carry out given actions in imagination."""
     state = begin_at(world, starts, seeds)
-    latents, poses, done = [world.latents(state)], [world.pose(state)], []
-    for action in np.moveaxis(actions, 1, 0):
-        state = world.step(state, action)
-        done.append(action)
-        latents.append(world.latents(state))
-        poses.append(world.pose(state))
-    return rollouts_of(starts, "replay", seeds, latents, poses, done, [{} for _ in starts])
+    walked = walk(world, state, actions)
+    latents = [world.latents(state)[:, None], walked.latents]
+    poses = [world.pose(state)[:, None], walked.pose]
+    return rollouts_of(starts, "replay", seeds, latents, poses, [actions], [{} for _ in starts])
 
 
 def begin_at(world: WorldModel, starts: Sequence[Start], seeds: Sequence[int]):
@@ -90,7 +90,8 @@ def rollouts_of(
     actions: list[Array],
     trust: list[dict[str, float]],
 ) -> list[Rollout]:
-    z, p, a = (np.stack(part, 1) for part in (latents, poses, actions))
+    """The episodes of a batch, out of parts that follow one another in time (axis 1)."""
+    z, p, a = (np.concatenate(part, 1) for part in (latents, poses, actions))
     return [
         Rollout(
             start=start.id,

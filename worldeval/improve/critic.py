@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from worldeval.axes import Array, Float32, UInt8
 from worldeval.record import Rollout
 from worldeval.world.protocol import WorldModel, WorldSpec
+from worldeval.world.walk import Walk, stepped, walk
 
 
 class Critic(nn.Module):
@@ -53,6 +54,7 @@ class Tapped:
 
     def __init__(self, world: WorldModel) -> None:
         self._world = world
+        self._features = getattr(world, "features", None)
         self.noted: list[Float[Tensor, "b f"]] = []
 
     @property
@@ -73,6 +75,15 @@ class Tapped:
     def step(self, state: Any, actions: Float32[Array, "b a"]) -> Any:
         return self._note(self._world.step(state, actions))
 
+    def walk(self, state: Any, actions: Float32[Array, "b t a"]) -> Walk:
+        """Several frames; a world with features of its own is stepped, to be asked for each."""
+        if self._features is not None:
+            return stepped(self, state, actions)
+        walked = walk(self._world, state, actions)
+        for step in range(actions.shape[1]):
+            self._keep(walked.latents[:, step], walked.pose[:, step])
+        return walked
+
     def latents(self, state: Any) -> Float32[Array, "b v d h w"]:
         return self._world.latents(state)
 
@@ -85,14 +96,15 @@ class Tapped:
         return self._world.render(latents, tasks)
 
     def _note(self, state: Any) -> Any:
-        own = getattr(self._world, "features", None)
-        if own is not None:
-            self.noted.append(own(state).detach().cpu().float())
+        if self._features is not None:
+            self.noted.append(self._features(state).detach().cpu().float())
         else:
-            latents, pose = self._world.latents(state), self._world.pose(state)
-            flat = np.concatenate([latents.reshape(len(pose), -1), pose], 1)
-            self.noted.append(torch.from_numpy(flat.astype(np.float32)))
+            self._keep(self._world.latents(state), self._world.pose(state))
         return state
+
+    def _keep(self, latents: Float32[Array, "b v d h w"], pose: Float32[Array, "b p"]) -> None:
+        flat = np.concatenate([latents.reshape(len(pose), -1), pose], 1)
+        self.noted.append(torch.from_numpy(flat.astype(np.float32)))
 
 
 def features_of(

@@ -20,6 +20,7 @@ from worldeval.policy.builtin import ColouredNoise
 from worldeval.policy.protocol import Policy, PolicySpec
 from worldeval.record import Observation, Rollout
 from worldeval.world.protocol import WorldModel
+from worldeval.world.walk import walk
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,25 +120,30 @@ class Searched:
         state = self._world.begin(frames, pose, tasks, seeds)
         self._policy.reset(tasks, seeds)
         shaken = noise.reshape(-1, *noise.shape[2:])
-        latents, poses, actions = [self._world.latents(state)], [self._world.pose(state)], []
-        chunk = np.zeros((0,))
-        for step in range(self._look):
-            if step % self._executed == 0:
-                if step:
-                    frames = self._world.render(latents[-1], tasks)
-                    pose = poses[-1]
-                chunk = self._policy.act(Observation(frames=frames, pose=pose, tasks=tasks))
-            action = self._within(chunk[:, step % self._executed] + shaken[:, step])
-            if follow is not None and step < follow.shape[1] and count > 1:
-                action[1::count] = follow[:, step]
-            if chunks is not None and step < chunks.shape[2]:
-                action = chunks.reshape(-1, *chunks.shape[2:])[:, step]
-            actions.append(action.astype(np.float32))
-            state = self._world.step(state, actions[-1])
-            latents.append(self._world.latents(state))
-            poses.append(self._world.pose(state))
+        latents, poses = [self._world.latents(state)[:, None]], [self._world.pose(state)[:, None]]
+        actions = []
+        for begin in range(0, self._look, self._executed):
+            if begin:
+                frames = self._world.render(latents[-1][:, -1], tasks)
+                pose = poses[-1][:, -1]
+            chunk = self._policy.act(Observation(frames=frames, pose=pose, tasks=tasks))
+            part = slice(begin, min(begin + self._executed, self._look))
+            action = self._within(chunk[:, : part.stop - begin] + shaken[:, part])
+            if follow is not None and count > 1:
+                rest = follow[:, part]
+                action[1::count, : rest.shape[1]] = rest
+            if chunks is not None:
+                given = chunks[:, :, part].reshape(len(action), -1, action.shape[2])
+                action[:, : given.shape[1]] = given
+            walked = walk(self._world, state, action)
+            state = walked.state
+            actions.append(action)
+            latents.append(walked.latents)
+            poses.append(walked.pose)
         return Imagined(
-            actions=np.stack(actions, 1), latents=np.stack(latents, 1), pose=np.stack(poses, 1)
+            actions=np.concatenate(actions, 1),
+            latents=np.concatenate(latents, 1),
+            pose=np.concatenate(poses, 1),
         )
 
     def _within(self, actions: Float[Array, "*n a"]) -> Float32[Array, "*n a"]:

@@ -6,6 +6,7 @@ import numpy as np
 
 from worldeval.axes import Array, Bool, Float, Float32, Int
 from worldeval.data.latents import LatentEpisodes
+from worldeval.world.walk import walk
 from worldeval.world.world import World
 
 
@@ -58,13 +59,10 @@ def replayed(
         state = world.begin_latents(
             data.gather(begin[part]), data.pose[begin[part]], tasks, episodes[part].tolist()
         )
-        seen, hands = [world.latents(state)], [world.pose(state)]
-        for step in range(horizon):
-            state = world.step(state, data.actions[rows[part, step]])
-            seen.append(world.latents(state))
-            hands.append(world.pose(state))
-        latents.append(np.stack(seen, 1).astype(np.float16))
-        poses.append(np.stack(hands, 1))
+        walked = walk(world, state, data.actions[rows[part, :horizon]])
+        seen = np.concatenate([world.latents(state)[:, None], walked.latents], 1)
+        latents.append(seen.astype(np.float16))
+        poses.append(np.concatenate([world.pose(state)[:, None], walked.pose], 1))
     flat = rows.reshape(-1)
     shape = (len(episodes), horizon + 1)
     achieved = np.maximum.accumulate(flags[flat].reshape(shape), 1).astype(bool)

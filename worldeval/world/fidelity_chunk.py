@@ -8,6 +8,7 @@ from worldeval.axes import Array, Float, Int
 from worldeval.data.latents import LatentEpisodes
 from worldeval.errors import UserError
 from worldeval.world.fidelity_held import BATCH
+from worldeval.world.walk import walk
 from worldeval.world.world import World
 
 
@@ -60,10 +61,10 @@ def _errors(
     first = data.gather(begin)
     observed = first.numpy()
     state = world.begin_latents(first, data.pose[begin], tasks, begin.tolist())
+    walked = walk(world, state, data.actions[begin[:, None] + np.arange(frames)])
     out = []
     for step in range(frames):
-        state = world.step(state, data.actions[begin + step])
         truth = data.gather(begin + step + 1).numpy()
-        pair = (world.latents(state), observed)
+        pair = (walked.latents[:, step], observed)
         out.append(np.stack([np.square(each - truth).mean((1, 2, 3, 4)) for each in pair], 1))
     return np.stack(out, 1)

@@ -14,6 +14,7 @@ from worldeval.data.source import Source, open_source
 from worldeval.errors import UserError
 from worldeval.record import Episode
 from worldeval.world.brought import as_trained
+from worldeval.world.walk import walk
 from worldeval.world.world import World
 
 BATCH = 32  # episodes, and frames, that are computed together
@@ -119,13 +120,9 @@ def imagine_held(
         start = torch.from_numpy(held.latents[part, 0])
         seeds = range(begin, begin + len(start))
         state = world.begin_latents(start, held.pose[part, 0], held.tasks[part], list(seeds))
-        seen, hands = [world.latents(state)], [world.pose(state)]
-        for step in range(steps):
-            state = world.step(state, given[part, step])
-            seen.append(world.latents(state))
-            hands.append(world.pose(state))
-        latents.append(np.stack(seen, 1))
-        poses.append(np.stack(hands, 1))
+        walked = walk(world, state, given[part, :steps])
+        latents.append(np.concatenate([world.latents(state)[:, None], walked.latents], 1))
+        poses.append(np.concatenate([world.pose(state)[:, None], walked.pose], 1))
     return Imagined(latents=np.concatenate(latents), pose=np.concatenate(poses))
 
 

@@ -13,6 +13,7 @@ from worldeval.world.ctrl_world.world import CtrlWorld
 from worldeval.world.load import load_world
 from worldeval.world.pipeline import train_world
 from worldeval.world.prepare import prepare
+from worldeval.world.walk import walk
 
 STEPS = 12
 
@@ -76,6 +77,41 @@ def test_a_chunk_is_imagined_at_once_and_its_hand_is_that_of_single_steps(world:
 def test_more_frames_than_it_was_trained_for_are_refused(world: CtrlWorld) -> None:
     with pytest.raises(UserError, match="up to 2"):
         world.advance(begin(world, 1), actions(1, 3))
+
+
+def test_a_walk_takes_as_many_frames_a_call_as_it_was_trained_for(
+    world: CtrlWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five frames, two a call: three calls of the network, and the frames of those calls."""
+    given, calls = actions(2, 5), []
+    by_hand = begin(world, 2)
+    for first in (0, 2, 4):
+        by_hand = world.advance(by_hand, given[:, first : first + 2])
+    imagine = world.denoiser.imagine
+
+    def counted(known, poses, *rest, **more):
+        calls.append(poses.shape[1])
+        return imagine(known, poses, *rest, **more)
+
+    monkeypatch.setattr(world.denoiser, "imagine", counted)
+    walked = walk(world, begin(world, 2), given)
+    assert calls == [5, 5, 4]  # two past frames, the newest, and what is new
+    assert walked.latents.shape == (2, 5, 2, *world.spec.latent)
+    np.testing.assert_array_equal(walked.latents, by_hand.latents[:, 1:].numpy())
+    np.testing.assert_array_equal(walked.pose, by_hand.hand.poses[:, 1:].numpy())
+
+
+def test_a_world_of_whole_chunks_is_asked_for_whole_chunks(
+    world: CtrlWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One frame of a chunk of two: the first of those imagined for a hand that then rests."""
+    whole = replace(world.denoiser.recipe, any_future=False)
+    monkeypatch.setattr(world.denoiser, "recipe", whole)
+    one = world.step(begin(world, 2), actions(2, 1)[:, 0])
+    assert one.latents.shape[1] == one.hand.poses.shape[1] == 2
+    monkeypatch.setattr(world.denoiser, "recipe", replace(whole, any_future=True))
+    short = world.step(begin(world, 2), actions(2, 1)[:, 0])
+    assert not np.allclose(one.latents[:, 1].numpy(), short.latents[:, 1].numpy())
 
 
 def test_an_episode_is_imagined_alike_alone_and_in_a_batch(world: CtrlWorld) -> None:

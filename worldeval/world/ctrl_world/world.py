@@ -15,6 +15,7 @@ from worldeval.world.hand import Hand, HandState, back
 from worldeval.world.kinematics import Kinematics
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer import FrameTokenizer
+from worldeval.world.walk import Walk
 from worldeval.world.world import World, generators_of
 
 
@@ -63,15 +64,28 @@ class CtrlWorld(World):
 
     @torch.inference_mode()
     def step(self, state: CtrlWorldState, actions: Float32[Array, "b a"]) -> CtrlWorldState:
-        """One frame later. With whole chunks of actions `advance` costs a fraction of it."""
+        """One frame later. Told several frames' actions, `walk` costs a fraction of it."""
         return self.advance(state, actions[:, None])
+
+    @torch.inference_mode()
+    def walk(self, state: CtrlWorldState, actions: Float32[Array, "b t a"]) -> Walk:
+        """Any number of frames, as many to a call as this world was trained to imagine."""
+        begin, most = state.latents.shape[1], self.denoiser.recipe.future
+        for first in range(0, actions.shape[1], most):
+            state = self.advance(state, actions[:, first : first + most])
+        return Walk(
+            state=state,
+            latents=state.latents[:, begin:].cpu().numpy(),
+            pose=state.hand.poses[:, begin:].cpu().numpy(),
+        )
 
     @torch.inference_mode()
     def advance(self, state: CtrlWorldState, actions: Float32[Array, "b k a"]) -> CtrlWorldState:
         """The state k frames later, imagined in one call; k is at most the recipe's `future`.
 
         The hand's path is known before its pictures: while it moves, contact is read from the
-        newest frame there is.
+        newest frame there is. A world trained on whole chunks alone imagines a whole one, in which
+        the hand rests where it was brought, and gives the frames asked for.
         """
         most = self.denoiser.recipe.future
         if not 1 <= actions.shape[1] <= most:
@@ -84,15 +98,17 @@ class CtrlWorld(World):
             hand = self._hand.step(hand, action, newest=newest, first=first).hand
         now = state.latents.shape[1] - 1
         seen = self._recalled(now)
-        told = torch.cat([seen, torch.arange(now + 1, hand.poses.shape[1], device=self.device)])
+        length = actions.shape[1] if self.denoiser.recipe.any_future else most
+        last = hand.poses.shape[1] - 1
+        ahead = torch.arange(now + 1, now + 1 + length, device=self.device).clamp_max(last)
         with autocast(self.device):
             imagined = self.denoiser.imagine(
                 state.latents[:, seen],
-                hand.poses[:, told],
+                hand.poses[:, torch.cat([seen, ahead])],
                 hand.task,
                 generators=state.generators,
                 steps=self.steps,
-            )
+            )[:, : actions.shape[1]]
         return replace(state, latents=torch.cat([state.latents, imagined.float()], 1), hand=hand)
 
     def latents(self, state: CtrlWorldState) -> Float32[Array, "b v d h w"]:
