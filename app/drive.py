@@ -141,7 +141,7 @@ def judged(drive: Drive, folder: Path | None) -> None:
         return  # nothing is imagined yet that could be judged
     try:
         judge = judge_of(str(folder), changed(folder / JUDGES))
-        probability = judge.over_time(drive.rollout)
+        probability = judge.over_time([drive.rollout])[0]
     except (UserError, RuntimeError, ValueError) as error:  # taught on latents of another world
         st.caption("The judge beside this world model does not fit it.")
         st.text(str(error))

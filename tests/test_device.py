@@ -23,13 +23,22 @@ def test_a_device_that_is_not_here_is_refused(name: str) -> None:
 def test_autocast_follows_the_hardware(
     monkeypatch: pytest.MonkeyPatch, has_bf16: bool, dtype: torch.dtype
 ) -> None:
+    monkeypatch.delenv(device.BF16)
     monkeypatch.setattr(device, "cpu_has_bf16", lambda: has_bf16)
     with device.autocast(torch.device("cpu")):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
 
+def test_the_environment_switches_bfloat16_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(device.BF16, "0")
+    monkeypatch.setattr(device, "cpu_has_bf16", lambda: True)
+    with device.autocast(torch.device("cpu")):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
 @pytest.mark.gpu
-def test_cuda_computes_in_bfloat16_where_it_can() -> None:
+def test_cuda_computes_in_bfloat16_where_it_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(device.BF16)
     cuda = device.pick_device("cuda")
     with device.autocast(cuda):
         product = torch.ones(2, 2, device=cuda) @ torch.ones(2, 2, device=cuda)

@@ -1,5 +1,6 @@
 """Where torch computes: the device, the precision that pays on it, and how many threads."""
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
@@ -10,6 +11,7 @@ import torch
 from worldeval.errors import UserError
 
 # Names that Linux gives to hardware bfloat16 products: x86 vectors, x86 tiles, Arm.
+BF16 = "WORLDEVAL_BF16"  # 0 switches bfloat16 off
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
 
 
@@ -32,8 +34,13 @@ def pick_device(name: str = "auto") -> torch.device:
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """A context of bfloat16 products where the hardware has them, of plain float32 elsewhere."""
-    if device.type == "cuda":
+    """A context of bfloat16 products where the hardware has them, of plain float32 elsewhere.
+
+    WORLDEVAL_BF16=0 in the environment keeps float32 everywhere: the same numbers on every machine.
+    """
+    if os.environ.get(BF16) == "0":
+        pays = False
+    elif device.type == "cuda":
         pays = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         pays = device.type == "cpu" and cpu_has_bf16()

@@ -59,6 +59,12 @@ class DotWorld:
         self.begun += len(tasks)
         return np.asarray(pose, np.float32)
 
+    def branch(self, state: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        return state[rows]
+
+    def observe(self, state: np.ndarray, frames, pose, tasks) -> np.ndarray:
+        return np.asarray(pose, np.float32)
+
     def step(self, state: np.ndarray, actions: np.ndarray) -> np.ndarray:
         moved = state.copy()
         moved[:, :3] += SCALE * actions.reshape(len(actions), STEPS, 4)[:, :, :3].sum(1)
@@ -83,15 +89,14 @@ class DotJudge:
 
     far: float = 0.25
 
-    def over_time(self, rollout: Rollout) -> np.ndarray:
-        sign = -1 if rollout.task == "left" else 1
-        gone = sign * rollout.pose[:, 0]
+    def over_time(self, rollouts: Sequence[Rollout]) -> np.ndarray:
+        sign = np.array([-1 if rollout.task == "left" else 1 for rollout in rollouts])
+        gone = sign[:, None] * np.stack([rollout.pose[:, 0] for rollout in rollouts])
         return np.clip(0.5 + (gone - self.far) * 2.5, 0.02, 0.98)
 
     def __call__(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
         out = []
-        for rollout in rollouts:
-            seen = self.over_time(rollout)[1:]
+        for seen in self.over_time(rollouts)[:, 1:]:
             out.append(
                 Verdict(
                     probability=float(seen.max()),

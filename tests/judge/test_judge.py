@@ -95,13 +95,13 @@ def test_a_rollout_of_its_start_alone_has_evidence_and_no_verdict() -> None:
         pose=rng.normal(size=(5, 4)).astype(np.float32),
         latents=rng.normal(size=(5, 1, 2, 4, 4)).astype(np.float32),
     )
-    evidence = judge.over_time(whole)
+    evidence = judge.over_time([whole])[0]
     np.testing.assert_array_equal(evidence, judge.judged([whole]).evidence[0])
     assert whole.latents is not None
     start = replace(
         whole, latents=whole.latents[:1], pose=whole.pose[:1], actions=whole.actions[:0]
     )
-    np.testing.assert_allclose(judge.over_time(start), evidence[:1], rtol=1e-5)
+    np.testing.assert_allclose(judge.over_time([start])[0], evidence[:1], rtol=1e-5)
     with pytest.raises(UserError, match="ends at its start"):
         judge([start])
 

@@ -118,7 +118,7 @@ def described(
         seed=int(row["seed"]),
         probability=verdict.probability,
         success=success,
-        evidence=tuple(float(p) for p in judge.over_time(rollout)),
+        evidence=tuple(float(p) for p in judge.over_time([rollout])[0]),
         drawn=drawn,
     )
 

@@ -105,8 +105,7 @@ def collect(
 
 def highest_so_far(judge: Judging, rollouts: Sequence[Rollout]) -> Float32[Array, "t b"]:
     """The highest probability of success up to every frame, the start's among them."""
-    each = np.stack([judge.over_time(rollout) for rollout in rollouts], 1)
-    return np.maximum.accumulate(each, 0).astype(np.float32)
+    return np.maximum.accumulate(judge.over_time(rollouts).T, 0).astype(np.float32)
 
 
 def rewards(highest: Float32[Array, "frames b"], *, every: int) -> Float32[Array, "t b"]:

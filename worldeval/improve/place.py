@@ -21,8 +21,8 @@ class Judging(Protocol):
         """A verdict for each of equally long roll-outs."""
         ...
 
-    def over_time(self, rollout: Rollout) -> Float[Array, " t"]:
-        """The probability of success by each frame."""
+    def over_time(self, rollouts: Sequence[Rollout]) -> Float[Array, "b t"]:
+        """The probability of success at each frame of equally long roll-outs, the start's too."""
         ...
 
 

@@ -129,7 +129,7 @@ class SearchRecipe(PlaceRecipe):
 
     method: Literal["best", "cem"] = "best"
     candidates: int = 8
-    lookahead: int = 12  # world frames imagined of each
+    lookahead: int = 30  # world frames imagined of each, no further than the horizon
     noise: float = 0.2  # standard deviation that sets candidates apart, beside the policy's noise
     memory: float = 0.9  # of that noise, from one simulator step to the next
     margin: float = 0.0  # of probability, by which a candidate must beat the policy's own

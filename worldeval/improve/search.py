@@ -7,18 +7,20 @@ Rubinstein and Kroese, 2004). The policy's own proposal and the rest of the last
 among them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from worldeval.axes import Array, Float, Float32, Int
+from worldeval.axes import Array, Float, Float32, Int, UInt8
 from worldeval.imagine.actions import fitted
 from worldeval.improve.place import Judging
 from worldeval.improve.recipe import SearchRecipe
 from worldeval.policy.builtin import ColouredNoise
 from worldeval.policy.protocol import Policy, PolicySpec
 from worldeval.record import Observation, Rollout
+from worldeval.world.branch import Branching
 from worldeval.world.protocol import WorldModel
 from worldeval.world.walk import walk
 
@@ -28,12 +30,17 @@ class Imagined:
     """What came of the candidates of every episode; rows are episodes times candidates."""
 
     actions: Float32[Array, "r look a"]
-    latents: Float32[Array, "r look1 v d h w"]  # from the frame observed on
-    pose: Float32[Array, "r look1 p"]
+    latents: Float32[Array, "r look v d h w"]  # of the frames to come
+    pose: Float32[Array, "r look p"]
 
 
 class Searched:
-    """A policy that searches. It can be ranked like any other."""
+    """A policy that searches. It can be ranked like any other.
+
+    The world model is told what is seen at every call and remembers the rest: where the episode
+    began, every action, and what it imagined between two calls. A world that cannot be told begins
+    anew at every call.
+    """
 
     def __init__(
         self, policy: Policy, world: WorldModel, judge: Judging, recipe: SearchRecipe
@@ -42,13 +49,13 @@ class Searched:
         self._policy, self._world, self._judge, self._recipe = policy, world, judge, recipe
         # What is carried out of a chunk before the next call.
         self._executed = min(recipe.replan_every, policy.spec.chunk)
-        self._look = max(recipe.lookahead, policy.spec.chunk)
         name = f"{recipe.method}-of-{recipe.candidates}"
         self._spec = replace(policy.spec, name=f"{policy.spec.name}+{name}")
         self._tasks: tuple[str, ...] = ()
         self._seeds: tuple[int, ...] = ()
         self._calls = 0
-        self._seen: list[tuple[Array, Array]] = []  # latents and pose at every call so far
+        self._state: Any = None  # of the world, as the last choice leaves it
+        self._seen: list[tuple[Array, Array]] = []  # latents and poses of every frame so far
         self._plan: Float32[Array, "b look a"] | None = None  # the rest of the last choice
         self.changed = 0.0  # share of choices that were not the policy's own
 
@@ -59,26 +66,55 @@ class Searched:
     def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
         """Begin a batch of episodes."""
         self._tasks, self._seeds = tuple(tasks), tuple(int(seed) for seed in seeds)
-        self._calls, self._seen, self._plan, self.changed = 0, [], None, 0.0
+        self._calls, self._state, self._seen = 0, None, []
+        self._plan, self.changed = None, 0.0
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
         """The first chunk of the likeliest plan of every episode."""
-        recipe, episodes = self._recipe, len(observation)
+        recipe, world, episodes = self._recipe, self._world, len(observation)
+        pose = observation.pose.astype(np.float32)
+        state = self._standing(observation.frames, pose)
+        self._seen.append((world.latents(state)[:, None], pose[:, None]))
         noise = self._noise(episodes)
-        own = np.arange(recipe.candidates) == 0
-        noise[:, own] = 0.0  # the policy's own proposal is one of them
-        imagined = self._imagine(observation, noise, follow=self._plan)
+        noise[:, 0] = 0.0  # the policy's own proposal is one of them
+        imagined = self._imagine(state, observation, noise, follow=self._plan)
         scores = self._score(imagined, episodes)
         plans = _apart(imagined.actions, episodes)
         if recipe.method == "cem":
-            scores, plans = self._refine(observation, scores, plans)
+            scores, plans = self._refine(state, observation, scores, plans)
         best = self._choice(scores)
         self.changed += (float((best != 0).mean()) - self.changed) / (self._calls + 1)
-        self._seen.append((imagined.latents[:: recipe.candidates, 0], observation.pose))
         self._calls += 1
         chosen = plans[np.arange(episodes), best]
+        walked = walk(world, state, chosen[:, : self._executed])
+        self._state = walked.state
+        self._seen.append((walked.latents[:, :-1], walked.pose[:, :-1]))  # the last one is observed
         self._plan = chosen[:, self._executed :]
         return chosen[:, : self._policy.spec.chunk]
+
+    @property
+    def _ahead(self) -> int:
+        """World frames to imagine now: no further than the episode goes, a whole chunk at least."""
+        left = self._recipe.horizon - self._calls * self._executed
+        return max(min(self._recipe.lookahead, left), self._policy.spec.chunk)
+
+    def _standing(
+        self, frames: Mapping[str, UInt8[Array, "b h w 3"]], pose: Float32[Array, "b p"]
+    ) -> Any:
+        """The world's state at what is seen now."""
+        if self._state is None or not isinstance(self._world, Branching):
+            return self._world.begin(frames, pose, self._tasks, self._seeds)
+        return self._world.observe(self._state, frames, pose, self._tasks)
+
+    def _branched(
+        self, state: Any, frames: Mapping[str, UInt8[Array, "r h w 3"]], pose: Array
+    ) -> Any:
+        """The state of every candidate; what is random goes alike for all of one episode."""
+        rows = np.arange(len(self._tasks)).repeat(len(pose) // len(self._tasks))
+        if isinstance(self._world, Branching):
+            return self._world.branch(state, rows)
+        tasks = [self._tasks[row] for row in rows]
+        return self._world.begin(frames, pose, tasks, [self._seeds[row] for row in rows])
 
     def _choice(self, scores: Float[Array, "b n"]) -> Int[Array, " b"]:
         """The likeliest; the policy's own where no other is better by the margin."""
@@ -97,10 +133,11 @@ class Searched:
                 for candidate in range(recipe.candidates)
             ]
         )
-        return _apart(coloured.chunk(self._look, action_dim), episodes)
+        return _apart(coloured.chunk(self._ahead, action_dim), episodes)
 
     def _imagine(
         self,
+        state: Any,
         observation: Observation,
         noise: Float32[Array, "b n look a"],
         *,
@@ -112,22 +149,21 @@ class Searched:
         `follow` is a plan that the second candidate carries out to its end; `chunks` are the first
         chunks of every candidate where they are given.
         """
-        count = noise.shape[1]
+        count, look = noise.shape[1:3]
         tasks = tuple(task for task in self._tasks for _ in range(count))
         frames = {view: np.repeat(seen, count, 0) for view, seen in observation.frames.items()}
         pose = np.repeat(observation.pose, count, 0).astype(np.float32)
+        state = self._branched(state, frames, pose)
         seeds = [self._draw(seed, candidate) for seed in self._seeds for candidate in range(count)]
-        state = self._world.begin(frames, pose, tasks, seeds)
         self._policy.reset(tasks, seeds)
         shaken = noise.reshape(-1, *noise.shape[2:])
-        latents, poses = [self._world.latents(state)[:, None]], [self._world.pose(state)[:, None]]
-        actions = []
-        for begin in range(0, self._look, self._executed):
+        latents, poses, actions = [], [], []
+        for begin in range(0, look, self._executed):
             if begin:
                 frames = self._world.render(latents[-1][:, -1], tasks)
                 pose = poses[-1][:, -1]
             chunk = self._policy.act(Observation(frames=frames, pose=pose, tasks=tasks))
-            part = slice(begin, min(begin + self._executed, self._look))
+            part = slice(begin, min(begin + self._executed, look))
             action = self._within(chunk[:, : part.stop - begin] + shaken[:, part])
             if follow is not None and count > 1:
                 rest = follow[:, part]
@@ -155,15 +191,16 @@ class Searched:
         return int(np.random.default_rng([seed, self._calls, candidate, 13]).integers(2**31))
 
     def _score(self, imagined: Imagined, episodes: int) -> Float[Array, "b n"]:
-        """The judge's probability of success by the end of the look-ahead.
+        """The highest probability of success among the frames to come.
 
-        It is shown the episode so far, as observed at every call, and then what is imagined.
+        The judge is shown the episode from its start, frame by frame. What it once thought likely
+        and did not come true counts for no candidate.
         """
         count = len(imagined.actions) // episodes
-        latents = [np.repeat(seen, count, 0)[:, None] for seen, _ in self._seen]
-        poses = [np.repeat(pose, count, 0)[:, None] for _, pose in self._seen]
-        latents = np.concatenate([*latents, imagined.latents], 1).astype(np.float16)
-        pose = np.concatenate([*poses, imagined.pose], 1).astype(np.float32)
+        seen, hands = (np.concatenate(part, 1) for part in zip(*self._seen, strict=True))
+        latents = np.concatenate([np.repeat(seen, count, 0), imagined.latents], 1)
+        pose = np.concatenate([np.repeat(hands, count, 0), imagined.pose], 1)
+        latents, pose = latents.astype(np.float16), pose.astype(np.float32)
         idle = np.zeros((pose.shape[1] - 1, imagined.actions.shape[2]), np.float32)
         rollouts = [
             Rollout(
@@ -177,11 +214,12 @@ class Searched:
             )
             for row in range(len(pose))
         ]
-        verdicts = self._judge(rollouts)
-        return np.array([verdict.probability for verdict in verdicts]).reshape(episodes, count)
+        to_come = self._judge.over_time(rollouts)[:, seen.shape[1] :]
+        return to_come.max(1).reshape(episodes, count)
 
     def _refine(
         self,
+        state: Any,
         observation: Observation,
         scores: Float[Array, "b n"],
         plans: Float32[Array, "b n look a"],
@@ -197,7 +235,7 @@ class Searched:
             shape = (recipe.candidates, *mean.shape[2:])
             fresh = np.stack([rng.standard_normal(shape) for rng in rngs])
             drawn = self._within(mean + std * fresh)
-            imagined = self._imagine(observation, np.zeros_like(plans), chunks=drawn)
+            imagined = self._imagine(state, observation, np.zeros_like(plans), chunks=drawn)
             scores, plans = self._score(imagined, episodes), _apart(imagined.actions, episodes)
             every_score.append(scores)
             every_plan.append(plans)

@@ -72,10 +72,10 @@ class Judge:
         )
 
     @torch.inference_mode()
-    def over_time(self, rollout: Rollout) -> Float[Array, " t"]:
-        """The calibrated probability of success by each frame, the start's too, for a viewer."""
-        task = self._numbers([rollout])
-        return self._evidence(self._logits([rollout], task).mean(0).numpy(), task)[0]
+    def over_time(self, rollouts: Sequence[Rollout]) -> Float[Array, "b t"]:
+        """The calibrated probability of success at each frame, the start's too."""
+        task = self._numbers(rollouts)
+        return self._evidence(self._logits(rollouts, task).mean(0).numpy(), task)
 
     def _numbers(self, rollouts: Sequence[Rollout]) -> Int[Array, " b"]:
         """The number that each roll-out's task has here."""

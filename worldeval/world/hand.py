@@ -24,6 +24,10 @@ class HandState:
     command: Float[Tensor, "b 3"]
     task: Int[Tensor, " b"]
 
+    def found_at(self, pose: Float[Tensor, "b p"]) -> "HandState":
+        """The same hand, seen to be elsewhere than expected."""
+        return replace(self, poses=torch.cat([self.poses[:, :-1], pose[:, None]], 1))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:

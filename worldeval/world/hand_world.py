@@ -1,8 +1,12 @@
 """What worlds with a hand of their own share: kinematics, actuation, the newest frame and pose."""
 
+from dataclasses import replace
 from typing import Any
 
-from worldeval.axes import Array, Float32
+import torch
+from torch import Tensor
+
+from worldeval.axes import Array, Float, Float32
 from worldeval.world.actuation import Actuation
 from worldeval.world.hand import Hand
 from worldeval.world.kinematics import Kinematics
@@ -29,6 +33,13 @@ class HandWorld(World):
     def hand(self) -> Hand:
         """The hand out of the parts as they are now: training replaces them."""
         return Hand(self.kinematics, self.actuation, action_dim=self.spec.action_dim)
+
+    def observe_latents(
+        self, state: Any, latents: Float[Tensor, "b v d h w"], pose: Float32[Array, "b p"]
+    ) -> Any:
+        """What was told, and everything older, stays; so do keys and values of a cache."""
+        seen = torch.cat([state.latents[:, :-1], latents.float().to(self.device)[:, None]], 1)
+        return replace(state, latents=seen, hand=state.hand.found_at(self.tensor(pose)))
 
     def latents(self, state: Any) -> Float32[Array, "b v d h w"]:
         return state.latents[:, -1].cpu().numpy()

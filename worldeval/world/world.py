@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from worldeval.axes import Array, Float, Float32, Int, UInt8
 from worldeval.device import autocast
 from worldeval.errors import UserError, did_you_mean
+from worldeval.world.branch import rows_of
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer import FrameTokenizer, index_of
 
@@ -46,6 +47,12 @@ class World(ABC):
         seeds: Sequence[int],
     ) -> Any:
         """A state at frames that are encoded already."""
+
+    @abstractmethod
+    def observe_latents(
+        self, state: Any, latents: Float[Tensor, "b v d h w"], pose: Float32[Array, "b p"]
+    ) -> Any:
+        """The state with these in the place of its newest latents and pose."""
 
     @abstractmethod
     def step(self, state: Any, actions: Float32[Array, "b a"]) -> Any:
@@ -85,6 +92,21 @@ class World(ABC):
             hint = did_you_mean(task, self.spec.tasks)
             raise UserError(f"The world model never saw the task '{task}'.{hint}")
         return self.begin_latents(self.encode(frames, tasks), pose, tasks, seeds)
+
+    def branch(self, state: Any, rows: Int[Array, " n"]) -> Any:
+        """Some episodes of the batch, repeated ones included; all draw as the episode would."""
+        return rows_of(state, torch.from_numpy(rows))
+
+    @torch.inference_mode()
+    def observe(
+        self,
+        state: Any,
+        frames: Mapping[str, UInt8[Array, "b h w 3"]],
+        pose: Float32[Array, "b p"],
+        tasks: Sequence[str],
+    ) -> Any:
+        """The state with what is seen now in the place of its newest frame and pose."""
+        return self.observe_latents(state, self.encode(frames, tasks), pose)
 
     @torch.inference_mode()
     def encode(

@@ -11,12 +11,13 @@ from worldeval.device import autocast
 from worldeval.errors import UserError
 from worldeval.world.actuation import Actuation
 from worldeval.world.ctrl_world.denoiser import Denoiser
-from worldeval.world.hand import Hand, HandState, back
+from worldeval.world.hand import HandState, back
+from worldeval.world.hand_world import HandWorld
 from worldeval.world.kinematics import Kinematics
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer import FrameTokenizer
 from worldeval.world.walk import Walk
-from worldeval.world.world import World, generators_of
+from worldeval.world.world import generators_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,8 +28,13 @@ class CtrlWorldState:
     hand: HandState
     generators: list[torch.Generator]
 
+    @property
+    def poses(self) -> Float[Tensor, "b t p"]:
+        """The pose of every frame."""
+        return self.hand.poses
 
-class CtrlWorld(World):
+
+class CtrlWorld(HandWorld):
     """Kinematics says where the hand will be; the denoiser imagines what is seen of it."""
 
     def __init__(
@@ -40,8 +46,8 @@ class CtrlWorld(World):
         denoiser: Denoiser,
         actuation: Actuation,
     ) -> None:
-        super().__init__(spec, tokenizer=tokenizer)
-        self.kinematics, self.denoiser, self.actuation = kinematics, denoiser, actuation
+        super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
+        self.denoiser = denoiser
         self.steps = denoiser.recipe.edm.steps  # of the sampler; may be set from 1 to 50
 
     @property
@@ -58,7 +64,7 @@ class CtrlWorld(World):
     ) -> CtrlWorldState:
         return CtrlWorldState(
             latents=latents.float().to(self.device)[:, None],
-            hand=self._hand.begin(self.tensor(pose), self.task_index(tasks)),
+            hand=self.hand.begin(self.tensor(pose), self.task_index(tasks)),
             generators=generators_of(seeds),
         )
 
@@ -95,7 +101,7 @@ class CtrlWorld(World):
             )
         newest, first, hand = back(state.latents, 0), state.latents[:, 0], state.hand
         for action in self.tensor(actions).unbind(1):
-            hand = self._hand.step(hand, action, newest=newest, first=first).hand
+            hand = self.hand.step(hand, action, newest=newest, first=first).hand
         now = state.latents.shape[1] - 1
         seen = self._recalled(now)
         length = actions.shape[1] if self.denoiser.recipe.any_future else most
@@ -111,17 +117,7 @@ class CtrlWorld(World):
             )[:, : actions.shape[1]]
         return replace(state, latents=torch.cat([state.latents, imagined.float()], 1), hand=hand)
 
-    def latents(self, state: CtrlWorldState) -> Float32[Array, "b v d h w"]:
-        return state.latents[:, -1].cpu().numpy()
-
-    def pose(self, state: CtrlWorldState) -> Float32[Array, "b p"]:
-        return state.hand.poses[:, state.latents.shape[1] - 1].cpu().numpy()
-
     def _recalled(self, now: int) -> Int[Tensor, " u"]:
         """The places of the past frames and the newest, the start standing for what was before."""
         past = [max(now - lag, 0) for lag in self.denoiser.recipe.memory.recall]
         return torch.tensor([*past, now], device=self.device)
-
-    @property
-    def _hand(self) -> Hand:
-        return Hand(self.kinematics, self.actuation, action_dim=self.spec.action_dim)

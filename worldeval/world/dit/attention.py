@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from worldeval.axes import Bool, Float
+from worldeval.world.head_norm import HeadNorm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +47,8 @@ class Block(nn.Module):
         self.key_value = nn.Linear(width, 2 * width)
         self.read_key_value = nn.Linear(width, 2 * width) if remembers else None
         # Normalised queries and keys keep attention from saturating at the high learning rates.
-        self.query_norm = nn.RMSNorm(width // heads, eps=1e-6)
-        self.key_norm = nn.RMSNorm(width // heads, eps=1e-6)
+        self.query_norm = HeadNorm(width // heads, eps=1e-6)
+        self.key_norm = HeadNorm(width // heads, eps=1e-6)
         self.lag = nn.Parameter(0.02 * torch.randn(window, heads, 1, width // heads))
         self.mix = nn.Linear(width, width)
         self.widen = nn.Linear(width, 4 * width)

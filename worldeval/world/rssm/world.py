@@ -101,6 +101,22 @@ class RssmWorld(World):
         )
 
     @torch.no_grad()
+    def observe_latents(
+        self, state: RssmState, latents: Float[Tensor, "b v d h w"], pose: Float32[Array, "b p"]
+    ) -> RssmState:
+        """z is drawn again, from what is seen."""
+        newest, poses = latents.float().to(self.device), self.tensor(pose)
+        read = self.model.read(newest, state.latents[:, 0], poses, state.task)
+        posterior = self.model.posterior(state.belief.deter, read)
+        stoch = draw(posterior, self._uniform(state.generators))
+        return replace(
+            state,
+            latents=torch.cat([state.latents[:, :-1], newest[:, None]], 1),
+            poses=torch.cat([state.poses[:, :-1], poses[:, None]], 1),
+            belief=replace(state.belief, stoch=stoch),
+        )
+
+    @torch.no_grad()
     def step(self, state: RssmState, actions: Float32[Array, "b a"]) -> RssmState:
         after = self._advance(state, self.tensor(actions))
         drawn = self.model.decode(after.belief.features, after.latents[:, 0])

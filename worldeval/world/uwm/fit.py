@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from worldeval.axes import Array, Int
 from worldeval.data.draws import Draws
 from worldeval.errors import UserError
+from worldeval.world.branch import rows_of
 from worldeval.world.checkpoints import Saving
 from worldeval.world.fit_dynamics import on_device
 from worldeval.world.optimise import Fitted, Progress, optimise
@@ -18,7 +19,6 @@ from worldeval.world.uwm.loss import UwmLoss, draw_times, spoilt
 from worldeval.world.uwm.modes import Noise
 from worldeval.world.uwm.moments import MomentCutter
 from worldeval.world.uwm.network import PAIR, Uwm
-from worldeval.world.uwm.seen import rows_of
 from worldeval.world.windows import Windows
 
 STATISTICS = 2048  # moments from which the deviation of changes is taken

@@ -21,6 +21,7 @@ from torch.nn import functional as F
 from worldeval.axes import Float, Int
 from worldeval.errors import UserError
 from worldeval.world.features import Features
+from worldeval.world.head_norm import HeadNorm
 from worldeval.world.uwm.recipe import UwmRecipe
 from worldeval.world.uwm.schedule import Schedule
 from worldeval.world.uwm.seen import Seen
@@ -240,8 +241,8 @@ class _Block(nn.Module):
         self.modulation = nn.Linear(width, 6 * width)
         self.query_key_value = nn.Linear(width, 3 * width)
         # Normalised queries and keys keep attention from saturating at the high learning rates.
-        self.query_norm = nn.RMSNorm(width // heads, eps=1e-6)
-        self.key_norm = nn.RMSNorm(width // heads, eps=1e-6)
+        self.query_norm = HeadNorm(width // heads, eps=1e-6)
+        self.key_norm = HeadNorm(width // heads, eps=1e-6)
         self.mix = nn.Linear(width, width)
         self.widen = nn.Linear(width, 4 * width)
         self.narrow = nn.Linear(4 * width, width)

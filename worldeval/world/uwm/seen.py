@@ -1,7 +1,6 @@
 """What stands given before anything is asked: the newest frames, the hand, and the task."""
 
-from dataclasses import dataclass, fields, is_dataclass, replace
-from typing import Any
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
@@ -44,13 +43,3 @@ class Seen:
             task=self.task,
             history=self.history,
         )
-
-
-def rows_of(record: Any, rows: slice) -> Any:
-    """Some rows of a record of tensors, records in it included."""
-
-    def part(value: Any) -> Any:
-        return rows_of(value, rows) if is_dataclass(value) else value[rows]
-
-    names = [each.name for each in fields(record)]
-    return replace(record, **{name: part(getattr(record, name)) for name in names})

@@ -80,6 +80,12 @@ class UwmWorld(HandWorld):
         hand = self.hand.begin(self.tensor(pose), self.task_index(tasks))
         return self._anchored(first[:, None], hand, generators_of(seeds))
 
+    def observe_latents(
+        self, state: UwmState, latents: Float[Tensor, "b v d h w"], pose: Float32[Array, "b p"]
+    ) -> UwmState:
+        """What is observed is the anchor of the frames to come."""
+        return self._reanchored(super().observe_latents(state, latents, pose))
+
     @torch.no_grad()
     def step(self, state: UwmState, actions: Float32[Array, "b a"]) -> UwmState:
         """One world frame later: first the hand, then what the chunk so far leads to."""

@@ -1,0 +1,18 @@
+"""The norm of queries and keys, in whatever precision attention is computed."""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from worldeval.axes import Float
+
+
+class HeadNorm(nn.RMSNorm):
+    """RMSNorm over a head's width.
+
+    Under autocast queries and keys are half precision and the weight is not: torch's own module
+    then warns and leaves its fused path. The weight follows its input here.
+    """
+
+    def forward(self, x: Float[Tensor, "... e"]) -> Float[Tensor, "... e"]:
+        assert self.weight is not None
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
