@@ -115,6 +115,7 @@ def test_a_verb_improves_without_an_environment(
     claim = result["claim"]
     assert set(claim) >= {"established", "text", "before", "after", "difference"}
     assert [one["code"] for one in claim["findings"]] == ["no_replay_gate"]
+    assert not claim["established"] and "No recorded episode" in claim["text"]
     assert json.loads((out / "claim.json").read_text()) == result
     if verb == "sft":
         assert (out / "round-1/dataset/meta/info.json").is_file()

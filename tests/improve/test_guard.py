@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tests.improve.test_select import attempt
-from worldeval.improve.guard import claim, paired_difference
+from worldeval.improve.guard import NO_GATE, claim, paired_difference
 from worldeval.stats import Finding
 
 REFUSED = Finding(code="false_success", severity="refusal", text="Replayed failures succeed.")
@@ -35,6 +35,15 @@ def test_numbers_of_an_untrusted_world_are_withheld() -> None:
     assert "not established (false_success)" in made.text
     assert "0.8" not in made.text
     assert "difference" not in made.to_json()
+
+
+def test_a_gain_in_a_world_that_was_not_asked_about_failures_is_not_established() -> None:
+    never = Finding(code=NO_GATE, severity="warning", text="Nothing was replayed.")
+    made = claim(tried([0.2] * 40), tried([0.8] * 40), [never])
+    assert not made.established
+    assert made.text.startswith("Improvement not established: from 0.200")
+    assert made.text.endswith("Nothing was replayed.")
+    assert made.to_json()["established"] is False
 
 
 def test_policies_from_other_starts_are_not_compared() -> None:

@@ -10,14 +10,16 @@ from worldeval.data.source import open_source
 from worldeval.errors import UserError
 from worldeval.export.dataset import export_episodes
 from worldeval.improve.guard import claim
-from worldeval.improve.place import Place, probabilities
+from worldeval.improve.place import Attempt, Place, probabilities
 from worldeval.improve.recipe import ExploreRecipe, SftRecipe, TrustRecipe
+from worldeval.improve.samples import episode, reached, samples
 from worldeval.improve.sft import Sft
 from worldeval.improve.starts import Starts
 from worldeval.policy.checkpoint import LearnedPolicy
 from worldeval.policy.finetune import original_demos
 from worldeval.policy.load import expand
 from worldeval.policy.recipe import TrainerRecipe
+from worldeval.record import Rollout
 
 RECIPE = SftRecipe(
     rounds=2,
@@ -103,3 +105,54 @@ def test_without_a_success_there_is_nothing_to_learn(
     run = improving(place, shards, undecided, tmp_path, trust=TrustRecipe(probability=0.99))
     with pytest.raises(UserError, match=r"None of 48 imagined episodes .* Lower trust.probability"):
         run.run(undecided)
+
+
+def test_the_best_round_is_kept_and_the_first_policy_where_none_is_better(
+    place: Place, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
+) -> None:
+    """Nothing can be learned at a rate of 1e-9, so no round is better than the policy given."""
+    still = TrainerRecipe(steps=2, batch=8, learning_rate=1e-9, ema=0.0)
+    change = {"rounds": 1, "trainer": still, "ratio": 1.0}
+    kept, rounds = improving(place, shards, undecided, tmp_path / "a", **change).run(undecided)
+    assert kept is undecided and len(rounds) == 1
+    last, _ = improving(place, shards, undecided, tmp_path / "b", keep="last", **change).run(
+        undecided
+    )
+    assert last.spec.name == "dot-diffusion-sft/step-1"
+
+
+def test_a_policy_that_reads_no_words_is_not_told_others(
+    place: Place, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
+) -> None:
+    phrases = ExploreRecipe(phrases={"left": ("to the left",)})
+    with pytest.raises(UserError, match="reads none"):
+        improving(place, shards, undecided, tmp_path, explore=phrases).run(undecided)
+
+
+def test_what_is_imitated_ends_soon_after_the_first_success(place: Place) -> None:
+    """The dot passes .25, where success is called, at frame 2 and is farthest at frame 4."""
+    track = np.zeros((6, 4), np.float32)
+    track[:, 0] = [0.0, 0.1, 0.26, 0.3, 0.4, 0.3]
+    track[:, 3] = 0.5
+    rollout = Rollout(
+        start="right-0",
+        task="right",
+        policy="p",
+        seed=0,
+        actions=np.zeros((5, 8), np.float32),
+        pose=track,
+        latents=place.world.latents(track).astype(np.float16),
+    )
+    (verdict,) = place.judge([rollout])
+    done = Attempt(start=start("right", 0), rollout=rollout, verdict=verdict)
+    assert verdict.step == 4 and reached(place.judge, [done]).tolist() == [2]
+    demos, weight = samples(
+        [episode(done, place.world)],
+        np.ones(1),
+        tasks=("left", "right"),
+        views=("side",),
+        chunk=2,
+        reached=reached(place.judge, [done]),
+        after_success=1,
+    )
+    assert len(demos) == len(weight) == 3

@@ -184,14 +184,16 @@ def compose(
     shared = tuple(task for task in first.sizes.tasks if task in second.sizes.tasks)
     opened = open_place(config, shared, seed=seed)
     starts = opened.starts.draw(config.starts, _generator(seed))
-    tried = search_weight(opened.place, first, second, config.weights, starts, seed=seed)
+    # Each policy alone is tried too, whatever the recipe says: the better one is compared with.
+    weights = tuple(sorted({0.0, 1.0, *config.weights}))
+    tried = search_weight(opened.place, first, second, weights, starts, seed=seed)
     for one in tried:
         log.print(f"weight {one.weight:g}: imagined success {one.imagined}")
     weight = best_weight(tried)
     steps = [{"weight": one.weight, "imagined": one.imagined.record()} for one in tried]
     write_json(folder / WEIGHT, {"weight": weight, "tried": steps})
     rates = {one.weight: one.imagined.value or 0.0 for one in tried}
-    better = second if rates.get(0.0, 0.0) > rates.get(1.0, 0.0) else first
+    better = second if rates[0.0] > rates[1.0] else first
     mixture = Composed(first, second, weight)
     log.print(f"{mixture.spec.name} is {write_policy(folder, 'compose')}")
     _claim(better, mixture, opened, config, folder, asked, steps)
@@ -300,6 +302,7 @@ def gate_findings(
     from worldeval.evaluate.gates import ACTION_EFFECT, run_gates
     from worldeval.evaluate.summary import MENDED
     from worldeval.imagine.starts import read_recordings
+    from worldeval.improve.guard import NO_GATE
     from worldeval.recipe import shipped
     from worldeval.stats import Finding, untrustworthy
     from worldeval.stats.findings import judge_uninformative
@@ -312,9 +315,10 @@ def gate_findings(
         recordings = [one for one in every if one.start.task in tasks]
     if not recordings:
         never = Finding(
-            code="no_replay_gate",
+            code=NO_GATE,
             severity="warning",
-            text="No recorded episode was replayed in this world model: name some in `replays`.",
+            text="No recorded episode of these tasks was replayed, so nobody knows whether this "
+            "world model turns failures into successes: name some in `replays`.",
         )
         return [*untrustworthy(untrusted=untrusted), never]
     gates = run_gates(place.world, place.judge, recordings, rng=np.random.default_rng(seed))

@@ -299,10 +299,11 @@ def surrogate(
 def cloning_loss(
     actor: Actor, taught: Float[Tensor, "n links ka"], feature: Float[Tensor, "n d"]
 ) -> Float[Tensor, ""]:
-    """The negative log-probability of the teacher's chains, a mean over decisions and dimensions.
+    """The negative log-probability of the teacher's chains, a mean over decisions.
 
-    Dimensions are averaged, as in DPPO's and DiWA's code, for which its weight of .05 is meant.
+    Summed over the numbers of a chunk, as the log-probabilities in the policy's ratio are. DPPO's
+    and DiWA's code averages both: its weight of .05 is meant beside a ratio on the same scale.
     """
     every = choices(actor, taught, feature)
     logs = [one.log_prob(taught[:, i + 1]).mean() for i, one in enumerate(every)]
-    return -torch.stack(logs).mean() / taught.shape[2]
+    return -torch.stack(logs).mean()

@@ -12,6 +12,7 @@ from worldeval.stats import Estimate, Finding
 from worldeval.stats.betting import mean_bounds, mean_score
 
 LEVEL = 0.95
+NO_GATE = "no_replay_gate"  # nothing was replayed, so nobody knows what this world model makes up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,10 +31,16 @@ class Claim:
         return next((one for one in self.findings if one.severity == "refusal"), None)
 
     @property
+    def ungated(self) -> Finding | None:
+        """The finding that no recording was replayed."""
+        return next((one for one in self.findings if one.code == NO_GATE), None)
+
+    @property
     def established(self) -> bool:
-        """Better, by an interval above zero, in a world whose gates hold."""
+        """Better, by an interval above zero, in a world whose gates were asked and hold."""
         low = self.difference.low
-        return self.refusal is None and low is not None and low > 0
+        asked = self.refusal is None and self.ungated is None
+        return asked and low is not None and low > 0
 
     @property
     def text(self) -> str:
@@ -44,6 +51,8 @@ class Claim:
         starts = f"{self.difference.n} held-out starts, in imagination"
         if self.established:
             return f"Improved {said} ({starts})."
+        if self.ungated is not None:
+            return f"Improvement not established: {said} ({starts}). {self.ungated.text}"
         return f"Improvement not established: {said} ({starts}); the interval includes 0."
 
     def to_json(self) -> dict[str, Any]:

@@ -44,18 +44,21 @@ def open_place(recipe: PlaceRecipe, policy_tasks: tuple[str, ...] | None, *, see
         for known, whose in ((policy_tasks, "The policy"), (world.spec.tasks, "The world model")):
             if task not in known:
                 raise UserError(f"{whose} does not know '{task}'.{did_you_mean(task, known)}")
-    rng = np.random.default_rng([seed, 0])
     data = Path(recipe.data)
     shards = Shards(data) if data.is_dir() else None
     if recipe.starts_file:
         found = read_starts(Path(shipped(recipe.starts_file)))
     elif shards is not None:
-        found = recorded_starts(shards, tasks, rng, begin_at=recipe.begin_at)
+        found = recorded_starts(shards, tasks, np.random.default_rng([seed, 0]))
     else:
         raise UserError(
             f"There is no folder of recorded episodes {data} to start from. Give --data, or "
             "starts_file in the recipe."
         )
+    starts = divide(found, check=recipe.check, held_out=recipe.held_out, tasks=tasks)
+    if recipe.begin_at != (0, 0) and shards is not None and not recipe.starts_file:
+        rng = np.random.default_rng([seed, 1])
+        starts = starts.later(recorded_starts(shards, tasks, rng, begin_at=recipe.begin_at))
     return Opened(
         place=Place(
             world=world,
@@ -64,7 +67,7 @@ def open_place(recipe: PlaceRecipe, policy_tasks: tuple[str, ...] | None, *, see
             replan_every=recipe.replan_every,
             batch=recipe.batch,
         ),
-        starts=divide(found, check=recipe.check, held_out=recipe.held_out, tasks=tasks),
+        starts=starts,
         shards=shards,
         world_hash=world_hash(folder),
         tasks=tasks,

@@ -16,7 +16,8 @@ class PlaceRecipe:
     data: str = "runs/data/metaworld"  # recorded episodes: starts, and demonstrations to mix in
     starts_file: str = ""  # starts from a file instead
     tasks: tuple[str, ...] = ()  # () is every task of the policy
-    # Recorded frames that a start is drawn from: 0, 0 is the first frame alone.
+    # Recorded frames that a start to improve on is drawn from: 0, 0 is the first frame alone. What
+    # is watched and compared begins at first frames, as the robot will.
     begin_at: tuple[int, int] = (0, 0)
     held_out: int = 40  # starts a task kept for the comparison at the end, seen by nothing else
     check: int = 20  # starts a task on which rounds are watched
@@ -64,17 +65,18 @@ class SftRecipe(PlaceRecipe):
     rounds: int = 2
     starts: int = 60  # a task and round
     tries: int = 4  # from each start
-    best: int = 1  # of the tries from a start, this many are kept; 0 keeps all that are trusted
+    best: int = 1  # of the successes from a start, this many are kept; 0 keeps all
     explore: ExploreRecipe = field(default_factory=ExploreRecipe)
     trust: TrustRecipe = field(default_factory=TrustRecipe)
     # How kept episodes weigh: alike; by the probability of success; or by exp(advantage /
     # temperature), the advantage over the mean of the tries from the same start. The weighted ones
-    # take failures too, so `trust.probability` does not filter them.
+    # take every trusted try, failures too: neither `trust.probability` nor `best` filters them.
     weight: Literal["alike", "success", "advantage"] = "alike"
     temperature: float = 0.2
     ratio: float = 0.5  # share of original demonstrations in every batch
     accumulate: bool = True  # episodes of earlier rounds are trained on too
-    after_success: int = 2  # world frames imitated after the frame where the evidence peaks
+    after_success: int = 2  # world frames imitated after success is first called
+    keep: Literal["best", "last"] = "best"  # round, by imagined success on the watched starts
     trainer: TrainerRecipe = field(
         default_factory=lambda: TrainerRecipe(steps=600, learning_rate=5e-4, ema=0.99)
     )
@@ -105,7 +107,7 @@ class RlRecipe(PlaceRecipe):
     learning_rate: float = 1e-4
     critic_rate: float = 1e-3
     critic_warmup: int = 3  # iterations in which the value head learns alone
-    bc: float = 0.05  # of the behaviour-cloning term (DiWA's alpha)
+    bc: float = 0.05  # of the behaviour-cloning term (DiWA's alpha), beside the policy's ratio
     target_kl: float = 0.1  # epochs end where the policy has moved this far
     tune: Literal["head", "all"] = "head"  # whether the encoder of images learns too
     check_every: int = 10  # iterations

@@ -5,13 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from worldeval.axes import Array, Float
-from worldeval.improve.place import Attempt
+from worldeval.axes import Array, Float, Int
+from worldeval.improve.place import Attempt, Judging
 from worldeval.policy.demos import Demos
 from worldeval.record import Episode
 from worldeval.world.protocol import WorldModel
 
 CALLED = 0.5  # probability from which the judge's verdict is called a success
+BATCH = 100  # attempts judged at a time
 
 
 def episode(attempt: Attempt, world: WorldModel) -> Episode:
@@ -50,25 +51,37 @@ def provenance(attempt: Attempt, *, world_model: str, weight: float) -> dict[str
     }
 
 
+def reached(judge: Judging, attempts: Sequence[Attempt]) -> Int[Array, " n"]:
+    """The frame at which each attempt is first called a success; the verdict's where it never is.
+
+    Demonstrations end at the first success too: what comes after it, nobody needs to imitate.
+    """
+    parts = [attempts[first : first + BATCH] for first in range(0, len(attempts), BATCH)]
+    seen = [judge.over_time([attempt.rollout for attempt in part])[:, 1:] for part in parts]
+    called = np.concatenate(seen) >= CALLED
+    steps = np.array([attempt.verdict.step for attempt in attempts])
+    return np.where(called.any(1), called.argmax(1) + 1, steps)
+
+
 def samples(
     episodes: Sequence[Episode],
-    attempts: Sequence[Attempt],
     weight: Float[Array, " n"],
     *,
     tasks: tuple[str, ...],
     views: tuple[str, ...],
     chunk: int,
+    reached: Int[Array, " n"],
     after_success: int,
 ) -> tuple[Demos, Float[Array, " m"]]:
-    """Every frame and its weight; of a success up to `after_success` after the evidence peaked.
+    """Every frame and its weight; of a success up to `after_success` after it was `reached`.
 
     A chunk that runs over the end of its episode repeats the last action.
     """
     frames, pose, task, actions, weights = [], [], [], [], []
     counts: dict[str, int] = {}
-    for one, attempt, own in zip(episodes, attempts, weight, strict=True):
+    for one, step, own in zip(episodes, reached, weight, strict=True):
         moves = len(one) - 1
-        length = min(moves, attempt.verdict.step + after_success) if one.success else moves
+        length = min(moves, int(step) + after_success) if one.success else moves
         rows = np.arange(length)
         ahead = np.minimum(rows[:, None] + np.arange(chunk), moves - 1)
         frames.append(np.stack([one.frames[view][:length] for view in views], axis=1))

@@ -32,7 +32,7 @@ def choose(
     weight: Literal["alike", "success", "advantage"] = "alike",
     temperature: float = 1.0,
 ) -> Chosen:
-    """Trusted successes, the `best` of each start; or all that are trusted, weighted.
+    """Trusted successes, the `best` of each start; or all tries that are trusted, weighted.
 
     'alike' is filtered behaviour cloning. 'success' weighs every trusted attempt by its probability
     of success. 'advantage' by exp(A / temperature), with A the probability above the mean of the
@@ -40,7 +40,7 @@ def choose(
     """
     believed = [attempt for attempt in attempts if is_trusted(attempt, trust)]
     good = [one for one in believed if one.verdict.probability >= trust.probability]
-    kept = _best(good if weight == "alike" else believed, best)
+    kept = _best(good, best) if weight == "alike" else believed
     return Chosen(
         attempts=tuple(kept),
         weight=_weights(kept, believed, weight, temperature),

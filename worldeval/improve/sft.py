@@ -19,7 +19,7 @@ from worldeval.improve.explore import exploring
 from worldeval.improve.guard import by_task
 from worldeval.improve.place import Attempt, Place
 from worldeval.improve.recipe import SftRecipe
-from worldeval.improve.samples import CALLED, episode, provenance, samples
+from worldeval.improve.samples import CALLED, episode, provenance, reached, samples
 from worldeval.improve.select import Chosen, choose
 from worldeval.improve.starts import Starts
 from worldeval.policy.checkpoint import LearnedPolicy
@@ -73,19 +73,35 @@ class Sft:
     say: Say = lambda text: None
 
     def run(self, policy: LearnedPolicy) -> tuple[LearnedPolicy, list[Round]]:
-        """Every round; returns the last policy. Results of an earlier run in `out` are replaced."""
+        """Every round; returns the policy that is kept, which may be the one it began with.
+
+        Results of an earlier run in `out` are replaced.
+
+        Raises:
+            UserError: tasks are to be worded in other ways, or nothing imagined is a success.
+        """
+        if self.recipe.explore.phrases:
+            raise UserError(
+                f"explore.phrases words tasks in other ways, but {policy.spec.name} reads none: "
+                "it knows its tasks by number. Leave them out."
+            )
         for old in (*self.out.glob("round-*"), self.out / "policies"):
             shutil.rmtree(old, ignore_errors=True)
         origin, rounds, past = policy.card.lineage, [], []
+        watched = imagined_success(self.place.compared(policy, self.starts.check, seed=self.seed))
+        kept, most = policy, watched.value or 0.0
+        self.say(f"imagined success at first {watched}")
         for number in range(1, self.recipe.rounds + 1):
             policy, done = self._round(policy, origin, number, past)
             rounds.append(done)
+            if self.recipe.keep == "last" or (done.imagined.value or 0.0) > most:
+                kept, most = policy, done.imagined.value or 0.0
             write_json(self.out / "rounds.json", [one.to_json() for one in rounds])
             self.say(
                 f"round {number}: {done.successful} trusted successes of {done.tried}, "
                 f"{done.kept} kept; imagined success now {done.imagined}"
             )
-        return policy, rounds
+        return kept, rounds
 
     def _round(
         self, policy: LearnedPolicy, origin: str, number: int, past: list[Part]
@@ -166,11 +182,11 @@ class Sft:
         self.write(zip(episodes, records, strict=True), dataset, facts)
         demos, weight = samples(
             episodes,
-            chosen.attempts,
             chosen.weight,
             tasks=policy.sizes.tasks,
             views=policy.recipe.views,
             chunk=policy.recipe.chunk,
+            reached=reached(self.place.judge, chosen.attempts),
             after_success=self.recipe.after_success,
         )
         return Part(demos=demos, share=float(weight.sum()), weight=weight)

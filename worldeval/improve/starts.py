@@ -1,7 +1,7 @@
 """Starts of improvement: recorded frames alone, split so that what is compared was never used."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from zlib import crc32
 
 import numpy as np
@@ -18,6 +18,11 @@ class Starts:
     training: tuple[Start, ...]  # what policies improve on
     check: tuple[Start, ...]  # what rounds and iterations are watched on
     held_out: tuple[Start, ...]  # what the result is compared on, once
+
+    def later(self, starts: Sequence[Start]) -> "Starts":
+        """The same sets with other frames of the same recordings to improve on."""
+        own = {_recording(start) for start in self.training}
+        return replace(self, training=tuple(one for one in starts if _recording(one) in own))
 
     def draw(self, per_task: int, rng: np.random.Generator) -> list[Start]:
         """Training starts of every task, repeated only where there are too few."""
