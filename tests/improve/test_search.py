@@ -93,3 +93,79 @@ def test_it_is_named_after_what_it_does() -> None:
     searching = Searched(Idle(), DotWorld(), DotJudge(), RECIPE)
     assert searching.spec.name == "idle/step-1+best-of-6"
     assert searching.spec.chunk == 2
+
+
+def test_what_was_likely_once_does_not_silence_the_search() -> None:
+    """The dot stood where success is called and was pushed away: candidates still differ."""
+    searching = Searched(Idle(), DotWorld(), DotJudge(far=0.1), RECIPE)
+    searching.reset(("right",), (0,))
+    for x in (0.4, -0.05):
+        one = start("right", 0, x=x)
+        frames = {view: frame[None] for view, frame in one.frames.items()}
+        seen = Observation(frames=frames, pose=one.pose[None], tasks=("right",))
+        chunk = searching.act(seen)
+    assert chunk.reshape(-1, 4)[:, 0].sum() > 0
+
+
+def test_it_looks_no_further_than_the_episode_goes() -> None:
+    """Horizon 6, look-ahead 4, replanned every 2 frames: 4, 4 and then 2 frames are imagined."""
+    policy = Idle()
+    recipe = SearchRecipe(**{**RECIPE.__dict__, "horizon": 6})
+    searching, one = Searched(policy, DotWorld(), DotJudge(), recipe), start("left", 0)
+    searching.reset(("left",), (0,))
+    frames = {view: frame[None] for view, frame in one.frames.items()}
+    seen = Observation(frames=frames, pose=one.pose[None], tasks=("left",))
+    asked = []
+    for _ in range(3):
+        searching.act(seen)
+        asked.append(len(policy.asked) - sum(asked))
+    assert asked == [2, 2, 1]
+
+
+def test_the_world_keeps_what_a_new_beginning_would_forget() -> None:
+    """A world that counts its frames is told what is seen and goes on counting."""
+
+    @dataclass
+    class Counting(DotWorld):
+        frames: tuple[float, ...] = ()
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.frames = ()
+
+        def begin(self, frames, pose, tasks, seeds):
+            return np.append(super().begin(frames, pose, tasks, seeds), np.zeros((len(pose), 1)), 1)
+
+        def step(self, state, actions):
+            moved = np.append(super().step(state[:, :4], actions), state[:, 4:] + 1, 1)
+            self.frames += (float(moved[0, 4]),)
+            return moved
+
+        def observe(self, state, frames, pose, tasks):
+            return np.append(pose, state[:, 4:], 1).astype(np.float32)
+
+        def latents(self, state):
+            return super().latents(state[:, :4])
+
+        def pose(self, state):
+            return state[:, :4].astype(np.float32)
+
+    world = Counting()
+    searching, one = Searched(Idle(), world, DotJudge(), RECIPE), start("left", 0)
+    searching.reset(("left",), (0,))
+    frames = {view: frame[None] for view, frame in one.frames.items()}
+    seen = Observation(frames=frames, pose=one.pose[None], tasks=("left",))
+    searching.act(seen)
+    first, world.frames = world.frames, ()
+    searching.act(seen)
+    assert first == (1, 2, 3, 4, 1, 2)  # four frames ahead, then the two that are carried out
+    assert world.frames == (3, 4, 5, 6, 3, 4)
+
+
+def test_a_world_that_cannot_be_told_begins_anew() -> None:
+    class Plain(DotWorld):
+        branch = None  # type: ignore[assignment]
+
+    bare = probabilities(episodes(Idle()))
+    found = probabilities(episodes(Searched(Idle(), Plain(), DotJudge(), RECIPE)))
+    assert found.mean() > bare.mean() + 0.2
