@@ -103,8 +103,8 @@ def test_what_was_likely_once_does_not_silence_the_search() -> None:
         one = start("right", 0, x=x)
         frames = {view: frame[None] for view, frame in one.frames.items()}
         seen = Observation(frames=frames, pose=one.pose[None], tasks=("right",))
-        chunk = searching.act(seen)
-    assert chunk.reshape(-1, 4)[:, 0].sum() > 0
+        searching.act(seen)
+    assert searching.changed == 0.5  # at first all are as good as the policy's own plan
 
 
 def test_it_looks_no_further_than_the_episode_goes() -> None:
