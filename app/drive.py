@@ -16,6 +16,7 @@ from worldeval.report.places import find_worlds
 from worldeval.report.theme import DARK, LIGHT
 from worldeval.report.trace import pose_names
 from worldeval.report.words import escaped
+from worldeval.world.protocol import WorldSpec
 
 # Key -> label and where it pushes; the gripper stays as its slider says.
 KEYS = {
@@ -75,11 +76,11 @@ def start_files() -> dict[str, Path]:
     return found
 
 
-def fitting_starts(files: dict[str, Path], tasks: tuple[str, ...]) -> dict[str, list[Start]]:
+def fitting_starts(files: dict[str, Path], spec: WorldSpec) -> dict[str, list[Start]]:
     """The starts of each file whose task the world model knows; files without any are left out."""
     found = {}
     for name, path in list(files.items())[:MOST]:
-        own = [start for start in starts_of(str(path), changed(path)) if start.task in tasks]
+        own = [start for start in starts_of(str(path), changed(path)) if spec.knows(start.task)]
         if own:
             found[name] = own
     return found
@@ -175,7 +176,7 @@ first = next((i for i, name in enumerate(names) if name.startswith("shipped")), 
 name = which.selectbox("World model", names, index=first)
 try:
     world, controls = world_of(str(worlds[name]), changed(worlds[name] / "world.json"))
-    fitting = fitting_starts(files, world.spec.tasks)
+    fitting = fitting_starts(files, world.spec)
     if not fitting:
         st.warning("This world model never saw the task of any start here. Choose another one.")
         st.stop()

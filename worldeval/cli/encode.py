@@ -81,7 +81,7 @@ def _encoder(source, folder: Path | None, launched):
     model = load_world(folder).to(_device(launched))
     source.choose(model.spec.views)
     for head in source.heads:
-        if head.task not in model.spec.tasks:
+        if not model.spec.knows(head.task):
             raise UserError(
                 f"Episode '{head.id}' has the task '{head.task}', which {folder} was not trained "
                 f"on.{did_you_mean(head.task, model.spec.tasks)}"

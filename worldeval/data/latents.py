@@ -27,6 +27,7 @@ class LatentEpisodes:
     length: Int[Array, " e"]
     flags: UInt8[Array, " n"] | None = None  # success at each frame, where someone knows
     blend: Blend | None = None  # which dataset each episode is of, where they have weights
+    told: tuple[str, ...] | None = None  # every episode's own words, where its task is one of all
 
     def __len__(self) -> int:
         return len(self.begin)
@@ -64,8 +65,9 @@ class LatentEpisodes:
 def join(*parts: LatentEpisodes) -> LatentEpisodes:
     """Several sets as one, drawn from evenly; latents are copied into memory.
 
-    Flags stay where every set has them.
+    Flags and words stay where every set has them.
     """
+    told = [part.told for part in parts if part.told is not None]
     flags = [part.flags for part in parts if part.flags is not None]
     shift = np.cumsum([0] + [len(part.pose) for part in parts[:-1]])
     return LatentEpisodes(
@@ -76,4 +78,5 @@ def join(*parts: LatentEpisodes) -> LatentEpisodes:
         begin=np.concatenate([p.begin + s for p, s in zip(parts, shift, strict=True)]),
         length=np.concatenate([part.length for part in parts]),
         flags=np.concatenate(flags) if len(flags) == len(parts) else None,
+        told=sum(told, ()) if len(told) == len(parts) else None,
     )

@@ -279,7 +279,7 @@ class Evaluation:
         spec = read_card(Path(self.recipe.world))["spec"]
         load_judge(Path(self.recipe.judge))
         load_checker(self.recipe.checker)
-        for task in set(self.recipe.tasks) - set(spec.tasks):
+        for task in (each for each in self.recipe.tasks if not spec.knows(each)):
             hint = did_you_mean(task, spec.tasks)
             raise UserError(f"The world model {self.recipe.world} never saw '{task}'.{hint}")
 

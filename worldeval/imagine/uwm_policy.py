@@ -55,8 +55,9 @@ class UwmPolicy:
             raise ValueError(
                 f"{len(observation)} episodes observed, {len(self._generators)} begun by reset"
             )
-        for task in set(observation.tasks) - set(self.world.spec.tasks):
-            known = ", ".join(self.world.spec.tasks)
+        spec = self.world.spec
+        for task in (each for each in observation.tasks if not spec.knows(each)):
+            known = ", ".join(spec.tasks)
             raise UserError(
                 f"Policy {self._spec.name} never saw the task '{task}' (it saw {known})."
             )

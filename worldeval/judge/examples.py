@@ -55,7 +55,7 @@ def replayed(
     latents, poses = [], []
     for cut in range(0, len(episodes), batch):
         part = slice(cut, cut + batch)
-        tasks = [world.spec.tasks[index] for index in data.task[episodes[part]]]
+        tasks = world.tasks_of(data, episodes[part])
         state = world.begin_latents(
             data.gather(begin[part]), data.pose[begin[part]], tasks, episodes[part].tolist()
         )

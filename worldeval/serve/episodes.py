@@ -81,7 +81,7 @@ class Episodes:
     def __init__(self, setting: Setting, *, episodes: int = 64) -> None:
         self._setting, self._world = setting, setting.world
         spec = self._world.spec
-        unknown = {start.task for start in setting.starts} - set(spec.tasks)
+        unknown = {start.task for start in setting.starts if not spec.knows(start.task)}
         if unknown or not setting.starts:
             found = f"of '{sorted(unknown)[0]}'" if unknown else "none"
             raise UserError(
@@ -180,15 +180,18 @@ class Episodes:
 
 
 def _place(spec: WorldSpec, setting: Setting, episodes: int) -> Place:
+    # Where the world takes every task, those of the starts are the ones there are.
+    tasks = tuple(dict.fromkeys(start.task for start in setting.starts))
+    tasks = spec.tasks if all(task in spec.tasks for task in tasks) else tasks
     return Place(
         views=spec.views,
         size=spec.size,
         action_dim=spec.action_dim,
         pose_dim=spec.pose_dim,
-        tasks=spec.tasks,
+        tasks=tasks,
         fps=spec.fps,
         horizon=setting.horizon,
-        start_tasks=np.array([spec.tasks.index(start.task) for start in setting.starts]),
+        start_tasks=np.array([tasks.index(start.task) for start in setting.starts]),
         episodes=episodes,
         space=spec.space,
         action_low=spec.action_low,

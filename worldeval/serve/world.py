@@ -28,7 +28,7 @@ def load_setting(
     from worldeval.world.load import load_world
 
     model = load_world(world)
-    known = [start for start in read_starts(starts) if start.task in model.spec.tasks]
+    known = [start for start in read_starts(starts) if model.spec.knows(start.task)]
     return Setting(
         world=model,
         starts=known,

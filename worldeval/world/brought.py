@@ -14,7 +14,7 @@ from worldeval.data.source import Source, SourceSpec, open_source
 from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
 from worldeval.world.bounds import action_bounds
-from worldeval.world.protocol import WorldSpec
+from worldeval.world.protocol import ANY_TASK, WorldSpec
 from worldeval.world.recipe import WorldRecipe
 
 
@@ -55,6 +55,7 @@ def read_brought(path: Path, recipe: WorldRecipe, *, seed: int) -> Brought:
         actions=np.concatenate(actions),
         pose=np.concatenate(pose),
         task=np.zeros(len(length), np.int64),  # a robot's free-text tasks are one to the dynamics
+        told=tuple(source.heads[index].task for index in usable),
         begin=np.cumsum(length) - length,
         length=length,
     )
@@ -93,15 +94,21 @@ def mixed(parts: Sequence[Weighted], sets: Sequence[Brought]) -> tuple[LatentEpi
     return episodes, np.concatenate(held)
 
 
-def world_spec(source: SourceSpec, episodes: LatentEpisodes) -> WorldSpec:
-    """The spec of a world that is trained on such episodes."""
+def world_spec(
+    source: SourceSpec, episodes: LatentEpisodes, *, instructions: bool = False
+) -> WorldSpec:
+    """The spec of a world that is trained on such episodes.
+
+    With `instructions` it keeps what they were told, each of the words once.
+    """
     return WorldSpec(
         views=tuple(source.views),
         size=next(iter(source.views.values())),
         latent=_cells(episodes),
         action_dim=episodes.actions.shape[1],
         pose_dim=episodes.pose.shape[1],
-        tasks=("any",),
+        tasks=(ANY_TASK,),
+        instructions=tuple(sorted(set(episodes.told or ()))) if instructions else (),
         fps=source.fps,
         space=source.space,
         **action_bounds(episodes.actions, source.space),

@@ -73,7 +73,7 @@ def rendered_psnr(
     longest = max(horizons)
     chosen = np.array([int(index) for index in episodes if data.length[index] > longest])
     first = data.begin[chosen]
-    tasks = [world.spec.tasks[index] for index in data.task[chosen]]
+    tasks = world.tasks_of(data, chosen)
     state = world.begin_latents(data.gather(first), data.pose[first], tasks, chosen.tolist())
     start = {view: shards.frames(view, first) for view in world.spec.views}
     out = {}

@@ -57,7 +57,7 @@ def _errors(
     world: World, data: LatentEpisodes, begin: Int[Array, " n"], frames: int
 ) -> Float[Array, "n t 2"]:
     """Of every frame ahead: the imagined one's error, and that of the observed one."""
-    tasks = [world.spec.tasks[data.task[index]] for index in data.episode_of_row[begin]]
+    tasks = world.tasks_of(data, data.episode_of_row[begin])
     first = data.gather(begin)
     observed = first.numpy()
     state = world.begin_latents(first, data.pose[begin], tasks, begin.tolist())

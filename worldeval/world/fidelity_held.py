@@ -145,13 +145,6 @@ def _drawn(
 ) -> Held:
     """Episodes with pictures, encoded by the world's own tokenizer."""
     views, episodes = world.spec.views, [read(int(each)) for each in index]
-    known = set(world.spec.tasks)
-    for episode in episodes:
-        if episode.task not in known:
-            raise UserError(
-                f"The world model never saw the task '{episode.task}' (it knows: "
-                f"{', '.join(world.spec.tasks)})."
-            )
     rows = [np.minimum(np.arange(frames), len(episode) - 1) for episode in episodes]
     pairs = list(zip(episodes, rows, strict=True))
     pictures = {view: np.stack([each.frames[view][row] for each, row in pairs]) for view in views}
@@ -185,6 +178,6 @@ def _brought(world: World, source: Source, index: Int[Array, " k"], frames: int)
         frames=None,
         actions=np.stack(actions).astype(np.float32),
         pose=np.stack(pose).astype(np.float32),
-        tasks=tuple(world.spec.tasks[0] for _ in index),
+        tasks=tuple(source.heads[int(each)].task for each in index),
         length=np.array(length),
     )

@@ -166,7 +166,7 @@ def _refuse_jumps(shards: Shards, parts: Sequence[Weighted]) -> None:
 def _from_latents(parts: Sequence[Weighted], recipe: WorldRecipe, *, seed: int) -> Prepared:
     sets = [read_brought(part.path, recipe, seed=seed) for part in parts]
     episodes, held = mixed(parts, sets)
-    spec = world_spec(sets[0].spec, episodes)
+    spec = world_spec(sets[0].spec, episodes, instructions=recipe.reads_tasks)
     return Prepared(
         spec=spec,
         tokenizer=_decoder(recipe, size=spec.size, latent=spec.latent),

@@ -8,6 +8,8 @@ import numpy as np
 
 from worldeval.axes import Array, Float32, UInt8
 
+ANY_TASK = "any"  # the one task of a world to whose dynamics all tasks are the same
+
 
 @dataclass(frozen=True, kw_only=True)
 class WorldSpec:
@@ -18,8 +20,10 @@ class WorldSpec:
     latent: tuple[int, int, int]  # d h w of one view's latent
     action_dim: int  # of one world frame
     pose_dim: int
-    tasks: tuple[str, ...]
+    tasks: tuple[str, ...]  # those that it can tell apart; `ANY_TASK` alone: it takes every task
     fps: float
+    # What the training episodes were told, where tasks are one to the dynamics and words are read.
+    instructions: tuple[str, ...] = ()
     # What the numbers of an action mean, as data/space_text.py writes it; "" is the world's own.
     space: str = ""
     # The range of every number of an action, or one for all of them.
@@ -36,6 +40,10 @@ class WorldSpec:
                 )
         if not (self.low <= self.high).all():
             raise ValueError(f"action_low {self.action_low} is above action_high")
+
+    def knows(self, task: str) -> bool:
+        """Whether an episode may be of `task`, words of any kind where all tasks are one."""
+        return self.tasks == (ANY_TASK,) or task in self.tasks
 
     @property
     def low(self) -> Float32[Array, " a"]:

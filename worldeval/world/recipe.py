@@ -77,6 +77,16 @@ class WorldRecipe:
         """Whether roll, pitch and yaw in the data are trained as 6-D numbers, which never jump."""
         return True
 
+    @property
+    def sampler(self) -> range:
+        """The numbers of steps that its sampler may take for a frame; none: it has no sampler."""
+        return range(0)
+
+    @property
+    def reads_tasks(self) -> bool:
+        """Whether the words of a task are read, beyond telling the tasks apart."""
+        return False
+
 
 @dataclass(frozen=True, kw_only=True)
 class LatentRecipe(WorldRecipe):

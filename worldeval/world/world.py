@@ -12,10 +12,11 @@ import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Float32, Int, UInt8
+from worldeval.data.latents import LatentEpisodes
 from worldeval.device import autocast
 from worldeval.errors import UserError, did_you_mean
 from worldeval.world.branch import rows_of
-from worldeval.world.protocol import WorldSpec
+from worldeval.world.protocol import ANY_TASK, WorldSpec
 from worldeval.world.tokenizer import FrameTokenizer, index_of
 
 
@@ -88,9 +89,6 @@ class World(ABC):
         seeds: Sequence[int],
     ) -> Any:
         """A state at observed frames. Raises UserError for an unknown task, view or size."""
-        for task in set(tasks) - set(self.spec.tasks):
-            hint = did_you_mean(task, self.spec.tasks)
-            raise UserError(f"The world model never saw the task '{task}'.{hint}")
         return self.begin_latents(self.encode(frames, tasks), pose, tasks, seeds)
 
     def branch(self, state: Any, rows: Int[Array, " n"]) -> Any:
@@ -148,7 +146,16 @@ class World(ABC):
         return torch.from_numpy(np.ascontiguousarray(values)).float().to(self.device)
 
     def task_index(self, tasks: Sequence[str]) -> Int[Tensor, " n"]:
-        """Positions of task names in the spec."""
+        """Positions of task names in the spec; every task has the place of the one for all.
+
+        Raises:
+            UserError: a task that the world model cannot tell from others, and has to.
+        """
+        if self.spec.tasks == (ANY_TASK,):
+            return torch.zeros(len(tasks), dtype=torch.int64, device=self.device)
+        for task in set(tasks) - set(self.spec.tasks):
+            hint = did_you_mean(task, self.spec.tasks)
+            raise UserError(f"The world model never saw the task '{task}'.{hint}")
         return index_of(tasks, self.spec.tasks).to(self.device)
 
     def _need_tokenizer(self) -> FrameTokenizer:
@@ -162,4 +169,10 @@ class World(ABC):
 
 def generators_of(seeds: Sequence[int]) -> list[torch.Generator]:
     """One generator an episode, on the CPU: the same draws on every device."""
+    def tasks_of(self, data: LatentEpisodes, episodes: Int[Array, " e"]) -> list[str]:
+        """What encoded episodes were told: their own words where they are kept."""
+        if data.told is not None:
+            return [data.told[episode] for episode in episodes]
+        return [self.spec.tasks[task] for task in data.task[episodes]]
+
     return [torch.Generator().manual_seed(int(seed)) for seed in seeds]

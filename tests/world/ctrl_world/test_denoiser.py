@@ -15,6 +15,8 @@ from worldeval.world.ctrl_world.draw import Draw, draw
 from worldeval.world.ctrl_world.edm import Scales
 from worldeval.world.ctrl_world.recipe import EdmRecipe
 
+NO_WORDS = torch.zeros(2, TINY.unet.token)
+
 
 def test_the_network_is_shown_what_the_paper_says() -> None:
     """Past frames scaled by their own noise, noisy frames by c_in, the newest on every frame."""
@@ -97,10 +99,10 @@ def test_a_task_is_read_where_it_is_known() -> None:
 
 def test_an_episode_is_imagined_alike_alone_and_in_a_batch() -> None:
     denoiser, clip = a_denoiser(), a_clip()
-    together = denoiser.imagine(clip.latents[:, :3], clip.poses, clip.task, generators=seeded(4, 5))
+    together = denoiser.imagine(clip.latents[:, :3], clip.poses, NO_WORDS, generators=seeded(4, 5))
     assert together.shape == (2, 2, *LATENT)
     alone = denoiser.imagine(
-        clip.latents[1:, :3], clip.poses[1:], clip.task[1:], generators=seeded(5)
+        clip.latents[1:, :3], clip.poses[1:], NO_WORDS[1:], generators=seeded(5)
     )
     torch.testing.assert_close(together[1:], alone, atol=1e-4, rtol=1e-4)
 
@@ -115,7 +117,7 @@ def test_guidance_grows_over_the_frames() -> None:
             for weight in denoiser.network.action_encoder.action_encode[4].parameters():
                 nn.init.zeros_(weight)
         return denoiser.imagine(
-            clip.latents[:, :3], clip.poses, clip.task, generators=seeded(1, 2), steps=1
+            clip.latents[:, :3], clip.poses, NO_WORDS, generators=seeded(1, 2), steps=1
         )
 
     plain, free = imagined((1.0, 1.0)), imagined((1.0, 1.0), kept=False)
@@ -133,7 +135,7 @@ def test_changes_are_imagined_from_the_newest_frame() -> None:
     assert denoiser.change_std.flatten().tolist() == pytest.approx([2.0] * 6, rel=0.1)
     clip = a_clip()
     found = denoiser.imagine(
-        clip.latents[:, :3], clip.poses, clip.task, generators=seeded(0, 1), steps=1
+        clip.latents[:, :3], clip.poses, NO_WORDS, generators=seeded(0, 1), steps=1
     )
     # Fresh, it expects no change at all.
     torch.testing.assert_close(found, clip.latents[:, 2:3].expand_as(found), atol=0.02, rtol=0)

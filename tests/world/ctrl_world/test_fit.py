@@ -35,7 +35,7 @@ def test_one_clip_is_learned_by_heart() -> None:
     data = some_episodes((3,))
     model = fit_denoiser(a_denoiser(recipe), data, np.array([0]), seed=0).model
     clip = Clips(data).cut(torch.tensor([0]), torch.tensor([[2, 1]]), 2)
-    found = model.imagine(clip.latents[:, :3], clip.poses, clip.task, generators=None)
+    found = model.imagine(clip.latents[:, :3], clip.poses, model.text[:1], generators=None)
     truth, copied = clip.latents[:, 3:], clip.latents[:, 2:3]
     assert (found - truth).square().mean() < 0.5 * (copied - truth).square().mean()
 

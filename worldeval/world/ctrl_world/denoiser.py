@@ -11,7 +11,7 @@ deviation, and the newest itself is shown as it is: an untrained network then re
 import torch
 from torch import Tensor, nn
 
-from worldeval.axes import Bool, Float, Int
+from worldeval.axes import Bool, Float
 from worldeval.errors import UserError
 from worldeval.world.ctrl_world.clips import Clip, stacked, unstacked
 from worldeval.world.ctrl_world.draw import Draw
@@ -25,6 +25,13 @@ from worldeval.world.flow import own_noise
 class Denoiser(nn.Module):
     """The network with its pose statistics. `forward` is EDM's D: the clean frames expected."""
 
+    # For FSDP's `TRANSFORMER_BASED_WRAP`, which reads it of the module that is trained: the blocks
+    # that are gathered one at a time.
+    _no_split_modules = (
+        "BasicTransformerBlock",
+        "TemporalBasicTransformerBlock",
+        "SpatioTemporalResBlock",
+    )
     change_std: Tensor
     text: Tensor
 
@@ -44,7 +51,7 @@ class Denoiser(nn.Module):
         self.network = CtrlWorldNetwork(recipe.unet, channels=self.frame[0], pose_dim=pose_dim)
         self.scale = PoseScale(pose_dim, recipe.angles)
         self.register_buffer("change_std", torch.ones(views, channels, 1, 1))
-        # What the tasks say, embedded once: a world imagines without the text encoder.
+        # What tasks say, embedded once: known ones are imagined without the text encoder.
         self.register_buffer("text", torch.zeros(tasks, recipe.unet.token))
         if recipe.change:  # unlearned, every frame is expected to be like the newest
             nn.init.zeros_(self.network.unet.conv_out.weight)
@@ -59,14 +66,14 @@ class Denoiser(nn.Module):
         past: Float[Tensor, "b m e g x"],
         newest: Float[Tensor, "b 1 e g x"],
         poses: Float[Tensor, "b f p"],
-        task: Int[Tensor, " b"],
+        words: Float[Tensor, "b c"],
         kept: Bool[Tensor, " b"],
     ) -> Float[Tensor, "b n e g x"]:
         """Clean frames expected of the noisy newest and future frames `x` at `sigma`.
 
-        Every frame's token is that of its pose plus that of the task; none where not `kept`.
+        Every frame's token is that of its pose plus the task's words; none where not `kept`.
         """
-        tokens = self.network.action_encoder(self.scale(poses)) + self.text[task][:, None]
+        tokens = self.network.action_encoder(self.scale(poses)) + words[:, None]
         tokens = tokens.masked_fill(~kept[:, None, None], 0.0)
         scales = Scales.at(sigma)
         frames = torch.cat([past, scales.into * x], 1)
@@ -87,7 +94,7 @@ class Denoiser(nn.Module):
             _unit(past, draw.past_noise, draw.past_sigma),
             _unit(self._stacked(newest), draw.newest_noise, draw.newest_sigma),
             clip.poses,
-            clip.task,
+            self.text[clip.task],
             draw.kept,
         )
         return (Scales.at(draw.sigma).weight * (found - target).square()).mean()
@@ -97,7 +104,7 @@ class Denoiser(nn.Module):
         self,
         known: Float[Tensor, "b u v d h w"],
         poses: Float[Tensor, "b f p"],
-        task: Int[Tensor, " b"],
+        words: Float[Tensor, "b c"],
         *,
         generators: list[torch.Generator] | None,
         steps: int | None = None,
@@ -118,10 +125,10 @@ class Denoiser(nn.Module):
         with_tokens = torch.ones(len(known), dtype=torch.bool, device=known.device)
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            given = self(x, sigma, past, shown, poses, task, with_tokens)
+            given = self(x, sigma, past, shown, poses, words, with_tokens)
             if edm.guidance == (1.0, 1.0):
                 return given
-            free = self(x, sigma, past, shown, poses, task, ~with_tokens)
+            free = self(x, sigma, past, shown, poses, words, ~with_tokens)
             return free + weights * (given - free)
 
         noise = own_noise(shown.expand(-1, count, -1, -1, -1), generators)

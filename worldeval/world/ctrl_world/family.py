@@ -1,19 +1,21 @@
 """`ctrl_world` as a family: how a world of it is made, begun from known weights, and trained."""
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from worldeval.data.latents import LatentEpisodes
 from worldeval.world.actuation import Actuation
 from worldeval.world.ctrl_world.denoiser import Denoiser
 from worldeval.world.ctrl_world.fit import fit_denoiser, fit_statistics
 from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
 from worldeval.world.ctrl_world.text import embed_tasks
 from worldeval.world.ctrl_world.weights import load_checkpoint, load_pose_stats, load_svd
-from worldeval.world.ctrl_world.world import CtrlWorld
+from worldeval.world.ctrl_world.world import CtrlWorld, said
 from worldeval.world.families import Family, Fitting
 from worldeval.world.kinematics import new_kinematics
 from worldeval.world.protocol import WorldSpec
-
-TRAINING = "denoiser.training.pt"  # the whole state of an unfinished training
 
 
 def new(spec: WorldSpec, recipe: CtrlWorldRecipe) -> CtrlWorld:
@@ -22,7 +24,7 @@ def new(spec: WorldSpec, recipe: CtrlWorldRecipe) -> CtrlWorld:
         recipe,
         latent=(len(spec.views), *spec.latent),
         pose_dim=spec.pose_dim,
-        tasks=len(spec.tasks),
+        tasks=len(said(spec)),
     )
     return CtrlWorld(
         spec,
@@ -48,10 +50,10 @@ def fit(fitting: Fitting) -> None:
         return
     world.denoiser = fit_denoiser(
         world.denoiser,
-        fitting.prepared.episodes,
+        by_words(world, fitting.prepared.episodes),
         fitting.episodes,
         seed=fitting.seed,
-        checkpoint=fitting.folder / TRAINING,
+        checkpoint=fitting.checkpoint,
         progress=fitting.report(f"{fitting.stage}: denoiser", recipe.trainer.steps),
     ).model
 
@@ -67,8 +69,17 @@ def begin(denoiser: Denoiser, fitting: Fitting) -> None:
     if recipe.pose_stats:
         denoiser.scale.put(*load_pose_stats(Path(recipe.pose_stats)))
     if recipe.text:
-        tasks = fitting.prepared.spec.tasks
+        tasks = said(fitting.prepared.spec)
         denoiser.text.copy_(embed_tasks(Path(recipe.text), tasks, width=recipe.unet.token))
+
+
+def by_words(world: CtrlWorld, episodes: LatentEpisodes) -> LatentEpisodes:
+    """The episodes with their words' row of `denoiser.text` for a task: what clips are told."""
+    if not world.spec.instructions:
+        return episodes
+    row = {words: index for index, words in enumerate(said(world.spec))}
+    told = world.tasks_of(episodes, np.arange(len(episodes)))
+    return replace(episodes, task=np.array([row[words] for words in told]))
 
 
 FAMILY = Family(recipe=CtrlWorldRecipe, new=new, fit=fit, compress=False)

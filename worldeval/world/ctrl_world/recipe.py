@@ -95,6 +95,16 @@ class CtrlWorldRecipe(WorldRecipe):
         """Not where weights or statistics of others are for angles, or `angles` says how."""
         return not (self.checkpoint or self.pose_stats or self.angles)
 
+    @property
+    def reads_tasks(self) -> bool:
+        """With a text encoder."""
+        return bool(self.text)
+
+    @property
+    def sampler(self) -> range:
+        """Up to the 50 steps of the paper."""
+        return range(1, 51)
+
     def __post_init__(self) -> None:
         if self.svd and self.checkpoint:
             raise ValueError("svd and checkpoint are both given; a training begins from one.")

@@ -1,13 +1,18 @@
 """What a task's words say to Ctrl-World: CLIP's text embedding, tiled to the width of a token."""
 
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from worldeval.axes import Float
 from worldeval.errors import UserError
+from worldeval.world.torchvision_ops import need_torchvision
+
+AT_ONCE = 256  # tasks that the encoder reads together
 
 
 @torch.no_grad()
@@ -16,6 +21,26 @@ def embed_tasks(folder: Path, tasks: Sequence[str], *, width: int) -> Float[Tens
 
     The official model adds the 512 numbers, tiled twice, to every frame's token of 1024.
     """
+    words, encoder = _reader(folder)
+    parts = []
+    for begin in range(0, len(tasks), AT_ONCE):
+        part = list(tasks[begin : begin + AT_ONCE])
+        read = words(part, padding="max_length", truncation=True, return_tensors="pt")
+        ids, mask = read["input_ids"], read["attention_mask"]
+        parts.append(encoder(input_ids=ids, attention_mask=mask).text_embeds)
+    found = torch.cat(parts)
+    if width % found.shape[1]:
+        raise UserError(
+            f"Embeddings of {found.shape[1]} numbers do not tile a token of {width} "
+            f"(unet.token). Give another text encoder, or another token width."
+        )
+    return found.repeat(1, width // found.shape[1])
+
+
+@lru_cache(maxsize=1)
+def _reader(folder: Path) -> tuple[Any, Any]:
+    """The words' tokenizer and the encoder, kept for the next batch of episodes."""
+    need_torchvision()  # transformers imports it
     try:
         from transformers import AutoTokenizer, CLIPTextModelWithProjection
     except ImportError as error:
@@ -29,12 +54,4 @@ def embed_tasks(folder: Path, tasks: Sequence[str], *, width: int) -> Float[Tens
             "openai/clip-vit-base-patch32, or leave `text` empty."
         )
     words = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    encoder = CLIPTextModelWithProjection.from_pretrained(folder, local_files_only=True).eval()
-    read = words(list(tasks), padding="max_length", truncation=True, return_tensors="pt")
-    found = encoder(input_ids=read["input_ids"], attention_mask=read["attention_mask"]).text_embeds
-    if width % found.shape[1]:
-        raise UserError(
-            f"Embeddings of {found.shape[1]} numbers do not tile a token of {width} "
-            f"(unet.token). Give another text encoder, or another token width."
-        )
-    return found.repeat(1, width // found.shape[1])
+    return words, CLIPTextModelWithProjection.from_pretrained(folder, local_files_only=True).eval()

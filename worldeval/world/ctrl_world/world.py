@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from worldeval.device import autocast
 from worldeval.errors import UserError
 from worldeval.world.actuation import Actuation
 from worldeval.world.ctrl_world.denoiser import Denoiser
+from worldeval.world.ctrl_world.text import embed_tasks
 from worldeval.world.hand import HandState, back
 from worldeval.world.hand_world import HandWorld
 from worldeval.world.kinematics import Kinematics
@@ -26,12 +28,18 @@ class CtrlWorldState:
 
     latents: Float[Tensor, "b t v d h w"]
     hand: HandState
+    words: Float[Tensor, "b c"]  # what the tasks say
     generators: list[torch.Generator]
 
     @property
     def poses(self) -> Float[Tensor, "b t p"]:
         """The pose of every frame."""
         return self.hand.poses
+
+
+def said(spec: WorldSpec) -> tuple[str, ...]:
+    """The words whose embeddings a denoiser keeps, row by row: those of its training data."""
+    return spec.instructions or spec.tasks
 
 
 class CtrlWorld(HandWorld):
@@ -65,8 +73,33 @@ class CtrlWorld(HandWorld):
         return CtrlWorldState(
             latents=latents.float().to(self.device)[:, None],
             hand=self.hand.begin(self.tensor(pose), self.task_index(tasks)),
+            words=self.words(tasks),
             generators=generators_of(seeds),
         )
+
+    def words(self, tasks: Sequence[str]) -> Float[Tensor, "b c"]:
+        """What tasks say to the denoiser: those of the training data as they were embedded then.
+
+        Others are embedded now. Nothing is said where the recipe names no text encoder.
+
+        Raises:
+            UserError: a task that the training data never had, and no text encoder to read it.
+        """
+        text, recipe = self.denoiser.text, self.denoiser.recipe
+        if not recipe.reads_tasks:
+            return text.new_zeros(len(tasks), text.shape[1])
+        known = dict(zip(said(self.spec), text, strict=True))
+        new = sorted(set(tasks) - set(known))
+        if new and not Path(recipe.text).is_dir():
+            raise UserError(
+                f"The world model was not trained on the task '{new[0]}', and the text encoder "
+                f"that could read it is not in {recipe.text} any more. Put it back, or take one of "
+                f"the {len(known)} tasks of the training data."
+            )
+        if new:
+            read = embed_tasks(Path(recipe.text), new, width=text.shape[1]).to(text)
+            known |= dict(zip(new, read, strict=True))
+        return torch.stack([known[task] for task in tasks])
 
     @torch.inference_mode()
     def step(self, state: CtrlWorldState, actions: Float32[Array, "b a"]) -> CtrlWorldState:
@@ -111,7 +144,7 @@ class CtrlWorld(HandWorld):
             imagined = self.denoiser.imagine(
                 state.latents[:, seen],
                 hand.poses[:, torch.cat([seen, ahead])],
-                hand.task,
+                state.words,
                 generators=state.generators,
                 steps=self.steps,
             )[:, : actions.shape[1]]
