@@ -1,12 +1,16 @@
 """`uwm` as a family: see network.py for the transformer, fit.py for its training."""
 
+from dataclasses import replace
+
+import numpy as np
+
 from worldeval.world.actuation import Actuation
 from worldeval.world.families import Family, Fitting
 from worldeval.world.features import Features
 from worldeval.world.fit_dynamics import fit_features
 from worldeval.world.kinematics import new_kinematics
 from worldeval.world.protocol import WorldSpec
-from worldeval.world.uwm.fit import fit_uwm
+from worldeval.world.uwm.fit import action_free, fit_uwm
 from worldeval.world.uwm.network import Uwm
 from worldeval.world.uwm.recipe import UwmRecipe
 from worldeval.world.uwm.world import UwmWorld
@@ -28,9 +32,11 @@ def fit(fitting: Fitting) -> None:
     """Kinematics, then the transformer."""
     recipe: UwmRecipe = fitting.recipe
     world: UwmWorld = fitting.world
+    free = action_free(fitting.episodes, recipe.action_free)
+    acting = replace(fitting, episodes=np.setdiff1d(fitting.episodes, free))
     if fitting.fresh:
-        fit_features(world.model.features, fitting.windows(), fitting.episodes)
-    windows = fitting.hand()
+        fit_features(world.model.features, acting.windows(), acting.episodes)
+    windows = acting.hand()
     world.model = fit_uwm(
         world.model,
         windows,

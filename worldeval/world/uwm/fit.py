@@ -38,12 +38,12 @@ def fit_uwm(
 ) -> Fitted:
     """Train on chunks of 1 to `recipe.chunk` frames after rows of `episodes`.
 
-    A share `recipe.action_free` of the episodes is read as video, its actions never looked at. An
+    The `action_free` ones of the episodes are read as video, their actions never looked at. An
     interrupted training goes on from `checkpoint`. Under several processes all draw the same batch,
     and each takes its own rows of it.
     """
     recipe, generator = model.recipe, torch.Generator().manual_seed(seed)
-    video = episodes[_video(len(episodes), recipe.action_free)]
+    video = action_free(episodes, recipe.action_free)
     cutter = MomentCutter(windows, video=video, successes_only=recipe.imitate == "success")
     rows = {frames: windows.data.draws(episodes, frames) for frames in range(1, recipe.chunk + 1)}
     if not len(rows[recipe.chunk]):
@@ -82,6 +82,12 @@ def fit_uwm(
     return Fitted(model=fitted.model.model, loss=fitted.loss)
 
 
+def action_free(episodes: Int[Array, " e"], share: float) -> Int[Array, " k"]:
+    """Those of the episodes that are video: spread evenly over them, so alike across tasks."""
+    order = np.floor(np.arange(1, len(episodes) + 1) * share)
+    return episodes[np.diff(order, prepend=0.0) > 0]
+
+
 def _fit_change(
     model: Uwm, cutter: MomentCutter, rows: dict[int, Draws], generator: torch.Generator
 ) -> None:
@@ -91,9 +97,3 @@ def _fit_change(
         moments = cutter.cut(every.rows[picked].sort().values, frames)
         changes.append(moments.future[:, PAIR - 1] - moments.seen.latent)
     model.fit_change(torch.cat(changes))
-
-
-def _video(count: int, share: float) -> Array:
-    """Which of `count` episodes are video: spread evenly over them, so alike across tasks."""
-    order = np.floor(np.arange(1, count + 1) * share)
-    return np.flatnonzero(np.diff(order, prepend=0.0) > 0)

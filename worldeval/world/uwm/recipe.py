@@ -32,3 +32,15 @@ class UwmRecipe(WorldRecipe):
     history_drop: float = 0.5  # share of rows that see one frame only, as a policy does
     save_every: int = 1000  # steps after which a training is kept whole, to go on from; 0 never
     anchor: int = 0  # frames imagined from one observed or imagined frame; 0: a whole chunk
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.action_free < 1:
+            raise ValueError(
+                f"action_free: {self.action_free} must be at least 0 and below 1: some episodes' "
+                "actions must be seen, or the world does what it likes."
+            )
+
+    @property
+    def sampler(self) -> range:
+        """No more steps than there are diffusion times."""
+        return range(1, self.times + 1)
