@@ -49,6 +49,7 @@ METHODS: dict[str, tuple[str, list[str]]] = {
     ),
     "more-bc": ("sft", ["ratio=1", "keep=last"]),
     "rl": ("rl", []),
+    "rl-diwa": ("rl", ["bc=0.05"]),  # held near the first policy by DiWA's own weight
     "search": ("search", []),
 }
 CONTROLS = ("more-bc", "unfiltered")
@@ -151,9 +152,9 @@ def table(args: argparse.Namespace) -> None:
                     "over": {name: found for name, found in over.items() if found},
                     "imagined": imagined(args.out / method, task),
                     "steps": gradient_steps(args.out / method),
-                    "seed": kept["seed"],
+                    "seed": kept.get("seed", args.seed),
                     "minutes": kept["minutes"],
-                    "cpu_minutes": kept["cpu_minutes"],
+                    "cpu_minutes": kept.get("cpu_minutes"),
                     "command": kept["command"],
                 }
             )
