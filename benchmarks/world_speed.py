@@ -188,9 +188,7 @@ def chosen(asked: Asked) -> tuple[str, World]:
         folder = Path(asked.world)
         family, world = read_card(folder)["kind"], load_world(folder)
     if asked.sampler_steps is not None:
-        if not hasattr(world, "steps"):
-            raise UserError(f"Worlds of the family {family} have no sampler with steps.")
-        world.steps = asked.sampler_steps  # type: ignore[attr-defined]
+        world.steps = asked.sampler_steps
     if asked.chunk > 1 and not hasattr(world, "advance"):
         raise UserError(f"Worlds of the family {family} imagine one frame at a time: --chunk 1.")
     return family, world.to(asked.device)
@@ -245,7 +243,7 @@ class Rolling:
             "batch": self.batch,
             "views": len(world.spec.views),
             "size": list(world.spec.size),
-            "sampler_steps": getattr(world, "steps", None),
+            "sampler_steps": world.steps or None,
             "frames_at_once": self.chunk,
             "parameters": sum(w.numel() for p in world.parts.values() for w in p.parameters()),
             "frames_a_round": self.frames,

@@ -13,7 +13,8 @@ from worldeval.errors import UserError
 from worldeval.evaluate.policies import policy_cards
 from worldeval.imagine.guided import imagine_guided
 from worldeval.imagine.inverse import SIGNAL, checked, inverse_error, load_checker
-from worldeval.imagine.loop import imagine
+from worldeval.imagine.loop import imagine, replay_actions
+from worldeval.imagine.recipe import GuidedRecipe
 from worldeval.imagine.store import RolloutStore
 from worldeval.imagine.uwm_policy import UwmPolicy
 from worldeval.policy.builtin import Random
@@ -161,10 +162,37 @@ def test_guided_episodes_come_nearer_to_the_policy() -> None:
     world, starts = seeing_world(), some_starts()
     likely = []
     for scale in (0.0, 1.0, 10.0):
-        given = {"horizon": 4, "scale": scale, "std": 0.5, "seeds": [0, 1]}
-        rollouts = imagine_guided(world, Random(action_dim=4, chunk=2), starts, **given)
-        assert rollouts[0].actions.shape == (4, 4)
+        rollouts = guided(world, Random(action_dim=4, chunk=2), starts, scale=scale)
+        assert (rollouts[0].policy, rollouts[0].actions.shape) == ("random", (4, 4))
+        assert np.abs(rollouts[0].actions).max() <= 1  # as far as this world's actions go
         assert np.asarray(rollouts[0].latents).shape[0] == rollouts[0].pose.shape[0] == 5
         likely.append(np.mean([each.trust["log_likelihood"] for each in rollouts]))
     assert likely == sorted(likely)
     assert likely[-1] > likely[0] + 0.3
+
+
+def guided(world: UwmWorld, policy: Policy, starts: list[Start], *, scale: float) -> list[Rollout]:
+    given = {"horizon": 4, "replan_every": 3, "seeds": [start.seed for start in starts]}
+    return imagine_guided(world, policy, starts, guided=GuidedRecipe(scale=scale), **given)
+
+
+def test_guided_episodes_are_made_of_the_frames_drawn_with_their_actions() -> None:
+    world, starts = seeing_world(), some_starts()
+    policy = Random(action_dim=4, chunk=2)
+    rollout = guided(world, policy, starts, scale=1.0)[0]
+    told = replay_actions(world, starts[:1], rollout.actions[None], seeds=[0])[0]
+    # The same actions, told afterwards, lead to the same hand and to other frames.
+    difference = np.abs(np.float32(rollout.latents) - np.float32(told.latents)).max((1, 2, 3, 4))
+    assert difference[0] < 1e-3 and (difference[1:] > 1e-3).all()
+    alone = guided(world, policy, starts[:1], scale=1.0)[0]
+    np.testing.assert_allclose(alone.actions, rollout.actions, atol=1e-3)
+
+
+def test_what_a_guiding_policy_gives_outside_the_range_is_counted() -> None:
+    class Far(Random):
+        def act(self, observation: Observation) -> np.ndarray:
+            return np.full((len(observation), 2, 4), 3.0, np.float32)
+
+    rollouts = guided(seeing_world(), Far(action_dim=4, chunk=2), some_starts(), scale=1e4)
+    assert rollouts[0].trust["mended_actions"] == 1
+    np.testing.assert_allclose(rollouts[0].actions, 1, atol=1e-2)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from worldeval.cli.common import Json, Out, Seed, console, emit, log
+from worldeval.cli.sampling import SamplerSteps
 
 
 def register(app: typer.Typer) -> None:
@@ -21,6 +22,7 @@ def fidelity(
     fvd_backbone: Annotated[
         Path | None, typer.Option(help="I3D as a TorchScript file; without it no FVD.")
     ] = None,
+    sampler_steps: SamplerSteps = None,
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -43,6 +45,7 @@ def fidelity(
             horizons=wanted,
             episodes=episodes,
             backbone=fvd_backbone,
+            sampler_steps=sampler_steps,
             seed=seed,
             say=status.update,
         )

@@ -17,6 +17,7 @@ from worldeval.cli.common import (
     resumable,
     same_command,
 )
+from worldeval.cli.sampling import Guided, GuidedStd, SamplerSteps, with_sampling
 from worldeval.cli.spread import (
     Allocate,
     Jobs,
@@ -81,6 +82,7 @@ def rank(
             min=0,
         ),
     ] = None,
+    sampler_steps: SamplerSteps = None,
     out: Out = None,
     seed: Seed = 0,
     jobs: Jobs = None,
@@ -124,6 +126,7 @@ def rank(
     if with_truth and real_csv is not None:
         raise UserError("--truth asks the simulator, --real a file: give one of them.")
     with resumable(), Watch(log, as_json=as_json) as watch:
+        sets = with_sampling(sets, sampler_steps)
         asked = Asked(protocol, policies, world, judge, starts, out, seed, jobs, sets, trust_pickle)
         run = _open("rank", asked, watch, options)
         # Read before hours of work, so that a mistake costs none of them.
@@ -157,6 +160,9 @@ def imagine(
     world: World = None,
     judge: JudgeFolder = None,
     starts: Starts = None,
+    sampler_steps: SamplerSteps = None,
+    guided: Guided = None,
+    guided_std: GuidedStd = None,
     out: Out = None,
     seed: Seed = 0,
     jobs: Jobs = None,
@@ -170,7 +176,11 @@ def imagine(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Roll policies out in a world model and judge them; prints the predicted success."""
+    """Roll policies out in a world model and judge them; prints the predicted success.
+
+    With --guided (policy-guided diffusion) actions and frames are drawn together, between data and
+    policy: episodes to look at, to export and to train on, and no measure of the policy.
+    """
     options = evaluation_options(
         ray=ray,
         workers=workers,
@@ -180,6 +190,7 @@ def imagine(
         redo_changed=redo_changed,
     )
     with resumable(), Watch(log, as_json=as_json) as watch:
+        sets = with_sampling(sets, sampler_steps, guided, guided_std)
         asked = Asked(protocol, policies, world, judge, starts, out, seed, jobs, sets, trust_pickle)
         run = _open("imagine", asked, watch, options)
         table = run.imagine()
@@ -231,6 +242,7 @@ def _open(command: str, asked: Asked, watch: Watch, options: dict[str, Any]) -> 
     import os
 
     from worldeval import recipe as recipes
+    from worldeval.errors import UserError
     from worldeval.evaluate.manifest import FREE, grown
     from worldeval.evaluate.run import Evaluation
     from worldeval.policy.address import refuse_code
@@ -244,6 +256,11 @@ def _open(command: str, asked: Asked, watch: Watch, options: dict[str, Any]) -> 
         # Quoted: addresses hold what YAML would read as its own marks.
         changed.append(f"policies={json.dumps(list(asked.policies))}")
     found = recipes.load(asked.protocol, "protocol", changed)
+    if command == "rank" and found.config.guided is not None:
+        raise UserError(
+            "The protocol guides episodes (`guided`): they are not what a policy alone would do, "
+            "and cannot rank it. Leave `guided` out, or use worldeval imagine."
+        )
     if not any(each.startswith("policies=") for each in changed):
         refuse_code(found.config.policies, found.path)
     folder = asked.out or Path("runs") / found.name

@@ -38,6 +38,7 @@ from worldeval.evaluate.validated import Validated, read_validated, real_trials
 from worldeval.evaluate.worker import Setup, Worker
 from worldeval.imagine.inverse import load_checker
 from worldeval.imagine.recipe import ProtocolRecipe
+from worldeval.imagine.sampling import check_sampling, sampled_world
 from worldeval.imagine.starts import (
     read_recordings,
     read_starts,
@@ -49,7 +50,7 @@ from worldeval.judge.judge import judge_hash, load_judge
 from worldeval.recipe import shipped
 from worldeval.record import Start
 from worldeval.run import read_json, whole_file, write_json
-from worldeval.world.load import load_world, read_card, world_hash
+from worldeval.world.load import read_card, world_hash
 
 IMAGINED, TRUTH = "outcomes/imagined.csv", "outcomes/truth.csv"
 
@@ -147,6 +148,7 @@ class Evaluation:
             folder,
             world=world_hash(Path(self.recipe.world)),
             judge=judge_hash(Path(self.recipe.judge)),
+            sampler_steps=self.recipe.sampler_steps,
         )
 
     def gates(self) -> Gates | None:
@@ -155,7 +157,8 @@ class Evaluation:
             return None
         self.watch.say("replaying recorded failures")
         recordings = read_recordings(Path(self.recipe.replays))
-        world, judge = load_world(Path(self.recipe.world)), load_judge(Path(self.recipe.judge))
+        world = sampled_world(self.recipe, Path(self.recipe.world))
+        judge = load_judge(Path(self.recipe.judge))
         return run_gates(world, judge, recordings, rng=np.random.default_rng(self.seed))
 
     def summary(
@@ -190,6 +193,7 @@ class Evaluation:
         content["world"] = {
             "folder": self.recipe.world,
             "hash": world_hash(Path(self.recipe.world)),
+            "sampler_steps": self.recipe.sampler_steps,
         }
         content["judge"] = {
             "folder": self.recipe.judge,
@@ -278,6 +282,7 @@ class Evaluation:
         """Raise here what would otherwise break the processes that load the models."""
         spec = read_card(Path(self.recipe.world))["spec"]
         load_judge(Path(self.recipe.judge))
+        check_sampling(self.recipe, Path(self.recipe.world))
         load_checker(self.recipe.checker)
         for task in (each for each in self.recipe.tasks if not spec.knows(each)):
             hint = did_you_mean(task, spec.tasks)

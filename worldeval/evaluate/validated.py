@@ -37,18 +37,27 @@ class Validated:
         return [*self.failed, said]
 
 
-def read_validated(folder: Path, *, world: str, judge: str) -> Validated:
+def read_validated(
+    folder: Path, *, world: str, judge: str, sampler_steps: int | None = None
+) -> Validated:
     """The validation in a run folder.
 
     Args:
         folder: of a `worldeval rank` that had truth.
         world: fingerprint of the world model now in use.
         judge: fingerprint of the judge now in use.
+        sampler_steps: that the world model's sampler is to take; None: as it was trained.
 
     Raises:
-        UserError: there is no summary, no truth in it, or another world model or judge.
+        UserError: there is no summary, no truth in it, or another world model, sampler or judge.
     """
     summary = read_compared(folder, world=world, judge=judge)
+    then = summary["world"].get("sampler_steps")
+    if then != sampler_steps:
+        raise UserError(
+            f"{folder} was imagined with --sampler-steps {then or 'left out'}, now "
+            f"{sampler_steps or 'left out'}: what was compared there is not what is used here."
+        )
     if "agreement" not in summary:
         raise UserError(f"{folder} was compared with truth for too few policies (at least 3).")
     table = pd.read_csv(folder / "outcomes/truth.csv", dtype=str)

@@ -10,15 +10,14 @@ from worldeval.device import threads
 from worldeval.errors import UserError
 from worldeval.evaluate.jobs import BatchDone, BatchFailed, Job, Result
 from worldeval.imagine.inverse import checked, load_checker
-from worldeval.imagine.loop import imagine
 from worldeval.imagine.recipe import ProtocolRecipe
 from worldeval.imagine.store import pack
 from worldeval.judge.judge import load_judge
+from worldeval.imagine.sampling import roll_out, sampled_world
 from worldeval.policy.address import read_address
 from worldeval.policy.load import load_policy
 from worldeval.policy.protocol import Policy
 from worldeval.record import Start
-from worldeval.world.load import load_world
 
 # Matrix products of fewer rows take other paths, which round differently: that moves a probability
 # by 1e-4 in 30 frames. In batches of whole eights the episodes imagined beside one move it by
@@ -55,7 +54,7 @@ class Worker:
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
-        self._world = load_world(Path(setup.place(setup.recipe.world)))
+        self._world = sampled_world(setup.recipe, Path(setup.place(setup.recipe.world)))
         self._judge = load_judge(Path(setup.place(setup.recipe.judge)))
         self._checker = load_checker(setup.place(setup.recipe.checker))
         self._loaded: tuple[str, Policy] | None = None
@@ -80,12 +79,11 @@ class Worker:
         setup, recipe = self._setup, self._setup.recipe
         starts = [setup.starts[place] for place in job.starts]
         beside = [starts[-1]] * (-len(starts) % ROWS)
-        rollouts = imagine(
+        rollouts = roll_out(
+            recipe,
             self._world,
             self._policy(job.ref),
             [*starts, *beside],
-            horizon=recipe.horizon,
-            replan_every=recipe.replan_every,
             # Paired: a start has the same seed for every policy.
             seeds=[setup.seed + start.seed for start in (*starts, *beside)],
         )

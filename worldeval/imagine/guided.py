@@ -1,23 +1,28 @@
 """Whole episodes drawn near a policy: the joint mode of `uwm`, guided by the policy's likelihood.
 
 Policy-guided diffusion (arXiv 2404.06356) over episodes instead of single states: every chunk's
-actions are drawn together with where they lead, moved to what the policy would do. In between what
-the data did (scale 0) and what the policy does (a large scale), episodes stay where the world model
-has seen data; for a policy far from its data that is where it errs least.
+actions are drawn together with the frames they lead to, moved to what the policy would do. In
+between what the data did (scale 0) and what the policy does (a large scale), episodes stay where
+the world model has seen data; for a policy far from its data that is where it errs least. What they
+show is no longer what the policy alone would do: they are to look at and to train on, not to rank
+by.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-import torch
+from torch import Tensor
 
+from worldeval.axes import Array, Float
 from worldeval.imagine.actions import fitted
+from worldeval.imagine.chunks import ChunkQueue
 from worldeval.imagine.loop import begin_at, rollouts_of
+from worldeval.imagine.recipe import GuidedRecipe
 from worldeval.policy.protocol import Policy
 from worldeval.record import Observation, Rollout, Start
 from worldeval.world.uwm.guidance import gaussian, policy_guide
+from worldeval.world.uwm.modes import Guide
 from worldeval.world.uwm.world import UwmWorld
-from worldeval.world.walk import walk
 
 
 def imagine_guided(
@@ -26,39 +31,66 @@ def imagine_guided(
     starts: Sequence[Start],
     *,
     horizon: int,
-    scale: float,
-    std: float,
+    replan_every: int,
+    guided: GuidedRecipe,
     seeds: Sequence[int],
+    steps: int | None = None,
 ) -> list[Rollout]:
-    """Draw an episode from every start, moved to `policy` by `scale`.
+    """Draw an episode from every start, moved to `policy` by `guided.scale`.
 
-    The policy is taken as Gaussian around the chunk it gives, with deviation `std` in the robot's
-    units; it is asked again when its chunk, or the world's, is used up. `trust` keeps the mean
-    log-likelihood of the drawn actions, per number.
+    The policy is taken as Gaussian around the chunk it gives, and asked again every `replan_every`
+    frames, or when its chunk or the world's is used up. Every chunk is drawn in `steps` steps of
+    the sampler; without it in as many as the world's own policy takes. `trust` keeps the mean
+    log-likelihood of the drawn actions, per number, beside what the loop keeps.
     """
-    policy = fitted(policy, world.spec)
+    policy, spec = fitted(policy, world.spec), world.spec
     tasks = tuple(start.task for start in starts)
     policy.reset(tasks, seeds)
+    longest = min(replan_every, world.model.recipe.chunk)
+    queue = ChunkQueue(policy, replan_every=longest, low=spec.low, high=spec.high)
+    spread = world.model.features.action_std
     state = begin_at(world, starts, seeds)
-    chunk = min(policy.spec.chunk, world.model.recipe.chunk)
-    action_std = world.model.features.action_std
-    latents, poses = [world.latents(state)[:, None]], [world.pose(state)[:, None]]
-    actions, likely, done = [], [], 0
-    while done < horizon:
+
+    def observe() -> Observation:
         frames = world.render(world.latents(state), tasks)
-        observation = Observation(frames=frames, pose=world.pose(state), tasks=tasks)
-        count = min(chunk, horizon - done)
-        wanted = np.asarray(policy.act(observation), np.float32)[:, :count]
-        target = gaussian(world.tensor(wanted), std)
-        guide = policy_guide(target, scale=scale, action_std=action_std)
-        drawn = world.propose(state, frames=count, guide=guide)
-        likely.append(target(torch.from_numpy(drawn).to(world.device)).cpu().numpy())
-        walked = walk(world, state, drawn)
-        state, done = walked.state, done + count
-        actions.append(drawn)
-        latents.append(walked.latents)
-        poses.append(walked.pose)
-    numbers = horizon * world.spec.action_dim
-    trust = [{"log_likelihood": float(each) / numbers} for each in np.sum(likely, 0)]
-    name = f"{policy.spec.name}+data" if scale else "data"
-    return rollouts_of(starts, name, seeds, latents, poses, actions, trust)
+        return Observation(frames=frames, pose=world.pose(state), tasks=tasks)
+
+    latents, poses = [world.latents(state)[:, None]], [world.pose(state)[:, None]]
+    actions, likely, done = [], np.zeros(len(starts)), 0
+    while done < horizon:
+        wanted = queue.take(observe, spec.action_dim, most=horizon - done)
+        target = gaussian(world.tensor(wanted), guided.std * spread)
+        guide = policy_guide(target, scale=guided.scale, action_std=spread)
+        proposed = world.propose(
+            state,
+            frames=wanted.shape[1],
+            guide=_within(guide, world.tensor(spec.low), world.tensor(spec.high)),
+            steps=steps,
+        )
+        state, done = proposed.walk.state, done + wanted.shape[1]
+        likely += target(world.tensor(proposed.actions)).cpu().numpy()
+        actions.append(np.clip(proposed.actions, spec.low, spec.high))  # what rounding left over
+        latents.append(proposed.walk.latents)
+        poses.append(proposed.walk.pose)
+    return rollouts_of(
+        starts,
+        policy.spec.name,
+        seeds,
+        latents,
+        poses,
+        actions,
+        _trust(queue, likely / (horizon * spec.action_dim)),
+    )
+
+
+def _within(guide: Guide, low: Float[Tensor, " a"], high: Float[Tensor, " a"]) -> Guide:
+    """The guide, kept in the range of the world's actions: frames are drawn for what is done."""
+    return lambda actions, left: guide(actions, left).clamp(low, high)
+
+
+def _trust(queue: ChunkQueue, likely: Float[Array, " b"]) -> list[dict[str, float]]:
+    given = max(queue.given // len(likely), 1)  # numbers of one episode
+    return [
+        {"mended_actions": float(count) / given, "log_likelihood": float(each)}
+        for count, each in zip(queue.mended_each, likely, strict=True)
+    ]

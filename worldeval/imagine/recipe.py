@@ -12,6 +12,20 @@ class TruthRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class GuidedRecipe:
+    """Episodes drawn between what the data did and what a policy does (guided.py)."""
+
+    scale: float  # 0: what the data did; a large one: what the policy does
+    std: float = 0.5  # of the policy around its chunk, in deviations of the data's actions
+
+    def __post_init__(self) -> None:
+        if self.scale < 0 or self.std <= 0:
+            raise ValueError(
+                f"guided: scale {self.scale} must be 0 or more, and std {self.std} above 0."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ProtocolRecipe:
     """A closed-loop evaluation with paired starts."""
 
@@ -28,6 +42,8 @@ class ProtocolRecipe:
     replays: str = ""  # recorded episodes for the replay gate
     horizon: int = 30  # world frames
     replan_every: int = 2  # world frames of a chunk that are carried out
+    sampler_steps: int | None = None  # of the world model, for a frame; None: as it was trained
+    guided: GuidedRecipe | None = None  # for `uwm`: episodes near a policy instead of its own
     batch: int = 40  # episodes that advance together
     margin: float = 0.1  # true gap from which a pair of policies counts as separable
     truth: TruthRecipe | None = None

@@ -28,16 +28,22 @@ def measure(
     episodes: int = 60,
     backbone: Path | None = None,
     seed: int = 0,
+    sampler_steps: int | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Fidelity of the world in `folder` on episodes of `data` that it was not trained on.
 
     What cannot be measured here is None in the result, with the reason under 'not_measured'.
     """
+
+    Raises:
+        UserError: horizons below 1, or `sampler_steps` that the world's sampler does not take.
     if not horizons or min(horizons) < 1:
         raise UserError(f"Horizons are frames from 1 on, not {list(horizons)}.")
     card, world = read_card(folder), load_world(folder)
     recipe, missing = card["recipe"], {}
+    if sampler_steps is not None:
+        world.steps = sampler_steps
     longest = max(*horizons, LONGEST)
     say("reading and encoding held-out episodes")
     shelf = open_shelf(world, data, share=recipe.held_out, seed=int(card.get("seed", seed)))
@@ -49,6 +55,7 @@ def measure(
         "hash": world_hash(folder),
         "family": card["kind"],
         "data": str(data),
+        "sampler_steps": world.steps or None,  # none: the family has no sampler
         "episodes": len(held),
         "horizons": list(horizons),
         "latents": latent_errors(held, imagined, horizons),

@@ -17,6 +17,7 @@ from worldeval.device import autocast
 from worldeval.errors import UserError, did_you_mean
 from worldeval.world.branch import rows_of
 from worldeval.world.protocol import ANY_TASK, WorldSpec
+from worldeval.world.sampler import allowed_steps
 from worldeval.world.tokenizer import FrameTokenizer, index_of
 
 
@@ -25,14 +26,25 @@ class World(ABC):
 
     remembers = False  # whether the family looks up older frames at all
     retrieve = True  # set False to imagine without looking them up: what memory is worth
+    sampler = range(0)  # the numbers of steps that its sampler may take; none: it has none
 
     def __init__(self, spec: WorldSpec, *, tokenizer: FrameTokenizer | None) -> None:
         self._spec = spec
         self.tokenizer = tokenizer
+        self._steps = 0
 
     @property
     def spec(self) -> WorldSpec:
         return self._spec
+
+    @property
+    def steps(self) -> int:
+        """Steps of the sampler for a frame; 0 where there is no sampler."""
+        return self._steps
+
+    @steps.setter
+    def steps(self, count: int) -> None:
+        self._steps = allowed_steps(self.sampler, count)
 
     @property
     @abstractmethod
@@ -158,6 +170,12 @@ class World(ABC):
             raise UserError(f"The world model never saw the task '{task}'.{hint}")
         return index_of(tasks, self.spec.tasks).to(self.device)
 
+    def tasks_of(self, data: LatentEpisodes, episodes: Int[Array, " e"]) -> list[str]:
+        """What encoded episodes were told: their own words where they are kept."""
+        if data.told is not None:
+            return [data.told[episode] for episode in episodes]
+        return [self.spec.tasks[task] for task in data.task[episodes]]
+
     def _need_tokenizer(self) -> FrameTokenizer:
         if self.tokenizer is None:
             raise UserError(
@@ -169,10 +187,4 @@ class World(ABC):
 
 def generators_of(seeds: Sequence[int]) -> list[torch.Generator]:
     """One generator an episode, on the CPU: the same draws on every device."""
-    def tasks_of(self, data: LatentEpisodes, episodes: Int[Array, " e"]) -> list[str]:
-        """What encoded episodes were told: their own words where they are kept."""
-        if data.told is not None:
-            return [data.told[episode] for episode in episodes]
-        return [self.spec.tasks[task] for task in data.task[episodes]]
-
     return [torch.Generator().manual_seed(int(seed)) for seed in seeds]

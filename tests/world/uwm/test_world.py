@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 
 from tests.support.dots import LATENT, SPEC, walks
@@ -10,6 +11,7 @@ from tests.world.uwm.tiny import TINY, begun, new_world
 from worldeval.world.protocol import WorldModel
 from worldeval.world.uwm.modes import draw
 from worldeval.world.uwm.world import UwmState, UwmWorld
+from worldeval.world.walk import walk
 
 DATA = walks(episodes=4)
 
@@ -105,7 +107,33 @@ def test_inferred_actions_read_frames_and_what_was_done_before() -> None:
 def test_proposals_repeat_by_seed() -> None:
     world = new_world()
     one, two = (world.propose(begun(world, DATA, [0, 1]), frames=2) for _ in range(2))
-    assert one.shape == (2, 2, 4)
-    assert np.array_equal(one, two)
+    assert one.actions.shape == (2, 2, 4)
+    assert np.array_equal(one.actions, two.actions)
+    assert np.array_equal(one.walk.latents, two.walk.latents)
     mid_chunk = world.propose(stepped(world, [0, 1], 1), frames=3)
-    assert mid_chunk.shape == (2, 3, 4)
+    assert mid_chunk.actions.shape == (2, 3, 4)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 3])
+def test_a_proposal_keeps_the_frames_that_were_drawn_with_its_actions(frames: int) -> None:
+    world = new_world()
+    state = begun(world, DATA, [0, 1])
+    proposed = world.propose(state, frames=frames, steps=4)
+    together = draw(world.model, state.anchor, state.noise.first(frames), mode="joint", steps=4)
+    assert together.actions is not None and together.future is not None
+    np.testing.assert_array_equal(proposed.actions, together.actions)
+    last = together.future[:, -min(frames, 2) :]
+    np.testing.assert_array_equal(proposed.walk.latents[:, -min(frames, 2) :], last)
+    walked = walk(world, state, proposed.actions)
+    # Told its actions afterwards, the world imagines other frames than it drew with them...
+    assert np.abs(proposed.walk.latents[:, -1] - walked.latents[:, -1]).max() > 1e-3
+    # ... save those that lie before the last two, which follow from the actions in both.
+    before = slice(0, max(frames - 2, 0))
+    np.testing.assert_allclose(
+        proposed.walk.latents[:, before], walked.latents[:, before], atol=1e-5
+    )
+    assert proposed.walk.pose.shape == (2, frames, 4)
+    np.testing.assert_allclose(proposed.walk.pose[:, 0], walked.pose[:, 0], atol=1e-5)
+    after = proposed.walk.state
+    assert after.latents.shape[1] == after.poses.shape[1] == 1 + frames
+    np.testing.assert_array_equal(after.anchor.latent, last[:, -1])

@@ -106,6 +106,8 @@ class CtrlWorldRecipe(WorldRecipe):
         return range(1, 51)
 
     def __post_init__(self) -> None:
+        if self.edm.steps not in self.sampler:
+            raise ValueError(f"edm.steps: {self.edm.steps} is outside 1-50.")
         if self.svd and self.checkpoint:
             raise ValueError("svd and checkpoint are both given; a training begins from one.")
         if self.future < 1 or not self.memory.recall or not self.memory.strides:

@@ -56,7 +56,7 @@ class CtrlWorld(HandWorld):
     ) -> None:
         super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
         self.denoiser = denoiser
-        self.steps = denoiser.recipe.edm.steps  # of the sampler; may be set from 1 to 50
+        self.sampler, self.steps = denoiser.recipe.sampler, denoiser.recipe.edm.steps
 
     @property
     def parts(self) -> dict[str, nn.Module]:

@@ -43,9 +43,14 @@ class DitRecipe(WorldRecipe):
     cameras: Mapping[str, Mapping[str, CameraRecipe]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.steps <= 8:
+        if self.steps not in self.sampler:
             raise ValueError(f"steps: {self.steps} is outside 1-8, for which this sampler is made.")
         if self.width % self.heads:
             raise ValueError(f"width: {self.width} is not a multiple of heads: {self.heads}.")
         if self.window < 1 or self.memory < 0 or self.length < 2:
             raise ValueError("window must be at least 1, memory at least 0, length at least 2.")
+
+    @property
+    def sampler(self) -> range:
+        """Up to the 8 Euler steps that this flow is made for."""
+        return range(1, 9)

@@ -53,7 +53,7 @@ class DitWorld(HandWorld):
     ) -> None:
         super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
         self.network = network
-        self.steps = network.recipe.steps  # of the sampler; may be set from 1 to 8
+        self.sampler, self.steps = network.recipe.sampler, network.recipe.steps
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -112,7 +112,12 @@ class DitWorld(HandWorld):
         )
 
     def memory(self, state: DitState, target: Float[Tensor, "b p"]) -> Memory | None:
-        """The frames nearest in pose to `target` among those that the cache no longer holds."""
+        """The frames nearest in pose to `target` among those that the cache no longer holds.
+
+        The start may be one of them, although every frame is shown it cell by cell: as a memory it
+        also says from which pose it was seen and how long ago, that is, that the hand is back where
+        it began and nothing seen since is nearer. Training cuts its sequences by the same rule.
+        """
         frames, window = state.latents.shape[1], self.network.recipe.window
         count = min(self.network.recipe.memory, frames - window)
         if not self.retrieve or count < 1:

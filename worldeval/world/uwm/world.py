@@ -6,7 +6,7 @@ from the anchor; after `anchor` frames the newest imagined frame is the next anc
 once a chunk instead of once a frame. All frames of a chunk are drawn from the same noise.
 
 The other modes are `infer` (which actions explain these frames), `act` (what to do) and `propose`
-(actions together with what they lead to).
+(actions together with the frames they lead to).
 """
 
 from collections.abc import Sequence
@@ -24,8 +24,9 @@ from worldeval.world.kinematics import Kinematics
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer import FrameTokenizer
 from worldeval.world.uwm.modes import Drawn, Guide, Noise, draw, own_noise
-from worldeval.world.uwm.network import Uwm
+from worldeval.world.uwm.network import PAIR, Uwm
 from worldeval.world.uwm.seen import Seen
+from worldeval.world.walk import Walk
 from worldeval.world.world import generators_of
 
 ROWS = 256  # moments whose actions are inferred at a time
@@ -48,6 +49,14 @@ class UwmState:
         return self.hand.poses
 
 
+@dataclass(frozen=True, kw_only=True)
+class Proposed:
+    """A chunk that was drawn as one: what is done, and where it leads."""
+
+    actions: Float32[Array, "b n a"]  # in the robot's units
+    walk: Walk
+
+
 class UwmWorld(HandWorld):
     """Kinematics for the hand, one transformer for what is seen and for what is done."""
 
@@ -62,7 +71,7 @@ class UwmWorld(HandWorld):
     ) -> None:
         super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
         self.model = model
-        self.steps = model.recipe.steps  # of the sampler; may be set to any other number
+        self.sampler, self.steps = model.recipe.sampler, model.recipe.steps
 
     @property
     def parts(self) -> dict[str, nn.Module]:
@@ -107,11 +116,38 @@ class UwmWorld(HandWorld):
             return self._anchored(latents, hand, state.generators)
         return replace(state, latents=latents, hand=hand, since=since)
 
+    @torch.no_grad()
     def propose(
-        self, state: UwmState, *, frames: int, guide: Guide | None = None
-    ) -> Float32[Array, "b n a"]:
-        """Actions of the next `frames` frames, drawn jointly with where they lead (joint mode)."""
-        return self._robot(self._ask(state, "joint", frames, guide))
+        self,
+        state: UwmState,
+        *,
+        frames: int,
+        guide: Guide | None = None,
+        steps: int | None = None,
+    ) -> Proposed:
+        """The next frames, at most a chunk of them, and their actions, drawn together (joint mode).
+
+        A draw shows where its actions lead by the last two frames. Those before them are where the
+        first of these actions lead: forward mode, from the same anchor and noise, two frames a
+        draw. `steps` are those of the joint draw; without it the recipe's `policy_steps`.
+        """
+        state = state if not state.since.shape[1] else self._reanchored(state)
+        noise, steps = state.noise.first(frames), steps or self.model.recipe.policy_steps
+        drawn = draw(self.model, state.anchor, noise, mode="joint", steps=steps, guide=guide)
+        assert drawn.actions is not None and drawn.future is not None
+        seen = [drawn.future[:, -min(PAIR, frames) :]]
+        for length in range(frames - PAIR, 0, -PAIR):
+            before = draw(
+                self.model,
+                state.anchor,
+                noise.first(length),
+                mode="forward",
+                steps=self.steps,
+                actions=drawn.actions[:, :length],
+            )
+            assert before.future is not None
+            seen.insert(0, before.future[:, -min(PAIR, length) :])
+        return self._carried(state, drawn.actions, torch.cat(seen, 1))
 
     def act(
         self,
@@ -188,11 +224,25 @@ class UwmWorld(HandWorld):
             found.append(self._robot(drawn)[:, 0])
         return np.concatenate(found).reshape(len(pose), steps, -1)
 
-    def _ask(self, state: UwmState, mode: str, frames: int, guide: Guide | None) -> Drawn:
-        anchored = state if not state.since.shape[1] else self._reanchored(state)
-        noise = anchored.noise.first(frames)
-        steps = self.model.recipe.policy_steps
-        return draw(self.model, anchored.anchor, noise, mode=mode, steps=steps, guide=guide)
+    def _carried(
+        self,
+        state: UwmState,
+        actions: Float[Tensor, "b n a"],
+        ahead: Float[Tensor, "b n v d h w"],
+    ) -> Proposed:
+        """The hand after `actions`, whose frames are known: the last of them is the next anchor."""
+        latents, begin = torch.cat([state.latents, ahead], 1), state.latents.shape[1]
+        hand, first = state.hand, state.latents[:, 0]
+        for place, action in enumerate(actions.unbind(1), begin):
+            hand = self.hand.step(hand, action, newest=latents[:, place - 1], first=first).hand
+        return Proposed(
+            actions=actions.cpu().numpy(),
+            walk=Walk(
+                state=self._anchored(latents, hand, state.generators),
+                latents=ahead.cpu().numpy(),
+                pose=hand.poses[:, begin:].cpu().numpy(),
+            ),
+        )
 
     def _anchored(
         self,
