@@ -13,6 +13,16 @@ def test_auto_is_a_device_that_is_here() -> None:
     assert device.pick_device("cpu") == torch.device("cpu")
 
 
+def test_processes_take_gpus_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert device.pick_device() == torch.device("cuda:0")
+    monkeypatch.setenv(device.LOCAL_RANK, "1")
+    assert device.pick_device() == torch.device("cuda:1")
+    monkeypatch.setenv(device.TURN, "4")
+    assert device.pick_device() == torch.device("cuda:0")
+
+
 @pytest.mark.parametrize("name", ["cuda:99", "gpu", "mps:99"])
 def test_a_device_that_is_not_here_is_refused(name: str) -> None:
     with pytest.raises(UserError, match=name):

@@ -13,12 +13,20 @@ from worldeval.errors import UserError
 # Names that Linux gives to hardware bfloat16 products: x86 vectors, x86 tiles, Arm.
 BF16 = "WORLDEVAL_BF16"  # 0 switches bfloat16 off
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+# This process's number among its like: ours for workers, then that of torchrun and accelerate.
+TURN, LOCAL_RANK = "WORLDEVAL_TURN", "LOCAL_RANK"
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device called `name`; `auto` is the first CUDA device, else the CPU."""
+    """The device called `name`; `auto` is a CUDA device, else the CPU.
+
+    Processes that are numbered take the CUDA devices of their machine by turns.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        if not torch.cuda.is_available():
+            return torch.device("cpu")
+        turn = os.environ.get(TURN) or os.environ.get(LOCAL_RANK) or "0"
+        return torch.device("cuda", int(turn) % torch.cuda.device_count())
     try:
         device = torch.device(name)
     except RuntimeError as error:

@@ -4,6 +4,7 @@ import os
 import signal
 from pathlib import Path
 
+from worldeval.device import TURN
 from worldeval.evaluate.jobs import BatchDone, Job
 from worldeval.evaluate.local import Processes
 from worldeval.evaluate.spread import Foreman
@@ -20,7 +21,10 @@ class Clumsy:
             self.mark.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return BatchDone(
-            job=job, probabilities=(0.5,), seconds=0.0, packed=str(os.getpid()).encode()
+            job=job,
+            probabilities=(0.5,),
+            seconds=0.0,
+            packed=f"{os.getpid()} {os.environ[TURN]}".encode(),
         )
 
 
@@ -31,5 +35,7 @@ def test_a_killed_process_is_replaced_and_its_job_done(tmp_path: Path) -> None:
         results = list(foreman.run(iter(jobs)))
     assert sorted(result.job.name for result in results) == ["0", "1", "2"]
     assert all(isinstance(result, BatchDone) for result in results)
-    pids = {result.packed for result in results if isinstance(result, BatchDone)}
-    assert len(pids) == 2 and str(os.getpid()).encode() not in pids
+    said = {result.packed.decode() for result in results if isinstance(result, BatchDone)}
+    pids, turns = zip(*(each.split() for each in sorted(said)), strict=True)
+    assert len(pids) == 2 and str(os.getpid()) not in pids
+    assert set(turns) == {"0", "1"}  # by which workers take GPUs

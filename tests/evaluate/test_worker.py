@@ -6,13 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from toy_run import make_run
 
 from worldeval import recipe as recipes
 from worldeval.evaluate.cluster import folders_of
 from worldeval.evaluate.jobs import BatchDone, BatchFailed, Job, by_task
 from worldeval.evaluate.parcel import Parcel
-from worldeval.evaluate.worker import Setup, Worker
+from worldeval.evaluate.worker import Setup, Worker, workers
 from worldeval.imagine.starts import read_starts
 
 REF = "policies/a/step-1"
@@ -39,6 +40,13 @@ def done(worker: Worker, job: Job) -> dict[int, float]:
     result = worker(job)
     assert isinstance(result, BatchDone), result
     return dict(zip(job.starts, result.probabilities, strict=True))
+
+
+def test_gpus_bound_the_workers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert workers(16) == 16
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert (workers(16), workers(1)) == (4, 1)
 
 
 def test_a_verdict_is_the_same_whatever_is_imagined_beside_it(home: Path, setup: Setup) -> None:

@@ -78,7 +78,7 @@ def _encoder(source, folder: Path | None, launched):
     from worldeval.errors import UserError, did_you_mean
     from worldeval.world.load import load_world, world_hash
 
-    model = load_world(folder).to(_device(launched))
+    model = load_world(folder, device="auto" if launched is None else str(launched.device))
     source.choose(model.spec.views)
     for head in source.heads:
         if not model.spec.knows(head.task):
@@ -110,10 +110,3 @@ def _launched():
 
     # Not told that there is no GPU, accelerate takes every process for the only one.
     return PartialState(cpu=pick_device().type == "cpu")
-
-
-def _device(launched):
-    """Where this process computes: accelerate gives each a device of its own."""
-    from worldeval.device import pick_device
-
-    return pick_device() if launched is None else launched.device

@@ -12,6 +12,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
+from worldeval.device import TURN
 from worldeval.errors import UserError
 from worldeval.evaluate.jobs import Job, Result
 from worldeval.evaluate.parcel import Parcel
@@ -37,7 +38,8 @@ def need_ray() -> None:
 class Actor:
     """What Ray starts somewhere: a worker that brings its models along."""
 
-    def __init__(self, setup: Setup, parcel: Parcel) -> None:
+    def __init__(self, setup: Setup, parcel: Parcel, turn: int) -> None:
+        os.environ[TURN] = str(turn)
         self._worker = Worker(replace(setup, places=parcel.unpack()))
 
     def ready(self) -> Ready:
@@ -90,7 +92,7 @@ class Actors:
 
     def hire(self) -> Hashable:
         self._count += 1
-        actor = self._class.remote(*self._given)
+        actor = self._class.remote(*self._given, self._count)
         self._actors[self._count] = actor
         self._awaited[actor.ready.remote()] = self._count
         return self._count

@@ -1,6 +1,7 @@
 """Workers as processes of this machine. One that is killed is replaced; none outlives this one."""
 
 import multiprocessing as mp
+import os
 import signal
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -8,6 +9,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from worldeval.device import TURN
 from worldeval.evaluate.jobs import Job, Result
 from worldeval.evaluate.spread import Died, Ready
 
@@ -24,13 +26,15 @@ class Processes:
         # A fresh process instead of a fork: torch's threads do not survive a fork.
         self._context = mp.get_context("spawn")
         self._workers: dict[Connection, BaseProcess] = {}
+        self._hired = 0
 
     def hire(self) -> Connection:
         here, there = self._context.Pipe()
         process = self._context.Process(
-            target=_work, args=(there, self._make, *self._given), daemon=True
+            target=_work, args=(there, self._hired, self._make, *self._given), daemon=True
         )
         process.start()
+        self._hired += 1
         there.close()  # the worker alone holds it: here is closed when the worker is gone
         self._workers[here] = process
         return here
@@ -66,7 +70,8 @@ class Processes:
         return Died(f"a process ended with {f'signal {-code}' if code < 0 else f'status {code}'}")
 
 
-def _work(there: Connection, make: Callable[..., Do], *given: Any) -> None:
+def _work(there: Connection, turn: int, make: Callable[..., Do], *given: Any) -> None:
+    os.environ[TURN] = str(turn)
     # Ctrl-C reaches every process of the terminal; the one that gave the jobs decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:

@@ -35,7 +35,7 @@ from worldeval.evaluate.spread import Alone, Crew
 from worldeval.evaluate.summary import Summary, summarise, to_json
 from worldeval.evaluate.truth import forget, measure_truth
 from worldeval.evaluate.validated import Validated, read_validated, real_trials
-from worldeval.evaluate.worker import Setup, Worker
+from worldeval.evaluate.worker import Setup, Worker, workers
 from worldeval.imagine.inverse import load_checker
 from worldeval.imagine.recipe import ProtocolRecipe
 from worldeval.imagine.sampling import check_sampling, sampled_world
@@ -253,9 +253,10 @@ class Evaluation:
         )
         if self.crew is not None:
             return self.crew(setup, list(self.cards["ref"]))
-        if self.processes == 1:
+        size = workers(self.processes)
+        if size == 1:
             return Alone(lambda: Worker(setup))
-        return Processes(self.processes, Worker, setup)
+        return Processes(size, Worker, setup)
 
     def _know(self) -> None:
         """Compare what is here with what the run folder was made of, and keep both."""
@@ -281,8 +282,8 @@ class Evaluation:
     def _check_models(self) -> None:
         """Raise here what would otherwise break the processes that load the models."""
         spec = read_card(Path(self.recipe.world))["spec"]
-        load_judge(Path(self.recipe.judge))
         check_sampling(self.recipe, Path(self.recipe.world))
+        load_judge(Path(self.recipe.judge))
         load_checker(self.recipe.checker)
         for task in (each for each in self.recipe.tasks if not spec.knows(each)):
             hint = did_you_mean(task, spec.tasks)

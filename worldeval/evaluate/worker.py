@@ -6,14 +6,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 
+import torch
+
 from worldeval.device import threads
 from worldeval.errors import UserError
 from worldeval.evaluate.jobs import BatchDone, BatchFailed, Job, Result
 from worldeval.imagine.inverse import checked, load_checker
 from worldeval.imagine.recipe import ProtocolRecipe
+from worldeval.imagine.sampling import roll_out, sampled_world
 from worldeval.imagine.store import pack
 from worldeval.judge.judge import load_judge
-from worldeval.imagine.sampling import roll_out, sampled_world
 from worldeval.policy.address import read_address
 from worldeval.policy.load import load_policy
 from worldeval.policy.protocol import Policy
@@ -23,6 +25,9 @@ from worldeval.record import Start
 # by 1e-4 in 30 frames. In batches of whole eights the episodes imagined beside one move it by
 # nothing at all, mostly, and by less than 1e-5 where a pixel is rounded the other way.
 ROWS = 8
+# Every worker has a world model of its own on its GPU; while one waits for its policy or judge,
+# which are on the CPU, another imagines.
+PER_GPU = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +52,12 @@ class Setup:
         }
         place = self.places.get(address.place, address.place)
         return str(replace(address, place=place, params=params))
+
+
+def workers(most: int) -> int:
+    """How many of at most `most` workers this machine has room for: it counts its GPUs."""
+    gpus = torch.cuda.device_count()
+    return min(most, PER_GPU * gpus) if gpus else most
 
 
 class Worker:

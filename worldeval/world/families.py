@@ -34,16 +34,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from safetensors.torch import load_file, save_file
 
 from worldeval.axes import Array, Int
 from worldeval.errors import UserError, did_you_mean
+from worldeval.run import whole_file
 from worldeval.world.fit_dynamics import fit_features, fit_kinematics
 from worldeval.world.frame_world import FrameWorld
+from worldeval.world.kinematics import Kinematics
 from worldeval.world.prepare import Prepared, Report
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import TrainerRecipe, WorldRecipe
+from worldeval.world.weights import fill
 from worldeval.world.windows import Windows
 from worldeval.world.world import World
+
+# What an unfinished training leaves in its folder: its whole state, and the hand trained before it.
+TRAINING, HAND = "training.pt", "hand.safetensors"
 
 # kind in a recipe and in a stored card -> the module and name of its `Family`
 FAMILIES = {
@@ -69,28 +77,46 @@ class Fitting:
     fresh: bool  # no weights from an earlier stage: take the statistics of the data
     folder: Path  # where the result will be stored; checkpoints may lie in it
 
+    @property
+    def checkpoint(self) -> Path:
+        """Where the state of the training of the dynamics is kept until that is done."""
+        return self.folder / TRAINING
+
     def windows(self) -> Windows:
         """Windows over the encoded episodes, commands and memory included."""
         std = torch.ones(self.prepared.spec.pose_dim)
         return Windows(self.prepared.episodes, self.world.actuation, std)
 
     def hand(self) -> Windows:
-        """Train `world.kinematics`; gives the windows that the dynamics is to be trained on."""
-        world, recipe, windows = self.world, self.recipe, self.windows()
+        """Train `world.kinematics`; gives the windows that the dynamics is to be trained on.
+
+        It is kept at once: a training that was interrupted after it goes on with the same hand.
+        """
+        windows, path = self.windows(), self.folder / HAND
+        if path.is_file():
+            fill(self.world.kinematics, load_file(path), path)
+        else:
+            self.world.kinematics = self._trained_hand(windows)
+            if PartialState().is_main_process:
+                with whole_file(path) as draft:
+                    save_file(self.world.kinematics.state_dict(), draft)
+        windows.pose_std = self.world.kinematics.features.pose_std
+        return windows
+
+    def _trained_hand(self, windows: Windows) -> Kinematics:
+        kinematics, recipe = self.world.kinematics, self.recipe
         if self.fresh:
-            fit_features(world.kinematics.features, windows, self.episodes)
-        windows.pose_std = world.kinematics.features.pose_std
-        fitted = fit_kinematics(
-            world.kinematics,
+            fit_features(kinematics.features, windows, self.episodes)
+        windows.pose_std = kinematics.features.pose_std
+        return fit_kinematics(
+            kinematics,
             recipe.kinematics,
             windows,
             self.episodes,
             latent_noise=recipe.latent_noise,
             seed=self.seed,
             progress=self.report(f"{self.stage}: kinematics", recipe.kinematics.trainer.steps),
-        )
-        world.kinematics = fitted.model
-        return windows
+        ).model
 
 
 def gentler(recipe: Any) -> Any:

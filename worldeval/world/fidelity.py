@@ -6,6 +6,8 @@ import torch
 from worldeval.axes import Array, Int
 from worldeval.data.latents import LatentEpisodes
 from worldeval.data.shards import Shards
+from worldeval.world.fidelity_held import by_turns
+from worldeval.world.walk import walk
 from worldeval.world.world import World
 
 HORIZONS = (1, 5, 10, 20)
@@ -17,43 +19,43 @@ def open_loop(
     episodes: Int[Array, " e"],
     *,
     horizons: tuple[int, ...] = HORIZONS,
-    batch: int = 64,
+    most: int = 64,
+    batch: int = 16,
 ) -> dict[str, dict[str, float]]:
     """Replay held-out episodes from their first frame and compare at each horizon.
 
     `latent_mse` and `copy_mse` (the first frame repeated) are in standardised latents, `hand_mm` is
     the mean distance of the hand. Both the frames and the poses are the model's own throughout.
+    At most `most` episodes are replayed, one of each task after another, `batch` at a time.
     """
-    deepest = max(horizons)
-    usable = [int(index) for index in episodes if data.length[index] > min(horizons)]
+    usable = episodes[data.length[episodes] > min(horizons)]
+    tasks = world.tasks_of(data, np.arange(len(data)))
+    chosen = np.sort(by_turns(usable, tasks, most))
     sums: dict[int, list[Array]] = {horizon: [] for horizon in horizons}
-    for begin in range(0, len(usable), batch):
-        part = np.array(usable[begin : begin + batch])
-        first = data.begin[part]
-        last = first + data.length[part] - 1
-        tasks = [world.spec.tasks[index] for index in data.task[part]]
-        state = world.begin_latents(data.gather(first), data.pose[first], tasks, part.tolist())
-        start = data.gather(first)
-        for step in range(1, deepest + 1):
-            rows = np.minimum(first + step - 1, last)
-            state = world.step(state, data.actions[rows])
-            if step not in sums:
+    for part in np.split(chosen, range(batch, len(chosen), batch)) if len(chosen) else ():
+        first, length = data.begin[part], data.length[part]
+        start, told = data.gather(first), [tasks[episode] for episode in part]
+        state = world.begin_latents(start, data.pose[first], told, part.tolist())
+        deepest = min(max(horizons), int(length.max()) - 1)
+        rows = first[:, None] + np.minimum(np.arange(deepest), length[:, None] - 1)
+        walked = walk(world, state, data.actions[rows])
+        for horizon in horizons:
+            live = length > horizon
+            if not live.any():
                 continue
-            live = first + step <= last
-            rows = np.minimum(first + step, last)
-            truth = data.gather(rows)
-            error = (torch.from_numpy(world.latents(state)) - truth).square().mean((1, 2, 3, 4))
-            copied = (start - truth).square().mean((1, 2, 3, 4))
-            hand = np.linalg.norm((world.pose(state) - data.pose[rows])[:, :3], axis=1)
-            kept = np.stack([error.numpy(), copied.numpy(), hand * 1000], 1)
-            sums[step].append(kept[live])
+            then = first[live] + horizon
+            truth = data.gather(then)
+            imagined = torch.from_numpy(walked.latents[live, horizon - 1])
+            error = (imagined - truth).square().mean((1, 2, 3, 4))
+            copied = (start[torch.from_numpy(live)] - truth).square().mean((1, 2, 3, 4))
+            hand = np.linalg.norm((walked.pose[live, horizon - 1] - data.pose[then])[:, :3], axis=1)
+            sums[horizon].append(np.stack([error.numpy(), copied.numpy(), hand * 1000], 1))
     out = {}
     for horizon, parts in sums.items():
-        rows = np.concatenate(parts)
-        if len(rows):
-            values = rows.mean(0)
+        if parts:
+            rows = np.concatenate(parts)
             keys = ("latent_mse", "copy_mse", "hand_mm")
-            named = {key: float(value) for key, value in zip(keys, values, strict=True)}
+            named = {key: float(value) for key, value in zip(keys, rows.mean(0), strict=True)}
             out[f"h{horizon}"] = {**named, "episodes": len(rows)}
     return out
 

@@ -1,18 +1,23 @@
 """Training a tokenizer on shards, and encoding every frame with it once."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from accelerate import PartialState
+from accelerate.utils import gather
+from torch import Tensor, nn
 
-from worldeval.axes import Array, Int
+from worldeval.axes import Array, Float, Int
 from worldeval.data.draws import Draws
 from worldeval.data.shards import Shards
 from worldeval.device import autocast
 from worldeval.run import whole_file
 from worldeval.world.optimise import Fitted, Progress, optimise
+from worldeval.world.processes import own_rows
 from worldeval.world.recipe import TokenizerRecipe
 from worldeval.world.tokenizer import FrameTokenizer, Tokenizer, new_tokenizer
 
@@ -28,7 +33,8 @@ def fit_tokenizer(
 ) -> Fitted:
     """A tokenizer trained on the frames of `episodes`; one that others trained is left as it is.
 
-    `weights` are those of the folders of the shards, where there are several.
+    `weights` are those of the folders of the shards, where there are several. Under several
+    processes all draw the same frames, and each takes its own of them.
     """
     if recipe.folder:
         given = {"tasks": len(shards.tasks), "views": len(shards.views), "size": shards.size}
@@ -46,19 +52,45 @@ def fit_tokenizer(
     part = torch.from_numpy(owner) if len(weights) > 1 else None
     draws = Draws(torch.from_numpy(rows), part=part, weights=weights)
 
-    def loss_of(net: Tokenizer, step: int) -> Tensor:
-        frames, task, view = load_frames(shards, draws(half, generator).numpy())
-        latents = net.raw(frames, task, view)
-        noisy = latents + recipe.noise * torch.randn(latents.shape, generator=generator)
-        error = net.from_raw(noisy, task, view) - frames
-        away = (frames - net.mean_image[task, view]).abs().amax(1, keepdim=True)
+    def loss_of(net: nn.Module, step: int) -> Tensor:
+        chosen = draws(half, generator)
+        noise = torch.randn(len(views), half, *model.grid, generator=generator)
+        mine = own_rows(half)
+        batch = (*load_frames(shards, chosen[mine].numpy()), noise[:, mine].flatten(0, 1))
+        device = where(net)
+        return net(*(each.to(device, non_blocking=True) for each in batch))
+
+    fitted = optimise(TokenizerLoss(model, recipe), loss_of, recipe.trainer, progress=progress)
+    trained: Tokenizer = fitted.model.model
+    _standardise(trained, shards, rows, generator)
+    return Fitted(model=trained, loss=fitted.loss)
+
+
+class TokenizerLoss(nn.Module):
+    """The loss as a module, so that what wraps modules for several devices can wrap it.
+
+    Squared and absolute error of what is drawn from noisy latents, where the picture differs from
+    its mean up to `foreground` times, and a penalty on large latents.
+    """
+
+    def __init__(self, model: Tokenizer, recipe: TokenizerRecipe) -> None:
+        super().__init__()
+        self.model, self.recipe = model, recipe
+
+    def forward(
+        self,
+        frames: Float[Tensor, "n 3 h w"],
+        task: Int[Tensor, " n"],
+        view: Int[Tensor, " n"],
+        noise: Float[Tensor, "n d y x"],
+    ) -> Float[Tensor, ""]:
+        model, recipe = self.model, self.recipe
+        latents = model.raw(frames, task, view)
+        error = model.from_raw(latents + recipe.noise * noise, task, view) - frames
+        away = (frames - model.mean_image[task, view]).abs().amax(1, keepdim=True)
         weight = 1 + (recipe.foreground - 1) * (away / 0.25).clamp(max=1)
         fit = (weight * (error.square() + recipe.absolute * error.abs())).mean()
         return fit + recipe.penalty * latents.float().square().mean()
-
-    fitted = optimise(model, loss_of, recipe.trainer, progress=progress)
-    _standardise(fitted.model, shards, rows, generator)
-    return fitted
 
 
 def load_frames(shards: Shards, rows: Int[Array, " n"]) -> tuple[Tensor, Tensor, Tensor]:
@@ -80,21 +112,35 @@ def encode_all(
 ) -> None:
     """Write the latents of every frame to `path`: float16, frames x view x d x h x w.
 
-    `tasks` are the tokenizer's, in its order; the shards may hold only some of them.
+    `tasks` are the tokenizer's, in its order; the shards may hold only some of them. Encoded where
+    the tokenizer is; of several processes each encodes a part, and the first one writes.
     """
     order = torch.tensor([tasks.index(task) for task in shards.tasks])
-    shape = (len(shards.pose), len(shards.views), *model.grid)
-    with whole_file(path) as draft:
-        out = np.lib.format.open_memmap(draft, "w+", np.float16, shape)
-        for begin in range(0, shape[0], batch):
-            rows = np.arange(begin, min(begin + batch, shape[0]))
-            frames, task, view = load_frames(shards, rows)
-            with autocast(torch.device("cpu")):
-                latents = model.encode(frames, order[task], view)
-            split = latents.float().unflatten(0, (shape[1], len(rows))).transpose(0, 1)
-            out[rows] = split.numpy().astype(np.float16)
-        out.flush()
+    shape, state = (len(shards.pose), len(shards.views), *model.grid), PartialState()
+    device = where(model)
+
+    def encoded(rows: Int[Array, " n"]) -> Float[Tensor, "n v d y x"]:
+        frames, task, view = load_frames(shards, rows)
+        with autocast(device):
+            each = model.encode(frames.to(device), order[task].to(device), view.to(device))
+        return each.float().unflatten(0, (shape[1], len(rows))).transpose(0, 1)
+
+    with whole_file(path) if state.is_main_process else nullcontext() as draft:
+        out = None if draft is None else np.lib.format.open_memmap(draft, "w+", np.float16, shape)
+        begin = 0
+        while begin < shape[0]:
+            # As many frames in every process, so that they can be gathered: the last ones twice.
+            size = min(batch, -(-(shape[0] - begin) // state.num_processes))
+            first = begin + size * state.process_index
+            rows = np.minimum(np.arange(first, first + size), shape[0] - 1)
+            latents: Any = gather(encoded(rows).to(state.device))
+            if out is not None:
+                out[begin : begin + len(latents)] = latents.cpu()[: shape[0] - begin].numpy()
+            begin += len(latents)
+        if out is not None:
+            out.flush()
         del out
+    state.wait_for_everyone()
 
 
 @torch.no_grad()
@@ -104,10 +150,16 @@ def psnr(
     """Mean PSNR (dB) per frame of decoding what was encoded, over random frames of `episodes`."""
     rng = np.random.default_rng(seed)
     rows = _rows(shards, episodes)
-    given, task, view = load_frames(shards, rng.choice(rows, min(frames, len(rows)), replace=False))
+    chosen = rng.choice(rows, min(frames, len(rows)), replace=False)
+    given, task, view = (each.to(where(model)) for each in load_frames(shards, chosen))
     again = model.decode(model.encode(given, task, view), task, view).clamp(0, 1)
     error = (again - given).square().mean((1, 2, 3))
     return float((-10 * torch.log10(error.clamp_min(1e-8))).mean())
+
+
+def where(model: nn.Module) -> torch.device:
+    """The device that a model is on."""
+    return next(model.parameters()).device
 
 
 def _rows(shards: Shards, episodes: Int[Array, " e"]) -> Int[Array, " n"]:

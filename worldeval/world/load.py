@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from worldeval.config import build
+from worldeval.device import pick_device
 from worldeval.errors import UserError
 from worldeval.run import read_json, write_json
 from worldeval.world.families import FAMILIES, family
@@ -36,8 +37,11 @@ def save_world(
     write_json(folder / CARD, card)
 
 
-def load_world(folder: Path) -> World:
-    """The world model in `folder`, ready to imagine on the CPU."""
+def load_world(folder: Path, *, device: str = "auto") -> World:
+    """The world model in `folder`, ready to imagine: on a GPU where there is one.
+
+    What it is given and what it says stays in numpy, so policies and judges may be elsewhere.
+    """
     card = read_card(folder)
     world = new_world(card["kind"], card["spec"], card["recipe"])
     if (folder / TOKENIZER).is_file():
@@ -51,7 +55,7 @@ def load_world(folder: Path) -> World:
         own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
         fill(part, own, folder / DYNAMICS)
         part.eval()
-    return world
+    return world.to(pick_device(device))
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -4,14 +4,17 @@ First on base data. Then one model for each fold goes on with roll-outs of weak 
 its part of them: what it imagines of that part is honest, and teaches the judge what imagination
 looks like. The final model is the mean of the folds' weights (model soups, arXiv 2203.05482): they
 began from the same weights, together they saw everything, and no further training is needed.
+
+Of several processes all train, and the first one writes and measures while the others wait.
 """
 
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 
-from worldeval.world.families import Fitting, family
+from worldeval.world.families import HAND, TRAINING, Fitting, family
 from worldeval.world.fidelity import open_loop
 from worldeval.world.load import CARD, load_world, new_world, save_world
 from worldeval.world.prepare import Prepared, Report
@@ -31,20 +34,22 @@ def train_world(
 ) -> World:
     """Train what `out` lacks: the base, the folds, and their mean, which is the final model."""
     if not len(prepared.weak):
-        return _train(recipe, prepared, out, kind=kind, seed=seed, report=report, stage="base")
+        _train(recipe, prepared, out, kind=kind, seed=seed, report=report, stage="base")
+        return load_world(out)
     train_base(recipe, prepared, out, kind=kind, seed=seed, report=report)
-    folds = [
+    paths = [
         train_fold(recipe, prepared, out, kind=kind, fold=fold, seed=seed, report=report)
         for fold in range(recipe.folds)
     ]
-    if (out / CARD).is_file():
-        return load_world(out)
-    world = new_world(kind, prepared.spec, recipe)
-    world.tokenizer = prepared.tokenizer
-    for name, part in world.parts.items():
-        part.load_state_dict(mean_state([fold.parts[name].state_dict() for fold in folds]))
-        part.eval()
-    return _kept(world, recipe, prepared, out, kind=kind, seed=seed, stage="mean of the folds")
+    if not (out / CARD).is_file():
+        folds = [load_world(path, device="cpu") for path in paths]
+        world = new_world(kind, prepared.spec, recipe)
+        world.tokenizer = prepared.tokenizer
+        for name, part in world.parts.items():
+            part.load_state_dict(mean_state([fold.parts[name].state_dict() for fold in folds]))
+            part.eval()
+        _keep(world, recipe, prepared, out, kind=kind, seed=seed, stage="mean of the folds")
+    return load_world(out)
 
 
 def train_base(
@@ -65,12 +70,13 @@ def train_fold(
     fold: int,
     seed: int,
     report: Report,
-) -> World:
+) -> Path:
     """The model of `out/fold-<fold>`, which never saw that part of the weak roll-outs."""
-    return _train(
+    folder = out / f"fold-{fold}"
+    _train(
         recipe,
         prepared,
-        out / f"fold-{fold}",
+        folder,
         kind=kind,
         seed=seed + 1 + fold,
         report=report,
@@ -78,6 +84,7 @@ def train_fold(
         begin_from=out / "base",
         fold=fold,
     )
+    return folder
 
 
 def _train(
@@ -91,9 +98,9 @@ def _train(
     stage: str,
     begin_from: Path | None = None,
     fold: int | None = None,
-) -> World:
+) -> None:
     if (folder / CARD).is_file():
-        return load_world(folder)
+        return
     episodes = prepared.training(weak=begin_from is not None, without_fold=fold, folds=recipe.folds)
     torch.manual_seed(seed)
     world = new_world(kind, prepared.spec, recipe)
@@ -101,7 +108,7 @@ def _train(
     own = family(kind)
     if begin_from is not None:
         recipe = own.adapt(recipe)
-        before = load_world(begin_from).parts
+        before = load_world(begin_from, device="cpu").parts
         for name, part in world.parts.items():
             part.load_state_dict(before[name].state_dict())
     own.fit(
@@ -117,10 +124,10 @@ def _train(
             folder=folder,
         )
     )
-    return _kept(world, recipe, prepared, folder, kind=kind, seed=seed, stage=stage)
+    _keep(world, recipe, prepared, folder, kind=kind, seed=seed, stage=stage)
 
 
-def _kept(
+def _keep(
     world: World,
     recipe: WorldRecipe,
     prepared: Prepared,
@@ -129,14 +136,18 @@ def _kept(
     kind: str,
     seed: int,
     stage: str,
-) -> World:
-    """Save a model with its fidelity; returned as stored: what is measured is what is shipped."""
+) -> None:
+    """Save a model with its fidelity, measured as stored: what is measured is what is shipped."""
+    if not PartialState().is_main_process:
+        PartialState().wait_for_everyone()
+        return
     notes: dict[str, Any] = {"stage": stage, "seed": seed}
     notes["tokenizer_psnr"] = prepared.tokenizer_psnr
     if prepared.episodes.blend is not None:
         notes["weights"] = list(prepared.episodes.blend.weights)
     save_world(folder, world, recipe, kind=kind, notes=notes)
-    stored = load_world(folder)
-    fidelity = open_loop(stored, prepared.episodes, prepared.held)
+    for unfinished in (TRAINING, HAND):
+        (folder / unfinished).unlink(missing_ok=True)
+    fidelity = open_loop(load_world(folder), prepared.episodes, prepared.held)
     save_world(folder, world, recipe, kind=kind, notes={**notes, "fidelity": fidelity})
-    return stored
+    PartialState().wait_for_everyone()

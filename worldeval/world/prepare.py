@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from accelerate import PartialState
 
 from worldeval.axes import Array, Int
 from worldeval.data.adapt import jumping
@@ -12,6 +13,7 @@ from worldeval.data.draws import OUTSIDE
 from worldeval.data.latents import LatentEpisodes, join
 from worldeval.data.shards import Shards
 from worldeval.data.weighted import Weighted, weighted
+from worldeval.device import pick_device
 from worldeval.errors import UserError
 from worldeval.world.bounds import action_bounds
 from worldeval.world.brought import mixed, read_brought, world_spec
@@ -100,20 +102,23 @@ def _from_shards(
     tokenizer = new_tokenizer(
         recipe.tokenizer, tasks=len(shards.tasks), views=len(shards.views), size=shards.size
     )
-    path = home / TOKENIZER
+    path, state = home / TOKENIZER, PartialState()
     if not path.is_file():
         progress = report("tokenizer", recipe.tokenizer.trainer.steps)
         fitted = fit_tokenizer(
             recipe.tokenizer, shards, training, weights=weights, seed=seed, progress=progress
         )
-        save_weights(path, fitted.model.state_dict(), compress=False)
+        if state.is_main_process:
+            save_weights(path, fitted.model.state_dict(), compress=False)
+    state.wait_for_everyone()
     fill(tokenizer, load_weights(path), path)
-    tokenizer.eval()
+    tokenizer.eval().to(pick_device())
     name = "+".join(part.path.name for part in parts)
     sets = [encoded(tokenizer, shards, shards.tasks, home / f"latents-{name}.npy")]
     for folder in weak:
         path = home / f"latents-{folder.name}.npy"
         sets.append(encoded(tokenizer, Shards(folder), shards.tasks, path))
+    quality = psnr(tokenizer, shards, held, frames=512, seed=seed)
     episodes = join(*sets)
     if len(parts) > 1:
         joined = np.full(len(episodes) - len(shards), OUTSIDE)
@@ -130,11 +135,11 @@ def _from_shards(
             space="",  # a frame may hold several steps of the controller
             **action_bounds(episodes.actions, ""),
         ),
-        tokenizer=tokenizer,
+        tokenizer=tokenizer.cpu(),  # its GPU is for what is trained next
         episodes=episodes,
         held=held,
         weak=np.arange(len(shards), len(episodes)),
-        tokenizer_psnr=psnr(tokenizer, shards, held, frames=512, seed=seed),
+        tokenizer_psnr=quality,
     )
 
 

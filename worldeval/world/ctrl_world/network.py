@@ -44,13 +44,6 @@ class CtrlWorldNetwork(nn.Module):
     cross-attention reads the first frame's token, as in the official code, which changes no more.
     """
 
-    # For FSDP's `TRANSFORMER_BASED_WRAP`: the blocks that are gathered one at a time.
-    _no_split_modules = (
-        "BasicTransformerBlock",
-        "TemporalBasicTransformerBlock",
-        "SpatioTemporalResBlock",
-    )
-
     def __init__(self, recipe: UnetRecipe, *, channels: int, pose_dim: int) -> None:
         super().__init__()
         self.recipe = recipe

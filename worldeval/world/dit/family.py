@@ -53,7 +53,7 @@ def fit(fitting: Fitting) -> None:
         pose_noise=recipe.pose_noise,
         seed=fitting.seed,
         progress=fitting.report(f"{fitting.stage}: dynamics", recipe.trainer.steps),
-        checkpoint=fitting.folder / "training.pt",
+        checkpoint=fitting.checkpoint,
     ).model
 
 

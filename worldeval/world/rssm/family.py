@@ -33,7 +33,7 @@ def fit(fitting: Fitting) -> None:
         latent_noise=recipe.latent_noise,
         seed=fitting.seed,
         progress=fitting.report(f"{fitting.stage}: dynamics", recipe.trainer.steps),
-        checkpoint=fitting.folder / "training.pt",
+        checkpoint=fitting.checkpoint,
     ).model
 
 

@@ -29,7 +29,7 @@ def new(spec: WorldSpec, recipe: UwmRecipe) -> UwmWorld:
 
 
 def fit(fitting: Fitting) -> None:
-    """Kinematics, then the transformer."""
+    """Kinematics, then the transformer. Nothing learns from the actions of action-free episodes."""
     recipe: UwmRecipe = fitting.recipe
     world: UwmWorld = fitting.world
     free = action_free(fitting.episodes, recipe.action_free)
@@ -46,7 +46,7 @@ def fit(fitting: Fitting) -> None:
         pose_noise=recipe.pose_noise,
         seed=fitting.seed,
         progress=fitting.report(f"{fitting.stage}: dynamics", recipe.trainer.steps),
-        checkpoint=fitting.folder / "training.pt",
+        checkpoint=fitting.checkpoint,
     ).model
 
 
