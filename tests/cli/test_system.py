@@ -59,6 +59,30 @@ def test_recipes_are_listed_with_the_weights_beside_them(
     assert [row["name"] for row in json.loads(capsys.readouterr().out)] == ["tiny"]
 
 
+def test_a_model_without_weights_is_counted_where_machines_read_the_list(
+    shelves: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By its recipe: twice as wide is larger by what can be counted by hand."""
+    actuation = "actuation: {scale: 0.01}"
+    for width in (32, 64):
+        (shelves / f"models/wide-{width}.yaml").write_text(
+            f"kind: latent\nwidth: {width}\ndepth: 0\n{actuation}\n"
+        )
+    assert {row.parameters for row in shelf.listed()} == {None}  # the table does not wait for it
+    assert run(monkeypatch, "recipes", "--kind", "model", "--json") == 0
+    small, large = (row["parameters"] for row in json.loads(capsys.readouterr().out))
+    latent, condition = 2 * 16 * 8 * 8, 128
+    # Stem and head, place of the condition, three biases and a norm; the mix of four frames.
+    more = 32 * (2 * latent + condition + 5) + 4 * (64**2 - 32**2)
+    assert large - small == more
+    monkeypatch.setattr(shelf.recipes, "load", refuse)
+    assert {row.parameters for row in shelf.listed(count=True)} == {None}
+
+
+def refuse(*args: object) -> None:
+    raise UserError("a package is missing")
+
+
 def test_weights_may_lie_in_a_folder_or_where_the_recipe_says(shelves: Path) -> None:
     elsewhere = shelves / "mine.safetensors"
     save_file({"a": np.zeros(5, np.float32)}, elsewhere)

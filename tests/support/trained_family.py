@@ -22,11 +22,17 @@ def quiet(stage: str, steps: int) -> Any:
 
 
 def trained_family(
-    recipe: WorldRecipe, prepared: Prepared, folder: Path, *, kind: str, statistics: Sequence[str]
+    recipe: WorldRecipe,
+    prepared: Prepared,
+    folder: Path,
+    *,
+    kind: str,
+    statistics: Sequence[str],
+    part: str = "model",
 ) -> World:
     """Train base, folds and their mean in `folder`, and check what every family promises.
 
-    `statistics` are buffers of the part `model` that are taken from the base's data alone.
+    `statistics` are buffers of the part named `part` that are taken from the base's data alone.
     """
     world = train_world(recipe, prepared, folder, kind=kind, seed=0, report=quiet)
     card = read_card(folder)
@@ -34,12 +40,12 @@ def trained_family(
     assert card["recipe"] == recipe
     assert np.isfinite(card["fidelity"]["h5"]["latent_mse"])
     again = load_world(folder)
-    for name, part in world.parts.items():
-        for key, value in part.state_dict().items():
+    for name, own in world.parts.items():
+        for key, value in own.state_dict().items():
             torch.testing.assert_close(again.parts[name].state_dict()[key], value)
     # Statistics are those of the base's data in every fold, so their mean is one of them.
     base = load_world(folder / "base")
     for key in statistics:
-        own, first = (each.parts["model"].state_dict()[key] for each in (world, base))
-        torch.testing.assert_close(own, first, rtol=2e-3, atol=2e-3)
+        final, first = (each.parts[part].state_dict()[key] for each in (world, base))
+        torch.testing.assert_close(final, first, rtol=2e-3, atol=2e-3)
     return world

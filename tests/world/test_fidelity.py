@@ -1,19 +1,24 @@
 """Fidelity with known answers: perfect worlds, deaf worlds, and films that are the same."""
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from worldeval.errors import UserError
-from worldeval.world import fidelity_memory
+from worldeval.world import fidelity_memory, fidelity_pictures
 from worldeval.world.fidelity_actions import changed, fit_probe, followed, other_actions
 from worldeval.world.fidelity_held import Held, Imagined, by_turns, imagine_held, open_shelf
 from worldeval.world.fidelity_mean import mean_of
-from worldeval.world.fidelity_pictures import compare, frechet, measures, psnr, ssim
+from worldeval.world.fidelity_pictures import compare, frechet, fvd, measures, psnr, ssim
 from worldeval.world.fidelity_report import measure
-from worldeval.world.recipe import TrainerRecipe
+from worldeval.world.fidelity_space import meaning_of
+from worldeval.world.recipe import ActuationRecipe, TrainerRecipe
+from worldeval.world.torchvision_ops import need_torchvision
 from worldeval.world.world import World
 
 
@@ -43,6 +48,12 @@ def test_the_frechet_distance_of_gaussians_is_known() -> None:
     assert frechet(films, films) == pytest.approx(0, abs=1e-6)
     assert frechet(films, films + 2) == pytest.approx(12, rel=1e-6)  # 3 x 2^2
     assert frechet(films, 3 * films) == pytest.approx(3 * (3 - 1) ** 2, rel=0.05)
+    few = rng.standard_normal((5, 40))  # fewer films than features, as usual
+    assert frechet(few, few) == pytest.approx(0, abs=1e-5)
+    spread = np.trace(np.cov(few, rowvar=False))
+    assert frechet(few, 3 * few - 2 * few.mean(0)) == pytest.approx(4 * spread, rel=1e-5)
+    flat = np.ones((5, 40))  # films that are all alike
+    assert frechet(flat, few) == pytest.approx(np.square(1 - few.mean(0)).sum() + spread, rel=1e-5)
 
 
 def test_what_cannot_be_measured_says_what_to_do(tmp_path: Path, monkeypatch) -> None:
@@ -121,7 +132,87 @@ def test_everything_about_a_toy_world(world: World, toy_folder: Path) -> None:
     assert row["psnr"]["low"] < row["psnr"]["value"] < row["psnr"]["high"]
     assert found["fvd"] is None and "--fvd-backbone" in found["not_measured"]["fvd"]
     assert set(found["action_following"]["actions"]) == {"true", "zeroed", "shuffled", "mirrored"}
+    assert not found["action_following"]["taken_as"]["absolute"]  # the toy's recipe has a scale
     assert (found["memory"] is None) == ("memory" in found["not_measured"])
+
+
+@pytest.mark.parametrize(
+    ("space", "scale", "absolute", "step_dim", "said_by"),
+    [
+        ("ee-absolute(6d)+1", 0.0, True, 8, "the data say ee-absolute(6d)+1"),
+        ("ee-delta(euler)+1", 0.0, False, 8, "the data say ee-delta(euler)+1"),
+        ("joint-velocity(7)+1", 0.0, False, 8, "the data say"),
+        ("joint-position(7)+1", 0.01, True, 8, "the data say"),  # before the recipe
+        ("", 0.01, False, 4, "recipe"),
+        ("", 0.0, True, 8, "assumed"),
+    ],
+)
+def test_the_data_say_what_actions_mean_before_anybody_else(
+    space: str, scale: float, absolute: bool, step_dim: int, said_by: str
+) -> None:
+    found = meaning_of(space, ActuationRecipe(scale=scale, step_dim=4), action_dim=8)
+    assert (found.absolute, found.step_dim) == (absolute, step_dim)
+    assert said_by in found.said_by
+
+
+class Averages(nn.Module):
+    """A film's mean of every colour, with the keywords of the usual I3D export."""
+
+    def forward(
+        self, films: torch.Tensor, rescale: bool, resize: bool, return_features: bool
+    ) -> torch.Tensor:
+        assert rescale and resize and return_features
+        return films.mean(dim=[2, 3, 4])
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # users bring such files
+def test_fvd_is_the_distance_between_what_the_backbone_sees(
+    world: World, held: Held, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fidelity_pictures, "SHORTEST_FILM", 6)
+    path = tmp_path / "backbone.pt"
+    torch.jit.save(torch.jit.script(Averages()), path)
+    held = replace(held, length=np.array([*held.length[:-1], 5]))  # the last has no six frames
+    films = {view: [] for view in world.spec.views}
+    for latents, task in zip(held.latents, held.tasks, strict=True):
+        for view, drawn in world.render(latents, [task] * len(latents)).items():
+            films[view].append(drawn)
+    perfect = Imagined(latents=held.latents[:, :6], pose=held.pose[:, :6])
+    redrawn = replace(held, frames={view: np.stack(each) for view, each in films.items()})
+    assert fvd(world, redrawn, perfect, path) == pytest.approx({"side": 0, "top": 0}, abs=1e-3)
+    assert held.frames is not None
+    assert redrawn.frames is not None
+    recorded, imagined = (
+        each["side"][:-1, :6].astype(float).mean((1, 2, 3))
+        for each in (held.frames, redrawn.frames)
+    )
+    found = fvd(world, held, perfect, path)["side"]
+    assert found == pytest.approx(frechet(recorded, imagined), rel=1e-3)
+    assert found > 0.01
+    monkeypatch.setattr(fidelity_pictures, "SHORTEST_FILM", 7)
+    with pytest.raises(UserError, match="at least 7 frames"):
+        fvd(world, held, perfect, path)
+
+
+def test_lpips_of_a_frame_and_itself_is_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the measure's own head on a random AlexNet: its true weights are a download."""
+    need_torchvision()
+    lpips = pytest.importorskip("lpips")
+    torch.manual_seed(0)
+    monkeypatch.setattr(lpips, "LPIPS", partial(lpips.LPIPS, pnet_rand=True))
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / fidelity_pictures.ALEXNET).touch()
+    taken, missing = measures()
+    assert not missing
+    rng = np.random.default_rng(0)
+    frames = rng.integers(0, 255, (2, 32, 32, 3), np.uint8)
+    other = frames.copy()
+    other[1] = rng.integers(0, 255, (32, 32, 3), np.uint8)
+    same, changed = taken["lpips"](other, frames).tolist()
+    assert same == pytest.approx(0, abs=1e-6) and changed > 0.01
 
 
 def test_bad_horizons_and_data_are_refused(world: World, toy_folder: Path) -> None:

@@ -53,6 +53,9 @@ def fidelity(
     if not as_json:
         for table in tables(found):
             console.print(table)
+        taken = found["action_following"]["taken_as"]
+        kind = "places, at rest where they begin" if taken["absolute"] else "motions, zero at rest"
+        console.print(f"actions are taken for {kind} ({taken['said_by']})", markup=False)
         for name, reason in found["not_measured"].items():
             console.print(f"not measured: {name} ({reason})", markup=False, highlight=False)
 

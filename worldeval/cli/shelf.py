@@ -22,24 +22,42 @@ class Listed:
     name: str
     family: str  # the recipe's own `kind:`, which names the code
     summary: str
-    parameters: int | None  # of the weights beside the recipe; None where there are none
+    # Of the weights beside the recipe, else of the networks that it describes; None where neither
+    # is known, or nobody counted.
+    parameters: int | None
     weights: str  # 'shipped' with the package, 'local' to this machine, or 'none'
 
 
-def listed() -> Iterator[Listed]:
-    """Every recipe in the shipped folders, group by group."""
+def listed(*, count: bool = False) -> Iterator[Listed]:
+    """Every recipe in the shipped folders, group by group.
+
+    With `count` the networks of world models that have no weights yet are counted from their
+    shapes, for which torch has to be imported.
+    """
     for group in recipes.FOLDERS:
         for path in recipes.available(group):
             raw = recipes.read(path, group)
             files, where = _weights(path, raw, group)
+            known = sum(map(parameters, files)) if files else None
             yield Listed(
                 kind=group,
                 name=path.stem,
                 family=str(raw["kind"]),
                 summary=str(raw.get("summary", "")).strip(),
-                parameters=sum(map(parameters, files)) if files else None,
+                parameters=_described(path) if count and group == "model" and not files else known,
                 weights=where,
             )
+
+
+def _described(path: Path) -> int | None:
+    """The trainable weights of the world model that a recipe describes, where they can be told."""
+    from worldeval.world.size import parameters as of_recipe
+
+    try:
+        found = recipes.load(str(path), "model")
+        return of_recipe(found.kind, found.config)
+    except UserError:  # a package that this family is made of is missing
+        return None
 
 
 def parameters(file: Path) -> int:

@@ -69,7 +69,8 @@ def list_recipes(
     from worldeval.cli.shelf import listed
 
     groups = _groups(kind)
-    rows = [asdict(row) for row in listed() if row.kind in groups]
+    count = as_json or out is not None  # machines can wait, a table should be there at once
+    rows = [asdict(row) for row in listed(count=count) if row.kind in groups]
     if out is not None:
         write_json(out, rows)
     emit(rows, as_json=as_json)

@@ -43,7 +43,8 @@ def nearest_by_pose(
     """Index of the allowed past frame whose pose is nearest to `target`; 0 where none is allowed.
 
     Distances are in units of `scale`. The newest frames are in the context already, so the caller
-    does not allow them.
+    does not allow them. The start is in it too, but as the start: it may be found, since only a
+    frame that is found says at which pose it was seen.
     """
     distance = ((candidates - target[:, None]) / scale).square().sum(2)
     distance = distance.masked_fill(~allowed, torch.inf)

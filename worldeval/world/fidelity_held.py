@@ -67,6 +67,7 @@ class Shelf:
     held: Int[Array, " h"]
     training: Int[Array, " t"]
     tasks: list[str]  # of every episode
+    space: str  # of actions, as the data declare it (data/space_text.py); "" where they do not
     pose: Callable[[int], Float32[Array, "t p"]]
     read: Callable[[Int[Array, " k"], int], Held]  # episodes, and how many frames of each
 
@@ -83,6 +84,7 @@ def open_shelf(world: World, data: Path, *, share: float, seed: int) -> Shelf:
             held=held,
             training=training,
             tasks=list(shards.episodes["task"]),
+            space="",
             pose=lambda index: shards.pose[shards.rows(index)],
             read=lambda index, frames: _drawn(world, shards.episode, index, frames),
         )
@@ -94,6 +96,7 @@ def open_shelf(world: World, data: Path, *, share: float, seed: int) -> Shelf:
         held=np.flatnonzero(mask & usable),
         training=np.flatnonzero(~mask & usable),
         tasks=[head.task for head in source.heads],
+        space=source.spec.space,
         pose=lambda index: source.rows(index).pose,
         read=lambda index, frames: (
             _drawn(world, source.episode, index, frames)

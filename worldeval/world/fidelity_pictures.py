@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy import linalg
 from torch import Tensor
 
 from worldeval.axes import Array, Float, UInt8
@@ -128,11 +127,18 @@ def fvd(world: World, held: Held, imagined: Imagined, backbone: Path) -> dict[st
 
 
 def frechet(first: Float[Array, "n f"], second: Float[Array, "m f"]) -> float:
-    """The Fréchet distance of two Gaussians with these samples' means and covariances."""
+    """The Fréchet distance of two Gaussians with these samples' means and covariances.
+
+    |mean a - mean b|^2 + tr(A + B - 2 (AB)^(1/2)) (Dowson & Landau, 1982). With fewer films than
+    features the covariances are singular: their root is taken by eigenvalues, which then exist.
+    """
     a, b = (np.atleast_2d(np.cov(each, rowvar=False)) for each in (first, second))
     shift = np.square(first.mean(0) - second.mean(0)).sum()
-    root = linalg.sqrtm(a @ b)
-    return float(shift + np.trace(a + b - 2 * np.real(root)))
+    value, vector = np.linalg.eigh(a)
+    root = (vector * np.sqrt(value.clip(0))) @ vector.T
+    # tr (AB)^(1/2) is that of (A^(1/2) B A^(1/2))^(1/2), which is symmetric.
+    shared = np.sqrt(np.linalg.eigvalsh(root @ b @ root).clip(0)).sum()
+    return float(shift + np.trace(a + b) - 2 * shared)
 
 
 @torch.inference_mode()

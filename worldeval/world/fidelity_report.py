@@ -13,6 +13,7 @@ from worldeval.world.fidelity_held import Held, Imagined, by_turns, imagine_held
 from worldeval.world.fidelity_mean import mean_of
 from worldeval.world.fidelity_memory import memory_of, returning
 from worldeval.world.fidelity_pictures import SHORTEST_FILM, compare, fvd, measures
+from worldeval.world.fidelity_space import meaning_of
 from worldeval.world.load import load_world, read_card, world_hash
 
 HORIZONS = (1, 5, 10, 20)
@@ -27,23 +28,23 @@ def measure(
     horizons: Sequence[int] = HORIZONS,
     episodes: int = 60,
     backbone: Path | None = None,
-    seed: int = 0,
     sampler_steps: int | None = None,
+    seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
     """Fidelity of the world in `folder` on episodes of `data` that it was not trained on.
 
     What cannot be measured here is None in the result, with the reason under 'not_measured'.
-    """
 
     Raises:
         UserError: horizons below 1, or `sampler_steps` that the world's sampler does not take.
+    """
     if not horizons or min(horizons) < 1:
         raise UserError(f"Horizons are frames from 1 on, not {list(horizons)}.")
     card, world = read_card(folder), load_world(folder)
-    recipe, missing = card["recipe"], {}
     if sampler_steps is not None:
         world.steps = sampler_steps
+    recipe, missing = card["recipe"], {}
     longest = max(*horizons, LONGEST)
     say("reading and encoding held-out episodes")
     shelf = open_shelf(world, data, share=recipe.held_out, seed=int(card.get("seed", seed)))
@@ -54,8 +55,8 @@ def measure(
         "world": str(folder),
         "hash": world_hash(folder),
         "family": card["kind"],
-        "data": str(data),
         "sampler_steps": world.steps or None,  # none: the family has no sampler
+        "data": str(data),
         "episodes": len(held),
         "horizons": list(horizons),
         "latents": latent_errors(held, imagined, horizons),
@@ -78,16 +79,17 @@ def measure(
         else:
             result["fvd"] = fvd(world, held, imagined, backbone)
     say("asking whether actions are followed")
-    absolute = not recipe.actuation.scale
+    meaning = meaning_of(shelf.space, recipe.actuation, action_dim=world.spec.action_dim)
     given = other_actions(
         held,
-        absolute=absolute,
-        step_dim=recipe.actuation.step_dim,
+        absolute=meaning.absolute,
+        step_dim=meaning.step_dim,
         rng=np.random.default_rng(seed),
     )
     learnt = by_turns(shelf.training, shelf.tasks, PROBED * episodes)
     probe = fit_probe(shelf.read(learnt, max(horizons) + 1), seed=seed)
     result["action_following"] = {
+        "taken_as": meaning,
         "inverse_dynamics_mm": followed(probe, held, imagined),
         "actions": changed(world, held, given, horizons=horizons),
     }

@@ -4,6 +4,8 @@ Deterministic and small: a step of 40 episodes is a handful of matrix products. 
 own predictions (1, then 2, then 4 steps) with noise on the history, so that it does not drift.
 """
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -42,7 +44,7 @@ class LatentDynamics(nn.Module):
         self, recipe: LatentRecipe, features: Features, *, latent: tuple[int, ...]
     ) -> None:
         super().__init__()
-        size = int(torch.tensor(latent).prod())
+        size = math.prod(latent)
         width, pose_dim = recipe.width, len(features.pose_mean)
         self.features = features
         # Newest, previous, first and memory frame share one embedding; each keeps its own place.

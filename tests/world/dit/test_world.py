@@ -119,7 +119,6 @@ def uncached(world: DitWorld, state: DitState, log: list, frame: int) -> torch.T
     )
     history = state.latents[:, :count].clone()
     history[:, frame] = torch.nan  # what is to be computed must not be looked at
-    history[:, frame] = history[:, frame - 1]
     sequence = Sequence(
         latents=history,
         before=history[:, 0],

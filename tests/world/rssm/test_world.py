@@ -1,11 +1,13 @@
 """The world of a recurrent state-space model: its promises, whatever it has learned."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from tests.support.dots import SPEC, walks
-from tests.world.rssm.tiny import new_world
+from tests.world.rssm.tiny import TINY, new_world
 from worldeval.errors import UserError
 from worldeval.world.protocol import WorldModel
 from worldeval.world.rssm.world import RssmState, RssmWorld
@@ -61,6 +63,22 @@ def test_a_seed_decides_the_draws() -> None:
     assert same.abs().max() == 0
     other = state.belief.stoch[0] - state.belief.stoch[2]
     assert other.abs().max() > 0
+
+
+def test_without_sampling_no_seed_matters_from_the_first_frame_on() -> None:
+    world = new_world(replace(TINY, sampled=False))
+    rows = DATA.begin[[0, 0]]
+    first, pose = DATA.gather(rows), DATA.pose[rows]
+    state = world.begin_latents(first, pose, ["left"] * 2, seeds=[5, 6])
+    deter = world.model.nothing(2)
+    posterior = world.model.posterior(
+        deter, world.model.read(first, first, torch.from_numpy(pose), state.task)
+    )
+    assert torch.equal(state.belief.stoch.argmax(-1), posterior.argmax(-1))
+    for _ in range(3):
+        state = world.step(state, np.zeros((2, 4), np.float32))
+    state = world.observe_latents(state, first, pose)
+    assert torch.equal(state.belief.stoch[0], state.belief.stoch[1])
 
 
 def test_thought_and_drawn_steps_are_the_same_steps() -> None:

@@ -29,4 +29,4 @@ class RssmRecipe(WorldRecipe):
     bins: int = 41  # of the two-hot reward head
     save_every: int = 1000  # steps after which a training is kept whole, to go on from; 0 never
     anchored: bool = True  # decode the change since the observed start instead of the whole scene
-    sampled: bool = True  # draw z when imagining; False takes the likeliest classes
+    sampled: bool = True  # draw z, seen or imagined; False takes the likeliest classes

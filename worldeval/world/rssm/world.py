@@ -94,7 +94,7 @@ class RssmWorld(World):
         return RssmState(
             latents=first[:, None],
             poses=poses[:, None],
-            belief=Belief(deter=deter, stoch=draw(posterior, self._uniform(generators))),
+            belief=Belief(deter=deter, stoch=self._drawn(posterior, generators)),
             command=self.actuation.begin(poses),
             task=task,
             generators=generators,
@@ -108,7 +108,7 @@ class RssmWorld(World):
         newest, poses = latents.float().to(self.device), self.tensor(pose)
         read = self.model.read(newest, state.latents[:, 0], poses, state.task)
         posterior = self.model.posterior(state.belief.deter, read)
-        stoch = draw(posterior, self._uniform(state.generators))
+        stoch = self._drawn(posterior, state.generators)
         return replace(
             state,
             latents=torch.cat([state.latents[:, :-1], newest[:, None]], 1),
@@ -168,16 +168,19 @@ class RssmWorld(World):
         model = self.model
         command = self.actuation.step(state.command, action)
         deter = model.advance(state.belief, model.steer(action, command, state.task))
-        uniform = self._uniform(state.generators) if model.recipe.sampled else None
-        belief = Belief(deter=deter, stoch=draw(model.prior(deter), uniform))
+        belief = Belief(deter=deter, stoch=self._drawn(model.prior(deter), state.generators))
         pose = model.move(belief.features, state.poses[:, -1], command)
         poses = torch.cat([state.poses, pose[:, None]], 1)
         return replace(state, belief=belief, command=command, poses=poses)
 
-    def _uniform(self, generators: list[torch.Generator]) -> Float[Tensor, "b g c"]:
-        shape = (self.model.recipe.groups, self.model.recipe.classes)
-        rows = [torch.rand(shape, generator=each) for each in generators]
-        return torch.stack(rows).to(self.device)
+    def _drawn(
+        self, log_chance: Float[Tensor, "b g c"], generators: list[torch.Generator]
+    ) -> Float[Tensor, "b g c"]:
+        """z by these chances, each episode by its own generator; the likeliest where none draws."""
+        if not self.model.recipe.sampled:
+            return draw(log_chance, None)
+        rows = [torch.rand(log_chance.shape[1:], generator=each) for each in generators]
+        return draw(log_chance, torch.stack(rows).to(self.device))
 
     def _need_judgement(self) -> None:
         if not bool(self.model.judged):
