@@ -5,15 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from tests.support.droid import droid_folder
 from tests.support.told import WORDS, Told
 from tests.support.toy import toy_recipe
 from worldeval.record import Start
 from worldeval.serve.episodes import Episodes, Setting
 from worldeval.world import brought, fidelity_held
+from worldeval.world.diffusers_import import need_diffusers
 from worldeval.world.fidelity_held import imagine_held, open_shelf
+from worldeval.world.load import new_world
 from worldeval.world.pipeline import train_world
 from worldeval.world.prepare import prepare
+from worldeval.world.recipe import ActuationRecipe, TokenizerRecipe
+from worldeval.world.size import DROID, TURNED
 from worldeval.world.tokenizer import new_tokenizer
 from worldeval.world.world import World
 
@@ -81,3 +87,24 @@ def test_its_starts_may_be_of_any_task(world: World) -> None:
     place = Episodes(Setting(world=world, starts=starts, horizon=3)).place
     assert place.tasks == (NEW, WORDS[0])
     assert place.start_tasks.tolist() == [0, 1, 0]
+
+
+def test_droid_is_measured_by_a_decoder(tmp_path: Path) -> None:
+    """Real episodes with their own instructions, encoded by an autoencoder of SVD's grid."""
+    data = droid_folder()
+    torch.manual_seed(0)
+    blocks = {
+        "down_block_types": ("DownEncoderBlock2D",) * 4,
+        "up_block_types": ("UpDecoderBlock2D",) * 4,
+        "block_out_channels": (32,) * 4,
+    }
+    vae = need_diffusers("this test").AutoencoderKL(**blocks, latent_channels=4, layers_per_block=1)
+    vae.save_pretrained(tmp_path / "vae")
+    tokenizer = TokenizerRecipe(folder=str(tmp_path / "vae"))
+    recipe = replace(toy_recipe(), actuation=ActuationRecipe(), tokenizer=tokenizer)
+    world = new_world("latent", replace(DROID, action_dim=TURNED, pose_dim=TURNED), recipe)
+    shelf = open_shelf(world, data, share=0.2, seed=0)
+    held = shelf.read(shelf.held, 2)
+    assert held.frames is not None and NEW in held.tasks
+    made = imagine_held(world, held, steps=1)
+    assert made.latents.shape == (2, 2, 3, 4, 24, 40)

@@ -8,13 +8,15 @@ import pytest
 import torch
 from torch import nn
 
+from tests.support.droid import droid_folder
 from tests.support.told import WORDS, Told
 from tests.world.ctrl_world.tiny import TINY
+from worldeval import recipe as recipes
 from worldeval.errors import UserError
 from worldeval.world import brought
 from worldeval.world.ctrl_world.clips import Clips
 from worldeval.world.ctrl_world.draw import draw
-from worldeval.world.ctrl_world.family import by_words
+from worldeval.world.ctrl_world.family import by_words, new
 from worldeval.world.ctrl_world.text import embed_tasks
 from worldeval.world.ctrl_world.world import CtrlWorld
 from worldeval.world.load import load_world
@@ -40,9 +42,6 @@ def trained(tmp_path_factory, clip: Path) -> tuple[Path, Prepared, Path]:
         kinematics=KinematicsRecipe(width=8, depth=1, sight=4, unroll=2, trainer=few),
         trainer=replace(TINY.trainer, steps=2, batch=2),
     )
-
-    def quiet(stage: str, steps: int):
-        return lambda step, loss: None
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(brought, "open_source", Told)
@@ -110,6 +109,22 @@ def test_nothing_is_said_where_no_encoder_is_named(trained: tuple[Path, Prepared
     world = the_world(home)
     world.denoiser.recipe = replace(world.denoiser.recipe, text="")
     assert not begun(world, prepared, [NEW, WORDS[0]]).words.any()
+
+
+def test_droids_own_instructions_are_kept_each_once(clip: Path, tmp_path: Path) -> None:
+    recipe = recipes.load("ctrl-world-tiny-droid", "model", [f"text={clip}"]).config
+    found = prepare(recipe, droid_folder(), [], tmp_path, seed=0, report=quiet)
+    assert len(found.spec.instructions) == 5  # of nine episodes five were told nothing
+    assert "Put the blue block in the green bowl" in found.spec.instructions
+    world = new(found.spec, recipe)
+    assert world.denoiser.text.shape == (5, recipe.unet.token)
+    rows = by_words(world, found.episodes).task
+    told = [found.spec.instructions[row] for row in rows]
+    assert tuple(told) == found.episodes.told and told.count("") == 5
+
+
+def quiet(stage: str, steps: int):
+    return lambda step, loss: None
 
 
 def the_world(home: Path) -> CtrlWorld:
