@@ -1,4 +1,4 @@
-"""Page: steer a world model by hand. The only page that loads networks, on the CPU."""
+"""Page: steer a world model by hand. The only page that loads networks."""
 
 from pathlib import Path
 from typing import Any

@@ -49,16 +49,18 @@ def test_two_processes_train_the_world_that_one_does(tmp_path: Path) -> None:
     """From shards: tokenizer, latents, hand and dynamics; the first process alone writes."""
     toy_shards(tmp_path / "data", episodes=6)
     toy_shards(tmp_path / "weak", episodes=2, seed=1, source="weak/step-1")
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node"]
-    for processes in (1, 2):
-        done = subprocess.run(
-            [*launch, str(processes), __file__, str(tmp_path), str(processes)],
-            cwd=ROOT,
-            env={**os.environ, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
+    train_as_one_of_several(tmp_path, tmp_path / "by-1")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--standalone"),
+            *("--nproc_per_node", "2", __file__, str(tmp_path)),
+        ],
+        cwd=ROOT,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
     one, two = (tmp_path / f"by-{processes}" for processes in (1, 2))
     facts = [
         json.loads((folder / f"facts-{i}.json").read_text()) for folder, i in [(two, 0), (two, 1)]
@@ -98,5 +100,4 @@ def train_as_one_of_several(home: Path, out: Path) -> None:
 
 
 if __name__ == "__main__":
-    home = Path(sys.argv[1])
-    train_as_one_of_several(home, home / f"by-{sys.argv[2]}")
+    train_as_one_of_several(Path(sys.argv[1]), Path(sys.argv[1]) / "by-2")

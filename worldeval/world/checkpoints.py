@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from torch import nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
@@ -22,7 +21,7 @@ from torch.distributed.checkpoint.state_dict import (
 from worldeval.errors import UserError
 from worldeval.run import whole_file
 from worldeval.world.average import Average
-from worldeval.world.processes import whole
+from worldeval.world.processes import this_process, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,10 +53,10 @@ class Training:
         if self.saving is None or not self.saving.every or self.step % self.saving.every:
             return
         state = self._state(self.saving)  # gathering shards is a task of every process
-        if PartialState().is_main_process:
+        if this_process().is_main_process:
             with whole_file(self.saving.path) as draft:
                 torch.save(state, draft)
-        PartialState().wait_for_everyone()
+        this_process().wait_for_everyone()
 
     def go_on(self) -> None:
         """Take up the state that was kept, if there is one."""

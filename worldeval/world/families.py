@@ -34,7 +34,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 from safetensors.torch import load_file, save_file
 
 from worldeval.axes import Array, Int
@@ -44,6 +43,7 @@ from worldeval.world.fit_dynamics import fit_features, fit_kinematics
 from worldeval.world.frame_world import FrameWorld
 from worldeval.world.kinematics import Kinematics
 from worldeval.world.prepare import Prepared, Report
+from worldeval.world.processes import this_process
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import TrainerRecipe, WorldRecipe
 from worldeval.world.weights import fill
@@ -97,7 +97,7 @@ class Fitting:
             fill(self.world.kinematics, load_file(path), path)
         else:
             self.world.kinematics = self._trained_hand(windows)
-            if PartialState().is_main_process:
+            if this_process().is_main_process:
                 with whole_file(path) as draft:
                     save_file(self.world.kinematics.state_dict(), draft)
         windows.pose_std = self.world.kinematics.features.pose_std

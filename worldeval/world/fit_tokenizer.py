@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate import PartialState
 from accelerate.utils import gather
 from torch import Tensor, nn
 
@@ -17,7 +16,7 @@ from worldeval.data.shards import Shards
 from worldeval.device import autocast
 from worldeval.run import whole_file
 from worldeval.world.optimise import Fitted, Progress, optimise
-from worldeval.world.processes import own_rows
+from worldeval.world.processes import own_rows, this_process
 from worldeval.world.recipe import TokenizerRecipe
 from worldeval.world.tokenizer import FrameTokenizer, Tokenizer, new_tokenizer
 
@@ -116,7 +115,7 @@ def encode_all(
     the tokenizer is; of several processes each encodes a part, and the first one writes.
     """
     order = torch.tensor([tasks.index(task) for task in shards.tasks])
-    shape, state = (len(shards.pose), len(shards.views), *model.grid), PartialState()
+    shape, state = (len(shards.pose), len(shards.views), *model.grid), this_process()
     device = where(model)
 
     def encoded(rows: Int[Array, " n"]) -> Float[Tensor, "n v d y x"]:

@@ -21,7 +21,7 @@ from worldeval.device import cpu_has_bf16
 from worldeval.errors import UserError
 from worldeval.world.average import Average
 from worldeval.world.checkpoints import Saving, Training
-from worldeval.world.processes import whole
+from worldeval.world.processes import this_process, whole
 from worldeval.world.recipe import TrainerRecipe
 
 Progress = Callable[[int, float], None]  # step, smoothed loss
@@ -52,6 +52,7 @@ def optimise(
     course as if it had not been interrupted. With `accumulate` the loss is taken that often in
     every step, for the gradient of a batch that does not fit at once.
     """
+    this_process()
     pays = torch.cuda.is_available() or cpu_has_bf16()
     # Buffers are statistics, equal everywhere: sending them before every forward is of no use.
     replicas = DistributedDataParallelKwargs(broadcast_buffers=False)

@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import PartialState
 
 from worldeval.world.families import HAND, TRAINING, Fitting, family
 from worldeval.world.fidelity import open_loop
 from worldeval.world.load import CARD, load_world, new_world, save_world
 from worldeval.world.prepare import Prepared, Report
+from worldeval.world.processes import this_process
 from worldeval.world.recipe import WorldRecipe
 from worldeval.world.weights import mean_state
 from worldeval.world.world import World
@@ -138,8 +138,8 @@ def _keep(
     stage: str,
 ) -> None:
     """Save a model with its fidelity, measured as stored: what is measured is what is shipped."""
-    if not PartialState().is_main_process:
-        PartialState().wait_for_everyone()
+    if not this_process().is_main_process:
+        this_process().wait_for_everyone()
         return
     notes: dict[str, Any] = {"stage": stage, "seed": seed}
     notes["tokenizer_psnr"] = prepared.tokenizer_psnr
@@ -150,4 +150,4 @@ def _keep(
         (folder / unfinished).unlink(missing_ok=True)
     fidelity = open_loop(load_world(folder), prepared.episodes, prepared.held)
     save_world(folder, world, recipe, kind=kind, notes={**notes, "fidelity": fidelity})
-    PartialState().wait_for_everyone()
+    this_process().wait_for_everyone()

@@ -1,10 +1,25 @@
 """Training on several processes: which rows are mine, and what is whole."""
 
+import os
+
 from accelerate import PartialState
+from accelerate.utils import parse_flag_from_env
 from torch import Tensor
 from torch.distributed.tensor import DTensor, distribute_tensor
 
+from worldeval.device import pick_device
 from worldeval.errors import UserError
+
+
+def this_process() -> PartialState:
+    """This process among those that accelerate or torchrun started.
+
+    The first to ask accelerate decides for all: not told that there is no GPU, it takes every
+    process for the only one.
+    """
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    without = several and pick_device().type == "cpu"
+    return PartialState(cpu=without or parse_flag_from_env("ACCELERATE_USE_CPU"))
 
 
 def own_rows(count: int) -> slice:
@@ -13,7 +28,7 @@ def own_rows(count: int) -> slice:
     Equal parts: the mean of the processes' gradients is then that of the whole batch. Raises
     UserError where the batch cannot be divided.
     """
-    state = PartialState()
+    state = this_process()
     share, left = divmod(count, state.num_processes)
     if left:
         raise UserError(
