@@ -9,6 +9,7 @@ import torch
 from toy_run import SPEC, make_judge, make_run
 from typer.testing import CliRunner, Result
 
+from tests.support.toy import toy_shards
 from worldeval.cli import app
 from worldeval.errors import UserError
 from worldeval.imagine.store import RolloutStore
@@ -116,11 +117,11 @@ def test_steps_of_the_sampler_are_chosen_after_training(uwm: Path, tmp_path: Pat
     same = episodes(uwm, tmp_path / "same", "--sampler-steps", str(UWM.steps))
     more = episodes(uwm, tmp_path / "more", "--sampler-steps", "5")
     assert apart(trained, same, "latents") == 0 < apart(trained, more, "latents")
-    joint = [
-        episodes(uwm, tmp_path / f"joint{n}", "--guided", "1", "--sampler-steps", n)
-        for n in ("3", "6")
-    ]
-    assert apart(*joint, "actions") > 0
+    few, many = (
+        episodes(uwm, tmp_path / f"joint{count}", "--guided", "1", "--sampler-steps", count)
+        for count in ("3", "6")
+    )
+    assert apart(few, many, "actions") > 0
 
 
 def test_steps_reach_the_processes_that_imagine_and_the_manifest(uwm: Path, tmp_path: Path) -> None:
@@ -138,3 +139,19 @@ def test_steps_that_no_sampler_takes(latent: Path, uwm: Path, tmp_path: Path) ->
         assert "no sampler with steps" in said
         said = refused(run(verb, uwm, tmp_path / f"{verb}-b", "--sampler-steps", "21"))
         assert "takes 1 to 20" in said
+
+
+def test_fidelity_is_measured_in_the_steps_asked_for(
+    latent: Path, uwm: Path, tmp_path: Path
+) -> None:
+    data = toy_shards(tmp_path, episodes=6)
+
+    def measured(protocol: Path, *more: str) -> Result:
+        words = ["fidelity", str(protocol.parent / "world"), str(data), "--json", *more]
+        return CliRunner().invoke(app, [*words, "--horizons", "1,2", "--episodes", "2"])
+
+    found = [json.loads(measured(uwm, *more).stdout) for more in ((), ("--sampler-steps", "5"))]
+    assert [each["sampler_steps"] for each in found] == [UWM.steps, 5]
+    trained, chosen = (each["latents"]["h2"]["latent_mse"]["value"] for each in found)
+    assert trained != chosen
+    assert "no sampler with steps" in refused(measured(latent, "--sampler-steps", "5"))

@@ -107,3 +107,12 @@ def test_what_was_unknown_is_not_said_to_have_changed_and_what_became_unknown_is
     assert then.with_earlier(MANIFEST, RUN, redo=False).policies["b"].hash == "1"
     with pytest.raises(UserError, match="its content was 1, now unknown"):
         MANIFEST.with_earlier(then, RUN, redo=False)
+
+
+def test_a_run_from_before_a_choice_was_offered_made_none() -> None:
+    offered = {**MANIFEST.protocol, "sampler_steps": None, "guided": None}
+    now = replace(MANIFEST, protocol=offered)
+    assert now.with_earlier(MANIFEST, RUN, redo=False) == now
+    chosen = replace(MANIFEST, protocol={**offered, "sampler_steps": 4})
+    with pytest.raises(UserError, match="sampler_steps None, now 4"):
+        chosen.with_earlier(MANIFEST, RUN, redo=False)

@@ -28,6 +28,8 @@ def encode(
 ) -> None:
     """Cache latents, and decode a sample to check them; run again, it goes on where it stopped.
 
+    worldeval train --data DATASET --latents FOLDER trains on them, without encoding again.
+
     In parallel: accelerate launch -m worldeval data encode ... on GPUs, and
     torchrun --nproc-per-node 4 -m worldeval data encode ... on CPU cores.
     """
@@ -40,7 +42,7 @@ def encode(
     source = open_source(path, kind)
     launched = _launched()
     process, processes = (launched.process_index, launched.num_processes) if launched else (0, 1)
-    latents, encoder, views, decode = _encoder(source, world, launched)
+    latents, encoder, views, decode, tokenizer = _encoder(source, world, launched)
     with Progress(console=log, disable=process > 0) as bar:
         task = bar.add_task("files of latents")
         build_cache(
@@ -49,6 +51,7 @@ def encode(
             latents,
             encoder=encoder,
             views=views,
+            tokenizer=tokenizer,
             process=process,
             processes=processes,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
@@ -58,6 +61,8 @@ def encode(
     if process > 0:
         return
     cache = LatentCache(out)
+    if world is not None:
+        _keep_tokenizer(world, out)
     psnr = None
     if decode is not None:
         rng = np.random.default_rng(seed)
@@ -70,13 +75,13 @@ def encode(
 
 
 def _encoder(source, folder: Path | None, launched):
-    """Latents of an episode, who makes them, of which views, and how to decode them."""
+    """Latents of an episode, who makes them, of which views, how to decode them, by what."""
     from worldeval.data.latent_cache import brought, encode_frames
 
     if folder is None:
-        return brought, f"brought by {source.spec.format}", tuple(source.spec.views), None
+        return brought, f"brought by {source.spec.format}", tuple(source.spec.views), None, None
     from worldeval.errors import UserError, did_you_mean
-    from worldeval.world.load import load_world, world_hash
+    from worldeval.world.load import load_world, read_card, world_hash
 
     model = load_world(folder, device="auto" if launched is None else str(launched.device))
     source.choose(model.spec.views)
@@ -94,8 +99,26 @@ def _encoder(source, folder: Path | None, launched):
     def decode(latents, task: str):
         return model.render(latents, [task] * len(latents))
 
-    views = model.spec.views
-    return encode_frames(encode_batch, views), f"world {world_hash(folder)}", views, decode
+    views, recipe = model.spec.views, read_card(folder)["recipe"].tokenizer
+    tokenizer = {
+        "widths": list(recipe.widths),
+        "channels": recipe.channels,
+        "size": list(model.spec.size),
+        "tasks": list(model.spec.tasks),
+    }
+    made_by = f"world {world_hash(folder)}"
+    return encode_frames(encode_batch, views), made_by, views, decode, tokenizer
+
+
+def _keep_tokenizer(world: Path, out: Path) -> None:
+    """The tokenizer beside its latents, for whoever trains on them."""
+    import shutil
+
+    from worldeval.run import whole_file
+    from worldeval.world.prepare import TOKENIZER
+
+    with whole_file(out / TOKENIZER) as draft:
+        shutil.copyfile(world / TOKENIZER, draft)
 
 
 def _launched():

@@ -22,6 +22,13 @@ def train(
     weak: Annotated[
         list[Path] | None, typer.Option("--weak", help="Shards of policies' roll-outs to add.")
     ] = None,
+    latents: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--latents",
+            help="Folder of `worldeval data encode` for a --data, instead of encoding it again.",
+        ),
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Folds trained at the same time.")] = 2,
     out: Out = None,
     seed: Seed = 0,
@@ -32,6 +39,10 @@ def train(
 
     Several --data are a mixture: windows come from each by its weight, which is 1 where none is
     given (--data mine --data others:0.3).
+
+    Latents of `worldeval data encode DATA --world WORLD --out FOLDER` are trained on by
+    --data DATA --latents FOLDER: no tokenizer is trained, that of WORLD is taken. So any dataset
+    that can be encoded can be trained on as it is. Each of several --data needs its --latents.
     """
     from worldeval import recipe as recipes
     from worldeval.data.weighted import read_weighted
@@ -46,11 +57,12 @@ def train(
     folder = out or Path("runs/world") / found.name
     open_run(folder, recipe=found.resolved(), seed=seed, command="train", resume=True)
     with stages() as report:
-        prepared = prepare(found.config, parts, weak or (), folder, seed=seed, report=report)
+        given = {"seed": seed, "latents": latents or ()}
+        prepared = prepare(found.config, parts, weak or (), folder, report=report, **given)
         shared = {"kind": found.kind, "seed": seed, "report": report}
         if len(prepared.weak):
             train_base(found.config, prepared, folder, **shared)
-            _in_parallel(found, parts, tuple(weak or ()), folder, seed=seed, jobs=jobs)
+            _in_parallel(found, parts, tuple(weak or ()), folder, given, jobs=jobs)
         train_final(found.config, prepared, folder, **shared)
     card = read_json(folder / CARD)
     result = {
@@ -89,7 +101,7 @@ def fidelity_table(fidelity: dict):
     return table
 
 
-def _in_parallel(found, parts, weak: tuple[Path, ...], folder: Path, *, seed: int, jobs: int):
+def _in_parallel(found, parts, weak: tuple[Path, ...], folder: Path, given, *, jobs: int):
     """The folds, each in its own process with its share of the cores."""
     import multiprocessing as mp
     import os
@@ -99,14 +111,14 @@ def _in_parallel(found, parts, weak: tuple[Path, ...], folder: Path, *, seed: in
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with ProcessPoolExecutor(jobs, mp_context=mp.get_context("spawn")) as pool:
         futures = [
-            pool.submit(_fold, found, parts, weak, folder, seed, fold, threads)
+            pool.submit(_fold, found, parts, weak, folder, given, fold, threads)
             for fold in range(found.config.folds)
         ]
         for future in futures:
             future.result()
 
 
-def _fold(found, parts, weak, folder, seed: int, fold: int, threads: int) -> None:
+def _fold(found, parts, weak, folder, given, fold: int, threads: int) -> None:
     import torch
 
     from worldeval.cli.progress import training_stages
@@ -115,7 +127,6 @@ def _fold(found, parts, weak, folder, seed: int, fold: int, threads: int) -> Non
 
     torch.set_num_threads(threads)
     with training_stages(log, lines=True) as report:
-        prepared = prepare(found.config, parts, weak, folder, seed=seed, report=report)
-        train_fold(
-            found.config, prepared, folder, kind=found.kind, fold=fold, seed=seed, report=report
-        )
+        prepared = prepare(found.config, parts, weak, folder, report=report, **given)
+        shared = {"kind": found.kind, "seed": given["seed"], "report": report}
+        train_fold(found.config, prepared, folder, fold=fold, **shared)

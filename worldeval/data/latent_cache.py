@@ -1,6 +1,7 @@
 """Latents of a dataset, encoded once and read from a memory map ever after.
 
     <out>/cache.json  latents-00000.safetensors  latents-00001.safetensors ...
+          tokenizer.safetensors, where a world model's tokenizer encoded them
 
 A file holds a few whole episodes and appears when it is whole: an interrupted encoding goes on with
 the files that are missing, and several processes each take every n-th file.
@@ -57,6 +58,7 @@ def build_cache(
     *,
     encoder: str,
     views: Sequence[str],
+    tokenizer: Mapping[str, Any] | None = None,
     process: int = 0,
     processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
@@ -66,12 +68,14 @@ def build_cache(
     Args:
         latents: gives an episode's latents, (t, v, d, h, w).
         encoder: what made them, in words; a folder made by another one is refused.
+        tokenizer: what whoever trains on them must know of it: widths, channels, size, tasks.
         progress: called with (files done, all) of this process.
     """
     card = {
         "encoder": encoder,
         "source": str(source.spec.path),
         "views": list(views),
+        "tokenizer": None if tokenizer is None else dict(tokenizer),
         "episodes": [{"id": head.id, "length": head.length} for head in source.heads],
         "per_file": PER_FILE,
     }
@@ -113,6 +117,9 @@ class LatentCache:
         episodes = self.card["episodes"]
         per_file = int(self.card["per_file"])
         self.views = tuple(self.card["views"])
+        self.encoder = str(self.card["encoder"])
+        self.tokenizer: dict[str, Any] | None = self.card.get("tokenizer")
+        self.episodes = [(str(one["id"]), int(one["length"])) for one in episodes]
         self._places: list[_Place] = []
         for number in range(-(-len(episodes) // per_file)):
             here = episodes[number * per_file : (number + 1) * per_file]

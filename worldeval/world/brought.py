@@ -1,12 +1,12 @@
 """Episodes that bring their latents: what a world is trained on where pictures need no encoding."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from worldeval.axes import Array, Int
+from worldeval.axes import Array, Float16, Int
 from worldeval.data.adapt import without_jumps
 from worldeval.data.latents import LatentEpisodes, join
 from worldeval.data.recipe import RecordedRecipe
@@ -14,6 +14,7 @@ from worldeval.data.source import Source, SourceSpec, open_source
 from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
 from worldeval.world.bounds import action_bounds
+from worldeval.world.cached import Cached
 from worldeval.world.protocol import ANY_TASK, WorldSpec
 from worldeval.world.recipe import WorldRecipe
 
@@ -22,13 +23,22 @@ from worldeval.world.recipe import WorldRecipe
 class Brought:
     """One dataset's episodes with latents, and which of them are held out."""
 
-    spec: SourceSpec
+    source: Source
     episodes: LatentEpisodes
     held: Int[Array, " h"]
 
+    @property
+    def spec(self) -> SourceSpec:
+        """What all of its episodes share."""
+        return self.source.spec
 
-def read_brought(path: Path, recipe: WorldRecipe, *, seed: int) -> Brought:
+
+def read_brought(
+    path: Path, recipe: WorldRecipe, *, seed: int, cached: Cached | None = None
+) -> Brought:
     """The episodes of a dataset that bring latents, with rotations as the recipe wants them.
+
+    With `cached` all of them, with the latents of one of these caches.
 
     Raises:
         UserError: the dataset brings no latents.
@@ -36,7 +46,10 @@ def read_brought(path: Path, recipe: WorldRecipe, *, seed: int) -> Brought:
     source = open_source(path)
     if recipe.turned:
         source = without_jumps(source)
-    usable = [index for index in range(len(source)) if source.has_latents(index)]
+    latents_of, known = _latents(source, path, cached), () if cached is None else cached.tasks
+    usable = [
+        index for index in range(len(source)) if cached is not None or source.has_latents(index)
+    ]
     if not usable:
         raise UserError(
             f"{path} ({source.spec.format}) brings no latents; world models train on data that "
@@ -44,9 +57,9 @@ def read_brought(path: Path, recipe: WorldRecipe, *, seed: int) -> Brought:
         )
     latents, actions, pose = [], [], []
     for index in usable:
-        rows, own = source.rows(index), source.latents(index)
-        frames = min(len(rows.pose), *(len(own[view]) for view in source.spec.views))
-        latents.append(np.stack([own[v][:frames] for v in source.spec.views], 1).astype(np.float16))
+        rows, own = source.rows(index), latents_of(index)
+        frames = min(len(rows.pose), len(own))
+        latents.append(own[:frames])
         actions.append(rows.actions[:frames])
         pose.append(rows.pose[:frames])
     length = np.array([len(part) for part in pose])
@@ -54,14 +67,38 @@ def read_brought(path: Path, recipe: WorldRecipe, *, seed: int) -> Brought:
         latents=np.concatenate(latents),
         actions=np.concatenate(actions),
         pose=np.concatenate(pose),
-        task=np.zeros(len(length), np.int64),  # a robot's free-text tasks are one to the dynamics
+        # A robot's free-text tasks are one to the dynamics, unless a tokenizer tells them apart.
+        task=np.array([_place(known, source.heads[index].task) for index in usable], np.int64),
         told=tuple(source.heads[index].task for index in usable),
         begin=np.cumsum(length) - length,
         length=length,
     )
     recorded = RecordedRecipe(path=path, held_out_share=recipe.held_out)
     held = np.flatnonzero(recorded.held(source, seed=seed)[usable])
-    return Brought(spec=source.spec, episodes=episodes, held=held)
+    return Brought(source=source, episodes=episodes, held=held)
+
+
+def _latents(
+    source: Source, path: Path, cached: Cached | None
+) -> Callable[[int], Float16[Array, "t v d h w"]]:
+    """What gives an episode's latents: the dataset itself, or the cache of it."""
+    views = tuple(source.spec.views)
+    if cached is not None:
+        heads = source.heads
+        return cached.find(
+            [head.id for head in heads], [head.length for head in heads], views, path
+        ).latents
+
+    def brought(index: int) -> Float16[Array, "t v d h w"]:
+        own = source.latents(index)
+        frames = min(len(own[view]) for view in views)
+        return np.stack([own[view][:frames] for view in views], 1).astype(np.float16)
+
+    return brought
+
+
+def _place(tasks: tuple[str, ...], task: str) -> int:
+    return tasks.index(task) if task in tasks else 0
 
 
 def mixed(parts: Sequence[Weighted], sets: Sequence[Brought]) -> tuple[LatentEpisodes, Array]:

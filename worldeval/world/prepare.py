@@ -1,11 +1,11 @@
 """From data on disk to encoded episodes: what every family of world model trains on."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-from accelerate import PartialState
 
 from worldeval.axes import Array, Int
 from worldeval.data.adapt import jumping
@@ -16,10 +16,12 @@ from worldeval.data.weighted import Weighted, weighted
 from worldeval.device import pick_device
 from worldeval.errors import UserError
 from worldeval.world.bounds import action_bounds
-from worldeval.world.brought import mixed, read_brought, world_spec
+from worldeval.world.brought import Brought, mixed, read_brought, world_spec
+from worldeval.world.cached import Cached, refuse_others, spread
 from worldeval.world.encoded import encoded
 from worldeval.world.fit_tokenizer import fit_tokenizer, psnr
 from worldeval.world.optimise import Progress
+from worldeval.world.processes import this_process
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import WorldRecipe
 from worldeval.world.tokenizer import FrameTokenizer, new_tokenizer
@@ -65,24 +67,30 @@ def prepare(
     *,
     seed: int,
     report: Report,
+    latents: Sequence[Path] = (),
 ) -> Prepared:
     """Encode `data` (and roll-outs in `weak`), training the tokenizer of `home` if it is missing.
 
     Shards are encoded with our tokenizer; data in Ctrl-World's layout brings latents. Several
     datasets are a mixture: windows come from each by its weight, and every dataset holds out the
     episodes that it would hold out alone.
+
+    `latents` are folders of `worldeval data encode`, one for every dataset: instead of encoding,
+    their latents are copied and their tokenizer is taken. So other data than shards need not bring
+    any. Roll-outs in `weak` are encoded by that tokenizer.
     """
     parts = weighted(data)
+    cached = Cached(latents) if latents else None
     of_shards = [bool(sorted(part.path.glob("*.h5"))) for part in parts]
     if all(of_shards):
-        return _from_shards(recipe, parts, weak, home, seed=seed, report=report)
+        return _from_shards(recipe, parts, weak, home, cached, seed=seed, report=report)
     if any(of_shards):
         listed = ", ".join(str(p.path) for p, of in zip(parts, of_shards, strict=True) if not of)
         raise UserError(
             f"{listed} brings its own latents or none, and the other data are shards. Bring all of "
             "a mixture into shards: worldeval data convert --to shards."
         )
-    return _from_latents(parts, recipe, seed=seed)
+    return _from_latents(parts, recipe, home, cached, seed=seed)
 
 
 def _from_shards(
@@ -90,6 +98,7 @@ def _from_shards(
     parts: Sequence[Weighted],
     weak: Sequence[Path],
     home: Path,
+    cached: Cached | None,
     *,
     seed: int,
     report: Report,
@@ -102,7 +111,10 @@ def _from_shards(
     tokenizer = new_tokenizer(
         recipe.tokenizer, tasks=len(shards.tasks), views=len(shards.views), size=shards.size
     )
-    path, state = home / TOKENIZER, PartialState()
+    path, state = home / TOKENIZER, this_process()
+    if cached is not None:
+        cached.bring_tokenizer(path, recipe.tokenizer, size=shards.size, tasks=shards.tasks)
+        state.wait_for_everyone()
     if not path.is_file():
         progress = report("tokenizer", recipe.tokenizer.trainer.steps)
         fitted = fit_tokenizer(
@@ -114,7 +126,9 @@ def _from_shards(
     fill(tokenizer, load_weights(path), path)
     tokenizer.eval().to(pick_device())
     name = "+".join(part.path.name for part in parts)
-    sets = [encoded(tokenizer, shards, shards.tasks, home / f"latents-{name}.npy")]
+    paths = [part.path for part in parts]
+    copy = None if cached is None else partial(cached.copy, paths, tokenizer)
+    sets = [encoded(tokenizer, shards, shards.tasks, home / f"latents-{name}.npy", copy)]
     for folder in weak:
         path = home / f"latents-{folder.name}.npy"
         sets.append(encoded(tokenizer, Shards(folder), shards.tasks, path))
@@ -131,6 +145,7 @@ def _from_shards(
             action_dim=episodes.actions.shape[1],
             pose_dim=episodes.pose.shape[1],
             tasks=shards.tasks,
+            instructions=(),
             fps=shards.fps,
             space="",  # a frame may hold several steps of the controller
             **action_bounds(episodes.actions, ""),
@@ -168,17 +183,54 @@ def _refuse_jumps(shards: Shards, parts: Sequence[Weighted]) -> None:
             )
 
 
-def _from_latents(parts: Sequence[Weighted], recipe: WorldRecipe, *, seed: int) -> Prepared:
-    sets = [read_brought(part.path, recipe, seed=seed) for part in parts]
+def _from_latents(
+    parts: Sequence[Weighted], recipe: WorldRecipe, home: Path, cached: Cached | None, *, seed: int
+) -> Prepared:
+    sets = [read_brought(part.path, recipe, seed=seed, cached=cached) for part in parts]
     episodes, held = mixed(parts, sets)
     spec = world_spec(sets[0].spec, episodes, instructions=recipe.reads_tasks)
+    if cached is not None:
+        cached.all_found()
+    if cached is not None and cached.tasks:
+        spec = replace(spec, tasks=cached.tasks)
+        tokenizer = _brought_tokenizer(cached, recipe, home / TOKENIZER, parts, sets, spec)
+    else:
+        tokenizer = _decoder(recipe, size=spec.size, latent=spec.latent)
     return Prepared(
         spec=spec,
-        tokenizer=_decoder(recipe, size=spec.size, latent=spec.latent),
+        tokenizer=tokenizer,
         episodes=episodes,
         held=held,
         weak=np.zeros(0, np.int64),
     )
+
+
+def _brought_tokenizer(
+    cached: Cached,
+    recipe: WorldRecipe,
+    path: Path,
+    parts: Sequence[Weighted],
+    sets: Sequence[Brought],
+    spec: WorldSpec,
+) -> FrameTokenizer:
+    """The tokenizer of the caches, once a frame of some episodes has been seen to be theirs."""
+    cached.bring_tokenizer(path, recipe.tokenizer, size=spec.size, tasks=spec.tasks)
+    this_process().wait_for_everyone()
+    tokenizer = new_tokenizer(
+        recipe.tokenizer, tasks=len(spec.tasks), views=len(spec.views), size=spec.size
+    )
+    fill(tokenizer, load_weights(path), path)
+    tokenizer.eval()
+    for part, each in zip(parts, sets, strict=True):
+        chosen = spread(len(each.episodes))
+        first = np.zeros(1, np.int64)
+        pictures = [
+            np.concatenate([each.source.frames(int(index), view, first) for index in chosen])
+            for view in spec.views
+        ]
+        latents = each.episodes.latents[each.episodes.begin[chosen]]
+        refuse_others(tokenizer, latents, pictures, each.episodes.task[chosen], part.path)
+    return tokenizer
 
 
 def _decoder(
