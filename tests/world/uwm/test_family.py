@@ -40,9 +40,7 @@ def test_a_recipe_becomes_a_world_on_the_disk(prepared: Prepared, tmp_path: Path
     assert isinstance(world, UwmWorld)
 
 
-def test_action_free_episodes_are_spread_over_all() -> None:
-    assert action_free(np.arange(10, 20), 0.3).tolist() == [13, 16, 19]
-    assert action_free(np.arange(10), 0.0).tolist() == []
+def test_some_actions_must_be_seen() -> None:
     with pytest.raises(ValueError, match="action_free"):
         UwmRecipe(action_free=1.0)
 

@@ -8,7 +8,7 @@ import torch
 
 from tests.support.dots import walks, windows_of
 from tests.world.uwm.tiny import TINY, new_model
-from worldeval.world.uwm.fit import _video
+from worldeval.world.uwm.fit import action_free
 from worldeval.world.uwm.loss import CORNERS, Times, UwmLoss, draw_times, part_errors, spoilt
 from worldeval.world.uwm.modes import Noise
 from worldeval.world.uwm.moments import MomentCutter, Moments
@@ -139,4 +139,4 @@ def test_spoiling_leaves_the_start_and_the_answers_alone() -> None:
     ("share", "chosen"), [(0.0, []), (0.5, [1, 3, 5]), (1.0, [0, 1, 2, 3, 4, 5])]
 )
 def test_video_is_spread_over_the_episodes(share: float, chosen: list[int]) -> None:
-    assert _video(6, share).tolist() == chosen
+    assert action_free(np.arange(6), share).tolist() == chosen
