@@ -73,7 +73,7 @@ def test_the_tokenizers_latents_and_a_sample_decoded(dataset: Path, tmp_path: Pa
 
 def test_what_an_interruption_left_is_kept(dataset: Path, tmp_path: Path) -> None:
     whole = encode(dataset, tmp_path)
-    first, second = sorted(tmp_path.glob("*.safetensors"))
+    first, second = sorted(tmp_path.glob("latents-*.safetensors"))
     before, kept = LatentCache(tmp_path).latents(EPISODES - 1).copy(), first.stat().st_mtime_ns
     # What a process leaves that was stopped while it wrote the second file:
     draft = tmp_path / f".{second.stem}.1.part{second.suffix}"

@@ -101,6 +101,7 @@ def _encoder(source, folder: Path | None, launched):
 
     views, recipe = model.spec.views, read_card(folder)["recipe"].tokenizer
     tokenizer = {
+        "folder": recipe.folder,
         "widths": list(recipe.widths),
         "channels": recipe.channels,
         "size": list(model.spec.size),

@@ -68,7 +68,7 @@ def build_cache(
     Args:
         latents: gives an episode's latents, (t, v, d, h, w).
         encoder: what made them, in words; a folder made by another one is refused.
-        tokenizer: what whoever trains on them must know of it: widths, channels, size, tasks.
+        tokenizer: what whoever trains on them must know of it (see world/cached.py).
         progress: called with (files done, all) of this process.
     """
     card = {

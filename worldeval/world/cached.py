@@ -6,8 +6,10 @@ refused.
 """
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +42,7 @@ class Cached:
                     f"{other.path} was encoded by {other.encoder}, and {first.path} by "
                     f"{first.encoder}. Encode both by one: {AGAIN}."
                 )
-        # What made them and the tasks it tells apart; None where the data brought the latents.
+        # Folder, widths, channels, size and tasks of what made them; None: they came with the data.
         self.tokenizer = first.tokenizer
         self._found: set[Path] = set()
 
@@ -73,30 +75,40 @@ class Cached:
             raise UserError(
                 f"The latents in {folder} are of pictures of {then}, and the data's are {size}."
             )
-        if self.tasks != tasks:
-            raise UserError(
-                f"The tokenizer of {folder} tells apart {', '.join(self.tasks)}; the data "
-                f"have {', '.join(tasks)}. Encode by a world model of these tasks: {AGAIN}."
-            )
-        for key, now in (("widths", list(recipe.widths)), ("channels", recipe.channels)):
-            if self.tokenizer[key] != now and not recipe.folder:
-                then = str(self.tokenizer[key]).replace(" ", "")
-                raise UserError(
-                    f"The latents in {folder} are those of a tokenizer with {key} {then}, and the "
-                    f"recipe wants {now}. Give --set tokenizer.{key}={then}."
-                )
+        theirs, ours = self.tokenizer, {**asdict(recipe), "widths": list(recipe.widths)}
+        # One that others trained is the same wherever its folder lies, and knows no tasks.
+        if not (theirs["folder"] and ours["folder"]):
+            self._refuse_unlike(theirs, ours, tasks)
         if not this_process().is_main_process:
             return
         if not path.is_file():
             with whole_file(path) as draft:
                 shutil.copyfile(folder / path.name, draft)
             return
-        ours, theirs = load_weights(path), load_weights(folder / path.name)
-        if ours.keys() != theirs.keys() or any(not torch.equal(ours[k], theirs[k]) for k in ours):
+        here, there = load_weights(path), load_weights(folder / path.name)
+        if here.keys() != there.keys() or any(not torch.equal(here[k], there[k]) for k in here):
             raise UserError(
                 f"{path} is another tokenizer than the one that encoded {folder}. Train into "
                 f"another --out, or encode with this one: worldeval data encode DATA --world "
                 f"{path.parent} --out LATENTS."
+            )
+
+    def _refuse_unlike(
+        self, theirs: Mapping[str, Any], ours: Mapping[str, Any], tasks: tuple[str, ...]
+    ) -> None:
+        folder = self._caches[0].path
+        for key in ("folder", "widths", "channels"):
+            if theirs[key] != ours[key]:
+                given = str(theirs[key]).replace(" ", "")
+                advice = f"Give --set tokenizer.{key}={given}" if given else f"Leave {key} out"
+                raise UserError(
+                    f"The latents in {folder} are those of a tokenizer with {key} {given or None}, "
+                    f"and the recipe wants {ours[key] or None}. {advice}."
+                )
+        if self.tasks != tasks:
+            raise UserError(
+                f"The tokenizer of {folder} tells apart {', '.join(self.tasks)}; the data have "
+                f"{', '.join(tasks)}. Encode by a world model of these tasks: {AGAIN}."
             )
 
     def find(

@@ -36,7 +36,7 @@ def encoded(
     process.wait_for_everyone()  # all have looked before one writes
     if missing and copy is None:
         encode_all(tokenizer, shards, tasks, path)
-    elif missing and process.is_main_process:
+    if missing and copy is not None and process.is_main_process:
         copy(shards, path)
     process.wait_for_everyone()
     table = shards.episodes

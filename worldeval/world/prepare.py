@@ -108,13 +108,13 @@ def _from_shards(
     weights = tuple(part.weight for part in parts)
     held = _held_out(parts, recipe.held_out, seed=seed)
     training = np.setdiff1d(np.arange(len(shards)), held)
-    tokenizer = new_tokenizer(
-        recipe.tokenizer, tasks=len(shards.tasks), views=len(shards.views), size=shards.size
-    )
     path, state = home / TOKENIZER, this_process()
     if cached is not None:
         cached.bring_tokenizer(path, recipe.tokenizer, size=shards.size, tasks=shards.tasks)
         state.wait_for_everyone()
+    tokenizer = new_tokenizer(
+        recipe.tokenizer, tasks=len(shards.tasks), views=len(shards.views), size=shards.size
+    )
     if not path.is_file():
         progress = report("tokenizer", recipe.tokenizer.trainer.steps)
         fitted = fit_tokenizer(
