@@ -46,13 +46,17 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
 
     WORLDEVAL_BF16=0 in the environment keeps float32 everywhere: the same numbers on every machine.
     """
-    if os.environ.get(BF16) == "0":
-        pays = False
-    elif device.type == "cuda":
-        pays = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        pays = device.type == "cpu" and cpu_has_bf16()
+    pays = bf16_pays(device)
     return torch.autocast(device.type, dtype=torch.bfloat16) if pays else nullcontext()
+
+
+def bf16_pays(device: torch.device) -> bool:
+    """Whether the device multiplies bfloat16 itself, and nobody has switched that off."""
+    if os.environ.get(BF16) == "0":
+        return False
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and cpu_has_bf16()
 
 
 @cache

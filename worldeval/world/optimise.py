@@ -17,7 +17,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType
 from torch import Tensor, nn
 
-from worldeval.device import cpu_has_bf16
+from worldeval.device import bf16_pays
 from worldeval.errors import UserError
 from worldeval.world.average import Average
 from worldeval.world.checkpoints import Saving, Training
@@ -52,8 +52,7 @@ def optimise(
     course as if it had not been interrupted. With `accumulate` the loss is taken that often in
     every step, for the gradient of a batch that does not fit at once.
     """
-    this_process()
-    pays = torch.cuda.is_available() or cpu_has_bf16()
+    pays = bf16_pays(this_process().device)
     # Buffers are statistics, equal everywhere: sending them before every forward is of no use.
     replicas = DistributedDataParallelKwargs(broadcast_buffers=False)
     engine = Accelerator(mixed_precision="bf16" if pays else "no", kwargs_handlers=[replicas])
