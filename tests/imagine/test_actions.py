@@ -34,8 +34,8 @@ METRES = WorldSpec(
     tasks=("go",),
     fps=5.0,
     space="ee-absolute(euler)+1",
-    **action_bounds(RECORDED, "ee-absolute(euler)+1"),
 )
+METRES = replace(METRES, **action_bounds(RECORDED, "ee-absolute(euler)+1"))
 JOINTS = replace(
     METRES,
     action_dim=3,

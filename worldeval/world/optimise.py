@@ -52,7 +52,9 @@ def optimise(
     course as if it had not been interrupted. With `accumulate` the loss is taken that often in
     every step, for the gradient of a batch that does not fit at once.
     """
-    pays = bf16_pays(this_process().device)
+    device = this_process().device
+    assert device is not None  # accelerate sets it when it starts
+    pays = bf16_pays(device)
     # Buffers are statistics, equal everywhere: sending them before every forward is of no use.
     replicas = DistributedDataParallelKwargs(broadcast_buffers=False)
     engine = Accelerator(mixed_precision="bf16" if pays else "no", kwargs_handlers=[replicas])
