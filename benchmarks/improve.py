@@ -163,7 +163,7 @@ def table(args: argparse.Namespace) -> None:
     about = {
         "origin": origin,
         "machine": f"{os.cpu_count()} CPU cores, {platform.machine()}",
-        "commit": commit_of(Path(__file__).parent),
+        "commit": commit_of(Path(__file__).resolve().parent.parent),
         "starts": [args.first_seed, args.first_seed + args.starts - 1],
     }
     write_json(RESULT, {**about, "rows": rows})
