@@ -36,29 +36,10 @@ from worldeval.errors import UserError
 from worldeval.recipe import load
 from worldeval.run import commit_of, write_json
 from worldeval.world.load import load_world, new_world, read_card
-from worldeval.world.protocol import WorldSpec
+from worldeval.world.size import DROID, METAWORLD
 from worldeval.world.world import World
 
-LAYOUTS = {
-    "metaworld": WorldSpec(
-        views=("side", "top"),
-        size=(64, 64),
-        latent=(16, 8, 8),
-        action_dim=20,
-        pose_dim=4,
-        tasks=("a", "b", "c", "d", "e"),
-        fps=16.0,
-    ),
-    "droid": WorldSpec(
-        views=("exterior_1", "exterior_2", "wrist"),
-        size=(192, 320),
-        latent=(4, 24, 40),
-        action_dim=7,
-        pose_dim=7,
-        tasks=("any",),
-        fps=5.0,
-    ),
-}
+LAYOUTS = {"metaworld": METAWORLD, "droid": DROID}
 RESULT = Path(__file__).parent / "results" / "world_speed.json"
 TOLD = (
     "frames_per_second",

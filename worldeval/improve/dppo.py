@@ -301,8 +301,8 @@ def cloning_loss(
 ) -> Float[Tensor, ""]:
     """The negative log-probability of the teacher's chains, a mean over decisions.
 
-    Summed over the numbers of a chunk, as the log-probabilities in the policy's ratio are. DPPO's
-    and DiWA's code averages both: its weight of .05 is meant beside a ratio on the same scale.
+    Summed over the numbers of a chunk, as the log-probabilities in the policy's ratio are. Code
+    that descends from DPPO's averages both; DiWA's weight of .05 is taken as meant on one scale.
     """
     every = choices(actor, taught, feature)
     logs = [one.log_prob(taught[:, i + 1]).mean() for i, one in enumerate(every)]
