@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from worldeval import recipe as recipes
-from worldeval.data.shards import Shards
-from worldeval.imagine.starts import (
+from worldeval.data.formats.shards.read import Shards
+from worldeval.rollout.starts import (
     recordings,
     simulated_starts,
     write_recordings,

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from worldeval.data.check.check import check
-from worldeval.data.contact import contact_sheet
+from worldeval.data.contact_sheet import contact_sheet
 from worldeval.data.finding import Finding
 from worldeval.data.source import Source, open_source
 from worldeval.data.summary import Summary, summarise

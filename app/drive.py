@@ -6,8 +6,6 @@ from typing import Any
 import streamlit as st
 
 from worldeval.errors import UserError
-from worldeval.imagine.drive import Controls, Drive, Stick
-from worldeval.imagine.starts import read_starts
 from worldeval.recipe import RECIPES
 from worldeval.record import Start
 from worldeval.report.charts import over_time
@@ -16,6 +14,8 @@ from worldeval.report.places import find_worlds
 from worldeval.report.theme import DARK, LIGHT
 from worldeval.report.trace import pose_names
 from worldeval.report.words import escaped
+from worldeval.rollout.drive import Controls, Drive, Stick
+from worldeval.rollout.starts import read_starts
 from worldeval.world.protocol import WorldSpec
 
 # Key -> label and where it pushes; the gripper stays as its slider says.

@@ -31,9 +31,9 @@ import av
 import numpy as np
 
 from worldeval.data.convert import convert
+from worldeval.data.formats.lerobot.layout import Layout, image_key
+from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.latent_cache import LatentCache, brought, build_cache
-from worldeval.data.lerobot.layout import Layout, image_key
-from worldeval.data.lerobot.write import LeRobotWriter
 from worldeval.data.source import Head, Rows, Source, open_source
 from worldeval.data.video import probe, read_frames
 from worldeval.run import read_json, write_json

@@ -26,9 +26,9 @@ import torch
 from worldeval.errors import UserError
 from worldeval.recipe import Recipe, load
 from worldeval.run import commit_of, write_json
-from worldeval.world.fidelity_chunk import one_chunk
-from worldeval.world.pipeline import train_world
-from worldeval.world.prepare import prepare
+from worldeval.world.fidelity.chunk import one_chunk
+from worldeval.world.training.pipeline import train_world
+from worldeval.world.training.prepare import prepare
 
 FAMILIES = ("latent-droid", "dit-droid", "uwm-droid", "rssm-droid", "ctrl-world-tiny-droid")
 HERE = Path(__file__).parent

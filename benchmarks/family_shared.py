@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.errors import UserError
 from worldeval.recipe import Recipe
-from worldeval.world.encoded import encoded
-from worldeval.world.fit_tokenizer import load_frames
 from worldeval.world.load import read_card
-from worldeval.world.prepare import TOKENIZER, prepare
-from worldeval.world.tokenizer import FrameTokenizer
+from worldeval.world.tokenizer.encode import encoded
+from worldeval.world.tokenizer.fit import load_frames
+from worldeval.world.tokenizer.network import FrameTokenizer
+from worldeval.world.training.prepare import TOKENIZER, prepare
 
 SAMPLE = 64  # frames that are encoded anew, to see whether latents are of this tokenizer
 APART = 0.1  # root mean square, in standardised latents: more than half precision makes

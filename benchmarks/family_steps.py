@@ -23,7 +23,7 @@ from worldeval.recipe import Recipe, load
 from worldeval.run import write_json
 from worldeval.world.families import Fitting, family
 from worldeval.world.load import new_world
-from worldeval.world.prepare import Prepared, prepare
+from worldeval.world.training.prepare import Prepared, prepare
 
 TRIAL = 61  # steps; progress is told at every 20th, and the first one warms up
 HAND = 0.2  # of the time, at most

@@ -27,7 +27,7 @@ from time import monotonic, sleep
 import numpy as np
 from toy_run import make_policy, make_run
 
-from worldeval.imagine.store import RolloutStore, key_of
+from worldeval.rollout.store import RolloutStore, key_of
 from worldeval.run import write_json
 
 RESULT = Path(__file__).parent / "results" / "faults.json"

@@ -14,11 +14,11 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.run import write_json
-from worldeval.world.encoded import encoded
-from worldeval.world.fidelity import open_loop, rendered_psnr
+from worldeval.world.fidelity.replay import open_loop, rendered_psnr
 from worldeval.world.load import load_world, read_card, world_hash
+from worldeval.world.tokenizer.encode import encoded
 
 
 def main() -> None:

@@ -29,9 +29,9 @@ import pandas as pd
 
 from worldeval.errors import UserError
 from worldeval.evaluate.truth import load_one
-from worldeval.imagine.recipe import TruthRecipe
-from worldeval.imagine.simulate import TruthJob, TruthOutcome, simulate
 from worldeval.improve.guard import paired_difference
+from worldeval.rollout.recipe import TruthRecipe
+from worldeval.rollout.simulate import TruthJob, TruthOutcome, simulate
 from worldeval.run import commit_of, read_json, whole_file, write_json
 from worldeval.stats import rate
 

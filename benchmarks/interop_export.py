@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from worldeval.data.lerobot.layout import Layout, Limits, image_key
-from worldeval.data.lerobot.write import LeRobotWriter
+from worldeval.data.formats.lerobot.layout import Layout, Limits, image_key
+from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.source import Source, open_source
 from worldeval.record import Episode
 

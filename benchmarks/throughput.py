@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 from worldeval import recipe as recipes
-from worldeval.imagine.loop import imagine
-from worldeval.imagine.starts import read_starts
-from worldeval.imagine.store import RolloutStore, pack
 from worldeval.judge.judge import load_judge
 from worldeval.policy.load import load_policy
 from worldeval.record import Start
+from worldeval.rollout.loop import imagine
+from worldeval.rollout.starts import read_starts
+from worldeval.rollout.store import RolloutStore, pack
 from worldeval.run import commit_of, write_json
 from worldeval.world.load import load_world
 

@@ -12,7 +12,6 @@ import torch
 import yaml
 from torch import nn
 
-from worldeval.imagine.starts import write_starts
 from worldeval.judge.calibrate import Calibration
 from worldeval.judge.fit import FittedJudge
 from worldeval.judge.judge import save_judge
@@ -23,6 +22,7 @@ from worldeval.policy.checkpoint import save as save_policy
 from worldeval.policy.network import PolicyNetwork, Sizes
 from worldeval.policy.recipe import PolicyRecipe
 from worldeval.record import Start
+from worldeval.rollout.starts import write_starts
 from worldeval.world.load import new_world, save_world, world_hash
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import (

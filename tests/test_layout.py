@@ -21,7 +21,7 @@ LAYERS = {
     "envs": 2,
     "world": 2,
     "policy": 2,
-    "imagine": 3,
+    "rollout": 3,
     "judge": 4,
     "stats": 5,
     "report": 6,
@@ -32,7 +32,7 @@ LAYERS = {
     "cli": 8,
     "app": 8,
 }
-TORCH_LAYERS = {"data", "envs", "world", "policy", "imagine", "judge", "device"}
+TORCH_LAYERS = {"data", "envs", "world", "policy", "rollout", "judge", "device"}
 
 # Third-party modules whose packages are named otherwise.
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
@@ -80,10 +80,10 @@ def forbidden(path: Path, module: str) -> str | None:
     ("file", "module", "allowed"),
     [
         ("data/video.py", "worldeval.record.Episode", True),
-        ("imagine/loop.py", "worldeval.world.protocol.WorldModel", True),
+        ("rollout/loop.py", "worldeval.world.protocol.WorldModel", True),
         ("world/dit.py", "worldeval.world.sampler.sample", True),
         ("cli/rank.py", "worldeval.stats.ranking.rank", True),
-        ("data/video.py", "worldeval.world.tokenizer.Tokenizer", False),
+        ("data/video.py", "worldeval.world.tokenizer.network.Tokenizer", False),
         ("world/dit.py", "worldeval.policy.protocol.Policy", False),
         ("recipe.py", "worldeval.data.video.read", False),
         ("stats/rates.py", "worldeval.judge.verdict.judge", False),

@@ -17,11 +17,11 @@ from world_speed import LAYOUTS, Asked, Rolling, by_turns, chosen
 from tests.support.dit import SPEC, TINY, a_world
 from tests.support.toy import toy_recipe, toy_shards
 from tests.world.ctrl_world.tiny import TINY as CTRL
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.errors import UserError
 from worldeval.world.ctrl_world.family import new as new_ctrl_world
-from worldeval.world.fit_tokenizer import encode_all
-from worldeval.world.tokenizer import new_tokenizer
+from worldeval.world.tokenizer.fit import encode_all
+from worldeval.world.tokenizer.network import new_tokenizer
 
 
 def asked(world: str, **changes) -> Asked:

@@ -10,9 +10,9 @@ from typer.testing import CliRunner
 
 from tests.support.droid import droid_folder
 from worldeval.cli import app
+from worldeval.data.formats.lerobot.layout import Layout
+from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.latent_cache import LatentCache
-from worldeval.data.lerobot.layout import Layout
-from worldeval.data.lerobot.write import LeRobotWriter
 from worldeval.data.source import open_source
 from worldeval.errors import UserError
 from worldeval.record import Episode

@@ -12,11 +12,11 @@ import pytest
 from typer.testing import CliRunner
 
 from worldeval.cli import app
+from worldeval.data.formats.shards.read import ShardEpisode, write_shard
 from worldeval.data.latent_cache import PER_FILE, LatentCache
-from worldeval.data.shards import ShardEpisode, write_shard
 from worldeval.errors import UserError
-from worldeval.imagine.starts import read_starts
 from worldeval.record import Episode
+from worldeval.rollout.starts import read_starts
 from worldeval.world.load import load_world
 
 runner = CliRunner()

@@ -12,12 +12,12 @@ import pytest
 from typer.testing import CliRunner
 
 from worldeval.cli import app
-from worldeval.data.lerobot.layout import Layout
-from worldeval.data.lerobot.write import LeRobotWriter
+from worldeval.data.formats.lerobot.layout import Layout
+from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.source import open_source
 from worldeval.errors import UserError
-from worldeval.imagine.store import RolloutStore
 from worldeval.record import Episode, Rollout, Verdict
+from worldeval.rollout.store import RolloutStore
 from worldeval.world.load import world_hash
 
 runner = CliRunner()

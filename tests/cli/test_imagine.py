@@ -12,8 +12,8 @@ from typer.testing import CliRunner, Result
 from tests.support.toy import toy_shards
 from worldeval.cli import app
 from worldeval.errors import UserError
-from worldeval.imagine.store import RolloutStore
 from worldeval.record import Rollout
+from worldeval.rollout.store import RolloutStore
 from worldeval.world.load import new_world, save_world
 from worldeval.world.recipe import ActuationRecipe, KinematicsRecipe, TokenizerRecipe
 from worldeval.world.uwm.recipe import UwmRecipe

@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tests.improve.conftest import UNDECIDED, DotJudge, DotWorld
 from tests.support.toy import toy_shards
 from worldeval.cli import improve
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.errors import UserError
 from worldeval.policy.load import load_policy
 from worldeval.policy.recipe import Lineage

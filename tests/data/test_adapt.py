@@ -8,8 +8,8 @@ from scipy.spatial.transform import Rotation
 
 from worldeval.data.adapt import Adapted
 from worldeval.data.check.check import check
-from worldeval.data.lerobot.layout import Layout
-from worldeval.data.lerobot.write import LeRobotWriter
+from worldeval.data.formats.lerobot.layout import Layout
+from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.source import Head, Rows, Source, SourceSpec, open_source
 from worldeval.errors import UserError
 

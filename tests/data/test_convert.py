@@ -8,8 +8,8 @@ import pytest
 from worldeval.data import source as sources
 from worldeval.data.convert import convert
 from worldeval.data.finding import DataError
-from worldeval.data.lerobot.layout import Layout
-from worldeval.data.lerobot.write import LeRobotWriter
+from worldeval.data.formats.lerobot.layout import Layout
+from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.source import open_source
 from worldeval.errors import UserError
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldeval.data.ctrl_world import POSE
 from worldeval.data.finding import DataError
+from worldeval.data.formats.ctrl_world import POSE
 from worldeval.data.source import open_source
 from worldeval.data.video import VideoWriter
 
@@ -147,8 +147,8 @@ def test_real_latents_are_those_of_the_frames(droid: Path) -> None:
 
 
 def test_real_episodes_through_lerobot_lose_nothing(droid: Path, tmp_path: Path, quality) -> None:
-    from worldeval.data.lerobot.layout import Layout
-    from worldeval.data.lerobot.write import LeRobotWriter
+    from worldeval.data.formats.lerobot.layout import Layout
+    from worldeval.data.formats.lerobot.write import LeRobotWriter
 
     source = open_source(droid)
     spec, kept = source.spec, [5, 6, 7]  # two failures, one of them held out; 134 frames

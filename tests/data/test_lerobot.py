@@ -10,9 +10,9 @@ import pytest
 
 from worldeval.data.check.check import check
 from worldeval.data.finding import DataError
-from worldeval.data.lerobot import stats
-from worldeval.data.lerobot.layout import Layout, Limits
-from worldeval.data.lerobot.write import LeRobotWriter
+from worldeval.data.formats.lerobot import stats
+from worldeval.data.formats.lerobot.layout import Layout, Limits
+from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.source import open_source
 from worldeval.data.video import VideoWriter
 from worldeval.errors import UserError

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from worldeval.config import build
-from worldeval.data.lerobot.layout import Layout
-from worldeval.data.lerobot.write import LeRobotWriter
+from worldeval.data.formats.lerobot.layout import Layout
+from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.recipe import RecordedRecipe
 from worldeval.errors import UserError
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from worldeval.data.finding import DataError
-from worldeval.data.robomimic.write import RobomimicWriter
+from worldeval.data.formats.robomimic.write import RobomimicWriter
 from worldeval.data.source import open_source
 from worldeval.data.writer import Shape
 

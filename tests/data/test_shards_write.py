@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldeval.data import shards_write
 from worldeval.data.adapt import Adapted
 from worldeval.data.convert import convert
-from worldeval.data.lerobot.layout import Layout
-from worldeval.data.lerobot.write import LeRobotWriter
-from worldeval.data.shards import Shards
+from worldeval.data.formats.lerobot.layout import Layout
+from worldeval.data.formats.lerobot.write import LeRobotWriter
+from worldeval.data.formats.shards import write as shards_write
+from worldeval.data.formats.shards.read import Shards
 from worldeval.data.source import open_source
 from worldeval.errors import UserError
 

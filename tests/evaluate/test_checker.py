@@ -5,18 +5,18 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-
 from tests.imagine.test_uwm import RECIPE, seeing_world, some_starts
+
 from worldeval.errors import UserError
-from worldeval.evaluate import worker
 from worldeval.evaluate.imagined import outcomes
-from worldeval.evaluate.jobs import BatchDone, Job
 from worldeval.evaluate.policies import policy_cards
-from worldeval.imagine.inverse import SIGNAL, load_checker
-from worldeval.imagine.recipe import ProtocolRecipe
-from worldeval.imagine.store import RolloutStore
+from worldeval.evaluate.workers import worker
+from worldeval.evaluate.workers.jobs import BatchDone, Job
 from worldeval.judge.judge import Judged
 from worldeval.record import Verdict
+from worldeval.rollout.inverse import SIGNAL, load_checker
+from worldeval.rollout.recipe import ProtocolRecipe
+from worldeval.rollout.store import RolloutStore
 from worldeval.world.load import CARD, save_world
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from worldeval.evaluate.gates import mean, run_gates
-from worldeval.imagine.starts import Recording
 from worldeval.record import Start, Verdict
+from worldeval.rollout.starts import Recording
 from worldeval.world.protocol import WorldSpec
 
 

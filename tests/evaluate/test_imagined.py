@@ -14,8 +14,8 @@ from tests.support.toy_store import batch, probability, toy_starts
 from worldeval.errors import UserError
 from worldeval.evaluate.budget import Spending
 from worldeval.evaluate.imagined import Imagination, outcomes
-from worldeval.evaluate.jobs import BatchFailed, Job, Result, Shard
-from worldeval.evaluate.spread import Alone
+from worldeval.evaluate.workers.jobs import BatchFailed, Job, Result, Shard
+from worldeval.evaluate.workers.spread import Alone
 
 STARTS = toy_starts(6)
 REFS = {"a": "ref/a", "b": "ref/b"}

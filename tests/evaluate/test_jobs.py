@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from worldeval.evaluate.jobs import Job, Shard, by_task, plan
+from worldeval.evaluate.workers.jobs import Job, Shard, by_task, plan
 from worldeval.record import Start
 
 REFS = {"a": "ref/a", "b": "ref/b"}

@@ -5,9 +5,9 @@ import signal
 from pathlib import Path
 
 from worldeval.device import TURN
-from worldeval.evaluate.jobs import BatchDone, Job
-from worldeval.evaluate.local import Processes
-from worldeval.evaluate.spread import Foreman
+from worldeval.evaluate.workers.jobs import BatchDone, Job
+from worldeval.evaluate.workers.local import Processes
+from worldeval.evaluate.workers.spread import Foreman
 
 
 class Clumsy:

@@ -14,7 +14,7 @@ from worldeval.evaluate.manifest import (
     read_manifest,
     write_manifest,
 )
-from worldeval.policy.wire import pack
+from worldeval.policy.remote.wire import pack
 from worldeval.serve.policy import PolicyService
 
 MANIFEST = Manifest(

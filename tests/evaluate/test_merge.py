@@ -8,12 +8,12 @@ import pytest
 from tests.support.toy_store import batch, toy_starts
 from worldeval.errors import UserError
 from worldeval.evaluate.imagined import Imagination
-from worldeval.evaluate.jobs import Shard
 from worldeval.evaluate.manifest import Manifest, Tried, write_manifest
 from worldeval.evaluate.merge import merge
-from worldeval.evaluate.spread import Alone
-from worldeval.imagine.starts import read_starts, write_starts
-from worldeval.imagine.store import RolloutStore
+from worldeval.evaluate.workers.jobs import Shard
+from worldeval.evaluate.workers.spread import Alone
+from worldeval.rollout.starts import read_starts, write_starts
+from worldeval.rollout.store import RolloutStore
 
 STARTS = toy_starts(6)
 MANIFEST = Manifest(

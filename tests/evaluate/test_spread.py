@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from worldeval.errors import UserError
-from worldeval.evaluate.jobs import BatchDone, BatchFailed, Job
-from worldeval.evaluate.spread import Alone, Died, Foreman, Ready
+from worldeval.evaluate.workers.jobs import BatchDone, BatchFailed, Job
+from worldeval.evaluate.workers.spread import Alone, Died, Foreman, Ready
 
 
 def job(number: int) -> Job:

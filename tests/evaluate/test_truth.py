@@ -7,10 +7,10 @@ import torch
 
 from worldeval.errors import UserError
 from worldeval.evaluate import films, truth
-from worldeval.evaluate.jobs import Shard
 from worldeval.evaluate.truth import _missing, _name, forget, measure_truth, read_truth
-from worldeval.imagine.recipe import ProtocolRecipe, TruthRecipe
+from worldeval.evaluate.workers.jobs import Shard
 from worldeval.policy.builtin import Zero
+from worldeval.rollout.recipe import ProtocolRecipe, TruthRecipe
 
 HEAD = "policy,task,start,seed,success,frames\n"
 REFS, NAMES = ["ref/a", "ref/b"], ["a", "b"]

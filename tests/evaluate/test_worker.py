@@ -10,11 +10,11 @@ import torch
 from toy_run import make_run
 
 from worldeval import recipe as recipes
-from worldeval.evaluate.cluster import folders_of
-from worldeval.evaluate.jobs import BatchDone, BatchFailed, Job, by_task
-from worldeval.evaluate.parcel import Parcel
-from worldeval.evaluate.worker import Setup, Worker, workers
-from worldeval.imagine.starts import read_starts
+from worldeval.evaluate.workers.cluster import folders_of
+from worldeval.evaluate.workers.jobs import BatchDone, BatchFailed, Job, by_task
+from worldeval.evaluate.workers.parcel import Parcel
+from worldeval.evaluate.workers.worker import Setup, Worker, workers
+from worldeval.rollout.starts import read_starts
 
 REF = "policies/a/step-1"
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from worldeval.data.lerobot.layout import Layout
-from worldeval.data.lerobot.write import LeRobotWriter
+from worldeval.data.formats.lerobot.layout import Layout
+from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.source import open_source
 from worldeval.errors import UserError
 from worldeval.export.dataset import export_episodes

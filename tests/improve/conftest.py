@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.toy import SCALE, SIZE, STEPS, TASKS, picture, toy_shards
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.improve.place import Place
 from worldeval.policy.checkpoint import LearnedPolicy, load
 from worldeval.policy.recipe import (

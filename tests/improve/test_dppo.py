@@ -15,10 +15,10 @@ from worldeval.improve.experience import collect, rewards
 from worldeval.improve.place import Place
 from worldeval.improve.recipe import RlRecipe
 from worldeval.improve.starts import Starts
-from worldeval.policy.chain import DenoisingActor, actor_of, draw
 from worldeval.policy.checkpoint import LearnedPolicy, load
-from worldeval.policy.denoise import Denoiser
-from worldeval.policy.flow import straight
+from worldeval.policy.heads.chain import DenoisingActor, actor_of, draw
+from worldeval.policy.heads.denoise import Denoiser
+from worldeval.policy.heads.flow import straight
 
 
 class Constant(Denoiser):

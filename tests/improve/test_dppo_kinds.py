@@ -15,14 +15,14 @@ from worldeval.improve.experience import collect
 from worldeval.improve.place import Place
 from worldeval.improve.recipe import RlRecipe
 from worldeval.improve.starts import Starts
-from worldeval.policy.chain import actor_of
 from worldeval.policy.checkpoint import load
+from worldeval.policy.heads.chain import actor_of
 from worldeval.world.load import load_world
-from worldeval.world.pipeline import train_world
-from worldeval.world.prepare import prepare
 from worldeval.world.recipe import TrainerRecipe
 from worldeval.world.rssm.recipe import RssmRecipe
 from worldeval.world.rssm.world import RssmWorld
+from worldeval.world.training.pipeline import train_world
+from worldeval.world.training.prepare import prepare
 
 CALLS = 3  # of the policy, two frames apart
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.improve.conftest import start
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.data.source import open_source
 from worldeval.errors import UserError
 from worldeval.export.dataset import export_episodes

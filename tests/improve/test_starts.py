@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.improve.conftest import start
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.errors import UserError
 from worldeval.improve.starts import divide, recorded_starts
 

@@ -8,20 +8,20 @@ import pytest
 import torch
 
 from tests.support.toy import toy_recipe, toy_shards
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.errors import UserError
-from worldeval.imagine.loop import replay
-from worldeval.imagine.starts import recordings
 from worldeval.judge.calibrate import Calibration
 from worldeval.judge.judge import Judge, load_judge
 from worldeval.judge.learn import families, learn_judge
 from worldeval.judge.network import JudgeNet
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.record import Rollout
+from worldeval.rollout.loop import replay
+from worldeval.rollout.starts import recordings
 from worldeval.world.load import load_world
-from worldeval.world.pipeline import train_world
-from worldeval.world.prepare import prepare
 from worldeval.world.recipe import TrainerRecipe
+from worldeval.world.training.pipeline import train_world
+from worldeval.world.training.prepare import prepare
 
 HORIZON = 8
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldeval.data.shards import ShardEpisode, Shards, write_shard
+from worldeval.data.formats.shards.read import ShardEpisode, Shards, write_shard
 from worldeval.record import Episode
 
 TASKS = ("pull-v3", "push-v3")

@@ -11,13 +11,19 @@ from scipy.spatial.transform import Rotation
 from worldeval.data.action_space import ActionSpace
 from worldeval.data.space_text import read_space, with_units, write_space
 from worldeval.errors import UserError
-from worldeval.policy.adapted import Adapted
-from worldeval.policy.adapter import AdapterCard, load_adapter, save_adapter
-from worldeval.policy.arm import Arm
-from worldeval.policy.joint_records import JointRecord, fitted_scale, measure, read_records, split
-from worldeval.policy.learned_motion import fit_motion, save_motion
+from worldeval.policy.adapters.adapted import Adapted
+from worldeval.policy.adapters.arm import Arm
+from worldeval.policy.adapters.folder import AdapterCard, load_adapter, save_adapter
+from worldeval.policy.adapters.joint_records import (
+    JointRecord,
+    fitted_scale,
+    measure,
+    read_records,
+    split,
+)
+from worldeval.policy.adapters.learned_motion import fit_motion, save_motion
+from worldeval.policy.adapters.motion import JointAdapter, PlainAdapter
 from worldeval.policy.load import load_policy
-from worldeval.policy.motion import JointAdapter, PlainAdapter
 from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Observation
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.policy.batches import batches, to_images
 from worldeval.policy.demos import gather
 from worldeval.policy.recipe import AugmentRecipe

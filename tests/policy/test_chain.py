@@ -1,10 +1,10 @@
 import pytest
 import torch
 
-from worldeval.policy.bc import BcHead
-from worldeval.policy.chain import DenoisingActor, GaussianActor, draw, log_probs
-from worldeval.policy.diffusion import DiffusionHead
-from worldeval.policy.flow import FlowHead
+from worldeval.policy.heads.bc import BcHead
+from worldeval.policy.heads.chain import DenoisingActor, GaussianActor, draw, log_probs
+from worldeval.policy.heads.diffusion import DiffusionHead
+from worldeval.policy.heads.flow import FlowHead
 
 ROWS, WIDTH, TARGET = 6, 3, 4
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.errors import UserError
 from worldeval.policy.demos import choose, corrupt, gather, reserve
 from worldeval.policy.recipe import DemoGroup, LabelRecipe, PolicyRecipe

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from worldeval.policy.denoise import Path, advance
-from worldeval.policy.diffusion import DiffusionHead, kept_signal, spaced
-from worldeval.policy.flow import FlowHead, straight
+from worldeval.policy.heads.denoise import Path, advance
+from worldeval.policy.heads.diffusion import DiffusionHead, kept_signal, spaced
+from worldeval.policy.heads.flow import FlowHead, straight
 
 WIDTH, TARGET, ROWS = 3, 4, 5
 

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.errors import UserError
 from worldeval.policy.batches import batches
 from worldeval.policy.checkpoint import LearnedPolicy, load

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.errors import UserError
 from worldeval.policy.load import expand, load_policies, load_policy
 from worldeval.policy.recipe import Lineage, PolicyRecipe, TrainerRecipe

@@ -10,10 +10,10 @@ import pytest
 from websockets.sync.server import serve
 
 from worldeval.errors import UserError
-from worldeval.policy.connection import ServerError
 from worldeval.policy.load import load_policy
 from worldeval.policy.protocol import Policy
-from worldeval.policy.remote import RemotePolicy
+from worldeval.policy.remote.connection import ServerError
+from worldeval.policy.remote.policy import RemotePolicy
 from worldeval.record import Observation
 
 VIEWS = "keys=side=observation/image;state=observation/joints:2+observation/gripper:1"

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.errors import UserError
 from worldeval.policy.checkpoint import LearnedPolicy, load, read_card
 from worldeval.policy.demos import gather

@@ -6,7 +6,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from worldeval.policy.wire import Limits, WireError, pack, unpack
+from worldeval.policy.remote.wire import Limits, WireError, pack, unpack
 
 
 def test_what_is_said_is_heard() -> None:

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from worldeval.report.annotate import place_labels
 from worldeval.report.figures import (
     Panel,
     Point,
@@ -15,7 +16,6 @@ from worldeval.report.figures import (
     predicted_against_real,
     small_multiples,
 )
-from worldeval.report.labels import place_labels
 from worldeval.report.number import Number
 from worldeval.report.theme import DARK
 

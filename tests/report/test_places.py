@@ -8,11 +8,11 @@ import pytest
 
 from tests.support.sound_datasets import make
 from worldeval.errors import UserError
-from worldeval.imagine.starts import write_starts
 from worldeval.record import Start
 from worldeval.report.places import dataset_format, find_datasets, find_worlds
 from worldeval.report.thumbnail import film_thumbnail, start_thumbnails, thumbnail
 from worldeval.report.verbs import run_verb
+from worldeval.rollout.starts import write_starts
 
 
 def test_datasets_are_found_at_every_depth(tmp_path: Path) -> None:

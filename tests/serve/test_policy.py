@@ -15,10 +15,10 @@ from websockets.sync.client import connect
 
 from tests.support.serving import Echo, cut_off, serving
 from worldeval.errors import UserError
-from worldeval.policy.dialect import read_keys
 from worldeval.policy.load import load_policy
-from worldeval.policy.remote import RemotePolicy, server_fingerprint
-from worldeval.policy.wire import Limits
+from worldeval.policy.remote.dialect import read_keys
+from worldeval.policy.remote.policy import RemotePolicy, server_fingerprint
+from worldeval.policy.remote.wire import Limits
 from worldeval.record import Observation
 from worldeval.serve.policy import PolicyService, content_of
 from worldeval.serve.server import ServerConfig

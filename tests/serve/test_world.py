@@ -6,7 +6,7 @@ from websockets.sync.client import connect
 
 from tests.support.serving import DotWorld, Echo, dot_starts, serving
 from worldeval.errors import UserError
-from worldeval.policy.wire import pack, unpack
+from worldeval.policy.remote.wire import pack, unpack
 from worldeval.serve.client import RemoteWorldEnv
 from worldeval.serve.episodes import Setting
 from worldeval.serve.policy import PolicyService

@@ -4,13 +4,13 @@ import numpy as np
 import torch
 
 from worldeval.data.latents import LatentEpisodes
-from worldeval.world.actuation import Actuation
 from worldeval.world.dit.family import new
 from worldeval.world.dit.recipe import DitRecipe
 from worldeval.world.dit.world import DitWorld
+from worldeval.world.hand.commands import Actuation
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import ActuationRecipe, KinematicsRecipe
-from worldeval.world.windows import Windows
+from worldeval.world.training.windows import Windows
 
 SPEC = WorldSpec(
     views=("side", "top"),

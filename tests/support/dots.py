@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 from worldeval.data.latents import LatentEpisodes
-from worldeval.world.actuation import Actuation
+from worldeval.world.hand.commands import Actuation
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import ActuationRecipe
-from worldeval.world.windows import Windows
+from worldeval.world.training.windows import Windows
 
 LATENT = (2, 1, 4, 4)  # views, channels, cells
 SPEC = WorldSpec(

@@ -11,9 +11,6 @@ import pandas as pd
 import torch
 
 from tests.support.toy import FRAMES, SIZE, STEPS, TASKS, picture, toy_recipe
-from worldeval.imagine.loop import imagine
-from worldeval.imagine.starts import write_starts
-from worldeval.imagine.store import RolloutStore
 from worldeval.judge.calibrate import Calibration
 from worldeval.judge.fit import FittedJudge
 from worldeval.judge.judge import load_judge, save_judge
@@ -21,6 +18,9 @@ from worldeval.judge.network import JudgeNet
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.policy.builtin import Random, Zero
 from worldeval.record import Start
+from worldeval.rollout.loop import imagine
+from worldeval.rollout.starts import write_starts
+from worldeval.rollout.store import RolloutStore
 from worldeval.run import open_run
 from worldeval.world.load import load_world, new_world, save_world, world_hash
 from worldeval.world.protocol import WorldSpec

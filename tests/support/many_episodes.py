@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from worldeval.imagine.store import RolloutStore
 from worldeval.record import Rollout, Verdict
+from worldeval.rollout.store import RolloutStore
 from worldeval.run import open_run, write_json
 from worldeval.stats import from_frame, rank
 

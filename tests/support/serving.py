@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from worldeval.policy.connection import Connection
 from worldeval.policy.protocol import PolicySpec
+from worldeval.policy.remote.connection import Connection
 from worldeval.record import Start
 from worldeval.serve.server import Server, ServerConfig, Service
 from worldeval.world.protocol import WorldSpec

@@ -7,9 +7,9 @@ import h5py
 import numpy as np
 import pyarrow.parquet as pq
 
-from worldeval.data.lerobot.layout import Layout
-from worldeval.data.lerobot.write import LeRobotWriter
-from worldeval.data.robomimic.write import RobomimicWriter
+from worldeval.data.formats.lerobot.layout import Layout
+from worldeval.data.formats.lerobot.write import LeRobotWriter
+from worldeval.data.formats.robomimic.write import RobomimicWriter
 from worldeval.data.video import VideoWriter
 from worldeval.data.writer import Shape
 from worldeval.record import Episode

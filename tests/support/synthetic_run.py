@@ -11,9 +11,9 @@ import pandas as pd
 
 from worldeval.evaluate.gates import Gates
 from worldeval.evaluate.summary import summarise, to_json
-from worldeval.imagine.store import RolloutStore
 from worldeval.record import Rollout, Verdict
 from worldeval.report.filmstrip import Filmstrip, Moves, write_filmstrip
+from worldeval.rollout.store import RolloutStore
 from worldeval.run import open_run, write_json
 from worldeval.stats import Estimate, rate
 

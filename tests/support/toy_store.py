@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from worldeval.evaluate.jobs import BatchDone, Job
-from worldeval.imagine.store import pack
+from worldeval.evaluate.workers.jobs import BatchDone, Job
 from worldeval.record import Rollout, Start, Verdict
+from worldeval.rollout.store import pack
 
 
 def toy_starts(count: int, tasks: Sequence[str] = ("open", "close")) -> list[Start]:

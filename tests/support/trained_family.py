@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from worldeval.world.load import load_world, read_card
-from worldeval.world.pipeline import train_world
-from worldeval.world.prepare import Prepared
 from worldeval.world.recipe import TrainerRecipe, WorldRecipe
+from worldeval.world.training.pipeline import train_world
+from worldeval.world.training.prepare import Prepared
 from worldeval.world.world import World
 
 FEW = TrainerRecipe(steps=4, batch=4, ema=0.9)

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.toy import toy_recipe, toy_shards
-from worldeval.world.pipeline import train_world
-from worldeval.world.prepare import Prepared, prepare
+from worldeval.world.training.pipeline import train_world
+from worldeval.world.training.prepare import Prepared, prepare
 from worldeval.world.world import World
 
 

@@ -12,15 +12,16 @@ from tests.support.told import WORDS, Told
 from tests.support.toy import toy_recipe
 from worldeval.record import Start
 from worldeval.serve.episodes import Episodes, Setting
-from worldeval.world import brought, fidelity_held
 from worldeval.world.diffusers_import import need_diffusers
-from worldeval.world.fidelity_held import imagine_held, open_shelf
+from worldeval.world.fidelity import held_out as fidelity_held
+from worldeval.world.fidelity.held_out import imagine_held, open_shelf
 from worldeval.world.load import new_world
-from worldeval.world.pipeline import train_world
-from worldeval.world.prepare import prepare
 from worldeval.world.recipe import ActuationRecipe, TokenizerRecipe
 from worldeval.world.size import DROID, TURNED
-from worldeval.world.tokenizer import new_tokenizer
+from worldeval.world.tokenizer import precomputed_latents as brought
+from worldeval.world.tokenizer.network import new_tokenizer
+from worldeval.world.training.pipeline import train_world
+from worldeval.world.training.prepare import prepare
 from worldeval.world.world import World
 
 NEW = "Move the green towel to the right of the lid"

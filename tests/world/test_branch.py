@@ -10,9 +10,9 @@ import torch
 from tests.support.dit import SPEC, a_world
 from tests.world.rssm.tiny import new_world as new_rssm
 from tests.world.uwm.tiny import new_world as new_uwm
-from worldeval.world import latent_family
 from worldeval.world.branch import Branching
-from worldeval.world.latent import LatentRecipe
+from worldeval.world.latent import family as latent_family
+from worldeval.world.latent.network import LatentRecipe
 from worldeval.world.recipe import KinematicsRecipe
 from worldeval.world.world import World
 

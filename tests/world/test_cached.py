@@ -15,12 +15,14 @@ from tests.support.told import WORDS, Told
 from tests.support.toy import toy_recipe, toy_shards
 from worldeval.cli import app
 from worldeval.data import source
+from worldeval.data.formats.shards.read import Shards
 from worldeval.data.latent_cache import LatentCache
-from worldeval.data.shards import Shards
 from worldeval.errors import UserError
-from worldeval.world import brought, encoded, prepare
 from worldeval.world.load import TOKENIZER, load_world, new_world, save_world
 from worldeval.world.protocol import WorldSpec
+from worldeval.world.tokenizer import encode as encoded
+from worldeval.world.tokenizer import precomputed_latents as brought
+from worldeval.world.training import prepare
 
 RECIPE = toy_recipe(steps=2)
 TASKS = tuple(sorted(WORDS))

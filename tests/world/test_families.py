@@ -13,8 +13,8 @@ from worldeval.errors import UserError
 from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
 from worldeval.world.families import HAND, TRAINING
 from worldeval.world.load import read_card
-from worldeval.world.pipeline import train_world
-from worldeval.world.prepare import Prepared, prepare
+from worldeval.world.training.pipeline import train_world
+from worldeval.world.training.prepare import Prepared, prepare
 from worldeval.world.weights import load_weights
 
 

@@ -10,13 +10,14 @@ import torch
 from torch import nn
 
 from worldeval.errors import UserError
-from worldeval.world import fidelity_memory, fidelity_pictures
-from worldeval.world.fidelity_actions import changed, fit_probe, followed, other_actions
-from worldeval.world.fidelity_held import Held, Imagined, by_turns, imagine_held, open_shelf
-from worldeval.world.fidelity_mean import mean_of
-from worldeval.world.fidelity_pictures import compare, frechet, fvd, measures, psnr, ssim
-from worldeval.world.fidelity_report import measure
-from worldeval.world.fidelity_space import meaning_of
+from worldeval.world.fidelity import memory as fidelity_memory
+from worldeval.world.fidelity import pictures as fidelity_pictures
+from worldeval.world.fidelity.actions import changed, fit_probe, followed, other_actions
+from worldeval.world.fidelity.held_out import Held, Imagined, by_turns, imagine_held, open_shelf
+from worldeval.world.fidelity.mean import mean_of
+from worldeval.world.fidelity.pictures import compare, frechet, fvd, measures, psnr, ssim
+from worldeval.world.fidelity.report import measure
+from worldeval.world.fidelity.space import meaning_of
 from worldeval.world.recipe import ActuationRecipe, TrainerRecipe
 from worldeval.world.torchvision_ops import need_torchvision
 from worldeval.world.world import World

@@ -13,9 +13,9 @@ from tests.world.ctrl_world import tiny as ctrl_world
 from tests.world.rssm import tiny as rssm
 from tests.world.uwm import tiny as uwm
 from worldeval.world import load
-from worldeval.world.actuation import Actuation
 from worldeval.world.ctrl_world.world import CtrlWorld
-from worldeval.world.kinematics import new_kinematics
+from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.kinematics import new_kinematics
 from worldeval.world.world import World
 
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from tests.support.dit import SPEC
 from worldeval.data.latents import LatentEpisodes
-from worldeval.world.fidelity import open_loop
+from worldeval.world.fidelity.replay import open_loop
 from worldeval.world.world import World
 
 LENGTHS = (9, 6, 3, 9)

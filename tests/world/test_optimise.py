@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from worldeval.errors import UserError
-from worldeval.world.average import Average
-from worldeval.world.checkpoints import Saving
-from worldeval.world.optimise import Fitted, optimise
-from worldeval.world.processes import own_rows
 from worldeval.world.recipe import TrainerRecipe
+from worldeval.world.training.average import Average
+from worldeval.world.training.checkpoints import Saving
+from worldeval.world.training.optimise import Fitted, optimise
+from worldeval.world.training.processes import own_rows
 
 TARGET = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from worldeval.world.load import read_card
-from worldeval.world.prepare import Prepared
+from worldeval.world.training.prepare import Prepared
 from worldeval.world.weights import load_weights, save_weights
 from worldeval.world.world import World
 

@@ -10,16 +10,16 @@ import torch
 from tests.support.droid import droid_folder
 from tests.support.toy import toy_recipe, toy_shards
 from worldeval import recipe as recipes
-from worldeval.data.shards import ACTION_NAMES, POSE_NAMES, Shards
+from worldeval.data.formats.shards.read import ACTION_NAMES, POSE_NAMES, Shards
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
 from worldeval.run import read_json
-from worldeval.world import brought
 from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
 from worldeval.world.features import Features
-from worldeval.world.pipeline import train_world
-from worldeval.world.prepare import Prepared, prepare
+from worldeval.world.tokenizer import precomputed_latents as brought
+from worldeval.world.training.pipeline import train_world
+from worldeval.world.training.prepare import Prepared, prepare
 
 ARM = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 LENGTH = 20

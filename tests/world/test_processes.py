@@ -82,8 +82,8 @@ def train_as_one_of_several(home: Path, out: Path) -> None:
     """What each of several processes runs."""
     from accelerate import PartialState
 
-    from worldeval.world.pipeline import train_world
-    from worldeval.world.prepare import prepare
+    from worldeval.world.training.pipeline import train_world
+    from worldeval.world.training.prepare import prepare
 
     stages: list[str] = []
 

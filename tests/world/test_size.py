@@ -8,8 +8,8 @@ import pytest
 from tests.support.droid import droid_folder
 from worldeval.recipe import RECIPES, available, load
 from worldeval.world.load import load_world
-from worldeval.world.prepare import prepare
 from worldeval.world.size import DROID, METAWORLD, TURNED, parameters
+from worldeval.world.training.prepare import prepare
 
 MILLIONS = {
     "ctrl-world": 1528.6,

@@ -12,11 +12,11 @@ from tests.support.toy import toy_recipe, toy_shards
 from worldeval.errors import UserError
 from worldeval.world.diffusers_import import need_diffusers
 from worldeval.world.load import load_world
-from worldeval.world.pipeline import train_world
-from worldeval.world.prepare import prepare
 from worldeval.world.recipe import TokenizerRecipe
-from worldeval.world.tokenizer import new_tokenizer
-from worldeval.world.tokenizer_diffusers import DiffusersTokenizer
+from worldeval.world.tokenizer.network import new_tokenizer
+from worldeval.world.tokenizer.pretrained import DiffusersTokenizer
+from worldeval.world.training.pipeline import train_world
+from worldeval.world.training.prepare import prepare
 
 SIZE = (16, 24)
 NONE = torch.zeros(3, dtype=torch.long)

@@ -4,10 +4,10 @@ import numpy as np
 import torch
 
 from worldeval.data.latents import LatentEpisodes
-from worldeval.world.actuation import Actuation
 from worldeval.world.context import nearest_by_pose
+from worldeval.world.hand.commands import Actuation
 from worldeval.world.recipe import ActuationRecipe
-from worldeval.world.windows import Windows
+from worldeval.world.training.windows import Windows
 
 
 def episodes() -> LatentEpisodes:

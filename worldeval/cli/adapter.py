@@ -53,9 +53,9 @@ def urdf(
 
     import numpy as np
 
-    from worldeval.policy.adapter import AdapterCard, load_adapter, save_adapter
-    from worldeval.policy.joint_records import fitted_scale, measure, read_records, split
-    from worldeval.policy.motion import JointAdapter
+    from worldeval.policy.adapters.folder import AdapterCard, load_adapter, save_adapter
+    from worldeval.policy.adapters.joint_records import fitted_scale, measure, read_records, split
+    from worldeval.policy.adapters.motion import JointAdapter
 
     card: Any = _card(
         AdapterCard,
@@ -104,9 +104,9 @@ def train(
     import numpy as np
     import torch
 
-    from worldeval.policy.adapter import AdapterCard, needs_arm, save_adapter
-    from worldeval.policy.joint_records import measure, read_records, split
-    from worldeval.policy.learned_motion import fit_motion, save_motion
+    from worldeval.policy.adapters.folder import AdapterCard, needs_arm, save_adapter
+    from worldeval.policy.adapters.joint_records import measure, read_records, split
+    from worldeval.policy.adapters.learned_motion import fit_motion, save_motion
 
     card: Any = _card(
         AdapterCard,

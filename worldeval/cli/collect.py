@@ -27,11 +27,11 @@ def collect(
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from worldeval import recipe as recipes
-    from worldeval.data.shards import Shards
+    from worldeval.data.formats.shards.read import Shards
     from worldeval.envs.collect import collect as collect_shards
     from worldeval.errors import UserError
-    from worldeval.imagine.rollouts import record_rollouts
     from worldeval.policy.address import refuse_code
+    from worldeval.rollout.rollouts import record_rollouts
     from worldeval.run import open_run
 
     found = recipes.load(recipe, "dataset", sets or ())

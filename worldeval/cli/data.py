@@ -47,7 +47,7 @@ def inspect(
     """Say what is in a dataset, and draw a contact sheet of it."""
     from dataclasses import asdict
 
-    from worldeval.data.contact import contact_sheet
+    from worldeval.data.contact_sheet import contact_sheet
     from worldeval.data.source import open_source
     from worldeval.data.summary import summarise
 
@@ -133,7 +133,7 @@ def convert(
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from worldeval.data.convert import convert as convert_source
-    from worldeval.data.lerobot.layout import Limits
+    from worldeval.data.formats.lerobot.layout import Limits
     from worldeval.data.source import open_source
     from worldeval.errors import UserError
 

@@ -116,7 +116,7 @@ def _keep_tokenizer(world: Path, out: Path) -> None:
     import shutil
 
     from worldeval.run import whole_file
-    from worldeval.world.prepare import TOKENIZER
+    from worldeval.world.training.prepare import TOKENIZER
 
     with whole_file(out / TOKENIZER) as draft:
         shutil.copyfile(world / TOKENIZER, draft)

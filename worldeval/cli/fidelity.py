@@ -30,7 +30,7 @@ def fidelity(
     """Replay held-out episodes open loop: pictures, action following and memory, by horizon."""
     from worldeval.errors import UserError
     from worldeval.recipe import shipped
-    from worldeval.world.fidelity_report import measure
+    from worldeval.world.fidelity.report import measure
 
     try:
         wanted = tuple(sorted({int(part) for part in horizons.split(",")}))

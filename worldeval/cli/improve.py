@@ -301,9 +301,9 @@ def gate_findings(
 
     from worldeval.evaluate.gates import ACTION_EFFECT, run_gates
     from worldeval.evaluate.summary import MENDED
-    from worldeval.imagine.starts import read_recordings
     from worldeval.improve.guard import NO_GATE
     from worldeval.recipe import shipped
+    from worldeval.rollout.starts import read_recordings
     from worldeval.stats import Finding, untrustworthy
     from worldeval.stats.findings import judge_uninformative
 

@@ -33,7 +33,7 @@ def train(
     from rich.table import Table
 
     from worldeval import recipe as recipes
-    from worldeval.data.shards import Shards
+    from worldeval.data.formats.shards.read import Shards
     from worldeval.policy.sets import as_set, train_set
     from worldeval.run import open_run
 

@@ -266,7 +266,7 @@ def _open(command: str, asked: Asked, watch: Watch, options: dict[str, Any]) -> 
     folder = asked.out or Path("runs") / found.name
     config = grown(found.config, folder, trust_pickle=asked.trust_pickle)
     if config.sampler_steps is not None or config.guided is not None:
-        from worldeval.imagine.sampling import check_sampling
+        from worldeval.rollout.sampling import check_sampling
 
         check_sampling(config, Path(recipes.shipped(config.world)))  # before a run is begun
     open_run(

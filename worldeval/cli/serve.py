@@ -58,7 +58,7 @@ def serve_policy(
     from worldeval.policy.load import load_policy
 
     _needed()
-    from worldeval.policy.dialect import read_keys
+    from worldeval.policy.remote.dialect import read_keys
     from worldeval.serve.policy import PolicyService, content_of
 
     def load() -> Any:
@@ -124,7 +124,7 @@ def _needed() -> None:
 def _config(
     host: str, port: int, token: str, anybody: bool, sessions: int, megabytes: int, idle: float
 ) -> Any:
-    from worldeval.policy.wire import Limits
+    from worldeval.policy.remote.wire import Limits
     from worldeval.serve.server import ServerConfig
 
     return ServerConfig(

@@ -9,8 +9,8 @@ from worldeval.errors import UserError, did_you_mean
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from worldeval.evaluate.spread import Crew
-    from worldeval.evaluate.worker import Setup
+    from worldeval.evaluate.workers.spread import Crew
+    from worldeval.evaluate.workers.worker import Setup
 
 ALLOCATIONS = ("even", "halving", "top-two")
 
@@ -58,7 +58,7 @@ def evaluation_options(
 ) -> dict[str, Any]:
     """The options as the fields of an `Evaluation`."""
     from worldeval.evaluate.budget import Spending
-    from worldeval.evaluate.jobs import Shard
+    from worldeval.evaluate.workers.jobs import Shard
 
     if shard_index >= num_shards:
         raise UserError(
@@ -83,7 +83,7 @@ def evaluation_options(
 
 
 def _on_ray(address: str, workers: int | None) -> "Callable[[Setup, list[str]], Crew]":
-    from worldeval.evaluate.cluster import Actors, need_ray
+    from worldeval.evaluate.workers.cluster import Actors, need_ray
 
     need_ray()
     return lambda setup, refs: Actors(setup, address=address, size=workers, refs=refs)

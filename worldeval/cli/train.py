@@ -48,9 +48,9 @@ def train(
     from worldeval.data.weighted import read_weighted
     from worldeval.run import open_run, read_json
     from worldeval.world.load import CARD
-    from worldeval.world.pipeline import train_base
-    from worldeval.world.pipeline import train_world as train_final
-    from worldeval.world.prepare import prepare
+    from worldeval.world.training.pipeline import train_base
+    from worldeval.world.training.pipeline import train_world as train_final
+    from worldeval.world.training.prepare import prepare
 
     found = recipes.load(model, "model", sets or ())
     parts = [read_weighted(text) for text in data]
@@ -122,8 +122,8 @@ def _fold(found, parts, weak, folder, given, fold: int, threads: int) -> None:
     import torch
 
     from worldeval.cli.progress import training_stages
-    from worldeval.world.pipeline import train_fold
-    from worldeval.world.prepare import prepare
+    from worldeval.world.training.pipeline import train_fold
+    from worldeval.world.training.prepare import prepare
 
     torch.set_num_threads(threads)
     with training_stages(log, lines=True) as report:

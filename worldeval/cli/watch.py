@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from worldeval.evaluate.jobs import Result
+    from worldeval.evaluate.workers.jobs import Result
 
 EVERY = 10.0  # seconds between lines where there is no table
 
@@ -57,7 +57,7 @@ class Watch:
 
     def imagined(self, batch: "Result") -> None:
         """A batch is judged, or could not be done."""
-        from worldeval.evaluate.jobs import BatchFailed
+        from worldeval.evaluate.workers.jobs import BatchFailed
 
         policy, count = batch.job.policy, len(batch.job.starts)
         if isinstance(batch, BatchFailed):

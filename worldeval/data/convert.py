@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worldeval.data.finding import DataError, Finding, skipped
-from worldeval.data.lerobot.layout import Layout, Limits
-from worldeval.data.lerobot.write import LeRobotWriter
-from worldeval.data.robomimic.write import RobomimicWriter
-from worldeval.data.shards_write import ShardsWriter
+from worldeval.data.formats.lerobot.layout import Layout, Limits
+from worldeval.data.formats.lerobot.write import LeRobotWriter
+from worldeval.data.formats.robomimic.write import RobomimicWriter
+from worldeval.data.formats.shards.write import ShardsWriter
 from worldeval.data.source import Source
 from worldeval.data.writer import Shape, Writer
 from worldeval.errors import UserError, did_you_mean

@@ -21,13 +21,13 @@ BLOCK = 64  # frames read at a time where a whole episode need not be in memory
 
 # kind -> the class that reads it; `detect(path)` is asked in this order.
 READERS = {
-    "lerobot": "worldeval.data.lerobot.read:LeRobotSource",
-    "robomimic": "worldeval.data.robomimic.read:RobomimicSource",
-    "ctrl-world": "worldeval.data.ctrl_world:CtrlWorldSource",
-    "shards": "worldeval.data.collected:CollectedSource",
-    "diffusion-policy": "worldeval.data.diffusion_policy:DiffusionPolicySource",
-    "aloha": "worldeval.data.aloha:AlohaSource",
-    "mp4-npz": "worldeval.data.mp4_npz:Mp4NpzSource",
+    "lerobot": "worldeval.data.formats.lerobot.read:LeRobotSource",
+    "robomimic": "worldeval.data.formats.robomimic.read:RobomimicSource",
+    "ctrl-world": "worldeval.data.formats.ctrl_world:CtrlWorldSource",
+    "shards": "worldeval.data.formats.shards.source:CollectedSource",
+    "diffusion-policy": "worldeval.data.formats.diffusion_policy:DiffusionPolicySource",
+    "aloha": "worldeval.data.formats.aloha:AlohaSource",
+    "mp4-npz": "worldeval.data.formats.mp4_npz:Mp4NpzSource",
 }
 
 

@@ -9,15 +9,15 @@ from worldeval import recipe as recipes
 from worldeval.errors import UserError, did_you_mean
 from worldeval.evaluate.films import Simulated, described, imagined_frames, keep, simulated_frames
 from worldeval.evaluate.policies import policy_cards
-from worldeval.imagine.recipe import ProtocolRecipe
-from worldeval.imagine.starts import read_starts
-from worldeval.imagine.store import RolloutStore
 from worldeval.judge.judge import load_judge
 from worldeval.policy.address import refuse_code
 from worldeval.recipe import shipped
 from worldeval.report.contents import RECIPE
 from worldeval.report.episodes import Episodes, read_episodes
 from worldeval.report.filmstrip import Filmstrip
+from worldeval.rollout.recipe import ProtocolRecipe
+from worldeval.rollout.starts import read_starts
+from worldeval.rollout.store import RolloutStore
 from worldeval.world.load import load_world
 
 Progress = Callable[[int, int], None]

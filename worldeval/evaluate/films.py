@@ -14,11 +14,8 @@ import numpy as np
 import pandas as pd
 
 from worldeval.axes import Array, UInt8
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.evaluate.truth import load_one
-from worldeval.imagine.recipe import ProtocolRecipe
-from worldeval.imagine.simulate import TruthJob, record
-from worldeval.imagine.store import RolloutStore
 from worldeval.judge.judge import Judge, load_judge
 from worldeval.record import Rollout, Verdict
 from worldeval.report.filmstrip import (
@@ -30,6 +27,9 @@ from worldeval.report.filmstrip import (
     write_filmstrip,
 )
 from worldeval.report.pairs import CUT
+from worldeval.rollout.recipe import ProtocolRecipe
+from worldeval.rollout.simulate import TruthJob, record
+from worldeval.rollout.store import RolloutStore
 from worldeval.world.load import load_world
 from worldeval.world.world import World
 

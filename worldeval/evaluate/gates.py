@@ -7,9 +7,9 @@ import numpy as np
 from scipy.stats import t
 
 from worldeval.axes import Array, Float
-from worldeval.imagine.loop import replay_actions
-from worldeval.imagine.starts import Recording
 from worldeval.record import Rollout, Verdict
+from worldeval.rollout.loop import replay_actions
+from worldeval.rollout.starts import Recording
 from worldeval.stats import Estimate, confusion, informativeness
 from worldeval.stats.combined import SUCCESS
 from worldeval.world.protocol import WorldModel

@@ -25,11 +25,11 @@ from worldeval.evaluate.budget import (
     rounds_wanted,
     sequences,
 )
-from worldeval.evaluate.jobs import BatchFailed, Job, Result, Shard, plan
-from worldeval.evaluate.spread import Crew, Foreman
-from worldeval.imagine.inverse import SIGNAL
-from worldeval.imagine.store import RolloutStore
+from worldeval.evaluate.workers.jobs import BatchFailed, Job, Result, Shard, plan
+from worldeval.evaluate.workers.spread import Crew, Foreman
 from worldeval.record import Start
+from worldeval.rollout.inverse import SIGNAL
+from worldeval.rollout.store import RolloutStore
 
 ERRORS = "errors.jsonl"  # a line for every batch that could not be done
 GIVEN_UP = 3  # batches in a row that a policy may fail before the rest of its work waits

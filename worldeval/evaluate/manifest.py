@@ -15,15 +15,15 @@ from typing import Any
 from worldeval.config import build
 from worldeval.errors import UserError
 from worldeval.evaluate.policies import policy_cards
-from worldeval.imagine.recipe import ProtocolRecipe
 from worldeval.judge.judge import CARD as JUDGE_CARD
 from worldeval.judge.judge import judge_hash
 from worldeval.policy.address import read_address, refuse_code
 from worldeval.policy.load import expand
+from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.run import read_json, write_json
 from worldeval.world.load import CARD as WORLD_CARD
 from worldeval.world.load import DYNAMICS, world_hash
-from worldeval.world.prepare import TOKENIZER
+from worldeval.world.training.prepare import TOKENIZER
 
 MANIFEST = "manifest.json"
 # Keys of a protocol's recipe that may differ between commands on one run folder. World and judge
@@ -171,7 +171,7 @@ def fingerprint(ref: str) -> str | None:
     adapter = str(params["adapter"]) if params.get("adapter") else ""
     beside = (_files("checkpoint", adapter) or []) if adapter else []
     if address.kind == "server":
-        from worldeval.policy.remote import server_fingerprint  # an extra: only for servers
+        from worldeval.policy.remote.policy import server_fingerprint  # an extra: only for servers
 
         said, files = server_fingerprint(address.place), []
         if said is None:

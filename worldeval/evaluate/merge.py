@@ -12,9 +12,9 @@ import yaml
 from worldeval.errors import UserError
 from worldeval.evaluate.manifest import Manifest, read_manifest, write_manifest
 from worldeval.evaluate.truth import KEY, read_truth
-from worldeval.imagine.starts import read_starts, write_starts
-from worldeval.imagine.store import Key, RolloutStore
 from worldeval.record import Start
+from worldeval.rollout.starts import read_starts, write_starts
+from worldeval.rollout.store import Key, RolloutStore
 from worldeval.run import open_run, whole_file
 
 SAME = 1e-4  # largest difference of two probabilities of one episode that rounding may make

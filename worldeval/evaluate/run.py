@@ -27,28 +27,28 @@ from worldeval.evaluate.films import (
 )
 from worldeval.evaluate.gates import Gates, run_gates
 from worldeval.evaluate.imagined import Imagination, outcomes
-from worldeval.evaluate.jobs import BatchDone, Result, Shard, by_task
-from worldeval.evaluate.local import Processes
 from worldeval.evaluate.manifest import manifest_of, read_manifest, write_manifest
 from worldeval.evaluate.policies import policy_cards
-from worldeval.evaluate.spread import Alone, Crew
 from worldeval.evaluate.summary import Summary, summarise, to_json
 from worldeval.evaluate.truth import forget, measure_truth
 from worldeval.evaluate.validated import Validated, read_validated, real_trials
-from worldeval.evaluate.worker import Setup, Worker, workers
-from worldeval.imagine.inverse import load_checker
-from worldeval.imagine.recipe import ProtocolRecipe
-from worldeval.imagine.sampling import check_sampling, sampled_world
-from worldeval.imagine.starts import (
+from worldeval.evaluate.workers.jobs import BatchDone, Result, Shard, by_task
+from worldeval.evaluate.workers.local import Processes
+from worldeval.evaluate.workers.spread import Alone, Crew
+from worldeval.evaluate.workers.worker import Setup, Worker, workers
+from worldeval.judge.judge import judge_hash, load_judge
+from worldeval.recipe import shipped
+from worldeval.record import Start
+from worldeval.rollout.inverse import load_checker
+from worldeval.rollout.recipe import ProtocolRecipe
+from worldeval.rollout.sampling import check_sampling, sampled_world
+from worldeval.rollout.starts import (
     read_recordings,
     read_starts,
     simulated_starts,
     write_starts,
 )
-from worldeval.imagine.store import RolloutStore
-from worldeval.judge.judge import judge_hash, load_judge
-from worldeval.recipe import shipped
-from worldeval.record import Start
+from worldeval.rollout.store import RolloutStore
 from worldeval.run import read_json, whole_file, write_json
 from worldeval.world.load import read_card, world_hash
 

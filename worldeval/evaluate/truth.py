@@ -15,11 +15,11 @@ import pandas as pd
 
 from worldeval.envs.metaworld import available
 from worldeval.errors import UserError
-from worldeval.evaluate.jobs import Shard
-from worldeval.imagine.recipe import ProtocolRecipe
-from worldeval.imagine.simulate import LoadPolicy, TruthJob, TruthOutcome, simulate
+from worldeval.evaluate.workers.jobs import Shard
 from worldeval.policy.load import load_policy
 from worldeval.policy.protocol import Policy
+from worldeval.rollout.recipe import ProtocolRecipe
+from worldeval.rollout.simulate import LoadPolicy, TruthJob, TruthOutcome, simulate
 from worldeval.run import whole_file
 
 BLOCK = 100  # episodes to a process: enough to pay for its start, few enough to resume

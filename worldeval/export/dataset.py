@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worldeval.data.convert import open_writer
-from worldeval.data.lerobot.layout import Limits
+from worldeval.data.formats.lerobot.layout import Limits
 from worldeval.data.names import numbered
 from worldeval.data.writer import Shape
 from worldeval.errors import UserError

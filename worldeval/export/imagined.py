@@ -14,8 +14,8 @@ from worldeval.axes import Array, Float32, UInt8
 from worldeval.errors import UserError
 from worldeval.export.select import Selection
 from worldeval.export.trust import signals
-from worldeval.imagine.store import RolloutStore
 from worldeval.record import Episode, Rollout
+from worldeval.rollout.store import RolloutStore
 from worldeval.world.load import world_hash
 from worldeval.world.protocol import WorldSpec
 

@@ -19,7 +19,7 @@ from worldeval.errors import UserError
 from worldeval.improve.place import Place
 from worldeval.improve.sft import imagined_success
 from worldeval.policy.checkpoint import LearnedPolicy
-from worldeval.policy.denoise import Denoiser, advance, noise_of
+from worldeval.policy.heads.denoise import Denoiser, advance, noise_of
 from worldeval.policy.network import PolicyNetwork
 from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Observation, Start

@@ -13,9 +13,9 @@ import numpy as np
 
 from worldeval.axes import Array, Float
 from worldeval.errors import UserError
-from worldeval.imagine.loop import replay_actions
 from worldeval.improve.place import Attempt, Place, probabilities
 from worldeval.record import Start
+from worldeval.rollout.loop import replay_actions
 from worldeval.world.protocol import WorldModel
 
 TOKENIZER = "tokenizer.safetensors"

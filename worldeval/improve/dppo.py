@@ -27,9 +27,9 @@ from worldeval.improve.ppo import clipped, denoising_discount, divergence, gae, 
 from worldeval.improve.recipe import RlRecipe
 from worldeval.improve.sft import imagined_success
 from worldeval.improve.starts import Starts
-from worldeval.policy.chain import Actor, actor_of, choices, draw, log_probs
 from worldeval.policy.checkpoint import LearnedPolicy, load
 from worldeval.policy.finetune import keep
+from worldeval.policy.heads.chain import Actor, actor_of, choices, draw, log_probs
 from worldeval.policy.network import PolicyNetwork
 from worldeval.run import write_json
 from worldeval.stats import Estimate

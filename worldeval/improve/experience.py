@@ -9,13 +9,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldeval.axes import Array, Float32
-from worldeval.imagine.loop import imagine
 from worldeval.improve.critic import Tapped, features_of
 from worldeval.improve.place import Judging, Place
-from worldeval.policy.chain import Actor, draw
 from worldeval.policy.checkpoint import LearnedPolicy
+from worldeval.policy.heads.chain import Actor, draw
 from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Observation, Rollout, Start
+from worldeval.rollout.loop import imagine
 
 Seen = tuple[Tensor, Tensor, Tensor]  # images, pose and task, as a network reads them
 

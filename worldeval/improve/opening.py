@@ -5,15 +5,15 @@ from pathlib import Path
 
 import numpy as np
 
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.errors import UserError, did_you_mean
-from worldeval.imagine.starts import read_starts
 from worldeval.improve.place import Place
 from worldeval.improve.recipe import PlaceRecipe
 from worldeval.improve.starts import Starts, divide, recorded_starts
 from worldeval.judge.judge import load_judge
 from worldeval.policy.checkpoint import LearnedPolicy, is_checkpoint, load
 from worldeval.recipe import shipped
+from worldeval.rollout.starts import read_starts
 from worldeval.world.load import load_world, world_hash
 
 

@@ -7,9 +7,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from worldeval.axes import Array, Float
-from worldeval.imagine.loop import imagine
 from worldeval.policy.protocol import Policy
 from worldeval.record import Rollout, Start, Verdict
+from worldeval.rollout.loop import imagine
 from worldeval.world.protocol import WorldModel
 
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from worldeval.axes import Array, Float, Float32, Int, UInt8
-from worldeval.imagine.actions import fitted
 from worldeval.improve.place import Judging
 from worldeval.improve.recipe import SearchRecipe
 from worldeval.policy.builtin import ColouredNoise
 from worldeval.policy.protocol import Policy, PolicySpec
 from worldeval.record import Observation, Rollout
+from worldeval.rollout.actions import fitted
 from worldeval.world.branch import Branching
 from worldeval.world.protocol import WorldModel
 from worldeval.world.walk import walk

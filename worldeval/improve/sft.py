@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.errors import UserError
 from worldeval.improve.explore import exploring
 from worldeval.improve.guard import by_task

@@ -6,7 +6,7 @@ from zlib import crc32
 
 import numpy as np
 
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.errors import UserError
 from worldeval.record import Start
 

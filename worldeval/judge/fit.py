@@ -13,7 +13,7 @@ from worldeval.judge.calibrate import Calibration, calibrate
 from worldeval.judge.examples import Examples
 from worldeval.judge.network import JudgeNet, episode_logit
 from worldeval.judge.recipe import JudgeRecipe
-from worldeval.world.optimise import Progress, optimise
+from worldeval.world.training.optimise import Progress, optimise
 
 Report = Callable[[str, int], Progress]  # a stage and its steps -> its progress
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from worldeval.axes import Array
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.data.weighted import Weighted, weighted
 from worldeval.errors import UserError
 from worldeval.judge.examples import Examples, gathered, replayed
@@ -14,7 +14,7 @@ from worldeval.judge.fit import FittedJudge, Report, fit_judge
 from worldeval.judge.judge import save_judge
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.world.load import load_world, read_card, world_hash
-from worldeval.world.prepare import Prepared, prepare
+from worldeval.world.training.prepare import Prepared, prepare
 
 COLLECTED = "collected"  # the family of held-out collected episodes
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from worldeval.axes import Array, Float32
 from worldeval.errors import UserError, did_you_mean
 from worldeval.policy.batches import to_images
-from worldeval.policy.denoise import Denoiser, Warm
+from worldeval.policy.heads.denoise import Denoiser, Warm
 from worldeval.policy.network import PolicyNetwork, Sizes
 from worldeval.policy.protocol import PolicySpec
 from worldeval.policy.recipe import PolicyRecipe, from_plain

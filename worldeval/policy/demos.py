@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from worldeval.axes import Array, Float32, Int, UInt8
-from worldeval.data.shards import SUCCEEDED, Shards
+from worldeval.data.formats.shards.read import SUCCEEDED, Shards
 from worldeval.errors import UserError, did_you_mean
 from worldeval.policy.recipe import DemoGroup, LabelRecipe, PolicyRecipe
 

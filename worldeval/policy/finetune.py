@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from worldeval.axes import Array, Float
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.errors import UserError
 from worldeval.policy.batches import batches
 from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard, load, save

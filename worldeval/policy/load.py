@@ -38,8 +38,8 @@ def load_policy(
     policy = _load(address, given, trust_pickle)
     if adapter is None:
         return policy
-    from worldeval.policy.adapted import Adapted
-    from worldeval.policy.adapter import load_adapter
+    from worldeval.policy.adapters.adapted import Adapted
+    from worldeval.policy.adapters.folder import load_adapter
 
     return Adapted(policy, load_adapter(Path(str(adapter))))
 
@@ -63,7 +63,7 @@ def _load(address: Address, params: Mapping[str, Any], trust_pickle: bool) -> Po
     if address.kind == "built-in":
         return _call(place, BUILTIN[place], params)
     if address.kind == "server":
-        from worldeval.policy.remote import connect_policy
+        from worldeval.policy.remote.policy import connect_policy
 
         return connect_policy(place, params)
     if address.kind == "lerobot":
@@ -75,7 +75,7 @@ def _load(address: Address, params: Mapping[str, Any], trust_pickle: bool) -> Po
     if address.kind == "code":
         return _from_code(place, params)
     if (Path(place) / WORLD).is_file():  # a world model that acts; by name, as it stands above us
-        return _from_code("worldeval.imagine.uwm_policy:load", {"folder": place, **params})
+        return _from_code("worldeval.rollout.uwm_policy:load", {"folder": place, **params})
     if params:
         raise UserError(
             f"{place} is a checkpoint, which takes no parameters ({', '.join(params)})."

@@ -7,10 +7,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from worldeval.errors import UserError
-from worldeval.policy.bc import BcHead
-from worldeval.policy.denoise import Warm
-from worldeval.policy.diffusion import DiffusionHead
-from worldeval.policy.flow import FlowHead
+from worldeval.policy.heads.bc import BcHead
+from worldeval.policy.heads.denoise import Warm
+from worldeval.policy.heads.diffusion import DiffusionHead
+from worldeval.policy.heads.flow import FlowHead
 from worldeval.policy.recipe import PolicyRecipe
 
 

@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.device import threads
 from worldeval.policy.recipe import Lineage, PolicyRecipe, PolicySetRecipe
 from worldeval.policy.train import Progress, train

@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.policy.batches import batches
 from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard, is_checkpoint, read_card, save
 from worldeval.policy.demos import Demos, choose, corrupt, gather

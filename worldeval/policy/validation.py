@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldeval.data.shards import Shards
+from worldeval.data.formats.shards.read import Shards
 from worldeval.errors import UserError
 from worldeval.policy.demos import EXPERT, Demos, gather, reserve
 from worldeval.policy.protocol import Policy

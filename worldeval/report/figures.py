@@ -12,7 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from worldeval.report.labels import place_labels
+from worldeval.report.annotate import place_labels
 from worldeval.report.number import Number
 from worldeval.report.theme import LIGHT, Theme
 

@@ -9,9 +9,9 @@ import numpy as np
 from worldeval.axes import Array, Float32
 from worldeval.config import build
 from worldeval.errors import UserError
-from worldeval.policy.connection import Connection, Patience, ServerError
-from worldeval.policy.remote import TOKEN
-from worldeval.policy.wire import pack
+from worldeval.policy.remote.connection import Connection, Patience, ServerError
+from worldeval.policy.remote.policy import TOKEN
+from worldeval.policy.remote.wire import pack
 from worldeval.serve.env import WorldVectorEnv
 from worldeval.serve.episodes import Place, Seen
 from worldeval.serve.world import VERSION

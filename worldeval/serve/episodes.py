@@ -8,8 +8,8 @@ import numpy as np
 
 from worldeval.axes import Array, Bool, Float32, Int, UInt8
 from worldeval.errors import UserError
-from worldeval.imagine.actions import mend
 from worldeval.record import Rollout, Start, Verdict
+from worldeval.rollout.actions import mend
 from worldeval.world.protocol import WorldModel, WorldSpec
 
 Judging = Callable[[Sequence[Rollout]], list[Verdict]]

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from worldeval.errors import UserError
-from worldeval.policy.dialect import Keys, announced, reset_of, understood
 from worldeval.policy.protocol import Policy
-from worldeval.policy.wire import WireError
+from worldeval.policy.remote.dialect import Keys, announced, reset_of, understood
+from worldeval.policy.remote.wire import WireError
 
 log = logging.getLogger("worldeval.serve")
 

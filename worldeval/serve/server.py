@@ -20,7 +20,7 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
 from worldeval.errors import UserError
-from worldeval.policy.wire import Limits, WireError, pack, unpack
+from worldeval.policy.remote.wire import Limits, WireError, pack, unpack
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 

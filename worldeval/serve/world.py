@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from worldeval.imagine.starts import read_starts
-from worldeval.policy.wire import WireError
+from worldeval.policy.remote.wire import WireError
+from worldeval.rollout.starts import read_starts
 from worldeval.serve.episodes import Episodes, Seen, Setting
 
 VERSION = 1

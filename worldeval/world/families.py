@@ -39,15 +39,15 @@ from safetensors.torch import load_file, save_file
 from worldeval.axes import Array, Int
 from worldeval.errors import UserError, did_you_mean
 from worldeval.run import whole_file
-from worldeval.world.fit_dynamics import fit_features, fit_kinematics
-from worldeval.world.frame_world import FrameWorld
-from worldeval.world.kinematics import Kinematics
-from worldeval.world.prepare import Prepared, Report
-from worldeval.world.processes import this_process
+from worldeval.world.hand.kinematics import Kinematics
+from worldeval.world.latent.fit import fit_features, fit_kinematics
+from worldeval.world.latent.world import FrameWorld
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import TrainerRecipe, WorldRecipe
+from worldeval.world.training.prepare import Prepared, Report
+from worldeval.world.training.processes import this_process
+from worldeval.world.training.windows import Windows
 from worldeval.world.weights import fill
-from worldeval.world.windows import Windows
 from worldeval.world.world import World
 
 # What an unfinished training leaves in its folder: its whole state, and the hand trained before it.
@@ -55,7 +55,7 @@ TRAINING, HAND = "training.pt", "hand.safetensors"
 
 # kind in a recipe and in a stored card -> the module and name of its `Family`
 FAMILIES = {
-    "latent": "worldeval.world.latent_family:FAMILY",
+    "latent": "worldeval.world.latent.family:FAMILY",
     "dit": "worldeval.world.dit.family:FAMILY",
     "ctrl_world": "worldeval.world.ctrl_world.family:FAMILY",
     "rssm": "worldeval.world.rssm.family:FAMILY",

@@ -18,7 +18,7 @@ from worldeval.errors import UserError, did_you_mean
 from worldeval.world.branch import rows_of
 from worldeval.world.protocol import ANY_TASK, WorldSpec
 from worldeval.world.sampler import allowed_steps
-from worldeval.world.tokenizer import FrameTokenizer, index_of
+from worldeval.world.tokenizer.network import FrameTokenizer, index_of
 
 
 class World(ABC):

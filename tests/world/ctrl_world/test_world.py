@@ -11,8 +11,8 @@ from worldeval.errors import UserError
 from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
 from worldeval.world.ctrl_world.world import CtrlWorld
 from worldeval.world.load import load_world
-from worldeval.world.pipeline import train_world
-from worldeval.world.prepare import prepare
+from worldeval.world.training.pipeline import train_world
+from worldeval.world.training.prepare import prepare
 from worldeval.world.walk import walk
 
 STEPS = 12

@@ -11,7 +11,7 @@ from worldeval.world.dit.camera import projection
 from worldeval.world.dit.recipe import CameraRecipe, DitRecipe
 from worldeval.world.dit.world import DitWorld
 from worldeval.world.load import load_world
-from worldeval.world.prepare import Prepared
+from worldeval.world.training.prepare import Prepared
 
 TOY = toy_recipe()
 ABOVE = CameraRecipe(lookat=(0.0, 0.0, 0.0), distance=2.0, azimuth=180.0, elevation=-60.0)

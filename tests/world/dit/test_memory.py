@@ -10,19 +10,19 @@ from torch import nn
 
 from worldeval.axes import Float32
 from worldeval.data.latents import LatentEpisodes
-from worldeval.world.actuation import Actuation
 from worldeval.world.dit.family import new
 from worldeval.world.dit.fit import fit_dit
 from worldeval.world.dit.recipe import DitRecipe
 from worldeval.world.dit.world import DitWorld
 from worldeval.world.features import Features, Motion
-from worldeval.world.fidelity_held import Held, imagine_held
-from worldeval.world.fidelity_memory import memory_of, returns
-from worldeval.world.fit_dynamics import fit_features
-from worldeval.world.kinematics import Kinematics
+from worldeval.world.fidelity.held_out import Held, imagine_held
+from worldeval.world.fidelity.memory import memory_of, returns
+from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.kinematics import Kinematics
+from worldeval.world.latent.fit import fit_features
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import ActuationRecipe, TrainerRecipe
-from worldeval.world.windows import Windows
+from worldeval.world.training.windows import Windows
 
 FRAMES, VISIT, RETURN = 10, 1, 8
 SPEC = WorldSpec(

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from tests.support.toy import toy_recipe
 from tests.support.trained_family import FEW, trained_family
-from worldeval.world.prepare import Prepared
 from worldeval.world.rssm.recipe import RssmRecipe
 from worldeval.world.rssm.world import RssmWorld
+from worldeval.world.training.prepare import Prepared
 
 TOY = toy_recipe()
 RECIPE = RssmRecipe(

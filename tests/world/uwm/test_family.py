@@ -12,7 +12,7 @@ from tests.support.toy import toy_recipe
 from tests.support.trained_family import FEW, trained_family
 from worldeval.data.latents import LatentEpisodes
 from worldeval.world.families import Fitting
-from worldeval.world.prepare import Prepared
+from worldeval.world.training.prepare import Prepared
 from worldeval.world.uwm.family import fit, new
 from worldeval.world.uwm.fit import action_free
 from worldeval.world.uwm.recipe import UwmRecipe

@@ -6,7 +6,7 @@ from tests.support.dots import ACTUATION, LATENT, SPEC
 from worldeval.axes import Array
 from worldeval.data.latents import LatentEpisodes
 from worldeval.world.features import Features
-from worldeval.world.kinematics import Kinematics
+from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.recipe import KinematicsRecipe
 from worldeval.world.uwm.network import Uwm
 from worldeval.world.uwm.recipe import UwmRecipe

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from worldeval.data.latents import LatentEpisodes
-from worldeval.world.actuation import Actuation
 from worldeval.world.ctrl_world.denoiser import Denoiser
 from worldeval.world.ctrl_world.fit import fit_denoiser, fit_statistics
 from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
@@ -14,7 +13,8 @@ from worldeval.world.ctrl_world.text import embed_tasks
 from worldeval.world.ctrl_world.weights import load_checkpoint, load_pose_stats, load_svd
 from worldeval.world.ctrl_world.world import CtrlWorld, said
 from worldeval.world.families import Family, Fitting
-from worldeval.world.kinematics import new_kinematics
+from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.kinematics import new_kinematics
 from worldeval.world.protocol import WorldSpec
 
 

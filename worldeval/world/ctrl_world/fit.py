@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from worldeval.axes import Array, Float, Int
 from worldeval.data.latents import LatentEpisodes
 from worldeval.errors import UserError
-from worldeval.world.checkpoints import Saving
 from worldeval.world.ctrl_world.clips import Clip, Clips, training_backs
 from worldeval.world.ctrl_world.denoiser import Denoiser
 from worldeval.world.ctrl_world.draw import draw
-from worldeval.world.fit_dynamics import on_device
-from worldeval.world.optimise import Fitted, Progress, optimise
-from worldeval.world.processes import own_rows
+from worldeval.world.latent.fit import on_device
+from worldeval.world.training.checkpoints import Saving
+from worldeval.world.training.optimise import Fitted, Progress, optimise
+from worldeval.world.training.processes import own_rows
 
 STATISTICS = 2048  # changes from which their deviation is taken
 

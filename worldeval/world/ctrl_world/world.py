@@ -10,14 +10,14 @@ from torch import Tensor, nn
 from worldeval.axes import Array, Float, Float32, Int
 from worldeval.device import autocast
 from worldeval.errors import UserError
-from worldeval.world.actuation import Actuation
 from worldeval.world.ctrl_world.denoiser import Denoiser
 from worldeval.world.ctrl_world.text import embed_tasks
-from worldeval.world.hand import HandState, back
-from worldeval.world.hand_world import HandWorld
-from worldeval.world.kinematics import Kinematics
+from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.kinematics import Kinematics
+from worldeval.world.hand.state import HandState, back
+from worldeval.world.hand.world import HandWorld
 from worldeval.world.protocol import WorldSpec
-from worldeval.world.tokenizer import FrameTokenizer
+from worldeval.world.tokenizer.network import FrameTokenizer
 from worldeval.world.walk import Walk
 from worldeval.world.world import generators_of
 

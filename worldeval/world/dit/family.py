@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from worldeval.world.actuation import Actuation
 from worldeval.world.dit.camera import projections
 from worldeval.world.dit.fit import fit_dit
 from worldeval.world.dit.network import DitNetwork
@@ -10,8 +9,9 @@ from worldeval.world.dit.recipe import DitRecipe
 from worldeval.world.dit.world import DitWorld
 from worldeval.world.families import Family, Fitting, gentler
 from worldeval.world.features import Features
-from worldeval.world.fit_dynamics import fit_features
-from worldeval.world.kinematics import new_kinematics
+from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.kinematics import new_kinematics
+from worldeval.world.latent.fit import fit_features
 from worldeval.world.protocol import WorldSpec
 
 

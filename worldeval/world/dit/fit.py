@@ -9,15 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Int
-from worldeval.world.checkpoints import Saving
 from worldeval.world.dit.network import DitNetwork, Sequence
 from worldeval.world.dit.sequences import Sequences
-from worldeval.world.fit_dynamics import noisy
 from worldeval.world.flow import along_path, sample
-from worldeval.world.optimise import Fitted, Progress, optimise
-from worldeval.world.processes import own_rows
+from worldeval.world.latent.fit import noisy
 from worldeval.world.recipe import TrainerRecipe
-from worldeval.world.windows import Windows
+from worldeval.world.training.checkpoints import Saving
+from worldeval.world.training.optimise import Fitted, Progress, optimise
+from worldeval.world.training.processes import own_rows
+from worldeval.world.training.windows import Windows
 
 STATISTICS = 4096  # transitions from which the deviation of changes is taken
 FORGETFUL = 0.1  # share of frames trained without memory, so that imagination may do without

@@ -6,7 +6,7 @@ from torch import Tensor
 from worldeval.axes import Bool, Float, Int
 from worldeval.world.dit.network import Given, Memory, Sequence
 from worldeval.world.features import PAST_ACTIONS, Motion
-from worldeval.world.windows import Windows
+from worldeval.world.training.windows import Windows
 
 BACK = 1 + PAST_ACTIONS  # frames before the first that its motion is read from
 

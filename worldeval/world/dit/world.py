@@ -8,17 +8,17 @@ from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Float32
 from worldeval.device import autocast
-from worldeval.world.actuation import Actuation
 from worldeval.world.context import nearest_frames
 from worldeval.world.dit.attention import KeysValues, both, longer
 from worldeval.world.dit.network import DitNetwork, Given, Memory
 from worldeval.world.features import Motion
 from worldeval.world.flow import own_noise, sample
-from worldeval.world.hand import HandState
-from worldeval.world.hand_world import HandWorld
-from worldeval.world.kinematics import Kinematics
+from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.kinematics import Kinematics
+from worldeval.world.hand.state import HandState
+from worldeval.world.hand.world import HandWorld
 from worldeval.world.protocol import WorldSpec
-from worldeval.world.tokenizer import FrameTokenizer
+from worldeval.world.tokenizer.network import FrameTokenizer
 from worldeval.world.world import generators_of
 
 

@@ -1,9 +1,9 @@
 """`rssm` as a family: see network.py for the model, fit.py for its training."""
 
-from worldeval.world.actuation import Actuation
 from worldeval.world.families import Family, Fitting
 from worldeval.world.features import Features
-from worldeval.world.fit_dynamics import fit_features
+from worldeval.world.hand.commands import Actuation
+from worldeval.world.latent.fit import fit_features
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.rssm.fit import fit_rssm
 from worldeval.world.rssm.network import Rssm

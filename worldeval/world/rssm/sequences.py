@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from worldeval.axes import Bool, Float, Int
-from worldeval.world.windows import Windows
+from worldeval.world.training.windows import Windows
 
 
 @dataclass(frozen=True, kw_only=True)

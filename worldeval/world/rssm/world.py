@@ -21,11 +21,11 @@ from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Float32, Int
 from worldeval.errors import UserError
-from worldeval.world.actuation import Actuation
+from worldeval.world.hand.commands import Actuation
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.rssm.categorical import draw
 from worldeval.world.rssm.network import Belief, Rssm
-from worldeval.world.tokenizer import FrameTokenizer
+from worldeval.world.tokenizer.network import FrameTokenizer
 from worldeval.world.world import World, generators_of
 
 # Features of every episode -> its frame's actions, in the robot's units.

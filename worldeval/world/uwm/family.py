@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from worldeval.world.actuation import Actuation
 from worldeval.world.families import Family, Fitting
 from worldeval.world.features import Features
-from worldeval.world.fit_dynamics import fit_features
-from worldeval.world.kinematics import new_kinematics
+from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.kinematics import new_kinematics
+from worldeval.world.latent.fit import fit_features
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.uwm.fit import action_free, fit_uwm
 from worldeval.world.uwm.network import Uwm

@@ -10,16 +10,16 @@ from worldeval.axes import Array, Int
 from worldeval.data.draws import Draws
 from worldeval.errors import UserError
 from worldeval.world.branch import rows_of
-from worldeval.world.checkpoints import Saving
-from worldeval.world.fit_dynamics import on_device
-from worldeval.world.optimise import Fitted, Progress, optimise
-from worldeval.world.processes import own_rows
+from worldeval.world.latent.fit import on_device
 from worldeval.world.recipe import TrainerRecipe
+from worldeval.world.training.checkpoints import Saving
+from worldeval.world.training.optimise import Fitted, Progress, optimise
+from worldeval.world.training.processes import own_rows
+from worldeval.world.training.windows import Windows
 from worldeval.world.uwm.loss import UwmLoss, draw_times, spoilt
 from worldeval.world.uwm.modes import Noise
 from worldeval.world.uwm.moments import MomentCutter
 from worldeval.world.uwm.network import PAIR, Uwm
-from worldeval.world.windows import Windows
 
 STATISTICS = 2048  # moments from which the deviation of changes is taken
 

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from worldeval.axes import Array, Bool, Float, Int
+from worldeval.world.training.windows import Windows
 from worldeval.world.uwm.network import PAIR
 from worldeval.world.uwm.seen import Seen
-from worldeval.world.windows import Windows
 
 
 @dataclass(frozen=True, kw_only=True)

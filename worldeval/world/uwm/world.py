@@ -17,12 +17,12 @@ import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Float32
-from worldeval.world.actuation import Actuation
-from worldeval.world.hand import HandState
-from worldeval.world.hand_world import HandWorld
-from worldeval.world.kinematics import Kinematics
+from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.kinematics import Kinematics
+from worldeval.world.hand.state import HandState
+from worldeval.world.hand.world import HandWorld
 from worldeval.world.protocol import WorldSpec
-from worldeval.world.tokenizer import FrameTokenizer
+from worldeval.world.tokenizer.network import FrameTokenizer
 from worldeval.world.uwm.modes import Drawn, Guide, Noise, draw, own_noise
 from worldeval.world.uwm.network import PAIR, Uwm
 from worldeval.world.uwm.seen import Seen

@@ -1,0 +1,195 @@
+"""Where every episode of a LeRobot dataset lies: its rows and its frames, in which files."""
+
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from worldeval.data.files import need
+from worldeval.data.finding import DataError
+from worldeval.data.formats.lerobot.layout import OURS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clip:
+    """An episode's frames in a video file."""
+
+    file: str  # relative to the dataset
+    begin: float  # seconds into the file
+    end: float | None = None  # where the index says so
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One episode as the dataset's index lists it."""
+
+    number: int  # episode_index
+    length: int
+    task: str
+    rows: str  # the parquet file, relative to the dataset
+    clips: Mapping[str, Clip]  # image key -> where its frames are
+    ours: Mapping[str, Any]  # what our writer kept beyond LeRobot's columns
+    listed_in: Path
+
+
+def read_index(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Entry]:
+    """The episodes in order of their number, as listed; nothing is checked against the files."""
+    version = str(info.get("codebase_version"))
+    if version.startswith("v3."):
+        return _v3(root, info, video_keys)
+    if version.startswith(("v2.1", "v2.0")):
+        return _v21(root, info, video_keys)
+    raise DataError(
+        root / "meta/info.json",
+        "codebase_version",
+        f"{version!r} is not read here (v3.0 and v2.1 are).",
+        "Convert it with LeRobot's own scripts first.",
+    )
+
+
+def _v3(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Entry]:
+    where = root / "meta/info.json"
+    rows_path, video_path = _template(info, "data_path", where), info.get("video_path")
+    files = sorted(root.glob("meta/episodes/*/*.parquet"))
+    if not files:
+        raise DataError(root / "meta/episodes", "file", "there is no episodes table (*.parquet).")
+    entries = []
+    for file in files:
+        table = read_table(file)
+        names = [name for name in table.column_names if not name.startswith("stats/")]
+        for row in table.select(names).to_pylist():
+            get = _getter(row, file)
+            clips = {}
+            for key in video_keys:
+                path = _fill(
+                    str(video_path), file, video_key=key,
+                    chunk_index=get(f"videos/{key}/chunk_index", int),
+                    file_index=get(f"videos/{key}/file_index", int),
+                )  # fmt: skip
+                begin = get(f"videos/{key}/from_timestamp", (int, float))
+                if not (math.isfinite(begin) and begin >= 0):
+                    field = f"videos/{key}/from_timestamp"
+                    raise DataError(file, field, f"{begin} is no time in a video.")
+                clips[key] = Clip(file=path, begin=float(begin), end=_end(row, key))
+            entries.append(
+                Entry(
+                    number=get("episode_index", int),
+                    length=get("length", int),
+                    task=_first_task(row.get("tasks")),
+                    rows=_fill(
+                        rows_path, file,
+                        chunk_index=get("data/chunk_index", int),
+                        file_index=get("data/file_index", int),
+                    ),
+                    clips=clips,
+                    ours={k.removeprefix(OURS): v for k, v in row.items() if k.startswith(OURS)},
+                    listed_in=file,
+                )
+            )  # fmt: skip
+    return sorted(entries, key=lambda entry: entry.number)
+
+
+def _v21(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Entry]:
+    where, file = root / "meta/info.json", root / "meta/episodes.jsonl"
+    rows_path, video_path = _template(info, "data_path", where), info.get("video_path")
+    size = need(info, "chunks_size", int, where)
+    if size < 1:
+        raise DataError(where, "chunks_size", f"{size} is not a number of episodes.")
+    entries = []
+    for row in _lines(file):
+        get = _getter(row, file)
+        number = get("episode_index", int)
+        place = {"episode_chunk": number // size, "episode_index": number}
+        entries.append(
+            Entry(
+                number=number,
+                length=get("length", int),
+                task=_first_task(row.get("tasks")),
+                rows=_fill(rows_path, where, **place),
+                clips={
+                    key: Clip(file=_fill(str(video_path), where, video_key=key, **place), begin=0.0)
+                    for key in video_keys
+                },
+                ours={},
+                listed_in=file,
+            )
+        )
+    if not entries:
+        raise DataError(file, "file", "it lists no episode.")
+    return sorted(entries, key=lambda entry: entry.number)
+
+
+def read_tasks(root: Path) -> dict[int, str]:
+    """task_index -> task text, empty where the dataset has no table of tasks."""
+    table, lines = root / "meta/tasks.parquet", root / "meta/tasks.jsonl"
+    if table.is_file():
+        try:
+            column = pd.read_parquet(table)["task_index"]
+            return dict(zip(map(int, column.tolist()), map(str, column.index), strict=True))
+        except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
+            raise DataError(table, "task_index", f"it cannot be read ({error}).") from error
+    if lines.is_file():
+        rows = [_getter(row, lines) for row in _lines(lines)]
+        return {get("task_index", int): get("task", str) for get in rows}
+    return {}
+
+
+def read_table(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A parquet file, or the columns asked for, every one of which must be there."""
+    try:
+        there = pq.read_schema(file).names
+        for name in columns or ():
+            if name not in there:
+                raise DataError(file, name, f"the column is missing (there is {', '.join(there)}).")
+        with pq.ParquetFile(file) as parquet:
+            return parquet.read(columns=columns and list(columns))
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(file, "file", f"it is not readable parquet ({error}).") from error
+
+
+def _lines(file: Path) -> list[dict[str, Any]]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+        rows = [json.loads(line) for line in lines if line.strip()]
+    except FileNotFoundError as error:
+        raise DataError(file, "file", "it does not exist.") from error
+    except (OSError, ValueError) as error:
+        raise DataError(file, "file", f"it is not readable JSON lines ({error}).") from error
+    for number, row in enumerate(rows):
+        if not isinstance(row, dict):
+            raise DataError(file, f"line {number + 1}", "it is not a JSON object.")
+    return rows
+
+
+def _getter(row: Mapping[str, Any], file: Path) -> Callable[[str, type | tuple[type, ...]], Any]:
+    return lambda key, kind: need(row, key, kind, file)
+
+
+def _template(info: Mapping[str, Any], key: str, where: Path) -> str:
+    return need(info, key, str, where)
+
+
+def _fill(template: str, file: Path, **values: Any) -> str:
+    try:
+        return template.format(**values)
+    except (KeyError, IndexError, ValueError, AttributeError) as error:
+        raise DataError(
+            file, "path", f"{template!r:.120} needs other fields than {', '.join(values)}."
+        ) from error
+
+
+def _end(row: Mapping[str, Any], key: str) -> float | None:
+    end = row.get(f"videos/{key}/to_timestamp")
+    return float(end) if isinstance(end, int | float) and math.isfinite(end) else None
+
+
+def _first_task(tasks: object) -> str:
+    if isinstance(tasks, list) and tasks and isinstance(tasks[0], str):
+        return tasks[0]
+    return tasks if isinstance(tasks, str) else ""

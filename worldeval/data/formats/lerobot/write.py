@@ -1,0 +1,94 @@
+"""Write a LeRobot v3.0 dataset."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from worldeval.axes import Array, Float32, UInt8
+from worldeval.data.formats.lerobot.assemble import assemble
+from worldeval.data.formats.lerobot.layout import (
+    ACTION,
+    DONE,
+    OURS,
+    STATE,
+    SUCCESS,
+    Layout,
+    image_key,
+)
+from worldeval.data.formats.lerobot.stats import Histogram
+from worldeval.data.source import Head, Rows
+from worldeval.data.video import VideoWriter
+from worldeval.data.writer import Value, Writer, whole_rate
+
+
+class LeRobotWriter(Writer):
+    """Rows go to parquet, frames to H.264, and statistics are kept of both."""
+
+    def __init__(self, out: Path, layout: Layout, *, origin: str = "", fresh: bool = False) -> None:
+        whole_rate(layout.fps)
+        described = {"format": "lerobot", **asdict(layout)}
+        super().__init__(out, layout, description=described, origin=origin, fresh=fresh)
+        self.layout = layout
+
+    def _stage(
+        self,
+        folder: Path,
+        head: Head,
+        rows: Rows,
+        frames: Mapping[str, Iterable[UInt8[Array, "n h w 3"]]],
+        columns: Mapping[str, Value],
+    ) -> None:
+        described: dict[str, Any] = {
+            "length": head.length,
+            "task": head.task,
+            "columns": {
+                f"{OURS}id": head.id,
+                f"{OURS}source": head.source,
+                f"{OURS}success": head.success,
+                f"{OURS}split": head.split,
+                **{f"{OURS}{key}": value for key, value in columns.items()},
+            },
+        }
+        counts = {}
+        for view, size in self.layout.views.items():
+            key = image_key(view)
+            histogram = Histogram(head.length)
+            with VideoWriter(folder / f"{key}.mp4", fps=self.layout.fps, size=size) as video:
+                for block in frames[view]:
+                    video.append(block)
+                    histogram.add(block)
+            counts[key], described["sampled_frames"] = histogram.counts, histogram.frames
+        np.savez(folder / "histograms.npz", **counts)
+        pq.write_table(self._table(head, rows), folder / "rows.parquet")
+        (folder / "episode.json").write_text(json.dumps(described))
+
+    def _assemble(self, staged: list[Path], draft: Path) -> None:
+        assemble(staged, draft, self.layout)
+
+    def _table(self, head: Head, rows: Rows) -> pa.Table:
+        last = np.arange(head.length) == head.length - 1
+        return pa.table(
+            {
+                STATE: _column(rows.pose),
+                ACTION: _column(rows.actions),
+                DONE: pa.array(last),
+                # Where unknown, the null in the episodes table is what counts.
+                SUCCESS: pa.array(last & bool(head.success)),
+                "timestamp": pa.array(np.arange(head.length) / self.layout.fps, pa.float32()),
+                "frame_index": pa.array(np.arange(head.length), pa.int64()),
+            }
+        )
+
+
+def _column(values: Float32[Array, "t d"]) -> pa.Array:
+    """A number per row where there is one dimension, a list of fixed size otherwise."""
+    flat = pa.array(np.ascontiguousarray(values, np.float32).reshape(-1))
+    if values.shape[1] == 1:
+        return flat
+    return pa.FixedSizeListArray.from_arrays(flat, values.shape[1])

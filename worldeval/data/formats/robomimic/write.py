@@ -1,0 +1,115 @@
+# h5py types every item as a group, a dataset or a datatype.
+# pyright: reportArgumentType=false
+"""Write a robomimic HDF5 file, images with their observations, frame by frame compressed."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from worldeval.axes import Array, UInt8
+from worldeval.data.formats.robomimic.read import IMAGE
+from worldeval.data.source import Head, Rows
+from worldeval.data.writer import Shape, Value, Writer
+from worldeval.errors import UserError
+
+ROBOSUITE = 1  # robomimic's number of the environment type
+
+
+class RobomimicWriter(Writer):
+    """`data/demo_i` with `actions`, `rewards`, `dones`, `obs` and `next_obs`.
+
+    Actions are written as they are: robomimic trains on [-1, 1], and says how it scales others.
+    The simulator's `states` are left out, because recorded frames have none.
+    """
+
+    def __init__(self, out: Path, shape: Shape, *, origin: str = "", fresh: bool = False) -> None:
+        if out.suffix not in (".hdf5", ".h5"):
+            raise UserError(f"A robomimic dataset is a file: give a name such as {out}.hdf5.")
+        described = {"format": "robomimic", **asdict(shape)}
+        super().__init__(out, shape, description=described, origin=origin, fresh=fresh)
+
+    def _stage(
+        self,
+        folder: Path,
+        head: Head,
+        rows: Rows,
+        frames: Mapping[str, Iterable[UInt8[Array, "n h w 3"]]],
+        columns: Mapping[str, Value],
+    ) -> None:
+        with h5py.File(folder / "demo.hdf5", "w") as file:
+            demo = file.create_group("demo")
+            last = np.arange(head.length) == head.length - 1
+            demo["actions"] = rows.actions
+            demo["rewards"] = (last & bool(head.success)).astype(np.float64)
+            demo["dones"] = last.astype(np.int64)
+            observed = demo.create_group("obs")
+            observed["pose"] = rows.pose
+            following = demo.create_group("next_obs")
+            following["pose"] = np.concatenate([rows.pose[1:], rows.pose[-1:]])
+            for view, size in self.shape.views.items():
+                shape = (head.length, *size, 3)
+                # One frame to a chunk: reading a frame at random unpacks that frame only.
+                kept = observed.create_dataset(
+                    view + IMAGE, shape, np.uint8, chunks=(1, *shape[1:]), compression=1
+                )
+                begin = 0
+                for block in frames[view]:
+                    kept[begin : begin + len(block)] = block
+                    begin += len(block)
+            demo.attrs["num_samples"] = head.length
+            demo.attrs["id"], demo.attrs["task"] = head.id, head.task
+            demo.attrs["source"], demo.attrs["split"] = head.source, head.split
+            demo.attrs["success"] = -1 if head.success is None else int(head.success)
+            demo.attrs["ep_meta"] = json.dumps({"lang": head.task})
+            for name, value in columns.items():
+                demo.attrs[name] = "" if value is None else value
+
+    def _assemble(self, staged: list[Path], draft: Path) -> None:
+        names: dict[str, list[str]] = {"train": [], "valid": []}
+        tasks: dict[str, None] = {}
+        total = 0
+        with h5py.File(draft, "w") as file:
+            data = file.create_group("data")
+            for number, folder in enumerate(staged):
+                name = f"demo_{number}"
+                with h5py.File(folder / "demo.hdf5") as part:
+                    part.copy("demo", data, name)
+                demo = data[name]
+                assert isinstance(demo, h5py.Group)
+                self._link_next(demo)
+                total += int(demo.attrs["num_samples"])
+                tasks[str(demo.attrs["task"])] = None
+                names["train" if demo.attrs["split"] == "train" else "valid"].append(name)
+            data.attrs["total"] = total
+            data.attrs["action_names"] = list(self.shape.action_names)
+            data.attrs["pose_names"] = list(self.shape.pose_names)
+            data.attrs["env_args"] = json.dumps(
+                {
+                    "env_name": next(iter(tasks)) if len(tasks) == 1 else "recorded",
+                    "type": ROBOSUITE,
+                    "env_kwargs": {"control_freq": self.shape.fps},
+                }
+            )
+            for split, demos in names.items():
+                if demos:
+                    file[f"mask/{split}"] = np.array(demos, dtype="S")
+
+    def _put(self, draft: Path, name: str, text: str) -> None:
+        """One file is the whole dataset: texts are datasets in it, beside `data` and `mask`."""
+        with h5py.File(draft, "r+") as file:
+            file[name] = text
+
+    def _link_next(self, demo: h5py.Group) -> None:
+        """`next_obs` of a view shows the frames of `obs` one later, without storing them twice."""
+        for view in self.shape.views:
+            seen = demo[f"obs/{view}{IMAGE}"]
+            assert isinstance(seen, h5py.Dataset)
+            source = h5py.VirtualSource(".", seen.name, shape=seen.shape, dtype=seen.dtype)
+            layout = h5py.VirtualLayout(seen.shape, seen.dtype)
+            layout[:-1] = source[1:]
+            layout[-1:] = source[-1:]  # nothing was recorded after the last frame
+            demo.create_virtual_dataset(f"next_obs/{view}{IMAGE}", layout)

@@ -1,0 +1,132 @@
+# h5py types every item as a group, a dataset or a datatype.
+# pyright: reportArgumentType=false, reportIndexIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
+"""Any dataset as shards: uncompressed frames that training maps into memory.
+
+They take height x width x 3 bytes a frame and view, so frames are made small first (`--size`).
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from worldeval.axes import Array, UInt8
+from worldeval.data.formats.shards.read import ACTION_NAMES, POSE_NAMES, TEXT, code
+from worldeval.data.source import Head, Rows
+from worldeval.data.writer import Shape, Value, Writer
+from worldeval.errors import UserError
+
+SHARD_MB = 256  # of frames, after which the next file begins
+BLOCK = 256  # frames copied at a time
+
+
+class ShardsWriter(Writer):
+    """A folder of HDF5 shards, as `worldeval data collect` makes and `worldeval train` reads."""
+
+    def __init__(self, out: Path, shape: Shape, *, origin: str = "", fresh: bool = False) -> None:
+        sizes = set(map(tuple, shape.views.values()))
+        if len(sizes) != 1:
+            found = ", ".join(f"{view} {h}x{w}" for view, (h, w) in shape.views.items())
+            raise UserError(
+                f"Views of shards have one size, and these are {found}. Give one with --size."
+            )
+        described = {"format": "shards", **asdict(shape)}
+        super().__init__(out, shape, description=described, origin=origin, fresh=fresh)
+
+    def _stage(
+        self,
+        folder: Path,
+        head: Head,
+        rows: Rows,
+        frames: Mapping[str, Iterable[UInt8[Array, "n h w 3"]]],
+        columns: Mapping[str, Value],
+    ) -> None:
+        last = np.arange(head.length) == head.length - 1
+        with h5py.File(folder / "episode.h5", "w") as file:
+            for view in self.shape.views:
+                self._frames(file, view, head.length, frames[view])
+            file["actions"], file["pose"] = rows.actions, rows.pose
+            file["flags"] = (last & bool(head.success)).astype(np.uint8)
+            for name in ("id", "task", "source"):
+                file.attrs[name] = getattr(head, name)
+            file.attrs["success"], file.attrs["length"] = code(head.success), head.length
+
+    def _assemble(self, staged: list[Path], draft: Path) -> None:
+        draft.mkdir()
+        parts = [folder / "episode.h5" for folder in staged]
+        seen: set[str] = set()
+        begin = 0
+        for number, group in enumerate(_groups(parts)):
+            with h5py.File(draft / f"{number:05d}.h5", "w") as file:
+                self._join(file, group, begin, seen)
+            begin += len(group)
+
+    def _join(self, file: h5py.File, parts: Sequence[Path], begin: int, seen: set[str]) -> None:
+        facts = []
+        for path in parts:
+            with h5py.File(path) as part:
+                facts.append(dict(part.attrs))
+            if facts[-1]["id"] in seen:
+                raise UserError(
+                    f"Two episodes are called '{facts[-1]['id']}', and shards tell them apart by "
+                    "name. Rename one of them."
+                )
+            seen.add(facts[-1]["id"])
+        rows = sum(int(fact["length"]) for fact in facts)
+        file.attrs["fps"] = self.shape.fps
+        file.attrs[ACTION_NAMES] = list(self.shape.action_names)
+        file.attrs[POSE_NAMES] = list(self.shape.pose_names)
+        for view in self.shape.views:
+            blocks = (block for path in parts for block in _blocks(path, view))
+            self._frames(file, view, rows, blocks)
+        for name in ("actions", "pose", "flags"):
+            file[name] = np.concatenate([_read(path, name) for path in parts])
+        table = file.create_group("episodes")
+        for name in ("id", "task", "source"):
+            table[name] = np.array([fact[name] for fact in facts], TEXT)
+        table["success"] = np.array([fact["success"] for fact in facts], np.int8)
+        table["length"] = np.array([fact["length"] for fact in facts], np.int32)
+        # No simulator was reset: the episode's number stands for the seed.
+        table["seed"] = np.arange(begin, begin + len(facts), dtype=np.int64)
+
+    def _frames(
+        self,
+        file: h5py.File,
+        view: str,
+        rows: int,
+        blocks: Iterable[UInt8[Array, "n h w 3"]],
+    ) -> None:
+        """Contiguous and uncompressed, a block at a time."""
+        kept = file.create_dataset(f"frames/{view}", (rows, *self.shape.views[view], 3), np.uint8)
+        begin = 0
+        for block in blocks:
+            kept[begin : begin + len(block)] = block
+            begin += len(block)
+
+
+def _groups(parts: Sequence[Path]) -> Iterator[list[Path]]:
+    """Episodes in order, as many to a file as fit."""
+    group: list[Path] = []
+    size = 0
+    for path in parts:
+        more = path.stat().st_size
+        if group and size + more > SHARD_MB * 2**20:
+            yield group
+            group, size = [], 0
+        group.append(path)
+        size += more
+    yield group
+
+
+def _blocks(path: Path, view: str) -> Iterator[UInt8[Array, "n h w 3"]]:
+    with h5py.File(path) as file:
+        frames = file[f"frames/{view}"]
+        for begin in range(0, len(frames), BLOCK):
+            yield frames[begin : begin + BLOCK]
+
+
+def _read(path: Path, name: str) -> Array:
+    with h5py.File(path) as file:
+        return file[name][()]

@@ -1,0 +1,140 @@
+"""Workers as Ray actors, on this machine or on every machine of a cluster.
+
+World model, judge and checkpoints travel to the actors, so machines need share no folder; the run
+store stays with whoever gave the command. A node that dies takes its actors with it: what they were
+at is given to others, and new actors are asked for, which Ray starts where there is room.
+"""
+
+import logging
+import os
+from collections.abc import Collection, Hashable
+from dataclasses import replace
+from importlib.util import find_spec
+from typing import Any
+
+from worldeval.device import TURN
+from worldeval.errors import UserError
+from worldeval.evaluate.workers.jobs import Job, Result
+from worldeval.evaluate.workers.parcel import Parcel
+from worldeval.evaluate.workers.spread import Died, Ready
+from worldeval.evaluate.workers.worker import Setup, Worker
+from worldeval.policy.address import read_address
+
+LOOK = 1.0  # seconds between two looks at what actors say, so that Ctrl-C is heard
+
+
+def folders_of(ref: str) -> list[str]:
+    """What a policy's address names that may be a folder: the policy, and its adapter."""
+    address = read_address(ref)
+    return [address.place, *(str(v) for key, v in address.params.items() if key == "adapter")]
+
+
+def need_ray() -> None:
+    """Raise where Ray is not installed."""
+    if find_spec("ray") is None:
+        raise UserError("Ray is not installed: pip install 'worldeval[ray]', or leave out --ray.")
+
+
+class Actor:
+    """What Ray starts somewhere: a worker that brings its models along."""
+
+    def __init__(self, setup: Setup, parcel: Parcel, turn: int) -> None:
+        os.environ[TURN] = str(turn)
+        self._worker = Worker(replace(setup, places=parcel.unpack()))
+
+    def ready(self) -> Ready:
+        """Said when the constructor is done."""
+        return Ready()
+
+    def do(self, job: Job) -> Result:
+        """The job's outcome."""
+        return self._worker(job)
+
+
+class Actors:
+    """A crew of Ray actors, a core each.
+
+    Args:
+        setup: for every worker.
+        address: 'auto' for the cluster that runs here, or else one of this machine alone; or the
+            address of one.
+        size: actors; None for one per core of the cluster.
+        refs: addresses of policies; checkpoints among them travel.
+    """
+
+    def __init__(
+        self, setup: Setup, *, address: str, size: int | None, refs: Collection[str]
+    ) -> None:
+        need_ray()
+        # Set before Ray is imported: an evaluation reports to nobody.
+        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        import ray
+
+        self._ray: Any = ray
+        self._ours = not ray.is_initialized()  # else whoever began it ends it
+        if self._ours:
+            _connect(ray, address)
+        self.size = size or max(1, int(ray.cluster_resources().get("CPU", 1)))
+        recipe = setup.recipe
+        held = [folder for folder in (recipe.world, recipe.judge, recipe.checker) if folder]
+        parcel = Parcel.of([*held, *(folder for ref in refs for folder in folders_of(ref))])
+        self._given = (ray.put(setup), ray.put(parcel))
+        # An actor that is lost is replaced by the foreman, who knows what it was at.
+        self._class: Any = ray.remote(num_cpus=1, max_restarts=0)(Actor)
+        self._actors: dict[Hashable, Any] = {}
+        self._awaited: dict[Any, Hashable] = {}  # what Ray promised -> whose it is
+        self._count = 0
+
+    @property
+    def actors(self) -> list[Any]:
+        """Handles of the actors that are not known to be dead."""
+        return list(self._actors.values())
+
+    def hire(self) -> Hashable:
+        self._count += 1
+        actor = self._class.remote(*self._given, self._count)
+        self._actors[self._count] = actor
+        self._awaited[actor.ready.remote()] = self._count
+        return self._count
+
+    def give(self, worker: Hashable, job: Job) -> None:
+        self._awaited[self._actors[worker].do.remote(job)] = worker
+
+    def wait(self, workers: Collection[Any]) -> list[tuple[Any, Ready | Died | Result]]:
+        done: list[Any] = []
+        while not done:
+            done, _ = self._ray.wait(list(self._awaited), num_returns=1, timeout=LOOK)
+        said = []
+        for promise in done:
+            worker = self._awaited.pop(promise)
+            try:
+                said.append((worker, self._ray.get(promise)))
+            except (
+                self._ray.exceptions.RayActorError,
+                self._ray.exceptions.WorkerCrashedError,
+                self._ray.exceptions.ObjectLostError,
+            ) as error:
+                del self._actors[worker]
+                said.append((worker, Died(str(error).splitlines()[0])))
+        return said
+
+    def close(self) -> None:
+        for actor in self._actors.values():
+            self._ray.kill(actor)
+        self._actors.clear()
+        self._awaited.clear()
+        if self._ours:
+            self._ray.shutdown()
+
+
+def _connect(ray: Any, address: str) -> None:
+    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
+    try:
+        ray.init(address=address, **quiet)
+    except ConnectionError as error:
+        if address != "auto":
+            raise UserError(
+                f"No Ray cluster answers at {address}: {error}. Start one with `ray start --head`, "
+                "or give --ray auto."
+            ) from error
+        ray.init(address="local", include_dashboard=False, **quiet)

@@ -1,0 +1,62 @@
+"""A policy with an adapter around it: to the world it acts as if made for it."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from worldeval.axes import Array, Float32
+from worldeval.data.space_text import read_space, with_units, write_space
+from worldeval.errors import UserError
+from worldeval.policy.adapters.motion import Adapter
+from worldeval.policy.protocol import Policy, PolicySpec
+from worldeval.record import Observation
+
+
+class Adapted:
+    """`policy` in the world that `adapter` leads to."""
+
+    def __init__(self, policy: Policy, adapter: Adapter) -> None:
+        """Raises UserError where the policy's actions are not those the adapter takes."""
+        spec, takes = policy.spec, adapter.policy
+        if spec.space and read_space(spec.space) != takes:
+            said = with_units(read_space(spec.space))
+            raise UserError(
+                f"Policy {spec.name} commands {said}; the adapter takes {with_units(takes)}."
+            )
+        if spec.action_dim != takes.size:
+            raise UserError(
+                f"Policy {spec.name} gives {spec.action_dim} numbers a step; the adapter takes "
+                f"{with_units(takes)}."
+            )
+        if spec.chunk < adapter.steps:
+            raise UserError(
+                f"Policy {spec.name} gives {spec.chunk} steps at a time; one world frame of the "
+                f"adapter takes {adapter.steps}."
+            )
+        self._policy, self._adapter = policy, adapter
+        self._spec = replace(
+            spec,
+            action_dim=adapter.world.size,
+            chunk=spec.chunk // adapter.steps,
+            space=write_space(adapter.world),
+        )
+
+    @property
+    def spec(self) -> PolicySpec:
+        return self._spec
+
+    def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Begin a batch of episodes."""
+        self._policy.reset(tasks, seeds)
+        self._adapter.begin(len(tasks))
+
+    def act(self, observation: Observation) -> Float32[Array, "b k a"]:
+        """The policy's chunk as the world's frames. What is not finite stays so, to be counted."""
+        sensed = self._adapter.sense(np.asarray(observation.pose, np.float32))
+        chunk = np.array(self._policy.act(replace(observation, pose=sensed)), np.float32)
+        broken = np.flatnonzero(~np.isfinite(chunk).all(axis=(1, 2)))
+        chunk[broken] = 0
+        turned = self._adapter.turn(chunk)
+        turned[broken] = np.nan
+        return turned

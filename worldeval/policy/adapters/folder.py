@@ -1,0 +1,107 @@
+"""Adapters as folders: `adapter.json`, and the robot's URDF or the weights of a learned one.
+
+Made by `worldeval adapter urdf` and `worldeval adapter train`; used by `?adapter=FOLDER` at the end
+of a policy's address.
+"""
+
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from worldeval.config import build
+from worldeval.data.action_space import END_EFFECTOR, ActionSpace
+from worldeval.data.space_text import read_space, with_units
+from worldeval.errors import UserError
+from worldeval.policy.adapters.arm import Arm
+from worldeval.policy.adapters.motion import Adapter, JointAdapter, PlainAdapter, UrdfMotion
+from worldeval.run import read_json, whole_file, write_json
+
+CARD, ROBOT = "adapter.json", "robot.urdf"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterCard:
+    """What an adapter leads from and to, and how."""
+
+    policy: str  # action spaces, as data/space_text.py writes them
+    world: str
+    policy_fps: float
+    world_fps: float
+    kind: Literal["plain", "urdf", "learned"] = "plain"
+    frame: str = ""  # link of the URDF whose pose the world's are
+    joints: tuple[str, ...] = ()  # of the URDF, in the policy's order; (): all that move the frame
+    rest: tuple[float, ...] = ()
+    # rad/s for one unit of the policy's joint velocities, which may be shares of a maximum.
+    velocity_scale: float = 1.0
+    held_out: Mapping[str, float] = field(default_factory=dict)  # errors on recordings, see fit
+
+    def __post_init__(self) -> None:
+        steps = self.policy_fps / self.world_fps
+        if steps < 1 or abs(steps - round(steps)) > 0.01:
+            raise ValueError(
+                f"policy_fps {self.policy_fps:g} is no multiple of world_fps {self.world_fps:g}: "
+                "a world frame must be a whole number of policy steps"
+            )
+
+    @property
+    def steps(self) -> int:
+        return round(self.policy_fps / self.world_fps)
+
+    @property
+    def spaces(self) -> tuple[ActionSpace, ActionSpace]:
+        return read_space(self.policy), read_space(self.world)
+
+
+def make_adapter(card: AdapterCard, folder: Path) -> Adapter:
+    """The adapter of a card whose robot or weights lie in `folder`."""
+    policy, world = card.spaces
+    if card.kind == "plain":
+        return PlainAdapter(policy, world, steps=card.steps, fps=card.policy_fps)
+    needs_arm(policy, world)
+    if card.kind == "urdf":
+        arm = Arm(folder / ROBOT, frame=card.frame, joints=card.joints, rest=card.rest)
+        motion = UrdfMotion(
+            arm, control=policy.control, fps=card.policy_fps, scale=card.velocity_scale
+        )
+    else:
+        from worldeval.policy.adapters.learned_motion import load_motion
+
+        motion = load_motion(folder)
+    return JointAdapter(policy, world, motion, steps=card.steps)
+
+
+def needs_arm(policy: ActionSpace, world: ActionSpace) -> None:
+    """Refuse what no arm's kinematics leads between."""
+    if policy.control in END_EFFECTOR or world.control not in END_EFFECTOR:
+        raise UserError(
+            f"The policy commands {with_units(policy)}, the world takes {with_units(world)}: an "
+            "arm's adapter leads from joints to the end effector."
+        )
+
+
+def load_adapter(folder: Path) -> Adapter:
+    """The adapter in a folder."""
+    return make_adapter(read_card(folder), folder)
+
+
+def read_card(folder: Path) -> AdapterCard:
+    """What an adapter says of itself."""
+    if not (folder / CARD).is_file():
+        raise UserError(
+            f"{folder} holds no adapter (no {CARD}). Make one: worldeval adapter urdf or train."
+        )
+    raw: dict[str, Any] = read_json(folder / CARD)
+    return build(AdapterCard, raw, where=str(folder / CARD))
+
+
+def save_adapter(folder: Path, card: AdapterCard, *, urdf: Path | None = None) -> None:
+    """Write an adapter that `load_adapter` reads; weights are written beside it by their own."""
+    folder.mkdir(parents=True, exist_ok=True)
+    if urdf is not None:
+        if not urdf.is_file():
+            raise UserError(f"There is no file {urdf}.")
+        with whole_file(folder / ROBOT) as draft:
+            shutil.copyfile(urdf, draft)
+    write_json(folder / CARD, asdict(card))

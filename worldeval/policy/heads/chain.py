@@ -1,0 +1,126 @@
+"""Policies that say how likely their draws are: the actors of policy gradients.
+
+An action chunk is drawn in `decisions` Gaussian steps, each with a log-probability. For a diffusion
+or flow head these are its last denoising steps (DPPO: Ren et al., "Diffusion Policy Policy
+Optimization", 2024: a Markov decision process within every step of the environment's); for a
+regression head one Gaussian around its answer.
+"""
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from worldeval.errors import UserError
+from worldeval.policy.heads.bc import BcHead
+from worldeval.policy.heads.denoise import Denoiser, Gaussian, Noise, noise_of
+from worldeval.policy.network import PolicyNetwork
+
+
+@runtime_checkable
+class Actor(Protocol):
+    """How an action chunk is drawn, given features."""
+
+    @property
+    def decisions(self) -> int:
+        """Random steps of a chunk."""
+        ...
+
+    def begin(self, feature: Float[Tensor, "b d"], noise: Noise) -> Float[Tensor, "b ka"]:
+        """What the first decision starts from."""
+        ...
+
+    def decide(
+        self, x: Float[Tensor, "b ka"], decision: Int[Tensor, " b"], feature: Float[Tensor, "b d"]
+    ) -> Gaussian:
+        """The distribution of the next link; of the chunk itself at the last decision."""
+        ...
+
+
+class DenoisingActor:
+    """The last denoising steps of a head. The steps before them are taken without noise."""
+
+    def __init__(self, head: Denoiser, *, last_steps: int, eta: float, floor: float) -> None:
+        self.head, self.eta, self.floor = head, eta, floor
+        self.decisions = min(last_steps, head.path.steps)
+        self._first = head.path.steps - self.decisions
+
+    def begin(self, feature: Float[Tensor, "b d"], noise: Noise) -> Float[Tensor, "b ka"]:
+        """Each episode's noise after the steps that are no decisions."""
+        x = noise_of(noise, len(feature), self.head.target)
+        for step in range(self._first):
+            x = self.head.move(x, step, feature)
+        return x
+
+    def decide(
+        self, x: Float[Tensor, "b ka"], decision: Int[Tensor, " b"], feature: Float[Tensor, "b d"]
+    ) -> Gaussian:
+        """DDIM's step with noise."""
+        return self.head.transition(
+            x, decision + self._first, feature, eta=self.eta, floor=self.floor
+        )
+
+
+class GaussianActor:
+    """One decision: a Gaussian around the chunk that a regression head gives."""
+
+    decisions = 1
+
+    def __init__(self, head: BcHead, *, std: float) -> None:
+        self.head, self.std = head, std
+
+    def begin(self, feature: Float[Tensor, "b d"], noise: Noise) -> Float[Tensor, "b ka"]:
+        """Nothing is decided yet: zeros."""
+        with torch.no_grad():
+            return torch.zeros_like(self.head.layers(feature))
+
+    def decide(
+        self, x: Float[Tensor, "b ka"], decision: Int[Tensor, " b"], feature: Float[Tensor, "b d"]
+    ) -> Gaussian:
+        """Around the regressed chunk, whatever `x` is."""
+        mean = self.head.layers(feature)
+        return Gaussian(mean=mean, std=torch.full((len(mean), 1), self.std))
+
+
+def actor_of(network: PolicyNetwork, *, last_steps: int, eta: float, floor: float) -> Actor:
+    """The actor behind a network. Raises UserError for a head that gives no log-probabilities."""
+    head: nn.Module = network.head
+    if isinstance(head, Denoiser):
+        return DenoisingActor(head, last_steps=last_steps, eta=eta, floor=floor)
+    if isinstance(head, BcHead):
+        return GaussianActor(head, std=floor)
+    raise UserError(f"A {type(head).__name__} gives no log-probabilities to improve it by.")
+
+
+def draw(
+    actor: Actor, feature: Float[Tensor, "b d"], noise: Noise
+) -> tuple[Float[Tensor, "b links ka"], Float[Tensor, "b m"]]:
+    """A chain of `decisions` + 1 links, the chunk last, and each decision's log-probability."""
+    x = actor.begin(feature, noise)
+    links, logs = [x], []
+    for decision in range(actor.decisions):
+        choice = actor.decide(x, torch.full((len(x),), decision), feature)
+        x = choice.mean + choice.std * noise_of(noise, *x.shape)
+        logs.append(choice.log_prob(x))
+        links.append(x)
+    return torch.stack(links, 1), torch.stack(logs, 1)
+
+
+def choices(
+    actor: Actor, links: Float[Tensor, "b links ka"], feature: Float[Tensor, "b d"]
+) -> list[Gaussian]:
+    """The distribution of every link after the first, as the actor is now."""
+    count = len(links)
+    return [
+        actor.decide(links[:, decision], torch.full((count,), decision), feature)
+        for decision in range(actor.decisions)
+    ]
+
+
+def log_probs(
+    actor: Actor, links: Float[Tensor, "b links ka"], feature: Float[Tensor, "b d"]
+) -> Float[Tensor, "b m"]:
+    """The log-probability of every decision of drawn chains, as the actor is now."""
+    every = choices(actor, links, feature)
+    return torch.stack([one.log_prob(links[:, i + 1]) for i, one in enumerate(every)], 1)

@@ -1,0 +1,90 @@
+"""Diffusion: an action chunk denoised in a few DDIM steps.
+
+Chi et al., "Diffusion Policy" (2023): cosine noise levels (Nichol and Dhariwal, 2021), many in
+training and a few in use. The network predicts v = signal * noise - noise_level * clean (Salimans
+and Ho, "Progressive Distillation", 2022), from which the clean chunk follows without dividing by
+the signal, so that nothing has to be clipped where there is hardly any.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from worldeval.policy.heads.denoise import Denoiser, Path, embedded, layers
+
+FREQUENCIES = 8  # of the embedding of the noise level
+LARGEST_BETA = 0.999  # of the cosine schedule, whose last step would lose everything
+
+
+class DiffusionHead(Denoiser):
+    """A v-prediction over action chunks, given features."""
+
+    def __init__(self, width: int, hidden: int, target: int, *, levels: int, steps: int) -> None:
+        super().__init__()
+        self.target = target
+        self.kept = kept_signal(levels)
+        self.path = self.path_at(spaced(levels, steps))
+        self.layers = layers(width + target + 2 * FREQUENCIES, hidden, target)
+
+    def v(
+        self, x: Float[Tensor, "b ka"], time: Float[Tensor, "b 1"], feature: Float[Tensor, "b d"]
+    ) -> Float[Tensor, "b ka"]:
+        """The prediction at noise level `time` in (0, 1]."""
+        return self.layers(torch.cat([x, embedded(time, FREQUENCIES), feature], dim=-1))
+
+    def clean_at(
+        self,
+        x: Float[Tensor, "b ka"],
+        time: Float[Tensor, "b 1"],
+        signal: Float[Tensor, "b 1"],
+        noise: Float[Tensor, "b 1"],
+        feature: Float[Tensor, "b d"],
+    ) -> Float[Tensor, "b ka"]:
+        """signal * x - noise * v."""
+        return signal * x - noise * self.v(x, time, feature)
+
+    def path_like(self, other: Path) -> Path:
+        """The nearest of this head's levels in signal-to-noise ratio."""
+        kept = other.signal[:-1] ** 2 / (other.signal[:-1] ** 2 + other.noise[:-1] ** 2)
+        return self.path_at((self.kept[None] - kept[:, None]).abs().argmin(1))
+
+    def path_at(self, chosen: Tensor) -> Path:
+        """The path through the training levels `chosen`, and then clean."""
+        kept = torch.cat([self.kept[chosen], torch.ones(1)])
+        time = (chosen + 1) / len(self.kept)
+        return Path(time=time.float(), signal=kept.sqrt(), noise=(1 - kept).sqrt())
+
+    def loss(
+        self,
+        feature: Float[Tensor, "b d"],
+        target: Float[Tensor, "b ka"],
+        generator: torch.Generator,
+    ) -> Float[Tensor, ""]:
+        """Mean squared error of v at a random noise level."""
+        level = torch.randint(len(self.kept), (len(target), 1), generator=generator)
+        noise = torch.randn(target.shape, generator=generator)
+        signal, spread = self.kept[level].sqrt(), (1 - self.kept[level]).sqrt()
+        noised = signal * target + spread * noise
+        time = (level + 1) / len(self.kept)
+        return F.mse_loss(self.v(noised, time, feature), signal * noise - spread * target)
+
+
+def kept_signal(levels: int) -> Float[Tensor, " n"]:
+    """The share of the variance that is still signal at each level: the cosine schedule."""
+
+    def share(time: float) -> float:
+        return math.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
+
+    betas = [
+        min(1 - share((level + 1) / levels) / share(level / levels), LARGEST_BETA)
+        for level in range(levels)
+    ]
+    return torch.cumprod(1 - torch.tensor(betas), 0)
+
+
+def spaced(levels: int, steps: int) -> Tensor:
+    """The levels of sampling, from the noisiest, evenly down ('trailing' spacing)."""
+    return torch.arange(levels, 0, -levels / steps).round().long() - 1

@@ -1,0 +1,188 @@
+"""A policy that answers over a websocket: `ws://host:port` in openpi's dialect."""
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+from weakref import finalize
+
+import numpy as np
+
+from worldeval.axes import Array, Float32
+from worldeval.config import build
+from worldeval.errors import UserError
+from worldeval.policy.protocol import PolicySpec
+from worldeval.policy.remote.connection import Connection, Patience, ServerError
+from worldeval.policy.remote.dialect import Keys, is_ours, read_keys, spoken
+from worldeval.policy.remote.wire import pack
+from worldeval.record import Observation
+
+TOKEN = "WORLDEVAL_TOKEN"  # a token in an address would stand in every run folder
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoteRecipe:
+    """What may be given with an address; what the server's metadata says itself may be left out."""
+
+    name: str = ""  # in tables; default: the server's, else its host and port
+    action_dim: int | None = None
+    chunk: int | None = None  # steps of one answer
+    keys: str = ""  # see dialect.read_keys
+    space: str = ""  # see data/action_space.py
+    timeout: float = 60.0  # seconds for one answer
+    wait: float = 30.0  # seconds of trying to reach the server
+    # One connection an episode, as every openpi server takes them, or one for the whole batch,
+    # which ours take too and which computes exactly what the policy does here.
+    sessions: str = "auto"  # auto, batch or episode
+
+    def __post_init__(self) -> None:
+        if self.sessions not in ("auto", "batch", "episode"):
+            raise ValueError(f"sessions '{self.sessions}' is none of auto, batch, episode")
+
+
+class RemotePolicy:
+    """A policy on a server. Connects at once, so that a wrong address is an early error."""
+
+    def __init__(self, url: str, recipe: RemoteRecipe | None = None, *, token: str = "") -> None:
+        self._recipe = recipe = recipe or RemoteRecipe()
+        self._url, self._token = url, token
+        self._keys = read_keys(recipe.keys)
+        first = self._connect()
+        self.metadata = first.metadata
+        self._ours = is_ours(self.metadata)
+        self._whole = self._ours if recipe.sessions == "auto" else recipe.sessions == "batch"
+        self._spec = _spec(url, self.metadata, recipe, self._keys)
+        self._connections = [first]
+        self._episodes = 0
+        # The garbage collector ends the sessions of a policy that is no longer used.
+        finalize(self, _close, self._connections)
+
+    @property
+    def spec(self) -> PolicySpec:
+        return self._spec
+
+    @property
+    def reconnections(self) -> int:
+        """How often a connection dropped and was opened again."""
+        return sum(connection.reconnections for connection in self._connections)
+
+    def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Begin a batch of episodes, each in a session of its own.
+
+        A server of the plain dialect is told nothing of seeds: what it draws cannot be repeated.
+        """
+        self._episodes = len(tasks)
+        wanted = 1 if self._whole else len(tasks)
+        while len(self._connections) > wanted:
+            self._connections.pop().close()
+        kept = len(self._connections)
+        while len(self._connections) < wanted:
+            self._connections.append(self._connect())
+        if not self._ours:  # a new session is all that the plain dialect has for a new episode
+            for connection in self._connections[:kept]:
+                connection.renew()
+            return
+        for number, connection in enumerate(self._connections):
+            rows = slice(None) if self._whole else slice(number, number + 1)
+            told = {"tasks": list(tasks[rows]), "seeds": [int(seed) for seed in seeds[rows]]}
+            connection.ask(pack({"reset": told}), begins=True)
+
+    def act(self, observation: Observation) -> Float32[Array, "b k a"]:
+        """The server's next chunks. Raises ServerError where it gives none."""
+        if len(observation) != self._episodes:
+            raise ValueError(f"{len(observation)} episodes observed, {self._episodes} begun")
+        rows = [None] if self._whole else range(self._episodes)
+        for row, connection in zip(rows, self._connections, strict=True):
+            connection.send(pack(spoken(observation, row, self._spec, self._keys)))
+        answers = [self._actions(connection.receive()) for connection in self._connections]
+        return answers[0] if self._whole else np.stack(answers)
+
+    def close(self) -> None:
+        """End every session."""
+        _close(self._connections)
+
+    def _connect(self) -> Connection:
+        recipe = self._recipe
+        patience = Patience(connect=recipe.wait, request=recipe.timeout)
+        return Connection(self._url, token=self._token, patience=patience, remember=is_ours)
+
+    def _actions(self, answer: Mapping[Any, Any]) -> np.ndarray:
+        actions = answer.get("actions")
+        spec, wanted = self._spec, "(steps, {})"
+        if self._whole:
+            wanted = f"({self._episodes}, steps, {{}})"
+        if not isinstance(actions, np.ndarray) or actions.dtype.kind not in "iuf":
+            found = ", ".join(str(key)[:30] for key in answer)
+            raise ServerError(f"{self._url} answers with {found}; 'actions' must be an array.")
+        fits = actions.ndim == 2 + self._whole and actions.shape[-1] == spec.action_dim
+        if not fits or actions.shape[-2] < spec.chunk or len(actions) == 0:
+            raise ServerError(
+                f"{self._url} answers with actions {actions.shape}; "
+                f"{wanted.format(spec.action_dim)} with at least {spec.chunk} steps was announced. "
+                "Give action_dim= and chunk= with the address as the server's policy has them."
+            )
+        if self._whole and len(actions) != self._episodes:
+            raise ServerError(f"{self._url} answers for {len(actions)} of {self._episodes}.")
+        return np.asarray(actions[..., : spec.chunk, :], np.float32)
+
+
+def connect_policy(
+    url: str, params: Mapping[str, Any], *, token: str | None = None
+) -> RemotePolicy:
+    """The policy at `url`; `params` fill a RemoteRecipe, the token comes from WORLDEVAL_TOKEN."""
+    if "token" in params:
+        raise UserError(f"A token does not belong in an address: set {TOKEN} instead.")
+    recipe = build(RemoteRecipe, params, where=url)
+    return RemotePolicy(url, recipe, token=os.environ.get(TOKEN, "") if token is None else token)
+
+
+def server_fingerprint(url: str) -> str | None:
+    """A hash of all that the server at `url` says of itself: it differs when its policy does.
+
+    None where it says nothing of its policy's content, as servers of others do: names and sizes
+    stay the same when a checkpoint does not.
+    """
+    connection = Connection(url, token=os.environ.get(TOKEN, ""))
+    connection.close()
+    said = connection.metadata
+    return hashlib.sha256(pack(said)).hexdigest()[:12] if said.get("content") else None
+
+
+def _spec(url: str, said: Mapping[Any, Any], recipe: RemoteRecipe, keys: Keys) -> PolicySpec:
+    """What the server says of its policy, and what the address adds."""
+    views = tuple(keys.views)
+    if not views and isinstance(said.get("views"), list):
+        views = tuple(str(view) for view in said["views"])
+    action_dim = recipe.action_dim or said.get("action_dim")
+    chunk = recipe.chunk or said.get("chunk")
+    if not views or type(action_dim) is not int or type(chunk) is not int or chunk < 1:
+        has = ", ".join(str(key)[:30] for key in said) or "nothing"
+        raise UserError(
+            f"The server at {url} does not say which views its policy reads, how many numbers an "
+            f"action has and how many steps it gives (its metadata has: {has}). Add them to the "
+            f"address: '{url}?keys=droid&action_dim=8&chunk=10' (keys: droid, libero, or "
+            "view=key;view=key;state=key)."
+        )
+    name = recipe.name or str(said.get("name") or urlsplit(url).netloc)
+    step = said.get("step")
+    return PolicySpec(
+        name=_clean(name),
+        lineage=_clean(str(said.get("lineage") or name)),
+        step=step if type(step) is int else 0,
+        views=views,
+        action_dim=action_dim,
+        chunk=chunk,
+        space=recipe.space or _clean(str(said.get("space") or "")),
+    )
+
+
+def _clean(text: str) -> str:
+    """A name from the network as something to print and to store."""
+    return "".join(letter for letter in text if letter.isprintable())[:120]
+
+
+def _close(connections: Sequence[Connection]) -> None:
+    for connection in connections:
+        connection.close()

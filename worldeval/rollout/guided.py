@@ -1,0 +1,96 @@
+"""Whole episodes drawn near a policy: the joint mode of `uwm`, guided by the policy's likelihood.
+
+Policy-guided diffusion (arXiv 2404.06356) over episodes instead of single states: every chunk's
+actions are drawn together with the frames they lead to, moved to what the policy would do. In
+between what the data did (scale 0) and what the policy does (a large scale), episodes stay where
+the world model has seen data; for a policy far from its data that is where it errs least. What they
+show is no longer what the policy alone would do: they are to look at and to train on, not to rank
+by.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from worldeval.axes import Array, Float
+from worldeval.policy.protocol import Policy
+from worldeval.record import Observation, Rollout, Start
+from worldeval.rollout.actions import fitted
+from worldeval.rollout.chunks import ChunkQueue
+from worldeval.rollout.loop import begin_at, rollouts_of
+from worldeval.rollout.recipe import GuidedRecipe
+from worldeval.world.uwm.guidance import gaussian, policy_guide
+from worldeval.world.uwm.modes import Guide
+from worldeval.world.uwm.world import UwmWorld
+
+
+def imagine_guided(
+    world: UwmWorld,
+    policy: Policy,
+    starts: Sequence[Start],
+    *,
+    horizon: int,
+    replan_every: int,
+    guided: GuidedRecipe,
+    seeds: Sequence[int],
+    steps: int | None = None,
+) -> list[Rollout]:
+    """Draw an episode from every start, moved to `policy` by `guided.scale`.
+
+    The policy is taken as Gaussian around the chunk it gives, and asked again every `replan_every`
+    frames, or when its chunk or the world's is used up. Every chunk is drawn in `steps` steps of
+    the sampler; without it in as many as the world's own policy takes. `trust` keeps the mean
+    log-likelihood of the drawn actions, per number, beside what the loop keeps.
+    """
+    policy, spec = fitted(policy, world.spec), world.spec
+    tasks = tuple(start.task for start in starts)
+    policy.reset(tasks, seeds)
+    longest = min(replan_every, world.model.recipe.chunk)
+    queue = ChunkQueue(policy, replan_every=longest, low=spec.low, high=spec.high)
+    spread = world.model.features.action_std
+    state = begin_at(world, starts, seeds)
+
+    def observe() -> Observation:
+        frames = world.render(world.latents(state), tasks)
+        return Observation(frames=frames, pose=world.pose(state), tasks=tasks)
+
+    latents, poses = [world.latents(state)[:, None]], [world.pose(state)[:, None]]
+    actions, likely, done = [], np.zeros(len(starts)), 0
+    while done < horizon:
+        wanted = queue.take(observe, spec.action_dim, most=horizon - done)
+        target = gaussian(world.tensor(wanted), guided.std * spread)
+        guide = policy_guide(target, scale=guided.scale, action_std=spread)
+        proposed = world.propose(
+            state,
+            frames=wanted.shape[1],
+            guide=_within(guide, world.tensor(spec.low), world.tensor(spec.high)),
+            steps=steps,
+        )
+        state, done = proposed.walk.state, done + wanted.shape[1]
+        likely += target(world.tensor(proposed.actions)).cpu().numpy()
+        actions.append(np.clip(proposed.actions, spec.low, spec.high))  # what rounding left over
+        latents.append(proposed.walk.latents)
+        poses.append(proposed.walk.pose)
+    return rollouts_of(
+        starts,
+        policy.spec.name,
+        seeds,
+        latents,
+        poses,
+        actions,
+        _trust(queue, likely / (horizon * spec.action_dim)),
+    )
+
+
+def _within(guide: Guide, low: Float[Tensor, " a"], high: Float[Tensor, " a"]) -> Guide:
+    """The guide, kept in the range of the world's actions: frames are drawn for what is done."""
+    return lambda actions, left: guide(actions, left).clamp(low, high)
+
+
+def _trust(queue: ChunkQueue, likely: Float[Array, " b"]) -> list[dict[str, float]]:
+    given = max(queue.given // len(likely), 1)  # numbers of one episode
+    return [
+        {"mended_actions": float(count) / given, "log_likelihood": float(each)}
+        for count, each in zip(queue.mended_each, likely, strict=True)
+    ]

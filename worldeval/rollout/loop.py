@@ -1,0 +1,107 @@
+"""The closed loop: a policy acts in a world model, many episodes together."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from worldeval.axes import Array, Float32
+from worldeval.policy.protocol import Policy
+from worldeval.record import Observation, Rollout, Start
+from worldeval.rollout.actions import fitted
+from worldeval.rollout.chunks import ChunkQueue
+from worldeval.rollout.starts import Recording
+from worldeval.world.protocol import WorldModel
+from worldeval.world.walk import walk
+
+
+def imagine(
+    world: WorldModel,
+    policy: Policy,
+    starts: Sequence[Start],
+    *,
+    horizon: int,
+    replan_every: int,
+    seeds: Sequence[int],
+) -> list[Rollout]:
+    """Roll `policy` out from every start, as one batch.
+
+    Its actions become the world's (see actions.py); what they cannot become is refused.
+    """
+    policy = fitted(policy, world.spec)
+    tasks = tuple(start.task for start in starts)
+    policy.reset(tasks, seeds)
+    spec = world.spec
+    queue = ChunkQueue(policy, replan_every=replan_every, low=spec.low, high=spec.high)
+    state = begin_at(world, starts, seeds)
+
+    def observe() -> Observation:
+        frames = world.render(world.latents(state), tasks)
+        return Observation(frames=frames, pose=world.pose(state), tasks=tasks)
+
+    latents, poses, actions = [world.latents(state)[:, None]], [world.pose(state)[:, None]], []
+    done = 0
+    while done < horizon:
+        actions.append(queue.take(observe, spec.action_dim, most=horizon - done))
+        walked = walk(world, state, actions[-1])
+        state, done = walked.state, done + actions[-1].shape[1]
+        latents.append(walked.latents)
+        poses.append(walked.pose)
+    given = max(queue.given // len(starts), 1)  # numbers of one episode
+    trust = [{"mended_actions": float(count) / given} for count in queue.mended_each]
+    return rollouts_of(starts, policy.spec.name, seeds, latents, poses, actions, trust)
+
+
+def replay(world: WorldModel, recordings: Sequence[Recording]) -> list[Rollout]:
+    """Carry out recorded actions in imagination. Recordings must be equally long."""
+    starts = [recording.start for recording in recordings]
+    seeds = [start.seed for start in starts]
+    recorded = np.stack([recording.actions for recording in recordings])
+    return replay_actions(world, starts, recorded, seeds=seeds)
+
+
+def replay_actions(
+    world: WorldModel,
+    starts: Sequence[Start],
+    actions: Float32[Array, "b t a"],
+    *,
+    seeds: Sequence[int],
+) -> list[Rollout]:
+    """Carry out given actions in imagination."""
+    state = begin_at(world, starts, seeds)
+    walked = walk(world, state, actions)
+    latents = [world.latents(state)[:, None], walked.latents]
+    poses = [world.pose(state)[:, None], walked.pose]
+    return rollouts_of(starts, "replay", seeds, latents, poses, [actions], [{} for _ in starts])
+
+
+def begin_at(world: WorldModel, starts: Sequence[Start], seeds: Sequence[int]):
+    views = world.spec.views
+    frames = {view: np.stack([start.frames[view] for start in starts]) for view in views}
+    pose = np.stack([start.pose for start in starts])
+    return world.begin(frames, pose, [start.task for start in starts], seeds)
+
+
+def rollouts_of(
+    starts: Sequence[Start],
+    policy: str,
+    seeds: Sequence[int],
+    latents: list[Array],
+    poses: list[Array],
+    actions: list[Array],
+    trust: list[dict[str, float]],
+) -> list[Rollout]:
+    """The episodes of a batch, out of parts that follow one another in time (axis 1)."""
+    z, p, a = (np.concatenate(part, 1) for part in (latents, poses, actions))
+    return [
+        Rollout(
+            start=start.id,
+            task=start.task,
+            policy=policy,
+            seed=int(seed),
+            actions=a[i],
+            pose=p[i],
+            latents=z[i].astype(np.float16),
+            trust=trust[i],
+        )
+        for i, (start, seed) in enumerate(zip(starts, seeds, strict=True))
+    ]

@@ -1,0 +1,58 @@
+"""Recording what weak and spoilt policies do in the simulator, as shards to train on."""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from worldeval.policy.load import expand, load_policy
+from worldeval.policy.perturb import Perturbation, Perturbed, Switched
+from worldeval.policy.protocol import Policy
+from worldeval.rollout.recipe import RolloutsRecipe
+from worldeval.rollout.simulate import TruthJob, record
+
+
+def record_rollouts(
+    recipe: RolloutsRecipe,
+    out: Path,
+    *,
+    processes: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Record every missing shard of `recipe` into `out`."""
+    choose = partial(drawn_policy, refs=tuple(expand(recipe.policies)), recipe=recipe)
+    jobs = []
+    for begin in range(0, recipe.episodes, recipe.shard):
+        numbers = range(begin, min(begin + recipe.shard, recipe.episodes))
+        for index, task in enumerate(recipe.tasks):
+            # Seeds are disjoint between tasks, so that each task draws its own policies.
+            first = recipe.first_seed + index * recipe.episodes
+            episodes = tuple(("drawn", first + number) for number in numbers)
+            job = TruthJob(task=task, episodes=episodes, load=choose)
+            jobs.append((job, out / f"{task}-{begin:05d}.h5"))
+    record(
+        jobs,
+        recipe.truth,
+        horizon=recipe.horizon,
+        replan_every=recipe.replan_every,
+        after_success=recipe.after_success,
+        processes=processes,
+        progress=progress,
+    )
+
+
+def drawn_policy(_: str, seed: int, *, refs: Sequence[str], recipe: RolloutsRecipe) -> Policy:
+    """The policy of one episode: which, whether it is spoilt and whether it hands over."""
+    rng = np.random.default_rng([seed, 7])
+    first, second = (refs[int(index)] for index in rng.choice(len(refs), 2, replace=False))
+    switched, perturbed = rng.random() < recipe.switched, rng.random() < recipe.perturbed
+    policy = _loaded(first)
+    if switched:
+        policy = Switched(policy, _loaded(second), frames_per_call=recipe.replan_every)
+    return Perturbed(policy, Perturbation()) if perturbed else policy
+
+
+@cache
+def _loaded(ref: str) -> Policy:
+    return load_policy(ref)

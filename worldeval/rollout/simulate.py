@@ -1,0 +1,151 @@
+"""The same closed loop in the ground-truth simulator: what imagination is measured against."""
+
+from collections.abc import Callable, Sequence
+from concurrent.futures import as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from worldeval.data.formats.shards.read import ShardEpisode, write_shard
+from worldeval.envs.metaworld import MetaWorld
+from worldeval.envs.protocol import EnvFrame
+from worldeval.policy.protocol import Policy
+from worldeval.record import Episode, Observation
+from worldeval.rollout.chunks import ChunkQueue
+from worldeval.rollout.pool import short_lived
+from worldeval.rollout.recipe import TruthRecipe
+
+Progress = Callable[[int, int], None]  # jobs done, jobs in all
+LoadPolicy = Callable[[str, int], Policy]  # a reference and the episode's seed
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruthJob:
+    """Episodes on one task, for one process, which loads their policies itself."""
+
+    task: str
+    episodes: tuple[tuple[str, int], ...]  # (policy's reference, seed of the reset)
+    load: LoadPolicy
+
+
+@dataclass(frozen=True, kw_only=True)
+class TruthOutcome:
+    """What the simulator says of one episode."""
+
+    policy: str  # the reference
+    task: str
+    seed: int
+    success: bool
+    steps: int  # world frames until success, or the horizon
+
+
+def simulate(
+    jobs: Sequence[TruthJob],
+    truth: TruthRecipe,
+    *,
+    horizon: int,
+    replan_every: int,
+    processes: int,
+    done: Callable[[TruthJob, list[TruthOutcome]], None],
+) -> None:
+    """Run every job in its own process; `done` is called in this one as each finishes."""
+    with short_lived(processes) as pool:
+        futures = {pool.submit(_run, job, truth, horizon, replan_every): job for job in jobs}
+        for future in as_completed(futures):
+            done(futures[future], future.result())
+
+
+def record(
+    jobs: Sequence[tuple[TruthJob, Path]],
+    truth: TruthRecipe,
+    *,
+    horizon: int,
+    replan_every: int,
+    after_success: int,
+    processes: int,
+    progress: Progress | None = None,
+) -> None:
+    """Run jobs and keep every frame: a shard a job, skipping those that exist."""
+    missing = [(job, path) for job, path in jobs if not path.exists()]
+    with short_lived(processes) as pool:
+        futures = [
+            pool.submit(_record, job, path, truth, horizon, replan_every, after_success)
+            for job, path in missing
+        ]
+        for count, future in enumerate(as_completed(futures), len(jobs) - len(missing) + 1):
+            future.result()
+            if progress:
+                progress(count, len(jobs))
+
+
+def _run(job: TruthJob, truth: TruthRecipe, horizon: int, replan_every: int) -> list[TruthOutcome]:
+    env, outcomes = _environment(job, truth), []
+    for ref, seed in job.episodes:
+        queue = _begin(job.load(ref, seed), job.task, seed, replan_every)
+        frame, step, success = env.reset(seed), 0, False
+        while step < horizon and not success:
+            action = queue.next(lambda now=frame: _observation(now, job.task), env.action_dim)
+            raw = action[0].reshape(env.k, -1)
+            success = any([env.advance(part) for part in raw])
+            step += 1
+            if queue.empty and not success:  # a frame that nobody looks at is not rendered
+                frame = env.frame(success=success)
+        outcomes.append(
+            TruthOutcome(policy=ref, task=job.task, seed=seed, success=success, steps=step)
+        )
+    env.close()
+    return outcomes
+
+
+def _record(
+    job: TruthJob,
+    path: Path,
+    truth: TruthRecipe,
+    horizon: int,
+    replan_every: int,
+    after_success: int,
+) -> None:
+    env, items = _environment(job, truth), []
+    for ref, seed in job.episodes:
+        policy = job.load(ref, seed)
+        queue = _begin(policy, job.task, seed, replan_every)
+        seen, actions, last = [env.reset(seed)], [], horizon
+        while len(seen) <= last:
+            now = seen[-1]
+            action = queue.next(lambda now=now: _observation(now, job.task), env.action_dim)[0]
+            seen.append(env.step(action))
+            actions.append(action)
+            if seen[-1].success and not any(frame.success for frame in seen[:-1]):
+                last = max(last, len(seen) - 1 + after_success)
+        flags = np.array([frame.success for frame in seen], np.uint8)
+        episode = Episode(
+            id=f"{path.stem}-{len(items)}-{seed}",
+            frames={view: np.stack([frame.frames[view] for frame in seen]) for view in env.views},
+            actions=np.stack([*actions, np.zeros_like(actions[0])]),
+            pose=np.stack([frame.pose for frame in seen]),
+            task=job.task,
+            success=bool(flags.any()),
+            fps=env.fps,
+            source=policy.spec.name,
+        )
+        items.append(ShardEpisode(episode=episode, flags=flags, seed=seed))
+    write_shard(path, items)
+    env.close()
+
+
+def _environment(job: TruthJob, truth: TruthRecipe) -> MetaWorld:
+    import torch
+
+    torch.set_num_threads(1)  # the processes are the parallelism
+    return MetaWorld(job.task, size=truth.size, k=truth.k)
+
+
+def _begin(policy: Policy, task: str, seed: int, replan_every: int) -> ChunkQueue:
+    policy.reset([task], [seed])
+    return ChunkQueue(policy, replan_every=replan_every)
+
+
+def _observation(frame: EnvFrame, task: str) -> Observation:
+    frames = {view: image[None] for view, image in frame.frames.items()}
+    return Observation(frames=frames, pose=frame.pose[None], tasks=(task,))

@@ -1,0 +1,137 @@
+"""Everything that fidelity measures of one world on one dataset, as one record."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldeval.errors import UserError
+from worldeval.world.fidelity.actions import changed, fit_probe, followed, other_actions
+from worldeval.world.fidelity.held_out import Held, Imagined, by_turns, imagine_held, open_shelf
+from worldeval.world.fidelity.mean import mean_of
+from worldeval.world.fidelity.memory import memory_of, returning
+from worldeval.world.fidelity.pictures import SHORTEST_FILM, compare, fvd, measures
+from worldeval.world.fidelity.space import meaning_of
+from worldeval.world.load import load_world, read_card, world_hash
+
+HORIZONS = (1, 5, 10, 20)
+LONGEST = 30  # frames in which an episode may come back to where it was
+PROBED = 3  # episodes that the probe learns from, for one that is measured
+
+
+def measure(
+    folder: Path,
+    data: Path,
+    *,
+    horizons: Sequence[int] = HORIZONS,
+    episodes: int = 60,
+    backbone: Path | None = None,
+    sampler_steps: int | None = None,
+    seed: int = 0,
+    say: Callable[[str], None] = lambda text: None,
+) -> dict[str, Any]:
+    """Fidelity of the world in `folder` on episodes of `data` that it was not trained on.
+
+    What cannot be measured here is None in the result, with the reason under 'not_measured'.
+
+    Raises:
+        UserError: horizons below 1, or `sampler_steps` that the world's sampler does not take.
+    """
+    if not horizons or min(horizons) < 1:
+        raise UserError(f"Horizons are frames from 1 on, not {list(horizons)}.")
+    card, world = read_card(folder), load_world(folder)
+    if sampler_steps is not None:
+        world.steps = sampler_steps
+    recipe, missing = card["recipe"], {}
+    longest = max(*horizons, LONGEST)
+    say("reading and encoding held-out episodes")
+    shelf = open_shelf(world, data, share=recipe.held_out, seed=int(card.get("seed", seed)))
+    held = shelf.read(by_turns(shelf.held, shelf.tasks, episodes), max(horizons) + 1)
+    say("imagining them open loop")
+    imagined = imagine_held(world, held, steps=max(horizons))
+    result: dict[str, Any] = {
+        "world": str(folder),
+        "hash": world_hash(folder),
+        "family": card["kind"],
+        "sampler_steps": world.steps or None,  # none: the family has no sampler
+        "data": str(data),
+        "episodes": len(held),
+        "horizons": list(horizons),
+        "latents": latent_errors(held, imagined, horizons),
+        "pictures": None,
+        "fvd": None,
+        "action_following": None,
+        "memory": None,
+    }
+    if held.frames is None:
+        missing["pictures"] = missing["fvd"] = "this world has no decoder: it predicts latents"
+    else:
+        say("comparing pictures")
+        taken, missing_measures = measures()
+        missing |= missing_measures
+        result["pictures"] = compare(world, held, imagined, horizons, taken)
+        if backbone is None:
+            missing["fvd"] = "no backbone was given (--fvd-backbone: I3D as TorchScript)"
+        elif max(horizons) + 1 < SHORTEST_FILM:
+            missing["fvd"] = f"films of {max(horizons) + 1} frames are too short"
+        else:
+            result["fvd"] = fvd(world, held, imagined, backbone)
+    say("asking whether actions are followed")
+    meaning = meaning_of(shelf.space, recipe.actuation, action_dim=world.spec.action_dim)
+    given = other_actions(
+        held,
+        absolute=meaning.absolute,
+        step_dim=meaning.step_dim,
+        rng=np.random.default_rng(seed),
+    )
+    learnt = by_turns(shelf.training, shelf.tasks, PROBED * episodes)
+    probe = fit_probe(shelf.read(learnt, max(horizons) + 1), seed=seed)
+    result["action_following"] = {
+        "taken_as": meaning,
+        "inverse_dynamics_mm": followed(probe, held, imagined),
+        "actions": changed(world, held, given, horizons=horizons),
+    }
+    say("leaving and coming back")
+    try:
+        back = returning(shelf, steps=longest, count=episodes)
+        if len(back) < 2:
+            raise UserError(f"{len(back)} held-out episodes come back to where they were")
+        result["memory"] = memory_of(world, shelf.read(back, longest + 1), steps=longest)
+    except UserError as reason:
+        missing["memory"] = str(reason)
+    result["not_measured"] = missing
+    return plain(result)
+
+
+def latent_errors(
+    held: Held, imagined: Imagined, horizons: Sequence[int]
+) -> dict[str, dict[str, Any]]:
+    """'h<horizon>' -> latent MSE, that of repeating the first frame, and the hand's error (mm)."""
+    out = {}
+    for horizon in horizons:
+        rows = held.there(horizon)
+        if not rows.any():
+            continue
+        truth = held.latents[rows, horizon]
+        hand = imagined.pose[rows, horizon, :3] - held.pose[rows, horizon, :3]
+        error = np.square(imagined.latents[rows, horizon] - truth).mean((1, 2, 3, 4))
+        copied = np.square(held.latents[rows, 0] - truth).mean((1, 2, 3, 4))
+        out[f"h{horizon}"] = {
+            "latent_mse": mean_of(error),
+            "copied_latent_mse": mean_of(copied),
+            "hand_mm": mean_of(np.linalg.norm(hand, axis=1) * 1000),
+        }
+    return out
+
+
+def plain(value: Any) -> Any:
+    """Records as plain data."""
+    if hasattr(value, "__dataclass_fields__"):
+        return plain(asdict(value))
+    if isinstance(value, dict):
+        return {key: plain(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    return value

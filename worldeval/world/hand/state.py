@@ -1,0 +1,91 @@
+"""The hand of a world: where it is, what it was told, and where the next action brings it.
+
+Pictures show the hand, policies read its pose, and a controller remembers its command. Families
+whose data gives only commands share this part; a family that predicts poses itself does without.
+"""
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from worldeval.axes import Float, Int
+from worldeval.world.features import PAST_ACTIONS, Motion
+from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.kinematics import Kinematics
+
+
+@dataclass(frozen=True, kw_only=True)
+class HandState:
+    """The poses so far, and what the next one follows from."""
+
+    poses: Float[Tensor, "b t p"]
+    past_actions: Float[Tensor, "b 2 a"]  # newest first
+    command: Float[Tensor, "b 3"]
+    task: Int[Tensor, " b"]
+
+    def found_at(self, pose: Float[Tensor, "b p"]) -> "HandState":
+        """The same hand, seen to be elsewhere than expected."""
+        return replace(self, poses=torch.cat([self.poses[:, :-1], pose[:, None]], 1))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moved:
+    """One frame's motion and the hand after it."""
+
+    motion: Motion
+    hand: HandState
+
+    @property
+    def pose(self) -> Float[Tensor, "b p"]:
+        """Where the hand is when the next frame is taken."""
+        return self.hand.poses[:, -1]
+
+
+class Hand:
+    """Kinematics and actuation of one robot. Both are the world's parts; this only joins them."""
+
+    def __init__(self, kinematics: Kinematics, actuation: Actuation, *, action_dim: int) -> None:
+        self.kinematics, self.actuation, self.action_dim = kinematics, actuation, action_dim
+
+    def begin(self, pose: Float[Tensor, "b p"], task: Int[Tensor, " b"]) -> HandState:
+        """At a start the hand is where it was told to be, and nothing was done before."""
+        return HandState(
+            poses=pose[:, None],
+            past_actions=pose.new_zeros(len(pose), PAST_ACTIONS, self.action_dim),
+            command=self.actuation.begin(pose),
+            task=task,
+        )
+
+    def step(
+        self,
+        hand: HandState,
+        action: Float[Tensor, "b a"],
+        *,
+        newest: Float[Tensor, "b v d h w"],
+        first: Float[Tensor, "b v d h w"],
+    ) -> Moved:
+        """One frame's action carried out; contact is read from the newest and the first latents."""
+        next_command = self.actuation.step(hand.command, action)
+        motion = Motion(
+            action=action,
+            past_actions=hand.past_actions,
+            pose=back(hand.poses, 0),
+            past_poses=torch.stack([back(hand.poses, 1), back(hand.poses, 2)], 1),
+            command=hand.command,
+            next_command=next_command,
+            task=hand.task,
+        )
+        next_pose = self.kinematics(newest.flatten(1), first.flatten(1), motion)
+        after = replace(
+            hand,
+            poses=torch.cat([hand.poses, next_pose[:, None]], 1),
+            past_actions=torch.stack([action, hand.past_actions[:, 0]], 1),
+            command=next_command,
+        )
+        return Moved(motion=motion, hand=after)
+
+
+def back(history: Float[Tensor, "b t ..."], lag: int) -> Float[Tensor, "b ..."]:
+    """The frame `lag` before the newest, or the start where there is none."""
+    return history[:, max(history.shape[1] - 1 - lag, 0)]

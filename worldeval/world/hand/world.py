@@ -1,0 +1,48 @@
+"""What worlds with a hand of their own share: kinematics, actuation, the newest frame and pose."""
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from worldeval.axes import Array, Float, Float32
+from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.kinematics import Kinematics
+from worldeval.world.hand.state import Hand
+from worldeval.world.protocol import WorldSpec
+from worldeval.world.tokenizer.network import FrameTokenizer
+from worldeval.world.world import World
+
+
+class HandWorld(World):
+    """A world whose state holds `latents` and `poses` of every frame, and moves the hand first."""
+
+    def __init__(
+        self,
+        spec: WorldSpec,
+        *,
+        tokenizer: FrameTokenizer | None,
+        kinematics: Kinematics,
+        actuation: Actuation,
+    ) -> None:
+        super().__init__(spec, tokenizer=tokenizer)
+        self.kinematics, self.actuation = kinematics, actuation
+
+    @property
+    def hand(self) -> Hand:
+        """The hand out of the parts as they are now: training replaces them."""
+        return Hand(self.kinematics, self.actuation, action_dim=self.spec.action_dim)
+
+    def observe_latents(
+        self, state: Any, latents: Float[Tensor, "b v d h w"], pose: Float32[Array, "b p"]
+    ) -> Any:
+        """What was told, and everything older, stays; so do keys and values of a cache."""
+        seen = torch.cat([state.latents[:, :-1], latents.float().to(self.device)[:, None]], 1)
+        return replace(state, latents=seen, hand=state.hand.found_at(self.tensor(pose)))
+
+    def latents(self, state: Any) -> Float32[Array, "b v d h w"]:
+        return state.latents[:, -1].cpu().numpy()
+
+    def pose(self, state: Any) -> Float32[Array, "b p"]:
+        return state.poses[:, -1].cpu().numpy()

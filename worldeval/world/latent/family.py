@@ -1,0 +1,51 @@
+"""`latent` as a family: see latent.py for the network, fit_dynamics.py for its training."""
+
+from dataclasses import replace
+
+from worldeval.world.families import Family, Fitting, fresh_dynamics, gentler
+from worldeval.world.features import Features
+from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.kinematics import new_kinematics
+from worldeval.world.latent.fit import fit_unrolled
+from worldeval.world.latent.network import LatentDynamics
+from worldeval.world.latent.world import FrameWorld
+from worldeval.world.protocol import WorldSpec
+from worldeval.world.recipe import LatentRecipe
+
+
+def new(spec: WorldSpec, recipe: LatentRecipe) -> FrameWorld:
+    """A world with fresh weights."""
+    kinematics = new_kinematics(recipe.kinematics, spec)
+    features = Features(pose_dim=spec.pose_dim, action_dim=spec.action_dim, tasks=len(spec.tasks))
+    return FrameWorld(
+        spec,
+        tokenizer=None,
+        kinematics=kinematics,
+        dynamics=LatentDynamics(recipe, features, latent=(len(spec.views), *spec.latent)),
+        actuation=Actuation(recipe.actuation),
+    )
+
+
+def fit(fitting: Fitting) -> None:
+    """Kinematics, then the dynamics on its own predictions."""
+    recipe: LatentRecipe = fitting.recipe
+    windows = fresh_dynamics(fitting)
+    fitting.world.dynamics = fit_unrolled(
+        fitting.world.dynamics,
+        windows,
+        fitting.episodes,
+        recipe.trainer,
+        unroll=recipe.unroll,
+        latent_noise=recipe.latent_noise,
+        pose_noise=recipe.pose_noise,
+        seed=fitting.seed,
+        progress=fitting.report(f"{fitting.stage}: dynamics", recipe.trainer.steps),
+    ).model
+
+
+def adapt(recipe: LatentRecipe) -> LatentRecipe:
+    """Shorter and gentler, at the full unroll from the first step."""
+    return replace(gentler(recipe), unroll=((0.0, recipe.unroll[-1][1]),))
+
+
+FAMILY = Family(recipe=LatentRecipe, new=new, fit=fit, adapt=adapt)

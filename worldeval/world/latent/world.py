@@ -1,0 +1,97 @@
+"""A world that imagines one frame from a `Context`: newest frames, start, memory and motion."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from worldeval.axes import Array, Float, Float32, Int
+from worldeval.world.context import Context, Dynamics, nearest_by_pose
+from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.kinematics import Kinematics
+from worldeval.world.hand.state import HandState, back
+from worldeval.world.hand.world import HandWorld
+from worldeval.world.protocol import WorldSpec
+from worldeval.world.tokenizer.network import FrameTokenizer
+from worldeval.world.world import generators_of
+
+
+@dataclass(frozen=True, kw_only=True)
+class FrameState:
+    """Everything imagined so far: all of it is memory for the frames to come."""
+
+    latents: Float[Tensor, "b t v d h w"]
+    hand: HandState
+    generators: list[torch.Generator]
+
+    @property
+    def poses(self) -> Float[Tensor, "b t p"]:
+        """The pose of every frame."""
+        return self.hand.poses
+
+
+class FrameWorld(HandWorld):
+    """Kinematics, then a dynamics that offers `predict(context, generators=...)`."""
+
+    remembers = True
+
+    def __init__(
+        self,
+        spec: WorldSpec,
+        *,
+        tokenizer: FrameTokenizer | None,
+        kinematics: Kinematics,
+        dynamics: nn.Module,
+        actuation: Actuation,
+    ) -> None:
+        super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
+        self.dynamics = dynamics
+
+    @property
+    def parts(self) -> dict[str, nn.Module]:
+        return {"kinematics": self.kinematics, "dynamics": self.dynamics}
+
+    @torch.inference_mode()
+    def begin_latents(
+        self,
+        latents: Float[Tensor, "b v d h w"],
+        pose: Float32[Array, "b p"],
+        tasks: Sequence[str],
+        seeds: Sequence[int],
+    ) -> FrameState:
+        return FrameState(
+            latents=latents.float().to(self.device)[:, None],
+            hand=self.hand.begin(self.tensor(pose), self.task_index(tasks)),
+            generators=generators_of(seeds),
+        )
+
+    @torch.inference_mode()
+    def step(self, state: FrameState, actions: Float32[Array, "b a"]) -> FrameState:
+        """One world frame later: first the hand, then what the cameras show of it."""
+        newest, first = back(state.latents, 0), state.latents[:, 0]
+        moved = self.hand.step(state.hand, self.tensor(actions), newest=newest, first=first)
+        place = self._memory(state.poses, moved.pose)
+        rows = torch.arange(len(place), device=place.device)
+        context = Context(
+            latent=newest,
+            previous=back(state.latents, 1),
+            first=first,
+            memory=state.latents[rows, place],
+            memory_pose=state.poses[rows, place],
+            motion=moved.motion,
+            next_pose=moved.pose,
+        )
+        assert isinstance(self.dynamics, Dynamics)
+        imagined = self.dynamics.predict(context, generators=state.generators)
+        latents = torch.cat([state.latents, imagined[:, None]], 1)
+        return replace(state, latents=latents, hand=moved.hand)
+
+    def _memory(
+        self, poses: Float[Tensor, "b t p"], target: Float[Tensor, "b p"]
+    ) -> Int[Tensor, " b"]:
+        # Without retrieval the start stands in, as it does while nothing older is there.
+        oldest_in_context = poses.shape[1] - 2 if self.retrieve else 0
+        frame = torch.arange(poses.shape[1], device=poses.device)
+        allowed = (frame < oldest_in_context).expand(len(target), -1)
+        return nearest_by_pose(poses, allowed, target, self.kinematics.features.pose_std)

@@ -1,0 +1,123 @@
+"""Autoencoders that others trained, as tokenizers: SVD's VAE, `AutoencoderKL`, `AutoencoderTiny`.
+
+They stay where they are: a world keeps the folder's path and a fingerprint of the weights, not the
+weights. Latents are the autoencoder's own, at the scale that its configuration gives (SVD's times
+0.18215, as in Ctrl-World's latent files): about unit variance, so every family trains on them.
+"""
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from worldeval.axes import Float, Int
+from worldeval.errors import UserError
+from worldeval.run import read_json
+from worldeval.world.diffusers_import import read_model
+from worldeval.world.tokenizer.network import FrameTokenizer
+
+KINDS = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderKLTemporalDecoder")
+AT_ONCE = 16  # frames through the autoencoder together: its inner pictures are large
+
+
+class DiffusersTokenizer(FrameTokenizer):
+    """A frozen diffusers autoencoder behind the interface of our own; task and view are not read.
+
+    SVD's decoder smooths a video over time; here frames of many episodes come together, so each is
+    decoded alone.
+    """
+
+    fingerprint: Tensor
+
+    def __init__(self, folder: Path, *, size: tuple[int, int]) -> None:
+        super().__init__()
+        self.folder = _home(folder)
+        self.kind, config = _described(self.folder)
+        self.vae = read_model(self.kind, self.folder)
+        self.vae.eval().requires_grad_(False)
+        self.grid = _grid(config, size, self.folder)
+        self.scale = float(config.get("scaling_factor") or 1.0)
+        self.shift = float(config.get("shift_factor") or 0.0)
+        self.register_buffer("fingerprint", _fingerprint(self.vae))
+
+    @torch.no_grad()
+    def encode(
+        self, frames: Float[Tensor, "n 3 h w"], task: Int[Tensor, " n"], view: Int[Tensor, " n"]
+    ) -> Float[Tensor, "n d y x"]:
+        """Latents of frames (0-1): the most likely ones, nothing is drawn."""
+        parts = []
+        for part in frames.split(AT_ONCE):
+            found = self.vae.encode(2 * part - 1)
+            own = found.latents if self.kind == "AutoencoderTiny" else found.latent_dist.mode()
+            parts.append((own.float() - self.shift) * self.scale)
+        return torch.cat(parts)
+
+    @torch.no_grad()
+    def decode(
+        self, latents: Float[Tensor, "n d y x"], task: Int[Tensor, " n"], view: Int[Tensor, " n"]
+    ) -> Float[Tensor, "n 3 h w"]:
+        """Frames (0-1, not clipped) of latents."""
+        alone = {"num_frames": 1} if self.kind == "AutoencoderKLTemporalDecoder" else {}
+        parts = [
+            self.vae.decode(part / self.scale + self.shift, **alone).sample.float()
+            for part in latents.split(AT_ONCE)
+        ]
+        return (torch.cat(parts) + 1) / 2
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
+        """The fingerprint alone: the weights stay in their folder."""
+        whole = super().state_dict(*args, **kwargs)
+        return {key: value for key, value in whole.items() if not _frozen(key)}
+
+    def load_state_dict(self, state: Any, *args: Any, **kwargs: Any) -> Any:
+        """Check that the folder holds the autoencoder with which the latents were made."""
+        if not torch.equal(state["fingerprint"].cpu(), self.fingerprint.cpu()):
+            raise UserError(
+                f"{self.folder} holds another autoencoder than the one that the world was trained "
+                "with: its latents would mean something else. Bring the first one back."
+            )
+
+
+def _home(folder: Path) -> Path:
+    """The folder of the autoencoder itself: a whole pipeline keeps it in `vae`."""
+    for home in (folder / "vae", folder):
+        if (home / "config.json").is_file():
+            return home
+    raise UserError(
+        f"{folder} holds no autoencoder (no config.json, no vae/config.json). Set tokenizer.folder "
+        "to a local folder in diffusers' layout."
+    )
+
+
+def _described(home: Path) -> tuple[str, dict[str, Any]]:
+    config = read_json(home / "config.json")
+    kind = str(config.get("_class_name"))
+    if kind not in KINDS:
+        raise UserError(f"{home} holds a {kind}; a tokenizer is one of {', '.join(KINDS)}.")
+    return kind, config
+
+
+def _grid(config: dict[str, Any], size: tuple[int, int], home: Path) -> tuple[int, int, int]:
+    """Channels, height and width of a frame's latent. Every level but the last halves a side."""
+    widths = config.get("block_out_channels") or config.get("encoder_block_out_channels") or [0]
+    fold = 2 ** (len(widths) - 1)
+    if any(side % fold for side in size):
+        raise UserError(
+            f"{home} makes one latent cell of {fold} x {fold} pixels, which does not divide frames "
+            f"of {size[0]} x {size[1]}. Take another autoencoder, or other frames."
+        )
+    return int(config["latent_channels"]), size[0] // fold, size[1] // fold
+
+
+def _fingerprint(vae: torch.nn.Module) -> Int[Tensor, " 1"]:
+    digest = hashlib.sha256()
+    for key, value in sorted(vae.state_dict().items()):
+        digest.update(key.encode())
+        digest.update(value.detach().cpu().float().numpy().tobytes())
+    return torch.tensor([int.from_bytes(digest.digest()[:7], "big")])
+
+
+def _frozen(key: str) -> bool:
+    return ".vae." in f".{key}"
