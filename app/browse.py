@@ -12,9 +12,9 @@ import streamlit as st
 
 from worldeval.data.check.check import check
 from worldeval.data.contact_sheet import contact_sheet
-from worldeval.data.finding import Finding
+from worldeval.data.finding import DataFinding
 from worldeval.data.source import Source, open_source
-from worldeval.data.summary import Summary, summarise
+from worldeval.data.summary import DatasetSummary, summarise
 from worldeval.errors import UserError
 from worldeval.report.charts import over_time
 from worldeval.report.film import clip
@@ -38,7 +38,7 @@ def source_of(path: str, changed: int) -> Source:
 
 
 @st.cache_data(show_spinner="reading every number", max_entries=8)
-def summary_of(path: str, changed: int) -> Summary:
+def summary_of(path: str, changed: int) -> DatasetSummary:
     """What is in it."""
     return summarise(source_of(path, changed))
 
@@ -51,7 +51,7 @@ def sheet_of(path: str, changed: int) -> bytes:
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
-def findings_of(path: str, changed: int, pictures: bool) -> list[Finding]:
+def findings_of(path: str, changed: int, pictures: bool) -> list[DataFinding]:
     """Every finding of `worldeval data check`."""
     bar = st.progress(0.0, "checking")
     found = check(
@@ -72,7 +72,7 @@ def video_of(path: str, changed: int, index: int) -> bytes:
     return clip(frames, fps=source.spec.fps)
 
 
-def at_a_glance(summary: Summary) -> None:
+def at_a_glance(summary: DatasetSummary) -> None:
     """Counts, views and ranges."""
     facts = st.columns(5)
     facts[0].metric("Episodes", f"{summary.episodes:,}")

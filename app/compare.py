@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from worldeval.errors import UserError
-from worldeval.report.contents import Contents
-from worldeval.report.episodes import Episodes, filmed
+from worldeval.report.contents import ReportContents
+from worldeval.report.episodes import EpisodeTable, filmed
 from worldeval.report.film import open_film
 from worldeval.report.filmstrip import FOLDER
 from worldeval.report.verbs import run_verb
@@ -16,8 +16,8 @@ from worldeval.report.words import escaped
 HEIGHT = 260  # pixels of the table of starts
 OUTCOME = {1.0: "really a success", 0.0: "really a failure"}
 
-contents: Contents | None = st.session_state["contents"]
-episodes: Episodes | None = st.session_state["episodes"]
+contents: ReportContents | None = st.session_state["contents"]
+episodes: EpisodeTable | None = st.session_state["episodes"]
 if contents is None or episodes is None:
     st.stop()
 st.header("Compare two policies")

@@ -12,7 +12,7 @@ import streamlit as st
 
 from worldeval.errors import UserError
 from worldeval.export.select import Selection
-from worldeval.report.episodes import Episodes
+from worldeval.report.episodes import EpisodeTable
 from worldeval.report.pairs import CUT
 from worldeval.report.verbs import run_verb
 
@@ -22,7 +22,7 @@ LARGEST = 200 * 2**20  # bytes that are handed to a browser
 RESERVED = {"imagined", "truth", "outcomes", "filmstrips", "report"}
 
 run = st.session_state["run"]
-episodes: Episodes | None = st.session_state["episodes"]
+episodes: EpisodeTable | None = st.session_state["episodes"]
 if episodes is None:
     st.stop()
 assert run is not None
@@ -102,7 +102,7 @@ except UserError as error:
     st.text(str(error))
     st.stop()
 
-st.metric("Episodes", f"{len(kept):,} of {len(known):,}")
+st.metric("EpisodeTable", f"{len(kept):,} of {len(known):,}")
 if not kept:
     st.warning("Nothing is left. Loosen the selection.")
     st.stop()

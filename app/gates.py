@@ -3,11 +3,11 @@
 import pandas as pd
 import streamlit as st
 
-from worldeval.report.contents import Contents
+from worldeval.report.contents import ReportContents
 from worldeval.report.number import seconds
 from worldeval.report.words import escaped
 
-contents: Contents | None = st.session_state["contents"]
+contents: ReportContents | None = st.session_state["contents"]
 if contents is None:
     st.stop()
 st.header("Gates")

@@ -7,9 +7,9 @@ import pandas as pd
 import streamlit as st
 
 from worldeval.errors import UserError
-from worldeval.report.contents import Contents
+from worldeval.report.contents import ReportContents
 from worldeval.report.effect import FEWEST, corrected, moved
-from worldeval.report.episodes import Episodes
+from worldeval.report.episodes import EpisodeTable
 from worldeval.report.film import open_film
 from worldeval.report.filmstrip import FOLDER
 from worldeval.report.number import short
@@ -25,12 +25,12 @@ from worldeval.report.verbs import run_verb
 
 DRAW = 20  # episodes drawn at a time
 
-ranked: Contents | None = st.session_state["contents"]
-kept: Episodes | None = st.session_state["episodes"]
+ranked: ReportContents | None = st.session_state["contents"]
+kept: EpisodeTable | None = st.session_state["episodes"]
 if ranked is None or kept is None:
     st.stop()
-contents: Contents = ranked
-episodes: Episodes = kept
+contents: ReportContents = ranked
+episodes: EpisodeTable = kept
 
 
 def draw() -> None:
@@ -51,7 +51,7 @@ def draw() -> None:
 def effect(opinions: list[Opinion]) -> None:
     """What the labels change; it names the policies."""
     st.caption(
-        "Episodes that were labelled count as people say, all others as the judge says. Unsure "
+        "EpisodeTable that were labelled count as people say, all others as the judge says. Unsure "
         "leaves the judge's probability."
     )
     rows = [

@@ -17,13 +17,13 @@ from worldeval.errors import UserError
 from worldeval.report.contents import (
     OUTCOMES,
     SUMMARY,
-    Contents,
+    ReportContents,
     read_contents,
     read_findings,
     refusals,
     warnings,
 )
-from worldeval.report.episodes import STORE, Episodes, read_episodes
+from worldeval.report.episodes import STORE, EpisodeTable, read_episodes
 from worldeval.report.filmstrip import FOLDER, INDEX, read_filmstrips
 from worldeval.report.runs import RunState, check_inside, find_runs
 from worldeval.report.theme import LIGHT
@@ -39,7 +39,7 @@ BY_EPISODE = ("Roll-outs", "Export", "Runs")
 
 
 @st.cache_data(show_spinner="reading the run", max_entries=8)
-def contents_of(folder: str, signature: tuple[int, ...]) -> Contents:
+def contents_of(folder: str, signature: tuple[int, ...]) -> ReportContents:
     """A run's contents; `signature` changes with its files, so that a live run is read anew."""
     return read_contents(Path(folder), rng=np.random.default_rng(0))
 
@@ -52,7 +52,7 @@ def findings_of(folder: str, signature: tuple[int, ...]) -> tuple[Finding, ...]:
 
 # A resource, not data: ten thousand rows need not be copied for every page. Nobody changes them.
 @st.cache_resource(show_spinner="reading the episodes", max_entries=4)
-def episodes_of(folder: str, signature: tuple[int, ...]) -> Episodes:
+def episodes_of(folder: str, signature: tuple[int, ...]) -> EpisodeTable:
     """The table of a run's episodes."""
     return read_episodes(Path(folder))
 

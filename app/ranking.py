@@ -6,8 +6,8 @@ import pandas as pd
 import streamlit as st
 
 from worldeval.report.charts import matrix
-from worldeval.report.contents import FURTHER, MEASURES, Contents
-from worldeval.report.episodes import Episodes
+from worldeval.report.contents import FURTHER, MEASURES, ReportContents
+from worldeval.report.episodes import EpisodeTable
 from worldeval.report.figures import Point, figure_png, predicted_against_real
 from worldeval.report.theme import DARK, LIGHT
 from worldeval.report.words import escaped, headline
@@ -16,7 +16,7 @@ LARGEST = 40  # policies whose every pair still fits on a page
 TALLEST = 25  # policies shown without scrolling the table
 
 
-def so_far(episodes: Episodes) -> None:
+def so_far(episodes: EpisodeTable) -> None:
     """What a run under way has imagined until now: means without any claim."""
     st.header("So far")
     st.caption("Not a ranking: policies are at different counts, and nothing is compared yet.")
@@ -33,7 +33,7 @@ def bar(colour: Literal["blue", "orange"]) -> Any:
     return st.column_config.ProgressColumn(format="%.2f", min_value=0, max_value=1, color=colour)
 
 
-contents: Contents | None = st.session_state["contents"]
+contents: ReportContents | None = st.session_state["contents"]
 if contents is None:
     if st.session_state["episodes"] is not None and len(st.session_state["episodes"]):
         so_far(st.session_state["episodes"])

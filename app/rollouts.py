@@ -15,7 +15,7 @@ from worldeval.axes import Array
 from worldeval.errors import UserError
 from worldeval.report.charts import over_time
 from worldeval.report.contents import RECIPE
-from worldeval.report.episodes import STORE, Episodes, filmed
+from worldeval.report.episodes import STORE, EpisodeTable, filmed
 from worldeval.report.film import RATE, open_film
 from worldeval.report.filmstrip import FOLDER, Filmstrip, read_moves
 from worldeval.report.filter import ALL, TRUST, VERDICTS, Choice, choose, orders
@@ -44,11 +44,11 @@ export default function ({ data }) {
 """
 
 run = st.session_state["run"]
-opened: Episodes | None = st.session_state["episodes"]
+opened: EpisodeTable | None = st.session_state["episodes"]
 strips: tuple[Filmstrip, ...] = st.session_state["strips"]
 if opened is None:
     st.stop()
-episodes: Episodes = opened
+episodes: EpisodeTable = opened
 theme = DARK if st.context.theme.type == "dark" else LIGHT
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldeval.data.formats.lerobot.layout import Layout, Limits, image_key
+from worldeval.data.formats.lerobot.layout import FileLimits, Layout, image_key
 from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.source import Source, open_source
 from worldeval.record import Episode
@@ -27,7 +27,7 @@ def export(source: Source, folder: Path) -> None:
         views=spec.views,
         action_names=spec.action_names,
         pose_names=spec.pose_names,
-        limits=Limits(data_mb=0.03, video_mb=1, files_per_chunk=2),
+        limits=FileLimits(data_mb=0.03, video_mb=1, files_per_chunk=2),
     )
     chosen = np.argsort([head.length for head in source.heads])[:EPISODES].tolist()
     episodes = [source.episode(index) for index in chosen]

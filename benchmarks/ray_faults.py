@@ -22,7 +22,7 @@ from ray._private import services
 from ray.cluster_utils import Cluster
 
 from worldeval import recipe as recipes
-from worldeval.evaluate.imagined import Imagination
+from worldeval.evaluate.imagined import ImaginedPart
 from worldeval.evaluate.manifest import manifest_of, write_manifest
 from worldeval.evaluate.policies import policy_cards
 from worldeval.evaluate.workers.cluster import Actors
@@ -67,7 +67,7 @@ def ranking_on_a_dying_cluster(
             size=2,
             refs=list(refs.values()),
         )
-        work = Imagination(folder=run, refs=refs, starts=starts, seed=0, batch=recipe.batch)
+        work = ImaginedPart(folder=run, refs=refs, starts=starts, seed=0, batch=recipe.batch)
 
         def break_something(result: Result) -> None:
             nonlocal killed

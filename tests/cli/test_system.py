@@ -143,14 +143,14 @@ def test_show_answers_a_wrong_name_or_kind_with_the_nearest(
 def test_the_doctor_says_what_is_here_and_what_to_do_for_the_rest(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    fine = doctor.Check(name="python", ok=True, found="3.11.2")
-    gone = doctor.Check(
+    fine = doctor.SystemCheck(name="python", ok=True, found="3.11.2")
+    gone = doctor.SystemCheck(
         name="lpips", ok=False, found="missing", todo="pip install 'x[sim]'", required=False
     )
     monkeypatch.setattr(doctor, "checks", lambda: iter([fine, gone]))
     assert run(monkeypatch, "doctor") == 0
     assert "'x[sim]'" in capsys.readouterr().out
-    needed = doctor.Check(name="av", ok=False, found="missing", todo="pip install worldeval")
+    needed = doctor.SystemCheck(name="av", ok=False, found="missing", todo="pip install worldeval")
     monkeypatch.setattr(doctor, "checks", lambda: iter([fine, needed]))
     assert run(monkeypatch, "doctor", "--json") == 1
     answer = json.loads(capsys.readouterr().out)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from worldeval.data.adapt import Adapted
+from worldeval.data.adapt import AdaptedSource
 from worldeval.data.check.check import check
 from worldeval.data.formats.lerobot.layout import Layout
 from worldeval.data.formats.lerobot.write import LeRobotWriter
@@ -45,7 +45,7 @@ class Wrapping(Source):
 
 
 def test_pictures_of_another_size() -> None:
-    source = Adapted(Wrapping(), size=(4, 4))
+    source = AdaptedSource(Wrapping(), size=(4, 4))
     assert source.spec.views == {"top": (4, 4)}
     frames = source.frames(0, "top", np.array([3, 1]))
     assert frames.shape == (2, 4, 4, 3)
@@ -54,7 +54,7 @@ def test_pictures_of_another_size() -> None:
 
 
 def test_a_roll_over_pi_in_six_numbers_does_not_jump() -> None:
-    plain, source = Wrapping(), Adapted(Wrapping(), rotation="6d")
+    plain, source = Wrapping(), AdaptedSource(Wrapping(), rotation="6d")
     assert np.abs(np.diff(plain.rows(0).pose, axis=0)).max() > 6
     pose = source.rows(0).pose
     assert source.spec.pose_names == ("x", "y", "z", "r11", "r21", "r31", "r12", "r22", "r32", "gripper")  # fmt: skip  # noqa: E501
@@ -71,7 +71,7 @@ def test_the_validator_has_nothing_to_say_of_it_any_more() -> None:
         return sum(f.code == "angle-wraps" for f in check(source, pictures=False))
 
     assert wraps(Wrapping()) == 2
-    assert wraps(Adapted(Wrapping(), rotation="6d")) == 0
+    assert wraps(AdaptedSource(Wrapping(), rotation="6d")) == 0
 
 
 def test_without_angles_there_is_nothing_to_turn(tmp_path: Path, made) -> None:
@@ -84,4 +84,4 @@ def test_without_angles_there_is_nothing_to_turn(tmp_path: Path, made) -> None:
     with LeRobotWriter(tmp_path / "set", layout) as writer:
         writer.add(made(0))
     with pytest.raises(UserError, match=r"no columns roll, pitch, yaw to change \(action: dx, dy"):
-        Adapted(open_source(tmp_path / "set"), rotation="6d")
+        AdaptedSource(open_source(tmp_path / "set"), rotation="6d")

@@ -11,7 +11,7 @@ import pytest
 from worldeval.data.check.check import check
 from worldeval.data.finding import DataError
 from worldeval.data.formats.lerobot import stats
-from worldeval.data.formats.lerobot.layout import Layout, Limits
+from worldeval.data.formats.lerobot.layout import FileLimits, Layout
 from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.source import open_source
 from worldeval.data.video import VideoWriter
@@ -23,7 +23,7 @@ LAYOUT = Layout(
     action_names=("dx", "dy", "dz", "grip"),
     pose_names=("x", "y", "z"),
 )
-TINY = Limits(data_mb=0.008, video_mb=0.004, files_per_chunk=2)
+TINY = FileLimits(data_mb=0.008, video_mb=0.004, files_per_chunk=2)
 
 
 def write(out: Path, episodes, layout: Layout = LAYOUT) -> Path:

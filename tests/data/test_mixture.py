@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldeval.data.mixture import CutRecipe, Mixture, Part
+from worldeval.data.mixture import CutRecipe, Mixture, MixturePart
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.errors import UserError
 
@@ -46,7 +46,7 @@ def at(mixture: Mixture, newest: int):
 
 
 def test_a_cut_in_the_middle() -> None:
-    cut = at(Mixture([Part(source=Counted(20))], CutRecipe(context=2, future=3), seed=0), 10)
+    cut = at(Mixture([MixturePart(source=Counted(20))], CutRecipe(context=2, future=3), seed=0), 10)
     assert shown(cut.frames["top"]) == [9, 10, 11, 12, 13]
     assert cut.actions[:, 0].tolist() == [9, 10, 11, 12, 13]
     assert cut.pose[:, 0].tolist() == [-9, -10, -11, -12, -13]
@@ -54,7 +54,7 @@ def test_a_cut_in_the_middle() -> None:
 
 
 def test_over_the_edges_the_nearest_frame_is_repeated_and_masked() -> None:
-    mixture = Mixture([Part(source=Counted(5))], CutRecipe(context=3, future=2), seed=0)
+    mixture = Mixture([MixturePart(source=Counted(5))], CutRecipe(context=3, future=2), seed=0)
     assert shown(at(mixture, 0).frames["top"]) == [0, 0, 0, 1, 2]
     assert at(mixture, 0).mask.tolist() == [False, False, True, True, True]
     assert shown(at(mixture, 4).frames["top"]) == [2, 3, 4, 4, 4]
@@ -62,7 +62,9 @@ def test_over_the_edges_the_nearest_frame_is_repeated_and_masked() -> None:
 
 
 def test_skipping_frames_keeps_all_their_actions() -> None:
-    mixture = Mixture([Part(source=Counted(20))], CutRecipe(context=2, future=1, skip=3), seed=0)
+    mixture = Mixture(
+        [MixturePart(source=Counted(20))], CutRecipe(context=2, future=1, skip=3), seed=0
+    )
     cut = at(mixture, 10)
     assert shown(cut.frames["top"]) == [7, 10, 13]
     assert cut.actions.tolist() == [[7, 8, 9], [10, 11, 12], [13, 14, 15]]
@@ -70,7 +72,7 @@ def test_skipping_frames_keeps_all_their_actions() -> None:
 
 def test_memory_is_older_than_the_context() -> None:
     recipe = CutRecipe(context=2, future=0, memory=4)
-    for cut in Mixture([Part(source=Counted(12))], recipe, seed=3).epoch(0):
+    for cut in Mixture([MixturePart(source=Counted(12))], recipe, seed=3).epoch(0):
         if cut.newest > 1:
             assert cut.memory_mask.all()
             assert max(shown(cut.memory["top"])) < cut.newest - 1
@@ -80,14 +82,14 @@ def test_memory_is_older_than_the_context() -> None:
 
 
 def test_every_frame_is_newest_once_in_an_epoch() -> None:
-    mixture = Mixture([Part(source=Counted(4, 7))], CutRecipe(), seed=0)
+    mixture = Mixture([MixturePart(source=Counted(4, 7))], CutRecipe(), seed=0)
     seen = sorted((cut.episode, cut.newest) for cut in mixture.epoch(2))
     assert seen == [("0", n) for n in range(4)] + [("1", n) for n in range(7)]
 
 
 def test_the_seed_decides_and_an_epoch_goes_on_where_it_stopped() -> None:
     def made(seed: int) -> Mixture:
-        return Mixture([Part(source=Counted(40))], CutRecipe(memory=2), seed=seed)
+        return Mixture([MixturePart(source=Counted(40))], CutRecipe(memory=2), seed=seed)
 
     def order(cuts) -> list[tuple]:
         return [(cut.newest, *shown(cut.memory["top"])) for cut in cuts]
@@ -99,7 +101,7 @@ def test_the_seed_decides_and_an_epoch_goes_on_where_it_stopped() -> None:
 
 
 def test_weights_are_shares_of_the_cuts() -> None:
-    parts = [Part(source=Counted(300), weight=1), Part(source=Counted(100), weight=3)]
+    parts = [MixturePart(source=Counted(300), weight=1), MixturePart(source=Counted(100), weight=3)]
     mixture = Mixture(parts, CutRecipe(context=1, future=0), seed=0)
     drawn = [cut.part for cut in islice(mixture.epoch(0), 400)]
     assert drawn.count(1) == 300
@@ -107,12 +109,12 @@ def test_weights_are_shares_of_the_cuts() -> None:
 
 
 def test_held_out_episodes_are_never_drawn() -> None:
-    mixture = Mixture([Part(source=Counted(5, 5, 5), episodes=[0, 2])], CutRecipe(), seed=0)
+    mixture = Mixture([MixturePart(source=Counted(5, 5, 5), episodes=[0, 2])], CutRecipe(), seed=0)
     assert {cut.episode for cut in mixture.epoch(0)} == {"0", "2"}
 
 
 def test_views_that_all_have() -> None:
-    parts = [Part(source=Counted(5, views=("top", "wrist"))), Part(source=Counted(5))]
+    parts = [MixturePart(source=Counted(5, views=("top", "wrist"))), MixturePart(source=Counted(5))]
     assert Mixture(parts, CutRecipe(), seed=0).views == ("top",)
     with pytest.raises(UserError, match="Camera 'wrist' is not in"):
         Mixture(parts, CutRecipe(views=("wrist",)), seed=0)
@@ -120,10 +122,16 @@ def test_views_that_all_have() -> None:
 
 def test_mistakes() -> None:
     with pytest.raises(UserError, match="Dimensions of action and pose differ"):
-        Mixture([Part(source=Counted(5)), Part(source=Counted(5, size=2))], CutRecipe(), seed=0)
+        Mixture(
+            [MixturePart(source=Counted(5)), MixturePart(source=Counted(5, size=2))],
+            CutRecipe(),
+            seed=0,
+        )
     with pytest.raises(UserError, match="No episode is left"):
-        Mixture([Part(source=Counted(5), episodes=[])], CutRecipe(), seed=0)
+        Mixture([MixturePart(source=Counted(5), episodes=[])], CutRecipe(), seed=0)
     with pytest.raises(UserError, match="share no view"):
         Mixture(
-            [Part(source=Counted(5)), Part(source=Counted(5, views=("b",)))], CutRecipe(), seed=0
+            [MixturePart(source=Counted(5)), MixturePart(source=Counted(5, views=("b",)))],
+            CutRecipe(),
+            seed=0,
         )

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldeval.data.adapt import Adapted
+from worldeval.data.adapt import AdaptedSource
 from worldeval.data.convert import convert
 from worldeval.data.formats.lerobot.layout import Layout
 from worldeval.data.formats.lerobot.write import LeRobotWriter
@@ -33,7 +33,7 @@ def original(tmp_path: Path, made) -> Path:
 
 
 def test_everything_that_training_reads(original: Path, tmp_path: Path, monkeypatch) -> None:
-    source = Adapted(open_source(original), size=SIZE)
+    source = AdaptedSource(open_source(original), size=SIZE)
     monkeypatch.setattr(shards_write, "SHARD_MB", 0.05)  # two of these episodes
     done = convert(source, tmp_path / "set", to="shards")
     assert (done.episodes, done.frames) == (5, 40)
@@ -62,7 +62,7 @@ def test_everything_that_training_reads(original: Path, tmp_path: Path, monkeypa
 
 
 def test_only_the_training_split(original: Path, tmp_path: Path) -> None:
-    source = Adapted(open_source(original), size=SIZE)
+    source = AdaptedSource(open_source(original), size=SIZE)
     assert convert(source, tmp_path / "set", to="shards", split="train").episodes == 4
     assert [head.id for head in open_source(tmp_path / "set").heads][-1] == "made-3"
     with pytest.raises(UserError, match=r"in the split 'trian'\. Did you mean 'train'\?"):
@@ -75,7 +75,7 @@ def test_views_of_two_sizes_are_refused(original: Path, tmp_path: Path) -> None:
 
 
 def test_two_episodes_of_one_name(original: Path, tmp_path: Path) -> None:
-    source = Adapted(open_source(original), size=SIZE)
+    source = AdaptedSource(open_source(original), size=SIZE)
     source.heads[1] = source.heads[0].__class__(**{**vars(source.heads[1]), "id": "made-0"})
     with pytest.raises(UserError, match="Two episodes are called 'made-0'"):
         convert(source, tmp_path / "set", to="shards")

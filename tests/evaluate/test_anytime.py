@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from worldeval.evaluate.anytime import anytime, spent_finding
-from worldeval.evaluate.budget import Spent, sequences
+from worldeval.evaluate.budget import SpendingReport, sequences
 from worldeval.stats import from_frame, rank
 
 
@@ -23,7 +23,7 @@ def test_intervals_widen_and_values_stay() -> None:
     fixed = rank(from_frame(table), rng=rng)
     scores = [table[table["policy"] == p]["score"].to_numpy().reshape(-1, 2) for p in "ab"]
     estimates = dict(zip("ab", sequences(scores), strict=True))
-    spent = Spent(allocate="top-two", why="leader found", leader="a", estimates=estimates)
+    spent = SpendingReport(allocate="top-two", why="leader found", leader="a", estimates=estimates)
     found = anytime(fixed, table, spent)
     for before, after in zip(fixed.policies, found.policies, strict=True):
         assert (before.policy, before.letters) == (after.policy, after.letters)

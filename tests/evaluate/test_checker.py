@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.imagine.test_uwm import RECIPE, seeing_world, some_starts
 
+from tests.rollout.test_uwm import RECIPE, seeing_world, some_starts
 from worldeval.errors import UserError
 from worldeval.evaluate.imagined import outcomes
 from worldeval.evaluate.policies import policy_cards

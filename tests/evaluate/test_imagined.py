@@ -13,7 +13,7 @@ import pytest
 from tests.support.toy_store import batch, probability, toy_starts
 from worldeval.errors import UserError
 from worldeval.evaluate.budget import Spending
-from worldeval.evaluate.imagined import Imagination, outcomes
+from worldeval.evaluate.imagined import ImaginedPart, outcomes
 from worldeval.evaluate.workers.jobs import BatchFailed, Job, Result, Shard
 from worldeval.evaluate.workers.spread import Alone
 
@@ -22,9 +22,9 @@ REFS = {"a": "ref/a", "b": "ref/b"}
 CARDS = pd.DataFrame({"policy": ["a", "b"], "lineage": ["a", "b"], "step": [1, 2]})
 
 
-def imagination(folder: Path, **how) -> Imagination:
+def imagination(folder: Path, **how) -> ImaginedPart:
     given = {"refs": REFS, "starts": STARTS, "seed": 0, "batch": 4, **how}
-    return Imagination(folder=folder, **given)
+    return ImaginedPart(folder=folder, **given)
 
 
 class Work:

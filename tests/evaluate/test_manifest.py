@@ -9,7 +9,7 @@ from tests.support.serving import Echo, serving
 from worldeval.errors import UserError
 from worldeval.evaluate.manifest import (
     Manifest,
-    Tried,
+    PolicyRecord,
     fingerprint,
     read_manifest,
     write_manifest,
@@ -22,7 +22,10 @@ MANIFEST = Manifest(
     world="w1",
     judge="j1",
     protocol={"horizon": 30, "tasks": ["open"]},
-    policies={"a": Tried(ref="runs/a", hash="1"), "b": Tried(ref="ws://host", hash=None)},
+    policies={
+        "a": PolicyRecord(ref="runs/a", hash="1"),
+        "b": PolicyRecord(ref="ws://host", hash=None),
+    },
 )
 RUN = Path("runs/x")
 
@@ -34,7 +37,7 @@ def test_it_comes_back_from_its_file(tmp_path: Path) -> None:
 
 
 def test_policies_are_added_and_none_is_lost() -> None:
-    now = replace(MANIFEST, policies={"c": Tried(ref="runs/c", hash="3")})
+    now = replace(MANIFEST, policies={"c": PolicyRecord(ref="runs/c", hash="3")})
     assert set(now.with_earlier(MANIFEST, RUN, redo=False).policies) == {"a", "b", "c"}
 
 
@@ -53,7 +56,7 @@ def test_what_outcomes_depend_on_may_not_change(change: dict, said: str) -> None
 
 
 def test_a_changed_checkpoint_under_the_same_name_is_noticed() -> None:
-    now = replace(MANIFEST, policies={"a": Tried(ref="runs/a", hash="2")})
+    now = replace(MANIFEST, policies={"a": PolicyRecord(ref="runs/a", hash="2")})
     with pytest.raises(UserError, match=r"Policy a \(runs/a\) has changed.*--redo-changed"):
         now.with_earlier(MANIFEST, RUN, redo=False)
     assert now.changed(MANIFEST) == ["a"]
@@ -61,7 +64,7 @@ def test_a_changed_checkpoint_under_the_same_name_is_noticed() -> None:
 
 
 def test_a_moved_checkpoint_is_the_same() -> None:
-    now = replace(MANIFEST, policies={"a": Tried(ref="elsewhere/a", hash="1")})
+    now = replace(MANIFEST, policies={"a": PolicyRecord(ref="elsewhere/a", hash="1")})
     assert now.changed(MANIFEST) == []
 
 
@@ -102,7 +105,7 @@ def test_a_servers_policy_is_known_by_what_it_says_of_its_files() -> None:
 
 
 def test_what_was_unknown_is_not_said_to_have_changed_and_what_became_unknown_is() -> None:
-    then = replace(MANIFEST, policies={"b": Tried(ref="ws://host", hash="1")})
+    then = replace(MANIFEST, policies={"b": PolicyRecord(ref="ws://host", hash="1")})
     assert then.changed(MANIFEST) == []
     assert then.with_earlier(MANIFEST, RUN, redo=False).policies["b"].hash == "1"
     with pytest.raises(UserError, match="its content was 1, now unknown"):

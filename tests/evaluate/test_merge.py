@@ -7,8 +7,8 @@ import pytest
 
 from tests.support.toy_store import batch, toy_starts
 from worldeval.errors import UserError
-from worldeval.evaluate.imagined import Imagination
-from worldeval.evaluate.manifest import Manifest, Tried, write_manifest
+from worldeval.evaluate.imagined import ImaginedPart
+from worldeval.evaluate.manifest import Manifest, PolicyRecord, write_manifest
 from worldeval.evaluate.merge import merge
 from worldeval.evaluate.workers.jobs import Shard
 from worldeval.evaluate.workers.spread import Alone
@@ -21,7 +21,7 @@ MANIFEST = Manifest(
     world="w",
     judge="j",
     protocol={"horizon": 2},
-    policies={"a": Tried(ref="runs/a", hash="1"), "b": Tried(ref="runs/b", hash="2")},
+    policies={"a": PolicyRecord(ref="runs/a", hash="1"), "b": PolicyRecord(ref="runs/b", hash="2")},
 )
 TRUTH = "policy,task,start,seed,success,frames\n"
 
@@ -31,7 +31,7 @@ def part(folder: Path, index: int = 0, count: int = 1, manifest: Manifest = MANI
     (folder / "recipe.yaml").write_text("kind: closed-loop\npolicies: [runs/a]\nstarts: 6\n")
     write_manifest(folder, manifest)
     write_starts(folder / "starts.h5", STARTS)
-    Imagination(
+    ImaginedPart(
         folder=folder,
         refs={name: tried.ref for name, tried in manifest.policies.items()},
         starts=STARTS,

@@ -8,7 +8,7 @@ import pytest
 
 from worldeval.errors import UserError
 from worldeval.evaluate.gates import Gates, mean
-from worldeval.evaluate.summary import Summary, summarise, to_json
+from worldeval.evaluate.summary import RunSummary, summarise, to_json
 from worldeval.evaluate.validated import read_validated
 from worldeval.run import write_json
 from worldeval.stats import confusion, informativeness
@@ -170,5 +170,5 @@ def test_an_earlier_validation_speaks_for_new_policies(tmp_path: Path) -> None:
     assert later.headline is not None and "actions_ignored" in later.headline  # as it was there
 
 
-def codes(summary: Summary) -> dict[str, str]:
+def codes(summary: RunSummary) -> dict[str, str]:
     return {finding.code: finding.severity for finding in summary.findings}

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.toy import SCALE, SIZE, STEPS, TASKS, picture, toy_shards
 from worldeval.data.formats.shards.read import Shards
-from worldeval.improve.place import Place
+from worldeval.improve.place import Simulation
 from worldeval.policy.checkpoint import LearnedPolicy, load
 from worldeval.policy.recipe import (
     AugmentRecipe,
@@ -141,8 +141,8 @@ def undecided(trained) -> LearnedPolicy:
 
 
 @pytest.fixture
-def place() -> Place:
-    return Place(world=DotWorld(), judge=DotJudge(), horizon=HORIZON, replan_every=2, batch=16)
+def place() -> Simulation:
+    return Simulation(world=DotWorld(), judge=DotJudge(), horizon=HORIZON, replan_every=2, batch=16)
 
 
 def start(task: str, number: int, x: float = 0.0) -> Start:

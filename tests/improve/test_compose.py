@@ -4,7 +4,7 @@ import pytest
 from tests.improve.conftest import start
 from worldeval.errors import UserError
 from worldeval.improve.compose import Composed, best_weight, search_weight
-from worldeval.improve.place import Place
+from worldeval.improve.place import Simulation
 from worldeval.policy.checkpoint import load
 from worldeval.record import Observation
 
@@ -47,7 +47,7 @@ def test_a_mixture_is_neither(trained) -> None:
     )
 
 
-def test_the_best_weight_in_imagination_is_found(trained, place: Place, starts) -> None:
+def test_the_best_weight_in_imagination_is_found(trained, place: Simulation, starts) -> None:
     one, two = load(trained("diffusion")), load(trained("flow"))
     tried = search_weight(place, one, two, (0.0, 0.5, 1.0), starts, seed=0)
     rates = [found.imagined.value or 0.0 for found in tried]

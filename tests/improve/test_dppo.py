@@ -12,16 +12,16 @@ from worldeval.improve.critic import Tapped
 from worldeval.improve.doubt import Doubt, disturbed
 from worldeval.improve.dppo import Dppo, cloning_loss, surrogate
 from worldeval.improve.experience import collect, rewards
-from worldeval.improve.place import Place
+from worldeval.improve.place import Simulation
 from worldeval.improve.recipe import RlRecipe
 from worldeval.improve.starts import Starts
 from worldeval.policy.checkpoint import LearnedPolicy, load
 from worldeval.policy.heads.chain import DenoisingActor, actor_of, draw
-from worldeval.policy.heads.denoise import Denoiser
+from worldeval.policy.heads.denoise import DenoisingHead
 from worldeval.policy.heads.flow import straight
 
 
-class Constant(Denoiser):
+class Constant(DenoisingHead):
     """Expects the same clean number behind everything: chunks end at it, but for the noise."""
 
     def __init__(self, value: float, steps: int = 4) -> None:
@@ -98,7 +98,7 @@ def test_rewards_are_the_rise_of_the_highest_probability() -> None:
     assert rewards(highest, every=3)[:, 0].tolist() == pytest.approx([0.3, 0.5])
 
 
-def test_experience_is_what_happened(place: Place, undecided: LearnedPolicy, starts) -> None:
+def test_experience_is_what_happened(place: Simulation, undecided: LearnedPolicy, starts) -> None:
     actor = actor_of(undecided.network, last_steps=3, eta=1.0, floor=0.1)
     seeds = list(range(len(starts)))
     found = collect(place, undecided, actor, starts, seeds)
@@ -114,7 +114,7 @@ def test_experience_is_what_happened(place: Place, undecided: LearnedPolicy, sta
 
 
 def test_an_undecided_policy_learns_its_task_by_gradients(
-    trained, place: Place, tmp_path: Folder
+    trained, place: Simulation, tmp_path: Folder
 ) -> None:
     origin = load(trained("flow"))
     every = [
@@ -151,7 +151,9 @@ def test_an_undecided_policy_learns_its_task_by_gradients(
     assert (tmp_path / "iterations.json").is_file()
 
 
-def test_success_that_does_not_come_again_ends_it(trained, place: Place, tmp_path: Folder) -> None:
+def test_success_that_does_not_come_again_ends_it(
+    trained, place: Simulation, tmp_path: Folder
+) -> None:
     origin = load(trained("flow"))
     sets = tuple(tuple(start("left", n) for n in range(4)) for _ in range(3))
     doubt = Doubt(place=place, disturbance=0.0)
@@ -171,18 +173,20 @@ def test_success_that_does_not_come_again_ends_it(trained, place: Place, tmp_pat
 
 
 def _noted(run: Dppo, number: int, folder: Folder | None, gap: float) -> float:
-    from worldeval.improve.dppo import Check
+    from worldeval.improve.dppo import DriftCheck
     from worldeval.stats import rate
 
     run.checks.append(
-        Check(iteration=number, imagined=rate(5, 10), again=0.5 - gap, gap=gap, checkpoint=folder)
+        DriftCheck(
+            iteration=number, imagined=rate(5, 10), again=0.5 - gap, gap=gap, checkpoint=folder
+        )
     )
     return gap
 
 
-def test_a_world_that_errs_is_found_out(place: Place, undecided: LearnedPolicy) -> None:
+def test_a_world_that_errs_is_found_out(place: Simulation, undecided: LearnedPolicy) -> None:
     """The first world drifts to the left, where success lies; the second does not."""
-    erring = Place(world=DotWorld(drift=0.06), judge=DotJudge(), horizon=8, replan_every=2)
+    erring = Simulation(world=DotWorld(drift=0.06), judge=DotJudge(), horizon=8, replan_every=2)
     attempts = erring.compared(undecided, [start("left", n) for n in range(8)], seed=0)
     assert Doubt(place=erring, second=DotWorld()).gap(attempts) > 0.1
     assert Doubt(place=erring, second=erring.world).gap(attempts) == pytest.approx(0)

@@ -12,7 +12,7 @@ from tests.support.toy import TASKS, toy_recipe, toy_shards
 from worldeval.improve.doubt import Doubt
 from worldeval.improve.dppo import Dppo
 from worldeval.improve.experience import collect
-from worldeval.improve.place import Place
+from worldeval.improve.place import Simulation
 from worldeval.improve.recipe import RlRecipe
 from worldeval.improve.starts import Starts
 from worldeval.policy.checkpoint import load
@@ -61,7 +61,7 @@ def brief(**change: Any) -> RlRecipe:
     return RlRecipe(**{**given, "learning_rate": 1e-3, "disturbance": 0.0, **change})
 
 
-def run_of(place: Place, recipe: RlRecipe, out: Folder) -> Dppo:
+def run_of(place: Simulation, recipe: RlRecipe, out: Folder) -> Dppo:
     every = [
         tuple(start(task, first + n) for task in TASKS for n in range(2)) for first in (0, 50, 90)
     ]
@@ -80,7 +80,7 @@ def test_policies_learn_in_a_recurrent_state_space_model(
     trained, rssm: RssmWorld, head: str, tmp_path: Folder
 ) -> None:
     origin = load(trained(head))
-    place = Place(world=rssm, judge=DotJudge(), horizon=2 * CALLS, replan_every=2, batch=4)
+    place = Simulation(world=rssm, judge=DotJudge(), horizon=2 * CALLS, replan_every=2, batch=4)
     actor = actor_of(origin.network, last_steps=3, eta=1.0, floor=0.1)
     starts = [start(task, 0) for task in TASKS]
     found = collect(place, origin, actor, starts, [0, 1])
@@ -93,7 +93,7 @@ def test_policies_learn_in_a_recurrent_state_space_model(
 
 
 def test_a_regression_policy_learns_by_the_gaussian_around_its_answer(
-    trained, place: Place, tmp_path: Folder
+    trained, place: Simulation, tmp_path: Folder
 ) -> None:
     origin = load(trained("bc"))
     recipe = brief(iterations=8, episodes=16, check_every=8, floor=0.3, target_kl=1.0, bc=0.0)

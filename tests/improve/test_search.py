@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.improve.conftest import DotJudge, DotWorld, start
-from worldeval.improve.place import Place, probabilities
+from worldeval.improve.place import Simulation, probabilities
 from worldeval.improve.recipe import SearchRecipe
 from worldeval.improve.search import Searched
 from worldeval.policy.protocol import PolicySpec
@@ -36,7 +36,7 @@ class Idle:
 
 
 def episodes(policy, count: int = 4) -> list:
-    place = Place(world=DotWorld(), judge=DotJudge(), horizon=8, replan_every=2)
+    place = Simulation(world=DotWorld(), judge=DotJudge(), horizon=8, replan_every=2)
     starts = [start(task, n) for task in ("left", "right") for n in range(count)]
     return place.compared(policy, starts, seed=0)
 
@@ -76,7 +76,7 @@ def test_every_candidate_is_imagined_at_every_replan() -> None:
 def test_a_choice_depends_on_its_own_seed_alone() -> None:
     searching = Searched(Idle(), DotWorld(), DotJudge(), RECIPE)
     together = episodes(searching, 2)
-    alone = Place(world=DotWorld(), judge=DotJudge(), horizon=8, replan_every=2).compared(
+    alone = Simulation(world=DotWorld(), judge=DotJudge(), horizon=8, replan_every=2).compared(
         searching, [start("right", 1)], seed=0
     )
     np.testing.assert_allclose(together[3].rollout.actions, alone[0].rollout.actions, atol=1e-6)

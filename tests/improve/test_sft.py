@@ -10,7 +10,7 @@ from worldeval.data.source import open_source
 from worldeval.errors import UserError
 from worldeval.export.dataset import export_episodes
 from worldeval.improve.guard import claim
-from worldeval.improve.place import Attempt, Place, probabilities
+from worldeval.improve.place import Attempt, Simulation, probabilities
 from worldeval.improve.recipe import ExploreRecipe, SftRecipe, TrustRecipe
 from worldeval.improve.samples import episode, reached, samples
 from worldeval.improve.sft import Sft
@@ -44,7 +44,7 @@ def three_sets() -> Starts:
     return Starts(training=tuple(every[0]), check=tuple(every[1]), held_out=tuple(every[2]))
 
 
-def improving(place: Place, shards: Shards, policy: LearnedPolicy, out: Path, **change) -> Sft:
+def improving(place: Simulation, shards: Shards, policy: LearnedPolicy, out: Path, **change) -> Sft:
     recipe = SftRecipe(**{**{k: getattr(RECIPE, k) for k in RECIPE.__dict__}, **change})
     return Sft(
         place=place,
@@ -59,7 +59,7 @@ def improving(place: Place, shards: Shards, policy: LearnedPolicy, out: Path, **
 
 
 def test_an_undecided_policy_learns_its_task_from_what_it_imagines(
-    place: Place, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
+    place: Simulation, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
 ) -> None:
     run = improving(place, shards, undecided, tmp_path)
     improved, rounds = run.run(undecided)
@@ -79,7 +79,7 @@ def test_an_undecided_policy_learns_its_task_from_what_it_imagines(
 
 
 def test_the_same_seed_improves_the_same(
-    place: Place, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
+    place: Simulation, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
 ) -> None:
     short = {"rounds": 1, "trainer": TrainerRecipe(steps=5, batch=8), "weight": "advantage"}
     rates = []
@@ -91,7 +91,7 @@ def test_the_same_seed_improves_the_same(
 
 
 def test_more_of_the_same_imagines_nothing(
-    place: Place, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
+    place: Simulation, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
 ) -> None:
     trainer = TrainerRecipe(steps=3, batch=8)
     run = improving(place, shards, undecided, tmp_path, ratio=1.0, rounds=1, trainer=trainer)
@@ -100,7 +100,7 @@ def test_more_of_the_same_imagines_nothing(
 
 
 def test_without_a_success_there_is_nothing_to_learn(
-    place: Place, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
+    place: Simulation, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
 ) -> None:
     run = improving(place, shards, undecided, tmp_path, trust=TrustRecipe(probability=0.99))
     with pytest.raises(UserError, match=r"None of 48 imagined episodes .* Lower trust.probability"):
@@ -108,7 +108,7 @@ def test_without_a_success_there_is_nothing_to_learn(
 
 
 def test_the_best_round_is_kept_and_the_first_policy_where_none_is_better(
-    place: Place, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
+    place: Simulation, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
 ) -> None:
     """Nothing can be learned at a rate of 1e-9, so no round is better than the policy given."""
     still = TrainerRecipe(steps=2, batch=8, learning_rate=1e-9, ema=0.0)
@@ -122,14 +122,14 @@ def test_the_best_round_is_kept_and_the_first_policy_where_none_is_better(
 
 
 def test_a_policy_that_reads_no_words_is_not_told_others(
-    place: Place, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
+    place: Simulation, shards: Shards, undecided: LearnedPolicy, tmp_path: Path
 ) -> None:
     phrases = ExploreRecipe(phrases={"left": ("to the left",)})
     with pytest.raises(UserError, match="reads none"):
         improving(place, shards, undecided, tmp_path, explore=phrases).run(undecided)
 
 
-def test_what_is_imitated_ends_soon_after_the_first_success(place: Place) -> None:
+def test_what_is_imitated_ends_soon_after_the_first_success(place: Simulation) -> None:
     """The dot passes .25, where success is called, at frame 2 and is farthest at frame 4."""
     track = np.zeros((6, 4), np.float32)
     track[:, 0] = [0.0, 0.1, 0.26, 0.3, 0.4, 0.3]

@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from worldeval.data.action_space import ActionSpace
 from worldeval.data.space_text import read_space, with_units, write_space
 from worldeval.errors import UserError
-from worldeval.policy.adapters.adapted import Adapted
+from worldeval.policy.adapters.adapted import AdaptedPolicy
 from worldeval.policy.adapters.arm import Arm
 from worldeval.policy.adapters.folder import AdapterCard, load_adapter, save_adapter
 from worldeval.policy.adapters.joint_records import (
@@ -97,7 +97,7 @@ def adapter(folder: Path, policy: str, world: str = "ee-absolute(euler)+1", **mo
 
 def test_joint_positions_become_poses(tmp_path: Path) -> None:
     policy = Fixed(np.array([[0, 1, 0], [0, QUARTER, 0.5], [9, 9, 9], [QUARTER, 0.5, 0.7]]))
-    adapted = Adapted(policy, adapter(tmp_path, "joint-position(2)+1"))
+    adapted = AdaptedPolicy(policy, adapter(tmp_path, "joint-position(2)+1"))
     assert (adapted.spec.chunk, adapted.spec.action_dim) == (2, 7)
     adapted.reset(("a",), (0,))
     chunk = adapted.act(seen(tool(0.2, 0.7)))
@@ -109,28 +109,28 @@ def test_joint_positions_become_poses(tmp_path: Path) -> None:
 
 def test_velocities_are_summed_from_where_the_arm_is(tmp_path: Path) -> None:
     chunk = np.array([[1, 0, 1], [1, 2, 1], [0, -1, 1], [0, -1, 1]])  # rad/s at 10 Hz
-    adapted = Adapted(Fixed(chunk), adapter(tmp_path, "joint-velocity(2)+1"))
+    adapted = AdaptedPolicy(Fixed(chunk), adapter(tmp_path, "joint-velocity(2)+1"))
     adapted.reset(("a", "a"), (0, 1))
     out = adapted.act(seen(tool(0.2, 0.7), tool(-1, 1)))
     np.testing.assert_allclose(out[0, 0], tool(0.4, 0.9), atol=5e-3)
     np.testing.assert_allclose(out[0, 1], tool(0.4, 0.7), atol=5e-3)
     np.testing.assert_allclose(out[1, 0], tool(-0.8, 1.2), atol=5e-3)
     scaled = adapter(tmp_path, "joint-velocity(2)+1", velocity_scale=0.5)
-    half = Adapted(Fixed(chunk), scaled)
+    half = AdaptedPolicy(Fixed(chunk), scaled)
     half.reset(("a",), (0,))
     np.testing.assert_allclose(half.act(seen(tool(0.2, 0.7)))[0, 0], tool(0.3, 0.8), atol=5e-3)
 
 
 def test_joints_stay_within_the_limits_of_the_urdf(tmp_path: Path) -> None:
     down = np.array([[0, -9, 1]] * 4)
-    adapted = Adapted(Fixed(down), adapter(tmp_path, "joint-velocity(2)+1"))
+    adapted = AdaptedPolicy(Fixed(down), adapter(tmp_path, "joint-velocity(2)+1"))
     adapted.reset(("a",), (0,))
     np.testing.assert_allclose(adapted.act(seen(tool(0.2, 0.7)))[0, 1], tool(0.2, 0.1), atol=5e-3)
 
 
 def test_a_world_of_changes_gets_changes(tmp_path: Path) -> None:
     made = adapter(tmp_path, "joint-position(2)+1", world="ee-delta(axis-angle)+1")
-    adapted = Adapted(Fixed(np.array([[0, QUARTER, 0]] * 2 + [[0, 1, 0]] * 2)), made)
+    adapted = AdaptedPolicy(Fixed(np.array([[0, QUARTER, 0]] * 2 + [[0, 1, 0]] * 2)), made)
     adapted.reset(("a",), (0,))
     here, there, last = tool(0, 0.5), tool(0, QUARTER), tool(0, 1)
     pose = np.array(here, np.float32)  # a turn about z alone is the same in both forms
@@ -146,7 +146,7 @@ def test_actions_that_are_no_numbers_stay_so_to_be_counted(tmp_path: Path) -> No
             chunk[1, 0, 0] = np.nan
             return chunk
 
-    adapted = Adapted(Half(np.ones((2, 3))), adapter(tmp_path, "joint-position(2)+1"))
+    adapted = AdaptedPolicy(Half(np.ones((2, 3))), adapter(tmp_path, "joint-position(2)+1"))
     adapted.reset(("a", "a"), (0, 1))
     chunk = adapted.act(seen(tool(0.2, 0.7), tool(0.2, 0.7)))
     assert np.isfinite(chunk[0]).all() and np.isnan(chunk[1]).all()
@@ -172,12 +172,12 @@ def test_what_does_not_fit_is_refused_with_both_sides(
 def test_a_policy_for_another_space_is_refused(tmp_path: Path) -> None:
     made = adapter(tmp_path, "joint-position(2)+1")
     with pytest.raises(UserError, match=r"gives 8 numbers a step; .*joint-position\(2\)\+1 \(3 n"):
-        Adapted(Fixed(np.ones((2, 8))), made)
+        AdaptedPolicy(Fixed(np.ones((2, 8))), made)
     with pytest.raises(UserError, match=r"commands joint-velocity.* takes joint-position"):
-        Adapted(Fixed(np.ones((2, 3)), space="joint-velocity(2)+1"), made)
+        AdaptedPolicy(Fixed(np.ones((2, 3)), space="joint-velocity(2)+1"), made)
     with pytest.raises(UserError, match=r"1 steps at a time; one world frame .* takes 2"):
-        Adapted(Fixed(np.ones((1, 3))), made)
-    degrees = Adapted(Fixed(np.full((2, 3), 90.0)), made)
+        AdaptedPolicy(Fixed(np.ones((1, 3))), made)
+    degrees = AdaptedPolicy(Fixed(np.full((2, 3), 90.0)), made)
     degrees.reset(("a",), (0,))
     with pytest.raises(UserError, match=r"up to 90; .* is in radians\. Degrees"):
         degrees.act(seen(tool(0.2, 0.7)))
@@ -264,7 +264,7 @@ def test_a_learned_adapter_is_better_than_standing_still_on_episodes_it_never_sa
     )
     save_motion(tmp_path / "made", motion)
     save_adapter(tmp_path / "made", card)
-    adapted = Adapted(Fixed(np.array([[1, 0, 1]] * 2)), load_adapter(tmp_path / "made"))
+    adapted = AdaptedPolicy(Fixed(np.array([[1, 0, 1]] * 2)), load_adapter(tmp_path / "made"))
     adapted.reset(("a",), (0,))
     np.testing.assert_allclose(adapted.act(seen(tool(0.2, 1.0)))[0, 0], tool(0.3, 1.0), atol=0.03)
 

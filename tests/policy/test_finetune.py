@@ -8,7 +8,7 @@ from worldeval.errors import UserError
 from worldeval.policy.batches import batches
 from worldeval.policy.checkpoint import LearnedPolicy, load
 from worldeval.policy.demos import Demos, gather
-from worldeval.policy.finetune import Part, finetune, keep, original_demos, together
+from worldeval.policy.finetune import BatchShare, finetune, keep, original_demos, together
 from worldeval.policy.recipe import (
     AugmentRecipe,
     DemoGroup,
@@ -56,15 +56,15 @@ def test_other_data_are_refused(policy: LearnedPolicy, shards: Shards) -> None:
 
 
 def test_parts_have_their_share_of_the_batches(few: Demos) -> None:
-    one = Part(demos=few, share=0.25)
-    two = Part(demos=few, share=0.75, weight=np.arange(len(few), dtype=float))
-    demos, weight = together([one, two, Part(demos=few, share=0.0)])
+    one = BatchShare(demos=few, share=0.25)
+    two = BatchShare(demos=few, share=0.75, weight=np.arange(len(few), dtype=float))
+    demos, weight = together([one, two, BatchShare(demos=few, share=0.0)])
     assert len(demos) == 2 * len(few)
     assert weight[: len(few)].sum() == pytest.approx(0.25)
     assert weight[len(few)] == 0
     assert demos.episodes == {"pull-v3": 4, "push-v3": 2}
     with pytest.raises(UserError, match="nothing to train on"):
-        together([Part(demos=few, share=0.0)])
+        together([BatchShare(demos=few, share=0.0)])
 
 
 def test_samples_without_weight_are_never_drawn(few: Demos, rng: np.random.Generator) -> None:
@@ -79,7 +79,7 @@ def test_fine_tuning_learns_and_leaves_the_original_alone(
     policy: LearnedPolicy, few: Demos, shards: Shards, tmp_path
 ) -> None:
     before = {name: value.clone() for name, value in policy.network.state_dict().items()}
-    parts = [Part(demos=few, share=1.0)]
+    parts = [BatchShare(demos=few, share=1.0)]
     tuned = finetune(policy, parts, GENTLE, np.random.default_rng(0))
     again = finetune(policy, parts, GENTLE, np.random.default_rng(0))
     assert tuned.steps == 40

@@ -6,7 +6,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from worldeval.policy.remote.wire import Limits, WireError, pack, unpack
+from worldeval.policy.remote.wire import MessageLimits, WireError, pack, unpack
 
 
 def test_what_is_said_is_heard() -> None:
@@ -90,4 +90,4 @@ def test_hostile_messages_are_refused_in_words(message: bytes, said: str) -> Non
 
 def test_a_message_has_its_size() -> None:
     with pytest.raises(WireError, match="at most 100 are read"):
-        unpack(pack({"x": np.zeros(100)}), Limits(message=100))
+        unpack(pack({"x": np.zeros(100)}), MessageLimits(message=100))

@@ -10,11 +10,11 @@ import pytest
 
 from tests.support.synthetic_run import RATES, STARTS, TASKS
 from worldeval.errors import UserError
-from worldeval.report.contents import Contents, read_contents
+from worldeval.report.contents import ReportContents, read_contents
 from worldeval.report.words import headline
 
 
-def read(folder: Path) -> Contents:
+def read(folder: Path) -> ReportContents:
     return read_contents(folder, rng=np.random.default_rng(0))
 
 

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from worldeval.report.effect import corrected, moved, said
-from worldeval.report.episodes import Episodes, identity
+from worldeval.report.episodes import EpisodeTable, identity
 from worldeval.report.filmstrip import Filmstrip
 from worldeval.report.opinions import Opinion
 
@@ -29,7 +29,7 @@ def strip(policy: str, start: int, *, drawn: bool) -> Filmstrip:
     )
 
 
-def episodes(scores: dict[str, list[float]]) -> Episodes:
+def episodes(scores: dict[str, list[float]]) -> EpisodeTable:
     rows = [
         {
             "id": identity(policy, "open", f"open-{start}", 0),
@@ -42,7 +42,7 @@ def episodes(scores: dict[str, list[float]]) -> Episodes:
         for policy, values in scores.items()
         for start, score in enumerate(values)
     ]
-    return Episodes(table=pd.DataFrame(rows))
+    return EpisodeTable(table=pd.DataFrame(rows))
 
 
 def test_a_label_stands_in_place_of_the_judge() -> None:

@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from worldeval.report.episodes import Episodes
+from worldeval.report.episodes import EpisodeTable
 from worldeval.report.filter import TRUST, VERDICTS, Choice, choose, orders
 
 TABLE = pd.DataFrame(
@@ -19,7 +19,7 @@ TABLE = pd.DataFrame(
         "row": [-1] * 4,
     }
 )
-EPISODES = Episodes(table=TABLE)
+EPISODES = EpisodeTable(table=TABLE)
 
 
 def ids(**choice) -> str:
@@ -57,6 +57,6 @@ def test_every_verdict_of_a_known_outcome_is_of_one_kind() -> None:
 
 
 def test_trust_and_orders_follow_the_columns() -> None:
-    bare = Episodes(table=TABLE.drop(columns=["disagreement", "mended"]).assign(real=None))
+    bare = EpisodeTable(table=TABLE.drop(columns=["disagreement", "mended"]).assign(real=None))
     assert orders(bare) == ("as kept", "most probable first", "least probable first")
     assert len(choose(bare, Choice(trust=next(iter(TRUST))))) == 4

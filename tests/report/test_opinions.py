@@ -8,7 +8,7 @@ from worldeval.errors import UserError
 from worldeval.report.filmstrip import Filmstrip
 from worldeval.report.opinions import (
     FILE,
-    Confusion,
+    LabelAgreement,
     add_opinion,
     against_judge,
     latest,
@@ -50,7 +50,7 @@ def test_labels_are_counted_against_the_judge(tmp_path: Path) -> None:
         add_opinion(tmp_path, each, said[each.start], who="ada")
     add_opinion(tmp_path, strips[5], "success", who="ada")  # the judge said nothing of it
     found = against_judge(read_opinions(tmp_path), strips)
-    assert found == Confusion(both=1, neither=1, judge_only=1, person_only=1)
+    assert found == LabelAgreement(both=1, neither=1, judge_only=1, person_only=1)
     assert (found.agreeing, found.total) == (2, 4)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldeval.report.contents import Contents, read_contents
+from worldeval.report.contents import ReportContents, read_contents
 from worldeval.report.page import write_page
 from worldeval.report.poster import write_poster
 
@@ -46,7 +46,7 @@ class Page(HTMLParser):
             self.text += data
 
 
-def read(folder: Path) -> Contents:
+def read(folder: Path) -> ReportContents:
     return read_contents(folder, rng=np.random.default_rng(0))
 
 

@@ -10,7 +10,7 @@ from gymnasium.spaces import Box
 from worldeval.config import build
 from worldeval.data.space_text import read_space
 from worldeval.errors import UserError
-from worldeval.policy.adapters.adapted import Adapted
+from worldeval.policy.adapters.adapted import AdaptedPolicy
 from worldeval.policy.adapters.motion import PlainAdapter
 from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Observation, Start
@@ -18,7 +18,7 @@ from worldeval.rollout.actions import fitted, mend
 from worldeval.rollout.drive import Controls, Drive, Stick
 from worldeval.rollout.loop import imagine
 from worldeval.serve.env import WorldVectorEnv
-from worldeval.serve.episodes import Episodes, Setting
+from worldeval.serve.episodes import ServedEpisodes, Setting
 from worldeval.world.bounds import action_bounds
 from worldeval.world.protocol import WorldSpec
 
@@ -132,7 +132,7 @@ def test_what_needs_no_conversion_is_left_as_it_is() -> None:
     policy = Same(POSE, "ee-delta(euler)+1")
     assert fitted(policy, silent) is policy
     inner, outer = read_space("ee-delta(euler)+1"), read_space(METRES.space)
-    by_address = Adapted(policy, PlainAdapter(inner, outer, steps=2, fps=10))
+    by_address = AdaptedPolicy(policy, PlainAdapter(inner, outer, steps=2, fps=10))
     assert fitted(by_address, METRES) is by_address
 
 
@@ -178,7 +178,7 @@ def test_what_is_no_number_is_the_nearest_to_nothing() -> None:
 
 def test_an_environment_has_the_worlds_range() -> None:
     start = Start(id="go-0", task="go", seed=0, frames={}, pose=np.array(POSE, np.float32))
-    env = WorldVectorEnv(Episodes(Setting(world=Arm(METRES), starts=[start], horizon=2)))
+    env = WorldVectorEnv(ServedEpisodes(Setting(world=Arm(METRES), starts=[start], horizon=2)))
     box = env.single_action_space
     assert isinstance(box, Box)
     np.testing.assert_allclose(box.high[[0, 5]], [0.88, 3.6], atol=1e-6)

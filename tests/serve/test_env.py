@@ -11,7 +11,7 @@ from worldeval.errors import UserError
 from worldeval.record import Verdict
 from worldeval.serve.client import RemoteWorldEnv
 from worldeval.serve.env import WorldEnv, WorldVectorEnv
-from worldeval.serve.episodes import Episodes, Setting
+from worldeval.serve.episodes import ServedEpisodes, Setting
 from worldeval.serve.world import WorldService
 
 
@@ -33,11 +33,11 @@ def test_gymnasiums_own_checker_finds_nothing() -> None:
     with warnings.catch_warnings():
         # Only the remark that render modes cannot be varied without a registered name.
         warnings.filterwarnings("ignore", message=".*not having a spec.*")
-        check_env(WorldEnv(Episodes(setting(far))))
+        check_env(WorldEnv(ServedEpisodes(setting(far))))
 
 
 def test_an_episode_of_known_steps() -> None:
-    env = WorldEnv(Episodes(setting(far)))
+    env = WorldEnv(ServedEpisodes(setting(far)))
     seen, info = env.reset(seed=0, options={"start": 5})
     assert seen["agent_pos"].tolist() == [5, 5, 5]
     assert env.task_description == info["task_description"] == "right"
@@ -51,7 +51,7 @@ def test_an_episode_of_known_steps() -> None:
 
 
 def test_a_batch_goes_on_after_its_horizon() -> None:
-    env = WorldVectorEnv(Episodes(setting(horizon=2)), num_envs=3)
+    env = WorldVectorEnv(ServedEpisodes(setting(horizon=2)), num_envs=3)
     env.reset(seed=1, options={"starts": [0, 1, 2]})
     env.step(np.zeros((3, 3), np.float32))
     _, _, ended, cut, _ = env.step(np.zeros((3, 3), np.float32))
@@ -66,13 +66,13 @@ def test_a_batch_goes_on_after_its_horizon() -> None:
 def test_seeds_draw_the_same_starts() -> None:
     draws = []
     for _ in range(2):
-        env = WorldVectorEnv(Episodes(setting()), num_envs=4)
+        env = WorldVectorEnv(ServedEpisodes(setting()), num_envs=4)
         draws.append([env.reset(seed=9)[0]["agent_pos"], env.reset()[0]["agent_pos"]])
     np.testing.assert_array_equal(draws[0], draws[1])
 
 
 def test_wild_actions_are_mended_and_counted() -> None:
-    env = WorldVectorEnv(Episodes(setting()), num_envs=2)
+    env = WorldVectorEnv(ServedEpisodes(setting()), num_envs=2)
     env.reset(seed=0, options={"starts": [0, 0]})
     wild = np.array([[np.nan, 9, 0.5], [-np.inf, 0, 0]], np.float32)
     seen, _, _, _, info = env.step(wild)
@@ -81,20 +81,20 @@ def test_wild_actions_are_mended_and_counted() -> None:
 
 
 def test_mistakes_say_what_is_needed() -> None:
-    env = WorldVectorEnv(Episodes(setting()), num_envs=2)
+    env = WorldVectorEnv(ServedEpisodes(setting()), num_envs=2)
     with pytest.raises(UserError, match="no start 6: they go from 0 to 5"):
         env.reset(options={"starts": [0, 6]})
     env.reset(seed=0)
     with pytest.raises(UserError, match=r"shape \(2, 5\); \(2, 3\) is needed"):
         env.step(np.zeros((2, 5), np.float32))
     with pytest.raises(UserError, match="1 to 64"):
-        WorldVectorEnv(Episodes(setting()), num_envs=65)
+        WorldVectorEnv(ServedEpisodes(setting()), num_envs=65)
     with pytest.raises(UserError, match="needs starts of left, right"):
-        Episodes(Setting(world=DotWorld(), starts=[], horizon=3))
+        ServedEpisodes(Setting(world=DotWorld(), starts=[], horizon=3))
 
 
 def test_the_same_world_over_a_websocket() -> None:
-    here = WorldVectorEnv(Episodes(setting(far)), num_envs=3)
+    here = WorldVectorEnv(ServedEpisodes(setting(far)), num_envs=3)
     actions = np.random.default_rng(0).uniform(-1, 1, (4, 3, 3)).astype(np.float32)
     with serving(WorldService(setting(far))) as (url, _):
         there = RemoteWorldEnv(url, num_envs=3)

@@ -18,7 +18,7 @@ from worldeval.errors import UserError
 from worldeval.policy.load import load_policy
 from worldeval.policy.remote.dialect import read_keys
 from worldeval.policy.remote.policy import RemotePolicy, server_fingerprint
-from worldeval.policy.remote.wire import Limits
+from worldeval.policy.remote.wire import MessageLimits
 from worldeval.record import Observation
 from worldeval.serve.policy import PolicyService, content_of
 from worldeval.serve.server import ServerConfig
@@ -199,7 +199,7 @@ def test_nobody_listens_to_everybody_by_accident() -> None:
     ],
 )
 def test_hostile_messages_end_the_session_and_nothing_else(message, said: str) -> None:
-    limits = Limits(message=20_000)
+    limits = MessageLimits(message=20_000)
     with serving(PolicyService(Echo()), limits=limits) as (url, server):
         with connect(url) as client:
             client.recv()

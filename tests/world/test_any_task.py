@@ -11,7 +11,7 @@ from tests.support.droid import droid_folder
 from tests.support.told import WORDS, Told
 from tests.support.toy import toy_recipe
 from worldeval.record import Start
-from worldeval.serve.episodes import Episodes, Setting
+from worldeval.serve.episodes import ServedEpisodes, Setting
 from worldeval.world.diffusers_import import need_diffusers
 from worldeval.world.fidelity import held_out as fidelity_held
 from worldeval.world.fidelity.held_out import imagine_held, open_shelf
@@ -85,7 +85,7 @@ def test_its_starts_may_be_of_any_task(world: World) -> None:
         )
         for i, task in enumerate([NEW, WORDS[0], NEW])
     ]
-    place = Episodes(Setting(world=world, starts=starts, horizon=3)).place
+    place = ServedEpisodes(Setting(world=world, starts=starts, horizon=3)).place
     assert place.tasks == (NEW, WORDS[0])
     assert place.start_tasks.tolist() == [0, 1, 0]
 

@@ -13,7 +13,7 @@ from worldeval.errors import UserError
 from worldeval.world.fidelity import memory as fidelity_memory
 from worldeval.world.fidelity import pictures as fidelity_pictures
 from worldeval.world.fidelity.actions import changed, fit_probe, followed, other_actions
-from worldeval.world.fidelity.held_out import Held, Imagined, by_turns, imagine_held, open_shelf
+from worldeval.world.fidelity.held_out import Held, OpenLoop, by_turns, imagine_held, open_shelf
 from worldeval.world.fidelity.mean import mean_of
 from worldeval.world.fidelity.pictures import compare, frechet, fvd, measures, psnr, ssim
 from worldeval.world.fidelity.report import measure
@@ -65,9 +65,9 @@ def test_what_cannot_be_measured_says_what_to_do(tmp_path: Path, monkeypatch) ->
 
 
 def test_a_copying_world_is_as_good_as_the_copied_frame(world: World, held: Held) -> None:
-    still = Imagined(latents=np.repeat(held.latents[:, :1], 6, 1), pose=held.pose[:, :6])
+    still = OpenLoop(latents=np.repeat(held.latents[:, :1], 6, 1), pose=held.pose[:, :6])
     found = compare(world, held, still, [5], {"psnr": psnr})["side"]["h5"]
-    perfect = Imagined(latents=held.latents[:, :6], pose=held.pose[:, :6])
+    perfect = OpenLoop(latents=held.latents[:, :6], pose=held.pose[:, :6])
     best = compare(world, held, perfect, [5], {"psnr": psnr})["side"]["h5"]
     assert best["psnr"] == best["ceiling_psnr"]
     assert found["psnr"] is not None and best["psnr"] is not None
@@ -96,11 +96,11 @@ def test_a_world_that_follows_is_told_from_one_that_does_not(
 ) -> None:
     trainer = TrainerRecipe(steps=150, batch=32, learning_rate=3e-3, ema=0.9)
     probe = fit_probe(shelf.read(shelf.training, 9), seed=0, trainer=trainer)
-    perfect = Imagined(latents=held.latents, pose=held.pose)
+    perfect = OpenLoop(latents=held.latents, pose=held.pose)
     told = followed(probe, held, perfect)
     assert told.imagined == told.recorded
     assert told.recorded.value < 0.8 * told.still.value
-    still = Imagined(latents=np.repeat(held.latents[:, :1], 9, 1), pose=held.pose)
+    still = OpenLoop(latents=np.repeat(held.latents[:, :1], 9, 1), pose=held.pose)
     assert followed(probe, held, still).imagined.value > told.recorded.value
     given = other_actions(held, absolute=False, step_dim=4, rng=np.random.default_rng(0))
     found = changed(world, held, given, horizons=[4])
@@ -178,7 +178,7 @@ def test_fvd_is_the_distance_between_what_the_backbone_sees(
     for latents, task in zip(held.latents, held.tasks, strict=True):
         for view, drawn in world.render(latents, [task] * len(latents)).items():
             films[view].append(drawn)
-    perfect = Imagined(latents=held.latents[:, :6], pose=held.pose[:, :6])
+    perfect = OpenLoop(latents=held.latents[:, :6], pose=held.pose[:, :6])
     redrawn = replace(held, frames={view: np.stack(each) for view, each in films.items()})
     assert fvd(world, redrawn, perfect, path) == pytest.approx({"side": 0, "top": 0}, abs=1e-3)
     assert held.frames is not None

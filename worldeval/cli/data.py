@@ -12,7 +12,7 @@ from worldeval.cli.common import Json, Out, Seed, console, emit, log
 
 if TYPE_CHECKING:
     from worldeval.data.source import Source
-    from worldeval.data.summary import Range, Summary
+    from worldeval.data.summary import DatasetSummary, Range
 
 data = typer.Typer(name="data", help="Read, check and convert trajectories.", no_args_is_help=True)
 
@@ -133,7 +133,7 @@ def convert(
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from worldeval.data.convert import convert as convert_source
-    from worldeval.data.formats.lerobot.layout import Limits
+    from worldeval.data.formats.lerobot.layout import FileLimits
     from worldeval.data.source import open_source
     from worldeval.errors import UserError
 
@@ -152,7 +152,7 @@ def convert(
             fps=fps,
             split=split,
             skip_damaged=skip_damaged,
-            limits=Limits(data_mb=data_mb, video_mb=video_mb),
+            limits=FileLimits(data_mb=data_mb, video_mb=video_mb),
             progress=lambda count, total: bar.update(task, completed=count, total=total),
         )
     result = {
@@ -171,7 +171,7 @@ def convert(
 
 def _adapted(source: "Source", size: str | None, rotation: str | None) -> "Source":
     """The dataset with pictures of another size and rotations in another form, where asked for."""
-    from worldeval.data.adapt import Adapted
+    from worldeval.data.adapt import AdaptedSource
     from worldeval.data.rotation import FORMS
     from worldeval.errors import UserError, did_you_mean
 
@@ -183,10 +183,10 @@ def _adapted(source: "Source", size: str | None, rotation: str | None) -> "Sourc
     if rotation is not None and rotation not in FORMS:
         raise UserError(f"There is no rotation '{rotation}'.{did_you_mean(rotation, FORMS)}")
     pixels = None if size is None else (int(sides[1]), int(sides[2]))
-    return Adapted(source, size=pixels, rotation=FORMS[rotation] if rotation else None)
+    return AdaptedSource(source, size=pixels, rotation=FORMS[rotation] if rotation else None)
 
 
-def _show(summary: "Summary") -> None:
+def _show(summary: "DatasetSummary") -> None:
     from rich.table import Table
 
     from worldeval.data.finding import counted

@@ -29,7 +29,7 @@ DEBIAN_RENDERING = "apt-get install libosmesa6 libegl1 libegl-mesa0 libgl1-mesa-
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class SystemCheck:
     """One line of the doctor's answer."""
 
     name: str
@@ -39,7 +39,7 @@ class Check:
     required: bool = True  # for the main job; the rest only widens what works
 
 
-def checks() -> Iterator[Check]:
+def checks() -> Iterator[SystemCheck]:
     """Every check, one after another; the slow ones (rendering, lpips) come last."""
     yield _python()
     yield from _packages()
@@ -52,13 +52,15 @@ def checks() -> Iterator[Check]:
     yield _lpips()
 
 
-def _python() -> Check:
+def _python() -> SystemCheck:
     ok = sys.version_info >= (3, 11)
     found = ".".join(str(part) for part in sys.version_info[:3])
-    return Check(name="python", ok=ok, found=found, todo="worldeval needs Python 3.11 or newer")
+    return SystemCheck(
+        name="python", ok=ok, found=found, todo="worldeval needs Python 3.11 or newer"
+    )
 
 
-def _packages() -> Iterator[Check]:
+def _packages() -> Iterator[SystemCheck]:
     """The dependencies that the installed package declares, an extra's together on one line."""
     extras: dict[str, list[str]] = {}
     for line in metadata.requires("worldeval") or ():
@@ -69,12 +71,12 @@ def _packages() -> Iterator[Check]:
         if extra is None:
             found = version(name[0])
             todo = "pip install worldeval"
-            yield Check(name=name[0], ok=bool(found), found=found or "missing", todo=todo)
+            yield SystemCheck(name=name[0], ok=bool(found), found=found or "missing", todo=todo)
         else:
             extras.setdefault(extra[1], []).append(name[0])
     for extra_name, names in extras.items():
         found_versions = {name: version(name) for name in names}
-        yield Check(
+        yield SystemCheck(
             name=f"extra {extra_name}",
             ok=all(found_versions.values()),
             found=", ".join(
@@ -85,9 +87,9 @@ def _packages() -> Iterator[Check]:
         )
 
 
-def _device() -> Check:
+def _device() -> SystemCheck:
     if version("torch") is None:
-        return Check(name="device", ok=False, found="no torch", todo="pip install worldeval")
+        return SystemCheck(name="device", ok=False, found="no torch", todo="pip install worldeval")
     import torch
 
     from worldeval.device import cpu_has_bf16, pick_device
@@ -98,23 +100,23 @@ def _device() -> Check:
     else:
         precision = "bfloat16" if cpu_has_bf16() else "float32"
         found = f"CPU, {torch.get_num_threads()} of {os.cpu_count()} threads, {precision}"
-    return Check(name="device", ok=True, found=found)
+    return SystemCheck(name="device", ok=True, found=found)
 
 
-def _recipes() -> Check:
+def _recipes() -> SystemCheck:
     try:
         counts = {group: len(recipes.available(group)) for group in recipes.FOLDERS}
     except UserError as error:
-        return Check(name="recipes", ok=False, found=str(error), todo="correct that file")
+        return SystemCheck(name="recipes", ok=False, found=str(error), todo="correct that file")
     found = ", ".join(f"{count} {group}" for group, count in counts.items())
     todo = f"reinstall worldeval: {recipes.RECIPES} lacks the recipes that it ships"
-    return Check(name="recipes", ok=all(counts.values()), found=found, todo=todo)
+    return SystemCheck(name="recipes", ok=all(counts.values()), found=found, todo=todo)
 
 
-def _weights() -> Check:
+def _weights() -> SystemCheck:
     files = sorted((recipes.RECIPES / "models").rglob("*.safetensors"))
     size = sum(file.stat().st_size for file in files) / 2**20
-    return Check(
+    return SystemCheck(
         name="weights",
         ok=bool(files),
         found=f"{len(files)} files, {size:.1f} MiB" if files else "none shipped",
@@ -123,10 +125,10 @@ def _weights() -> Check:
     )
 
 
-def _video() -> Check:
+def _video() -> SystemCheck:
     """Whether PyAV writes H.264 and reads it again: exports and reports are videos."""
     if version("av") is None or version("numpy") is None:
-        return Check(name="video", ok=False, found="no PyAV", todo="pip install worldeval")
+        return SystemCheck(name="video", ok=False, found="no PyAV", todo="pip install worldeval")
     import io
 
     import av
@@ -146,27 +148,29 @@ def _video() -> Check:
         with av.open(buffer, "r") as written:
             frames = sum(1 for _ in written.decode(video=0))
     except (FFmpegError, ValueError) as error:  # ValueError: this build has no such codec
-        return Check(name="video", ok=False, found=str(error), todo="pip install --upgrade av")
+        return SystemCheck(
+            name="video", ok=False, found=str(error), todo="pip install --upgrade av"
+        )
     found = f"H.264 by PyAV, FFmpeg {av.ffmpeg_version_info}"
-    return Check(name="video", ok=frames == 3, found=found, todo="pip install --upgrade av")
+    return SystemCheck(name="video", ok=frames == 3, found=found, todo="pip install --upgrade av")
 
 
-def _rendering() -> Check:
+def _rendering() -> SystemCheck:
     """Which of MuJoCo's headless backends draw, each in a process of its own."""
     name, optional = "rendering", {"required": False}
     if version("mujoco") is None:
         found, todo = "no mujoco", "pip install 'worldeval[sim]'"
-        return Check(name=name, ok=False, found=found, todo=todo, **optional)
+        return SystemCheck(name=name, ok=False, found=found, todo=todo, **optional)
     drawing = [backend for backend in ("osmesa", "egl") if _run(RENDER, MUJOCO_GL=backend) is None]
     chosen = os.environ.get("MUJOCO_GL", "osmesa")
     found = " and ".join(drawing) + " draw" if drawing else "neither OSMesa nor EGL draws"
     todo = f"as root: {DEBIAN_RENDERING}"
     if drawing and chosen not in drawing:
         found, todo = f"{found}, MUJOCO_GL is {chosen}", f"export MUJOCO_GL={drawing[0]}"
-    return Check(name=name, ok=chosen in drawing, found=found, todo=todo, **optional)
+    return SystemCheck(name=name, ok=chosen in drawing, found=found, todo=todo, **optional)
 
 
-def _lpips() -> Check:
+def _lpips() -> SystemCheck:
     """The LPIPS distance needs a working torchvision and AlexNet's ImageNet weights."""
     todo = "pip install 'worldeval[fidelity]'"
     if version("lpips"):  # the usual trouble: torchvision built for another torch
@@ -180,14 +184,14 @@ def _lpips() -> Check:
     ok = any(folder.glob("alexnet-owt-*.pth"))
     found = check.found if ok else f"{check.found}, but no AlexNet weights in {folder}"
     todo = f"put alexnet-owt-7be5be79.pth into {folder}; PSNR and SSIM remain"
-    return Check(name="lpips", ok=ok, found=found, todo=todo, required=False)
+    return SystemCheck(name="lpips", ok=ok, found=found, todo=todo, required=False)
 
 
-def _in_subprocess(package: str, code: str, todo: str) -> Check:
+def _in_subprocess(package: str, code: str, todo: str) -> SystemCheck:
     """Whether an optional package works; apart, since a broken binary may end the process."""
     found = version(package)
     problem = _run(code) if found else "missing"
-    return Check(
+    return SystemCheck(
         name=package, ok=problem is None, found=problem or found or "", todo=todo, required=False
     )
 

@@ -45,7 +45,7 @@ def sft(
     from worldeval.improve.sft import Sft
     from worldeval.policy.finetune import original_demos
 
-    asked = Asked(recipe, world, judge, data, tasks, out, seed, sets, as_json)
+    asked = ImproveRequest(recipe, world, judge, data, tasks, out, seed, sets, as_json)
     config, folder = _begin("sft", policy, asked)
     origin = open_policy(policy)
     opened = open_place(config, origin.sizes.tasks, seed=seed)
@@ -93,7 +93,7 @@ def rl(
     from worldeval.run import write_json
     from worldeval.world.load import load_world
 
-    asked = Asked(recipe, world, judge, data, tasks, out, seed, sets, as_json)
+    asked = ImproveRequest(recipe, world, judge, data, tasks, out, seed, sets, as_json)
     config, folder = _begin("rl", policy, asked)
     origin = open_policy(policy)
     opened = open_place(config, origin.sizes.tasks, seed=seed)
@@ -140,7 +140,7 @@ def search(
     from worldeval.policy.load import load_policy
     from worldeval.recipe import shipped
 
-    asked = Asked(recipe, world, judge, data, tasks, out, seed, sets, as_json)
+    asked = ImproveRequest(recipe, world, judge, data, tasks, out, seed, sets, as_json)
     config, folder = _begin("search", policy, asked)
     bare = load_policy(shipped(policy))
     opened = open_place(config, _tasks_of(bare), seed=seed)
@@ -178,7 +178,7 @@ def compose(
         raise UserError(
             f"{len(policies)} policies were given; a mixture is of two: --policy twice."
         )
-    asked = Asked(recipe, world, judge, data, tasks, out, seed, sets, as_json)
+    asked = ImproveRequest(recipe, world, judge, data, tasks, out, seed, sets, as_json)
     config, folder = _begin("compose", policies, asked)
     first, second = (open_policy(ref) for ref in policies)
     shared = tuple(task for task in first.sizes.tasks if task in second.sizes.tasks)
@@ -211,7 +211,7 @@ def _tasks_of(policy: Any) -> tuple[str, ...] | None:
     return None if sizes is None else sizes.tasks
 
 
-class Asked(NamedTuple):
+class ImproveRequest(NamedTuple):
     """What every verb here is given, beside its policies."""
 
     recipe: str
@@ -225,7 +225,7 @@ class Asked(NamedTuple):
     as_json: bool
 
 
-def _begin(verb: str, policy: str | list[str], asked: Asked) -> tuple[Any, Path]:
+def _begin(verb: str, policy: str | list[str], asked: ImproveRequest) -> tuple[Any, Path]:
     """The recipe with what the options change in it, and its run folder."""
     from worldeval import recipe as recipes
     from worldeval.errors import UserError
@@ -266,7 +266,7 @@ def _claim(
     opened: Any,
     config: Any,
     folder: Path,
-    asked: Asked,
+    asked: ImproveRequest,
     steps: list[dict[str, Any]],
 ) -> None:
     """Compare on held-out starts, paired, and say only what the gates allow."""

@@ -127,7 +127,9 @@ def rank(
         raise UserError("--truth asks the simulator, --real a file: give one of them.")
     with resumable(), Watch(log, as_json=as_json) as watch:
         sets = with_sampling(sets, sampler_steps)
-        asked = Asked(protocol, policies, world, judge, starts, out, seed, jobs, sets, trust_pickle)
+        asked = RankRequest(
+            protocol, policies, world, judge, starts, out, seed, jobs, sets, trust_pickle
+        )
         run = _open("rank", asked, watch, options)
         # Read before hours of work, so that a mistake costs none of them.
         earlier = run.validated(validated_by) if validated_by is not None else None
@@ -191,7 +193,9 @@ def imagine(
     )
     with resumable(), Watch(log, as_json=as_json) as watch:
         sets = with_sampling(sets, sampler_steps, guided, guided_std)
-        asked = Asked(protocol, policies, world, judge, starts, out, seed, jobs, sets, trust_pickle)
+        asked = RankRequest(
+            protocol, policies, world, judge, starts, out, seed, jobs, sets, trust_pickle
+        )
         run = _open("imagine", asked, watch, options)
         table = run.imagine()
     _rates(table, "score", run.out / "outcomes/imagined.csv", as_json)
@@ -217,13 +221,15 @@ def truth(
         num_shards=num_shards, shard_index=shard_index, redo_changed=redo_changed
     )
     with resumable(), Watch(log, as_json=as_json) as watch:
-        asked = Asked(protocol, policies, None, None, starts, out, seed, jobs, sets, trust_pickle)
+        asked = RankRequest(
+            protocol, policies, None, None, starts, out, seed, jobs, sets, trust_pickle
+        )
         run = _open("truth", asked, watch, options)
         table = run.truth()
     _rates(table, "success", run.out / "outcomes/truth.csv", as_json)
 
 
-class Asked(NamedTuple):
+class RankRequest(NamedTuple):
     """What every verb here is given."""
 
     protocol: str
@@ -238,7 +244,7 @@ class Asked(NamedTuple):
     trust_pickle: bool
 
 
-def _open(command: str, asked: Asked, watch: Watch, options: dict[str, Any]) -> "Evaluation":
+def _open(command: str, asked: RankRequest, watch: Watch, options: dict[str, Any]) -> "Evaluation":
     import os
 
     from worldeval import recipe as recipes

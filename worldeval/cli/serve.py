@@ -124,7 +124,7 @@ def _needed() -> None:
 def _config(
     host: str, port: int, token: str, anybody: bool, sessions: int, megabytes: int, idle: float
 ) -> Any:
-    from worldeval.policy.remote.wire import Limits
+    from worldeval.policy.remote.wire import MessageLimits
     from worldeval.serve.server import ServerConfig
 
     return ServerConfig(
@@ -134,7 +134,7 @@ def _config(
         open=anybody,
         sessions=sessions,
         idle=idle,
-        limits=Limits(message=megabytes * 2**20),
+        limits=MessageLimits(message=megabytes * 2**20),
     )
 
 

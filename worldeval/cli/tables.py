@@ -8,11 +8,11 @@ from rich.table import Table
 if TYPE_CHECKING:
     import pandas as pd
 
-    from worldeval.evaluate.summary import Summary
+    from worldeval.evaluate.summary import RunSummary
     from worldeval.stats import Estimate
 
 
-def print_summary(console: Console, summary: "Summary", cards: "pd.DataFrame") -> None:
+def print_summary(console: Console, summary: "RunSummary", cards: "pd.DataFrame") -> None:
     """The ranking beside the truth, agreement beside its ceiling, gates and findings."""
     if summary.headline:
         console.print(summary.headline, style="bold red")
@@ -26,7 +26,7 @@ def print_summary(console: Console, summary: "Summary", cards: "pd.DataFrame") -
         console.print(f"{finding.severity} ({finding.code}): {finding.text}", style=style)
 
 
-def ranking_table(summary: "Summary", cards: "pd.DataFrame") -> Table:
+def ranking_table(summary: "RunSummary", cards: "pd.DataFrame") -> Table:
     """A row per policy, best predicted first."""
     table = Table(title="success: predicted in imagination [95% interval]", title_justify="left")
     table.add_column("#", justify="right")
@@ -56,7 +56,7 @@ def ranking_table(summary: "Summary", cards: "pd.DataFrame") -> Table:
     return table
 
 
-def agreement_table(summary: "Summary") -> Table:
+def agreement_table(summary: "RunSummary") -> Table:
     """How far the predicted order and rates are those of the simulator."""
     agreed = summary.agreement
     assert agreed is not None
@@ -87,7 +87,7 @@ def agreement_table(summary: "Summary") -> Table:
     return table
 
 
-def gates_table(summary: "Summary") -> Table:
+def gates_table(summary: "RunSummary") -> Table:
     """What replaying recordings in imagination shows."""
     gates = summary.gates
     assert gates is not None
@@ -106,7 +106,7 @@ def gates_table(summary: "Summary") -> Table:
     return table
 
 
-def _baseline_names(summary: "Summary") -> list[str]:
+def _baseline_names(summary: "RunSummary") -> list[str]:
     return [name.replace("_", " ") for name in summary.baselines]
 
 

@@ -12,14 +12,14 @@ from PIL import Image
 
 from worldeval.axes import Array, Float32, Int, UInt8
 from worldeval.data.action_space import END_EFFECTOR
-from worldeval.data.finding import Finding
+from worldeval.data.finding import DataFinding
 from worldeval.data.rotation import NAMES, RotationForm, read_rotation, write_rotation
 from worldeval.data.source import Rows, Source
 from worldeval.data.space_text import read_space, write_space
 from worldeval.errors import UserError
 
 
-class Adapted(Source):
+class AdaptedSource(Source):
     """`source`, every frame and row of it changed when it is read."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Adapted(Source):
         ]
         return np.stack(small) if small else np.empty((0, height, width, 3), np.uint8)
 
-    def examine(self) -> list[Finding]:
+    def examine(self) -> list[DataFinding]:
         return self.source.examine()
 
     def has_latents(self, index: int) -> bool:
@@ -95,7 +95,7 @@ def without_jumps(source: Source) -> Source:
     """`source` to be trained on: every roll, pitch and yaw in 6-D numbers, where it has any."""
     if not any(_angles(names) for names in (source.spec.action_names, source.spec.pose_names)):
         return source
-    return Adapted(source, rotation="6d")
+    return AdaptedSource(source, rotation="6d")
 
 
 def jumping(

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from worldeval.data.finding import DataError, Finding, skipped
-from worldeval.data.formats.lerobot.layout import Layout, Limits
+from worldeval.data.finding import DataError, DataFinding, skipped
+from worldeval.data.formats.lerobot.layout import FileLimits, Layout
 from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.formats.robomimic.write import RobomimicWriter
 from worldeval.data.formats.shards.write import ShardsWriter
@@ -24,7 +24,7 @@ class Converted:
     format: str
     episodes: int
     frames: int
-    skipped: list[Finding]
+    skipped: list[DataFinding]
 
 
 def convert(
@@ -36,7 +36,7 @@ def convert(
     fps: float | None = None,
     split: str | None = None,
     skip_damaged: bool = False,
-    limits: Limits | None = None,
+    limits: FileLimits | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Converted:
     """Write every episode of `source` to `out`.
@@ -97,12 +97,12 @@ def open_writer(
     to: str,
     origin: str = "",
     robot: str = "unknown",
-    limits: Limits | None = None,
+    limits: FileLimits | None = None,
     fresh: bool = False,
 ) -> Writer:
     """The writer of a format; `fresh` continues nothing that an interruption left."""
     if to == "lerobot":
-        layout = Layout(**vars(shape), robot=robot, limits=limits or Limits())
+        layout = Layout(**vars(shape), robot=robot, limits=limits or FileLimits())
         return LeRobotWriter(out, layout, origin=origin, fresh=fresh)
     if to == "robomimic":
         return RobomimicWriter(out, shape, origin=origin, fresh=fresh)

@@ -11,7 +11,7 @@ Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Finding:
+class DataFinding:
     """One thing to know about a dataset. An `error` would harm training; a `note` would not."""
 
     code: str  # short and stable: 'angle-wraps', 'episode-skipped'
@@ -29,10 +29,10 @@ class DataError(UserError):
         super().__init__(f"{file}: {field}: {problem}" + (f" {remedy}" if remedy else ""))
 
 
-def skipped(episode: str, error: UserError) -> Finding:
+def skipped(episode: str, error: UserError) -> DataFinding:
     """The finding of an episode left out because it could not be read."""
     field = error.field if isinstance(error, DataError) else "episode"
-    return Finding(
+    return DataFinding(
         code="episode-skipped",
         severity="error",
         episode=episode,
@@ -41,13 +41,13 @@ def skipped(episode: str, error: UserError) -> Finding:
     )
 
 
-def unused_videos(root: Path, videos: Iterable[Path], known: Collection[Path]) -> list[Finding]:
+def unused_videos(root: Path, videos: Iterable[Path], known: Collection[Path]) -> list[DataFinding]:
     """One finding where there are videos that belong to no episode."""
     unused = sorted(video for video in videos if video not in known)
     if not unused:
         return []
     return [
-        Finding(
+        DataFinding(
             code="unused-video",
             severity="warning",
             episode=None,
@@ -57,7 +57,7 @@ def unused_videos(root: Path, videos: Iterable[Path], known: Collection[Path]) -
     ]
 
 
-def counted(findings: Iterable[Finding]) -> dict[str, int]:
+def counted(findings: Iterable[DataFinding]) -> dict[str, int]:
     """How often each code occurs, the most frequent first."""
     counts: dict[str, int] = {}
     for finding in findings:

@@ -32,7 +32,7 @@ class CutRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class MixturePart:
     """A dataset of the mixture: which of its episodes, and how often it is drawn from."""
 
     source: Source
@@ -63,7 +63,7 @@ class Cut:
 class Mixture:
     """Datasets with equal dimensions, drawn from by weight."""
 
-    def __init__(self, parts: Sequence[Part], recipe: CutRecipe, *, seed: int) -> None:
+    def __init__(self, parts: Sequence[MixturePart], recipe: CutRecipe, *, seed: int) -> None:
         self.recipe, self.seed, self._parts = recipe, seed, tuple(parts)
         if not parts:
             raise UserError("A mixture needs datasets, with weights that are not negative.")

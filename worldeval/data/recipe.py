@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worldeval.axes import Array, Bool
-from worldeval.data.adapt import Adapted
+from worldeval.data.adapt import AdaptedSource
 from worldeval.data.rotation import RotationForm
 from worldeval.data.source import READERS, Source, held_out, open_source
 from worldeval.errors import did_you_mean
@@ -36,7 +36,7 @@ class RecordedRecipe:
         source.choose(self.views)
         if self.size is None and self.rotation is None:
             return source
-        return Adapted(source, size=self.size, rotation=self.rotation)
+        return AdaptedSource(source, size=self.size, rotation=self.rotation)
 
     def chosen(self, source: Source) -> tuple[str, ...]:
         """The views used, in order."""

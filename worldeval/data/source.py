@@ -13,7 +13,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from worldeval.axes import Array, Float, Float32, Int, UInt8
-from worldeval.data.finding import Finding
+from worldeval.data.finding import DataFinding
 from worldeval.errors import UserError, did_you_mean
 from worldeval.record import Episode
 
@@ -77,7 +77,7 @@ class Source(Protocol):
 
     spec: SourceSpec
     heads: list[Head]
-    findings: list[Finding]
+    findings: list[DataFinding]
 
     def rows(self, index: int) -> Rows:
         """Actions, pose and times of one episode."""
@@ -97,7 +97,7 @@ class Source(Protocol):
         for begin in range(0, length, size):
             yield self.frames(index, view, np.arange(begin, min(begin + size, length)))
 
-    def examine(self) -> list[Finding]:
+    def examine(self) -> list[DataFinding]:
         """What only a look at every file tells, of which reading an episode says nothing."""
         return []
 

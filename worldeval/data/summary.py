@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from worldeval.axes import Array, Float
-from worldeval.data.finding import DataError, Finding, skipped
+from worldeval.data.finding import DataError, DataFinding, skipped
 from worldeval.data.source import Source
 
 
@@ -23,7 +23,7 @@ class Range:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class DatasetSummary:
     """A dataset at a glance."""
 
     format: str
@@ -37,10 +37,10 @@ class Summary:
     splits: dict[str, int]
     action: list[Range]
     pose: list[Range]
-    findings: list[Finding]
+    findings: list[DataFinding]
 
 
-def summarise(source: Source) -> Summary:
+def summarise(source: Source) -> DatasetSummary:
     """Read every episode's numbers (no frames) and sum them up.
 
     An episode whose numbers cannot be read is left out of the ranges and named in `findings`.
@@ -56,7 +56,7 @@ def summarise(source: Source) -> Summary:
         actions.append(rows.actions)
         poses.append(rows.pose)
     success = Counter(str(head.success).lower() for head in source.heads)
-    return Summary(
+    return DatasetSummary(
         format=spec.format,
         path=str(spec.path),
         episodes=len(source.heads),

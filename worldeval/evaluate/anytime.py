@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from worldeval.axes import Array, Float
-from worldeval.evaluate.budget import Spent
+from worldeval.evaluate.budget import SpendingReport
 from worldeval.stats import Estimate, Finding, Ranking, betting, from_frame
 from worldeval.stats.paired import Comparison, differences_by_round
 from worldeval.stats.units import units
@@ -18,7 +18,7 @@ from worldeval.stats.units import units
 METHOD = "confidence sequence"
 
 
-def anytime(ranking: Ranking, imagined: pd.DataFrame, spent: Spent) -> Ranking:
+def anytime(ranking: Ranking, imagined: pd.DataFrame, spent: SpendingReport) -> Ranking:
     """`ranking` of the scores in `imagined`, its intervals valid however it was decided to stop."""
     table = units(from_frame(imagined, source="imagined outcomes"))
     place = {policy: k for k, policy in enumerate(table.policies)}
@@ -53,7 +53,7 @@ def anytime(ranking: Ranking, imagined: pd.DataFrame, spent: Spent) -> Ranking:
     )
 
 
-def spent_finding(spent: Spent) -> Finding:
+def spent_finding(spent: SpendingReport) -> Finding:
     """What a reader must know of how the roll-outs were spent."""
     found = f"; {spent.leader} leads" if spent.leader else ""
     return Finding(

@@ -46,7 +46,7 @@ class Spending:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spent:
+class SpendingReport:
     """How an evaluation ended that need not have done everything."""
 
     allocate: str

@@ -19,7 +19,7 @@ from worldeval.errors import UserError
 from worldeval.evaluate.budget import (
     Rounds,
     Spending,
-    Spent,
+    SpendingReport,
     found_leader,
     in_time,
     rounds_wanted,
@@ -40,7 +40,7 @@ Progress = Callable[[Result], None]
 
 
 @dataclass(kw_only=True)
-class Imagination:
+class ImaginedPart:
     """The imagined part of a run: what is in its store, and the work that fills it.
 
     `starts` are in an order in which any first few are of every task (`by_task`).
@@ -78,7 +78,7 @@ class Imagination:
         """Starts of the task that has most: a round is one start of each."""
         return max(map(len, self._queues))
 
-    def work(self, crew: Crew, progress: Progress | None = None) -> Spent:
+    def work(self, crew: Crew, progress: Progress | None = None) -> SpendingReport:
         """Do what is missing. What is done is on the disk, whatever happens after it.
 
         Raises:
@@ -184,14 +184,14 @@ class Imagination:
         self._failed[job.policy] += 1
         self.errors[job.policy] = failed.error
 
-    def _spent(self, wanted: Sequence[int], why: str) -> Spent:
+    def _spent(self, wanted: Sequence[int], why: str) -> SpendingReport:
         names, looks = list(self.refs), self.spending.looks
         scores = [self.scores(k, rounds) for k, rounds in enumerate(wanted)]
         best = found_leader(self.scores, wanted) if looks else None
         if why == "all done" and min(wanted) < self.rounds:
             stopped = self.spending.stop_when_separated and best is not None
             why = "leader found" if stopped else "roll-outs spent"
-        return Spent(
+        return SpendingReport(
             allocate=self.spending.allocate,
             why=why,
             leader=None if best is None else names[best],

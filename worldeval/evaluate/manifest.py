@@ -45,7 +45,7 @@ PATIENCE = ("timeout", "wait")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tried:
+class PolicyRecord:
     """A policy as it was when it was first tried."""
 
     ref: str  # its address
@@ -60,7 +60,7 @@ class Manifest:
     world: str  # fingerprint; "" where there is none
     judge: str
     protocol: Mapping[str, Any]
-    policies: Mapping[str, Tried]  # name -> what it is
+    policies: Mapping[str, PolicyRecord]  # name -> what it is
 
     def with_earlier(self, earlier: "Manifest", where: Path, *, redo: bool) -> "Manifest":
         """This manifest with the policies that `earlier` has besides.
@@ -123,7 +123,7 @@ def manifest_of(recipe: ProtocolRecipe, refs: Mapping[str, str], *, seed: int) -
         judge=judge_hash(Path(recipe.judge)) if Path(recipe.judge, JUDGE_CARD).is_file() else "",
         # As it comes back from the file: JSON has no tuples.
         protocol={key: _plain(value) for key, value in protocol.items()},
-        policies={name: Tried(ref=ref, hash=fingerprint(ref)) for name, ref in refs.items()},
+        policies={name: PolicyRecord(ref=ref, hash=fingerprint(ref)) for name, ref in refs.items()},
     )
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from worldeval.envs.metaworld import available
 from worldeval.errors import UserError, did_you_mean
 from worldeval.evaluate.anytime import anytime, spent_finding
-from worldeval.evaluate.budget import Spending, Spent
+from worldeval.evaluate.budget import Spending, SpendingReport
 from worldeval.evaluate.films import (
     Shown,
     Simulated,
@@ -26,10 +26,10 @@ from worldeval.evaluate.films import (
     simulated_frames,
 )
 from worldeval.evaluate.gates import Gates, run_gates
-from worldeval.evaluate.imagined import Imagination, outcomes
+from worldeval.evaluate.imagined import ImaginedPart, outcomes
 from worldeval.evaluate.manifest import manifest_of, read_manifest, write_manifest
 from worldeval.evaluate.policies import policy_cards
-from worldeval.evaluate.summary import Summary, summarise, to_json
+from worldeval.evaluate.summary import RunSummary, summarise, to_json
 from worldeval.evaluate.truth import forget, measure_truth
 from worldeval.evaluate.validated import Validated, read_validated, real_trials
 from worldeval.evaluate.workers.jobs import BatchDone, Result, Shard, by_task
@@ -87,7 +87,7 @@ class Evaluation:
         self.cards = policy_cards(self.recipe.policies, trust_pickle=self.trust_pickle)
         self._know()
         self.starts = by_task(self._starts(), self.recipe.tasks)
-        self.spent: Spent | None = None
+        self.spent: SpendingReport | None = None
         self.errors: dict[str, str] = {}  # policy -> why some of its episodes have no outcome
         kept = self.out / "seconds.json"
         self.seconds = read_json(kept) if kept.is_file() else {}
@@ -95,7 +95,7 @@ class Evaluation:
     def imagine(self) -> pd.DataFrame:
         """Outcomes of every policy in the world model."""
         self._check_models()
-        work = Imagination(
+        work = ImaginedPart(
             folder=self.out,
             refs=dict(zip(self.cards["policy"], self.cards["ref"], strict=True)),
             starts=self.starts,
@@ -167,7 +167,7 @@ class Evaluation:
         truth: pd.DataFrame | None,
         gates: Gates | None,
         validated: Validated | None = None,
-    ) -> Summary:
+    ) -> RunSummary:
         """Everything in numbers; writes summary.json."""
         imagined = self._everywhere(imagined)
         if truth is not None:
@@ -334,8 +334,8 @@ class Evaluation:
             table.to_csv(draft, index=False)
         return table
 
-    def _timed(self, name: str) -> "_Clock":
-        return _Clock(lambda spent: self._spend(name, spent))
+    def _timed(self, name: str) -> "_Stopwatch":
+        return _Stopwatch(lambda spent: self._spend(name, spent))
 
     def _spend(self, name: str, spent: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + spent
@@ -357,7 +357,7 @@ def located(recipe: ProtocolRecipe) -> ProtocolRecipe:
     )
 
 
-class _Clock:
+class _Stopwatch:
     def __init__(self, spend: Callable[[float], None]) -> None:
         self._spend, self._begin = spend, 0.0
 

@@ -36,7 +36,7 @@ MENDED = 0.01  # share of a rollout's action numbers that had to be clipped: bey
 
 
 @dataclass(frozen=True, kw_only=True)
-class Summary:
+class RunSummary:
     """Everything a run found."""
 
     imagined: Ranking
@@ -63,7 +63,7 @@ def summarise(
     margin: float,
     seed: int,
     validated: Validated | None = None,
-) -> Summary:
+) -> RunSummary:
     """Rank the imagined outcomes and, where truth is there, measure how far that is right.
 
     `truth` may hold some of the policies and tasks only, and other starts; `validated` is an
@@ -96,7 +96,7 @@ def summarise(
         errs = _differs(imagined, truth, rng) if truth is not None else None
         found += judge_uninformative(gates.informativeness, errs, measured=compared)
         found += _near_misses(gates) + _actions(gates)
-    return Summary(
+    return RunSummary(
         imagined=ranking,
         truth=rank(real, rng=rng) if real is not None else None,
         agreement=agreed,
@@ -109,7 +109,7 @@ def summarise(
 
 
 def to_json(
-    summary: Summary, cards: pd.DataFrame, *, seconds: dict[str, float], episodes: int
+    summary: RunSummary, cards: pd.DataFrame, *, seconds: dict[str, float], episodes: int
 ) -> dict[str, Any]:
     """The content of summary.json."""
     ranking, agreed, gates = summary.imagined, summary.agreement, summary.gates

@@ -8,7 +8,7 @@ import yaml
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contents:
+class ExportCounts:
     """What an exported dataset holds, counted while it was written."""
 
     format: str
@@ -23,7 +23,7 @@ class Contents:
 
 
 def dataset_card(
-    contents: Contents,
+    contents: ExportCounts,
     *,
     title: str,
     summary: str,
@@ -79,7 +79,7 @@ def dataset_card(
     return "\n".join(lines)
 
 
-def _judged(contents: Contents) -> str:
+def _judged(contents: ExportCounts) -> str:
     said = f"{contents.successes} of {contents.episodes} successful"
     if contents.mean_probability is not None:
         said += f"; mean probability, as the judge says, {contents.mean_probability:.3f}"

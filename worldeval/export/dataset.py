@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from worldeval.data.convert import open_writer
-from worldeval.data.formats.lerobot.layout import Limits
+from worldeval.data.formats.lerobot.layout import FileLimits
 from worldeval.data.names import numbered
 from worldeval.data.writer import Shape
 from worldeval.errors import UserError
-from worldeval.export.card import Contents, dataset_card
+from worldeval.export.card import ExportCounts, dataset_card
 from worldeval.record import Episode
 
 # What is known of every exported episode: `origin` is 'imagined' or 'recorded', `start` what it
@@ -46,7 +46,7 @@ def export_episodes(
     robot: str = "unknown",
     action_names: Sequence[str] | None = None,
     pose_names: Sequence[str] | None = None,
-    limits: Limits | None = None,
+    limits: FileLimits | None = None,
 ) -> Exported:
     """Write episodes with their provenance; one episode is in memory at a time.
 
@@ -96,7 +96,7 @@ def export_episodes(
             successes += episode.success is True
         known = (line.get("probability") for line in lines)
         judged = [float(value) for value in known if value is not None]
-        contents = Contents(
+        contents = ExportCounts(
             episodes=len(lines),
             frames=frames,
             fps=shape.fps,

@@ -16,10 +16,10 @@ from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32
 from worldeval.errors import UserError
-from worldeval.improve.place import Place
+from worldeval.improve.place import Simulation
 from worldeval.improve.sft import imagined_success
 from worldeval.policy.checkpoint import LearnedPolicy
-from worldeval.policy.heads.denoise import Denoiser, advance, noise_of
+from worldeval.policy.heads.denoise import DenoisingHead, advance, noise_of
 from worldeval.policy.network import PolicyNetwork
 from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Observation, Start
@@ -81,7 +81,7 @@ class Composed:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tried:
+class MixtureOutcome:
     """A weight and the imagined success of the mixture."""
 
     weight: float
@@ -89,30 +89,30 @@ class Tried:
 
 
 def search_weight(
-    place: Place,
+    place: Simulation,
     first: LearnedPolicy,
     second: LearnedPolicy,
     weights: Sequence[float],
     starts: Sequence[Start],
     *,
     seed: int,
-) -> list[Tried]:
+) -> list[MixtureOutcome]:
     """Imagined success of every weight from the same starts; the best is the most successful."""
     tried = []
     for weight in weights:
         attempts = place.compared(Composed(first, second, weight), starts, seed=seed)
-        tried.append(Tried(weight=weight, imagined=imagined_success(attempts)))
+        tried.append(MixtureOutcome(weight=weight, imagined=imagined_success(attempts)))
     return tried
 
 
-def best_weight(tried: Sequence[Tried]) -> float:
+def best_weight(tried: Sequence[MixtureOutcome]) -> float:
     """The weight of the highest imagined success; the first of equals."""
     return max(tried, key=lambda one: one.imagined.value or 0.0).weight
 
 
-def _head(policy: LearnedPolicy) -> Denoiser:
+def _head(policy: LearnedPolicy) -> DenoisingHead:
     head = policy.network.head
-    if not isinstance(head, Denoiser):
+    if not isinstance(head, DenoisingHead):
         raise UserError(
             f"{policy.spec.name} is a {policy.card.kind} policy, which has no score to mix. "
             "Compose diffusion or flow policies."

@@ -13,7 +13,7 @@ import numpy as np
 
 from worldeval.axes import Array, Float
 from worldeval.errors import UserError
-from worldeval.improve.place import Attempt, Place, probabilities
+from worldeval.improve.place import Attempt, Simulation, probabilities
 from worldeval.record import Start
 from worldeval.rollout.loop import replay_actions
 from worldeval.world.protocol import WorldModel
@@ -25,7 +25,7 @@ TOKENIZER = "tokenizer.safetensors"
 class Doubt:
     """Where actions are carried out again."""
 
-    place: Place
+    place: Simulation
     second: WorldModel | None = None  # None: the place's own world
     disturbance: float = 6.0  # standard deviation, pixel values, where there is no second world
     seed: int = 0

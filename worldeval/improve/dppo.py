@@ -22,7 +22,7 @@ from torch import Tensor
 from worldeval.improve.critic import Critic
 from worldeval.improve.doubt import Doubt
 from worldeval.improve.experience import Experience, collect
-from worldeval.improve.place import Attempt, Place
+from worldeval.improve.place import Attempt, Simulation
 from worldeval.improve.ppo import clipped, denoising_discount, divergence, gae, standardised
 from worldeval.improve.recipe import RlRecipe
 from worldeval.improve.sft import imagined_success
@@ -57,7 +57,7 @@ class Iteration:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Check:
+class DriftCheck:
     """The policy on the watched starts, acting as it will, and its actions carried out again."""
 
     iteration: int
@@ -77,7 +77,7 @@ class Improved:
 
     policy: LearnedPolicy
     iterations: tuple[Iteration, ...]
-    checks: tuple[Check, ...]
+    checks: tuple[DriftCheck, ...]
     stopped: str  # why it ended
 
     def to_json(self) -> dict[str, Any]:
@@ -95,14 +95,14 @@ class Improved:
 class Dppo:
     """One run of improvement. `run` begins at a policy, which stays as it is."""
 
-    place: Place
+    place: Simulation
     recipe: RlRecipe
     starts: Starts
     doubt: Doubt
     out: Path
     seed: int
     say: Say = lambda text: None
-    checks: list[Check] = field(default_factory=list)
+    checks: list[DriftCheck] = field(default_factory=list)
     done: list[Iteration] = field(default_factory=list)
 
     def run(self, origin: LearnedPolicy) -> Improved:
@@ -165,7 +165,7 @@ class Dppo:
         imagined = imagined_success(attempts)
         gap = (imagined.value or 0.0) - again
         self.checks.append(
-            Check(iteration=number, imagined=imagined, again=again, gap=gap, checkpoint=folder)
+            DriftCheck(iteration=number, imagined=imagined, again=again, gap=gap, checkpoint=folder)
         )
         write_json(
             self.out / "iterations.json",

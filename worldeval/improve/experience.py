@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worldeval.axes import Array, Float32
 from worldeval.improve.critic import Tapped, features_of
-from worldeval.improve.place import Judging, Place
+from worldeval.improve.place import Judging, Simulation
 from worldeval.policy.checkpoint import LearnedPolicy
 from worldeval.policy.heads.chain import Actor, draw
 from worldeval.policy.protocol import PolicySpec
@@ -68,7 +68,7 @@ class Drawing:
 
 
 def collect(
-    place: Place,
+    place: Simulation,
     policy: LearnedPolicy,
     actor: Actor,
     starts: Sequence[Start],

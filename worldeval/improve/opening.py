@@ -7,7 +7,7 @@ import numpy as np
 
 from worldeval.data.formats.shards.read import Shards
 from worldeval.errors import UserError, did_you_mean
-from worldeval.improve.place import Place
+from worldeval.improve.place import Simulation
 from worldeval.improve.recipe import PlaceRecipe
 from worldeval.improve.starts import Starts, divide, recorded_starts
 from worldeval.judge.judge import load_judge
@@ -21,7 +21,7 @@ from worldeval.world.load import load_world, world_hash
 class Opened:
     """A place, its starts, and the recorded data where they are there."""
 
-    place: Place
+    place: Simulation
     starts: Starts
     shards: Shards | None
     world_hash: str
@@ -60,7 +60,7 @@ def open_place(recipe: PlaceRecipe, policy_tasks: tuple[str, ...] | None, *, see
         rng = np.random.default_rng([seed, 1])
         starts = starts.later(recorded_starts(shards, tasks, rng, begin_at=recipe.begin_at))
     return Opened(
-        place=Place(
+        place=Simulation(
             world=world,
             judge=load_judge(Path(shipped(recipe.judge))),
             horizon=recipe.horizon,

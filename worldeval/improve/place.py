@@ -36,7 +36,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class Simulation:
     """Where policies are tried."""
 
     world: WorldModel

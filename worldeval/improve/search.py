@@ -26,7 +26,7 @@ from worldeval.world.walk import walk
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imagined:
+class CandidateOutcomes:
     """What came of the candidates of every episode; rows are episodes times candidates."""
 
     actions: Float32[Array, "r look a"]
@@ -143,7 +143,7 @@ class Searched:
         *,
         follow: Float32[Array, "b rest a"] | None = None,
         chunks: Float32[Array, "b n k a"] | None = None,
-    ) -> Imagined:
+    ) -> CandidateOutcomes:
         """Carry every candidate out in imagination, the policy deciding where nothing else does.
 
         `follow` is a plan that the second candidate carries out to its end; `chunks` are the first
@@ -176,7 +176,7 @@ class Searched:
             actions.append(action)
             latents.append(walked.latents)
             poses.append(walked.pose)
-        return Imagined(
+        return CandidateOutcomes(
             actions=np.concatenate(actions, 1),
             latents=np.concatenate(latents, 1),
             pose=np.concatenate(poses, 1),
@@ -190,7 +190,7 @@ class Searched:
         """The seed of a candidate's own noise in policy and world."""
         return int(np.random.default_rng([seed, self._calls, candidate, 13]).integers(2**31))
 
-    def _score(self, imagined: Imagined, episodes: int) -> Float[Array, "b n"]:
+    def _score(self, imagined: CandidateOutcomes, episodes: int) -> Float[Array, "b n"]:
         """The highest probability of success among the frames to come.
 
         The judge is shown the episode from its start, frame by frame. What it once thought likely

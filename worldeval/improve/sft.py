@@ -17,14 +17,14 @@ from worldeval.data.formats.shards.read import Shards
 from worldeval.errors import UserError
 from worldeval.improve.explore import exploring
 from worldeval.improve.guard import by_task
-from worldeval.improve.place import Attempt, Place
+from worldeval.improve.place import Attempt, Simulation
 from worldeval.improve.recipe import SftRecipe
 from worldeval.improve.samples import CALLED, episode, provenance, reached, samples
 from worldeval.improve.select import Chosen, choose
 from worldeval.improve.starts import Starts
 from worldeval.policy.checkpoint import LearnedPolicy
 from worldeval.policy.demos import Demos
-from worldeval.policy.finetune import Part, finetune, keep
+from worldeval.policy.finetune import BatchShare, finetune, keep
 from worldeval.record import Episode
 from worldeval.run import write_json
 from worldeval.stats import Estimate, mean_score
@@ -61,7 +61,7 @@ class Round:
 class Sft:
     """Everything that the rounds share."""
 
-    place: Place
+    place: Simulation
     recipe: SftRecipe
     starts: Starts
     demos: Demos | None  # the original demonstrations; needed where `ratio` is not 0
@@ -104,7 +104,7 @@ class Sft:
         return kept, rounds
 
     def _round(
-        self, policy: LearnedPolicy, origin: str, number: int, past: list[Part]
+        self, policy: LearnedPolicy, origin: str, number: int, past: list[BatchShare]
     ) -> tuple[LearnedPolicy, Round]:
         began = perf_counter()
         recipe, rng = self.recipe, np.random.default_rng([self.seed, number])
@@ -165,7 +165,7 @@ class Sft:
             )
         return chosen
 
-    def _learned_from(self, chosen: Chosen, dataset: Path, policy: LearnedPolicy) -> Part:
+    def _learned_from(self, chosen: Chosen, dataset: Path, policy: LearnedPolicy) -> BatchShare:
         """Decode and keep what was chosen, as a dataset and as training samples."""
         episodes = [episode(attempt, self.place.world) for attempt in chosen.attempts]
         records = [
@@ -189,9 +189,9 @@ class Sft:
             reached=reached(self.place.judge, chosen.attempts),
             after_success=self.recipe.after_success,
         )
-        return Part(demos=demos, share=float(weight.sum()), weight=weight)
+        return BatchShare(demos=demos, share=float(weight.sum()), weight=weight)
 
-    def _parts(self, past: list[Part]) -> list[Part]:
+    def _parts(self, past: list[BatchShare]) -> list[BatchShare]:
         """Original demonstrations at `ratio`; the rest imagined, every sample as it weighs."""
         ratio, imagined = self.recipe.ratio, sum(part.share for part in past)
         parts = [replace(part, share=(1 - ratio) * part.share / imagined) for part in past]
@@ -201,7 +201,7 @@ class Sft:
                     f"ratio {ratio:g} mixes original demonstrations in, and there are none. Give "
                     "the data that the policy was trained on, or ratio: 0."
                 )
-            parts.insert(0, Part(demos=self.demos, share=ratio))
+            parts.insert(0, BatchShare(demos=self.demos, share=ratio))
         return parts
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from worldeval.axes import Array, Float32
 from worldeval.errors import UserError, did_you_mean
 from worldeval.policy.batches import to_images
-from worldeval.policy.heads.denoise import Denoiser, Warm
+from worldeval.policy.heads.denoise import DenoisingHead, Warm
 from worldeval.policy.network import PolicyNetwork, Sizes
 from worldeval.policy.protocol import PolicySpec
 from worldeval.policy.recipe import PolicyRecipe, from_plain
@@ -100,7 +100,7 @@ class LearnedPolicy:
     def _warm(self) -> Warm | None:
         """The last chunk moved on by what was carried out of it; its end stands still."""
         how, head = self.recipe.warm, self.network.head
-        if self._last is None or not how.skip or not isinstance(head, Denoiser):
+        if self._last is None or not how.skip or not isinstance(head, DenoisingHead):
             return None
         moved = np.minimum(np.arange(self._last.shape[1]) + how.executed, self._last.shape[1] - 1)
         chunk = self.network.to_target(torch.from_numpy(self._last[:, moved]))

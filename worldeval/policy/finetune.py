@@ -21,7 +21,7 @@ from worldeval.policy.validation import action_error, validation_demos
 
 
 @dataclass(frozen=True, kw_only=True)
-class Part:
+class BatchShare:
     """Samples that make up a share of every batch."""
 
     demos: Demos
@@ -59,7 +59,7 @@ def original_demos(policy: LearnedPolicy, shards: Shards, *, seed: int = 0) -> D
     return demos
 
 
-def together(parts: Sequence[Part]) -> tuple[Demos, Float[Array, " n"]]:
+def together(parts: Sequence[BatchShare]) -> tuple[Demos, Float[Array, " n"]]:
     """Parts as one set of samples, with the weight that gives each part its share of the batches.
 
     Parts without samples or share are left out. Raises UserError where nothing is left.
@@ -86,7 +86,7 @@ def together(parts: Sequence[Part]) -> tuple[Demos, Float[Array, " n"]]:
 
 def finetune(
     policy: LearnedPolicy,
-    parts: Sequence[Part],
+    parts: Sequence[BatchShare],
     trainer: TrainerRecipe,
     rng: np.random.Generator,
 ) -> Finetuned:

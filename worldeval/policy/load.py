@@ -38,10 +38,10 @@ def load_policy(
     policy = _load(address, given, trust_pickle)
     if adapter is None:
         return policy
-    from worldeval.policy.adapters.adapted import Adapted
+    from worldeval.policy.adapters.adapted import AdaptedPolicy
     from worldeval.policy.adapters.folder import load_adapter
 
-    return Adapted(policy, load_adapter(Path(str(adapter))))
+    return AdaptedPolicy(policy, load_adapter(Path(str(adapter))))
 
 
 def load_policies(refs: Sequence[str], *, trust_pickle: bool = False) -> list[Policy]:

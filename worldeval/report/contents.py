@@ -12,7 +12,7 @@ from worldeval.report.filmstrip import FOLDER, Filmstrip, read_filmstrips
 from worldeval.report.gates import Gate, read_gates
 from worldeval.report.number import Number, number
 from worldeval.report.pairs import Pairs, pairs
-from worldeval.report.table import Duel, Row, TaskRow, duels, ranked_rows, task_rows
+from worldeval.report.table import Duel, PolicyRow, TaskRow, duels, ranked_rows, task_rows
 from worldeval.run import read_json
 from worldeval.stats import Finding, Outcomes, Ranking, rank, read_outcomes
 
@@ -39,13 +39,13 @@ class Group:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contents:
+class ReportContents:
     """Everything that the templates and the viewer show of a ranking run."""
 
     name: str
     folder: Path
     level: float  # of every interval
-    rows: tuple[Row, ...]  # best first
+    rows: tuple[PolicyRow, ...]  # best first
     duels: tuple[Duel, ...]  # every pair, compared from the same starts
     tasks: tuple[TaskRow, ...]
     evaluators: tuple[Evaluator, ...]
@@ -103,7 +103,7 @@ FURTHER = {
 }
 
 
-def read_contents(folder: Path, *, rng: np.random.Generator) -> Contents:
+def read_contents(folder: Path, *, rng: np.random.Generator) -> ReportContents:
     """Read a run folder.
 
     The ranking is the summary's where it has one; else it is computed from the imagined outcomes.
@@ -137,7 +137,7 @@ def read_contents(folder: Path, *, rng: np.random.Generator) -> Contents:
     details = summary.get("agreement_details")
     details = details if isinstance(details, dict) else {}
     margin = number(details.get("margin"))
-    return Contents(
+    return ReportContents(
         name=folder.resolve().name,
         folder=folder,
         level=_level(ranking),

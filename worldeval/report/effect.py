@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldeval.report.episodes import Episodes, identity
+from worldeval.report.episodes import EpisodeTable, identity
 from worldeval.report.filmstrip import Filmstrip
 from worldeval.report.number import Number
 from worldeval.report.opinions import WORDS, Opinion, latest
@@ -17,7 +17,7 @@ FEWEST = 10  # labels of drawn episodes below which nothing is said of the rest
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moved:
+class PolicyChange:
     """One policy before and after."""
 
     policy: str
@@ -48,7 +48,7 @@ def said(opinions: Sequence[Opinion]) -> dict[str, float]:
     return {name: float(np.mean(given)) for name, given in votes.items()}
 
 
-def moved(episodes: Episodes, opinions: Sequence[Opinion]) -> list[Moved]:
+def moved(episodes: EpisodeTable, opinions: Sequence[Opinion]) -> list[PolicyChange]:
     """Every policy with its rate before and after the labels, best first as judged."""
     people = said(opinions)
     table = episodes.table[["id", "policy", "task", "score"]].copy()
@@ -65,7 +65,7 @@ def moved(episodes: Episodes, opinions: Sequence[Opinion]) -> list[Moved]:
         rates[f"{column}_rank"] = rates[column].rank(ascending=False, method="min").astype(int)
     rates = rates.sort_values("score", ascending=False, kind="stable")
     return [
-        Moved(
+        PolicyChange(
             policy=str(policy),
             rank=int(row["score_rank"]),
             judged=float(row["score"]),
@@ -78,7 +78,7 @@ def moved(episodes: Episodes, opinions: Sequence[Opinion]) -> list[Moved]:
 
 
 def corrected(
-    episodes: Episodes, opinions: Sequence[Opinion], strips: Sequence[Filmstrip]
+    episodes: EpisodeTable, opinions: Sequence[Opinion], strips: Sequence[Filmstrip]
 ) -> Corrected | None:
     """The rate of the run corrected by prediction-powered inference.
 

@@ -27,7 +27,7 @@ PLAIN = (*KEY, "id", "lineage", "step", "score", "reached", "real", "frames", "f
 
 
 @dataclass(frozen=True, kw_only=True)
-class Episodes:
+class EpisodeTable:
     """The table, and what could not be read.
 
     Columns: id, policy, task, start, seed, score (probability of success), reached (frame), real
@@ -59,7 +59,7 @@ def identity(policy: str, task: str, start: str, seed: int) -> str:
     return f"{policy}/{own}/{seed}"
 
 
-def read_episodes(folder: Path) -> Episodes:
+def read_episodes(folder: Path) -> EpisodeTable:
     """The episodes of a run folder, in the order in which they were kept.
 
     Raises:
@@ -85,10 +85,10 @@ def read_episodes(folder: Path) -> Episodes:
         table = table.merge(mean, on=["policy", "task", "start"], how="left")
     keys = zip(*(table[name].tolist() for name in KEY), strict=True)
     table.insert(0, "id", [identity(*key) for key in keys])
-    return Episodes(table=table, damaged=tuple(damaged))
+    return EpisodeTable(table=table, damaged=tuple(damaged))
 
 
-def filmed(episodes: Episodes, strips: tuple[Filmstrip, ...]) -> dict[str, Filmstrip]:
+def filmed(episodes: EpisodeTable, strips: tuple[Filmstrip, ...]) -> dict[str, Filmstrip]:
     """The film strip of every episode that has one, by the episode's id."""
     known = set(episodes.table["id"].tolist())  # iterating a column takes ten times longer
     found = {identity(*strip.key): strip for strip in strips}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from worldeval.report.episodes import Episodes
+from worldeval.report.episodes import EpisodeTable
 from worldeval.report.pairs import CUT
 
 ALL = "all"
@@ -53,7 +53,7 @@ class Choice:
 
 
 def choose(
-    episodes: Episodes, choice: Choice, *, with_film: frozenset[str] = frozenset()
+    episodes: EpisodeTable, choice: Choice, *, with_film: frozenset[str] = frozenset()
 ) -> pd.DataFrame:
     """The rows of the episodes' table that fit, in the order asked for."""
     table = episodes.table
@@ -70,7 +70,7 @@ def choose(
     return _ordered(table[fits], choice.order, episodes.signals)
 
 
-def orders(episodes: Episodes) -> tuple[str, ...]:
+def orders(episodes: EpisodeTable) -> tuple[str, ...]:
     """The orders that this table allows."""
     known = ORDERS if episodes.table["real"].notna().any() else ORDERS[:-1]
     return (*known, *(f"largest {name} first" for name in episodes.signals))

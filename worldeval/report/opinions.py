@@ -32,7 +32,7 @@ class Opinion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Confusion:
+class LabelAgreement:
     """People's labels against the judge's, an episode being a success from probability 1/2."""
 
     both: int
@@ -107,12 +107,12 @@ def latest(opinions: list[Opinion]) -> list[Opinion]:
     return list({(opinion.who, opinion.key): opinion for opinion in opinions}.values())
 
 
-def against_judge(opinions: list[Opinion], strips: tuple[Filmstrip, ...]) -> Confusion:
+def against_judge(opinions: list[Opinion], strips: tuple[Filmstrip, ...]) -> LabelAgreement:
     """Compare the last labels with the judge; 'unsure' and what it did not judge are left out."""
     judged = {s.key: s.probability >= 0.5 for s in strips if s.probability is not None}
     said = [(WORDS[o.label], judged[o.key]) for o in latest(opinions) if o.key in judged]
     known = [(person, judge) for person, judge in said if person is not None]
-    return Confusion(
+    return LabelAgreement(
         both=known.count((True, True)),
         neither=known.count((False, False)),
         judge_only=known.count((False, True)),

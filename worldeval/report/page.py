@@ -13,7 +13,7 @@ from PIL import Image
 
 from worldeval.recipe import shipped
 from worldeval.report.choose import Both, by_policy, chapters
-from worldeval.report.contents import FURTHER, MEASURES, Contents, Evaluator
+from worldeval.report.contents import FURTHER, MEASURES, Evaluator, ReportContents
 from worldeval.report.fidelity import Fidelity, read_fidelity
 from worldeval.report.figures import (
     Panel,
@@ -85,7 +85,7 @@ class Album:
         return name
 
 
-def write_page(contents: Contents, path: Path, *, embed: bool = False, each: int = 4) -> Path:
+def write_page(contents: ReportContents, path: Path, *, embed: bool = False, each: int = 4) -> Path:
     """Write a run's report as HTML or Markdown, by the suffix of `path`; pictures lie beside it.
 
     Args:
@@ -149,7 +149,7 @@ def write_page(contents: Contents, path: Path, *, embed: bool = False, each: int
     return path
 
 
-def _scatter(contents: Contents, album: Album) -> Picture | None:
+def _scatter(contents: ReportContents, album: Album) -> Picture | None:
     points = [
         Point(name=row.policy, predicted=row.predicted, real=row.truth)
         for row in contents.rows
@@ -158,7 +158,7 @@ def _scatter(contents: Contents, album: Album) -> Picture | None:
     return _both("scatter", predicted_against_real, points, album) if points else None
 
 
-def _multiples(contents: Contents, album: Album) -> Picture | None:
+def _multiples(contents: ReportContents, album: Album) -> Picture | None:
     panels = []
     for task in contents.tasks:
         points = tuple(
@@ -217,7 +217,7 @@ def _webp(picture: Image.Image) -> bytes:
     return buffer.getvalue()
 
 
-def _facts(contents: Contents) -> Iterator[tuple[str, str]]:
+def _facts(contents: ReportContents) -> Iterator[tuple[str, str]]:
     """What is needed to make the same again."""
     facts = contents.facts
     if command := facts.get("command"):
@@ -243,7 +243,7 @@ def _facts(contents: Contents) -> Iterator[tuple[str, str]]:
     yield "Run folder", str(contents.folder)
 
 
-def _fidelity(contents: Contents) -> Fidelity:
+def _fidelity(contents: ReportContents) -> Fidelity:
     """That of the world model where it still lies where the run names it."""
     folder = contents.world.get("folder")
     return read_fidelity(Path(shipped(folder))) if folder else Fidelity()

@@ -7,7 +7,7 @@ from PIL import Image
 
 from worldeval.errors import UserError
 from worldeval.report.choose import chapters
-from worldeval.report.contents import Contents
+from worldeval.report.contents import ReportContents
 from worldeval.report.figures import Point, figure_png, predicted_against_real
 from worldeval.report.filmstrip import FOLDER, Filmstrip
 from worldeval.report.strip import open_strip, write_strip_png
@@ -15,7 +15,7 @@ from worldeval.report.strip import open_strip, write_strip_png
 STRIPS = 3
 
 
-def write_poster(contents: Contents, path: Path) -> Path:
+def write_poster(contents: ReportContents, path: Path) -> Path:
     """Write the picture: a success, a failure and a disagreement, where they were filmed.
 
     Raises:

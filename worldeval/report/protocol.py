@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from worldeval.report.contents import RECIPE, Contents
+from worldeval.report.contents import RECIPE, ReportContents
 
 # Key of a recipe -> heading; the others are in the recipe itself, which the report shows whole.
 ASKED = {
@@ -23,7 +23,7 @@ ASKED = {
 }
 
 
-def protocol(contents: Contents) -> list[tuple[str, str]]:
+def protocol(contents: ReportContents) -> list[tuple[str, str]]:
     """What was tried, from where, in which world, judged by whom; empty without a recipe."""
     recipe = _recipe(contents)
     found = [(title, _plain(recipe[key])) for key, title in ASKED.items() if key in recipe]
@@ -34,7 +34,7 @@ def protocol(contents: Contents) -> list[tuple[str, str]]:
     return found
 
 
-def commands(contents: Contents) -> list[str]:
+def commands(contents: ReportContents) -> list[str]:
     """Commands that make the same again, from the recipe that lies in the run folder."""
     facts = contents.facts
     if facts.get("command") not in ("rank", "imagine", "truth") or not contents.recipe:
@@ -56,7 +56,7 @@ def _checkout(facts: Any) -> Iterator[str]:
         yield f"# files differed from commit {commit.removesuffix('-dirty')} when it was made"
 
 
-def _recipe(contents: Contents) -> dict[str, Any]:
+def _recipe(contents: ReportContents) -> dict[str, Any]:
     try:
         recipe = yaml.safe_load(contents.recipe)
     except yaml.YAMLError:

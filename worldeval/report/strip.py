@@ -33,7 +33,7 @@ class Shown:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class StripRow:
     """One row of the picture: a view of one side."""
 
     side: str  # 'imagined' or 'real'
@@ -54,7 +54,7 @@ def open_strip(folder: Path, entry: Filmstrip) -> Shown:
     )
 
 
-def rows_of(strip: Shown, views: Sequence[str] | None = None) -> list[Row]:
+def rows_of(strip: Shown, views: Sequence[str] | None = None) -> list[StripRow]:
     """The rows of a strip: view by view, the imagined one above the real one.
 
     `views` restricts and orders them; views that the strip lacks are passed over.
@@ -65,7 +65,7 @@ def rows_of(strip: Shown, views: Sequence[str] | None = None) -> list[Row]:
     known = list(dict.fromkeys(view for frames in sides.values() for view in frames))
     wanted = known if views is None else [view for view in views if view in known] or known[:1]
     return [
-        Row(side=side, view=view, frames=frames[view])
+        StripRow(side=side, view=view, frames=frames[view])
         for view in wanted
         for side, frames in sides.items()
         if view in frames
@@ -77,7 +77,7 @@ def moments(length: int, columns: int) -> Int[Array, " n"]:
     return np.unique(np.linspace(0, length - 1, max(1, min(columns, length))).round().astype(int))
 
 
-def strip_image(rows: Sequence[Row], at: Int[Array, " n"], *, side: int = 128) -> Image.Image:
+def strip_image(rows: Sequence[StripRow], at: Int[Array, " n"], *, side: int = 128) -> Image.Image:
     """The rows at the moments `at`, without any text; a frame past the end of its row is clear.
 
     Frames keep their shape and are `side` pixels wide.

@@ -14,7 +14,7 @@ from worldeval.stats.units import Units, units
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row:
+class PolicyRow:
     """One policy."""
 
     rank: int
@@ -64,7 +64,7 @@ class TaskRow:
 
 def ranked_rows(
     ranking: Mapping[str, Any] | None, truth: Outcomes | None, errors: Any = None
-) -> tuple[Row, ...]:
+) -> tuple[PolicyRow, ...]:
     """The rows of a ranking (`Ranking.to_json`), with the real rates of the policies tried.
 
     `errors` is validation error by policy, where it is known.
@@ -72,7 +72,7 @@ def ranked_rows(
     real = _real(truth)
     errors = errors if isinstance(errors, Mapping) else {}
     return tuple(
-        Row(
+        PolicyRow(
             rank=int(item.get("rank", place)),
             policy=str(item["policy"]),
             lineage=item.get("lineage"),

@@ -4,9 +4,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worldeval.report.contents import Contents
+from worldeval.report.contents import ReportContents
 from worldeval.report.number import Number, seconds, short
-from worldeval.report.table import Row
+from worldeval.report.table import PolicyRow
 
 SAME = 0.005  # rates that read the same with two decimals
 
@@ -27,7 +27,7 @@ def escaped(text: str) -> str:
     return re.sub(r"([\\`*_|\[\]~#$]|:(?=\w))", r"\\\1", flat)
 
 
-def headline(contents: Contents) -> Headline:
+def headline(contents: ReportContents) -> Headline:
     """Which policy is best, and whether that may be believed."""
     refused = bool(contents.refusals)
     if not contents.rows:
@@ -39,7 +39,7 @@ def headline(contents: Contents) -> Headline:
     )
 
 
-def _verdict(rows: Sequence[Row], *, refused: bool) -> str:
+def _verdict(rows: Sequence[PolicyRow], *, refused: bool) -> str:
     first = rows[0]
     if refused:  # and no rate, which some refusals withhold
         return f"This may not be read as a ranking. First in imagination: {first.policy}."
@@ -55,7 +55,7 @@ def _verdict(rows: Sequence[Row], *, refused: bool) -> str:
     return f"{first.policy} leads, {rate}; it is not told apart from {others}."
 
 
-def _size(contents: Contents) -> str:
+def _size(contents: ReportContents) -> str:
     """How much was tried, and what it cost."""
     counts = [_count(len(contents.rows), "policy", "policies")]
     if contents.tasks:
@@ -68,7 +68,7 @@ def _size(contents: Contents) -> str:
     return f"{text}."
 
 
-def _truth(contents: Contents) -> str | None:
+def _truth(contents: ReportContents) -> str | None:
     """What choosing by imagination would have cost."""
     tried = [row for row in contents.rows if row.truth is not None and row.truth.known]
     if not tried:
@@ -85,7 +85,7 @@ def _truth(contents: Contents) -> str | None:
     )
 
 
-def _agreement(contents: Contents) -> str | None:
+def _agreement(contents: ReportContents) -> str | None:
     imagination = {each.kind: each.measures for each in contents.evaluators}
     rho = imagination.get("imagination", {}).get("spearman")
     if rho is None or not rho.known:
@@ -97,7 +97,7 @@ def _agreement(contents: Contents) -> str | None:
     return f"{text}."
 
 
-def _real(row: Row) -> float:
+def _real(row: PolicyRow) -> float:
     return row.truth.value if row.truth is not None and row.truth.value is not None else -1.0
 
 

@@ -11,7 +11,7 @@ from worldeval.axes import Array, Float32, Int
 from worldeval.data.action_space import ActionSpace
 from worldeval.data.space_text import read_space, with_units
 from worldeval.errors import UserError
-from worldeval.policy.adapters.adapted import Adapted
+from worldeval.policy.adapters.adapted import AdaptedPolicy
 from worldeval.policy.adapters.motion import PlainAdapter
 from worldeval.policy.protocol import Policy
 from worldeval.world.protocol import WorldSpec
@@ -67,7 +67,7 @@ def fitted(policy: Policy, world: WorldSpec) -> Policy:
             f"{world.action_dim} numbers a frame, {world.action_dim / theirs.size:g} steps of "
             f"{with_units(theirs)}. {ADVICE}"
         )
-    return Adapted(policy, PlainAdapter(own, theirs, steps=1, fps=world.fps))
+    return AdaptedPolicy(policy, PlainAdapter(own, theirs, steps=1, fps=world.fps))
 
 
 def _space(text: str, whose: str) -> ActionSpace | None:

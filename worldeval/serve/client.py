@@ -13,7 +13,7 @@ from worldeval.policy.remote.connection import Connection, Patience, ServerError
 from worldeval.policy.remote.policy import TOKEN
 from worldeval.policy.remote.wire import pack
 from worldeval.serve.env import WorldVectorEnv
-from worldeval.serve.episodes import Place, Seen
+from worldeval.serve.episodes import StepObservation, WorldDescription
 from worldeval.serve.world import VERSION
 
 
@@ -30,12 +30,12 @@ class RemoteEpisodes:
         self.place = _place(url, self._connection.metadata)
         self._url = url
 
-    def begin(self, starts: Sequence[int], seeds: Sequence[int]) -> Seen:
+    def begin(self, starts: Sequence[int], seeds: Sequence[int]) -> StepObservation:
         """Episodes at the starts of these numbers."""
         numbers = {"starts": [int(n) for n in starts], "seeds": [int(n) for n in seeds]}
         return self._seen(self._connection.ask(pack({"begin": numbers}), begins=True))
 
-    def step(self, actions: Float32[Array, "b a"]) -> Seen:
+    def step(self, actions: Float32[Array, "b a"]) -> StepObservation:
         """One world frame later."""
         return self._seen(self._connection.ask(pack({"step": actions})))
 
@@ -43,9 +43,9 @@ class RemoteEpisodes:
         """End the session."""
         self._connection.close()
 
-    def _seen(self, answer: Mapping[Any, Any]) -> Seen:
+    def _seen(self, answer: Mapping[Any, Any]) -> StepObservation:
         try:
-            return Seen(
+            return StepObservation(
                 frames={view: answer["frames"][view] for view in self.place.views},
                 pose=answer["pose"],
                 probability=answer["probability"],
@@ -68,10 +68,10 @@ class RemoteWorldEnv(WorldVectorEnv):
         self._remote.close()
 
 
-def _place(url: str, said: Mapping[Any, Any]) -> Place:
+def _place(url: str, said: Mapping[Any, Any]) -> WorldDescription:
     if said.get("worldeval-world") != VERSION:
         known = ", ".join(str(key)[:30] for key in said) or "nothing"
         raise UserError(f"{url} serves no world model (its metadata has: {known}).")
     raw = {key: value for key, value in said.items() if key != "worldeval-world"}
     raw["start_tasks"] = np.asarray(raw.get("start_tasks", []), np.int64)
-    return build(Place, raw, where=url)
+    return build(WorldDescription, raw, where=url)

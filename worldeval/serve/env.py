@@ -17,7 +17,7 @@ from gymnasium.vector.utils import batch_space
 
 from worldeval.axes import Array
 from worldeval.errors import UserError
-from worldeval.serve.episodes import Backend, Place, Seen
+from worldeval.serve.episodes import Backend, StepObservation, WorldDescription
 
 REACH = 100.0  # bound of proprioception, in metres and radians: far beyond any robot
 
@@ -47,7 +47,7 @@ class WorldVectorEnv(VectorEnv):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._tasks: tuple[str, ...] = ()
-        self._seen: Seen | None = None
+        self._seen: StepObservation | None = None
         self._won = np.zeros(num_envs, bool)
 
     @property
@@ -98,7 +98,7 @@ class WorldVectorEnv(VectorEnv):
         views = [self._seen.frames[view] for view in self._place.views]
         return tuple(np.concatenate(views, axis=2))
 
-    def _info(self, seen: Seen) -> dict[str, Any]:
+    def _info(self, seen: StepObservation) -> dict[str, Any]:
         given = {
             "is_success": seen.success,
             "success_probability": seen.probability.copy(),
@@ -152,14 +152,14 @@ class WorldEnv(gymnasium.Env):
         return None if pictures is None else pictures[0]
 
 
-def _observations(place: Place) -> spaces.Space:
+def _observations(place: WorldDescription) -> spaces.Space:
     image = spaces.Box(0, 255, (*place.size, 3), np.uint8)
     pose = spaces.Box(-REACH, REACH, (place.pose_dim,), np.float32)
     pixels = spaces.Dict({view: image for view in place.views})
     return spaces.Dict({"pixels": pixels, "agent_pos": pose})
 
 
-def _actions(place: Place) -> spaces.Box:
+def _actions(place: WorldDescription) -> spaces.Box:
     low, high = (
         np.broadcast_to(np.array(bound, np.float32), place.action_dim).copy()
         for bound in (place.action_low, place.action_high)
@@ -167,7 +167,7 @@ def _actions(place: Place) -> spaces.Box:
     return spaces.Box(low, high, dtype=np.float32)
 
 
-def _observed(seen: Seen) -> dict[str, Any]:
+def _observed(seen: StepObservation) -> dict[str, Any]:
     pixels = {view: frames.copy() for view, frames in seen.frames.items()}
     return {"pixels": pixels, "agent_pos": np.clip(seen.pose, -REACH, REACH)}
 

@@ -27,7 +27,7 @@ class Setting:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Place:
+class WorldDescription:
     """What a user of an environment has to know of it."""
 
     views: tuple[str, ...]
@@ -49,7 +49,7 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class StepObservation:
     """What every episode of a batch shows at one step."""
 
     frames: Mapping[str, UInt8[Array, "b h w 3"]]
@@ -65,17 +65,17 @@ class Seen:
 
 @runtime_checkable
 class Backend(Protocol):
-    """Where episodes advance: here (`Episodes`) or on a server (`client.RemoteEpisodes`)."""
+    """Where episodes advance: here (`ServedEpisodes`) or on a server (`client.RemoteEpisodes`)."""
 
     @property
-    def place(self) -> Place: ...
+    def place(self) -> WorldDescription: ...
 
-    def begin(self, starts: Sequence[int], seeds: Sequence[int]) -> Seen: ...
+    def begin(self, starts: Sequence[int], seeds: Sequence[int]) -> StepObservation: ...
 
-    def step(self, actions: Float32[Array, "b a"]) -> Seen: ...
+    def step(self, actions: Float32[Array, "b a"]) -> StepObservation: ...
 
 
-class Episodes:
+class ServedEpisodes:
     """A batch of episodes in a world model."""
 
     def __init__(self, setting: Setting, *, episodes: int = 64) -> None:
@@ -95,7 +95,7 @@ class Episodes:
         self._poses: list[Array] = []
         self._actions: list[Array] = []
 
-    def begin(self, starts: Sequence[int], seeds: Sequence[int]) -> Seen:
+    def begin(self, starts: Sequence[int], seeds: Sequence[int]) -> StepObservation:
         """Episodes at the starts of these numbers, what is random in them by their seeds.
 
         Raises:
@@ -123,7 +123,7 @@ class Episodes:
         self._latents, self._poses, self._actions = [], [], []
         return self._see(np.zeros(len(starts), np.int64))
 
-    def step(self, actions: Float32[Array, "b a"]) -> Seen:
+    def step(self, actions: Float32[Array, "b a"]) -> StepObservation:
         """One world frame later. Actions are clipped to the world's range, NaN as 0, and counted.
 
         Raises:
@@ -142,13 +142,13 @@ class Episodes:
         self._actions.append(mended.actions)
         return self._see(mended.count)
 
-    def _see(self, mended: Int[Array, " b"]) -> Seen:
+    def _see(self, mended: Int[Array, " b"]) -> StepObservation:
         latents, pose = self._world.latents(self._state), self._world.pose(self._state)
         self._latents.append(latents.astype(np.float16))
         self._poses.append(pose)
         tasks = [start.task for start in self._chosen]
         frames = self._world.render(latents, tasks)
-        return Seen(
+        return StepObservation(
             frames={view: frames[view] for view in self.place.views},
             pose=np.array(pose, np.float32),
             probability=self._judged(),
@@ -179,11 +179,11 @@ class Episodes:
         return np.array([verdict.probability for verdict in verdicts], np.float32)
 
 
-def _place(spec: WorldSpec, setting: Setting, episodes: int) -> Place:
+def _place(spec: WorldSpec, setting: Setting, episodes: int) -> WorldDescription:
     # Where the world takes every task, those of the starts are the ones there are.
     tasks = tuple(dict.fromkeys(start.task for start in setting.starts))
     tasks = spec.tasks if all(task in spec.tasks for task in tasks) else tasks
-    return Place(
+    return WorldDescription(
         views=spec.views,
         size=spec.size,
         action_dim=spec.action_dim,

@@ -20,7 +20,7 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
 from worldeval.errors import UserError
-from worldeval.policy.remote.wire import Limits, WireError, pack, unpack
+from worldeval.policy.remote.wire import MessageLimits, WireError, pack, unpack
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -60,7 +60,7 @@ class ServerConfig:
     sessions: int = 128  # connections at the same time
     idle: float = 600.0  # seconds that a session may take over its next request
     greeting: float = 10.0  # seconds that a client may take to say hello
-    limits: Limits = field(default_factory=Limits)
+    limits: MessageLimits = field(default_factory=MessageLimits)
 
     def __post_init__(self) -> None:
         if self.host not in LOCAL and not self.token and not self.open:

@@ -15,7 +15,7 @@ import numpy as np
 
 from worldeval.policy.remote.wire import WireError
 from worldeval.rollout.starts import read_starts
-from worldeval.serve.episodes import Episodes, Seen, Setting
+from worldeval.serve.episodes import ServedEpisodes, Setting, StepObservation
 
 VERSION = 1
 
@@ -43,7 +43,7 @@ class WorldService:
     def __init__(self, setting: Setting, *, episodes: int = 64, seed: int = 0) -> None:
         """`seed` is part of every episode's seed, so that two servers can differ."""
         self._setting, self._episodes, self._seed = setting, episodes, seed
-        self._place = Episodes(setting, episodes=episodes).place
+        self._place = ServedEpisodes(setting, episodes=episodes).place
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -52,13 +52,13 @@ class WorldService:
         return {"worldeval-world": VERSION, **place}
 
     def session(self) -> "WorldSession":
-        return WorldSession(Episodes(self._setting, episodes=self._episodes), self._seed)
+        return WorldSession(ServedEpisodes(self._setting, episodes=self._episodes), self._seed)
 
 
 class WorldSession:
     """One client's episodes."""
 
-    def __init__(self, episodes: Episodes, seed: int) -> None:
+    def __init__(self, episodes: ServedEpisodes, seed: int) -> None:
         self._episodes, self._seed = episodes, seed
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +75,7 @@ class WorldSession:
         return told(self._episodes.step(actions.astype(np.float32)))
 
 
-def told(seen: Seen) -> dict[str, Any]:
+def told(seen: StepObservation) -> dict[str, Any]:
     """What episodes show, as a message."""
     return {
         "frames": dict(seen.frames),

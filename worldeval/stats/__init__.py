@@ -29,10 +29,11 @@ from worldeval.stats.rogan_gladen import (
     judge_findings,
     rogan_gladen,
 )
-from worldeval.stats.spending import Spent, sequential_halving, until_leader
+from worldeval.stats.spending import AdaptiveOutcomes, sequential_halving, until_leader
 from worldeval.stats.validation import Validation, validate
 
 __all__ = [
+    "AdaptiveOutcomes",
     "Agreement",
     "Calibrated",
     "Combined",
@@ -46,7 +47,6 @@ __all__ = [
     "Plan",
     "RankedPolicy",
     "Ranking",
-    "Spent",
     "Validation",
     "agreement",
     "baseline",

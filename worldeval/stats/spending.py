@@ -19,7 +19,7 @@ Try = Callable[[int, int], Array]  # (policy, how many more rollouts) -> outcome
 
 
 @dataclass(frozen=True, kw_only=True)
-class Spent:
+class AdaptiveOutcomes:
     """Outcomes of an adaptive allocation."""
 
     outcomes: tuple[Float[Array, " _"], ...]  # per policy, in the order in which they came
@@ -52,7 +52,9 @@ def halving_rounds(policies: int, budget: int) -> list[tuple[int, int]]:
     return plan
 
 
-def sequential_halving(attempt: Try, *, policies: int, budget: int, level: float = 0.95) -> Spent:
+def sequential_halving(
+    attempt: Try, *, policies: int, budget: int, level: float = 0.95
+) -> AdaptiveOutcomes:
     """Try all, drop the worse half, and again, within a fixed budget (Karnin et al. 2013)."""
     seen: list[list[float]] = [[] for _ in range(policies)]
     alive = list(range(policies))
@@ -99,7 +101,7 @@ def until_leader(
     batch: int = 10,
     width: float | None = None,
     level: float = 0.95,
-) -> Spent:
+) -> AdaptiveOutcomes:
     """Top-two Thompson until a leader stands out, every interval is narrow, or the budget is spent.
 
     Args:
@@ -153,10 +155,12 @@ def sequence_estimate(outcomes: Float[Array, " n"], *, level: float = 0.95) -> E
     )
 
 
-def _spent(seen: list[list[float]], alive: list[int], *, level: float, stopped: bool) -> Spent:
+def _spent(
+    seen: list[list[float]], alive: list[int], *, level: float, stopped: bool
+) -> AdaptiveOutcomes:
     outcomes = tuple(np.array(x, dtype=float) for x in seen)
     each = 1 - (1 - level) / len(outcomes)  # Bonferroni: all policies' sequences at once
-    return Spent(
+    return AdaptiveOutcomes(
         outcomes=outcomes,
         survivors=tuple(alive),
         estimates=tuple(sequence_estimate(x, level=each) for x in outcomes),

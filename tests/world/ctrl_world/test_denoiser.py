@@ -10,7 +10,7 @@ from torch import nn
 from tests.world.ctrl_world.tiny import LATENT, TINY, a_denoiser, some_episodes
 from worldeval.errors import UserError
 from worldeval.world.ctrl_world.clips import Clip, Clips
-from worldeval.world.ctrl_world.denoiser import Denoiser
+from worldeval.world.ctrl_world.denoiser import VideoDenoiser
 from worldeval.world.ctrl_world.draw import Draw, draw
 from worldeval.world.ctrl_world.edm import Scales
 from worldeval.world.ctrl_world.recipe import EdmRecipe
@@ -130,7 +130,7 @@ def test_guidance_grows_over_the_frames() -> None:
 def test_changes_are_imagined_from_the_newest_frame() -> None:
     torch.manual_seed(0)
     recipe = replace(TINY, change=True, edm=EdmRecipe(sigma_max=1000.0, guidance=(1.0, 1.0)))
-    denoiser = Denoiser(recipe, latent=LATENT, pose_dim=4, tasks=2)
+    denoiser = VideoDenoiser(recipe, latent=LATENT, pose_dim=4, tasks=2)
     denoiser.fit_change(2 * torch.randn(400, *LATENT))
     assert denoiser.change_std.flatten().tolist() == pytest.approx([2.0] * 6, rel=0.1)
     clip = a_clip()
@@ -153,7 +153,7 @@ def test_checkpointing_leaves_the_gradient_as_it_is() -> None:
 
 def test_a_patch_that_does_not_fit_says_so() -> None:
     with pytest.raises(UserError, match="patch: 3 does not divide"):
-        Denoiser(replace(TINY, patch=3), latent=LATENT, pose_dim=4, tasks=1)
+        VideoDenoiser(replace(TINY, patch=3), latent=LATENT, pose_dim=4, tasks=1)
 
 
 class Spy:
@@ -161,14 +161,14 @@ class Spy:
 
     given: tuple[torch.Tensor, ...]
 
-    def __init__(self, denoiser: Denoiser) -> None:
+    def __init__(self, denoiser: VideoDenoiser) -> None:
         denoiser.network.register_forward_pre_hook(self._look)
 
     def _look(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         self.given = args
 
 
-def parts_of_loss(denoiser: Denoiser, clip: Clip, given: Draw) -> torch.Tensor:
+def parts_of_loss(denoiser: VideoDenoiser, clip: Clip, given: Draw) -> torch.Tensor:
     """The clean frames that are expected, episode by episode."""
     kept: list[torch.Tensor] = []
 
@@ -187,7 +187,7 @@ def a_clip() -> Clip:
     return replace(clip, poses=clip.poses / 8)
 
 
-def a_draw(denoiser: Denoiser) -> Draw:
+def a_draw(denoiser: VideoDenoiser) -> Draw:
     return draw(
         2,
         denoiser.recipe,

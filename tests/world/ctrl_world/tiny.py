@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from worldeval.data.latents import LatentEpisodes
-from worldeval.world.ctrl_world.denoiser import Denoiser
+from worldeval.world.ctrl_world.denoiser import VideoDenoiser
 from worldeval.world.ctrl_world.recipe import (
     CtrlWorldRecipe,
     EdmRecipe,
@@ -28,10 +28,10 @@ TINY = CtrlWorldRecipe(
 )
 
 
-def a_denoiser(recipe: CtrlWorldRecipe = TINY, *, tasks: int = 2) -> Denoiser:
+def a_denoiser(recipe: CtrlWorldRecipe = TINY, *, tasks: int = 2) -> VideoDenoiser:
     """A fresh network, the same every time, in which everything speaks."""
     torch.manual_seed(0)
-    denoiser = Denoiser(recipe, latent=LATENT, pose_dim=POSE, tasks=tasks).eval()
+    denoiser = VideoDenoiser(recipe, latent=LATENT, pose_dim=POSE, tasks=tasks).eval()
     with torch.no_grad():
         for weight in denoiser.parameters():
             weight.add_(0.02 * torch.randn(weight.shape))

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from tests.support.dit import LATENT, TINY, a_world
-from worldeval.world.dit.network import Given, Memory, Sequence
+from worldeval.world.dit.network import Given, MemoryFrames, Sequence
 from worldeval.world.dit.world import DitState, DitWorld, standing
 from worldeval.world.features import Motion
 
@@ -80,7 +80,7 @@ def start(world: DitWorld, *, only: int | None = None, seeds: list[int] = SEEDS)
 
 def roll(
     world: DitWorld, *, only: int | None = None, seeds: list[int] = SEEDS
-) -> tuple[DitState, list[tuple[Motion, torch.Tensor, Memory | None, torch.Tensor]]]:
+) -> tuple[DitState, list[tuple[Motion, torch.Tensor, MemoryFrames | None, torch.Tensor]]]:
     """A roll-out, and for every frame its motion, next pose, memory and noise."""
     rng = np.random.default_rng(2)
     state, log = start(world, only=only, seeds=seeds), []
@@ -143,7 +143,7 @@ def uncached(world: DitWorld, state: DitState, log: list, frame: int) -> torch.T
     return history[:, frame - 1] + change * network.change_std
 
 
-def spread(memory: Memory | None, *, frame: int, count: int) -> Memory | None:
+def spread(memory: MemoryFrames | None, *, frame: int, count: int) -> MemoryFrames | None:
     """The memory of one frame as that of a sequence whose other frames have none."""
     if memory is None:
         return None
@@ -153,4 +153,6 @@ def spread(memory: Memory | None, *, frame: int, count: int) -> Memory | None:
         out[:, frame] = values
         return out.flatten(0, 1)
 
-    return Memory(**{name: wide(getattr(memory, name)) for name in Memory.__dataclass_fields__})
+    return MemoryFrames(
+        **{name: wide(getattr(memory, name)) for name in MemoryFrames.__dataclass_fields__}
+    )

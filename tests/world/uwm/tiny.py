@@ -10,7 +10,7 @@ from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.recipe import KinematicsRecipe
 from worldeval.world.uwm.network import Uwm
 from worldeval.world.uwm.recipe import UwmRecipe
-from worldeval.world.uwm.seen import Seen
+from worldeval.world.uwm.seen import UwmContext
 from worldeval.world.uwm.world import UwmState, UwmWorld
 
 TINY = UwmRecipe(width=32, depth=2, heads=2, registers=2, channels=8, chunk=3, times=20)
@@ -39,13 +39,13 @@ def new_world(recipe: UwmRecipe = TINY) -> UwmWorld:
     )
 
 
-def some_seen(count: int = 2) -> Seen:
+def some_seen(count: int = 2) -> UwmContext:
     generator = torch.Generator().manual_seed(0)
 
     def normal(*shape: int) -> torch.Tensor:
         return torch.randn(count, *shape, generator=generator)
 
-    return Seen(
+    return UwmContext(
         latent=normal(*LATENT),
         previous=normal(*LATENT),
         first=normal(*LATENT),

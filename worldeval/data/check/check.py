@@ -10,7 +10,7 @@ from worldeval.data.check.control import control_findings
 from worldeval.data.check.duplicates import duplicates
 from worldeval.data.check.numbers import dataset_findings, episode_findings
 from worldeval.data.check.pictures import picture_findings
-from worldeval.data.finding import DataError, Finding, skipped
+from worldeval.data.finding import DataError, DataFinding, skipped
 from worldeval.data.source import Head, Rows, Source
 
 # What a reader notes in passing weighs more for somebody who is about to train.
@@ -23,7 +23,7 @@ def check(
     *,
     pictures: bool = True,
     progress: Callable[[int, int], None] | None = None,
-) -> list[Finding]:
+) -> list[DataFinding]:
     """Everything noticed, the harmful first. `pictures=False` leaves the frames unread."""
     findings = [
         replace(finding, severity="warning") if finding.code in HEAVIER else finding
@@ -59,15 +59,15 @@ def check(
     return sorted(findings, key=lambda finding: ORDER[finding.severity])
 
 
-def harmful(findings: list[Finding]) -> bool:
+def harmful(findings: list[DataFinding]) -> bool:
     """Whether training would suffer."""
     return any(finding.severity == "error" for finding in findings)
 
 
-def _identities(source: Source) -> list[Finding]:
+def _identities(source: Source) -> list[DataFinding]:
     counts = Counter(head.id for head in source.heads)
     return [
-        Finding(
+        DataFinding(
             code="duplicate-id",
             severity="error",
             episode=name,
@@ -79,13 +79,13 @@ def _identities(source: Source) -> list[Finding]:
     ]
 
 
-def _success(source: Source) -> list[Finding]:
+def _success(source: Source) -> list[DataFinding]:
     unknown = [head.id for head in source.heads if head.success is None]
     if not unknown:
         return []
     shown = ", ".join(unknown[:5]) + (", ..." if len(unknown) > 5 else "")
     return [
-        Finding(
+        DataFinding(
             code="unknown-success",
             severity="warning",
             episode=unknown[0],

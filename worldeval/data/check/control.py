@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from worldeval.axes import Array, Float
-from worldeval.data.finding import Finding
+from worldeval.data.finding import DataFinding
 from worldeval.data.source import Rows
 
 LAGS = range(6)  # frames by which an action may come too early
@@ -16,7 +16,7 @@ UNEXPLAINED = (
 BETTER = 0.05  # by which a lag must explain more than none
 
 
-def control_findings(parts: Sequence[Rows]) -> Iterator[Finding]:
+def control_findings(parts: Sequence[Rows]) -> Iterator[DataFinding]:
     """One finding at most: unexplained pose changes, or a delay that explains them better."""
     shares = explained(parts)
     if shares is None:
@@ -24,7 +24,7 @@ def control_findings(parts: Sequence[Rows]) -> Iterator[Finding]:
     best = int(np.argmax(shares))
     listed = ", ".join(f"{lag}: {share:.2f}" for lag, share in zip(LAGS, shares, strict=True))
     if shares[best] < UNEXPLAINED:
-        yield Finding(
+        yield DataFinding(
             code="actions-unexplained",
             severity="error",
             episode=None,
@@ -33,7 +33,7 @@ def control_findings(parts: Sequence[Rows]) -> Iterator[Finding]:
             f"{listed}). See whether they are of this robot, in this order, at this rate.",
         )
     elif best > 0 and shares[best] > shares[0] + BETTER:
-        yield Finding(
+        yield DataFinding(
             code="action-lag",
             severity="warning",
             episode=None,

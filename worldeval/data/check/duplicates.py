@@ -16,7 +16,7 @@ from scipy.spatial import KDTree
 
 from worldeval.axes import Array, Float, Int
 from worldeval.data.check.pictures import brightness
-from worldeval.data.finding import DataError, Finding
+from worldeval.data.finding import DataError, DataFinding
 from worldeval.data.source import Head, Rows, Source
 
 MOMENTS = 24  # of an episode's path that are looked for in the others
@@ -39,12 +39,12 @@ class Pair:
 
 def duplicates(
     source: Source, indices: Sequence[int], parts: Sequence[Rows], *, pictures: bool
-) -> Iterator[Finding]:
+) -> Iterator[DataFinding]:
     """Exact and near duplicates among the episodes at `indices`, whose numbers are `parts`."""
     heads = [source.heads[index] for index in indices]
     exact = dict(_exact(parts))
     for place, first in exact.items():
-        yield Finding(
+        yield DataFinding(
             code="duplicate-episode",
             severity="error",
             episode=heads[place].id,
@@ -59,7 +59,7 @@ def duplicates(
         if pictures and not _look_alike(source, indices, pair):
             continue
         seen = "its pictures and poses" if pictures else "its poses"
-        yield Finding(
+        yield DataFinding(
             code="near-duplicate",
             severity="warning",
             episode=heads[other].id,

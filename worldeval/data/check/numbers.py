@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from worldeval.axes import Array, Float, Float32
-from worldeval.data.finding import Finding
+from worldeval.data.finding import DataFinding
 from worldeval.data.source import Head, Rows
 
 JUMP = 1.5 * np.pi  # radians in one frame: no arm turns that far, but an angle wraps so
@@ -17,11 +17,11 @@ GAP = 1.5  # frame times between two frames: one is missing
 
 def episode_findings(
     head: Head, rows: Rows, fps: float, names: dict[str, Sequence[str]]
-) -> Iterator[Finding]:
+) -> Iterator[DataFinding]:
     """Wrapping angles, gaps in time and a wrong rate, within one episode."""
     for field, values in (("action", rows.actions), ("pose", rows.pose)):
         for name, count, frame in _wraps(values, names[field]):
-            yield Finding(
+            yield DataFinding(
                 code="angle-wraps",
                 severity="error",
                 episode=head.id,
@@ -35,7 +35,7 @@ def episode_findings(
 
 def dataset_findings(
     field: str, names: Sequence[str], heads: Sequence[Head], parts: Sequence[Float32[Array, "_ d"]]
-) -> Iterator[Finding]:
+) -> Iterator[DataFinding]:
     """Dimensions that never change, that percentiles cannot normalise, or that hold outliers."""
     values = np.concatenate(parts).astype(np.float64)
     ends = np.cumsum([len(part) for part in parts])
@@ -44,7 +44,7 @@ def dataset_findings(
         column = values[:, i]
         where = f"{field}.{name}"
         if np.ptp(column) == 0:
-            yield Finding(
+            yield DataFinding(
                 code="constant",
                 severity="warning",
                 episode=None,
@@ -55,7 +55,7 @@ def dataset_findings(
             continue
         reach = high[i] - low[i]
         if reach <= 1e-9 * max(1.0, abs(high[i])):
-            yield Finding(
+            yield DataFinding(
                 code="normalisation-inert",
                 severity="warning",
                 episode=None,
@@ -69,7 +69,7 @@ def dataset_findings(
             row = int(np.flatnonzero(out)[0])
             place = int(np.searchsorted(ends, row, side="right"))
             frame = row - (int(ends[place - 1]) if place else 0)
-            yield Finding(
+            yield DataFinding(
                 code="outlier",
                 severity="error",
                 episode=heads[place].id,
@@ -88,11 +88,11 @@ def _wraps(values: Float32[Array, "t d"], names: Sequence[str]) -> Iterator[tupl
         yield names[i], int(jumps[:, i].sum()), int(np.flatnonzero(jumps[:, i])[0]) + 1
 
 
-def _time_findings(head: Head, times: Float[Array, " t"], fps: float) -> Iterator[Finding]:
+def _time_findings(head: Head, times: Float[Array, " t"], fps: float) -> Iterator[DataFinding]:
     steps = np.diff(times) * fps  # in frames: 1 where all is well
     typical = float(np.median(steps))
     if not 0.99 < typical < 1.01:
-        yield Finding(
+        yield DataFinding(
             code="rate-differs",
             severity="error",
             episode=head.id,
@@ -103,7 +103,7 @@ def _time_findings(head: Head, times: Float[Array, " t"], fps: float) -> Iterato
         return
     bad = np.flatnonzero((steps > GAP) | (steps <= 0))
     if len(bad):
-        yield Finding(
+        yield DataFinding(
             code="timestamp-gap",
             severity="error",
             episode=head.id,

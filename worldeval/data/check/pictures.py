@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from worldeval.axes import Array, Float, Float32, UInt8
-from worldeval.data.finding import DataError, Finding
+from worldeval.data.finding import DataError, DataFinding
 from worldeval.data.source import Source
 
 BLACK = 6.0  # mean brightness of 255 below which there is nothing to see
@@ -15,14 +15,16 @@ STILL = 1.0  # brightness by which no cell changes in a frozen camera; noise and
 SHARE, SECONDS = 0.25, 2.0  # frozen for this much of the episode, and at least as long
 
 
-def picture_findings(source: Source, index: int, pose: Float32[Array, "t p"]) -> Iterator[Finding]:
+def picture_findings(
+    source: Source, index: int, pose: Float32[Array, "t p"]
+) -> Iterator[DataFinding]:
     """Look at every frame of every view of one episode."""
     head = source.heads[index]
     for view in source.spec.views:
         try:
             cells = np.concatenate([brightness(block) for block in source.blocks(index, view)])
         except DataError as error:
-            yield Finding(
+            yield DataFinding(
                 code="rate-differs" if error.field == "fps" else "frames-unreadable",
                 severity="error",
                 episode=head.id,
@@ -32,7 +34,7 @@ def picture_findings(source: Source, index: int, pose: Float32[Array, "t p"]) ->
             continue
         dark = cells.mean(axis=1) < BLACK
         if dark.any():
-            yield Finding(
+            yield DataFinding(
                 code="black-camera",
                 severity="error",
                 episode=head.id,
@@ -46,7 +48,7 @@ def picture_findings(source: Source, index: int, pose: Float32[Array, "t p"]) ->
 
 def _frozen(
     episode: str, view: str, cells: Float[Array, "t c"], pose: Float32[Array, "t p"], fps: float
-) -> Iterator[Finding]:
+) -> Iterator[DataFinding]:
     same = np.abs(np.diff(cells, axis=0)).max(axis=1) < STILL
     begin, length = _longest(same)
     if length < max(SHARE * len(cells), SECONDS * fps):
@@ -54,7 +56,7 @@ def _frozen(
     # A camera that shows nothing while nothing happens is in order.
     moved = np.ptp(pose[begin : begin + length + 1], axis=0)
     if (moved > 0.05 * np.maximum(np.ptp(pose, axis=0), 1e-6)).any() and np.ptp(pose) > 1e-6:
-        yield Finding(
+        yield DataFinding(
             code="frozen-camera",
             severity="error",
             episode=episode,

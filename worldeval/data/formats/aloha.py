@@ -16,7 +16,7 @@ from PIL import Image, UnidentifiedImageError
 
 from worldeval.axes import Array, Int, UInt8
 from worldeval.data.files import rate
-from worldeval.data.finding import DataError, Finding, skipped
+from worldeval.data.finding import DataError, DataFinding, skipped
 from worldeval.data.formats import hdf5
 from worldeval.data.names import numbered
 from worldeval.data.source import Head, Rows, Source, SourceSpec
@@ -31,7 +31,7 @@ class AlohaSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.findings: list[Finding] = []
+        self.findings: list[DataFinding] = []
         self.heads: list[Head] = []
         self._files: list[Path] = []
         files = [path] if path.is_file() else sorted(_listed(path), key=_number)
@@ -134,7 +134,7 @@ class AlohaSource(Source):
 
     def _odd(self, code: str, field: str, words: str, episode: str | None = None) -> None:
         self.findings.append(
-            Finding(code=code, severity="note", episode=episode, field=field, text=words)
+            DataFinding(code=code, severity="note", episode=episode, field=field, text=words)
         )
 
 

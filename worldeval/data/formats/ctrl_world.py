@@ -13,7 +13,7 @@ import numpy as np
 
 from worldeval.axes import Array, Float32, Int, UInt8
 from worldeval.data.files import inside, load_json, need, numbers, rate
-from worldeval.data.finding import DataError, Finding, skipped, unused_videos
+from worldeval.data.finding import DataError, DataFinding, skipped, unused_videos
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.video import probe, read_frames
 
@@ -30,7 +30,7 @@ class CtrlWorldSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.findings: list[Finding] = []
+        self.findings: list[DataFinding] = []
         self.heads: list[Head] = []
         self._files: list[Path] = []
         self._named: set[Path] = set()  # videos that some annotation names
@@ -175,7 +175,7 @@ class CtrlWorldSource(Source):
 
     def _odd(self, code: str, episode: str, field: str, text: str) -> None:
         self.findings.append(
-            Finding(code=code, severity="note", episode=episode, field=field, text=text)
+            DataFinding(code=code, severity="note", episode=episode, field=field, text=text)
         )
 
     def _ids(self) -> set[str]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from worldeval.axes import Array, Int, UInt8
 from worldeval.data.files import numbers
-from worldeval.data.finding import DataError, Finding, skipped
+from worldeval.data.finding import DataError, DataFinding, skipped
 from worldeval.data.names import numbered
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.errors import UserError
@@ -35,7 +35,7 @@ class DiffusionPolicySource(Source):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.findings: list[Finding] = []
+        self.findings: list[DataFinding] = []
         self._group = _open(path)
         data = {name: self._array(f"data/{name}") for name in self._names("data")}
         if ACTION not in data:
@@ -141,7 +141,7 @@ class DiffusionPolicySource(Source):
             if kept.nchunks_initialized < kept.nchunks:
                 lost = kept.nchunks - kept.nchunks_initialized
                 self.findings.append(
-                    Finding(
+                    DataFinding(
                         code="chunks-missing",
                         severity="warning",
                         episode=None,
@@ -188,7 +188,7 @@ class DiffusionPolicySource(Source):
 
     def _odd(self, code: str, field: str, words: str) -> None:
         self.findings.append(
-            Finding(code=code, severity="note", episode=None, field=field, text=words)
+            DataFinding(code=code, severity="note", episode=None, field=field, text=words)
         )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from worldeval.axes import Array, Float32, Int, UInt8
 from worldeval.data.files import inside, numbers, rate
-from worldeval.data.finding import DataError, Finding, skipped, unused_videos
+from worldeval.data.finding import DataError, DataFinding, skipped, unused_videos
 from worldeval.data.names import numbered
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.video import probe, read_frames
@@ -27,7 +27,7 @@ class Mp4NpzSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.findings: list[Finding] = []
+        self.findings: list[DataFinding] = []
         self.heads: list[Head] = []
         self._videos: list[dict[str, Path]] = []
         shared: tuple[object, ...] | None = None
@@ -124,7 +124,7 @@ class Mp4NpzSource(Source):
 
     def _odd(self, code: str, file: Path, field: str, words: str) -> None:
         self.findings.append(
-            Finding(code=code, severity="note", episode=file.stem, field=field, text=words)
+            DataFinding(code=code, severity="note", episode=file.stem, field=field, text=words)
         )
 
 

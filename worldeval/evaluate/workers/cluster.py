@@ -35,7 +35,7 @@ def need_ray() -> None:
         raise UserError("Ray is not installed: pip install 'worldeval[ray]', or leave out --ray.")
 
 
-class Actor:
+class ClusterActor:
     """What Ray starts somewhere: a worker that brings its models along."""
 
     def __init__(self, setup: Setup, parcel: Parcel, turn: int) -> None:
@@ -80,7 +80,7 @@ class Actors:
         parcel = Parcel.of([*held, *(folder for ref in refs for folder in folders_of(ref))])
         self._given = (ray.put(setup), ray.put(parcel))
         # An actor that is lost is replaced by the foreman, who knows what it was at.
-        self._class: Any = ray.remote(num_cpus=1, max_restarts=0)(Actor)
+        self._class: Any = ray.remote(num_cpus=1, max_restarts=0)(ClusterActor)
         self._actors: dict[Hashable, Any] = {}
         self._awaited: dict[Any, Hashable] = {}  # what Ray promised -> whose it is
         self._count = 0

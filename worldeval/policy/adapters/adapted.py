@@ -13,7 +13,7 @@ from worldeval.policy.protocol import Policy, PolicySpec
 from worldeval.record import Observation
 
 
-class Adapted:
+class AdaptedPolicy:
     """`policy` in the world that `adapter` leads to."""
 
     def __init__(self, policy: Policy, adapter: Adapter) -> None:

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from worldeval.axes import Array, Float
 from worldeval.errors import UserError
-from worldeval.policy.adapters.motion import Motion
+from worldeval.policy.adapters.motion import ArmMotion
 
 COMMANDS = {
     "joint-position": "action.joint_position",
@@ -94,7 +94,7 @@ def fitted_scale(records: Sequence[JointRecord], *, steps: int, fps: float) -> f
     return float(x @ y / (x @ x))
 
 
-def measure(motion: Motion, records: Sequence[JointRecord], *, steps: int) -> MotionError:
+def measure(motion: ArmMotion, records: Sequence[JointRecord], *, steps: int) -> MotionError:
     """A motion's error on recordings, one world frame (`steps` commands) at a time.
 
     As in a roll-out: joints are found from the pose, then moved by the recorded commands.

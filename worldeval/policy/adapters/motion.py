@@ -42,7 +42,7 @@ class Adapter(Protocol):
 
 
 @runtime_checkable
-class Motion(Protocol):
+class ArmMotion(Protocol):
     """What a joint-controlled arm does."""
 
     @property
@@ -110,7 +110,7 @@ class JointAdapter:
     """Joint control in a world of end-effector poses."""
 
     def __init__(
-        self, policy: ActionSpace, world: ActionSpace, motion: Motion, *, steps: int
+        self, policy: ActionSpace, world: ActionSpace, motion: ArmMotion, *, steps: int
     ) -> None:
         if policy.control in END_EFFECTOR or world.control not in END_EFFECTOR:
             raise UserError(f"{with_units(policy)} into {with_units(world)} needs no arm.")

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from worldeval.errors import UserError
 from worldeval.policy.heads.bc import BcHead
-from worldeval.policy.heads.denoise import Denoiser, Gaussian, Noise, noise_of
+from worldeval.policy.heads.denoise import DenoisingHead, Gaussian, Noise, noise_of
 from worldeval.policy.network import PolicyNetwork
 
 
@@ -41,7 +41,7 @@ class Actor(Protocol):
 class DenoisingActor:
     """The last denoising steps of a head. The steps before them are taken without noise."""
 
-    def __init__(self, head: Denoiser, *, last_steps: int, eta: float, floor: float) -> None:
+    def __init__(self, head: DenoisingHead, *, last_steps: int, eta: float, floor: float) -> None:
         self.head, self.eta, self.floor = head, eta, floor
         self.decisions = min(last_steps, head.path.steps)
         self._first = head.path.steps - self.decisions
@@ -86,7 +86,7 @@ class GaussianActor:
 def actor_of(network: PolicyNetwork, *, last_steps: int, eta: float, floor: float) -> Actor:
     """The actor behind a network. Raises UserError for a head that gives no log-probabilities."""
     head: nn.Module = network.head
-    if isinstance(head, Denoiser):
+    if isinstance(head, DenoisingHead):
         return DenoisingActor(head, last_steps=last_steps, eta=eta, floor=floor)
     if isinstance(head, BcHead):
         return GaussianActor(head, std=floor)

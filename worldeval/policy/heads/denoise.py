@@ -50,7 +50,7 @@ class Gaussian:
         return torch.distributions.Normal(self.mean, self.std).log_prob(x).sum(-1)
 
 
-class Denoiser(nn.Module):
+class DenoisingHead(nn.Module):
     """A head that draws action chunks by denoising."""
 
     target: int  # numbers in a chunk

@@ -13,13 +13,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from worldeval.policy.heads.denoise import Denoiser, Path, embedded, layers
+from worldeval.policy.heads.denoise import DenoisingHead, Path, embedded, layers
 
 FREQUENCIES = 8  # of the embedding of the noise level
 LARGEST_BETA = 0.999  # of the cosine schedule, whose last step would lose everything
 
 
-class DiffusionHead(Denoiser):
+class DiffusionHead(DenoisingHead):
     """A v-prediction over action chunks, given features."""
 
     def __init__(self, width: int, hidden: int, target: int, *, levels: int, steps: int) -> None:

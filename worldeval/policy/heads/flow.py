@@ -9,12 +9,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from worldeval.policy.heads.denoise import Denoiser, Path, embedded, layers
+from worldeval.policy.heads.denoise import DenoisingHead, Path, embedded, layers
 
 FREQUENCIES = 8  # of the flow time's embedding
 
 
-class FlowHead(Denoiser):
+class FlowHead(DenoisingHead):
     """A velocity field over action chunks, given features."""
 
     def __init__(self, width: int, hidden: int, target: int, steps: int) -> None:

@@ -14,7 +14,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import ClientConnection, connect
 
 from worldeval.errors import UserError
-from worldeval.policy.remote.wire import Limits, WireError, unpack
+from worldeval.policy.remote.wire import MessageLimits, WireError, unpack
 
 BACKOFF = (0.1, 5.0)  # seconds: the first pause, and the longest
 
@@ -41,12 +41,12 @@ class Connection:
         *,
         token: str = "",
         patience: Patience | None = None,
-        limits: Limits | None = None,
+        limits: MessageLimits | None = None,
         remember: Callable[[Mapping[str, Any]], bool] = lambda metadata: False,
     ) -> None:
         """Connect. `remember` says by the metadata whether the server keeps state."""
         self.url, self._token = url, token
-        self._patience, self._limits = patience or Patience(), limits or Limits()
+        self._patience, self._limits = patience or Patience(), limits or MessageLimits()
         self._socket: ClientConnection | None = None
         self._asked: list[bytes] = []  # what the server's state is made of
         self._waiting: bytes | None = None

@@ -31,7 +31,7 @@ class WireError(ValueError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class MessageLimits:
     """The largest message that is read. Only arrays may be big."""
 
     message: int = 64 * 2**20  # bytes
@@ -48,14 +48,14 @@ def pack(content: Any) -> bytes:
     return packed
 
 
-def unpack(message: bytes, limits: Limits | None = None) -> Any:
+def unpack(message: bytes, limits: MessageLimits | None = None) -> Any:
     """What `message` says, arrays as writable arrays of their own.
 
     Raises:
         WireError: it is damaged, too big or too deep, or holds something other than plain values
             and arrays of numbers.
     """
-    limits = limits or Limits()
+    limits = limits or MessageLimits()
     if len(message) > limits.message:
         raise WireError(f"a message of {len(message)} bytes; at most {limits.message} are read")
     reader = _Reader(limits)
@@ -83,7 +83,7 @@ def unpack(message: bytes, limits: Limits | None = None) -> Any:
 class _Reader:
     """Turns maps into arrays while one message is read, and counts what it is made of."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: MessageLimits) -> None:
         self._left = limits.containers
         self._most = limits.containers
 

@@ -22,7 +22,7 @@ from worldeval.world.ctrl_world.tokens import PoseScale
 from worldeval.world.flow import own_noise
 
 
-class Denoiser(nn.Module):
+class VideoDenoiser(nn.Module):
     """The network with its pose statistics. `forward` is EDM's D: the clean frames expected."""
 
     # For FSDP's `TRANSFORMER_BASED_WRAP`, which reads it of the module that is trained: the blocks

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from worldeval.data.latents import LatentEpisodes
-from worldeval.world.ctrl_world.denoiser import Denoiser
+from worldeval.world.ctrl_world.denoiser import VideoDenoiser
 from worldeval.world.ctrl_world.fit import fit_denoiser, fit_statistics
 from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
 from worldeval.world.ctrl_world.text import embed_tasks
@@ -20,7 +20,7 @@ from worldeval.world.protocol import WorldSpec
 
 def new(spec: WorldSpec, recipe: CtrlWorldRecipe) -> CtrlWorld:
     """A world with fresh weights."""
-    denoiser = Denoiser(
+    denoiser = VideoDenoiser(
         recipe,
         latent=(len(spec.views), *spec.latent),
         pose_dim=spec.pose_dim,
@@ -58,7 +58,7 @@ def fit(fitting: Fitting) -> None:
     ).model
 
 
-def begin(denoiser: Denoiser, fitting: Fitting) -> None:
+def begin(denoiser: VideoDenoiser, fitting: Fitting) -> None:
     """What stands before the first step: known weights, statistics, and what the tasks say."""
     recipe = denoiser.recipe
     if recipe.svd:

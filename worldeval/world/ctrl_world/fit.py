@@ -9,7 +9,7 @@ from worldeval.axes import Array, Float, Int
 from worldeval.data.latents import LatentEpisodes
 from worldeval.errors import UserError
 from worldeval.world.ctrl_world.clips import Clip, Clips, training_backs
-from worldeval.world.ctrl_world.denoiser import Denoiser
+from worldeval.world.ctrl_world.denoiser import VideoDenoiser
 from worldeval.world.ctrl_world.draw import draw
 from worldeval.world.latent.fit import on_device
 from worldeval.world.training.checkpoints import Saving
@@ -20,7 +20,7 @@ STATISTICS = 2048  # changes from which their deviation is taken
 
 
 def fit_denoiser(
-    model: Denoiser,
+    model: VideoDenoiser,
     data: LatentEpisodes,
     episodes: Int[Array, " e"],
     *,
@@ -62,7 +62,7 @@ def fit_denoiser(
 
 
 def fit_statistics(
-    model: Denoiser, data: LatentEpisodes, episodes: Int[Array, " e"], *, seed: int
+    model: VideoDenoiser, data: LatentEpisodes, episodes: Int[Array, " e"], *, seed: int
 ) -> None:
     """Take the statistics of a robot's poses and changes from its training episodes."""
     spans = [
@@ -91,7 +91,7 @@ def futures(most: int, any_future: bool) -> list[int]:
 
 
 def _changes(
-    model: Denoiser, data: LatentEpisodes, episodes: Int[Array, " e"], *, seed: int
+    model: VideoDenoiser, data: LatentEpisodes, episodes: Int[Array, " e"], *, seed: int
 ) -> Float[Tensor, "n v d h w"]:
     generator = torch.Generator().manual_seed(seed)
     future = model.recipe.future

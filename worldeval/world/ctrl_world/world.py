@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from worldeval.axes import Array, Float, Float32, Int
 from worldeval.device import autocast
 from worldeval.errors import UserError
-from worldeval.world.ctrl_world.denoiser import Denoiser
+from worldeval.world.ctrl_world.denoiser import VideoDenoiser
 from worldeval.world.ctrl_world.text import embed_tasks
 from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
@@ -51,7 +51,7 @@ class CtrlWorld(HandWorld):
         *,
         tokenizer: FrameTokenizer | None,
         kinematics: Kinematics,
-        denoiser: Denoiser,
+        denoiser: VideoDenoiser,
         actuation: Actuation,
     ) -> None:
         super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)

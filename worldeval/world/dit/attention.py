@@ -26,7 +26,7 @@ class KeysValues:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class AttendedFrames:
     """What a batch of frames may look at besides themselves."""
 
     keys: Float[Tensor, "m h p e"]
@@ -57,7 +57,7 @@ class Block(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(
-        self, x: Float[Tensor, "m n u"], condition: Float[Tensor, "m c"], seen: Seen
+        self, x: Float[Tensor, "m n u"], condition: Float[Tensor, "m c"], seen: AttendedFrames
     ) -> Float[Tensor, "m n u"]:
         """The tokens of `m` frames after this block."""
         parts = self.modulation(condition)[:, None].chunk(6, 2)
@@ -66,7 +66,7 @@ class Block(nn.Module):
         return self._rest(x, given, parts, own, seen)
 
     def settle(
-        self, x: Float[Tensor, "m n u"], condition: Float[Tensor, "m c"], seen: Seen
+        self, x: Float[Tensor, "m n u"], condition: Float[Tensor, "m c"], seen: AttendedFrames
     ) -> tuple[Float[Tensor, "m n u"], KeysValues]:
         """The same, and the keys and values that later frames will look up (t = 1)."""
         parts = self.modulation(condition)[:, None].chunk(6, 2)
@@ -92,13 +92,13 @@ class Block(nn.Module):
         keys, values = self._split(self.key_value(given), 2)
         return self.key_norm(keys), values
 
-    def read(self, tokens: Float[Tensor, "m p u"], mask: Bool[Tensor, "m p"]) -> Seen:
+    def read(self, tokens: Float[Tensor, "m p u"], mask: Bool[Tensor, "m p"]) -> AttendedFrames:
         """Tokens that are read but never written: memory."""
         assert self.read_key_value is not None
         keys, values = self._split(self.read_key_value(tokens), 2)
-        return Seen(keys=self.key_norm(keys), values=values, mask=mask)
+        return AttendedFrames(keys=self.key_norm(keys), values=values, mask=mask)
 
-    def recall(self, past: KeysValues) -> Seen:
+    def recall(self, past: KeysValues) -> AttendedFrames:
         """The cached frames, newest last, as the next frame sees them."""
         frames, cells = past.keys.shape[1], past.keys.shape[3]
         lag = self.lag[:frames].flip(0)
@@ -106,9 +106,9 @@ class Block(nn.Module):
             rearrange(each, "b t h n e -> b h (t n) e") for each in (past.keys + lag, past.values)
         )
         mask = torch.ones(len(keys), frames * cells, dtype=torch.bool, device=keys.device)
-        return Seen(keys=keys, values=values, mask=mask)
+        return AttendedFrames(keys=keys, values=values, mask=mask)
 
-    def before_each(self, sequence: KeysValues) -> Seen:
+    def before_each(self, sequence: KeysValues) -> AttendedFrames:
         """For every frame of a sequence, the window of frames before it (m = b t)."""
         window, (batch, frames, _, cells, _) = len(self.lag), sequence.keys.shape
 
@@ -122,7 +122,7 @@ class Block(nn.Module):
         keys, values = cut(sequence.keys) + self.lag.flip(0), cut(sequence.values)
         mask = there.repeat_interleave(cells, 1).repeat(batch, 1)
         keys, values = (rearrange(each, "m w h n e -> m h (w n) e") for each in (keys, values))
-        return Seen(keys=keys, values=values, mask=mask)
+        return AttendedFrames(keys=keys, values=values, mask=mask)
 
     def _rest(
         self,
@@ -130,7 +130,7 @@ class Block(nn.Module):
         given: Float[Tensor, "m n u"],
         parts: tuple[Tensor, ...],
         own: tuple[Tensor, Tensor],
-        seen: Seen,
+        seen: AttendedFrames,
     ) -> Float[Tensor, "m n u"]:
         (query,) = self._split(self.query(given), 1)
         mask = F.pad(seen.mask, (0, own[0].shape[2]), value=True)[:, None, None]
@@ -148,9 +148,9 @@ class Block(nn.Module):
         return rearrange(x, "m n (k h e) -> k m h n e", k=count, h=self.heads).unbind(0)
 
 
-def both(first: Seen, second: Seen) -> Seen:
+def both(first: AttendedFrames, second: AttendedFrames) -> AttendedFrames:
     """What is seen in either."""
-    return Seen(
+    return AttendedFrames(
         keys=torch.cat([first.keys, second.keys], 2),
         values=torch.cat([first.values, second.values], 2),
         mask=torch.cat([first.mask, second.mask], 1),

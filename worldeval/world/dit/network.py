@@ -23,7 +23,7 @@ from torch.utils.checkpoint import checkpoint
 
 from worldeval.axes import Bool, Float, Int
 from worldeval.errors import UserError
-from worldeval.world.dit.attention import Block, KeysValues, Seen, both, modulated
+from worldeval.world.dit.attention import AttendedFrames, Block, KeysValues, both, modulated
 from worldeval.world.dit.maps import CHANNELS, HandMaps
 from worldeval.world.dit.recipe import DitRecipe
 from worldeval.world.features import Features, Motion
@@ -44,7 +44,7 @@ class Given:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
+class MemoryFrames:
     """Older frames that `m` frames may read, none of them within their windows."""
 
     latents: Float[Tensor, "m k v d h w"]
@@ -60,7 +60,7 @@ class Sequence:
     latents: Float[Tensor, "b t v d h w"]  # the history that later frames see
     before: Float[Tensor, "b v d h w"]  # the frame before the first
     given: Given  # its `previous` follows from the two above
-    memory: Memory | None
+    memory: MemoryFrames | None
 
     def change(self) -> Float[Tensor, "b t v d h w"]:
         """From each frame's previous one to it, in latents."""
@@ -166,7 +166,7 @@ class DitNetwork(nn.Module):
         found = self.denoise(x.flatten(0, 1), time.flatten(), scene, seen)
         return found.unflatten(0, x.shape[:2])
 
-    def settle_sequence(self, sequence: Sequence) -> tuple[Scene, list[Seen]]:
+    def settle_sequence(self, sequence: Sequence) -> tuple[Scene, list[AttendedFrames]]:
         """What every frame of a sequence sees before it and in memory, block by block."""
         frames = sequence.latents.shape[1]
         scene = self.look(sequence.given)
@@ -191,8 +191,8 @@ class DitNetwork(nn.Module):
         return Scene(tokens=tokens + self.paint(palette) + self.hand(maps), known=known)
 
     def read(
-        self, memory: Memory | None, next_pose: Float[Tensor, "m p"]
-    ) -> list[Seen] | list[None]:
+        self, memory: MemoryFrames | None, next_pose: Float[Tensor, "m p"]
+    ) -> list[AttendedFrames] | list[None]:
         """What each block sees of memory; Nones without any."""
         if memory is None or not self.recipe.memory:
             return [None] * len(self.blocks)
@@ -212,7 +212,7 @@ class DitNetwork(nn.Module):
         x: Float[Tensor, "m v d h w"],
         time: Float[Tensor, " m"],
         scene: Scene,
-        seen: list[Seen],
+        seen: list[AttendedFrames],
     ) -> Float[Tensor, "m v d h w"]:
         """The change expected from `x` at flow time `time`, of frames that see `seen`."""
         tokens, condition = self._noised(x, time, scene)
@@ -222,7 +222,7 @@ class DitNetwork(nn.Module):
         return self._cells(self.head(modulated(tokens, gain, shift)).float())
 
     def settle(
-        self, change: Float[Tensor, "m v d h w"], scene: Scene, seen: list[Seen]
+        self, change: Float[Tensor, "m v d h w"], scene: Scene, seen: list[AttendedFrames]
     ) -> list[KeysValues]:
         """The cache entries of frames whose change is known; memory is not for them to read."""
         time = torch.ones(len(change), device=change.device)
@@ -234,7 +234,7 @@ class DitNetwork(nn.Module):
             out.append(kept)
         return out
 
-    def recall(self, cache: list[KeysValues]) -> list[Seen]:
+    def recall(self, cache: list[KeysValues]) -> list[AttendedFrames]:
         """What the frame after the cached ones sees of them."""
         pairs = zip(self.blocks, cache, strict=True)
         return [block.recall(past) for block, past in pairs]  # type: ignore[operator]

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from worldeval.axes import Bool, Float, Int
-from worldeval.world.dit.network import Given, Memory, Sequence
+from worldeval.world.dit.network import Given, MemoryFrames, Sequence
 from worldeval.world.features import PAST_ACTIONS, Motion
 from worldeval.world.training.windows import Windows
 
@@ -59,7 +59,7 @@ class Sequences:
         kept = latents[:, length + 2 :].unflatten(1, (length, self.memory)).flatten(0, 1)
         flat = chosen.flatten(0, 1)
         now = torch.arange(length) + rows[:, None]
-        memory = Memory(
+        memory = MemoryFrames(
             latents=kept,
             pose=windows.pose[flat],
             age=(now.flatten()[:, None] - flat),

@@ -10,7 +10,7 @@ from worldeval.axes import Array, Float, Float32
 from worldeval.device import autocast
 from worldeval.world.context import nearest_frames
 from worldeval.world.dit.attention import KeysValues, both, longer
-from worldeval.world.dit.network import DitNetwork, Given, Memory
+from worldeval.world.dit.network import DitNetwork, Given, MemoryFrames
 from worldeval.world.features import Motion
 from worldeval.world.flow import own_noise, sample
 from worldeval.world.hand.commands import Actuation
@@ -111,7 +111,7 @@ class DitWorld(HandWorld):
             ],
         )
 
-    def memory(self, state: DitState, target: Float[Tensor, "b p"]) -> Memory | None:
+    def memory(self, state: DitState, target: Float[Tensor, "b p"]) -> MemoryFrames | None:
         """The frames nearest in pose to `target` among those that the cache no longer holds.
 
         The start may be one of them, although every frame is shown it cell by cell: as a memory it
@@ -129,7 +129,7 @@ class DitWorld(HandWorld):
             count=count,
         )
         rows = torch.arange(len(target), device=target.device)[:, None]
-        return Memory(
+        return MemoryFrames(
             latents=state.latents[rows, chosen],
             pose=state.poses[rows, chosen],
             age=frames - chosen,

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Float32
-from worldeval.world.fidelity.held_out import Held, Imagined, imagine_held
+from worldeval.world.fidelity.held_out import Held, OpenLoop, imagine_held
 from worldeval.world.fidelity.mean import Mean, mean_of
 from worldeval.world.recipe import TrainerRecipe
 from worldeval.world.training.optimise import optimise
@@ -110,7 +110,7 @@ def fit_probe(seen: Held, *, seed: int, trainer: TrainerRecipe = PROBE) -> Fitte
     return FittedProbe(probe=fitted, mean=every.mean(0), std=std)
 
 
-def followed(probe: FittedProbe, held: Held, imagined: Imagined) -> Followed:
+def followed(probe: FittedProbe, held: Held, imagined: OpenLoop) -> Followed:
     """The inverse-dynamics error over the imagined frames, by episode."""
     steps = imagined.latents.shape[1] - 1
     moved = np.diff(held.pose[:, : steps + 1, :3], axis=1)

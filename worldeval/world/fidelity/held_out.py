@@ -53,7 +53,7 @@ class Held:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imagined:
+class OpenLoop:
     """What a world makes of actions carried out open loop from the first frame of `Held`."""
 
     latents: Float32[Array, "e t v d h w"]
@@ -114,7 +114,7 @@ def open_shelf(world: World, data: Path, *, share: float, seed: int) -> Shelf:
 
 def imagine_held(
     world: World, held: Held, *, steps: int, actions: Float32[Array, "e t a"] | None = None
-) -> Imagined:
+) -> OpenLoop:
     """Carry out the recorded actions (or those given) for `steps` frames."""
     given = held.actions if actions is None else actions
     latents, poses = [], []
@@ -126,7 +126,7 @@ def imagine_held(
         walked = walk(world, state, given[part, :steps])
         latents.append(np.concatenate([world.latents(state)[:, None], walked.latents], 1))
         poses.append(np.concatenate([world.pose(state)[:, None], walked.pose], 1))
-    return Imagined(latents=np.concatenate(latents), pose=np.concatenate(poses))
+    return OpenLoop(latents=np.concatenate(latents), pose=np.concatenate(poses))
 
 
 def by_turns(index: Int[Array, " n"], tasks: list[str], count: int) -> Int[Array, " k"]:

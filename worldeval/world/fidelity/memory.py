@@ -21,7 +21,7 @@ NEAR, FAR = 0.25, 0.6  # of the spread of hand positions: back there, and gone f
 
 
 @dataclass(frozen=True, kw_only=True)
-class Memory:
+class ReturnFidelity:
     """Frames of return, by episode. `unit`: 'dB' (PSNR) or, undrawn, 'latent dB' (-10 log MSE)."""
 
     unit: str
@@ -31,7 +31,7 @@ class Memory:
     frames: int
 
 
-def memory_of(world: World, held: Held, *, steps: int) -> Memory:
+def memory_of(world: World, held: Held, *, steps: int) -> ReturnFidelity:
     """Compare the frames of return. Raises UserError where there is nothing to compare."""
     if not world.remembers:
         raise UserError("worlds of this family look up no older frames")
@@ -54,7 +54,7 @@ def memory_of(world: World, held: Held, *, steps: int) -> Memory:
     with_it, without = np.array(scores[True]), np.array(scores[False])
     means = [mean_of(each) for each in (with_it, without, with_it - without)]
     assert means[0] is not None and means[1] is not None and means[2] is not None
-    return Memory(
+    return ReturnFidelity(
         unit="latent dB" if held.frames is None else "dB",
         with_retrieval=means[0],
         without=means[1],

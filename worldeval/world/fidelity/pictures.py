@@ -17,7 +17,7 @@ from torch import Tensor
 
 from worldeval.axes import Array, Float, UInt8
 from worldeval.errors import UserError
-from worldeval.world.fidelity.held_out import BATCH, Held, Imagined
+from worldeval.world.fidelity.held_out import BATCH, Held, OpenLoop
 from worldeval.world.fidelity.mean import Mean, mean_of
 from worldeval.world.torchvision_ops import need_torchvision
 from worldeval.world.world import World
@@ -65,7 +65,7 @@ def ssim(frames: UInt8[Array, "n h w 3"], truth: UInt8[Array, "n h w 3"]) -> Flo
 def compare(
     world: World,
     held: Held,
-    imagined: Imagined,
+    imagined: OpenLoop,
     horizons: Sequence[int],
     taken: Mapping[str, Measure],
 ) -> dict[str, dict[str, dict[str, Mean | None]]]:
@@ -101,7 +101,7 @@ def draw(
     return {view: np.concatenate([part[view] for part in parts]) for view in world.spec.views}
 
 
-def fvd(world: World, held: Held, imagined: Imagined, backbone: Path) -> dict[str, float]:
+def fvd(world: World, held: Held, imagined: OpenLoop, backbone: Path) -> dict[str, float]:
     """view -> Fréchet distance between recorded and imagined films (Unterthiner et al., 2019).
 
     `backbone` is a TorchScript file that takes films (b 3 t h w, 0-255) and the keywords `rescale`,

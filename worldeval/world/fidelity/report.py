@@ -9,7 +9,7 @@ import numpy as np
 
 from worldeval.errors import UserError
 from worldeval.world.fidelity.actions import changed, fit_probe, followed, other_actions
-from worldeval.world.fidelity.held_out import Held, Imagined, by_turns, imagine_held, open_shelf
+from worldeval.world.fidelity.held_out import Held, OpenLoop, by_turns, imagine_held, open_shelf
 from worldeval.world.fidelity.mean import mean_of
 from worldeval.world.fidelity.memory import memory_of, returning
 from worldeval.world.fidelity.pictures import SHORTEST_FILM, compare, fvd, measures
@@ -106,7 +106,7 @@ def measure(
 
 
 def latent_errors(
-    held: Held, imagined: Imagined, horizons: Sequence[int]
+    held: Held, imagined: OpenLoop, horizons: Sequence[int]
 ) -> dict[str, dict[str, Any]]:
     """'h<horizon>' -> latent MSE, that of repeating the first frame, and the hand's error (mm)."""
     out = {}

@@ -30,7 +30,7 @@ class HandState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Moved:
+class HandStep:
     """One frame's motion and the hand after it."""
 
     motion: Motion
@@ -64,7 +64,7 @@ class Hand:
         *,
         newest: Float[Tensor, "b v d h w"],
         first: Float[Tensor, "b v d h w"],
-    ) -> Moved:
+    ) -> HandStep:
         """One frame's action carried out; contact is read from the newest and the first latents."""
         next_command = self.actuation.step(hand.command, action)
         motion = Motion(
@@ -83,7 +83,7 @@ class Hand:
             past_actions=torch.stack([action, hand.past_actions[:, 0]], 1),
             command=next_command,
         )
-        return Moved(motion=motion, hand=after)
+        return HandStep(motion=motion, hand=after)
 
 
 def back(history: Float[Tensor, "b t ..."], lag: int) -> Float[Tensor, "b ..."]:

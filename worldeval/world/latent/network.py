@@ -17,7 +17,7 @@ from worldeval.world.recipe import LatentRecipe
 CONDITION = 128
 
 
-class _Block(nn.Module):
+class _FilmBlock(nn.Module):
     """Pre-norm residual block whose hidden units are scaled and shifted by the condition."""
 
     def __init__(self, width: int) -> None:
@@ -55,7 +55,7 @@ class LatentDynamics(nn.Module):
             nn.Linear(known, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION), nn.SiLU()
         )
         self.place = nn.Linear(CONDITION, width)
-        self.blocks = nn.ModuleList(_Block(width) for _ in range(recipe.depth))
+        self.blocks = nn.ModuleList(_FilmBlock(width) for _ in range(recipe.depth))
         last = nn.Linear(width, size)
         nn.init.zeros_(last.weight)
         nn.init.zeros_(last.bias)

@@ -52,7 +52,7 @@ class Rssm(nn.Module):
         stoch = recipe.groups * recipe.classes
         pose_dim, action_dim = len(features.pose_mean), len(features.action_mean)
         known = features.tasks + pose_dim + features.wave_size
-        self.look = _Look(latent, recipe.channels, width)
+        self.look = _GridEncoder(latent, recipe.channels, width)
         self.embed = _mlp(width + known, width, width)
         self.control = nn.Linear(action_dim + 3 + features.wave_size + features.tasks, width)
         self.enter = _mlp(stoch + width, width, width)
@@ -167,7 +167,7 @@ class _Cell(nn.Module):
         return keep * h + (1 - keep) * candidate
 
 
-class _Look(nn.Module):
+class _GridEncoder(nn.Module):
     """Convolutions over the cells of all views together, to one vector."""
 
     def __init__(self, latent: tuple[int, int, int, int], channels: int, width: int) -> None:

@@ -6,7 +6,7 @@
     world.features(state) -> (b f) tensor                 h and z: what an actor reads
     world.feature_size -> f
     world.success(state) -> (b) tensor                    chance that the task is solved now
-    world.imagine(actor, state, horizon) -> Imagination   actor: (b f) features -> (b a) actions
+    world.imagine(actor, state, horizon) -> LatentTrajectory  actor: (b f) features -> (b a) actions
 
 `step` draws every frame, for judges and cameras; `imagine` draws none and is several times faster.
 Every episode draws from its own generator: what else is in the batch never changes it. A state is
@@ -45,7 +45,7 @@ class RssmState:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Imagination:
+class LatentTrajectory:
     """`k` steps taken in thought. Entry i of the last four follows action i."""
 
     features: Float[Tensor, "b t f"]  # t = k + 1: before each action, and at the end
@@ -139,7 +139,7 @@ class RssmWorld(World):
         return self.model.success(self.features(state))[:, 0].float().sigmoid()
 
     @torch.no_grad()
-    def imagine(self, actor: Actor, state: RssmState, horizon: int) -> Imagination:
+    def imagine(self, actor: Actor, state: RssmState, horizon: int) -> LatentTrajectory:
         """Let `actor` act for `horizon` frames from `state`, without drawing a frame.
 
         Nothing is differentiated: policy gradients need the actor's own log-likelihoods, which it
@@ -154,7 +154,7 @@ class RssmWorld(World):
             poses.append(state.poses[:, -1])
         seen = torch.stack(features, 1)
         reached, model = seen[:, 1:], self.model
-        return Imagination(
+        return LatentTrajectory(
             features=seen,
             actions=torch.stack(actions, 1),
             reward=model.two_hot.decode(model.reward(reached)),

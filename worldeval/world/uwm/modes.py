@@ -19,7 +19,7 @@ from torch import Tensor
 
 from worldeval.axes import Float
 from worldeval.world.uwm.network import PAIR, Uwm
-from worldeval.world.uwm.seen import Seen
+from worldeval.world.uwm.seen import UwmContext
 
 Role = Literal["drawn", "given", "ignored"]
 
@@ -70,7 +70,7 @@ def own_noise(model: Uwm, generators: list[torch.Generator]) -> Noise:
 @torch.no_grad()
 def draw(
     model: Uwm,
-    seen: Seen,
+    seen: UwmContext,
     noise: Noise,
     *,
     mode: str,

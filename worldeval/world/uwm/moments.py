@@ -8,14 +8,14 @@ from torch import Tensor
 from worldeval.axes import Array, Bool, Float, Int
 from worldeval.world.training.windows import Windows
 from worldeval.world.uwm.network import PAIR
-from worldeval.world.uwm.seen import Seen
+from worldeval.world.uwm.seen import UwmContext
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
     """`b` moments of recorded episodes, and the chunk of `n` frames after each."""
 
-    seen: Seen
+    seen: UwmContext
     actions: Float[Tensor, "b n a"]
     future: Float[Tensor, "b 2 v d h w"]  # latents of frames n - 1 and n after the newest
     imitated: Bool[Tensor, " b"]  # whether these actions are what a policy should do
@@ -64,7 +64,7 @@ class MomentCutter:
         # Actions that are not to be looked at are zero: nothing of them can get anywhere.
         actions = windows.actions[rows[:, None] + torch.arange(frames)]
         return Moments(
-            seen=Seen(
+            seen=UwmContext(
                 latent=latents[:, 0],
                 previous=latents[:, 1],
                 first=latents[:, 2],

@@ -24,7 +24,7 @@ from worldeval.world.features import Features
 from worldeval.world.head_norm import HeadNorm
 from worldeval.world.uwm.recipe import UwmRecipe
 from worldeval.world.uwm.schedule import Schedule
-from worldeval.world.uwm.seen import Seen
+from worldeval.world.uwm.seen import UwmContext
 
 PAIR = 2  # frames of the next observation
 FREQUENCIES = 16  # of a diffusion time's embedding
@@ -41,7 +41,7 @@ class Said:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """A `Seen` as read, once for all steps of a sampler."""
+    """A `UwmContext` as read, once for all steps of a sampler."""
 
     feature: Float[Tensor, "b c"]
     tokens: Float[Tensor, "b m d"]  # of the future's places
@@ -73,14 +73,16 @@ class Uwm(nn.Module):
         self.future_place = nn.Parameter(0.02 * torch.randn(cells, width))
         self.registers = nn.Parameter(0.02 * torch.randn(recipe.registers, width))
 
-        self.look_at = _Look(views * depth * (1 + KEPT), (height, breadth), recipe.channels, width)
+        self.look_at = _FrameEncoder(
+            views * depth * (1 + KEPT), (height, breadth), recipe.channels, width
+        )
         known = 2 * pose_dim + 3 + features.wave_size + features.tasks + 1
         self.know = nn.Sequential(nn.Linear(known, width), nn.SiLU(), nn.Linear(width, width))
         self.length = nn.Embedding(recipe.chunk, width)
-        self.action_time = _Clock(recipe.times, width)
-        self.future_time = _Clock(recipe.times, width)
+        self.action_time = _TimeEmbedding(recipe.times, width)
+        self.future_time = _TimeEmbedding(recipe.times, width)
 
-        self.blocks = nn.ModuleList(_Block(width, recipe.heads) for _ in range(recipe.depth))
+        self.blocks = nn.ModuleList(_AdaNormBlock(width, recipe.heads) for _ in range(recipe.depth))
         self.last = nn.Linear(width, 2 * width)
         self.action_head = nn.Linear(width, action_dim)
         self.future_head = nn.Linear(width, PAIR * size)
@@ -90,7 +92,7 @@ class Uwm(nn.Module):
 
     def forward(
         self,
-        seen: Seen,
+        seen: UwmContext,
         actions: Float[Tensor, "b n a"],
         future: Float[Tensor, "b 2 v d h w"],
         action_time: Int[Tensor, " b"],
@@ -99,7 +101,7 @@ class Uwm(nn.Module):
         """What noisy `actions` and a noisy `future`, each at its own time, are made of."""
         return self.denoise(self.look(seen), actions, future, action_time, future_time)
 
-    def look(self, seen: Seen) -> Look:
+    def look(self, seen: UwmContext) -> Look:
         """Read the observation."""
         seen, features = seen.known(), self.features
         frames = [seen.latent, seen.latent - seen.previous, seen.first]
@@ -157,13 +159,13 @@ class Uwm(nn.Module):
         self.change_std.copy_(spread.clamp_min(1e-3)[..., None, None])
 
     def change(
-        self, future: Float[Tensor, "b 2 v d h w"], seen: Seen
+        self, future: Float[Tensor, "b 2 v d h w"], seen: UwmContext
     ) -> Float[Tensor, "b 2 v d h w"]:
         """Latents of a next observation as changes from the newest frame, in deviations."""
         return (future - seen.latent[:, None]) / self.change_std
 
     def changed(
-        self, change: Float[Tensor, "b 2 v d h w"], seen: Seen
+        self, change: Float[Tensor, "b 2 v d h w"], seen: UwmContext
     ) -> Float[Tensor, "b 2 v d h w"]:
         """The inverse of `change`."""
         return seen.latent[:, None] + change * self.change_std
@@ -197,7 +199,7 @@ class Uwm(nn.Module):
         )
 
 
-class _Look(nn.Module):
+class _FrameEncoder(nn.Module):
     """Convolutions over the newest frames of all views together, to one vector."""
 
     def __init__(self, inputs: int, cells: tuple[int, int], channels: int, width: int) -> None:
@@ -216,7 +218,7 @@ class _Look(nn.Module):
         return self.layers(x)
 
 
-class _Clock(nn.Module):
+class _TimeEmbedding(nn.Module):
     """A diffusion time as a vector."""
 
     def __init__(self, times: int, width: int) -> None:
@@ -232,7 +234,7 @@ class _Clock(nn.Module):
         return self.layers(torch.cat([angle.sin(), angle.cos()], 1))
 
 
-class _Block(nn.Module):
+class _AdaNormBlock(nn.Module):
     """Attention over all tokens, then an MLP; the condition scales, shifts and gates both."""
 
     def __init__(self, width: int, heads: int) -> None:

@@ -9,7 +9,7 @@ from worldeval.axes import Bool, Float, Int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class UwmContext:
     """The moment from which a chunk departs, for a batch of episodes. Latents are standardised."""
 
     latent: Float[Tensor, "b v d h w"]  # the newest frame
@@ -24,16 +24,18 @@ class Seen:
     def __len__(self) -> int:
         return len(self.task)
 
-    def to(self, device: torch.device, *, non_blocking: bool = False) -> "Seen":
+    def to(self, device: torch.device, *, non_blocking: bool = False) -> "UwmContext":
         """The same on another device."""
         own = {each.name: getattr(self, each.name) for each in fields(self)}
-        return Seen(**{key: x.to(device, non_blocking=non_blocking) for key, x in own.items()})
+        return UwmContext(
+            **{key: x.to(device, non_blocking=non_blocking) for key, x in own.items()}
+        )
 
-    def known(self) -> "Seen":
+    def known(self) -> "UwmContext":
         """The same with what is ignored made equal to the newest: nothing unknown leaks."""
         row = self.history[:, None]
         cells = row[..., None, None, None]
-        return Seen(
+        return UwmContext(
             latent=self.latent,
             previous=torch.where(cells, self.previous, self.latent),
             first=self.first,

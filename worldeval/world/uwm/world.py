@@ -25,7 +25,7 @@ from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer.network import FrameTokenizer
 from worldeval.world.uwm.modes import Drawn, Guide, Noise, draw, own_noise
 from worldeval.world.uwm.network import PAIR, Uwm
-from worldeval.world.uwm.seen import Seen
+from worldeval.world.uwm.seen import UwmContext
 from worldeval.world.walk import Walk
 from worldeval.world.world import generators_of
 
@@ -38,7 +38,7 @@ class UwmState:
 
     latents: Float[Tensor, "b t v d h w"]
     hand: HandState
-    anchor: Seen
+    anchor: UwmContext
     since: Float[Tensor, "b j a"]  # actions since the anchor
     noise: Noise  # of the chunk under way
     generators: list[torch.Generator]
@@ -159,7 +159,7 @@ class UwmWorld(HandWorld):
     ) -> Float32[Array, "b k a"]:
         """A chunk of actions for what is seen now (policy mode): one frame, and the first one."""
         poses = self.tensor(pose)
-        seen = Seen(
+        seen = UwmContext(
             latent=latents,
             previous=latents,
             first=first,
@@ -199,7 +199,7 @@ class UwmWorld(HandWorld):
         for cut in range(0, len(moments), ROWS):
             row, now = (torch.tensor(x) for x in zip(*moments[cut : cut + ROWS], strict=True))
             before = (now - 1).clamp_min(0)
-            seen = Seen(
+            seen = UwmContext(
                 latent=frames[row, now],
                 previous=frames[row, before],
                 first=frames[row, 0],
@@ -255,7 +255,7 @@ class UwmWorld(HandWorld):
         return UwmState(
             latents=latents,
             hand=hand,
-            anchor=Seen(
+            anchor=UwmContext(
                 latent=latents[:, -1],
                 previous=latents[:, lag],
                 first=latents[:, 0],

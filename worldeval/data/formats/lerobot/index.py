@@ -17,7 +17,7 @@ from worldeval.data.formats.lerobot.layout import OURS
 
 
 @dataclass(frozen=True, kw_only=True)
-class Clip:
+class VideoSpan:
     """An episode's frames in a video file."""
 
     file: str  # relative to the dataset
@@ -33,7 +33,7 @@ class Entry:
     length: int
     task: str
     rows: str  # the parquet file, relative to the dataset
-    clips: Mapping[str, Clip]  # image key -> where its frames are
+    clips: Mapping[str, VideoSpan]  # image key -> where its frames are
     ours: Mapping[str, Any]  # what our writer kept beyond LeRobot's columns
     listed_in: Path
 
@@ -76,7 +76,7 @@ def _v3(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Entr
                 if not (math.isfinite(begin) and begin >= 0):
                     field = f"videos/{key}/from_timestamp"
                     raise DataError(file, field, f"{begin} is no time in a video.")
-                clips[key] = Clip(file=path, begin=float(begin), end=_end(row, key))
+                clips[key] = VideoSpan(file=path, begin=float(begin), end=_end(row, key))
             entries.append(
                 Entry(
                     number=get("episode_index", int),
@@ -113,7 +113,9 @@ def _v21(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Ent
                 task=_first_task(row.get("tasks")),
                 rows=_fill(rows_path, where, **place),
                 clips={
-                    key: Clip(file=_fill(str(video_path), where, video_key=key, **place), begin=0.0)
+                    key: VideoSpan(
+                        file=_fill(str(video_path), where, video_key=key, **place), begin=0.0
+                    )
                     for key in video_keys
                 },
                 ours={},

@@ -30,7 +30,7 @@ COUNTERS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class FileLimits:
     """When a dataset rolls over to the next file and the next chunk (folder) of files."""
 
     data_mb: float = 100
@@ -43,7 +43,7 @@ class Layout(Shape):
     """What all episodes of a dataset to be written share, and how its files roll over."""
 
     robot: str = "unknown"
-    limits: Limits = Limits()
+    limits: FileLimits = FileLimits()
 
     @property
     def vectors(self) -> dict[str, tuple[str, ...]]:

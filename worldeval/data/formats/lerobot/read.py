@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from worldeval.axes import Array, Float32, Int, UInt8
 from worldeval.data.files import inside, load_json, need, numbers, rate
-from worldeval.data.finding import DataError, Finding, skipped
+from worldeval.data.finding import DataError, DataFinding, skipped
 from worldeval.data.formats.lerobot.index import Entry, read_index, read_table, read_tasks
 from worldeval.data.formats.lerobot.layout import ACTION, STATE, SUCCESS, names_of, view_name
 from worldeval.data.source import Head, Rows, Source, SourceSpec
@@ -29,7 +29,7 @@ class LeRobotSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.findings: list[Finding] = []
+        self.findings: list[DataFinding] = []
         where = path / "meta/info.json"
         info = load_json(where)
         features = need(info, "features", dict, where)
@@ -124,7 +124,7 @@ class LeRobotSource(Source):
             )
         return frames
 
-    def examine(self) -> list[Finding]:
+    def examine(self) -> list[DataFinding]:
         """Videos that hold another number of frames than the episodes in them."""
         owed: Counter[str] = Counter()
         for entry in {entry.number: entry for entry in self._listed}.values():
@@ -138,7 +138,7 @@ class LeRobotSource(Source):
                 continue  # said of the episodes that it cannot give frames to
             if frames != length:
                 found.append(
-                    Finding(
+                    DataFinding(
                         code="frame-count",
                         severity="error" if frames < length else "warning",
                         episode=None,
@@ -156,7 +156,7 @@ class LeRobotSource(Source):
             frames = None if clip.end is None else round((clip.end - clip.begin) * self.spec.fps)
             if frames not in (None, entry.length):
                 self.findings.append(
-                    Finding(
+                    DataFinding(
                         code="frame-count",
                         severity="note",
                         episode=name,
@@ -245,7 +245,7 @@ class LeRobotSource(Source):
         for field, found in (("total_episodes", len(self.heads)), ("total_frames", frames)):
             if info.get(field) != found:
                 self.findings.append(
-                    Finding(
+                    DataFinding(
                         code="total-differs",
                         severity="warning",
                         episode=None,

@@ -13,7 +13,7 @@ import numpy as np
 
 from worldeval.axes import Array, Int, UInt8
 from worldeval.data.files import rate
-from worldeval.data.finding import DataError, Finding, skipped
+from worldeval.data.finding import DataError, DataFinding, skipped
 from worldeval.data.formats import hdf5
 from worldeval.data.names import numbered
 from worldeval.data.source import Head, Rows, Source, SourceSpec
@@ -34,7 +34,7 @@ class RobomimicSource(Source):
 
     def __init__(self, path: Path) -> None:
         self.file = _file(path)
-        self.findings: list[Finding] = []
+        self.findings: list[DataFinding] = []
         self.heads: list[Head] = []
         self._names: list[str] = []
         with hdf5.opened(self.file) as file:
@@ -207,7 +207,7 @@ class RobomimicSource(Source):
 
     def _odd(self, code: str, episode: str | None, field: str, words: str) -> None:
         self.findings.append(
-            Finding(code=code, severity="note", episode=episode, field=field, text=words)
+            DataFinding(code=code, severity="note", episode=episode, field=field, text=words)
         )
 
 

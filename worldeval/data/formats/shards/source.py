@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 
 from worldeval.axes import Array, Int, UInt8
-from worldeval.data.finding import DataError, Finding
+from worldeval.data.finding import DataError, DataFinding
 from worldeval.data.formats.shards.read import UNKNOWN, Shards
 from worldeval.data.names import numbered
 from worldeval.data.source import Head, Rows, Source, SourceSpec
@@ -29,7 +29,7 @@ class CollectedSource(Source):
             or numbered("action", self.shards.actions.shape[1]),
             pose_names=self.shards.pose_names or numbered("pose", self.shards.pose.shape[1]),
         )
-        self.findings: list[Finding] = []
+        self.findings: list[DataFinding] = []
         table = self.shards.episodes
         self.heads = [
             Head(
