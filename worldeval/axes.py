@@ -8,8 +8,19 @@
 | k      | steps of an action chunk   | p       | pose (proprioception)             |
 """
 
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
-from jaxtyping import Bool, Float, Float16, Float32, Int, UInt8
+
+if TYPE_CHECKING:
+    from jaxtyping import Bool, Float, Float16, Float32, Int, UInt8
+else:
+    try:
+        from jaxtyping import Bool, Float, Float16, Float32, Int, UInt8
+    except ModuleNotFoundError:  # a client in an environment of others: shapes are for readers
+        Bool = Float = Float16 = Float32 = Int = UInt8 = type(
+            "Shaped", (), {"__class_getitem__": classmethod(lambda cls, shape: Any)}
+        )
 
 Array = np.ndarray
 

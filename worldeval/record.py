@@ -1,7 +1,7 @@
 """The records that stages hand to each other. Arrays are numpy; a batch axis is named `b`."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from worldeval.axes import Array, Bool, Float32, UInt8
@@ -32,9 +32,26 @@ class Observation:
     frames: Mapping[str, UInt8[Array, "b h w 3"]]  # RGB, 0-255
     pose: Float32[Array, "b p"]
     tasks: tuple[str, ...]  # one per episode
+    # The world frames before this one, oldest first: `spec.history - 1` of them. What would lie
+    # before the start is the start.
+    past: "tuple[Observation, ...]" = ()
 
     def __len__(self) -> int:
         return len(self.tasks)
+
+    @property
+    def window(self) -> "tuple[Observation, ...]":
+        """Every moment that is shown, oldest first, each without a past of its own."""
+        return (*self.past, replace(self, past=()))
+
+    def each(self, change: Callable[["Observation"], "Observation"]) -> "Observation":
+        """`change` applied to every moment, oldest first."""
+        *past, now = (change(moment) for moment in self.window)
+        return replace(now, past=tuple(past))
+
+    def own(self) -> "Observation":
+        """A copy, for code that may write into what it is shown."""
+        return self.each(_copied)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,3 +91,8 @@ class Verdict:
     step: int  # world frame at which the evidence peaked
     judge: str
     votes: tuple[float, ...] = ()  # one per judge of an ensemble
+
+
+def _copied(moment: Observation) -> Observation:
+    frames = {view: image.copy() for view, image in moment.frames.items()}
+    return replace(moment, frames=frames, pose=moment.pose.copy())

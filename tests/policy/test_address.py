@@ -55,5 +55,30 @@ def test_a_recipe_runs_no_code(tmp_path: Path) -> None:
 
 
 def test_without_lerobot_the_way_around_is_said() -> None:
-    with pytest.raises(UserError, match=r"LeRobot is not installed here.*serve-policy"):
+    with pytest.raises(UserError, match=r"LeRobot is not installed here.*worldeval env lerobot"):
         load_policy("lerobot:somebody/act")
+
+
+def test_any_address_can_say_what_it_is_called_and_how_its_chunks_are_used(tmp_path: Path) -> None:
+    spec = load_policy("random?chunk=4&name=010000&lineage=NA&step=7&replan_every=3").spec
+    assert (spec.name, spec.lineage, spec.step) == ("010000", "NA", 7)
+    assert (spec.replan, spec.replan_said_by) == (3, "replan_every= of its address")
+    stacked = load_policy("zero?action_dim=4&chunk=11&steps_per_frame=5").spec
+    assert (stacked.action_dim, stacked.chunk) == (20, 2)
+    code = tmp_path / "mine.py"
+    code.write_text(
+        "from worldeval.policy.builtin import Zero\n"
+        "def make(name):\n"
+        "    return Zero(chunk=len(name))\n"
+    )
+    own = load_policy(f"{code}:make?name=abc").spec
+    assert (own.name, own.chunk) == ("abc", 3)  # the code's own parameter, and what it is called
+    with pytest.raises(UserError, match="step=-1 must be a whole number from 0"):
+        load_policy("zero?step=-1")
+    with pytest.raises(UserError, match="a world frame lasts 5, and shows nothing in between"):
+        load_policy("zero?action_dim=4&chunk=2&steps_per_frame=5")
+
+
+def test_lerobots_own_server_is_refused_with_the_reason() -> None:
+    with pytest.raises(UserError, match=r"speaks in Python pickles.*serve-policy"):
+        load_policy("grpc://host:8080")

@@ -1,7 +1,7 @@
 """The closed loop around a world with known dynamics: the hand goes exactly where it is told."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -155,3 +155,65 @@ def test_rollouts_keep_who_and_from_where() -> None:
         PerfectWorld(), CountingPolicy(chunk=1), starts(1), horizon=1, replan_every=1, seeds=[5]
     )[0]
     assert (rollout.policy, rollout.start, rollout.seed) == ("count/step-1", "go-0", 5)
+
+
+class Looking(CountingPolicy):
+    """Looks at two frames together, and keeps what it was shown."""
+
+    @property
+    def spec(self) -> PolicySpec:
+        return replace(super().spec, history=2, replan=3)
+
+    def act(self, observation: Observation) -> np.ndarray:
+        shown = [float(one.pose[0, 0]) for one in observation.window]
+        self.shown = [*getattr(self, "shown", []), shown]
+        return super().act(observation)
+
+
+def test_a_policy_with_a_history_is_shown_every_frame() -> None:
+    """Asked at frames 0 and 3 (its authors carry out 3), it sees 0 twice, then 2 and 3."""
+    world, policy = PerfectWorld(), Looking(chunk=3)
+    rollouts = imagine(world, policy, starts(1), horizon=5, replan_every=1, seeds=[0])
+    pose = rollouts[0].pose[:, 0]
+    np.testing.assert_allclose(policy.shown, [[pose[0], pose[0]], [pose[2], pose[3]]], atol=1e-6)
+    assert world.rendered == 4  # two moments each time it is asked
+
+
+@pytest.mark.parametrize("spoil", ["pose", "frames", "answer"])
+def test_what_a_policy_writes_into_is_its_own(spoil: str) -> None:
+    class Careless(CountingPolicy):
+        answer = np.zeros((1, 3, 3), np.float32)
+
+        def act(self, observation: Observation) -> np.ndarray:
+            if spoil == "pose":
+                observation.pose[:] = 1e6
+            elif spoil == "frames":
+                observation.frames["side"][:] = 255
+            else:  # the same array every time, changed after it was given
+                self.answer[:] = 0.5 if self.asked else 0.0
+                self.asked += 1
+                return self.answer
+            return np.zeros((1, 3, 3), np.float32)
+
+    world = PerfectWorld()
+    rollout = imagine(world, Careless(chunk=3), starts(1), horizon=6, replan_every=3, seeds=[0])[0]
+    expected = [0, 0, 0, 0.5, 0.5, 0.5] if spoil == "answer" else [0] * 6
+    np.testing.assert_allclose(rollout.actions[:, 0], expected)
+    assert abs(rollout.pose).max() < 5
+
+
+def test_actions_of_one_controller_step_are_stacked() -> None:
+    """Three numbers a frame by one number a step: six steps of a chunk make two frames."""
+
+    class Steps(CountingPolicy):
+        @property
+        def spec(self) -> PolicySpec:
+            return replace(super().spec, action_dim=1)
+
+        def act(self, observation: Observation) -> np.ndarray:
+            return np.arange(6, dtype=np.float32)[None, :, None] / 10
+
+    rollout = imagine(
+        PerfectWorld(), Steps(chunk=6), starts(1), horizon=2, replan_every=2, seeds=[0]
+    )[0]
+    np.testing.assert_allclose(rollout.actions, [[0, 0.1, 0.2], [0.3, 0.4, 0.5]], atol=1e-6)

@@ -50,4 +50,4 @@ class Rephrased:
         self._policy.reset(self._told, seeds)
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        return self._policy.act(replace(observation, tasks=self._told))
+        return self._policy.act(observation.each(lambda one: replace(one, tasks=self._told)))

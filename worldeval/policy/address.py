@@ -5,11 +5,14 @@
 | `runs/bc/step-400`                   | a checkpoint of ours, or a folder or glob of them   |
 | `package.module:Class`, `f.py:make`  | Python code, called with the parameters             |
 | `ws://host:8000`, `wss://host`       | a server in openpi's dialect                        |
-| `lerobot:runs/act`, `lerobot:hub/id` | a LeRobot checkpoint                                |
+| `ws://host:8000/*`                   | every policy of a server of ours                    |
+| `lerobot:runs/act`, `lerobot:hub/id` | a LeRobot checkpoint, a run of them, or a glob      |
 | `zero`, `random`                     | built in                                            |
 
-`./mine.py:make?chunk=4&size=0.5` gives parameters; `adapter=FOLDER` fits any policy's actions to
-the world's (see adapter.py).
+`./mine.py:make?chunk=4&size=0.5` gives parameters. Some go with any address: `name=`, `lineage=`
+and `step=` say what it is called, `replan_every=` how many frames of a chunk are carried out,
+`steps_per_frame=` how many of its actions make a world frame, and `adapter=FOLDER` fits its actions
+to the world's (see adapters/).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +27,7 @@ from worldeval.errors import UserError
 
 Kind = Literal["built-in", "server", "lerobot", "pickle", "code", "checkpoint"]
 BUILTIN = ("random", "zero")
+TEXTS = ("name", "lineage")
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
 
 
@@ -59,6 +63,9 @@ def read_params(query: str | Sequence[str]) -> dict[str, Any]:
         key, equals, text = pair.partition("=")
         if not key.strip() or not equals:
             raise UserError(f"The parameter '{pair}' must look like key=value.")
+        if key.strip() in TEXTS:  # a run called 010000 or NA keeps its name
+            params[key.strip()] = text
+            continue
         try:
             params[key.strip()] = yaml.safe_load(text)
         except yaml.YAMLError as error:
@@ -93,6 +100,12 @@ def _kind(place: str) -> Kind:
         return "server"
     if place.startswith("lerobot:"):
         return "lerobot"
+    if place.startswith("grpc://"):
+        raise UserError(
+            f"{place}: LeRobot's PolicyServer speaks in Python pickles, which run code of whoever "
+            "sends them. Serve the same checkpoint with `worldeval serve-policy lerobot:...`, or "
+            "name it `lerobot:...` here."
+        )
     path = Path(place)
     if path.suffix in PICKLES:
         return "pickle"

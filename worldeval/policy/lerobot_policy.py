@@ -1,12 +1,19 @@
-"""LeRobot checkpoints as policies: `lerobot:<folder or hub id>`.
+"""LeRobot checkpoints as policies, run as LeRobot runs them: `lerobot:<folder or hub id>`.
 
-Always through the checkpoint's own pre- and post-processors. LeRobot pins older versions of what
-worldeval needs, so it usually runs in an environment of its own, behind `worldeval serve-policy`.
+Every answer is what a loop of `select_action` would carry out until it asks its network again: the
+checkpoint's own processors, its history of frames, its temporal ensembling, its `n_action_steps`.
+LeRobot pins other versions of what worldeval needs, so it usually runs in an environment of its
+own (`worldeval env lerobot`).
 """
 
 import copy
-from collections.abc import Mapping, Sequence
+import random
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import replace
 from importlib import import_module
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,152 +21,255 @@ from typing import Any
 import numpy as np
 
 from worldeval.axes import Array, Float32
-from worldeval.errors import UserError, did_you_mean
+from worldeval.errors import UserError
+from worldeval.policy.lerobot_checkpoints import BEFORE, located
+from worldeval.policy.lerobot_inputs import LeRobotInputs, resizes, training_ranges
+from worldeval.policy.pictures import picture_form
 from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Observation
 
-IMAGES, STATE, ACTION = "observation.images.", "observation.state", "action"
-REPEATABLE = ("act", "vqbet")  # nothing in their answers is drawn: a batch can be answered at once
+ACTION = "action"
+TOGETHER = ("act",)  # draws nothing: a batch can be answered at once
 
 
 class LeRobotPolicy:
     """A `PreTrainedPolicy` in our protocol. Its cameras keep the names that follow
-    `observation.images.`; `views` (camera=our view, ...) says where ours are called otherwise."""
+    `observation.images.`; `views` (camera=our view;...) says where ours are called otherwise."""
 
     def __init__(
         self,
         *,
         source: str,
         views: Mapping[str, str] | str = "",
-        name: str = "",
         device: str = "cpu",
         batched: bool | None = None,
         space: str = "",
+        size: str | int = "",
+        pad: bool = True,
+        bgr: bool = False,
+        n_action_steps: int | None = None,
+        check_ranges: bool = True,
     ) -> None:
         """Load a checkpoint.
 
         Args:
-            batched: answer all episodes together. Policies that draw noise then draw it for the
-                batch, so that an episode's actions depend on its neighbours; default: only for
-                policies that draw none.
+            batched: answer all episodes together; default: only for policies that draw nothing.
+                Others answer one episode after another, each with random numbers of its own.
+            size: resize pictures first: 224, or 240x320 (height x width).
+            pad: keep the proportions and fill up, where they are resized.
+            bgr: give blue first.
+            n_action_steps: carry out so many actions of a chunk, instead of the checkpoint's.
+            check_ranges: refuse proprioception far outside of what the checkpoint learned.
 
         Raises:
-            UserError: LeRobot is not installed, or `source` is no checkpoint that it reads.
+            UserError: LeRobot is not installed, or `source` is no checkpoint that it reads, or one
+                that reads what a world does not have.
         """
-        configs, factory = _lerobot("configs.policies"), _lerobot("policies.factory")
-        _lerobot("policies")  # registers every kind of policy
-        try:
-            config = configs.PreTrainedConfig.from_pretrained(source)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f"lerobot:{source} is no LeRobot checkpoint: {error}") from error
-        config.device = device
-        self._policy = factory.get_policy_class(config.type).from_pretrained(source, config=config)
-        self._policy.eval().to(device)
-        on = {"device_processor": {"device": device}}
-        self._before, self._after = factory.make_pre_post_processors(
-            policy_cfg=config, pretrained_path=source, preprocessor_overrides=on
+        place = located(source)
+        self._config, self._policy, self._before, self._after = _read(
+            place.folder, device, n_action_steps
         )
-        self._config: Any = config
-        cameras = {str(key): str(key).removeprefix(IMAGES) for key in config.image_features}
-        renamed = _pairs(views) if isinstance(views, str) else dict(views)
-        _known(renamed, tuple(cameras.values()), source)
-        self._cameras: dict[str, str] = {
-            key: renamed.get(camera, camera) for key, camera in cameras.items()
-        }
-        chunk = getattr(config, "n_action_steps", None) or getattr(config, "chunk_size", 1)
-        name = name or _named(source)
+        self._inputs = LeRobotInputs(
+            self._config,
+            name=place.name,
+            renamed=_pairs(views) if isinstance(views, str) else dict(views),
+            form=picture_form(size, pad=pad, bgr=bgr),
+            ranges=training_ranges(self._before) if check_ranges else {},
+            resizes=resizes(self._before),
+        )
+        self._policy.reset()
+        queue = self._actions()
+        carried = 1 if queue is None else int(queue.maxlen or 1)
         self._spec = PolicySpec(
-            name=name,
-            lineage=name,
-            step=0,
-            views=tuple(self._cameras.values()),
-            action_dim=int(config.output_features[ACTION].shape[0]),
-            chunk=int(chunk),
+            name=place.name,
+            lineage=place.lineage,
+            step=place.step,
+            views=tuple(self._inputs.cameras.values()),
+            action_dim=int(self._config.output_features[ACTION].shape[0]),
+            chunk=carried,
             space=space,
+            history=int(getattr(self._config, "n_obs_steps", 1) or 1),
+            replan=carried,
+            replan_said_by=self._said_by(n_action_steps),
         )
-        self._whole = config.type in REPEATABLE if batched is None else batched
-        self._seeds: list[int] = []
-        self._queues: list[Any] = []
-        self._calls = 0
+        self._whole = self._config.type in TOGETHER if batched is None else batched
+        self._groups: list[_Group] = []
+        self._episodes, self._begun = 0, False
 
     @property
     def spec(self) -> PolicySpec:
         return self._spec
 
     def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Begin a batch; histories are empty and noise begins by the episodes' seeds."""
+        """Begin a batch: queues are empty, and every episode draws from its own seed."""
         self._policy.reset()
-        self._seeds, self._calls = [int(seed) for seed in seeds], 0
-        # Policies that look back keep what they saw in queues: every group of episodes its own.
-        groups = 1 if self._whole else len(tasks)
-        self._queues = [
-            copy.deepcopy(getattr(self._policy, "_queues", None)) for _ in range(groups)
-        ]
+        groups = seeds[:1] if self._whole else seeds
+        self._groups = [_Group(self._policy, int(seed)) for seed in groups]
+        self._episodes, self._begun = len(tasks), False
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        """Chunks in the units of the checkpoint's dataset."""
-        if len(observation) != len(self._seeds):
-            raise ValueError(f"{len(observation)} episodes observed, {len(self._seeds)} begun")
-        self._calls += 1
-        if self._whole:
-            return self._group(observation, slice(None), 0)
-        rows = [self._group(observation, slice(i, i + 1), i) for i in range(len(observation))]
-        return np.concatenate(rows)
+        """What it would do until it asks its network again, in the units of its dataset."""
+        if len(observation) != self._episodes:
+            raise ValueError(f"{len(observation)} episodes observed, {self._episodes} begun")
+        if len(observation.past) != self._spec.history - 1:
+            raise UserError(
+                f"Policy {self._spec.name} looks at {self._spec.history} frames together; "
+                f"{len(observation.window)} are shown here."
+            )
+        if not self._begun:
+            self._inputs.check_start(observation)
+            self._begun = True
+        rows = [slice(None)] if self._whole else [slice(i, i + 1) for i in range(self._episodes)]
+        answers = []
+        for group, part in zip(self._groups, rows, strict=True):
+            with group.acting(self._policy):
+                answers.append(self._answer([_rows(moment, part) for moment in observation.window]))
+        return np.concatenate(answers)
 
-    def _group(self, observation: Observation, rows: slice, group: int) -> Float32[Array, "b k a"]:
+    def _answer(self, window: Sequence[Observation]) -> Float32[Array, "b k a"]:
+        """`select_action` once, and what it leaves in its queue to be carried out after it."""
         torch, policy = import_module("torch"), self._policy
-        seeds = self._seeds[rows]
-        with torch.random.fork_rng(), torch.no_grad():
-            drawn = np.random.SeedSequence([*seeds, self._calls]).generate_state(1)[0]
-            torch.manual_seed(int(drawn))
-            batch = self._before(self._batch(observation, rows))
-            if self._queues[group] is not None:
-                policy._queues = self._queues[group]
-                batch = self._remembered(batch)
-                self._queues[group] = policy._queues
-            chunk = policy.predict_action_chunk(batch)[:, : self._spec.chunk]
-            return self._after(chunk).to("cpu", torch.float32).numpy()
+        *past, now = window
+        with torch.no_grad():
+            for moment in past:
+                queue = self._actions()
+                if queue is None:
+                    break
+                # With an action in its queue it looks, and does not ask its network.
+                queue.append(torch.zeros(len(moment), self._spec.action_dim))
+                policy.select_action(self._before(self._inputs.batch(moment)))
+            chosen = [policy.select_action(self._before(self._inputs.batch(now)))]
+            queue = self._actions()
+            if queue is not None:
+                chosen += list(queue)
+                queue.clear()
+            done = [self._after(action).to("cpu", torch.float32).numpy() for action in chosen]
+        return np.stack(done, axis=1)
 
-    def _batch(self, observation: Observation, rows: slice) -> dict[str, Any]:
-        torch, batch = import_module("torch"), {}
-        for key, view in self._cameras.items():
-            if view not in observation.frames:
-                known = ", ".join(observation.frames)
-                raise UserError(
-                    f"Policy {self._spec.name} reads camera '{view}'; the world has {known}. Give "
-                    "views=<its camera>=<the world's view> with its address."
-                )
-            frames = np.ascontiguousarray(observation.frames[view][rows])
-            batch[key] = torch.from_numpy(frames).permute(0, 3, 1, 2).float() / 255
-        if STATE in self._config.input_features:
-            size = int(self._config.input_features[STATE].shape[0])
-            if observation.pose.shape[1] != size:
-                raise UserError(
-                    f"Policy {self._spec.name} reads {size} numbers of proprioception; the world "
-                    f"gives {observation.pose.shape[1]}."
-                )
-            batch[STATE] = torch.from_numpy(np.array(observation.pose[rows], np.float32))
-        batch["task"] = list(observation.tasks[rows])
-        return batch
+    def _actions(self) -> deque | None:
+        """The queue of actions still to be carried out; None where every step asks the network."""
+        queues = getattr(self._policy, "_queues", None) or {}
+        if getattr(self._config, "temporal_ensemble_coeff", None) is not None:
+            return None
+        found = getattr(self._policy, "_action_queue", None)
+        return found if isinstance(found, deque) else queues.get(ACTION)
 
-    def _remembered(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Put an observation into the policy's queues, as its `select_action` does.
-
-        The history is of the moments at which the policy was asked, not of every frame.
-        """
-        batch = {key: value for key, value in batch.items() if key != ACTION}
-        if self._config.image_features:
-            images = [batch[key] for key in self._config.image_features]
-            batch = {**batch, "observation.images": import_module("torch").stack(images, dim=-4)}
-        queues = {key: queue for key, queue in self._policy._queues.items() if key != ACTION}
-        self._policy._queues |= _lerobot("policies.utils").populate_queues(queues, batch)
-        return batch
+    def _said_by(self, n_action_steps: int | None) -> str:
+        if getattr(self._config, "temporal_ensemble_coeff", None) is not None:
+            return "its checkpoint ensembles over time"
+        if n_action_steps is not None:
+            return "n_action_steps= of its address"
+        return "n_action_steps of its checkpoint"
 
 
-def _named(source: str) -> str:
-    """A folder's name, the one above `pretrained_model`; a hub id as it is."""
-    path = Path(source.rstrip("/").removesuffix("/pretrained_model"))
-    return path.name if path.is_absolute() or Path(source).is_dir() else str(path)
+class _Group:
+    """What episodes that are answered together keep between two answers: queues, and noise."""
+
+    def __init__(self, policy: Any, seed: int) -> None:
+        torch = import_module("torch")
+        # Weights are shared; everything else that the policy keeps is this group's own.
+        shared = {id(part): part for part in (policy.config, *policy.modules())}
+        self._kept = {name: copy.deepcopy(value, shared) for name, value in _plain(policy).items()}
+        self._torch = torch.Generator().manual_seed(seed).get_state()
+        self._cuda = None
+        if torch.cuda.is_available():
+            self._cuda = torch.Generator("cuda").manual_seed(seed).get_state()
+        self._numpy = np.random.RandomState(seed % 2**32).get_state()
+        self._python = random.Random(seed).getstate()
+
+    @contextmanager
+    def acting(self, policy: Any) -> Iterator[None]:
+        """The policy as this group left it, for the length of the block."""
+        torch = import_module("torch")
+        outside = np.random.get_state(), random.getstate()
+        for name, value in self._kept.items():
+            setattr(policy, name, value)
+        with torch.random.fork_rng():
+            torch.set_rng_state(self._torch)
+            if self._cuda is not None:
+                torch.cuda.set_rng_state(self._cuda)
+            np.random.set_state(self._numpy)
+            random.setstate(self._python)
+            try:
+                yield
+            finally:
+                self._kept = _plain(policy)
+                self._torch = torch.get_rng_state()
+                if self._cuda is not None:
+                    self._cuda = torch.cuda.get_rng_state()
+                self._numpy, self._python = np.random.get_state(), random.getstate()
+                np.random.set_state(outside[0])
+                random.setstate(outside[1])
+
+
+def _plain(policy: Any) -> dict[str, Any]:
+    """What a policy keeps besides weights and settings: queues, ensemblers, last plans."""
+    own = vars(import_module("torch").nn.Module())
+    return {
+        name: value for name, value in vars(policy).items() if name not in own and name != "config"
+    }
+
+
+def _rows(moment: Observation, rows: slice) -> Observation:
+    frames = {view: image[rows] for view, image in moment.frames.items()}
+    return replace(moment, frames=frames, pose=moment.pose[rows], tasks=moment.tasks[rows])
+
+
+def _read(folder: str, device: str, n_action_steps: int | None) -> tuple[Any, Any, Any, Any]:
+    """Settings, policy and the two processors of a checkpoint, or one line of why not."""
+    factory = _lerobot("policies.factory")
+    _lerobot("policies")  # registers every kind of policy
+    config_class = _lerobot("configs.policies").PreTrainedConfig
+    local = Path(folder)
+    if local.is_dir() and not (local / BEFORE).is_file():
+        raise UserError(
+            f"lerobot:{folder} has no processors ({BEFORE}): it was written by a LeRobot before "
+            "0.4. Convert it: python -m lerobot.processor.migrate_policy_normalization "
+            f"--pretrained-path {folder}"
+        )
+    with _in_one_line(folder):
+        config = config_class.from_pretrained(folder)
+        config.device = device
+        if n_action_steps is not None:
+            _set_steps(config, n_action_steps, folder)
+        policy = factory.get_policy_class(config.type).from_pretrained(folder, config=config)
+        policy.eval().to(device)
+        on = {"device_processor": {"device": device}}
+        before, after = factory.make_pre_post_processors(
+            policy_cfg=config, pretrained_path=folder, preprocessor_overrides=on
+        )
+    return config, policy, before, after
+
+
+def _set_steps(config: Any, steps: int, folder: str) -> None:
+    most = getattr(config, "chunk_size", None) or getattr(config, "horizon", None)
+    if not hasattr(config, "n_action_steps") or most is None or not 1 <= steps <= most:
+        raise UserError(
+            f"lerobot:{folder} cannot carry out {steps} actions of a chunk"
+            + (f" of {most}." if most else ": its kind of policy does not let one choose.")
+        )
+    config.n_action_steps = steps
+
+
+@contextmanager
+def _in_one_line(folder: str) -> Iterator[None]:
+    """What LeRobot prints goes nowhere, and what it raises becomes one line."""
+    try:
+        with redirect_stdout(StringIO()):
+            yield
+    except UserError:
+        raise
+    except Exception as error:  # of any library that LeRobot uses
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        said = (lines[0] if lines else "no reason given")[:300]
+        raise UserError(
+            f"lerobot:{folder} cannot be read by LeRobot {_version()}: "
+            f"{type(error).__name__}: {said}"
+        ) from error
+
+
+def _version() -> str:
+    return str(getattr(_lerobot("__version__"), "__version__", ""))
 
 
 def _lerobot(name: str) -> ModuleType:
@@ -168,10 +278,12 @@ def _lerobot(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] == "lerobot":
             raise UserError(
-                "LeRobot is not installed here. In an environment that has it, run "
-                "`worldeval serve-policy lerobot:...` and rank `ws://localhost:8000`."
+                "LeRobot is not installed here. Make an environment for it, which is then used by "
+                "itself: worldeval env lerobot"
             ) from error
-        raise
+        raise UserError(
+            f"LeRobot {name} needs the package '{error.name}': install it beside LeRobot."
+        ) from error
 
 
 def _pairs(text: str) -> dict[str, str]:
@@ -180,10 +292,3 @@ def _pairs(text: str) -> dict[str, str]:
     if not all(name and view for name, _, view in pairs):
         raise UserError(f"views '{text}' must look like camera=view;camera=view.")
     return {name.strip(): view.strip() for name, _, view in pairs}
-
-
-def _known(renamed: Mapping[str, str], cameras: tuple[str, ...], source: str) -> None:
-    for camera in renamed:
-        if camera not in cameras:
-            hint = did_you_mean(camera, cameras)
-            raise UserError(f"lerobot:{source} has no camera '{camera}'.{hint}")

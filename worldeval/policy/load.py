@@ -7,14 +7,18 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from glob import glob
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+from glob import glob, has_magic
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from worldeval.errors import UserError, did_you_mean
 from worldeval.policy.address import Address, read_address
 from worldeval.policy.builtin import Random, Zero
+from worldeval.policy.labelled import LABELS, USE, labelled
+from worldeval.policy.lerobot_checkpoints import expanded, located
 from worldeval.policy.protocol import Policy
 
 BUILTIN: dict[str, Callable[..., Policy]] = {"random": Random, "zero": Zero}
@@ -35,13 +39,14 @@ def load_policy(
     address = read_address(ref, params)
     given = dict(address.params)
     adapter = given.pop("adapter", None)
-    policy = _load(address, given, trust_pickle)
-    if adapter is None:
-        return policy
-    from worldeval.policy.adapters.adapted import AdaptedPolicy
-    from worldeval.policy.adapters.folder import load_adapter
+    labels = {key: given.pop(key) for key in (*LABELS, *USE) if key in given}
+    policy = _load(address, given, trust_pickle, labels)
+    if adapter is not None:
+        from worldeval.policy.adapters.adapted import AdaptedPolicy
+        from worldeval.policy.adapters.folder import load_adapter
 
-    return AdaptedPolicy(policy, load_adapter(Path(str(adapter))))
+        policy = AdaptedPolicy(policy, load_adapter(Path(str(adapter))))
+    return labelled(policy, labels, ref)
 
 
 def load_policies(refs: Sequence[str], *, trust_pickle: bool = False) -> list[Policy]:
@@ -50,7 +55,8 @@ def load_policies(refs: Sequence[str], *, trust_pickle: bool = False) -> list[Po
 
 
 def expand(refs: Sequence[str]) -> list[str]:
-    """Globs, and folders of checkpoints, as single references: in order, each one once.
+    """Globs, folders of checkpoints and servers of several policies, as single references: in
+    order, each one once, and with the parameters of what they were named by.
 
     Within a folder, lineages are sorted by name and checkpoints by step.
     """
@@ -58,14 +64,17 @@ def expand(refs: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _load(address: Address, params: Mapping[str, Any], trust_pickle: bool) -> Policy:
+def _load(
+    address: Address, params: Mapping[str, Any], trust_pickle: bool, labels: Mapping[str, Any]
+) -> Policy:
     place = address.place
     if address.kind == "built-in":
         return _call(place, BUILTIN[place], params)
     if address.kind == "server":
         from worldeval.policy.remote.policy import connect_policy
 
-        return connect_policy(place, params)
+        own = {key: labels[key] for key in ("name",) if key in labels}
+        return connect_policy(place, {**params, **own})
     if address.kind == "lerobot":
         from worldeval.policy.lerobot_policy import LeRobotPolicy
 
@@ -73,7 +82,7 @@ def _load(address: Address, params: Mapping[str, Any], trust_pickle: bool) -> Po
     if address.kind == "pickle":
         return _unpickle(Path(place), trust_pickle)
     if address.kind == "code":
-        return _from_code(place, params)
+        return _from_code(place, params, labels)
     if (Path(place) / WORLD).is_file():  # a world model that acts; by name, as it stands above us
         return _from_code("worldeval.rollout.uwm_policy:load", {"folder": place, **params})
     if params:
@@ -89,17 +98,43 @@ def _load(address: Address, params: Mapping[str, Any], trust_pickle: bool) -> Po
 
 def _expand(ref: str) -> list[str]:
     address = read_address(ref)
-    if address.kind != "checkpoint" or address.params:
+    if address.kind == "checkpoint":
+        places = [(place, {}) for place in _checkpoints(address.place)]
+    elif address.kind == "lerobot":
+        places = _lerobot(address.place)
+    else:
         return [ref]
-    if Path(ref).is_dir():
-        return [str(folder) for folder in _inside(Path(ref))] or [ref]
-    if not any(letter in ref for letter in "*?["):
-        return [ref]  # a mistake, as the user wrote it
-    folders = [Path(found) for found in sorted(glob(ref)) if Path(found).is_dir()]
+    if len(places) > 1 and "name" in address.params:
+        raise UserError(f"{ref} names {len(places)} policies; name= can only be given to one.")
+    return [
+        str(replace(address, place=place, params={**said, **address.params}))
+        for place, said in places
+    ]
+
+
+def _checkpoints(place: str) -> list[str]:
+    if Path(place).is_dir():
+        return [str(folder) for folder in _inside(Path(place))] or [place]
+    if not has_magic(place):
+        return [place]  # a mistake, as the user wrote it
+    folders = [Path(found) for found in sorted(glob(place)) if Path(found).is_dir()]
     checkpoints = [str(inside) for folder in folders for inside in _inside(folder)]
     if not checkpoints:
-        raise UserError(f"No checkpoint is named like {ref}.{_near(Path(ref))}")
+        raise UserError(f"No checkpoint is named like {place}.{_near(Path(place))}")
     return checkpoints
+
+
+def _lerobot(place: str) -> list[tuple[str, dict[str, Any]]]:
+    """Addresses of single checkpoints, with a name where their own would be another's too."""
+    found = expanded(place.removeprefix("lerobot:"))
+    if found is None:
+        return [(place, {})]
+    places = []
+    for one in found:
+        own = located(one.folder)
+        said = {} if own == one else {"name": one.name, "lineage": one.lineage}
+        places.append((f"lerobot:{one.folder}", said))
+    return places
 
 
 def _inside(folder: Path) -> list[Path]:
@@ -113,13 +148,26 @@ def _order(card: Path) -> tuple[str, int, str]:
     return str(folder.parent), int(digits or 0), folder.name
 
 
-def _from_code(ref: str, params: Mapping[str, Any]) -> Policy:
+def _from_code(
+    ref: str, params: Mapping[str, Any], labels: Mapping[str, Any] = MappingProxyType({})
+) -> Policy:
     place, _, name = ref.rpartition(":")
     module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place, ref)
     if not hasattr(module, name):
         known = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
         raise UserError(f"{place} has no '{name}'.{did_you_mean(name, known)}")
-    return _call(ref, getattr(module, name), params)
+    make = getattr(module, name)
+    # A parameter of its own by one of these names is the code's, too.
+    takes = _parameters(make)
+    own = {key: value for key, value in labels.items() if key in takes}
+    return _call(ref, make, {**params, **own})
+
+
+def _parameters(make: Callable[..., Any]) -> Collection[str]:
+    try:
+        return inspect.signature(make).parameters
+    except (TypeError, ValueError):  # of some built-in callables
+        return ()
 
 
 def _module(name: str, ref: str) -> Any:

@@ -60,14 +60,17 @@ class Perturbed:
         self._noise.reset(rngs)
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        pose = observation.pose.copy()
-        pose[:, :3] += self._offset
-        chunk = self._policy.act(replace(observation, pose=pose))
+        chunk = self._policy.act(observation.each(self._misled))
         _, frames, action_dim = chunk.shape
         repeats = action_dim // self._step_dim
         gain, bias = (np.tile(part, (1, repeats))[:, None] for part in (self._gain, self._bias))
         noise = self._noise.chunk(frames, action_dim) * self._noise_std[:, None]
         return np.clip(chunk * gain + bias + noise, -1, 1).astype(np.float32)
+
+    def _misled(self, moment: Observation) -> Observation:
+        pose = moment.pose.copy()
+        pose[:, :3] += self._offset
+        return replace(moment, pose=pose)
 
     def _draw(self, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
         """Gain and bias of a simulator step's action, noise deviation, offset of the pose."""
@@ -121,6 +124,9 @@ class Switched:
             name=f"{one.name}>{two.name}",
             views=tuple(dict.fromkeys(one.views + two.views)),
             chunk=min(one.chunk, two.chunk),
+            history=max(one.history, two.history),
+            replan=frames_per_call,
+            replan_said_by="the moment of change is a call",
         )
         self._frame = 0
         self._at = np.zeros(0, np.int64)
@@ -140,8 +146,14 @@ class Switched:
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
         # Both act at every call, so that each keeps its own time.
-        first, second = (policy.act(observation) for policy in self._policies)
+        first, second = (policy.act(_seen_by(policy, observation)) for policy in self._policies)
         chunk = self._spec.chunk
         late = (self._frame >= self._at)[:, None, None]
         self._frame += self._frames_per_call
         return np.where(late, second[:, :chunk], first[:, :chunk])
+
+
+def _seen_by(policy: Policy, observation: Observation) -> Observation:
+    """A copy with as much history as the policy looks at."""
+    past = observation.past[len(observation.past) - (policy.spec.history - 1) :]
+    return replace(observation, past=past).own()

@@ -20,6 +20,16 @@ class PolicySpec:
     chunk: int  # world frames in one action chunk
     # What the numbers of an action mean, as data/action_space.py writes it; "" is the world's own.
     space: str = ""
+    # World frames that it looks at together, the newest last (`Observation.past` has the others).
+    history: int = 1
+    # World frames of a chunk that its authors carry out before they ask again, and who says so;
+    # None: as many as the protocol says.
+    replan: int | None = None
+    replan_said_by: str = ""
+
+    def replans(self, protocol: int) -> int:
+        """After how many world frames it is asked again, where the protocol says `protocol`."""
+        return min(self.replan or protocol, self.chunk)
 
 
 @runtime_checkable

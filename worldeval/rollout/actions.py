@@ -14,6 +14,7 @@ from worldeval.errors import UserError
 from worldeval.policy.adapters.adapted import AdaptedPolicy
 from worldeval.policy.adapters.motion import PlainAdapter
 from worldeval.policy.protocol import Policy
+from worldeval.policy.stacked import Stacked
 from worldeval.world.protocol import WorldSpec
 
 ROUNDING = 1e-3  # a policy that overshoots by rounding is not counted
@@ -47,7 +48,8 @@ def fitted(policy: Policy, world: WorldSpec) -> Policy:
 
     Where both say what their actions mean, other rotations, relative instead of absolute poses and
     joint velocities instead of positions are converted, one step of the policy to a world frame.
-    Where one does not say, only the numbers are counted.
+    Where one does not say, only the numbers are counted, and where a world frame has a whole
+    multiple of the policy's, so many of its steps make one (`stacked_for`).
 
     Raises:
         UserError: the policy's actions cannot become the world's; says what both are.
@@ -55,6 +57,8 @@ def fitted(policy: Policy, world: WorldSpec) -> Policy:
     spec, theirs = policy.spec, _space(world.space, "The world model")
     own = _space(spec.space, f"Policy {spec.name}")
     if own is None or theirs is None or own == theirs:
+        policy = stacked_for(policy, world.action_dim)
+        spec = policy.spec
         if spec.action_dim != world.action_dim:
             raise UserError(
                 f"Policy {spec.name} gives {_told(spec.action_dim, own)} a world frame; the world "
@@ -68,6 +72,13 @@ def fitted(policy: Policy, world: WorldSpec) -> Policy:
             f"{with_units(theirs)}. {ADVICE}"
         )
     return AdaptedPolicy(policy, PlainAdapter(own, theirs, steps=1, fps=world.fps))
+
+
+def stacked_for(policy: Policy, action_dim: int) -> Policy:
+    """`policy`, several of its actions to a world frame where a frame has so many times its
+    numbers: a world of five controller steps to a frame takes five of them."""
+    steps, rest = divmod(action_dim, policy.spec.action_dim)
+    return Stacked(policy, steps) if steps > 1 and not rest else policy
 
 
 def _space(text: str, whose: str) -> ActionSpace | None:

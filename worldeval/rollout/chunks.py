@@ -12,9 +12,11 @@ from worldeval.rollout.actions import mend
 
 
 class ChunkQueue:
-    """Hands out one frame's actions at a time and replans every `replan_every` frames.
+    """Hands out one frame's actions at a time and asks again when enough of them are carried out.
 
-    Actions outside [low, high] or not finite are clipped (NaN as 0) and counted.
+    How many that is, a policy's authors say (`spec.replan`: LeRobot's `n_action_steps`, one frame
+    with temporal ensembling); where they leave it open, `replan_every` does. Actions outside
+    [low, high] or not finite are clipped (NaN as 0) and counted.
     """
 
     def __init__(
@@ -26,7 +28,7 @@ class ChunkQueue:
         high: float | Float32[Array, " a"] = 1.0,
     ) -> None:
         self._policy, self._low, self._high = policy, low, high
-        self.replan_every = min(replan_every, policy.spec.chunk)
+        self.replan_every = policy.spec.replans(replan_every)
         self._left: list[Float32[Array, "b a"]] = []
         # Numbers of each episode that had to be clipped or replaced, and numbers given in all.
         self.mended_each: Int[Array, " b"] = np.zeros(0, np.int64)
@@ -36,6 +38,12 @@ class ChunkQueue:
     def empty(self) -> bool:
         """Whether the next `next` asks the policy, and so needs an observation."""
         return not self._left
+
+    @property
+    def looks(self) -> bool:
+        """Whether the policy will be shown the frame that the actions so far lead to: it is asked
+        there, or near enough for the frame to be in its history."""
+        return len(self._left) < self._policy.spec.history
 
     @property
     def mended(self) -> int:
@@ -51,15 +59,27 @@ class ChunkQueue:
     ) -> Float32[Array, "b k a"]:
         """The actions up to the next replan, of `most` world frames at most and one at least."""
         if self.empty:
-            chunk = np.asarray(self._policy.act(observe()), np.float32)
-            if chunk.ndim != 3 or chunk.shape[2] != action_dim:
-                raise UserError(
-                    f"Policy {self._policy.spec.name} gave actions of shape {chunk.shape}; "
-                    f"(episodes, chunk, {action_dim}) is needed."
-                )
-            self._left = list(np.moveaxis(chunk[:, : self.replan_every], 1, 0))
+            self._left = list(np.moveaxis(self._asked(observe(), action_dim), 1, 0))
         taken, self._left = np.stack(self._left[:most], 1), self._left[most:]
         mended = mend(taken, self._low, self._high)
         self.mended_each = mended.count + (self.mended_each if self.given else 0)
         self.given += mended.actions.size
         return mended.actions
+
+    def _asked(self, seen: Observation, action_dim: int) -> Float32[Array, "b k a"]:
+        spec, episodes = self._policy.spec, len(seen)
+        if len(seen.past) != spec.history - 1:
+            raise UserError(
+                f"Policy {spec.name} looks at {spec.history} frames together; "
+                f"{len(seen.window)} are shown here."
+            )
+        # Copies both ways: a policy may write into what it is shown and use its answer again.
+        chunk = np.array(self._policy.act(seen.own()), np.float32)
+        if chunk.ndim != 3 or chunk.shape[2] != action_dim or len(chunk) != episodes:
+            raise UserError(
+                f"Policy {spec.name} gave actions of shape {chunk.shape}; "
+                f"(episodes, chunk, {action_dim}) is needed, with {episodes} episodes."
+            )
+        if chunk.shape[1] < 1:
+            raise UserError(f"Policy {spec.name} gave a chunk of no actions.")
+        return chunk[:, : self.replan_every]

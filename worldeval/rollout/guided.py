@@ -18,7 +18,7 @@ from worldeval.policy.protocol import Policy
 from worldeval.record import Observation, Rollout, Start
 from worldeval.rollout.actions import fitted
 from worldeval.rollout.chunks import ChunkQueue
-from worldeval.rollout.loop import begin_at, rollouts_of
+from worldeval.rollout.loop import begin_at, rollouts_of, shown_before
 from worldeval.rollout.recipe import GuidedRecipe
 from worldeval.world.uwm.guidance import gaussian, policy_guide
 from worldeval.world.uwm.modes import Guide
@@ -46,16 +46,18 @@ def imagine_guided(
     policy, spec = fitted(policy, world.spec), world.spec
     tasks = tuple(start.task for start in starts)
     policy.reset(tasks, seeds)
-    longest = min(replan_every, world.model.recipe.chunk)
-    queue = ChunkQueue(policy, replan_every=longest, low=spec.low, high=spec.high)
+    queue = ChunkQueue(policy, replan_every=replan_every, low=spec.low, high=spec.high)
+    queue.replan_every = min(queue.replan_every, world.model.recipe.chunk)
     spread = world.model.features.action_std
     state = begin_at(world, starts, seeds)
 
+    latents, poses = [world.latents(state)[:, None]], [world.pose(state)[:, None]]
+
     def observe() -> Observation:
         frames = world.render(world.latents(state), tasks)
-        return Observation(frames=frames, pose=world.pose(state), tasks=tasks)
+        past = shown_before(world, tasks, latents, poses, count=policy.spec.history - 1)
+        return Observation(frames=frames, pose=world.pose(state), tasks=tasks, past=past)
 
-    latents, poses = [world.latents(state)[:, None]], [world.pose(state)[:, None]]
     actions, likely, done = [], np.zeros(len(starts)), 0
     while done < horizon:
         wanted = queue.take(observe, spec.action_dim, most=horizon - done)

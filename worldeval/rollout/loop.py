@@ -28,17 +28,20 @@ def imagine(
     Its actions become the world's (see actions.py); what they cannot become is refused.
     """
     policy = fitted(policy, world.spec)
+    history = policy.spec.history
     tasks = tuple(start.task for start in starts)
     policy.reset(tasks, seeds)
     spec = world.spec
     queue = ChunkQueue(policy, replan_every=replan_every, low=spec.low, high=spec.high)
     state = begin_at(world, starts, seeds)
 
+    latents, poses, actions = [world.latents(state)[:, None]], [world.pose(state)[:, None]], []
+
     def observe() -> Observation:
         frames = world.render(world.latents(state), tasks)
-        return Observation(frames=frames, pose=world.pose(state), tasks=tasks)
+        past = shown_before(world, tasks, latents, poses, count=history - 1)
+        return Observation(frames=frames, pose=world.pose(state), tasks=tasks, past=past)
 
-    latents, poses, actions = [world.latents(state)[:, None]], [world.pose(state)[:, None]], []
     done = 0
     while done < horizon:
         actions.append(queue.take(observe, spec.action_dim, most=horizon - done))
@@ -49,6 +52,31 @@ def imagine(
     given = max(queue.given // len(starts), 1)  # numbers of one episode
     trust = [{"mended_actions": float(count) / given} for count in queue.mended_each]
     return rollouts_of(starts, policy.spec.name, seeds, latents, poses, actions, trust)
+
+
+def shown_before(
+    world: WorldModel,
+    tasks: tuple[str, ...],
+    latents: Sequence[Float32[Array, "b _t v d h w"]],
+    poses: Sequence[Float32[Array, "b _t p"]],
+    *,
+    count: int,
+) -> tuple[Observation, ...]:
+    """The `count` world frames before the newest, oldest first; rendered for who looks at them.
+
+    `latents` and `poses` are the parts of the episode so far, the newest frame at their end. What
+    would lie before the start is the start.
+    """
+    if not count:
+        return ()
+    z, p = (np.concatenate(part[-count - 1 :], 1) for part in (latents, poses))
+    places = [max(len(p[0]) - 1 - back, 0) for back in range(count, 0, -1)]
+    drawn = {
+        place: world.render(np.asarray(z[:, place], np.float32), tasks) for place in set(places)
+    }
+    return tuple(
+        Observation(frames=drawn[place], pose=p[:, place].copy(), tasks=tasks) for place in places
+    )
 
 
 def replay(world: WorldModel, recordings: Sequence[Recording]) -> list[Rollout]:

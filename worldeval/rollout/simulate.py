@@ -1,8 +1,10 @@
 """The same closed loop in the ground-truth simulator: what imagination is measured against."""
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from worldeval.envs.metaworld import MetaWorld
 from worldeval.envs.protocol import EnvFrame
 from worldeval.policy.protocol import Policy
 from worldeval.record import Episode, Observation
+from worldeval.rollout.actions import stacked_for
 from worldeval.rollout.chunks import ChunkQueue
 from worldeval.rollout.pool import short_lived
 from worldeval.rollout.recipe import TruthRecipe
@@ -82,15 +85,17 @@ def record(
 def _run(job: TruthJob, truth: TruthRecipe, horizon: int, replan_every: int) -> list[TruthOutcome]:
     env, outcomes = _environment(job, truth), []
     for ref, seed in job.episodes:
-        queue = _begin(job.load(ref, seed), job.task, seed, replan_every)
-        frame, step, success = env.reset(seed), 0, False
+        policy = stacked_for(job.load(ref, seed), env.action_dim)
+        queue = _begin(policy, job.task, seed, replan_every)
+        seen = deque([env.reset(seed)], policy.spec.history)
+        step, success = 0, False
         while step < horizon and not success:
-            action = queue.next(lambda now=frame: _observation(now, job.task), env.action_dim)
+            action = queue.next(partial(_observation, policy, seen, job.task), env.action_dim)
             raw = action[0].reshape(env.k, -1)
             success = any([env.advance(part) for part in raw])
             step += 1
-            if queue.empty and not success:  # a frame that nobody looks at is not rendered
-                frame = env.frame(success=success)
+            if queue.looks and not success:  # a frame that nobody looks at is not rendered
+                seen.append(env.frame(success=success))
         outcomes.append(
             TruthOutcome(policy=ref, task=job.task, seed=seed, success=success, steps=step)
         )
@@ -108,12 +113,11 @@ def _record(
 ) -> None:
     env, items = _environment(job, truth), []
     for ref, seed in job.episodes:
-        policy = job.load(ref, seed)
+        policy = stacked_for(job.load(ref, seed), env.action_dim)
         queue = _begin(policy, job.task, seed, replan_every)
         seen, actions, last = [env.reset(seed)], [], horizon
         while len(seen) <= last:
-            now = seen[-1]
-            action = queue.next(lambda now=now: _observation(now, job.task), env.action_dim)[0]
+            action = queue.next(partial(_observation, policy, seen, job.task), env.action_dim)[0]
             seen.append(env.step(action))
             actions.append(action)
             if seen[-1].success and not any(frame.success for frame in seen[:-1]):
@@ -146,6 +150,16 @@ def _begin(policy: Policy, task: str, seed: int, replan_every: int) -> ChunkQueu
     return ChunkQueue(policy, replan_every=replan_every)
 
 
-def _observation(frame: EnvFrame, task: str) -> Observation:
-    frames = {view: image[None] for view, image in frame.frames.items()}
-    return Observation(frames=frames, pose=frame.pose[None], tasks=(task,))
+def _observation(policy: Policy, seen: Sequence[EnvFrame], task: str) -> Observation:
+    """The newest frame, and as many before it as the policy looks at."""
+    last = len(seen) - 1
+    moments = [seen[max(last - back, 0)] for back in range(policy.spec.history - 1, -1, -1)]
+    *past, now = (
+        Observation(
+            frames={view: image[None] for view, image in frame.frames.items()},
+            pose=frame.pose[None],
+            tasks=(task,),
+        )
+        for frame in moments
+    )
+    return replace(now, past=tuple(past))

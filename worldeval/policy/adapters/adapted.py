@@ -34,11 +34,17 @@ class AdaptedPolicy:
                 f"Policy {spec.name} gives {spec.chunk} steps at a time; one world frame of the "
                 f"adapter takes {adapter.steps}."
             )
+        if adapter.steps > 1 and spec.history > 1:
+            raise UserError(
+                f"Policy {spec.name} looks at {spec.history} of its own steps together; a world "
+                f"frame of the adapter lasts {adapter.steps} of them, and shows none in between."
+            )
         self._policy, self._adapter = policy, adapter
         self._spec = replace(
             spec,
             action_dim=adapter.world.size,
             chunk=spec.chunk // adapter.steps,
+            replan=None if spec.replan is None else max(1, spec.replan // adapter.steps),
             space=write_space(adapter.world),
         )
 
@@ -53,10 +59,12 @@ class AdaptedPolicy:
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
         """The policy's chunk as the world's frames. What is not finite stays so, to be counted."""
-        sensed = self._adapter.sense(np.asarray(observation.pose, np.float32))
-        chunk = np.array(self._policy.act(replace(observation, pose=sensed)), np.float32)
+        chunk = np.array(self._policy.act(observation.each(self._sensed)), np.float32)
         broken = np.flatnonzero(~np.isfinite(chunk).all(axis=(1, 2)))
         chunk[broken] = 0
         turned = self._adapter.turn(chunk)
         turned[broken] = np.nan
         return turned
+
+    def _sensed(self, moment: Observation) -> Observation:
+        return replace(moment, pose=self._adapter.sense(np.array(moment.pose, np.float32)))
