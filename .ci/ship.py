@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from worldeval import recipe as recipes
-from worldeval.data.formats.shards.read import Shards
+from worldeval.data.table import read_table
 from worldeval.rollout.starts import (
     recordings,
     simulated_starts,
@@ -57,7 +57,7 @@ def main() -> None:
     seeds = range(protocol.first_seed, protocol.first_seed + protocol.starts)
     starts = simulated_starts(protocol.tasks, list(seeds), protocol.truth, jobs=2)
     write_starts(Path("evaluation/metaworld/starts.h5"), starts)
-    shards = Shards(replay)
+    shards = read_table(replay)
     recorded = recordings(shards, np.arange(len(shards)), protocol.horizon)
     write_recordings(Path("evaluation/metaworld/replays.h5"), recorded)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from worldeval.data.formats.shards.read import Shards
+from worldeval.data.table import EpisodeTable, read_table
 from worldeval.errors import UserError
 from worldeval.recipe import Recipe
 from worldeval.world.load import read_card
@@ -42,7 +42,7 @@ def share(recipes: Sequence[Recipe], args: argparse.Namespace) -> None:
     if args.tokenizer_from is not None and prepared.tokenizer is not None:
         for folder in (args.data, *args.weak):
             path = shared / f"latents-{folder.name}.npy"
-            check(prepared.tokenizer, Shards(folder), prepared.spec.tasks, path, seed=args.seed)
+            check(prepared.tokenizer, read_table(folder), prepared.spec.tasks, path, seed=args.seed)
 
 
 def take(world: Path, shared: Path, *, recipe: Any, seed: int) -> None:
@@ -65,7 +65,12 @@ def take(world: Path, shared: Path, *, recipe: Any, seed: int) -> None:
 
 
 def check(
-    tokenizer: FrameTokenizer, shards: Shards, tasks: tuple[str, ...], path: Path, *, seed: int
+    tokenizer: FrameTokenizer,
+    shards: EpisodeTable,
+    tasks: tuple[str, ...],
+    path: Path,
+    *,
+    seed: int,
 ) -> None:
     """Raise UserError where the latents in `path` are not those of the tokenizer and the data."""
     count = min(SAMPLE, len(shards.pose))

@@ -14,7 +14,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from worldeval.data.formats.shards.read import Shards
+from worldeval.data.table import read_table
 from worldeval.run import write_json
 from worldeval.world.fidelity.replay import open_loop, rendered_psnr
 from worldeval.world.load import load_world, read_card, world_hash
@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    world, shards = load_world(args.world), Shards(args.data)
+    world, shards = load_world(args.world), read_table(args.data)
     held = shards.held_out(read_card(args.world)["recipe"].held_out, seed=args.seed)[1]
     assert world.tokenizer is not None
     path = args.world / f"latents-{args.data.name}.npy"

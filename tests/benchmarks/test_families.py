@@ -17,7 +17,7 @@ from world_speed import LAYOUTS, Asked, Rolling, by_turns, chosen
 from tests.support.dit import SPEC, TINY, a_world
 from tests.support.toy import toy_recipe, toy_shards
 from tests.world.ctrl_world.tiny import TINY as CTRL
-from worldeval.data.formats.shards.read import Shards
+from worldeval.data.table import read_table
 from worldeval.errors import UserError
 from worldeval.world.ctrl_world.family import new as new_ctrl_world
 from worldeval.world.tokenizer.fit import encode_all
@@ -110,7 +110,7 @@ def test_a_verb_is_run_once_and_its_cost_is_kept(tmp_path: Path) -> None:
 
 
 def test_latents_of_another_tokenizer_are_refused(tmp_path: Path) -> None:
-    shards, path = Shards(toy_shards(tmp_path / "data", episodes=3)), tmp_path / "latents.npy"
+    shards, path = read_table(toy_shards(tmp_path / "data", episodes=3)), tmp_path / "latents.npy"
     torch.manual_seed(0)
     tasks = shards.tasks
     tokenizer = new_tokenizer(toy_recipe().tokenizer, tasks=2, views=2, size=shards.size)

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from worldeval.cli import app
-from worldeval.data.formats.shards.read import ShardEpisode, write_shard
+from worldeval.data.formats.shards.layout import ShardEpisode, write_shard
 from worldeval.data.latent_cache import PER_FILE, LatentCache
 from worldeval.errors import UserError
 from worldeval.record import Episode

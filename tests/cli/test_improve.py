@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from tests.improve.conftest import UNDECIDED, DotJudge, DotWorld
 from tests.support.toy import toy_shards
 from worldeval.cli import improve
-from worldeval.data.formats.shards.read import Shards
+from worldeval.data.table import read_table
 from worldeval.errors import UserError
 from worldeval.policy.load import load_policy
 from worldeval.policy.recipe import Lineage
@@ -54,7 +54,7 @@ def policies(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     out, made = tmp_path_factory.mktemp("policies"), []
     for head in ("diffusion", "flow"):
         recipe = replace(UNDECIDED, head=head, trainer=TrainerRecipe(steps=20, warmup=2))
-        (done,) = train(recipe, Lineage(name=head, seed=1), Shards(data), out)
+        (done,) = train(recipe, Lineage(name=head, seed=1), read_table(data), out)
         made.append(str(done.folder))
     return made
 

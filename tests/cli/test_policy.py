@@ -7,7 +7,7 @@ import typer
 from typer.testing import CliRunner
 
 from worldeval.cli import policy
-from worldeval.data.formats.shards.read import ShardEpisode, write_shard
+from worldeval.data.formats.shards.layout import ShardEpisode, write_shard
 from worldeval.errors import UserError
 from worldeval.record import Episode
 

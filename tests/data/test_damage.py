@@ -147,6 +147,57 @@ def of_robomimic() -> Iterator[tuple[str, Damage]]:
         )
 
 
+def of_shards() -> Iterator[tuple[str, Damage]]:
+    file = "00000.h5"
+    for name, damage in of_hdf5(file, "actions", "pose", "frames/top"):
+        if name != "images smaller":  # of all frames: nothing says that they were ever larger
+            yield name, damage
+    for fps in (*ABSURD, np.array([5.0, 5.0])):
+        yield f"fps {fps}", lambda at, v=fps: in_attribute(at, "/", "fps", v, file=file)
+    for names in (["a"], ["a", "b", "c"], 3, np.zeros((2, 2))):
+        yield (
+            f"names {names}",
+            lambda at, v=names: in_attribute(at, "/", "action_names", v, file=file),
+        )
+    for lengths in ([-5, 15, 5], [0, 10, 5], [5, 5], [5, 5, 4], [5, 5, 6], [5.0, 5.0, 5.0],
+                    [2**40, 5, 5], [[5], [5], [5]]):  # fmt: skip
+        new = np.array(lengths)
+        yield (
+            f"lengths {lengths}",
+            lambda at, v=new: in_hdf5(at / file, "episodes/length", lambda _: v),
+        )
+    for name, values in {
+        "id": (["e0", "e0", "e2"], [1, 2, 3], ["e0"]),
+        "task": ([0.5, 1, 2], ["x"], []),
+        "source": ([[1]],),
+        "split": ([3, 3, 3], ["val"]),
+        "success": ([2, 0, 1], [-7, 0, 1], [0.5, 0, 1], ["yes"] * 3, [1]),
+        "seed": ([np.nan, 1, 2], ["a"] * 3),
+    }.items():
+        for value in values:
+            new = np.array(value)
+            yield (
+                f"{name} {value}",
+                lambda at, n=name, v=new: in_hdf5(at / file, f"episodes/{n}", lambda _: v),
+            )
+    for name in ("frames", "episodes", "flags", "episodes/length", "episodes/id"):
+        yield f"no {name}", lambda at, n=name: moved(at / file, n)
+    for what in ("a nan", "an inf", "texts", "no rows"):
+        spoil = BAD_TABLES[what]
+        yield (
+            f"flags with {what}",
+            lambda at, s=spoil: in_hdf5(
+                at / file, "flags", lambda v: s(v.astype(float)[:, None])[:, 0]
+            ),
+        )
+    yield "flags of 7", lambda at: in_hdf5(at / file, "flags", lambda v: v + 7)
+
+
+def moved(path: Path, name: str) -> None:
+    with h5py.File(path, "r+") as file:
+        file.move(name, f"once-{name.replace('/', '-')}")
+
+
 def of_aloha() -> Iterator[tuple[str, Damage]]:
     names = ("action", "observations/qpos", "observations/images/top")
     yield from of_hdf5("episode_1.hdf5", *names)
@@ -211,6 +262,7 @@ SPECIFIC: dict[str, Callable[[], Iterator[tuple[str, Damage]]]] = {
     "lerobot-v2": lambda: of_lerobot("v2"),
     "robomimic": of_robomimic,
     "ctrl-world": of_ctrl_world,
+    "shards": of_shards,
     "zarr": of_zarr,
     "aloha": of_aloha,
     "mp4-npz": of_pairs,
@@ -256,9 +308,12 @@ def in_hdf5(path: Path, name: str, spoil) -> None:
             file[name] = after.astype(h5py.string_dtype()) if after.dtype.kind in "UO" else after
 
 
-def in_attribute(root: Path, name: str, key: str, value: object) -> None:
-    with h5py.File(root / "set.hdf5", "r+") as file:
-        file[name].attrs[key] = value
+def in_attribute(root: Path, name: str, key: str, value: object, file: str = "set.hdf5") -> None:
+    with h5py.File(root / file, "r+") as opened:
+        if value is None:
+            del opened[name].attrs[key]
+        else:
+            opened[name].attrs[key] = value
 
 
 def in_zarr(root: Path, name: str, values) -> None:

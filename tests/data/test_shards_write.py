@@ -10,8 +10,8 @@ from worldeval.data.convert import convert
 from worldeval.data.formats.lerobot.layout import Layout
 from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.formats.shards import write as shards_write
-from worldeval.data.formats.shards.read import Shards
 from worldeval.data.source import open_source
+from worldeval.data.table import read_table
 from worldeval.errors import UserError
 
 SIZE = (24, 24)
@@ -38,7 +38,7 @@ def test_everything_that_training_reads(original: Path, tmp_path: Path, monkeypa
     done = convert(source, tmp_path / "set", to="shards")
     assert (done.episodes, done.frames) == (5, 40)
     assert len(list((tmp_path / "set").glob("*.h5"))) > 1
-    shards = Shards(tmp_path / "set")
+    shards = read_table(tmp_path / "set")
     assert (shards.views, shards.size, shards.fps) == (("top", "wrist"), SIZE, 10.0)
     assert shards.episodes["success"].tolist() == [1, 0, -1, 1, 0]
     assert shards.episodes["seed"].tolist() == [0, 1, 2, 3, 4]

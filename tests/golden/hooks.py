@@ -22,8 +22,8 @@ from tests.golden.recording import recording
 from tests.support.synthetic_run import synthetic_run
 from tests.support.toy import toy_recipe, toy_shards
 from worldeval.cli import app
-from worldeval.data.formats.shards.read import Shards
 from worldeval.data.latents import LatentEpisodes
+from worldeval.data.table import read_table
 from worldeval.data.weighted import Weighted
 from worldeval.judge.examples import Examples
 from worldeval.judge.fit import fit_judge
@@ -213,7 +213,7 @@ def mixture_losses() -> dict[str, list[Any]]:
 def policy_losses(head: Any) -> dict[str, list[Any]]:
     """A policy of a head, with varied images."""
     with TemporaryDirectory() as name, recording(READER) as recorded:
-        shards = Shards(toy_shards(Path(name) / "data", episodes=8))
+        shards = read_table(toy_shards(Path(name) / "data", episodes=8))
         recipe = PolicyRecipe(
             head=head,
             demos=(DemoGroup(sources=("expert*",)),),

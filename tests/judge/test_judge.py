@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.support.toy import toy_recipe, toy_shards
-from worldeval.data.formats.shards.read import Shards
+from worldeval.data.table import read_table
 from worldeval.errors import UserError
 from worldeval.judge.calibrate import Calibration
 from worldeval.judge.judge import Judge, load_judge
@@ -61,7 +61,7 @@ def folder(tmp_path_factory) -> Path:
 
 
 def test_it_tells_success_from_failure_it_never_saw(folder: Path) -> None:
-    fresh = Shards(toy_shards(folder / "fresh", episodes=20, seed=99))
+    fresh = read_table(toy_shards(folder / "fresh", episodes=20, seed=99))
     world, judge = load_world(folder / "world"), load_judge(folder / "judge")
     recorded = recordings(fresh, np.arange(len(fresh)), HORIZON)
     verdicts = judge(replay(world, recorded))
@@ -74,7 +74,7 @@ def test_it_tells_success_from_failure_it_never_saw(folder: Path) -> None:
 
 def test_an_unknown_task_is_refused(folder: Path) -> None:
     judge: Judge = load_judge(folder / "judge")
-    fresh = Shards(folder / "data")
+    fresh = read_table(folder / "data")
     rollouts = replay(load_world(folder / "world"), recordings(fresh, np.arange(2), HORIZON))
     with pytest.raises(UserError, match="never taught"):
         judge([replace(rollout, task="fly") for rollout in rollouts])

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldeval.data.formats.shards.read import ShardEpisode, Shards, write_shard
+from worldeval.data.formats.shards.layout import ShardEpisode, write_shard
+from worldeval.data.table import EpisodeTable, read_table
 from worldeval.record import Episode
 
 TASKS = ("pull-v3", "push-v3")
@@ -28,8 +29,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shards(folder: Path) -> Shards:
-    return Shards(folder)
+def shards(folder: Path) -> EpisodeTable:
+    return read_table(folder)
 
 
 def _episode(

@@ -10,11 +10,14 @@ import pyarrow.parquet as pq
 from worldeval.data.formats.lerobot.layout import Layout
 from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.formats.robomimic.write import RobomimicWriter
+from worldeval.data.formats.shards.write import ShardsWriter
 from worldeval.data.video import VideoWriter
 from worldeval.data.writer import Shape
 from worldeval.record import Episode
 
-FORMATS = ("lerobot-v3", "lerobot-v2", "robomimic", "ctrl-world", "zarr", "aloha", "mp4-npz")
+FORMATS = (
+    "lerobot-v3", "lerobot-v2", "robomimic", "ctrl-world", "shards", "zarr", "aloha", "mp4-npz",
+)  # fmt: skip
 SIZE, LENGTH, COUNT = (16, 32), 5, 3
 
 
@@ -57,6 +60,10 @@ def make(kind: str, root: Path) -> Path:
     elif kind == "robomimic":
         root.mkdir()
         with RobomimicWriter(root / "set.hdf5", SHAPE) as writer:
+            for index in range(COUNT):
+                writer.add(episode(index))
+    elif kind == "shards":
+        with ShardsWriter(root, SHAPE) as writer:
             for index in range(COUNT):
                 writer.add(episode(index))
     elif kind == "ctrl-world":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldeval.data.formats.shards.read import ShardEpisode, write_shard
+from worldeval.data.formats.shards.layout import ShardEpisode, write_shard
 from worldeval.record import Episode
 from worldeval.world.recipe import (
     ActuationRecipe,

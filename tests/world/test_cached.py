@@ -15,7 +15,7 @@ from tests.support.told import WORDS, Told
 from tests.support.toy import toy_recipe, toy_shards
 from worldeval.cli import app
 from worldeval.data import source
-from worldeval.data.formats.shards.read import Shards
+from worldeval.data.formats.shards.read import ShardsSource
 from worldeval.data.latent_cache import LatentCache
 from worldeval.errors import UserError
 from worldeval.world.load import TOKENIZER, load_world, new_world, save_world
@@ -155,8 +155,8 @@ def test_latents_without_a_tokenizer_do_not_do_for_shards(home: Path, tmp_path: 
 def test_shards_of_other_pictures_are_noticed(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    frames = Shards.frames
-    monkeypatch.setattr(Shards, "frames", lambda *given: 255 - frames(*given))
+    frames = ShardsSource.frames
+    monkeypatch.setattr(ShardsSource, "frames", lambda *given: 255 - frames(*given))
     words = ("train", "--model", home / "toy.yaml", "--data", home / "data")
     said = refused(*words, "--latents", home / "data-latents", "--out", tmp_path)
     assert "not those of the pictures" in said

@@ -10,8 +10,9 @@ import torch
 from tests.support.droid import droid_folder
 from tests.support.toy import toy_recipe, toy_shards
 from worldeval import recipe as recipes
-from worldeval.data.formats.shards.read import ACTION_NAMES, POSE_NAMES, Shards
-from worldeval.data.source import Head, Rows, Source, SourceSpec
+from worldeval.data.formats.shards.layout import ACTION_NAMES, POSE_NAMES
+from worldeval.data.source import Head, Rows, Source, SourceSpec, open_source
+from worldeval.data.split import held_out
 from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
 from worldeval.run import read_json
@@ -135,7 +136,10 @@ def test_shards_are_mixed_and_trained_on(tmp_path: Path) -> None:
     found = prepared(recipe, *parts, home=tmp_path / "world", weak=[weak])
     assert found.episodes.blend is not None
     assert found.episodes.blend.part.tolist() == [0] * 16 + [1] * 8 + [-1] * 4
-    alone = [Shards(folder).held_out(recipe.held_out, seed=0)[1] for folder in (a, b)]
+    alone = [
+        np.flatnonzero(held_out(open_source(folder), share=recipe.held_out, seed=0))
+        for folder in (a, b)
+    ]
     assert found.held.tolist() == [*alone[0], *(alone[1] + 16)]
     base = replace(found, weak=np.zeros(0, np.int64))
     train_world(recipe, base, tmp_path / "world", kind="latent", seed=0, report=quiet)

@@ -27,7 +27,7 @@ def collect(
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from worldeval import recipe as recipes
-    from worldeval.data.formats.shards.read import Shards
+    from worldeval.data.table import read_table
     from worldeval.envs.collect import collect as collect_shards
     from worldeval.errors import UserError
     from worldeval.policy.address import refuse_code
@@ -52,7 +52,7 @@ def collect(
             collect_shards(found.config, folder, seed=seed, jobs=jobs, progress=progress)
         else:
             raise UserError(f"{found.path} describes data on disk; there is nothing to collect.")
-    episodes = Shards(folder).episodes
+    episodes = read_table(folder).episodes
     rates = episodes[episodes["success"] >= 0].groupby("task")["success"].mean()
     result = {
         "out": str(folder),

@@ -50,8 +50,8 @@ def sft(
     origin = open_policy(policy)
     opened = open_place(config, origin.sizes.tasks, seed=seed)
     demos = None
-    if config.ratio > 0 and opened.shards is not None:
-        demos = original_demos(origin, opened.shards)
+    if config.ratio > 0 and opened.recorded is not None:
+        demos = original_demos(origin, opened.recorded)
     run = Sft(
         place=opened.place,
         recipe=config,
@@ -61,7 +61,7 @@ def sft(
         seed=seed,
         write=_write_dataset,
         world_model=opened.world_hash,
-        shards=opened.shards,
+        recorded=opened.recorded,
         say=log.print,
     )
     improved, rounds = run.run(origin)

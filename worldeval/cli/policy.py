@@ -33,14 +33,14 @@ def train(
     from rich.table import Table
 
     from worldeval import recipe as recipes
-    from worldeval.data.formats.shards.read import Shards
+    from worldeval.data.table import read_table
     from worldeval.policy.sets import as_set, train_set
     from worldeval.run import open_run
 
     found = recipes.load(recipe, "policy", sets or ())
     lineages = as_set(found.name, found.config)
     folder = out or Path("runs/policies") / found.name
-    Shards(*data)  # a wrong folder is an error before the run folder is made
+    read_table(*data)  # a wrong folder is an error before the run folder is made
     open_run(folder, recipe=found.resolved(), seed=seed, command="policy train", resume=True)
     made = []
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())

@@ -6,7 +6,8 @@ from pathlib import Path
 from worldeval.axes import Array, Bool
 from worldeval.data.adapt import AdaptedSource
 from worldeval.data.rotation import RotationForm
-from worldeval.data.source import READERS, Source, held_out, open_source
+from worldeval.data.source import READERS, Source, open_source
+from worldeval.data.split import held_out
 from worldeval.errors import did_you_mean
 
 
@@ -20,7 +21,7 @@ class RecordedRecipe:
     size: tuple[int, int] | None = None  # height, width to bring every view to
     rotation: RotationForm | None = None  # to say roll, pitch and yaw in, without jumps: 6d
     held_out: tuple[str, ...] = ()  # ids of episodes kept from training
-    held_out_share: float = 0.1  # of each task, where no id is named and the data has no split
+    held_out_share: float = 0.1  # of all, where no id is named and the data has no split
 
     def __post_init__(self) -> None:
         if not 0 <= self.held_out_share < 1:

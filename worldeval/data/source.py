@@ -24,7 +24,7 @@ READERS = {
     "lerobot": "worldeval.data.formats.lerobot.read:LeRobotSource",
     "robomimic": "worldeval.data.formats.robomimic.read:RobomimicSource",
     "ctrl-world": "worldeval.data.formats.ctrl_world:CtrlWorldSource",
-    "shards": "worldeval.data.formats.shards.source:CollectedSource",
+    "shards": "worldeval.data.formats.shards.read:ShardsSource",
     "diffusion-policy": "worldeval.data.formats.diffusion_policy:DiffusionPolicySource",
     "aloha": "worldeval.data.formats.aloha:AlohaSource",
     "mp4-npz": "worldeval.data.formats.mp4_npz:Mp4NpzSource",
@@ -56,6 +56,7 @@ class Head:
     success: bool | None
     split: str = "train"  # as the dataset says
     source: str = ""  # who drove
+    seed: int | None = None  # of the simulator's reset, where one was recorded
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,7 @@ class Rows:
     actions: Float32[Array, "t a"]
     pose: Float32[Array, "t p"]
     times: Float[Array, " t"] | None = None  # seconds, where the format stores them
+    flags: UInt8[Array, " t"] | None = None  # success at each frame, where the format stores it
 
 
 @runtime_checkable
@@ -78,6 +80,7 @@ class Source(Protocol):
     spec: SourceSpec
     heads: list[Head]
     findings: list[DataFinding]
+    mapped: bool = False  # whether frames lie ready in a memory map, so that no read decodes any
 
     def rows(self, index: int) -> Rows:
         """Actions, pose and times of one episode."""
@@ -156,32 +159,6 @@ def open_source(path: Path | str, kind: str | None = None) -> Source:
         "Give the folder that holds the dataset itself (for LeRobot the one with meta/info.json), "
         "or name the format with --format."
     )
-
-
-def held_out(source: Source, *, share: float, ids: Sequence[str], seed: int) -> Array:
-    """A boolean per episode: true where it is kept from training.
-
-    Named `ids` are held out; where none is named, the dataset's own 'val' and 'test' splits; where
-    it has none, a random `share` of the episodes of every task.
-    """
-    known = {head.id for head in source.heads}
-    for name in ids:
-        if name not in known:
-            raise UserError(
-                f"Episode '{name}', to be held out, is not in {source.spec.path}."
-                f"{did_you_mean(name, known)}"
-            )
-    if ids:
-        return np.array([head.id in ids for head in source.heads], bool)
-    held = np.array([head.split != "train" for head in source.heads], bool)
-    if held.any():
-        return held
-    rng = np.random.default_rng(seed)
-    tasks = np.array([head.task for head in source.heads])
-    for task in sorted(set(tasks)):
-        here = np.flatnonzero(tasks == task)
-        held[rng.choice(here, round(share * len(here)), replace=False)] = True
-    return held
 
 
 def _reader(kind: str):

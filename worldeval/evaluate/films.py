@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from worldeval.axes import Array, UInt8
-from worldeval.data.formats.shards.read import Shards
+from worldeval.data.table import read_table
 from worldeval.evaluate.truth import load_one
 from worldeval.judge.judge import Judge, load_judge
 from worldeval.record import Rollout, Verdict
@@ -209,7 +209,7 @@ def simulated_frames(
             part = path.with_suffix("")
             part.mkdir()
             path.rename(part / path.name)  # alone in a folder, its rows are those of the job
-            shard = Shards(part)
+            shard = read_table(part)
             for row, (ref, seed) in enumerate(job.episodes):
                 episode = shard.episode(row)
                 # Copies: the file behind them goes with its folder.

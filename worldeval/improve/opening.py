@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldeval.data.formats.shards.read import Shards
+from worldeval.data.table import EpisodeTable, read_table
 from worldeval.errors import UserError, did_you_mean
 from worldeval.improve.place import Simulation
 from worldeval.improve.recipe import PlaceRecipe
@@ -23,7 +23,7 @@ class Opened:
 
     place: Simulation
     starts: Starts
-    shards: Shards | None
+    recorded: EpisodeTable | None
     world_hash: str
     tasks: tuple[str, ...]
 
@@ -45,20 +45,20 @@ def open_place(recipe: PlaceRecipe, policy_tasks: tuple[str, ...] | None, *, see
             if task not in known:
                 raise UserError(f"{whose} does not know '{task}'.{did_you_mean(task, known)}")
     data = Path(recipe.data)
-    shards = Shards(data) if data.is_dir() else None
+    recorded = read_table(data) if data.exists() else None
     if recipe.starts_file:
         found = read_starts(Path(shipped(recipe.starts_file)))
-    elif shards is not None:
-        found = recorded_starts(shards, tasks, np.random.default_rng([seed, 0]))
+    elif recorded is not None:
+        found = recorded_starts(recorded, tasks, np.random.default_rng([seed, 0]))
     else:
         raise UserError(
             f"There is no folder of recorded episodes {data} to start from. Give --data, or "
             "starts_file in the recipe."
         )
     starts = divide(found, check=recipe.check, held_out=recipe.held_out, tasks=tasks)
-    if recipe.begin_at != (0, 0) and shards is not None and not recipe.starts_file:
+    if recipe.begin_at != (0, 0) and recorded is not None and not recipe.starts_file:
         rng = np.random.default_rng([seed, 1])
-        starts = starts.later(recorded_starts(shards, tasks, rng, begin_at=recipe.begin_at))
+        starts = starts.later(recorded_starts(recorded, tasks, rng, begin_at=recipe.begin_at))
     return Opened(
         place=Simulation(
             world=world,
@@ -68,7 +68,7 @@ def open_place(recipe: PlaceRecipe, policy_tasks: tuple[str, ...] | None, *, see
             batch=recipe.batch,
         ),
         starts=starts,
-        shards=shards,
+        recorded=recorded,
         world_hash=world_hash(folder),
         tasks=tasks,
     )

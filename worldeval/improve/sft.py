@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from worldeval.data.formats.shards.read import Shards
+from worldeval.data.table import EpisodeTable
 from worldeval.errors import UserError
 from worldeval.improve.explore import exploring
 from worldeval.improve.guard import by_task
@@ -69,7 +69,7 @@ class Sft:
     seed: int
     write: WriteDataset
     world_model: str = ""  # fingerprint, for provenance
-    shards: Shards | None = None  # to measure action error on, where given
+    recorded: EpisodeTable | None = None  # to measure action error on, where given
     say: Say = lambda text: None
 
     def run(self, policy: LearnedPolicy) -> tuple[LearnedPolicy, list[Round]]:
@@ -124,7 +124,7 @@ class Sft:
             note=f"round {number} on imagined successes",
             loss=tuned.loss,
             seconds=perf_counter() - began,
-            shards=self.shards,
+            recorded=self.recorded,
         )
         watched = self.place.compared(stored, self.starts.check, seed=self.seed)
         done = Round(

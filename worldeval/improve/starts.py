@@ -6,7 +6,7 @@ from zlib import crc32
 
 import numpy as np
 
-from worldeval.data.formats.shards.read import Shards
+from worldeval.data.table import EpisodeTable
 from worldeval.errors import UserError
 from worldeval.record import Start
 
@@ -37,7 +37,7 @@ class Starts:
 
 
 def recorded_starts(
-    shards: Shards,
+    recorded: EpisodeTable,
     tasks: Sequence[str],
     rng: np.random.Generator,
     *,
@@ -50,17 +50,17 @@ def recorded_starts(
     """
     starts = []
     for task in tasks:
-        rows = shards.episodes[shards.episodes["task"] == task]
+        rows = recorded.episodes[recorded.episodes["task"] == task]
         if rows.empty:
             raise UserError(f"The data hold no episode of '{task}' to start from.")
         for index, row in rows.iterrows():
-            span = shards.rows(int(str(index)))
-            done = np.flatnonzero(shards.flags[span])[:1]
+            span = recorded.rows(int(str(index)))
+            done = np.flatnonzero(recorded.flags[span])[:1]
             last = int(done[0]) - 1 if len(done) else span.stop - span.start - 2
             first = min(begin_at[0], max(last, 0))
             frame = int(rng.integers(first, max(min(begin_at[1], last), first) + 1))
             starts.append(
-                _start(shards, span.start + frame, str(row["id"]), task, frame, int(str(index)))
+                _start(recorded, span.start + frame, str(row["id"]), task, frame, int(str(index)))
             )
     return starts
 
@@ -94,12 +94,14 @@ def _recording(start: Start) -> str:
     return start.id.split("@")[0]
 
 
-def _start(shards: Shards, row: int, name: str, task: str, frame: int, episode: int) -> Start:
+def _start(
+    recorded: EpisodeTable, row: int, name: str, task: str, frame: int, episode: int
+) -> Start:
     at = np.array([row])
     return Start(
         id=f"{name}@{frame}",
         task=task,
         seed=episode,
-        frames={view: shards.frames(view, at)[0] for view in shards.views},
-        pose=shards.pose[row].astype(np.float32),
+        frames={view: recorded.frames(view, at)[0] for view in recorded.views},
+        pose=recorded.pose[row].astype(np.float32),
     )

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from worldeval.axes import Array
-from worldeval.data.formats.shards.read import Shards
+from worldeval.data.table import EpisodeTable, read_table
 from worldeval.data.weighted import Weighted, weighted
 from worldeval.errors import UserError
 from worldeval.judge.examples import Examples, gathered, replayed
@@ -36,12 +36,12 @@ def learn_judge(
     and from collected episodes that no model was fitted to.
     """
     if not weak:
-        raise UserError("A judge learns from roll-outs of policies; give --weak FOLDER of shards.")
+        raise UserError("A judge learns from roll-outs of policies; give --weak DATASET.")
     world_recipe = read_card(world)["recipe"]
     prepared = prepare(world_recipe, data, weak, world, seed=world_seed, report=report)
     examples = imagined_examples(
         prepared,
-        [Shards(*(part.path for part in weighted(data))), *(Shards(part) for part in weak)],
+        [read_table(*(part.path for part in weighted(data))), *(read_table(part) for part in weak)],
         world,
         folds=world_recipe.folds,
         horizon=recipe.horizon,
@@ -53,12 +53,12 @@ def learn_judge(
 
 
 def imagined_examples(
-    prepared: Prepared, shards: Sequence[Shards], world: Path, *, folds: int, horizon: int
+    prepared: Prepared, recorded: Sequence[EpisodeTable], world: Path, *, folds: int, horizon: int
 ) -> Examples:
     """Everything that some fold's model can imagine without having seen it."""
-    flags = np.concatenate([part.flags for part in shards])
-    family = families(np.concatenate([part.episodes["source"].to_numpy() for part in shards]))
-    family[: len(shards[0])] = COLLECTED
+    flags = np.concatenate([part.flags for part in recorded])
+    family = families(np.concatenate([part.episodes["source"].to_numpy() for part in recorded]))
+    family[: len(recorded[0])] = COLLECTED
     fold_of_weak = prepared.fold_of_weak(folds)
     parts = []
     for fold in range(folds):

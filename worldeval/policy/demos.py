@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from worldeval.axes import Array, Float32, Int, UInt8
-from worldeval.data.formats.shards.read import SUCCEEDED, Shards
+from worldeval.data.table import SUCCEEDED, EpisodeTable
 from worldeval.errors import UserError, did_you_mean
 from worldeval.policy.recipe import DemoGroup, LabelRecipe, PolicyRecipe
 
@@ -32,9 +32,11 @@ class Demos:
         return len(self.pose)
 
 
-def choose(shards: Shards, recipe: PolicyRecipe, rng: np.random.Generator) -> Int[Array, " e"]:
+def choose(
+    recorded: EpisodeTable, recipe: PolicyRecipe, rng: np.random.Generator
+) -> Int[Array, " e"]:
     """Episodes to imitate: the groups' draws together, without those held out for validation."""
-    table = shards.episodes.drop(index=reserve(shards, recipe.validation_per_task))
+    table = recorded.episodes.drop(index=reserve(recorded, recipe.validation_per_task))
     if recipe.fold is not None:
         index, count = recipe.fold
         part = [crc32(f"fold {name}".encode()) % count for name in table["id"]]
@@ -43,7 +45,7 @@ def choose(shards: Shards, recipe: PolicyRecipe, rng: np.random.Generator) -> In
     for group in recipe.demos:
         fitting = _fitting(table, group)
         if fitting.empty:
-            found = sorted(set(shards.episodes["source"]))
+            found = sorted(set(recorded.episodes["source"]))
             raise UserError(
                 f"No episode has a source like {' or '.join(group.sources)}"
                 + {True: ", succeeded", False: ", failed", None: ""}[group.success]
@@ -55,20 +57,20 @@ def choose(shards: Shards, recipe: PolicyRecipe, rng: np.random.Generator) -> In
     return np.array(sorted(chosen), np.int64)
 
 
-def reserve(shards: Shards, per_task: int) -> Int[Array, " e"]:
+def reserve(recorded: EpisodeTable, per_task: int) -> Int[Array, " e"]:
     """Successful noise-free expert episodes held out for validation, the same for every policy.
 
     At most a third of a task's, lowest hash of the id first.
     """
     kept: list[int] = []
-    for _, rows in _fitting(shards.episodes, DemoGroup(sources=(EXPERT,))).groupby("task"):
+    for _, rows in _fitting(recorded.episodes, DemoGroup(sources=(EXPERT,))).groupby("task"):
         order = sorted(rows.index, key=lambda i: crc32(rows.loc[i, "id"].encode()))
         kept += order[: min(per_task, len(order) // 3)]
     return np.array(sorted(kept), np.int64)
 
 
 def gather(
-    shards: Shards,
+    recorded: EpisodeTable,
     episodes: Sequence[int] | Int[Array, " e"],
     views: tuple[str, ...],
     *,
@@ -81,21 +83,21 @@ def gather(
     """
     rows, ahead = [], []
     for episode in episodes:
-        span = shards.rows(int(episode))
+        span = recorded.rows(int(episode))
         every = np.arange(span.start, span.stop - 1)  # no action is applied at the last frame
-        first = np.flatnonzero(shards.flags[span])[:1]
+        first = np.flatnonzero(recorded.flags[span])[:1]
         if len(first):
             every = every[: first[0] + after_success + 1]
         rows.append(every)
         ahead.append(np.minimum(every[:, None] + np.arange(chunk), span.stop - 2))
     row = np.concatenate(rows)
-    tasks = shards.episodes.loc[list(episodes), "task"]
+    tasks = recorded.episodes.loc[list(episodes), "task"]
     return Demos(
-        frames=np.stack([shards.frames(view, row) for view in views], axis=1),
-        pose=shards.pose[row].astype(np.float32),
-        task=shards.task_of_row[row].astype(np.int64),
-        actions=shards.actions[np.concatenate(ahead)].astype(np.float32),
-        tasks=shards.tasks,
+        frames=np.stack([recorded.frames(view, row) for view in views], axis=1),
+        pose=recorded.pose[row].astype(np.float32),
+        task=recorded.task_of_row[row].astype(np.int64),
+        actions=recorded.actions[np.concatenate(ahead)].astype(np.float32),
+        tasks=recorded.tasks,
         views=views,
         episodes={str(task): int(n) for task, n in tasks.value_counts().sort_index().items()},
     )

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from worldeval.axes import Array, Float
-from worldeval.data.formats.shards.read import Shards
+from worldeval.data.table import EpisodeTable
 from worldeval.errors import UserError
 from worldeval.policy.batches import batches
 from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard, load, save
@@ -38,18 +38,18 @@ class Finetuned:
     steps: int
 
 
-def original_demos(policy: LearnedPolicy, shards: Shards, *, seed: int = 0) -> Demos:
+def original_demos(policy: LearnedPolicy, recorded: EpisodeTable, *, seed: int = 0) -> Demos:
     """The demonstrations that a checkpoint was trained on, drawn again.
 
-    `shards` and `seed` are those of its training run.
+    `recorded` and `seed` are those of its training run.
 
     Raises:
         UserError: the draw is not of as many episodes as the checkpoint's card says.
     """
     recipe, card = policy.recipe, policy.card
-    chosen = choose(shards, recipe, np.random.default_rng([seed, card.seed]))
+    chosen = choose(recorded, recipe, np.random.default_rng([seed, card.seed]))
     demos = gather(
-        shards, chosen, recipe.views, chunk=recipe.chunk, after_success=recipe.after_success
+        recorded, chosen, recipe.views, chunk=recipe.chunk, after_success=recipe.after_success
     )
     if dict(demos.episodes) != dict(card.demos):
         raise UserError(
@@ -109,11 +109,11 @@ def keep(
     note: str,
     loss: float,
     seconds: float,
-    shards: Shards | None = None,
+    recorded: EpisodeTable | None = None,
 ) -> LearnedPolicy:
     """Write a checkpoint that came of another one, and return it as stored.
 
-    Its action error on held-out demonstrations is measured where `shards` are given.
+    Its action error on held-out demonstrations is measured where `recorded` are given.
     """
     card = replace(
         policy.card,
@@ -123,13 +123,13 @@ def keep(
         train_loss=round(loss, 5),
         seconds=round(seconds, 1),
     )
-    if shards is not None:
-        card = _validated(card, LearnedPolicy(network, policy.recipe, policy.sizes, card), shards)
+    if recorded is not None:
+        card = _validated(card, LearnedPolicy(network, policy.recipe, policy.sizes, card), recorded)
     save(folder, network, policy.recipe, policy.sizes, card)
     return load(folder)
 
 
-def _validated(card: PolicyCard, policy: LearnedPolicy, shards: Shards) -> PolicyCard:
-    held_out = validation_demos(shards, policy.recipe.validation_per_task)
+def _validated(card: PolicyCard, policy: LearnedPolicy, recorded: EpisodeTable) -> PolicyCard:
+    held_out = validation_demos(recorded, policy.recipe.validation_per_task)
     error = action_error(policy, held_out)
     return replace(card, validation_mse=error.mean, validation_mse_tasks=error.tasks)

@@ -5,7 +5,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 
-from worldeval.data.formats.shards.read import Shards
+from worldeval.data.table import read_table
 from worldeval.device import threads
 from worldeval.policy.recipe import Lineage, PolicyRecipe, PolicySetRecipe
 from worldeval.policy.train import Progress, train
@@ -42,4 +42,4 @@ def _one(
     recipe: PolicySetRecipe, lineage: Lineage, data: Sequence[Path], out: Path, seed: int
 ) -> list[Progress]:
     with threads(1):
-        return list(train(recipe.recipe(lineage), lineage, Shards(*data), out, seed=seed))
+        return list(train(recipe.recipe(lineage), lineage, read_table(*data), out, seed=seed))

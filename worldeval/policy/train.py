@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from worldeval.data.formats.shards.read import Shards
+from worldeval.data.table import EpisodeTable
 from worldeval.policy.batches import batches
 from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard, is_checkpoint, read_card, save
 from worldeval.policy.demos import Demos, choose, corrupt, gather
@@ -27,7 +27,7 @@ class Progress:
 
 
 def train(
-    recipe: PolicyRecipe, lineage: Lineage, shards: Shards, out: Path, *, seed: int = 0
+    recipe: PolicyRecipe, lineage: Lineage, recorded: EpisodeTable, out: Path, *, seed: int = 0
 ) -> Iterator[Progress]:
     """Train one lineage into `out/<lineage>/step-<n>`, yielding every checkpoint.
 
@@ -39,15 +39,15 @@ def train(
         for folder in folders.values():
             yield Progress(folder=folder, card=read_card(folder))
         return
-    check_views(recipe, shards.views)
+    check_views(recipe, recorded.views)
     rng = np.random.default_rng([seed, lineage.seed])
-    chosen = choose(shards, recipe, rng)
+    chosen = choose(recorded, recipe, rng)
     demos = gather(
-        shards, chosen, recipe.views, chunk=recipe.chunk, after_success=recipe.after_success
+        recorded, chosen, recipe.views, chunk=recipe.chunk, after_success=recipe.after_success
     )
-    held_out = validation_demos(shards, recipe.validation_per_task)
+    held_out = validation_demos(recorded, recipe.validation_per_task)
     sizes = Sizes(
-        image=shards.size,
+        image=recorded.size,
         pose_dim=demos.pose.shape[1],
         action_dim=demos.actions.shape[2],
         tasks=demos.tasks,

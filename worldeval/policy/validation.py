@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldeval.data.formats.shards.read import Shards
+from worldeval.data.table import EpisodeTable
 from worldeval.errors import UserError
 from worldeval.policy.demos import EXPERT, Demos, gather, reserve
 from worldeval.policy.protocol import Policy
@@ -26,15 +26,15 @@ class ActionError:
     tasks: dict[str, float]
 
 
-def validation_demos(shards: Shards, per_task: int) -> Demos:
+def validation_demos(recorded: EpisodeTable, per_task: int) -> Demos:
     """The held-out expert demonstrations, with every view of the data."""
-    episodes = reserve(shards, per_task)
+    episodes = reserve(recorded, per_task)
     if not len(episodes):
         raise UserError(
             f"No successful episode of source '{EXPERT}' can be held out to validate on: a task "
             "needs at least three."
         )
-    return gather(shards, episodes, shards.views, chunk=1, after_success=AFTER_SUCCESS)
+    return gather(recorded, episodes, recorded.views, chunk=1, after_success=AFTER_SUCCESS)
 
 
 def action_error(policy: Policy, demos: Demos) -> ActionError:

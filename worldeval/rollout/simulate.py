@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldeval.data.formats.shards.read import ShardEpisode, write_shard
+from worldeval.data.formats.shards.layout import ShardEpisode, write_shard
 from worldeval.envs.metaworld import MetaWorld
 from worldeval.envs.protocol import EnvFrame
 from worldeval.policy.protocol import Policy

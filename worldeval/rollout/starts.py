@@ -17,7 +17,8 @@ import h5py
 import numpy as np
 
 from worldeval.axes import Array, Float32, Int
-from worldeval.data.formats.shards.read import TEXT, Shards
+from worldeval.data.formats.shards.layout import TEXT
+from worldeval.data.table import EpisodeTable
 from worldeval.envs.metaworld import MetaWorld
 from worldeval.errors import UserError
 from worldeval.record import Start
@@ -47,26 +48,26 @@ def simulated_starts(
         return [start for starts in pool.map(make, tasks) for start in starts]
 
 
-def recordings(shards: Shards, episodes: Int[Array, " e"], horizon: int) -> list[Recording]:
+def recordings(recorded: EpisodeTable, episodes: Int[Array, " e"], horizon: int) -> list[Recording]:
     """Recorded episodes, cut to `horizon` world frames."""
     out = []
     for index in episodes:
-        row, rows = shards.episodes.loc[int(index)], shards.rows(int(index))
+        row, rows = recorded.episodes.loc[int(index)], recorded.rows(int(index))
         last = min(rows.start + horizon, rows.stop - 1)
         first = np.array([rows.start])
         start = Start(
             id=row["id"],
             task=row["task"],
             seed=int(row["seed"]),
-            frames={view: shards.frames(view, first)[0] for view in shards.views},
-            pose=shards.pose[rows.start],
+            frames={view: recorded.frames(view, first)[0] for view in recorded.views},
+            pose=recorded.pose[rows.start],
         )
         out.append(
             Recording(
                 start=start,
-                actions=shards.actions[rows.start : last],
-                pose=shards.pose[rows.start : last + 1],
-                success=bool(shards.flags[rows.start : last + 1].any()),
+                actions=recorded.actions[rows.start : last],
+                pose=recorded.pose[rows.start : last + 1],
+                success=bool(recorded.flags[rows.start : last + 1].any()),
                 near_miss="near-miss" in row["source"],
                 source=row["source"],
             )

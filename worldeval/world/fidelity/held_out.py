@@ -8,9 +8,8 @@ import numpy as np
 import torch
 
 from worldeval.axes import Array, Bool, Float32, Int, UInt8
-from worldeval.data.formats.shards.read import Shards
-from worldeval.data.recipe import RecordedRecipe
 from worldeval.data.source import Source, open_source
+from worldeval.data.split import held_out
 from worldeval.errors import UserError
 from worldeval.record import Episode
 from worldeval.world.tokenizer.precomputed_latents import as_trained
@@ -77,19 +76,8 @@ def open_shelf(world: World, data: Path, *, share: float, seed: int) -> Shelf:
 
     `share` and `seed` are those of the training, so that the same episodes are held out.
     """
-    if sorted(data.glob("*.h5")):
-        shards = Shards(data)
-        training, held = shards.held_out(share, seed=seed)
-        return Shelf(
-            held=held,
-            training=training,
-            tasks=list(shards.episodes["task"]),
-            space="",
-            pose=lambda index: shards.pose[shards.rows(index)],
-            read=lambda index, frames: _drawn(world, shards.episode, index, frames),
-        )
     source = as_trained(open_source(data), world.spec)
-    mask = RecordedRecipe(path=data, held_out_share=share).held(source, seed=seed)
+    mask = held_out(source, share=share, seed=seed)
     draws = world.tokenizer is not None
     usable = np.array([draws or source.has_latents(index) for index in range(len(source))])
     shelf = Shelf(

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from worldeval.axes import Array, Int
-from worldeval.data.formats.shards.read import Shards
 from worldeval.data.latents import LatentEpisodes
+from worldeval.data.table import EpisodeTable
 from worldeval.world.fidelity.held_out import by_turns
 from worldeval.world.walk import walk
 from worldeval.world.world import World
@@ -62,7 +62,7 @@ def open_loop(
 
 def rendered_psnr(
     world: World,
-    shards: Shards,
+    recorded: EpisodeTable,
     data: LatentEpisodes,
     episodes: Int[Array, " e"],
     *,
@@ -77,14 +77,14 @@ def rendered_psnr(
     first = data.begin[chosen]
     tasks = world.tasks_of(data, chosen)
     state = world.begin_latents(data.gather(first), data.pose[first], tasks, chosen.tolist())
-    start = {view: shards.frames(view, first) for view in world.spec.views}
+    start = {view: recorded.frames(view, first) for view in world.spec.views}
     out = {}
     for step in range(1, longest + 1):
         state = world.step(state, data.actions[first + step - 1])
         if step not in horizons:
             continue
         rows = first + step
-        truth = {view: shards.frames(view, rows) for view in world.spec.views}
+        truth = {view: recorded.frames(view, rows) for view in world.spec.views}
         out[f"h{step}"] = {
             "imagined": _psnr(world.render(world.latents(state), tasks), truth),
             "tokenizer": _psnr(world.render(data.gather(rows).numpy(), tasks), truth),

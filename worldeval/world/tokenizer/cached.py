@@ -15,8 +15,8 @@ import numpy as np
 import torch
 
 from worldeval.axes import Array, Float, Int, UInt8
-from worldeval.data.formats.shards.read import Shards
 from worldeval.data.latent_cache import LatentCache
+from worldeval.data.table import EpisodeTable
 from worldeval.errors import UserError
 from worldeval.run import whole_file
 from worldeval.world.recipe import TokenizerRecipe
@@ -143,7 +143,7 @@ class Cached:
                 raise UserError(f"{cache.path} holds latents of none of the data. Leave it out.")
 
     def copy(
-        self, paths: Sequence[Path], tokenizer: FrameTokenizer, shards: Shards, out: Path
+        self, paths: Sequence[Path], tokenizer: FrameTokenizer, shards: EpisodeTable, out: Path
     ) -> None:
         """Write the latents of `shards`, whose folders are `paths`, to `out` as encode_all does.
 
@@ -152,7 +152,7 @@ class Cached:
         """
         table, caches = shards.episodes, []
         for number, path in enumerate(paths):
-            own = table[shards.folder == number]
+            own = table[shards.part == number]
             ids, lengths = map(str, own["id"]), map(int, own["length"])
             caches.append(self.find(list(ids), list(lengths), shards.views, path))
         self.all_found()

@@ -9,8 +9,8 @@ import numpy as np
 from worldeval.axes import Array, Float16, Int
 from worldeval.data.adapt import without_jumps
 from worldeval.data.latents import LatentEpisodes, join
-from worldeval.data.recipe import RecordedRecipe
 from worldeval.data.source import Source, SourceSpec, open_source
+from worldeval.data.split import held_out
 from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
 from worldeval.world.bounds import action_bounds
@@ -73,8 +73,7 @@ def read_brought(
         begin=np.cumsum(length) - length,
         length=length,
     )
-    recorded = RecordedRecipe(path=path, held_out_share=recipe.held_out)
-    held = np.flatnonzero(recorded.held(source, seed=seed)[usable])
+    held = np.flatnonzero(held_out(source, share=recipe.held_out, seed=seed)[usable])
     return Brought(source=source, episodes=episodes, held=held)
 
 

@@ -10,8 +10,9 @@ import numpy as np
 from worldeval.axes import Array, Int
 from worldeval.data.adapt import jumping
 from worldeval.data.draws import OUTSIDE
-from worldeval.data.formats.shards.read import Shards
 from worldeval.data.latents import LatentEpisodes, join
+from worldeval.data.split import held_out, refuse_empty
+from worldeval.data.table import EpisodeTable, read_table
 from worldeval.data.weighted import Weighted, weighted
 from worldeval.device import pick_device
 from worldeval.errors import UserError
@@ -103,10 +104,10 @@ def _from_shards(
     seed: int,
     report: Report,
 ) -> Prepared:
-    shards = Shards(*(part.path for part in parts))
+    shards = read_table(*(part.path for part in parts))
     _refuse_jumps(shards, parts)
     weights = tuple(part.weight for part in parts)
-    held = _held_out(parts, recipe.held_out, seed=seed)
+    held = _held_out(shards, recipe.held_out, seed=seed)
     training = np.setdiff1d(np.arange(len(shards)), held)
     path, state = home / TOKENIZER, this_process()
     if cached is not None:
@@ -131,12 +132,12 @@ def _from_shards(
     sets = [encoded(tokenizer, shards, shards.tasks, home / f"latents-{name}.npy", copy)]
     for folder in weak:
         path = home / f"latents-{folder.name}.npy"
-        sets.append(encoded(tokenizer, Shards(folder), shards.tasks, path))
+        sets.append(encoded(tokenizer, read_table(folder), shards.tasks, path))
     quality = psnr(tokenizer, shards, held, frames=512, seed=seed)
     episodes = join(*sets)
     if len(parts) > 1:
         joined = np.full(len(episodes) - len(shards), OUTSIDE)
-        episodes = episodes.blended(np.concatenate([shards.folder, joined]), weights)
+        episodes = episodes.blended(np.concatenate([shards.part, joined]), weights)
     return Prepared(
         spec=WorldSpec(
             views=shards.views,
@@ -158,21 +159,20 @@ def _from_shards(
     )
 
 
-def _held_out(parts: Sequence[Weighted], share: float, *, seed: int) -> Int[Array, " h"]:
+def _held_out(table: EpisodeTable, share: float, *, seed: int) -> Int[Array, " h"]:
     """Of every dataset the episodes that it holds out when it is alone."""
-    held, begin = [], 0
-    for part in parts:
-        own = Shards(part.path)
-        held.append(begin + own.held_out(share, seed=seed)[1])
-        begin += len(own)
-    return np.concatenate(held)
+    masks = []
+    for source in table.sources:
+        masks.append(held_out(source, share=share, seed=seed))
+        refuse_empty(masks[-1], source)
+    return np.flatnonzero(np.concatenate(masks))
 
 
-def _refuse_jumps(shards: Shards, parts: Sequence[Weighted]) -> None:
+def _refuse_jumps(shards: EpisodeTable, parts: Sequence[Weighted]) -> None:
     begin = shards.episodes["begin"].to_numpy()
     for what, values, names in (
-        ("action", shards.actions, shards.action_names),
-        ("pose", shards.pose, shards.pose_names),
+        ("action", shards.actions, shards.sources[0].spec.action_names),
+        ("pose", shards.pose, shards.sources[0].spec.pose_names),
     ):
         angles = jumping(values, names, begin)
         if angles:

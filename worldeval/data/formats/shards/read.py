@@ -1,202 +1,258 @@
 # h5py types every item as a group, a dataset or a datatype.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false, reportReturnType=false
-"""Collected episodes on disk: HDF5 shards of concatenated frames, read through memory maps.
+# pyright: reportArgumentType=false
+"""Shards: HDF5 files of whole episodes, their frames concatenated and read through memory maps.
 
-A shard holds whole episodes of one origin and appears under its name only when complete, so an
-interrupted collection continues where it stopped and folders of shards merge by copying files.
+    <file>.h5: attributes fps, action_names, pose_names
+        frames/<view> (n h w 3 uint8)  actions (n a)  pose (n p)  flags (n): success at a frame
+        episodes/ id, task, source, success (-1 unknown, 0, 1), seed, length, split
+
+A folder of them is one dataset, so folders of shards are merged by copying files.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import h5py
 import numpy as np
-import pandas as pd
 
 from worldeval.axes import Array, Float32, Int, UInt8
-from worldeval.errors import UserError
-from worldeval.record import Episode
-from worldeval.run import whole_file
-
-UNKNOWN, FAILED, SUCCEEDED = -1, 0, 1
-TEXT = h5py.string_dtype()
-ACTION_NAMES, POSE_NAMES = "action_names", "pose_names"  # attributes, where dimensions have names
-COLUMNS = ("id", "task", "source", "success", "seed", "length")
+from worldeval.data.files import inside, rate
+from worldeval.data.finding import DataError, DataFinding
+from worldeval.data.formats import hdf5
+from worldeval.data.formats.shards.layout import ACTION_NAMES, POSE_NAMES
+from worldeval.data.names import numbered
+from worldeval.data.source import Head, Rows, Source, SourceSpec
+from worldeval.data.split import TRAINING
+from worldeval.data.table import UNKNOWN
 
 
 @dataclass(frozen=True, kw_only=True)
-class ShardEpisode:
-    """An episode with what a shard keeps beyond it: the simulator's success flag of every frame."""
+class _Frames:
+    """Frames of one view in one file."""
 
-    episode: Episode
-    flags: UInt8[Array, " t"]  # 1 where the simulator says success at that frame
-    seed: int  # of the simulator's reset
+    path: Path
+    name: str
+    size: tuple[int, int]
+    map: UInt8[Array, "n h w 3"] | None  # None: in chunks, as another tool wrote them
 
-
-def write_shard(path: Path, items: Sequence[ShardEpisode]) -> None:
-    """Write whole episodes to one new file."""
-    first = items[0].episode
-    lengths = np.array([len(item.episode) for item in items], np.int32)
-    with whole_file(path) as draft, h5py.File(draft, "w") as file:
-        file.attrs["fps"] = first.fps
-        for view in first.frames:
-            # Contiguous and uncompressed: a reader maps it into memory instead of decoding it.
-            frames = np.concatenate([item.episode.frames[view] for item in items])
-            file.create_dataset(f"frames/{view}", data=frames)
-        file["actions"] = np.concatenate([item.episode.actions for item in items])
-        file["pose"] = np.concatenate([item.episode.pose for item in items])
-        file["flags"] = np.concatenate([item.flags for item in items])
-        table = file.create_group("episodes")
-        episodes = [item.episode for item in items]
-        table["id"] = np.array([episode.id for episode in episodes], TEXT)
-        table["task"] = np.array([episode.task for episode in episodes], TEXT)
-        table["source"] = np.array([episode.source for episode in episodes], TEXT)
-        table["success"] = np.array([code(episode.success) for episode in episodes], np.int8)
-        table["seed"] = np.array([item.seed for item in items], np.int64)
-        table["length"] = lengths
+    def read(self, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
+        if self.map is not None:
+            return self.map[rows]
+        with hdf5.opened(self.path) as file:
+            return hdf5.images(hdf5.dataset(file, self.name, self.path), self.path, rows)
 
 
-class Shards:
-    """Every shard of one or more folders as one table of episodes over one axis of frames.
+@dataclass(frozen=True, kw_only=True)
+class _Shard:
+    """One file, checked."""
 
-    `episodes` has a row per episode: id, task, source, success (-1 unknown, 0, 1), seed, length and
-    `begin`, the row of its first frame in `actions`, `pose`, `flags` and `frames`.
-    """
+    path: Path
+    spec: SourceSpec
+    frames: Mapping[str, _Frames]
+    actions: Float32[Array, "n a"]
+    pose: Float32[Array, "n p"]
+    flags: UInt8[Array, " n"]
+    heads: list[Head]
 
-    def __init__(self, *folders: Path) -> None:
-        found = [sorted(folder.glob("*.h5")) for folder in folders]
-        self._paths = [path for paths in found for path in paths]
-        if not self._paths:
-            listed = ", ".join(str(folder) for folder in folders)
-            raise UserError(f"No shard (*.h5) in {listed}. Collect first: worldeval data collect.")
-        tables, self._maps, actions, pose, flags, rates = [], [], [], [], [], []
-        for path in self._paths:
-            with h5py.File(path) as file:
-                tables.append(pd.DataFrame({key: _column(file, key) for key in COLUMNS}))
-                self._maps.append(
-                    {view: _map(path, file["frames"][view]) for view in file["frames"]}
+
+class ShardsSource(Source):
+    """A folder of shards, as `worldeval data collect` and `data convert --to shards` make them."""
+
+    mapped = True
+
+    def __init__(self, path: Path) -> None:
+        names = _files(path)
+        if not names:
+            raise DataError(
+                path, "file", "there is no shard (*.h5).", "Collect first: worldeval data collect."
+            )
+        files = [inside(path, name, owner=path / name, field="file") for name in names]
+        self._shards = [_look(file, path) for file in files]
+        first = self._shards[0]
+        for other in self._shards[1:]:
+            if other.spec != first.spec:
+                raise DataError(
+                    other.path,
+                    "shape",
+                    f"{_shape(other.spec)}; {first.path.name} has {_shape(first.spec)}.",
+                    "Convert one of them: worldeval data convert --to shards.",
                 )
-                actions.append(file["actions"][:])
-                pose.append(file["pose"][:])
-                flags.append(file["flags"][:])
-                rates.append(float(file.attrs["fps"]))
-                named = [tuple(map(str, file.attrs.get(n, ()))) for n in (ACTION_NAMES, POSE_NAMES)]
-                self.action_names, self.pose_names = named
-        widths = [(one.shape[1], other.shape[1]) for one, other in zip(actions, pose, strict=True)]
-        self._refuse_unlike(widths, rates)
-        self.fps = rates[0]
-        self.actions: Float32[Array, "n a"] = np.concatenate(actions)
-        self.pose: Float32[Array, "n p"] = np.concatenate(pose)
-        self.flags: UInt8[Array, " n"] = np.concatenate(flags)
-        self.episodes = pd.concat(tables, ignore_index=True)
-        # Which of the folders an episode is of.
-        owner = np.repeat(np.arange(len(found)), [len(paths) for paths in found])
-        self.folder: Int[Array, " e"] = np.repeat(owner, [len(table) for table in tables])
-        ends = self.episodes["length"].cumsum()
-        self.episodes["begin"] = ends - self.episodes["length"]
-        self._shard_begin = np.cumsum([0] + [len(part) for part in actions])
-        if self.episodes["id"].duplicated().any():
-            twice = self.episodes.loc[self.episodes["id"].duplicated(), "id"].iloc[0]
-            raise UserError(f"Episode '{twice}' is in more than one shard; remove the copy.")
-
-    def _refuse_unlike(self, widths: Sequence[tuple[int, int]], rates: Sequence[float]) -> None:
-        """Shards are one table: the same views, numbers and rate in each."""
-        for index, path in enumerate(self._paths):
-            size = next(iter(self._maps[index].values())).shape[1:3]
-            for what, one, first in (
-                ("views", sorted(self._maps[index]), sorted(self._maps[0])),
-                ("pixels of a view", tuple(size), self.size),
-                ("numbers in an action and a pose", widths[index], widths[0]),
-                ("frames a second", rates[index], rates[0]),
-            ):
-                if one != first:
-                    raise UserError(
-                        f"{path} and {self._paths[0]} cannot be read together: {what} are {one} "
-                        f"and {first}. Convert one (worldeval data convert --to shards)."
+        self.spec = first.spec
+        self.findings: list[DataFinding] = []
+        self.heads = []
+        self._places: list[tuple[_Shard, int]] = []  # of every episode: its file and first row
+        seen: dict[str, Path] = {}
+        for shard in self._shards:
+            begin = 0
+            for head in shard.heads:
+                if head.id in seen:
+                    raise DataError(
+                        shard.path,
+                        "episodes/id",
+                        f"episode '{head.id}' is in {seen[head.id].name} too.",
+                        "Remove the copy.",
                     )
+                seen[head.id] = shard.path
+                self.heads.append(head)
+                self._places.append((shard, begin))
+                begin += head.length
 
-    def __len__(self) -> int:
-        return len(self.episodes)
+    @staticmethod
+    def detect(path: Path) -> bool:
+        """A folder with a shard of ours in it."""
+        first = next(iter(_files(path)), None)
+        if first is None or not h5py.is_hdf5(path / first):
+            return False
+        try:
+            with h5py.File(path / first) as file:
+                return "episodes" in file or "fps" in file.attrs
+        except OSError:  # cut off: reading it will say so
+            return True
 
-    @property
-    def views(self) -> tuple[str, ...]:
-        return tuple(self._maps[0])
-
-    @property
-    def size(self) -> tuple[int, int]:
-        """Height and width of a view in pixels."""
-        height, width = next(iter(self._maps[0].values())).shape[1:3]
-        return height, width
-
-    @cached_property
-    def tasks(self) -> tuple[str, ...]:
-        return tuple(sorted(self.episodes["task"].unique()))
-
-    @cached_property
-    def task_of_row(self) -> Int[Array, " n"]:
-        """Index into `tasks` for every frame row."""
-        index = self.episodes["task"].map({task: i for i, task in enumerate(self.tasks)})
-        return np.repeat(index.to_numpy(), self.episodes["length"])
-
-    def frames(self, view: str, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
-        """Frames of one view at global rows, in the order asked for."""
-        height, width = self.size
-        out = np.empty((len(rows), height, width, 3), np.uint8)
-        shard = np.searchsorted(self._shard_begin, rows, side="right") - 1
-        for index in np.unique(shard):
-            here = shard == index
-            out[here] = self._maps[index][view][rows[here] - self._shard_begin[index]]
-        return out
-
-    def rows(self, episode: int) -> slice:
-        """The frame rows of one episode."""
-        begin, length = self.episodes.loc[episode, ["begin", "length"]]
-        return slice(int(begin), int(begin) + int(length))
-
-    def episode(self, index: int) -> Episode:
-        """One whole episode."""
-        row, rows = self.episodes.loc[index], self.rows(index)
-        every = np.arange(rows.start, rows.stop)
-        return Episode(
-            id=row["id"],
-            frames={view: self.frames(view, every) for view in self.views},
-            actions=self.actions[rows],
-            pose=self.pose[rows],
-            task=row["task"],
-            success=None if row["success"] == UNKNOWN else bool(row["success"]),
-            fps=self.fps,
-            source=row["source"],
-            info={"seed": int(row["seed"])},
+    def rows(self, index: int) -> Rows:
+        shard, begin = self._places[index]
+        own = slice(begin, begin + self.heads[index].length)
+        known = self.heads[index].success is not None
+        return Rows(
+            actions=shard.actions[own],
+            pose=shard.pose[own],
+            flags=shard.flags[own] if known else None,
         )
 
-    def __iter__(self) -> Iterator[Episode]:
-        return (self.episode(index) for index in range(len(self)))
+    def frames(
+        self, index: int, view: str, rows: Int[Array, " n"] | None = None
+    ) -> UInt8[Array, "n h w 3"]:
+        shard, begin = self._places[index]
+        wanted = np.arange(self.heads[index].length) if rows is None else np.asarray(rows)
+        return shard.frames[view].read(begin + wanted)
 
-    def held_out(self, share: float, *, seed: int) -> tuple[Int[Array, " e"], Int[Array, " f"]]:
-        """Indices of training and held-out episodes, split by episode within each task."""
-        rng = np.random.default_rng(seed)
-        out = [
-            rng.choice(group.index, max(1, round(share * len(group))), replace=False)
-            for _, group in self.episodes.groupby("task")
+
+def _files(path: Path) -> list[str]:
+    """The names of the shards in a folder, but for what hidden files (drafts, macOS) lie there."""
+    if not path.is_dir():
+        return []
+    return sorted(file.name for file in path.glob("*.h5") if not file.name.startswith("."))
+
+
+def _shape(spec: SourceSpec) -> str:
+    views = ", ".join(f"{view} {h}x{w}" for view, (h, w) in spec.views.items())
+    return (
+        f"views {views}, {len(spec.action_names)} numbers in an action, {len(spec.pose_names)} in "
+        f"a pose, {spec.fps:g} frames a second"
+    )
+
+
+def _look(path: Path, folder: Path) -> _Shard:
+    """Everything but the frames of a file. Raises DataError where it is not as it should be."""
+    with hdf5.opened(path) as file:
+        fps = rate(file.attrs.get("fps"), path)
+        actions, pose = (hdf5.table(file, name, path) for name in ("actions", "pose"))
+        flags = hdf5.table(file, "flags", path)
+        parent = hdf5.group(file, "frames", path)
+        frames = {str(view): _frames(parent, str(view), path) for view in parent}
+        heads = _heads(hdf5.group(file, "episodes", path), path)
+        names = [
+            _names(file, attribute, table.shape[1], path) or numbered(what, table.shape[1])
+            for attribute, table, what in (
+                (ACTION_NAMES, actions, "action"),
+                (POSE_NAMES, pose, "pose"),
+            )
         ]
-        held = np.sort(np.concatenate(out))
-        return np.setdiff1d(np.arange(len(self)), held), held
+        lengths = {view: len(parent[view]) for view in frames}
+    if not frames:
+        raise DataError(path, "frames", "there is no view.")
+    wanted = sum(head.length for head in heads)
+    tables = {"actions": actions, "pose": pose, "flags": flags}
+    for name, count in {**{key: len(table) for key, table in tables.items()}, **lengths}.items():
+        if count != wanted:
+            raise DataError(
+                path, name, f"there are {count} rows, and its episodes have {wanted} frames."
+            )
+    if flags.shape[1] != 1 or not np.isin(flags, (0, 1)).all():
+        raise DataError(path, "flags", "success at a frame is one number, 0 or 1.")
+    return _Shard(
+        path=path,
+        spec=SourceSpec(
+            format="worldeval-shards",
+            path=folder,
+            fps=fps,
+            views={view: each.size for view, each in frames.items()},
+            action_names=names[0],
+            pose_names=names[1],
+        ),
+        frames=frames,
+        actions=actions,
+        pose=pose,
+        flags=flags[:, 0].astype(np.uint8),
+        heads=heads,
+    )
 
 
-def code(success: bool | None) -> int:
-    """How a shard says it: -1 unknown, 0 failed, 1 succeeded."""
-    return UNKNOWN if success is None else int(success)
+def _frames(parent: h5py.Group, view: str, path: Path) -> _Frames:
+    found = hdf5.dataset(parent, view, path)
+    if not hdf5.is_images(found):
+        raise DataError(
+            path, str(found.name), f"it holds {found.dtype} {found.shape}, not frames (t, h, w, 3)."
+        )
+    offset, mapped = found.id.get_offset(), None
+    if offset is not None and len(found):
+        if offset + found.nbytes > path.stat().st_size:
+            raise DataError(path, str(found.name), "it claims more frames than the file holds.")
+        mapped = np.memmap(path, np.uint8, "r", offset, found.shape)
+    height, width = found.shape[1:3]
+    return _Frames(path=path, name=str(found.name), size=(height, width), map=mapped)
 
 
-def _column(file: h5py.File, key: str) -> Array:
-    column = file["episodes"][key]
-    return column.asstr()[:] if h5py.check_string_dtype(column.dtype) else column[:]
+def _heads(table: h5py.Group, path: Path) -> list[Head]:
+    ids, tasks, drivers = (_texts(table, name, path) for name in ("id", "task", "source"))
+    success, seeds, lengths = (_whole(table, name, path) for name in ("success", "seed", "length"))
+    splits = _texts(table, "split", path) if "split" in table else [TRAINING] * len(ids)
+    columns = (tasks, drivers, success, seeds, lengths, splits)
+    if not ids or any(len(column) != len(ids) for column in columns):
+        raise DataError(path, "episodes", "its columns are empty, or of different lengths.")
+    if (lengths < 1).any():
+        raise DataError(path, "episodes/length", f"an episode has {lengths.min()} frames.")
+    if not np.isin(success, (UNKNOWN, 0, 1)).all():
+        raise DataError(path, "episodes/success", "success is -1 (unknown), 0 or 1.")
+    return [
+        Head(
+            id=ids[i],
+            length=int(lengths[i]),
+            task=tasks[i],
+            success=None if success[i] == UNKNOWN else bool(success[i]),
+            split=splits[i],
+            source=drivers[i],
+            seed=int(seeds[i]),
+        )
+        for i in range(len(ids))
+    ]
 
 
-def _map(path: Path, dataset: h5py.Dataset) -> Mapping[str, Array] | Array:
-    offset = dataset.id.get_offset()
-    if offset is None:
-        return dataset[:]  # written by another tool, in chunks
-    return np.memmap(path, dataset.dtype, "r", offset, dataset.shape)
+def _texts(table: h5py.Group, name: str, path: Path) -> list[str]:
+    column, field = hdf5.dataset(table, name, path), f"episodes/{name}"
+    if not h5py.check_string_dtype(column.dtype) or column.ndim != 1:
+        raise DataError(path, field, f"it holds {column.dtype} {column.shape}, not a list of text.")
+    try:
+        return [str(value) for value in column.asstr("utf-8", "replace")[:]]
+    except (OSError, RuntimeError, ValueError, MemoryError) as error:
+        raise DataError(path, field, f"it cannot be read ({error}).") from error
+
+
+def _whole(table: h5py.Group, name: str, path: Path) -> Int[Array, " e"]:
+    column, field = hdf5.dataset(table, name, path), f"episodes/{name}"
+    if column.dtype.kind not in "iu" or column.ndim != 1:
+        raise DataError(path, field, f"it holds {column.dtype} {column.shape}, not whole numbers.")
+    try:
+        return column[:].astype(np.int64)
+    except (OSError, RuntimeError, ValueError, MemoryError) as error:
+        raise DataError(path, field, f"it cannot be read ({error}).") from error
+
+
+def _names(file: h5py.File, attribute: str, count: int, path: Path) -> tuple[str, ...]:
+    """The names of dimensions; none where they have none."""
+    given = file.attrs.get(attribute, ())
+    names = tuple(hdf5.text(name) for name in np.atleast_1d(given))
+    if names and len(names) != count:
+        raise DataError(path, attribute, f"there are {len(names)} names for {count} numbers.")
+    return names

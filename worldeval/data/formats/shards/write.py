@@ -13,8 +13,9 @@ import h5py
 import numpy as np
 
 from worldeval.axes import Array, UInt8
-from worldeval.data.formats.shards.read import ACTION_NAMES, POSE_NAMES, TEXT, code
+from worldeval.data.formats.shards.layout import ACTION_NAMES, POSE_NAMES, TEXT
 from worldeval.data.source import Head, Rows
+from worldeval.data.table import code
 from worldeval.data.writer import Shape, Value, Writer
 from worldeval.errors import UserError
 
@@ -48,9 +49,12 @@ class ShardsWriter(Writer):
             for view in self.shape.views:
                 self._frames(file, view, head.length, frames[view])
             file["actions"], file["pose"] = rows.actions, rows.pose
-            file["flags"] = (last & bool(head.success)).astype(np.uint8)
-            for name in ("id", "task", "source"):
+            ends = (last & bool(head.success)).astype(np.uint8)
+            file["flags"] = ends if rows.flags is None else rows.flags
+            for name in ("id", "task", "source", "split"):
                 file.attrs[name] = getattr(head, name)
+            if head.seed is not None:
+                file.attrs["seed"] = head.seed
             file.attrs["success"], file.attrs["length"] = code(head.success), head.length
 
     def _assemble(self, staged: list[Path], draft: Path) -> None:
@@ -84,12 +88,13 @@ class ShardsWriter(Writer):
         for name in ("actions", "pose", "flags"):
             file[name] = np.concatenate([_read(path, name) for path in parts])
         table = file.create_group("episodes")
-        for name in ("id", "task", "source"):
+        for name in ("id", "task", "source", "split"):
             table[name] = np.array([fact[name] for fact in facts], TEXT)
         table["success"] = np.array([fact["success"] for fact in facts], np.int8)
         table["length"] = np.array([fact["length"] for fact in facts], np.int32)
-        # No simulator was reset: the episode's number stands for the seed.
-        table["seed"] = np.arange(begin, begin + len(facts), dtype=np.int64)
+        # Where no simulator was reset, the episode's number stands for the seed.
+        seeds = [int(fact.get("seed", begin + place)) for place, fact in enumerate(facts)]
+        table["seed"] = np.array(seeds, np.int64)
 
     def _frames(
         self,

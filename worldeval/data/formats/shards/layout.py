@@ -1,0 +1,54 @@
+# h5py types every item as a group, a dataset or a datatype.
+# pyright: reportArgumentType=false
+"""What stands where in a shard, and the writing of one from episodes of the simulator.
+
+A shard appears under its name only when complete, so an interrupted collection continues where it
+stopped.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from worldeval.axes import Array, UInt8
+from worldeval.data.table import code
+from worldeval.record import Episode
+from worldeval.run import whole_file
+
+TEXT = h5py.string_dtype()
+ACTION_NAMES, POSE_NAMES = "action_names", "pose_names"  # attributes, where dimensions have names
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShardEpisode:
+    """An episode with what a shard keeps beyond it: the simulator's success flag of every frame."""
+
+    episode: Episode
+    flags: UInt8[Array, " t"]  # 1 where the simulator says success at that frame
+    seed: int  # of the simulator's reset
+
+
+def write_shard(path: Path, items: Sequence[ShardEpisode]) -> None:
+    """Write whole episodes to one new file."""
+    first = items[0].episode
+    lengths = np.array([len(item.episode) for item in items], np.int32)
+    with whole_file(path) as draft, h5py.File(draft, "w") as file:
+        file.attrs["fps"] = first.fps
+        for view in first.frames:
+            # Contiguous and uncompressed: a reader maps it into memory instead of decoding it.
+            frames = np.concatenate([item.episode.frames[view] for item in items])
+            file.create_dataset(f"frames/{view}", data=frames)
+        file["actions"] = np.concatenate([item.episode.actions for item in items])
+        file["pose"] = np.concatenate([item.episode.pose for item in items])
+        file["flags"] = np.concatenate([item.flags for item in items])
+        table = file.create_group("episodes")
+        episodes = [item.episode for item in items]
+        table["id"] = np.array([episode.id for episode in episodes], TEXT)
+        table["task"] = np.array([episode.task for episode in episodes], TEXT)
+        table["source"] = np.array([episode.source for episode in episodes], TEXT)
+        table["success"] = np.array([code(episode.success) for episode in episodes], np.int8)
+        table["seed"] = np.array([item.seed for item in items], np.int64)
+        table["length"] = lengths

@@ -1,0 +1,206 @@
+"""Episodes of one or more datasets as one table over one axis of frames.
+
+The numbers of every frame are in memory; frames are read when they are asked for.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from worldeval.axes import Array, Bool, Float32, Int, UInt8
+from worldeval.data.names import numbered
+from worldeval.data.source import Head, Rows, Source, open_source
+from worldeval.errors import UserError
+from worldeval.record import Episode
+
+UNKNOWN, FAILED, SUCCEEDED = -1, 0, 1
+
+
+class EpisodeTable:
+    """Every episode of `sources`, one after another, in the views of the first one.
+
+    `episodes` has a row per episode: id, task, source (who drove), success (-1 unknown, 0, 1), seed
+    (-1 unknown), length and `begin`, the row of its first frame in `actions`, `pose` and `flags`.
+    """
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        """
+        Raises:
+            UserError: the sources do not describe the same robot, or one of them has no actions or
+                no episodes.
+            DataError: the numbers of an episode cannot be read or are not finite.
+        """
+        self.sources = tuple(sources)
+        first = self.sources[0].spec
+        for other in self.sources:
+            _refuse_unlike(self.sources[0], other)
+        self.views = tuple(first.views)
+        self.fps = first.fps
+        self.space = first.space
+        heads = [head for source in self.sources for head in source.heads]
+        self.heads = tuple(heads)
+        counts = [len(source) for source in self.sources]
+        self.part: Int[Array, " e"] = np.repeat(np.arange(len(counts)), counts)  # which source
+        self._first = np.cumsum([0, *counts[:-1]])  # of each source, its first episode
+        rows = [source.rows(index) for source in self.sources for index in range(len(source))]
+        self.actions: Float32[Array, "n a"] = np.concatenate([row.actions for row in rows])
+        self.pose: Float32[Array, "n p"] = np.concatenate([row.pose for row in rows])
+        pairs = zip(heads, rows, strict=True)
+        # Success at each frame; 0 throughout where nobody knows.
+        self.flags: UInt8[Array, " n"] = np.concatenate([_flags(*pair) for pair in pairs])
+        self.episodes = pd.DataFrame(
+            {
+                "id": [head.id for head in heads],
+                "task": [head.task for head in heads],
+                "source": [head.source for head in heads],
+                "success": np.array([code(head.success) for head in heads], np.int8),
+                "seed": np.array([-1 if h.seed is None else h.seed for h in heads], np.int64),
+                "length": np.array([len(row.pose) for row in rows], np.int64),
+            }
+        )
+        self.episodes["begin"] = self.episodes["length"].cumsum() - self.episodes["length"]
+        self._begin = self.episodes["begin"].to_numpy()
+        self._length = self.episodes["length"].to_numpy()
+        self._refuse_unusable()
+
+    def __len__(self) -> int:
+        return len(self.heads)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of a view in pixels.
+
+        Raises:
+            UserError: views have different sizes.
+        """
+        sizes = dict(self.sources[0].spec.views)
+        if len(set(sizes.values())) > 1:
+            found = ", ".join(f"{view} {h}x{w}" for view, (h, w) in sizes.items())
+            raise UserError(
+                f"The views of {self.where} have different sizes ({found}), and one network reads "
+                "all of them. Give one size: --set size=[64,64]."
+            )
+        return next(iter(sizes.values()))
+
+    @property
+    def where(self) -> str:
+        """The datasets' paths, for messages."""
+        return ", ".join(str(source.spec.path) for source in self.sources)
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        return tuple(sorted(self.episodes["task"].unique()))
+
+    @cached_property
+    def task_of_row(self) -> Int[Array, " n"]:
+        """Index into `tasks` for every frame row."""
+        own = [self.tasks.index(head.task) for head in self.heads]
+        return np.repeat(np.array(own), self._length)
+
+    @property
+    def labelled(self) -> Bool[Array, " e"]:
+        """Which episodes are known to have succeeded or failed."""
+        return self.episodes["success"].to_numpy() != UNKNOWN
+
+    def frames(self, view: str, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
+        """Frames of one view at rows of the table, in the order asked for."""
+        rows = np.asarray(rows)
+        height, width = self.sources[0].spec.views[view]
+        out = np.empty((len(rows), height, width, 3), np.uint8)
+        # Sorted by row, so that every episode is read in one piece, from its beginning on.
+        order = np.argsort(rows, kind="stable")
+        owner = np.searchsorted(self._begin, rows[order], side="right") - 1
+        cuts = np.flatnonzero(np.diff(owner)) + 1
+        for part in np.split(order, cuts):
+            if len(part):
+                episode = int(np.searchsorted(self._begin, rows[part[0]], side="right")) - 1
+                source, index = self._at(episode)
+                out[part] = source.frames(index, view, rows[part] - self._begin[episode])
+        return out
+
+    def rows(self, episode: int) -> slice:
+        """The frame rows of one episode."""
+        begin = int(self._begin[episode])
+        return slice(begin, begin + int(self._length[episode]))
+
+    def episode(self, index: int) -> Episode:
+        """One whole episode."""
+        source, own = self._at(index)
+        return source.episode(own, self.views)
+
+    def __iter__(self) -> Iterator[Episode]:
+        return (self.episode(index) for index in range(len(self)))
+
+    def _at(self, episode: int) -> tuple[Source, int]:
+        part = int(self.part[episode])
+        return self.sources[part], episode - int(self._first[part])
+
+    def _refuse_unusable(self) -> None:
+        for what, values in (("actions", self.actions), ("pose", self.pose)):
+            if not values.shape[1]:
+                raise UserError(
+                    f"{self.where}: the episodes have no {what}, and training needs it."
+                )
+            bad = ~np.isfinite(values).all(axis=1)
+            if bad.any():
+                row = int(np.flatnonzero(bad)[0])
+                name = self.heads[int(np.searchsorted(self._begin, row, side="right")) - 1].id
+                raise UserError(
+                    f"{self.where}: {what} of episode '{name}' hold values that are not finite. "
+                    "See all of them with worldeval data check."
+                )
+        copies: set[tuple[str, int]] = set()
+        for index, head in enumerate(self.heads):
+            own = self.rows(index)
+            copy = (head.id, hash(self.pose[own].tobytes() + self.actions[own].tobytes()))
+            if copy in copies:
+                raise UserError(
+                    f"Episode '{head.id}' is in the data twice ({self.where}); remove the copy."
+                )
+            copies.add(copy)
+
+
+def read_table(*paths: Path) -> EpisodeTable:
+    """The datasets at `paths`, each in whatever format, as one table."""
+    return EpisodeTable([open_source(path) for path in paths])
+
+
+def code(success: bool | None) -> int:
+    """Success as a number: -1 unknown, 0 failed, 1 succeeded."""
+    return UNKNOWN if success is None else int(success)
+
+
+def _flags(head: Head, rows: Rows) -> UInt8[Array, " t"]:
+    """Success at each frame: as recorded, else at the last one of an episode that succeeded."""
+    if rows.flags is not None:
+        return rows.flags
+    last = np.arange(len(rows.pose)) == len(rows.pose) - 1
+    return (last & bool(head.success)).astype(np.uint8)
+
+
+def _refuse_unlike(first: Source, other: Source) -> None:
+    """One table has the same views, numbers and rate in each of its sources."""
+    one, this = first.spec, other.spec
+    if not len(other):
+        raise UserError(f"{this.path} ({this.format}) has no episode that can be read.")
+    for what, ours, theirs in (
+        ("views", tuple(sorted(one.views.items())), tuple(sorted(this.views.items()))),
+        ("frames a second", one.fps, this.fps),
+        ("an action of", *_names(one.action_names, this.action_names, "action")),
+        ("a pose of", *_names(one.pose_names, this.pose_names, "pose")),
+    ):
+        if ours != theirs:
+            raise UserError(
+                f"{this.path} has {what} {theirs}, and {one.path} {ours}. One model learns from "
+                "data that agree; convert one of them (worldeval data convert)."
+            )
+
+
+def _names(ours: tuple[str, ...], theirs: tuple[str, ...], what: str) -> tuple[object, object]:
+    """Names to compare; where one of the datasets gives none, how many numbers there are."""
+    if numbered(what, len(ours)) == ours or numbered(what, len(theirs)) == theirs:
+        return len(ours), len(theirs)
+    return ours, theirs
