@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from worldeval.data.table import EpisodeTable, read_table
+from worldeval.data.table import RecordedEpisodes, read_table
 from worldeval.errors import UserError
 from worldeval.recipe import Recipe
 from worldeval.world.load import read_card
@@ -66,7 +66,7 @@ def take(world: Path, shared: Path, *, recipe: Any, seed: int) -> None:
 
 def check(
     tokenizer: FrameTokenizer,
-    shards: EpisodeTable,
+    shards: RecordedEpisodes,
     tasks: tuple[str, ...],
     path: Path,
     *,

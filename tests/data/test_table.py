@@ -10,7 +10,7 @@ from tests.support.told import AXES, LENGTH, Told
 from tests.support.toy import toy_shards
 from worldeval.data.convert import convert
 from worldeval.data.source import Rows, open_source
-from worldeval.data.table import EpisodeTable, read_table
+from worldeval.data.table import RecordedEpisodes, read_table
 from worldeval.errors import UserError
 
 
@@ -56,7 +56,7 @@ class Changed(Told):
 )
 def test_other_robots_are_refused(change: dict, said: str) -> None:
     with pytest.raises(UserError, match=said):
-        EpisodeTable([Told(Path("arm")), Changed(**change)])
+        RecordedEpisodes([Told(Path("arm")), Changed(**change)])
 
 
 class Spoilt(Told):
@@ -69,17 +69,17 @@ class Spoilt(Told):
 
 def test_a_number_that_is_none_names_its_episode() -> None:
     with pytest.raises(UserError, match="actions of episode '4' hold values that are not finite"):
-        EpisodeTable([Spoilt(Path("arm"))])
+        RecordedEpisodes([Spoilt(Path("arm"))])
 
 
 def test_a_copy_is_refused() -> None:
     with pytest.raises(UserError, match=r"Episode '0' is in the data twice"):
-        EpisodeTable([Told(Path("arm")), Told(Path("copy"))])
+        RecordedEpisodes([Told(Path("arm")), Told(Path("copy"))])
 
 
 def test_what_nobody_knows_is_unlabelled() -> None:
     source = Told(Path("arm"))
     source.heads[1] = replace(source.heads[1], success=None)
-    table = EpisodeTable([source])
+    table = RecordedEpisodes([source])
     assert table.labelled.tolist() == [True, False] + [True] * 7
     assert not table.flags[table.rows(1)].any() and table.flags[LENGTH - 1] == 1

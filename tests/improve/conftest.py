@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.toy import SCALE, SIZE, STEPS, TASKS, picture, toy_shards
-from worldeval.data.table import EpisodeTable, read_table
+from worldeval.data.table import RecordedEpisodes, read_table
 from worldeval.improve.place import Simulation
 from worldeval.policy.checkpoint import LearnedPolicy, load
 from worldeval.policy.recipe import (
@@ -114,12 +114,12 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shards(data: Path) -> EpisodeTable:
+def shards(data: Path) -> RecordedEpisodes:
     return read_table(data)
 
 
 @pytest.fixture(scope="session")
-def trained(shards: EpisodeTable, tmp_path_factory: pytest.TempPathFactory):
+def trained(shards: RecordedEpisodes, tmp_path_factory: pytest.TempPathFactory):
     """Makes the checkpoint folder of an undecided policy, once for each kind of head."""
     kept: dict[str, Path] = {}
 

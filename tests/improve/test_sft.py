@@ -6,7 +6,7 @@ import pytest
 
 from tests.improve.conftest import start
 from worldeval.data.source import open_source
-from worldeval.data.table import EpisodeTable
+from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.export.dataset import export_episodes
 from worldeval.improve.guard import claim
@@ -45,7 +45,7 @@ def three_sets() -> Starts:
 
 
 def improving(
-    place: Simulation, shards: EpisodeTable, policy: LearnedPolicy, out: Path, **change
+    place: Simulation, shards: RecordedEpisodes, policy: LearnedPolicy, out: Path, **change
 ) -> Sft:
     recipe = SftRecipe(**{**{k: getattr(RECIPE, k) for k in RECIPE.__dict__}, **change})
     return Sft(
@@ -61,7 +61,7 @@ def improving(
 
 
 def test_an_undecided_policy_learns_its_task_from_what_it_imagines(
-    place: Simulation, shards: EpisodeTable, undecided: LearnedPolicy, tmp_path: Path
+    place: Simulation, shards: RecordedEpisodes, undecided: LearnedPolicy, tmp_path: Path
 ) -> None:
     run = improving(place, shards, undecided, tmp_path)
     improved, rounds = run.run(undecided)
@@ -81,7 +81,7 @@ def test_an_undecided_policy_learns_its_task_from_what_it_imagines(
 
 
 def test_the_same_seed_improves_the_same(
-    place: Simulation, shards: EpisodeTable, undecided: LearnedPolicy, tmp_path: Path
+    place: Simulation, shards: RecordedEpisodes, undecided: LearnedPolicy, tmp_path: Path
 ) -> None:
     short = {"rounds": 1, "trainer": TrainerRecipe(steps=5, batch=8), "weight": "advantage"}
     rates = []
@@ -93,7 +93,7 @@ def test_the_same_seed_improves_the_same(
 
 
 def test_more_of_the_same_imagines_nothing(
-    place: Simulation, shards: EpisodeTable, undecided: LearnedPolicy, tmp_path: Path
+    place: Simulation, shards: RecordedEpisodes, undecided: LearnedPolicy, tmp_path: Path
 ) -> None:
     trainer = TrainerRecipe(steps=3, batch=8)
     run = improving(place, shards, undecided, tmp_path, ratio=1.0, rounds=1, trainer=trainer)
@@ -102,7 +102,7 @@ def test_more_of_the_same_imagines_nothing(
 
 
 def test_without_a_success_there_is_nothing_to_learn(
-    place: Simulation, shards: EpisodeTable, undecided: LearnedPolicy, tmp_path: Path
+    place: Simulation, shards: RecordedEpisodes, undecided: LearnedPolicy, tmp_path: Path
 ) -> None:
     run = improving(place, shards, undecided, tmp_path, trust=TrustRecipe(probability=0.99))
     with pytest.raises(UserError, match=r"None of 48 imagined episodes .* Lower trust.probability"):
@@ -110,7 +110,7 @@ def test_without_a_success_there_is_nothing_to_learn(
 
 
 def test_the_best_round_is_kept_and_the_first_policy_where_none_is_better(
-    place: Simulation, shards: EpisodeTable, undecided: LearnedPolicy, tmp_path: Path
+    place: Simulation, shards: RecordedEpisodes, undecided: LearnedPolicy, tmp_path: Path
 ) -> None:
     """Nothing can be learned at a rate of 1e-9, so no round is better than the policy given."""
     still = TrainerRecipe(steps=2, batch=8, learning_rate=1e-9, ema=0.0)
@@ -124,7 +124,7 @@ def test_the_best_round_is_kept_and_the_first_policy_where_none_is_better(
 
 
 def test_a_policy_that_reads_no_words_is_not_told_others(
-    place: Simulation, shards: EpisodeTable, undecided: LearnedPolicy, tmp_path: Path
+    place: Simulation, shards: RecordedEpisodes, undecided: LearnedPolicy, tmp_path: Path
 ) -> None:
     phrases = ExploreRecipe(phrases={"left": ("to the left",)})
     with pytest.raises(UserError, match="reads none"):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from tests.improve.conftest import start
-from worldeval.data.table import EpisodeTable
+from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.improve.starts import divide, recorded_starts
 
 
-def test_a_recorded_start_is_a_frame_of_its_episode(shards: EpisodeTable) -> None:
+def test_a_recorded_start_is_a_frame_of_its_episode(shards: RecordedEpisodes) -> None:
     found = recorded_starts(shards, ["left"], np.random.default_rng(0), begin_at=(1, 3))
     assert len(found) == 24
     for one in found:

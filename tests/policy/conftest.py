@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from worldeval.data.formats.shards.layout import ShardEpisode, write_shard
-from worldeval.data.table import EpisodeTable, read_table
+from worldeval.data.table import RecordedEpisodes, read_table
 from worldeval.record import Episode
 
 TASKS = ("pull-v3", "push-v3")
@@ -29,7 +29,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def shards(folder: Path) -> EpisodeTable:
+def shards(folder: Path) -> RecordedEpisodes:
     return read_table(folder)
 
 

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from worldeval.data.table import EpisodeTable
+from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.policy.demos import choose, corrupt, gather, reserve
 from worldeval.policy.recipe import DemoGroup, LabelRecipe, PolicyRecipe
 
 
-def test_groups_draw_by_source_and_success(shards: EpisodeTable) -> None:
+def test_groups_draw_by_source_and_success(shards: RecordedEpisodes) -> None:
     recipe = PolicyRecipe(
         demos=(
             DemoGroup(sources=("expert", "expert-n*"), per_task=3),
@@ -20,7 +20,7 @@ def test_groups_draw_by_source_and_success(shards: EpisodeTable) -> None:
     assert set(chosen[chosen["success"] == 1]["source"]) <= {"expert", "expert-noise"}
 
 
-def test_validation_demonstrations_are_never_imitated(shards: EpisodeTable) -> None:
+def test_validation_demonstrations_are_never_imitated(shards: RecordedEpisodes) -> None:
     held_out = reserve(shards, 3)
     assert (shards.episodes.loc[held_out].groupby("task").size() == 3).all()
     assert set(shards.episodes.loc[held_out, "source"]) == {"expert"}
@@ -30,7 +30,7 @@ def test_validation_demonstrations_are_never_imitated(shards: EpisodeTable) -> N
     assert len(chosen) + len(held_out) == len(shards)
 
 
-def test_folds_split_the_demonstrations(shards: EpisodeTable) -> None:
+def test_folds_split_the_demonstrations(shards: RecordedEpisodes) -> None:
     group = (DemoGroup(sources=("*",), success=None),)
     parts = [
         set(choose(shards, PolicyRecipe(demos=group, fold=(i, 2)), np.random.default_rng(0)))
@@ -42,14 +42,14 @@ def test_folds_split_the_demonstrations(shards: EpisodeTable) -> None:
     assert all(parts)
 
 
-def test_unknown_source_is_an_error_that_helps(shards: EpisodeTable) -> None:
+def test_unknown_source_is_an_error_that_helps(shards: RecordedEpisodes) -> None:
     recipe = PolicyRecipe(demos=(DemoGroup(sources=("expert-slowed",)),))
     with pytest.raises(UserError, match="Did you mean 'expert-slow'"):
         choose(shards, recipe, np.random.default_rng(0))
 
 
 def test_samples_stop_soon_after_success_and_chunks_repeat_the_last_action(
-    shards: EpisodeTable,
+    shards: RecordedEpisodes,
 ) -> None:
     demos = gather(shards, [0], ("top",), chunk=3, after_success=1)
     assert len(demos) == 10  # success at frame 8, and one frame more

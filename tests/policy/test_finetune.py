@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from worldeval.data.table import EpisodeTable
+from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.policy.batches import batches
 from worldeval.policy.checkpoint import LearnedPolicy, load
@@ -29,17 +29,19 @@ GENTLE = TrainerRecipe(steps=40, batch=32, warmup=2, learning_rate=5e-3, ema=0.5
 
 
 @pytest.fixture(scope="module")
-def policy(shards: EpisodeTable, tmp_path_factory) -> LearnedPolicy:
+def policy(shards: RecordedEpisodes, tmp_path_factory) -> LearnedPolicy:
     (done,) = train(RECIPE, Lineage(name="a", seed=4), shards, tmp_path_factory.mktemp("a"))
     return load(done.folder)
 
 
 @pytest.fixture(scope="module")
-def few(shards: EpisodeTable) -> Demos:
+def few(shards: RecordedEpisodes) -> Demos:
     return gather(shards, [0, 1, 24], ("side", "top"), chunk=2, after_success=2)
 
 
-def test_the_original_demonstrations_come_back(policy: LearnedPolicy, shards: EpisodeTable) -> None:
+def test_the_original_demonstrations_come_back(
+    policy: LearnedPolicy, shards: RecordedEpisodes
+) -> None:
     again = original_demos(policy, shards)
     assert again.episodes == dict(policy.card.demos) == {"pull-v3": 3, "push-v3": 3}
     torch_mean = policy.network.encoder.pose_mean.numpy()
@@ -47,7 +49,7 @@ def test_the_original_demonstrations_come_back(policy: LearnedPolicy, shards: Ep
     np.testing.assert_allclose(again.pose.mean(0), torch_mean, atol=1e-3)
 
 
-def test_other_data_are_refused(policy: LearnedPolicy, shards: EpisodeTable) -> None:
+def test_other_data_are_refused(policy: LearnedPolicy, shards: RecordedEpisodes) -> None:
     other = LearnedPolicy(
         policy.network, policy.recipe, policy.sizes, replace(policy.card, demos={"pull-v3": 9})
     )
@@ -76,7 +78,7 @@ def test_samples_without_weight_are_never_drawn(few: Demos, rng: np.random.Gener
 
 
 def test_fine_tuning_learns_and_leaves_the_original_alone(
-    policy: LearnedPolicy, few: Demos, shards: EpisodeTable, tmp_path
+    policy: LearnedPolicy, few: Demos, shards: RecordedEpisodes, tmp_path
 ) -> None:
     before = {name: value.clone() for name, value in policy.network.state_dict().items()}
     parts = [BatchShare(demos=few, share=1.0)]

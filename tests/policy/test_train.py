@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from worldeval.data.table import EpisodeTable
+from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.policy.checkpoint import LearnedPolicy, load, read_card
 from worldeval.policy.demos import gather
@@ -36,7 +36,7 @@ LINEAGE = Lineage(name="plain", seed=1)
 
 
 @pytest.fixture(scope="module", params=["bc", "flow", "diffusion"])
-def trained(request: pytest.FixtureRequest, shards: EpisodeTable, tmp_path_factory) -> Path:
+def trained(request: pytest.FixtureRequest, shards: RecordedEpisodes, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp(request.param)
     recipe = replace(RECIPE, head=request.param)
     if request.param == "diffusion":
@@ -54,7 +54,9 @@ def test_training_lowers_the_validation_error(trained: Path) -> None:
     assert late.demos == {"pull-v3": 17, "push-v3": 17}
 
 
-def test_a_checkpoint_acts_as_the_protocol_promises(trained: Path, shards: EpisodeTable) -> None:
+def test_a_checkpoint_acts_as_the_protocol_promises(
+    trained: Path, shards: RecordedEpisodes
+) -> None:
     policy = load(trained / "plain" / "step-60")
     assert policy.spec.name == "plain/step-60"
     assert (policy.spec.step, policy.spec.action_dim, policy.spec.chunk) == (60, 8, 2)
@@ -66,7 +68,9 @@ def test_a_checkpoint_acts_as_the_protocol_promises(trained: Path, shards: Episo
     assert np.abs(chunk).max() <= 1
 
 
-def test_actions_depend_on_an_episodes_own_seed_only(trained: Path, shards: EpisodeTable) -> None:
+def test_actions_depend_on_an_episodes_own_seed_only(
+    trained: Path, shards: RecordedEpisodes
+) -> None:
     policy = load(trained / "plain" / "step-60")
     observation = _observation(shards, 6)
     policy.reset(observation.tasks, range(6))
@@ -83,7 +87,7 @@ def test_actions_depend_on_an_episodes_own_seed_only(trained: Path, shards: Epis
 
 @pytest.mark.parametrize("head", ["flow", "diffusion"])
 def test_a_generative_policy_draws_anew_for_every_seed(
-    head: Head, shards: EpisodeTable, tmp_path: Path
+    head: Head, shards: RecordedEpisodes, tmp_path: Path
 ) -> None:
     recipe = replace(RECIPE, head=head, trainer=TrainerRecipe(steps=2))
     folder = next(iter(train(recipe, LINEAGE, shards, tmp_path))).folder
@@ -98,7 +102,7 @@ def test_a_generative_policy_draws_anew_for_every_seed(
 
 @pytest.mark.parametrize("head", ["flow", "diffusion"])
 def test_a_warm_start_stays_near_the_last_chunk(
-    head: Head, shards: EpisodeTable, tmp_path: Path
+    head: Head, shards: RecordedEpisodes, tmp_path: Path
 ) -> None:
     recipe = replace(RECIPE, head=head, chunk=3, trainer=TrainerRecipe(steps=30, warmup=3))
     (done,) = train(recipe, LINEAGE, shards, tmp_path)
@@ -117,7 +121,7 @@ def test_a_warm_start_stays_near_the_last_chunk(
     np.testing.assert_array_equal(warm.act(observation), cold.act(observation))
 
 
-def test_the_average_of_weights_is_what_is_kept(shards: EpisodeTable, tmp_path: Path) -> None:
+def test_the_average_of_weights_is_what_is_kept(shards: RecordedEpisodes, tmp_path: Path) -> None:
     """With a decay of nearly one, ten steps average over all of the way: it lags behind."""
     kept = []
     for name, ema in (("last", 0.0), ("average", 0.999)):
@@ -129,7 +133,7 @@ def test_the_average_of_weights_is_what_is_kept(shards: EpisodeTable, tmp_path: 
         assert torch.equal(kept[0][name], kept[1][name])
 
 
-def test_the_same_seed_trains_the_same_policy(shards: EpisodeTable, tmp_path: Path) -> None:
+def test_the_same_seed_trains_the_same_policy(shards: RecordedEpisodes, tmp_path: Path) -> None:
     recipe = replace(RECIPE, trainer=TrainerRecipe(steps=3, batch=8))
     losses = [
         next(iter(train(recipe, Lineage(name=name, seed=seed), shards, tmp_path))).card.train_loss
@@ -139,7 +143,7 @@ def test_the_same_seed_trains_the_same_policy(shards: EpisodeTable, tmp_path: Pa
     assert losses[0] != losses[2]
 
 
-def test_biased_labels_cost_the_error_they_should(shards: EpisodeTable, tmp_path: Path) -> None:
+def test_biased_labels_cost_the_error_they_should(shards: RecordedEpisodes, tmp_path: Path) -> None:
     biased = replace(RECIPE, labels=LabelRecipe(bias=(0.4, 0.0, 0.0, 0.0)))
     *_, last = train(biased, LINEAGE, shards, tmp_path)
     demos = validation_demos(shards, 3)
@@ -154,7 +158,7 @@ def test_biased_labels_cost_the_error_they_should(shards: EpisodeTable, tmp_path
     assert action_error(policy, demos).mean == pytest.approx(last.card.validation_mse, rel=0.02)
 
 
-def test_a_perfect_policy_has_no_validation_error(shards: EpisodeTable) -> None:
+def test_a_perfect_policy_has_no_validation_error(shards: RecordedEpisodes) -> None:
     from worldeval.policy.builtin import Replay
 
     demos = validation_demos(shards, 3)
@@ -163,7 +167,7 @@ def test_a_perfect_policy_has_no_validation_error(shards: EpisodeTable) -> None:
     assert perfect.tasks == {"pull-v3": 0, "push-v3": 0}
 
 
-def test_a_blind_policy_ignores_its_images(shards: EpisodeTable) -> None:
+def test_a_blind_policy_ignores_its_images(shards: RecordedEpisodes) -> None:
     sizes = Sizes(image=(32, 32), pose_dim=4, action_dim=8, tasks=shards.tasks)
     demos = gather(shards, [0, 1], ("side", "top"), chunk=1, after_success=2)
     pose, task = torch.from_numpy(demos.pose), torch.from_numpy(demos.task)
@@ -213,12 +217,12 @@ def test_a_task_it_never_saw_is_refused(trained: Path) -> None:
         policy.reset(["pul-v3"], [0])
 
 
-def test_a_view_that_the_data_lacks_is_refused(shards: EpisodeTable, tmp_path: Path) -> None:
+def test_a_view_that_the_data_lacks_is_refused(shards: RecordedEpisodes, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"View 'wrist' .* side, top"):
         list(train(replace(RECIPE, views=("wrist",)), LINEAGE, shards, tmp_path))
 
 
-def _observation(shards: EpisodeTable, count: int) -> Observation:
+def _observation(shards: RecordedEpisodes, count: int) -> Observation:
     rows = np.arange(count) * 24
     return Observation(
         frames={view: shards.frames(view, rows) for view in shards.views},

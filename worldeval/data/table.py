@@ -19,7 +19,7 @@ from worldeval.record import Episode
 UNKNOWN, FAILED, SUCCEEDED = -1, 0, 1
 
 
-class EpisodeTable:
+class RecordedEpisodes:
     """Every episode of `sources`, one after another, in the views of the first one.
 
     `episodes` has a row per episode: id, task, source (who drove), success (-1 unknown, 0, 1), seed
@@ -163,9 +163,9 @@ class EpisodeTable:
             copies.add(copy)
 
 
-def read_table(*paths: Path) -> EpisodeTable:
+def read_table(*paths: Path) -> RecordedEpisodes:
     """The datasets at `paths`, each in whatever format, as one table."""
-    return EpisodeTable([open_source(path) for path in paths])
+    return RecordedEpisodes([open_source(path) for path in paths])
 
 
 def code(success: bool | None) -> int:

@@ -13,7 +13,7 @@ from worldeval.judge.judge import load_judge
 from worldeval.policy.address import refuse_code
 from worldeval.recipe import shipped
 from worldeval.report.contents import RECIPE
-from worldeval.report.episodes import EpisodeTable, read_episodes
+from worldeval.report.episodes import RecordedEpisodes, read_episodes
 from worldeval.report.filmstrip import Filmstrip
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.starts import read_starts
@@ -79,7 +79,7 @@ def protocol(run: Path) -> ProtocolRecipe:
     return recipes.load(str(path), "protocol").config
 
 
-def _rows(episodes: EpisodeTable, wanted: Sequence[str]) -> list[dict]:
+def _rows(episodes: RecordedEpisodes, wanted: Sequence[str]) -> list[dict]:
     rows = {row["id"]: row for row in episodes.table.to_dict("records") if row["file"]}
     for name in wanted:
         if name not in rows:

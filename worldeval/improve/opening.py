@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worldeval.data.table import EpisodeTable, read_table
+from worldeval.data.table import RecordedEpisodes, read_table
 from worldeval.errors import UserError, did_you_mean
 from worldeval.improve.place import Simulation
 from worldeval.improve.recipe import PlaceRecipe
@@ -23,7 +23,7 @@ class Opened:
 
     place: Simulation
     starts: Starts
-    recorded: EpisodeTable | None
+    recorded: RecordedEpisodes | None
     world_hash: str
     tasks: tuple[str, ...]
 

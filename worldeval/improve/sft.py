@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from worldeval.data.table import EpisodeTable
+from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.improve.explore import exploring
 from worldeval.improve.guard import by_task
@@ -69,7 +69,7 @@ class Sft:
     seed: int
     write: WriteDataset
     world_model: str = ""  # fingerprint, for provenance
-    recorded: EpisodeTable | None = None  # to measure action error on, where given
+    recorded: RecordedEpisodes | None = None  # to measure action error on, where given
     say: Say = lambda text: None
 
     def run(self, policy: LearnedPolicy) -> tuple[LearnedPolicy, list[Round]]:

@@ -6,7 +6,7 @@ from zlib import crc32
 
 import numpy as np
 
-from worldeval.data.table import EpisodeTable
+from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.record import Start
 
@@ -37,7 +37,7 @@ class Starts:
 
 
 def recorded_starts(
-    recorded: EpisodeTable,
+    recorded: RecordedEpisodes,
     tasks: Sequence[str],
     rng: np.random.Generator,
     *,
@@ -95,7 +95,7 @@ def _recording(start: Start) -> str:
 
 
 def _start(
-    recorded: EpisodeTable, row: int, name: str, task: str, frame: int, episode: int
+    recorded: RecordedEpisodes, row: int, name: str, task: str, frame: int, episode: int
 ) -> Start:
     at = np.array([row])
     return Start(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from worldeval.axes import Array
-from worldeval.data.table import EpisodeTable, read_table
+from worldeval.data.table import RecordedEpisodes, read_table
 from worldeval.data.weighted import Weighted, weighted
 from worldeval.errors import UserError
 from worldeval.judge.examples import Examples, gathered, replayed
@@ -53,7 +53,12 @@ def learn_judge(
 
 
 def imagined_examples(
-    prepared: Prepared, recorded: Sequence[EpisodeTable], world: Path, *, folds: int, horizon: int
+    prepared: Prepared,
+    recorded: Sequence[RecordedEpisodes],
+    world: Path,
+    *,
+    folds: int,
+    horizon: int,
 ) -> Examples:
     """Everything that some fold's model can imagine without having seen it."""
     flags = np.concatenate([part.flags for part in recorded])

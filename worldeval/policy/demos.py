@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from worldeval.axes import Array, Float32, Int, UInt8
-from worldeval.data.table import SUCCEEDED, EpisodeTable
+from worldeval.data.table import SUCCEEDED, RecordedEpisodes
 from worldeval.errors import UserError, did_you_mean
 from worldeval.policy.recipe import DemoGroup, LabelRecipe, PolicyRecipe
 
@@ -33,7 +33,7 @@ class Demos:
 
 
 def choose(
-    recorded: EpisodeTable, recipe: PolicyRecipe, rng: np.random.Generator
+    recorded: RecordedEpisodes, recipe: PolicyRecipe, rng: np.random.Generator
 ) -> Int[Array, " e"]:
     """Episodes to imitate: the groups' draws together, without those held out for validation."""
     table = recorded.episodes.drop(index=reserve(recorded, recipe.validation_per_task))
@@ -57,7 +57,7 @@ def choose(
     return np.array(sorted(chosen), np.int64)
 
 
-def reserve(recorded: EpisodeTable, per_task: int) -> Int[Array, " e"]:
+def reserve(recorded: RecordedEpisodes, per_task: int) -> Int[Array, " e"]:
     """Successful noise-free expert episodes held out for validation, the same for every policy.
 
     At most a third of a task's, lowest hash of the id first.
@@ -70,7 +70,7 @@ def reserve(recorded: EpisodeTable, per_task: int) -> Int[Array, " e"]:
 
 
 def gather(
-    recorded: EpisodeTable,
+    recorded: RecordedEpisodes,
     episodes: Sequence[int] | Int[Array, " e"],
     views: tuple[str, ...],
     *,

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from worldeval.axes import Array, Float
-from worldeval.data.table import EpisodeTable
+from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.policy.batches import batches
 from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard, load, save
@@ -38,7 +38,7 @@ class Finetuned:
     steps: int
 
 
-def original_demos(policy: LearnedPolicy, recorded: EpisodeTable, *, seed: int = 0) -> Demos:
+def original_demos(policy: LearnedPolicy, recorded: RecordedEpisodes, *, seed: int = 0) -> Demos:
     """The demonstrations that a checkpoint was trained on, drawn again.
 
     `recorded` and `seed` are those of its training run.
@@ -109,7 +109,7 @@ def keep(
     note: str,
     loss: float,
     seconds: float,
-    recorded: EpisodeTable | None = None,
+    recorded: RecordedEpisodes | None = None,
 ) -> LearnedPolicy:
     """Write a checkpoint that came of another one, and return it as stored.
 
@@ -129,7 +129,7 @@ def keep(
     return load(folder)
 
 
-def _validated(card: PolicyCard, policy: LearnedPolicy, recorded: EpisodeTable) -> PolicyCard:
+def _validated(card: PolicyCard, policy: LearnedPolicy, recorded: RecordedEpisodes) -> PolicyCard:
     held_out = validation_demos(recorded, policy.recipe.validation_per_task)
     error = action_error(policy, held_out)
     return replace(card, validation_mse=error.mean, validation_mse_tasks=error.tasks)

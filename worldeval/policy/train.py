@@ -8,7 +8,7 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from worldeval.data.table import EpisodeTable
+from worldeval.data.table import RecordedEpisodes
 from worldeval.policy.batches import batches
 from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard, is_checkpoint, read_card, save
 from worldeval.policy.demos import Demos, choose, corrupt, gather
@@ -27,7 +27,7 @@ class Progress:
 
 
 def train(
-    recipe: PolicyRecipe, lineage: Lineage, recorded: EpisodeTable, out: Path, *, seed: int = 0
+    recipe: PolicyRecipe, lineage: Lineage, recorded: RecordedEpisodes, out: Path, *, seed: int = 0
 ) -> Iterator[Progress]:
     """Train one lineage into `out/<lineage>/step-<n>`, yielding every checkpoint.
 

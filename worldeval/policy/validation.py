@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldeval.data.table import EpisodeTable
+from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.policy.demos import EXPERT, Demos, gather, reserve
 from worldeval.policy.protocol import Policy
@@ -26,7 +26,7 @@ class ActionError:
     tasks: dict[str, float]
 
 
-def validation_demos(recorded: EpisodeTable, per_task: int) -> Demos:
+def validation_demos(recorded: RecordedEpisodes, per_task: int) -> Demos:
     """The held-out expert demonstrations, with every view of the data."""
     episodes = reserve(recorded, per_task)
     if not len(episodes):

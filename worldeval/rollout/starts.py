@@ -18,7 +18,7 @@ import numpy as np
 
 from worldeval.axes import Array, Float32, Int
 from worldeval.data.formats.shards.layout import TEXT
-from worldeval.data.table import EpisodeTable
+from worldeval.data.table import RecordedEpisodes
 from worldeval.envs.metaworld import MetaWorld
 from worldeval.errors import UserError
 from worldeval.record import Start
@@ -48,7 +48,9 @@ def simulated_starts(
         return [start for starts in pool.map(make, tasks) for start in starts]
 
 
-def recordings(recorded: EpisodeTable, episodes: Int[Array, " e"], horizon: int) -> list[Recording]:
+def recordings(
+    recorded: RecordedEpisodes, episodes: Int[Array, " e"], horizon: int
+) -> list[Recording]:
     """Recorded episodes, cut to `horizon` world frames."""
     out = []
     for index in episodes:

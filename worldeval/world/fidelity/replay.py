@@ -5,7 +5,7 @@ import torch
 
 from worldeval.axes import Array, Int
 from worldeval.data.latents import LatentEpisodes
-from worldeval.data.table import EpisodeTable
+from worldeval.data.table import RecordedEpisodes
 from worldeval.world.fidelity.held_out import by_turns
 from worldeval.world.walk import walk
 from worldeval.world.world import World
@@ -62,7 +62,7 @@ def open_loop(
 
 def rendered_psnr(
     world: World,
-    recorded: EpisodeTable,
+    recorded: RecordedEpisodes,
     data: LatentEpisodes,
     episodes: Int[Array, " e"],
     *,

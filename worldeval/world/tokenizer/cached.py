@@ -16,7 +16,7 @@ import torch
 
 from worldeval.axes import Array, Float, Int, UInt8
 from worldeval.data.latent_cache import LatentCache
-from worldeval.data.table import EpisodeTable
+from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.run import whole_file
 from worldeval.world.recipe import TokenizerRecipe
@@ -143,7 +143,7 @@ class Cached:
                 raise UserError(f"{cache.path} holds latents of none of the data. Leave it out.")
 
     def copy(
-        self, paths: Sequence[Path], tokenizer: FrameTokenizer, shards: EpisodeTable, out: Path
+        self, paths: Sequence[Path], tokenizer: FrameTokenizer, shards: RecordedEpisodes, out: Path
     ) -> None:
         """Write the latents of `shards`, whose folders are `paths`, to `out` as encode_all does.
 

@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 
 from worldeval.data.latents import LatentEpisodes
-from worldeval.data.table import EpisodeTable
+from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError, did_you_mean
 from worldeval.world.tokenizer.fit import encode_all
 from worldeval.world.tokenizer.network import FrameTokenizer
 from worldeval.world.training.processes import this_process
 
 Copy = Callable[
-    [EpisodeTable, Path], None
+    [RecordedEpisodes, Path], None
 ]  # brings latents of the shards, a row a frame, to a path
 
 
 def encoded(
     tokenizer: FrameTokenizer,
-    shards: EpisodeTable,
+    shards: RecordedEpisodes,
     tasks: tuple[str, ...],
     path: Path,
     copy: Copy | None = None,

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Int
 from worldeval.data.draws import Draws
-from worldeval.data.table import EpisodeTable
+from worldeval.data.table import RecordedEpisodes
 from worldeval.device import autocast
 from worldeval.run import whole_file
 from worldeval.world.recipe import TokenizerRecipe
@@ -23,7 +23,7 @@ from worldeval.world.training.processes import own_rows, this_process
 
 def fit_tokenizer(
     recipe: TokenizerRecipe,
-    shards: EpisodeTable,
+    shards: RecordedEpisodes,
     episodes: Int[Array, " e"],
     *,
     weights: Sequence[float] = (1.0,),
@@ -92,7 +92,7 @@ class TokenizerLoss(nn.Module):
         return fit + recipe.penalty * latents.float().square().mean()
 
 
-def load_frames(shards: EpisodeTable, rows: Int[Array, " n"]) -> tuple[Tensor, Tensor, Tensor]:
+def load_frames(shards: RecordedEpisodes, rows: Int[Array, " n"]) -> tuple[Tensor, Tensor, Tensor]:
     """Every view's frames (0-1, channels first) at `rows`, with their task and view indices."""
     frames = np.concatenate([shards.frames(view, rows) for view in shards.views])
     task = torch.from_numpy(np.tile(shards.task_of_row[rows], len(shards.views)))
@@ -108,7 +108,7 @@ def to_unit(frames: Array) -> Tensor:
 @torch.no_grad()
 def encode_all(
     model: FrameTokenizer,
-    shards: EpisodeTable,
+    shards: RecordedEpisodes,
     tasks: tuple[str, ...],
     path: Path,
     *,
@@ -150,7 +150,7 @@ def encode_all(
 @torch.no_grad()
 def psnr(
     model: FrameTokenizer,
-    shards: EpisodeTable,
+    shards: RecordedEpisodes,
     episodes: Int[Array, " e"],
     *,
     frames: int,
@@ -171,12 +171,12 @@ def where(model: nn.Module) -> torch.device:
     return next(model.parameters()).device
 
 
-def _rows(shards: EpisodeTable, episodes: Int[Array, " e"]) -> Int[Array, " n"]:
+def _rows(shards: RecordedEpisodes, episodes: Int[Array, " e"]) -> Int[Array, " n"]:
     spans = (shards.rows(int(episode)) for episode in episodes)
     return np.concatenate([np.arange(span.start, span.stop) for span in spans])
 
 
-def _mean_images(shards: EpisodeTable, rows: Int[Array, " n"], *, most: int = 1500) -> Tensor:
+def _mean_images(shards: RecordedEpisodes, rows: Int[Array, " n"], *, most: int = 1500) -> Tensor:
     height, width = shards.size
     out = torch.zeros(len(shards.tasks), len(shards.views), 3, height, width)
     for task in range(len(shards.tasks)):
@@ -190,7 +190,7 @@ def _mean_images(shards: EpisodeTable, rows: Int[Array, " n"], *, most: int = 15
 
 @torch.no_grad()
 def _standardise(
-    model: Tokenizer, shards: EpisodeTable, rows: Int[Array, " n"], generator: torch.Generator
+    model: Tokenizer, shards: RecordedEpisodes, rows: Int[Array, " n"], generator: torch.Generator
 ) -> None:
     chosen = rows[torch.randint(len(rows), (2000,), generator=generator).numpy()]
     frames, task, view = load_frames(shards, chosen)

@@ -12,7 +12,7 @@ from worldeval.data.adapt import jumping
 from worldeval.data.draws import OUTSIDE
 from worldeval.data.latents import LatentEpisodes, join
 from worldeval.data.split import held_out, refuse_empty
-from worldeval.data.table import EpisodeTable, read_table
+from worldeval.data.table import RecordedEpisodes, read_table
 from worldeval.data.weighted import Weighted, weighted
 from worldeval.device import pick_device
 from worldeval.errors import UserError
@@ -159,7 +159,7 @@ def _from_shards(
     )
 
 
-def _held_out(table: EpisodeTable, share: float, *, seed: int) -> Int[Array, " h"]:
+def _held_out(table: RecordedEpisodes, share: float, *, seed: int) -> Int[Array, " h"]:
     """Of every dataset the episodes that it holds out when it is alone."""
     masks = []
     for source in table.sources:
@@ -168,7 +168,7 @@ def _held_out(table: EpisodeTable, share: float, *, seed: int) -> Int[Array, " h
     return np.flatnonzero(np.concatenate(masks))
 
 
-def _refuse_jumps(shards: EpisodeTable, parts: Sequence[Weighted]) -> None:
+def _refuse_jumps(shards: RecordedEpisodes, parts: Sequence[Weighted]) -> None:
     begin = shards.episodes["begin"].to_numpy()
     for what, values, names in (
         ("action", shards.actions, shards.sources[0].spec.action_names),
