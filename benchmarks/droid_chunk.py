@@ -25,7 +25,8 @@ import torch
 
 from worldeval.errors import UserError
 from worldeval.recipe import Recipe, load
-from worldeval.run import commit_of, write_json
+from worldeval.run import write_json
+from worldeval.runs.origin import commit_of
 from worldeval.world.fidelity.chunk import one_chunk
 from worldeval.world.training.pipeline import train_world
 from worldeval.world.training.prepare import prepare

@@ -36,7 +36,8 @@ from family_shared import share
 
 from worldeval.errors import UserError
 from worldeval.recipe import Recipe, load
-from worldeval.run import commit_of, open_run, read_json, write_json
+from worldeval.run import read_json, write_json
+from worldeval.runs.origin import commit_of, open_run
 
 FAMILIES = ("latent", "dit-tiny", "uwm-tiny", "rssm-tiny", "ctrl-world-tiny")
 ADAPT = 0.3  # of the base's steps, in every fold of every family

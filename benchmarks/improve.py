@@ -32,7 +32,8 @@ from worldeval.evaluate.truth import load_one
 from worldeval.improve.guard import paired_difference
 from worldeval.rollout.recipe import TruthRecipe
 from worldeval.rollout.simulate import TruthJob, TruthOutcome, simulate
-from worldeval.run import commit_of, read_json, whole_file, write_json
+from worldeval.run import read_json, whole_file, write_json
+from worldeval.runs.origin import commit_of
 from worldeval.stats import rate
 
 STARTS = range(730_000, 730_100)  # reset seeds that nothing but this measurement uses

@@ -29,7 +29,7 @@ from worldeval.evaluate.workers.cluster import Actors
 from worldeval.evaluate.workers.jobs import BatchFailed, Result, by_task
 from worldeval.evaluate.workers.worker import Setup
 from worldeval.rollout.starts import read_starts, write_starts
-from worldeval.run import open_run
+from worldeval.runs.origin import open_run
 
 STARTING = 600.0  # seconds that a node may take to start
 # A node is given up after so many missed signs of life, so long apart.

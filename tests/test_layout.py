@@ -24,15 +24,17 @@ LAYERS = {
     "rollout": 3,
     "judge": 4,
     "stats": 5,
-    "report": 6,
-    "export": 6,
-    "improve": 6,
-    "serve": 6,
-    "evaluate": 7,
-    "cli": 8,
-    "app": 8,
+    "runs": 6,
+    "report": 7,
+    "export": 7,
+    "improve": 7,
+    "serve": 7,
+    "evaluate": 8,
+    "cli": 9,
+    "app": 9,
 }
 TORCH_LAYERS = {"data", "envs", "world", "policy", "rollout", "judge", "device"}
+LIGHT = {"stats", "runs"}
 
 # Third-party modules whose packages are named otherwise.
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
@@ -63,8 +65,8 @@ def forbidden(path: Path, module: str) -> str | None:
     top = module.split(".")[0]
     inside = path.relative_to(PACKAGE).parts
     own = inside[0] if len(inside) > 1 else ""
-    if own == "stats" and (top == "torch" or stage(module) in TORCH_LAYERS):
-        return "stats is for statisticians: no torch layer"
+    if own in LIGHT and (top == "torch" or stage(module) in TORCH_LAYERS):
+        return f"{own} is read without torch: no torch layer"
     if top == "app" and own != "cli":
         return "only the command line opens the viewer"
     if top != "worldeval" or stage(module) == own or inside == ("__main__.py",):
@@ -88,6 +90,11 @@ def forbidden(path: Path, module: str) -> str | None:
         ("recipe.py", "worldeval.data.video.read", False),
         ("stats/rates.py", "worldeval.judge.verdict.judge", False),
         ("stats/rates.py", "torch", False),
+        ("runs/store.py", "worldeval.stats.Estimate", True),
+        ("report/contents.py", "worldeval.runs.summary.Summary", True),
+        ("stats/rates.py", "worldeval.runs.summary.Summary", False),
+        ("runs/store.py", "torch", False),
+        ("runs/store.py", "worldeval.rollout.loop.imagine", False),
         ("stats/rates.py", "numpy", True),
     ],
 )

@@ -1,55 +1,12 @@
-"""Run folders: written whole, described well, and never mixed."""
+"""Files are written whole, and JSON is read or refused in one line."""
 
-import json
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 
 from worldeval import run
 from worldeval.errors import UserError
-
-
-def begun(folder: Path, *, steps: int = 1, seed: int = 0, resume: bool = False) -> dict:
-    run.open_run(folder, recipe={"steps": steps}, seed=seed, command="train", resume=resume)
-    return run.read_json(folder / "run.json")
-
-
-def test_a_run_folder_says_how_it_was_made(tmp_path: Path) -> None:
-    facts = begun(tmp_path / "deep" / "run", steps=7, seed=3)
-    assert yaml.safe_load((tmp_path / "deep/run/recipe.yaml").read_text()) == {"steps": 7}
-    assert (facts["command"], facts["seed"]) == ("train", 3)
-    assert facts["packages"]["numpy"] == np.__version__
-    assert "before" not in facts
-
-
-def test_a_run_resumes_with_the_same_recipe_and_seed_only(tmp_path: Path) -> None:
-    begun(tmp_path, steps=1)
-    assert begun(tmp_path, steps=1, resume=True)["seed"] == 0
-    with pytest.raises(UserError, match="begun with another recipe"):
-        begun(tmp_path, steps=2, resume=True)
-    with pytest.raises(UserError, match="begun with seed 0, not 5"):
-        begun(tmp_path, steps=1, seed=5, resume=True)
-    assert begun(tmp_path, steps=2, seed=5)["seed"] == 5
-
-
-def test_a_resumed_run_remembers_the_code_it_began_with(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = begun(tmp_path)
-    monkeypatch.setattr(run, "__version__", "9.9")
-    facts = begun(tmp_path, resume=True)
-    assert facts["worldeval"] == "9.9"
-    assert facts["before"] == [first]
-    assert begun(tmp_path, resume=True)["before"] == [first]
-
-
-def test_a_file_is_no_run_folder(tmp_path: Path) -> None:
-    (tmp_path / "run").write_text("")
-    with pytest.raises(UserError, match="is a file"):
-        begun(tmp_path / "run")
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
@@ -87,26 +44,9 @@ def test_reading_json_names_the_file(tmp_path: Path) -> None:
         run.read_json(tmp_path / "summary.json")
 
 
-def test_the_commit_is_that_of_the_checkout_and_tells_changed_files(tmp_path: Path) -> None:
-    def git(*words: str) -> str:
-        identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
-        command = ["git", "-C", str(tmp_path), *identity, *words]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-
-    assert run.commit_of(tmp_path) is None
-    git("init", "-q")
-    (tmp_path / "a").write_text("1")
-    git("add", "a")
-    git("commit", "-q", "-m", "one")
-    git("tag", "-a", "v1", "-m", "v1")
-    assert run.commit_of(tmp_path) == git("rev-parse", "HEAD")
-    (tmp_path / "a").write_text("2")
-    assert run.commit_of(tmp_path) == git("rev-parse", "HEAD") + "-dirty"
-    inside = tmp_path / "venv"
-    inside.mkdir()
-    assert run.commit_of(inside) is None  # installed inside somebody else's repository
-
-
-def test_run_json_is_plain_json(tmp_path: Path) -> None:
-    begun(tmp_path)
-    assert json.loads((tmp_path / "run.json").read_text())["packages"].keys() == set(run.PACKAGES)
+@pytest.mark.parametrize("content", [b"{", b"\xff\xfe{}", b"[" * 100_000, b""])
+def test_what_is_no_json_is_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"x\.json is not readable JSON") as error:
+        run.read_json(tmp_path / "x.json")
+    assert "\n" not in str(error.value)

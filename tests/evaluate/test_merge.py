@@ -10,6 +10,7 @@ from worldeval.errors import UserError
 from worldeval.evaluate.imagined import ImaginedPart
 from worldeval.evaluate.manifest import Manifest, PolicyRecord, write_manifest
 from worldeval.evaluate.merge import merge
+from worldeval.evaluate.truth import read_truth
 from worldeval.evaluate.workers.jobs import Shard
 from worldeval.evaluate.workers.spread import Alone
 from worldeval.rollout.starts import read_starts, write_starts
@@ -76,7 +77,7 @@ def test_two_answers_for_one_episode_are_refused(tmp_path: Path) -> None:
     (rollout, verdict), *_ = store.rollouts()
     store.files()[0].unlink()
     store.save("0", [rollout], [replace(verdict, probability=1 - verdict.probability)])
-    with pytest.raises(UserError, match="compute differently"):
+    with pytest.raises(UserError, match="parts disagree"):
         merge([one, two], tmp_path / "out")
 
 
@@ -100,3 +101,41 @@ def test_truth_is_put_together_too(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_part_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no manifest\.json"):
         merge([tmp_path], tmp_path / "out")
+
+
+def measured(run: Path, rows: str, name: str = "open-1.csv") -> Path:
+    (run / "truth").mkdir(exist_ok=True)
+    (run / "truth" / name).write_text("policy,task,start,seed,success,frames\n" + rows)
+    return run
+
+
+@pytest.mark.parametrize("name", ["open-1.csv", "open-2.csv"])  # the same block, and another
+def test_two_truths_of_one_episode_are_refused(tmp_path: Path, name: str) -> None:
+    one = measured(part(tmp_path / "one"), "010000,open,open-1,1,1,9\nb,open,open-1,1,0,9\n")
+    two = measured(part(tmp_path / "two"), "010000,open,open-1,1,0,9\n", name)
+    with pytest.raises(UserError, match="policy 010000 fails on open with seed 1, another part"):
+        merge([one, two], tmp_path / "out")
+
+
+@pytest.mark.parametrize("success", ["nan", "", "0.5", "2"])
+def test_a_truth_that_is_none_is_refused(tmp_path: Path, success: str) -> None:
+    one = measured(part(tmp_path / "one"), f"a,open,open-1,1,{success},9\n")
+    with pytest.raises(UserError, match="0 or 1 as its success"):
+        merge([one], tmp_path / "out")
+
+
+def test_a_probability_that_is_none_is_refused(tmp_path: Path) -> None:
+    one = part(tmp_path / "one")
+    store = RolloutStore(one / "imagined")
+    (rollout, verdict), *_ = store.rollouts()
+    store.files()[0].unlink()
+    store.save("0", [rollout], [replace(verdict, probability=float("nan"))])
+    with pytest.raises(UserError, match="the probability nan"):
+        merge([one], tmp_path / "out")
+
+
+def test_truths_that_agree_are_put_together(tmp_path: Path) -> None:
+    one = measured(part(tmp_path / "one"), "010000,open,open-1,1,1,9\n")
+    two = measured(part(tmp_path / "two"), "010000,open,open-1,1,1,9\nNA,open,open-2,2,0,9\n")
+    assert merge([one, two], tmp_path / "out").simulated == 2
+    assert set(read_truth(tmp_path / "out/truth")["policy"]) == {"010000", "NA"}

@@ -21,7 +21,7 @@ from worldeval.record import Start
 from worldeval.rollout.loop import imagine
 from worldeval.rollout.starts import write_starts
 from worldeval.rollout.store import RolloutStore
-from worldeval.run import open_run
+from worldeval.runs.origin import open_run
 from worldeval.world.load import load_world, new_world, save_world, world_hash
 from worldeval.world.protocol import WorldSpec
 

@@ -7,7 +7,8 @@ import pandas as pd
 
 from worldeval.record import Rollout, Verdict
 from worldeval.rollout.store import RolloutStore
-from worldeval.run import open_run, write_json
+from worldeval.run import write_json
+from worldeval.runs.origin import open_run
 from worldeval.stats import from_frame, rank
 
 BATCH = 100

@@ -14,7 +14,8 @@ from worldeval.evaluate.summary import summarise, to_json
 from worldeval.record import Rollout, Verdict
 from worldeval.report.filmstrip import Filmstrip, Moves, write_filmstrip
 from worldeval.rollout.store import RolloutStore
-from worldeval.run import open_run, write_json
+from worldeval.runs.origin import open_run
+from worldeval.runs.summary import write_summary
 from worldeval.stats import Estimate, rate
 
 RATES = {
@@ -57,7 +58,7 @@ def synthetic_run(folder: Path, *, truth: bool = True, films: bool = True, seed:
     seconds = {"imagine": 9.6, "truth": 52.0, "total": 61.6, "imagine_cpu": 9.6}
     content = to_json(summary, cards, seconds=seconds, episodes=len(imagined))
     content["world"] = {"folder": "models/latent", "hash": "0123abcd"}
-    write_json(folder / "summary.json", content)
+    write_summary(folder, content)
     _store(folder / "imagined", imagined, rng)
     if films:
         _films(folder / "filmstrips", imagined, real, truth=truth)

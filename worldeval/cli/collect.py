@@ -32,7 +32,7 @@ def collect(
     from worldeval.errors import UserError
     from worldeval.policy.address import refuse_code
     from worldeval.rollout.rollouts import record_rollouts
-    from worldeval.run import open_run
+    from worldeval.runs.origin import open_run
 
     found = recipes.load(recipe, "dataset", sets or ())
     if not any(each.startswith("policies=") for each in sets or ()):

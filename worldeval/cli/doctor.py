@@ -11,7 +11,7 @@ from pathlib import Path
 
 from worldeval import recipe as recipes
 from worldeval.errors import UserError
-from worldeval.run import version
+from worldeval.runs.origin import version
 
 RENDER = """
 import mujoco

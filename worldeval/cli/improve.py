@@ -229,7 +229,7 @@ def _begin(verb: str, policy: str | list[str], asked: ImproveRequest) -> tuple[A
     """The recipe with what the options change in it, and its run folder."""
     from worldeval import recipe as recipes
     from worldeval.errors import UserError
-    from worldeval.run import open_run
+    from worldeval.runs.origin import open_run
 
     changed = [*(asked.sets or ())]
     for key, value in (("world", asked.world), ("judge", asked.judge), ("data", asked.data)):

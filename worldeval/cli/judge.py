@@ -39,7 +39,7 @@ def train(
     from worldeval.cli.progress import training_stages
     from worldeval.data.weighted import read_weighted
     from worldeval.judge.learn import learn_judge
-    from worldeval.run import open_run
+    from worldeval.runs.origin import open_run
 
     found = recipes.load(recipe, "judge", sets or ())
     folder = out or Path("runs/judge")

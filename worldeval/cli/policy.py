@@ -35,7 +35,7 @@ def train(
     from worldeval import recipe as recipes
     from worldeval.data.table import read_table
     from worldeval.policy.sets import as_set, train_set
-    from worldeval.run import open_run
+    from worldeval.runs.origin import open_run
 
     found = recipes.load(recipe, "policy", sets or ())
     lineages = as_set(found.name, found.config)

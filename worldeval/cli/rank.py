@@ -252,7 +252,7 @@ def _open(command: str, asked: RankRequest, watch: Watch, options: dict[str, Any
     from worldeval.evaluate.manifest import FREE, grown
     from worldeval.evaluate.run import Evaluation
     from worldeval.policy.address import refuse_code
-    from worldeval.run import open_run
+    from worldeval.runs.origin import open_run
 
     changed = [*(asked.sets or ())]
     for key, value in (("world", asked.world), ("judge", asked.judge), ("starts", asked.starts)):

@@ -46,7 +46,8 @@ def train(
     """
     from worldeval import recipe as recipes
     from worldeval.data.weighted import read_weighted
-    from worldeval.run import open_run, read_json
+    from worldeval.run import read_json
+    from worldeval.runs.origin import open_run
     from worldeval.world.load import CARD
     from worldeval.world.training.pipeline import train_base
     from worldeval.world.training.pipeline import train_world as train_final

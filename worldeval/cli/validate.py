@@ -44,8 +44,8 @@ def validate(
     import numpy as np
 
     from worldeval.run import write_json
+    from worldeval.runs.tables import read_outcomes
     from worldeval.stats.figure import draw
-    from worldeval.stats.outcomes import read_outcomes
     from worldeval.stats.validation import validate as compare
 
     _in_range("--level", level)

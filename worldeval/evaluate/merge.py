@@ -1,21 +1,22 @@
 """Parts of one run, made on machines that share nothing, put together as if one had done it all."""
 
-import shutil
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from worldeval.errors import UserError
 from worldeval.evaluate.manifest import Manifest, read_manifest, write_manifest
-from worldeval.evaluate.truth import KEY, read_truth
+from worldeval.evaluate.truth import KEY, read_block, read_truth
 from worldeval.record import Start
 from worldeval.rollout.starts import read_starts, write_starts
 from worldeval.rollout.store import Key, RolloutStore
-from worldeval.run import open_run, whole_file
+from worldeval.runs.origin import open_run, read_recipe
+from worldeval.runs.paths import RunPaths
+from worldeval.runs.tables import write_table
 
 SAME = 1e-4  # largest difference of two probabilities of one episode that rounding may make
 
@@ -41,21 +42,21 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
     manifest, starts = _agreed(runs)
     _check_outcomes(runs)
     first = runs[0]
-    recipe = yaml.safe_load((first / "recipe.yaml").read_text())
+    recipe = read_recipe(first)
     recipe["policies"] = [tried.ref for tried in manifest.policies.values()]
     tasks = [start.task for start in starts]
     recipe["starts"] = max(tasks.count(task) for task in set(tasks))
     open_run(out, recipe=recipe, seed=manifest.seed, command="merge", resume=True, free=recipe)
     write_manifest(out, manifest)
-    write_starts(out / "starts.h5", starts)
+    write_starts(RunPaths(out).starts, starts)
     twice = 0
     for part in parts:
         twice += _copy_imagined(part, out)
         _copy_truth(part, out)
     return Merged(
         run=out,
-        imagined=len(RolloutStore(out / "imagined").done()),
-        simulated=len(read_truth(out / "truth")),
+        imagined=len(RolloutStore(RunPaths(out).imagined).done()),
+        simulated=len(read_truth(RunPaths(out).truth)),
         twice=twice,
     )
 
@@ -69,7 +70,7 @@ def _agreed(runs: Sequence[Path]) -> tuple[Manifest, list[Start]]:
         if manifest is None:
             raise UserError(f"{run} is no part of a run: it has no manifest.json.")
         agreed = manifest if agreed is None else agreed.with_earlier(manifest, run, redo=False)
-        for start in read_starts(run / "starts.h5"):
+        for start in read_starts(RunPaths(run).starts):
             if not _equal(starts.setdefault(start.id, start), start):
                 raise UserError(
                     f"{run} has another picture or pose for the start {start.id} than "
@@ -80,20 +81,36 @@ def _agreed(runs: Sequence[Path]) -> tuple[Manifest, list[Start]]:
 
 
 def _check_outcomes(runs: Sequence[Path]) -> None:
-    """Refuse two answers for one episode."""
+    """Refuse two answers for one episode, imagined or simulated, and an answer that is none."""
     said: dict[Key, float] = {}
+    measured: dict[tuple[str, str, int], int] = {}
     for run in runs:
-        for key, probability in RolloutStore(run / "imagined").done().items():
+        for key, probability in RolloutStore(RunPaths(run).imagined).done().items():
+            if not math.isfinite(probability):
+                raise UserError(
+                    f"{run} gives policy {key[0]} from {key[1]} the probability {probability}: "
+                    "exclude this part, or do its episode again."
+                )
             if abs(said.setdefault(key, probability) - probability) > SAME:
                 raise UserError(
                     f"{run} says {probability:.6f} of policy {key[0]} from {key[1]}, another part "
-                    f"{said[key]:.6f}. The machines compute differently: leave one of them out."
+                    f"{said[key]:.6f}. The parts disagree on this episode; exclude one of them."
                 )
+        for path in sorted(RunPaths(run).truth.glob("*.csv")):
+            rows = read_block(path)
+            names = rows[[*KEY, "success"]].itertuples(index=False, name=None)
+            for policy, task, seed, success in names:
+                if measured.setdefault((policy, task, seed), success) != success:
+                    raise UserError(
+                        f"{path} says that policy {policy} {_word(success)} on {task} with seed "
+                        f"{seed}, another part that it {_word(not success)}. The parts disagree on "
+                        "this episode; exclude one of them."
+                    )
 
 
 def _copy_imagined(part: Path, out: Path) -> int:
     """Copy files of the store; returns how many of their episodes were there before."""
-    store, into = RolloutStore(part / "imagined"), RolloutStore(out / "imagined")
+    store, into = RolloutStore(RunPaths(part).imagined), RolloutStore(RunPaths(out).imagined)
     before = into.done().keys()
     twice = len(before & store.done().keys())
     for path in store.files():
@@ -103,15 +120,15 @@ def _copy_imagined(part: Path, out: Path) -> int:
 
 
 def _copy_truth(part: Path, out: Path) -> None:
-    for path in sorted((part / "truth").glob("*.csv")):
-        target = out / "truth" / path.name
+    for path in sorted(RunPaths(part).truth.glob("*.csv")):
+        target, rows = RunPaths(out).truth / path.name, read_block(path)
         if target.is_file():
-            rows = pd.concat([pd.read_csv(target), pd.read_csv(path)]).drop_duplicates(KEY)
-            with whole_file(target) as draft:
-                rows.to_csv(draft, index=False)
-        else:
-            with whole_file(target) as draft:
-                shutil.copyfile(path, draft)
+            rows = pd.concat([read_block(target), rows]).drop_duplicates(KEY)
+        write_table(target, rows)
+
+
+def _word(success: bool) -> str:
+    return "succeeds" if success else "fails"
 
 
 def _equal(one: Start, other: Start) -> bool:

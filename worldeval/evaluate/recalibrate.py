@@ -13,6 +13,8 @@ from worldeval.errors import UserError
 from worldeval.evaluate.validated import read_compared
 from worldeval.judge.calibrate import Calibration, recalibrate
 from worldeval.judge.judge import judge_hash, read_calibration
+from worldeval.runs.paths import IMAGINED, TRUTH
+from worldeval.runs.tables import read_side
 
 FEWEST = 3  # lineages: one must be left out, and two remain
 
@@ -62,8 +64,9 @@ def recalibrated(judge: Path, runs: Sequence[Path]) -> Recalibrated:
 def _pairs(run: Path, judge: Path) -> pd.DataFrame:
     """One row for each policy and start that was imagined and tried for real."""
     read_compared(run, judge=judge_hash(judge))
-    real = pd.read_csv(run / "outcomes/truth.csv")[["policy", "task", "start", "success"]]
-    return pd.read_csv(run / "outcomes/imagined.csv").merge(real, on=["policy", "task", "start"])
+    key = ["policy", "task", "start"]
+    real = read_side(run, TRUTH, needed=(*key, "success"))[[*key, "success"]]
+    return read_side(run, IMAGINED, needed=(*key, "lineage", "score")).merge(real, on=key)
 
 
 def _fit(before: Calibration, table: pd.DataFrame, tasks: tuple[str, ...]) -> Calibration:

@@ -30,7 +30,7 @@ from worldeval.evaluate.imagined import ImaginedPart, outcomes
 from worldeval.evaluate.manifest import manifest_of, read_manifest, write_manifest
 from worldeval.evaluate.policies import policy_cards
 from worldeval.evaluate.summary import RunSummary, summarise, to_json
-from worldeval.evaluate.truth import forget, measure_truth
+from worldeval.evaluate.truth import forget, measure_truth, mend
 from worldeval.evaluate.validated import Validated, read_validated, real_trials
 from worldeval.evaluate.workers.jobs import BatchDone, Result, Shard, by_task
 from worldeval.evaluate.workers.local import Processes
@@ -49,10 +49,14 @@ from worldeval.rollout.starts import (
     write_starts,
 )
 from worldeval.rollout.store import RolloutStore
-from worldeval.run import read_json, whole_file, write_json
+from worldeval.run import write_json
+from worldeval.runs.files import read_record
+from worldeval.runs.paths import IMAGINED, TRUTH, RunPaths
+from worldeval.runs.summary import write_summary
+from worldeval.runs.tables import write_table
 from worldeval.world.load import read_card, world_hash
 
-IMAGINED, TRUTH = "outcomes/imagined.csv", "outcomes/truth.csv"
+REMOVE = "Remove the file: it only says how long the work took."
 
 
 @runtime_checkable
@@ -83,14 +87,17 @@ class Evaluation:
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.paths = RunPaths(self.out)
         self.recipe = located(self.recipe)
         self.cards = policy_cards(self.recipe.policies, trust_pickle=self.trust_pickle)
+        for path in mend(self.paths.truth):
+            self.watch.say(f"{path} is damaged: set aside, its episodes are measured again")
         self._know()
         self.starts = by_task(self._starts(), self.recipe.tasks)
         self.spent: SpendingReport | None = None
         self.errors: dict[str, str] = {}  # policy -> why some of its episodes have no outcome
-        kept = self.out / "seconds.json"
-        self.seconds = read_json(kept) if kept.is_file() else {}
+        kept = self.paths.seconds
+        self.seconds = read_record(kept, dict[str, float], remedy=REMOVE) if kept.is_file() else {}
 
     def imagine(self) -> pd.DataFrame:
         """Outcomes of every policy in the world model."""
@@ -105,7 +112,7 @@ class Evaluation:
             shard=self.shard,
         )
         for path in work.damaged:
-            self.watch.say(f"{path} could not be read: set aside, its episodes are done again")
+            self.watch.say(f"{path} is damaged: set aside, its episodes are done again")
         scores = {policy: list[float]() for policy in work.refs}
         for (policy, _), probability in work.done.items():
             scores[policy].append(probability)
@@ -116,7 +123,7 @@ class Evaluation:
         self.errors = work.errors
         if self.shard.count > 1 and not work.done:  # more parts than batches
             return pd.DataFrame(columns=["policy", "task", "start", "seed", "score"])
-        table = outcomes(self.out / "imagined", self.cards, self.starts)
+        table = outcomes(self.paths.imagined, self.cards, self.starts)
         return self._keep(IMAGINED, table)
 
     def truth(self) -> pd.DataFrame:
@@ -128,7 +135,7 @@ class Evaluation:
                 list(self.cards["ref"]),
                 list(self.cards["policy"]),
                 seeds,
-                self.out / "truth",
+                self.paths.truth,
                 processes=self.processes,
                 shard=self.shard,
                 trust_pickle=self.trust_pickle,
@@ -203,7 +210,7 @@ class Evaluation:
             content["spent"] = self.spent.to_json()
         if self.errors:
             content["errors"] = self.errors
-        write_json(self.out / "summary.json", content)
+        write_summary(self.out, content)
         return summary
 
     def films(
@@ -267,8 +274,8 @@ class Evaluation:
             changed = manifest.changed(earlier)
             manifest = manifest.with_earlier(earlier, self.out, redo=self.redo_changed)
             for policy in changed:
-                count = RolloutStore(self.out / "imagined").leave_out(policy, "replaced")
-                forget(self.out / "truth", policy)
+                count = RolloutStore(self.paths.imagined).leave_out(policy, "replaced")
+                forget(self.paths.truth, policy)
                 self.watch.say(f"{policy} has changed: {count} episodes are done again")
         if manifest != earlier:
             write_manifest(self.out, manifest)
@@ -294,7 +301,7 @@ class Evaluation:
 
     def _starts(self) -> list[Start]:
         """Those of the run folder, and more where the recipe wants more."""
-        path, recipe = self.out / "starts.h5", self.recipe
+        path, recipe = self.paths.starts, self.recipe
         kept = read_starts(path) if path.is_file() else []
         have = {task: sum(start.task == task for start in kept) for task in recipe.tasks}
         if kept and min(have.values()) >= recipe.starts:
@@ -329,9 +336,8 @@ class Evaluation:
             self.seconds["imagine_cpu"] = self.seconds.get("imagine_cpu", 0.0) + batch.seconds
         self.watch.imagined(batch)
 
-    def _keep(self, name: str, table: pd.DataFrame) -> pd.DataFrame:
-        with whole_file(self.out / name) as draft:
-            table.to_csv(draft, index=False)
+    def _keep(self, side: str, table: pd.DataFrame) -> pd.DataFrame:
+        write_table(self.paths.outcomes(side), table)
         return table
 
     def _timed(self, name: str) -> "_Stopwatch":
@@ -341,7 +347,7 @@ class Evaluation:
         self.seconds[name] = self.seconds.get(name, 0.0) + spent
         self.seconds["total"] = self.seconds.get("total", 0.0) + spent
         with suppress(OSError):  # on a full disk, that is the error to be read
-            write_json(self.out / "seconds.json", self.seconds)
+            write_json(self.paths.seconds, self.seconds)
 
 
 def located(recipe: ProtocolRecipe) -> ProtocolRecipe:

@@ -20,10 +20,12 @@ from worldeval.policy.load import load_policy
 from worldeval.policy.protocol import Policy
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.simulate import LoadPolicy, TruthJob, TruthOutcome, simulate
-from worldeval.run import whole_file
+from worldeval.runs.checksums import move, remove
+from worldeval.runs.tables import read_table, write_table
 
 BLOCK = 100  # episodes to a process: enough to pay for its start, few enough to resume
 KEY = ["policy", "task", "seed"]  # what an episode is known by
+DAMAGED = "damaged"  # folder of blocks that could not be read
 
 
 def measure_truth(
@@ -55,8 +57,8 @@ def measure_truth(
 
     def done(job: TruthJob, found: list[TruthOutcome]) -> None:
         nonlocal finished
-        with whole_file(folder / f"{_name(job, name_of)}.csv", durable=True) as draft:
-            table(found, name_of).to_csv(draft, index=False)
+        path = folder / f"{_name(job, name_of)}.csv"
+        write_table(path, table(found, name_of), durable=True)
         finished += len(found)
         if progress:
             progress(finished, total)
@@ -80,22 +82,50 @@ def measure_truth(
 
 def read_truth(folder: Path) -> pd.DataFrame:
     """Every episode that the folder holds, each once."""
-    tables = [pd.read_csv(path) for path in sorted(folder.glob("*.csv"))]
+    tables = [read_block(path) for path in sorted(folder.glob("*.csv"))]
     if not tables:
         return pd.DataFrame(columns=[*KEY, "start", "success", "frames"])
     return pd.concat(tables, ignore_index=True).drop_duplicates(KEY)
 
 
+def read_block(path: Path) -> pd.DataFrame:
+    """The episodes of one block.
+
+    Raises:
+        UserError: the file is damaged, or an outcome in it is neither 0 nor 1.
+    """
+    rows = read_table(path, needed=(*KEY, "start", "success"))
+    wrong = ~rows["success"].isin([0, 1])
+    if wrong.any() or rows["seed"].dtype.kind != "i":
+        line = int(wrong.to_numpy().argmax()) + 2
+        raise UserError(
+            f"{path}, line {line}: every episode of the simulator has a whole number as its seed "
+            "and 0 or 1 as its success."
+        )
+    return rows
+
+
+def mend(folder: Path) -> list[Path]:
+    """Set aside the blocks that cannot be read, so that they are measured again."""
+    damaged = []
+    for path in sorted(folder.glob("*.csv")):
+        try:
+            read_block(path)
+        except UserError:
+            (folder / DAMAGED).mkdir(exist_ok=True)
+            damaged.append(move(path, folder / DAMAGED / path.name))
+    return damaged
+
+
 def forget(folder: Path, policy: str) -> None:
     """Drop what was measured of a policy."""
     for path in sorted(folder.glob("*.csv")):
-        rows = pd.read_csv(path)
+        rows = read_block(path)
         kept = rows[rows["policy"] != policy]
         if kept.empty:
-            path.unlink()
+            remove(path)
         elif len(kept) < len(rows):
-            with whole_file(path) as draft:
-                kept.to_csv(draft, index=False)
+            write_table(path, kept)
 
 
 def table(found: Sequence[TruthOutcome], name_of: dict[str, str]) -> pd.DataFrame:

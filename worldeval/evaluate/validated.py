@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from worldeval.errors import UserError, did_you_mean
-from worldeval.run import read_json
-from worldeval.stats import Finding, read_outcomes
+from worldeval.runs.paths import TRUTH, RunPaths
+from worldeval.runs.summary import Summary, find_summary
+from worldeval.runs.tables import read_outcomes, read_side
+from worldeval.stats import Finding
 
 GATES = "actions_ignored", "false_success", "judge_uninformative", "untrusted_rollouts"
 FAILED = ("no_better_than_chance", "correlation_undefined", *GATES)  # of the earlier run
@@ -52,52 +53,48 @@ def read_validated(
         UserError: there is no summary, no truth in it, or another world model, sampler or judge.
     """
     summary = read_compared(folder, world=world, judge=judge)
-    then = summary["world"].get("sampler_steps")
+    then = summary.world.sampler_steps if summary.world else None
     if then != sampler_steps:
         raise UserError(
             f"{folder} was imagined with --sampler-steps {then or 'left out'}, now "
             f"{sampler_steps or 'left out'}: what was compared there is not what is used here."
         )
-    if "agreement" not in summary:
+    if summary.agreement is None or summary.agreement.spearman is None:
         raise UserError(f"{folder} was compared with truth for too few policies (at least 3).")
-    table = pd.read_csv(folder / "outcomes/truth.csv", dtype=str)
-    rho = summary["agreement"]["spearman"]
-    interval = "" if rho["low"] is None else f" [{rho['low']:.2f}, {rho['high']:.2f}]"
+    table = read_side(folder, TRUTH, needed=("policy", "task"))
+    rho = summary.agreement.spearman
+    interval = f" [{rho.low:.2f}, {rho.high:.2f}]" if rho.has_interval else ""
     return Validated(
         where=str(folder),
         policies=len(set(table["policy"])),
-        lineages=frozenset(table["lineage"].dropna()) if "lineage" in table else frozenset(),
+        lineages=frozenset(table.get("lineage", ())) - {""},
         tasks=frozenset(table["task"]),
-        spearman="undefined" if rho["value"] is None else f"{rho['value']:.2f}{interval}",
+        spearman="undefined" if rho.value is None else f"{rho.value:.2f}{interval}",
         failed=tuple(
-            Finding(
-                code=found["code"],
-                severity=found["severity"],
-                text=f"In {folder}: {found['text']}",
-            )
-            for found in summary["findings"]
-            if found["code"] in FAILED and found["severity"] == "refusal"
+            Finding(code=found.code, severity=found.severity, text=f"In {folder}: {found.text}")
+            for found in summary.refusals
+            if found.code in FAILED
         ),
     )
 
 
-def read_compared(folder: Path, **now: str) -> dict[str, Any]:
-    """The summary of a run that had truth and used the models whose fingerprints are given.
+def read_compared(folder: Path, world: str | None = None, judge: str | None = None) -> Summary:
+    """The summary of a run that had truth and used the world model and judge of these hashes.
 
     Raises:
         UserError: there is no summary, no truth, or another world model or judge.
     """
-    if not (folder / "summary.json").is_file():
+    summary = find_summary(folder)
+    if summary is None:
         raise UserError(
             f"{folder} holds no summary.json. Give the folder of a finished "
             "`worldeval rank ... --truth` (or --real)."
         )
-    if not (folder / "outcomes/truth.csv").is_file():
+    if not RunPaths(folder).outcomes(TRUTH).is_file():
         raise UserError(f"{folder} was not compared with truth: rank it with --truth or --real.")
-    summary = read_json(folder / "summary.json")
-    for what, own in now.items():
-        then = summary.get(what, {}).get("hash")
-        if then != own:
+    for what, own, model in (("world", world, summary.world), ("judge", judge, summary.judge)):
+        then = model.hash if model else None
+        if own is not None and then != own:
             raise UserError(
                 f"{folder} used another {what} ({then}; now {own}): what was compared there is "
                 "not what is used here."

@@ -14,7 +14,8 @@ from worldeval.report.number import Number, number
 from worldeval.report.pairs import Pairs, pairs
 from worldeval.report.table import Duel, PolicyRow, TaskRow, duels, ranked_rows, task_rows
 from worldeval.run import read_json
-from worldeval.stats import Finding, Outcomes, Ranking, rank, read_outcomes
+from worldeval.runs.tables import read_outcomes
+from worldeval.stats import Finding, Outcomes, Ranking, rank
 
 SUMMARY, FACTS, RECIPE = "summary.json", "run.json", "recipe.yaml"
 OUTCOMES = {"imagined": "outcomes/imagined.csv", "truth": "outcomes/truth.csv"}

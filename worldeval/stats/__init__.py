@@ -14,7 +14,7 @@ from worldeval.stats.findings import Finding, first_line, never_validated, untru
 from worldeval.stats.leave_out import leave_one_lineage_out, leave_one_policy_out
 from worldeval.stats.letters import compact_letters, holm
 from worldeval.stats.measures import mmrv
-from worldeval.stats.outcomes import Outcomes, from_frame, read_outcomes
+from worldeval.stats.outcomes import Outcomes, from_frame
 from worldeval.stats.paired import Comparison, mcnemar
 from worldeval.stats.plan import Plan, plan
 from worldeval.stats.ppi import Combined, combine
@@ -76,7 +76,6 @@ __all__ = [
     "plan",
     "rank",
     "rate",
-    "read_outcomes",
     "rogan_gladen",
     "sequence",
     "sequential_halving",

@@ -1,6 +1,7 @@
-"""A number with its uncertainty: the only way this layer hands out a number about policies."""
+"""A number with its uncertainty: the only way in which numbers about policies are handed on."""
 
 from dataclasses import asdict, dataclass
+from math import isnan
 from typing import Any
 
 
@@ -10,23 +11,34 @@ class Estimate:
 
     `value`, `low` and `high` are None, never NaN, where the quantity is undefined (a correlation
     of constants) or nothing is known of its interval. An interval may be known where the value
-    is not: a rate of no trials is somewhere in [0, 1].
+    is not: a rate of no trials is somewhere in [0, 1]. The rest is None where a file kept the
+    numbers alone.
     """
 
     value: float | None
-    low: float | None
-    high: float | None
-    level: float  # coverage that `method` promises
-    n: int  # trials (or policies, for a measure over policies)
-    clusters: int  # initial states behind the n trials
-    method: str
+    low: float | None = None
+    high: float | None = None
+    level: float | None = None  # coverage that `method` promises
+    n: int | None = None  # trials (or policies, for a measure over policies)
+    clusters: int | None = None  # initial states behind the n trials
+    method: str = ""
 
     def __post_init__(self) -> None:
         for name in ("value", "low", "high"):
             number = getattr(self, name)
             if number is not None:
                 number = float(number)
-                object.__setattr__(self, name, None if number != number else number)
+                object.__setattr__(self, name, None if isnan(number) else number)
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a value."""
+        return self.value is not None
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether both ends are known."""
+        return self.low is not None and self.high is not None
 
     @property
     def width(self) -> float | None:
@@ -50,6 +62,4 @@ class Estimate:
 
 def undefined(*, level: float, n: int, clusters: int, method: str) -> Estimate:
     """A quantity that these data do not define."""
-    return Estimate(
-        value=None, low=None, high=None, level=level, n=n, clusters=clusters, method=method
-    )
+    return Estimate(value=None, level=level, n=n, clusters=clusters, method=method)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ if TYPE_CHECKING:
 
 REQUIRED = ("policy", "task", "start")
 OPTIONAL = ("lineage", "step", "seed")
+COLUMNS = "policy, task, start and success (0/1) or score (0-1); optional lineage, step, seed"
 TRUTHS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
 
 
@@ -67,24 +67,6 @@ class Outcomes:
         )
 
 
-def read_outcomes(path: Path | str) -> Outcomes:
-    """Outcomes of a CSV file.
-
-    Raises:
-        UserError: the file is missing or a row of it is wrong; the text names the line.
-    """
-    import pandas as pd
-
-    path = Path(path)
-    if not path.is_file():
-        raise UserError(f"{path} does not exist. Give a CSV with columns {_columns()}.")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, skip_blank_lines=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not a readable CSV: {error}") from error
-    return from_frame(table, source=str(path), first_line=2)
-
-
 def from_frame(table: pd.DataFrame, *, source: str = "table", first_line: int = 0) -> Outcomes:
     """Outcomes of a data frame.
 
@@ -104,7 +86,7 @@ def from_frame(table: pd.DataFrame, *, source: str = "table", first_line: int = 
         if name not in columns:
             raise UserError(
                 f"{source} has no column '{name}' (it has: {', '.join(columns)}). "
-                f"Give columns {_columns()}."
+                f"Give columns {COLUMNS}."
             )
     kinds = [name for name in ("success", "score") if name in columns]
     if len(kinds) != 1:
@@ -208,7 +190,3 @@ def _known(asked: tuple[str, ...], known: tuple[str, ...], what: str) -> None:
 def _renumber(old: tuple[str, ...], new: tuple[str, ...]) -> Int[Array, " k"]:
     place = {name: i for i, name in enumerate(new)}
     return np.array([place.get(name, -1) for name in old])
-
-
-def _columns() -> str:
-    return "policy, task, start and success (0/1) or score (0-1); optional lineage, step, seed"

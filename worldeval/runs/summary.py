@@ -1,0 +1,251 @@
+"""summary.json: everything that a ranking found, as one tree of typed records.
+
+`Summary` is the file, key by key: what a `None` stands for is not in the file, or was not measured.
+Its JSON Schema is `docs/summary.schema.json`, written by `python -m worldeval.runs.schema`. Keys
+are only ever added; `schema_version` grows when they are.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from worldeval.errors import UserError
+from worldeval.run import write_json
+from worldeval.runs.files import fitted, read_record
+from worldeval.runs.paths import RunPaths
+from worldeval.stats import Comparison, Estimate, Finding, first_line
+
+SCHEMA_VERSION = 1
+REFUSAL = "refusal"
+
+Measures = Mapping[str, float | None]  # pearson, spearman, ... without intervals
+
+
+@dataclass(frozen=True, kw_only=True)
+class PolicySummary:
+    """One policy of a ranking: its rate with interval, and its place."""
+
+    rank: int | None = None  # 1 is best; policies of equal rate share a rank
+    policy: str
+    lineage: str | None = None
+    step: float | None = None
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    level: float | None = None
+    n: int | None = None
+    clusters: int | None = None
+    method: str = ""
+    letters: str = ""  # two policies share one exactly when they are statistically tied
+    probability_best: float | None = None
+    expected_regret: float | None = None
+
+    @property
+    def estimate(self) -> Estimate:
+        """The rate, over all tasks."""
+        return _estimate(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CellSummary:
+    """One policy on one task."""
+
+    policy: str
+    task: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    level: float | None = None
+    n: int | None = None
+    clusters: int | None = None
+    method: str = ""
+
+    @property
+    def estimate(self) -> Estimate:
+        """The rate on this task."""
+        return _estimate(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RankingSummary:
+    """Policies from best to worst, by imagined or by true outcomes."""
+
+    headline: str | None = None
+    level: float = 0.95  # of every interval
+    policies: tuple[PolicySummary, ...] = ()  # best first
+    cells: tuple[CellSummary, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()  # every pair
+    findings: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgreementSummary:
+    """How well the predicted order agrees with the true one."""
+
+    pearson: Estimate | None = None
+    spearman: Estimate | None = None
+    kendall: Estimate | None = None
+    mmrv: Estimate | None = None
+    pairwise_accuracy: Estimate | None = None
+    top1_regret: Estimate | None = None
+    ceiling: Mapping[str, Estimate] = field(default_factory=dict)  # of a perfect evaluator
+
+
+@dataclass(frozen=True, kw_only=True)
+class RatePair:
+    """A policy's rate on both sides."""
+
+    predicted: float | None
+    real: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgreementDetails:
+    """Further measures of agreement."""
+
+    policies: Mapping[str, RatePair] = field(default_factory=dict)
+    tasks: tuple[str, ...] = ()
+    pearson_starts: Estimate | None = None
+    top3_regret: Estimate | None = None
+    within_task_spearman: Estimate | None = None
+    midrange_spearman: Estimate | None = None
+    cell_mae: Estimate | None = None
+    bias: Estimate | None = None
+    mae: Estimate | None = None
+    slope: float | None = None
+    intercept: float | None = None
+    permutation_p: float | None = None
+    margin: float | None = None  # real gap above which a pair counts for `pairwise_accuracy`
+
+
+@dataclass(frozen=True, kw_only=True)
+class CombinedSummary:
+    """A policy's real rate from few real and many imagined trials."""
+
+    rate: Estimate
+    real_starts: int
+    imagined_starts: int
+    rho: float | None = None
+    share_saved: float | None = None
+    trials_saved: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSummary:
+    """A world model or a judge: where it was, and the fingerprint of its content."""
+
+    folder: str = ""
+    hash: str | None = None
+    sampler_steps: int | None = None  # of a world model; None: as it was trained
+
+
+@dataclass(frozen=True, kw_only=True)
+class SpentSummary:
+    """How an evaluation ended that need not have done everything."""
+
+    allocate: str
+    why: str
+    leader: str | None = None
+    estimates: Mapping[str, Estimate] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """A run's summary.json. Parts that a run lacks are None or empty.
+
+    `read_summary` gives it; `headline` stands above any table where it is not None.
+    """
+
+    # NaN is no JSON; a text is no number.
+    __pydantic_config__: ClassVar[Any] = {"allow_inf_nan": False}
+
+    schema_version: int = 0  # 0: written before versions were kept
+    headline: str | None = None
+    policies: int | None = None
+    lineages: int | None = None
+    tasks: tuple[str, ...] = ()
+    episodes: int | None = None  # imagined
+    ranking: RankingSummary | None = None
+    truth: RankingSummary | None = None
+    agreement: AgreementSummary | None = None
+    agreement_details: AgreementDetails | None = None
+    within_task_spearman: float | None = None
+    midrange_spearman: float | None = None
+    cell_mae: float | None = None
+    groups: Mapping[str, Mapping[str, int | Measures]] = field(default_factory=dict)
+    baselines: Mapping[str, Measures] = field(default_factory=dict)
+    combined: Mapping[str, CombinedSummary] = field(default_factory=dict)
+    gates: Mapping[str, Estimate] = field(default_factory=dict)
+    seconds: Mapping[str, float] = field(default_factory=dict)  # by stage
+    imagined_seconds_per_episode: float | None = None
+    findings: tuple[Finding, ...] | None = None  # None: those of the ranking
+    world: ModelSummary | None = None
+    judge: ModelSummary | None = None
+    spent: SpentSummary | None = None
+    errors: Mapping[str, str] = field(default_factory=dict)  # policy -> why episodes are missing
+
+    @property
+    def all_findings(self) -> tuple[Finding, ...]:
+        """What the result must be read with, refusals first."""
+        if self.findings is not None:
+            return self.findings
+        return self.ranking.findings if self.ranking else ()
+
+    @property
+    def refusals(self) -> tuple[Finding, ...]:
+        """Findings that withhold a claim."""
+        return tuple(found for found in self.all_findings if found.severity == REFUSAL)
+
+    @property
+    def caveat(self) -> str | None:
+        """What stands above the table when it may not be read as a ranking."""
+        return self.headline or first_line(self.all_findings)
+
+
+def read_summary(run: Path) -> Summary:
+    """The summary of a run folder.
+
+    Raises:
+        UserError: there is none yet, it is damaged, or it is of another shape.
+    """
+    path = RunPaths(run).summary
+    if not path.is_file():
+        raise UserError(
+            f"{run} holds no {path.name}. Give the folder of a finished `worldeval rank`."
+        )
+    return read_record(path, Summary)
+
+
+def find_summary(run: Path) -> Summary | None:
+    """The summary of a run folder; None where it has none yet."""
+    return read_summary(run) if RunPaths(run).summary.is_file() else None
+
+
+def write_summary(run: Path, content: Mapping[str, Any]) -> Summary:
+    """Keep a summary, given as plain data; returns it as it will be read.
+
+    Raises:
+        UserError: the content does not fit `Summary`.
+    """
+    content = {"schema_version": SCHEMA_VERSION, **content}
+    summary = fitted(content, Summary, where="The summary")
+    write_json(RunPaths(run).summary, content)
+    return summary
+
+
+def ranking_summary(ranking: Mapping[str, Any]) -> RankingSummary:
+    """A ranking (`stats.Ranking.to_json`) as it stands in a summary."""
+    return fitted(ranking, RankingSummary, where="The ranking")
+
+
+def _estimate(row: PolicySummary | CellSummary) -> Estimate:
+    return Estimate(
+        value=row.value,
+        low=row.low,
+        high=row.high,
+        level=row.level,
+        n=row.n,
+        clusters=row.clusters,
+        method=row.method,
+    )
