@@ -105,7 +105,7 @@ def test_a_folder_that_is_no_part_is_named(tmp_path: Path) -> None:
 
 def measured(run: Path, rows: str, name: str = "open-1.csv") -> Path:
     (run / "truth").mkdir(exist_ok=True)
-    (run / "truth" / name).write_text("policy,task,start,seed,success,frames\n" + rows)
+    (run / "truth" / name).write_text(TRUTH + rows)
     return run
 
 

@@ -102,8 +102,8 @@ def _check_outcomes(runs: Sequence[Path]) -> None:
             for policy, task, seed, success in names:
                 if measured.setdefault((policy, task, seed), success) != success:
                     raise UserError(
-                        f"{path} says that policy {policy} {_word(success)} on {task} with seed "
-                        f"{seed}, another part that it {_word(not success)}. The parts disagree on "
+                        f"{path} says that policy {policy} {_word(success == 1)} on {task} with seed "
+                        f"{seed}, another part that it {_word(success != 1)}. The parts disagree on "
                         "this episode; exclude one of them."
                     )
 
