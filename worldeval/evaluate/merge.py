@@ -102,8 +102,8 @@ def _check_outcomes(runs: Sequence[Path]) -> None:
             for policy, task, seed, success in names:
                 if measured.setdefault((policy, task, seed), success) != success:
                     raise UserError(
-                        f"{path} says that policy {policy} {_word(success == 1)} on {task} with seed "
-                        f"{seed}, another part that it {_word(success != 1)}. The parts disagree on "
+                        f"{path} says that policy {policy} {_word(success)} on {task} with seed "
+                        f"{seed}, another part that it {_word(1 - success)}. The parts disagree on "
                         "this episode; exclude one of them."
                     )
 
@@ -127,8 +127,8 @@ def _copy_truth(part: Path, out: Path) -> None:
         write_table(target, rows)
 
 
-def _word(success: bool) -> str:
-    return "succeeds" if success else "fails"
+def _word(success: int) -> str:
+    return "succeeds" if success == 1 else "fails"
 
 
 def _equal(one: Start, other: Start) -> bool:
