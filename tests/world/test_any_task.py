@@ -10,15 +10,14 @@ import torch
 from tests.support.droid import droid_folder
 from tests.support.told import WORDS, Told
 from tests.support.toy import toy_recipe
+from worldeval.data.weighted import Weighted
 from worldeval.record import Start
 from worldeval.serve.episodes import ServedEpisodes, Setting
 from worldeval.world.diffusers_import import need_diffusers
-from worldeval.world.fidelity import held_out as fidelity_held
 from worldeval.world.fidelity.held_out import imagine_held, open_shelf
 from worldeval.world.load import new_world
 from worldeval.world.recipe import ActuationRecipe, TokenizerRecipe
 from worldeval.world.size import DROID, TURNED
-from worldeval.world.tokenizer import precomputed_latents as brought
 from worldeval.world.tokenizer.network import new_tokenizer
 from worldeval.world.training.pipeline import train_world
 from worldeval.world.training.prepare import prepare
@@ -39,7 +38,7 @@ def world(tmp_path_factory) -> World:
 
     home = tmp_path_factory.mktemp("any-task")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(brought, "open_source", Told)
+        patch.setattr(Weighted, "open", lambda part: Told(part.path))
         prepared = prepare(recipe, Path("arm"), [], home, seed=0, report=quiet)
     trained = train_world(recipe, prepared, home, kind="latent", seed=0, report=quiet)
     trained.tokenizer = new_tokenizer(tokenizer, tasks=1, views=1, size=(16, 16)).eval()
@@ -63,7 +62,7 @@ def test_a_policy_acts_in_it_with_the_words_of_its_own(world: World) -> None:
 def test_its_fidelity_is_measured_on_the_words_of_the_data(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fidelity_held, "open_source", Told)
+    monkeypatch.setattr(Weighted, "open", lambda part: Told(part.path))
     shelf = open_shelf(world, Path("arm"), share=0.34, seed=0)
     held = shelf.read(shelf.held, 4)
     assert held.frames is not None and held.tasks == tuple(WORDS[i % 3] for i in shelf.held)

@@ -17,11 +17,11 @@ from worldeval.cli import app
 from worldeval.data import source
 from worldeval.data.formats.shards.read import ShardsSource
 from worldeval.data.latent_cache import LatentCache
+from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
 from worldeval.world.load import TOKENIZER, load_world, new_world, save_world
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer import encode as encoded
-from worldeval.world.tokenizer import precomputed_latents as brought
 from worldeval.world.training import prepare
 
 RECIPE = toy_recipe(steps=2)
@@ -179,8 +179,8 @@ class Others(Told):
 @pytest.fixture
 def arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The latents of a robot's recordings, that training could not read by itself."""
-    monkeypatch.setattr(source, "open_source", lambda path, kind=None: Told(path))
-    monkeypatch.setattr(brought, "open_source", Told)
+    monkeypatch.setattr(source, "open_source", lambda path, kind=None, **_: Told(path))
+    monkeypatch.setattr(Weighted, "open", lambda part: Told(part.path))
     a_world(tmp_path / "world", views=("top",), tasks=TASKS, numbers=4)
     done("data", "encode", "arm", "--world", tmp_path / "world", "--out", tmp_path / "latents")
     return tmp_path
@@ -199,7 +199,7 @@ def test_any_dataset_that_was_encoded_can_be_trained_on(home: Path, arm: Path) -
 def test_latents_of_other_pictures_are_noticed(
     home: Path, arm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(brought, "open_source", Others)
+    monkeypatch.setattr(Weighted, "open", lambda part: Others(part.path))
     words = ("train", "--model", home / "absolute.yaml", "--data", "arm")
     said = refused(*words, "--latents", arm / "latents", "--out", arm / "out")
     assert "not those of the pictures in arm" in said

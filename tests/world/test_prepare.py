@@ -60,7 +60,7 @@ class OverPi(Source):
 
 @pytest.fixture
 def over_pi(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(brought, "open_source", OverPi)
+    monkeypatch.setattr(Weighted, "open", lambda part: OverPi(part.path))
 
 
 def quiet(stage: str, steps: int):
@@ -87,7 +87,7 @@ def test_no_family_sees_a_roll_jump(over_pi: None, name: str) -> None:
 
 @pytest.mark.parametrize("name", DROID)
 def test_no_family_sees_one_in_real_recordings(name: str) -> None:
-    raw = brought.open_source(droid_folder())
+    raw = open_source(droid_folder())
     assert max(float(np.abs(np.diff(raw.rows(i).pose[:, 3])).max()) for i in range(9)) > 6
     found = prepared(recipes.load(name, "model").config, Weighted(path=droid_folder()))
     assert max(steps(found.episodes.pose, found), steps(found.episodes.actions, found)) < 1
@@ -122,7 +122,7 @@ def test_datasets_that_differ_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
     def opened(path: Path) -> OverPi:
         return OverPi(path, fps=15.0 if path.name == "b" else 5.0)
 
-    monkeypatch.setattr(brought, "open_source", opened)
+    monkeypatch.setattr(Weighted, "open", lambda part: opened(part.path))
     with pytest.raises(UserError, match=r"b has frames a second 15\.0, and a 5\.0"):
         prepared(toy_recipe(), Weighted(path=Path("a")), Weighted(path=Path("b")))
 

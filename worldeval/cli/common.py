@@ -20,6 +20,25 @@ Sets = Annotated[
     list[str] | None, typer.Option("--set", help="Override a recipe key: trainer.steps=100.")
 ]
 
+Format = Annotated[
+    str | None,
+    typer.Option(
+        "--format", help="Dataset format, if it is not detected, or ./mine.py:Reader of your own."
+    ),
+]
+Map = Annotated[
+    Path | None,
+    typer.Option("--map", help="YAML file that says what the columns and pictures mean."),
+]
+Formats = Annotated[
+    list[str] | None,
+    typer.Option("--format", help="Format of the data; repeat it for each --data in turn."),
+]
+Maps = Annotated[
+    list[Path] | None,
+    typer.Option("--map", help="Map of the data (see docs/data.md); one for all, or for each."),
+]
+
 INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
 # Progress and notes go to stderr, so that stdout holds the result alone.
@@ -58,3 +77,11 @@ def resumable() -> Iterator[None]:
 def same_command() -> str:
     """The command that was given, as it can be given again."""
     return shlex.join(["worldeval", *sys.argv[1:]])
+
+
+def opened(path: Path, kind: str | None, named: Path | None):
+    """The dataset at `path`, read by a format and a map where they are named."""
+    from worldeval.data.data_map import read_map
+    from worldeval.data.source import open_source
+
+    return open_source(path, kind, given=read_map(named) if named else None)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worldeval.cli.common import Json, Out, Seed, console, emit, log
+from worldeval.cli.common import Format, Json, Map, Out, Seed, console, emit, log, opened
 
 if TYPE_CHECKING:
     from worldeval.data.source import Source
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 data = typer.Typer(name="data", help="Read, check and convert trajectories.", no_args_is_help=True)
 
 Dataset = Annotated[Path, typer.Argument(help="The folder (or file) of a dataset.")]
-Format = Annotated[str | None, typer.Option("--format", help="Its format, where not detected.")]
 
 # Verbs of this group that have a file of their own, each with `register(data)`.
 FURTHER = ("collect", "encode")
@@ -37,6 +36,7 @@ for name in FURTHER:
 def inspect(
     path: Dataset,
     kind: Format = None,
+    named: Map = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="The contact sheet, default runs/inspect/NAME.png.")
     ] = None,
@@ -48,10 +48,9 @@ def inspect(
     from dataclasses import asdict
 
     from worldeval.data.contact_sheet import contact_sheet
-    from worldeval.data.source import open_source
     from worldeval.data.summary import summarise
 
-    source = open_source(path, kind)
+    source = opened(path, kind, named)
     summary = summarise(source)
     picture = None
     if sheet:
@@ -67,6 +66,7 @@ def inspect(
 def check(
     path: Dataset,
     kind: Format = None,
+    named: Map = None,
     pictures: Annotated[bool, typer.Option(help="Look at every frame too.")] = True,
     out: Out = None,
     seed: Seed = 0,  # every verb takes it; nothing here is random
@@ -79,9 +79,8 @@ def check(
 
     from worldeval.data.check.check import check as check_source
     from worldeval.data.check.check import harmful
-    from worldeval.data.source import open_source
 
-    source = open_source(path, kind)
+    source = opened(path, kind, named)
     with Progress(console=log) as bar:
         task = bar.add_task("episodes", total=len(source))
         findings = check_source(
@@ -111,6 +110,7 @@ def convert(
         str, typer.Option("--to", help="lerobot, robomimic, or shards to train on.")
     ] = "lerobot",
     kind: Format = None,
+    named: Map = None,
     views: Annotated[list[str] | None, typer.Option("--view", help="Only these views.")] = None,
     fps: Annotated[float | None, typer.Option(help="The rate to write, if another.")] = None,
     size: Annotated[
@@ -134,13 +134,12 @@ def convert(
 
     from worldeval.data.convert import convert as convert_source
     from worldeval.data.formats.lerobot.layout import FileLimits
-    from worldeval.data.source import open_source
     from worldeval.errors import UserError
 
     target = made or out
     if target is None:
         raise UserError("Say what to make: worldeval data convert SRC DST (or --out DST).")
-    source = _adapted(open_source(path, kind), size, rotation)
+    source = _adapted(opened(path, kind, named), size, rotation)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=log) as bar:
         task = bar.add_task("episodes", total=len(source))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import Json, Seed, console, emit, log
+from worldeval.cli.common import Format, Json, Map, Seed, console, emit, log, opened
 
 SAMPLE = 32  # frames decoded to see whether the latents are those of the dataset
 
@@ -22,7 +22,8 @@ def encode(
         Path | None,
         typer.Option(help="World model whose tokenizer encodes. Default: latents the data bring."),
     ] = None,
-    kind: Annotated[str | None, typer.Option("--format", help="Where not detected.")] = None,
+    kind: Format = None,
+    named: Map = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
@@ -37,9 +38,8 @@ def encode(
     from rich.progress import Progress
 
     from worldeval.data.latent_cache import LatentCache, build_cache, decoded_psnr
-    from worldeval.data.source import open_source
 
-    source = open_source(path, kind)
+    source = opened(path, kind, named)
     launched = _launched()
     process, processes = (launched.process_index, launched.num_processes) if launched else (0, 1)
     latents, encoder, views, decode, tokenizer = _encoder(source, world, launched)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import Json, Seed, console, emit, log
+from worldeval.cli.common import Format, Json, Map, Seed, console, emit, log, opened
 
 
 def register(app: typer.Typer) -> None:
@@ -31,6 +31,8 @@ def export(
     mix: Annotated[
         Path | None, typer.Option(help="Recorded data to mix in, in any format that is read.")
     ] = None,
+    kind: Format = None,
+    named: Map = None,
     ratio: Annotated[float, typer.Option(help="Share of recorded episodes with --mix.")] = 0.5,
     seed: Seed = 0,
     license: Annotated[str | None, typer.Option(help="Licence for the dataset card.")] = None,
@@ -47,7 +49,6 @@ def export(
     from rich.progress import track
 
     from worldeval import __version__
-    from worldeval.data.source import open_source
     from worldeval.errors import UserError, did_you_mean
     from worldeval.export.dataset import FORMAT_NAMES, export_episodes
     from worldeval.export.imagined import CALLED, open_imagined
@@ -65,7 +66,7 @@ def export(
     model = load_world(imagined.world)
     episodes, total = imagined.episodes(records, model), len(records)
     if mix is not None:
-        source = open_source(mix)
+        source = opened(mix, kind, named)
         count = recorded_count(len(records), ratio, len(of_training(source)))
         rng = np.random.default_rng(seed)
         episodes = chain(episodes, recorded_episodes(source, model.spec, count, rng))

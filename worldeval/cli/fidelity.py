@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from worldeval.cli.common import Json, Out, Seed, console, emit, log
+from worldeval.cli.common import Format, Json, Map, Out, Seed, console, emit, log
 from worldeval.cli.sampling import SamplerSteps
 
 
@@ -23,11 +23,14 @@ def fidelity(
         Path | None, typer.Option(help="I3D as a TorchScript file; without it no FVD.")
     ] = None,
     sampler_steps: SamplerSteps = None,
+    kind: Format = None,
+    named: Map = None,
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
     """Replay held-out episodes open loop: pictures, action following and memory, by horizon."""
+    from worldeval.data.weighted import read_mixture
     from worldeval.errors import UserError
     from worldeval.recipe import shipped
     from worldeval.world.fidelity.report import measure
@@ -41,7 +44,7 @@ def fidelity(
     with log.status("") as status:
         found = measure(
             Path(shipped(str(world))),
-            data,
+            read_mixture([str(data)], (kind,) if kind else (), (named,) if named else ())[0],
             horizons=wanted,
             episodes=episodes,
             backbone=fvd_backbone,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import Json, Out, Seed, Sets, console, emit, log
+from worldeval.cli.common import Formats, Json, Maps, Out, Seed, Sets, console, emit, log
 
 judge = typer.Typer(name="judge", help="Train judges of imagined roll-outs.", no_args_is_help=True)
 
@@ -28,6 +28,8 @@ def train(
     ],
     weak: Annotated[list[Path], typer.Option("--weak", help="Shards of policies' roll-outs.")],
     recipe: Annotated[str, typer.Argument(help="A judge recipe: name or path.")] = "judge",
+    formats: Formats = None,
+    maps: Maps = None,
     out: Out = None,
     seed: Seed = 0,
     world_seed: Annotated[int, typer.Option(help="The seed of the world's training.")] = 0,
@@ -37,19 +39,18 @@ def train(
     """Train a judge and calibrate it on families of policies that it was not trained on."""
     from worldeval import recipe as recipes
     from worldeval.cli.progress import training_stages
-    from worldeval.data.weighted import read_weighted
+    from worldeval.data.weighted import read_mixture
     from worldeval.judge.learn import learn_judge
     from worldeval.runs.origin import open_run
 
     found = recipes.load(recipe, "judge", sets or ())
     folder = out or Path("runs/judge")
-    kept = {"recipe": found.resolved(), "reread": found.reread}
-    open_run(folder, **kept, seed=seed, command="judge train", resume=True)
+    open_run(folder, recipe=found.resolved(), seed=seed, command="judge train", resume=True)
     with training_stages(log) as report:
         fitted = learn_judge(
             found.config,
             world,
-            [read_weighted(text) for text in data],
+            read_mixture(data, formats or (), maps or ()),
             weak,
             folder,
             seed=seed,

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import Json, Out, Seed, Sets, console, emit, log
+from worldeval.cli.common import Formats, Json, Maps, Out, Seed, Sets, console, emit, log
 
 
 def register(app: typer.Typer) -> None:
@@ -29,6 +29,8 @@ def train(
             help="Folder of `worldeval data encode` for a --data, instead of encoding it again.",
         ),
     ] = None,
+    formats: Formats = None,
+    maps: Maps = None,
     jobs: Annotated[int, typer.Option(help="Folds trained at the same time.")] = 2,
     out: Out = None,
     seed: Seed = 0,
@@ -38,14 +40,15 @@ def train(
     """Train a world model, and report how well it replays held-out episodes.
 
     Several --data are a mixture: windows come from each by its weight, which is 1 where none is
-    given (--data mine --data others:0.3).
+    given (--data mine --data others:0.3). Data without actions or instructions are marked
+    FOLDER:WEIGHT:video, for families that learn from video (uwm).
 
     Latents of `worldeval data encode DATA --world WORLD --out FOLDER` are trained on by
     --data DATA --latents FOLDER: no tokenizer is trained, that of WORLD is taken. So any dataset
     that can be encoded can be trained on as it is. Each of several --data needs its --latents.
     """
     from worldeval import recipe as recipes
-    from worldeval.data.weighted import read_weighted
+    from worldeval.data.weighted import read_mixture
     from worldeval.run import read_json
     from worldeval.runs.origin import open_run
     from worldeval.world.load import CARD
@@ -54,10 +57,9 @@ def train(
     from worldeval.world.training.prepare import prepare
 
     found = recipes.load(model, "model", sets or ())
-    parts = [read_weighted(text) for text in data]
+    parts = read_mixture(data, formats or (), maps or ())
     folder = out or Path("runs/world") / found.name
-    kept = {"recipe": found.resolved(), "reread": found.reread}
-    open_run(folder, **kept, seed=seed, command="train", resume=True)
+    open_run(folder, recipe=found.resolved(), seed=seed, command="train", resume=True)
     with stages() as report:
         given = {"seed": seed, "latents": latents or ()}
         prepared = prepare(found.config, parts, weak or (), folder, report=report, **given)

@@ -10,8 +10,9 @@ from dataclasses import replace
 import numpy as np
 from PIL import Image
 
-from worldeval.axes import Array, Float32, Int, UInt8
+from worldeval.axes import Array, Float, Float32, Int, UInt8
 from worldeval.data.action_space import END_EFFECTOR
+from worldeval.data.columns import ColumnMeanings, Groups
 from worldeval.data.finding import DataFinding
 from worldeval.data.rotation import NAMES, RotationForm, read_rotation, write_rotation
 from worldeval.data.source import Rows, Source
@@ -51,6 +52,10 @@ class AdaptedSource(Source):
                 action_names=_renamed(spec.action_names, rotation),
                 pose_names=_renamed(spec.pose_names, rotation),
                 space=_said_in(spec.space, rotation),
+                meaning=ColumnMeanings(
+                    action=_groups_in(spec.meaning.action, rotation),
+                    pose=_groups_in(spec.meaning.pose, rotation),
+                ),
             )
         self.spec = spec
 
@@ -78,6 +83,9 @@ class AdaptedSource(Source):
             for one in frames
         ]
         return np.stack(small) if small else np.empty((0, height, width, 3), np.uint8)
+
+    def column(self, index: int, key: str) -> Float[Array, " t"]:
+        return self.source.column(index, key)
 
     def examine(self) -> list[DataFinding]:
         return self.source.examine()
@@ -120,6 +128,16 @@ def _said_in(text: str, rotation: RotationForm) -> str:
     if space is None or space.control not in END_EFFECTOR or space.rotation != "euler":
         return text
     return write_space(replace(space, rotation=rotation))
+
+
+def _groups_in(groups: Groups, rotation: RotationForm) -> Groups:
+    """The groups with every rotation in euler angles in another form."""
+    return tuple(
+        replace(group, names=NAMES[rotation], form=rotation, unit="")
+        if group.form == "euler" and group.names == NAMES["euler"]
+        else group
+        for group in groups
+    )
 
 
 def _renamed(names: Sequence[str], rotation: RotationForm) -> tuple[str, ...]:

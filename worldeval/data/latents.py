@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldeval.axes import Array, Float, Float32, Int, UInt8
+from worldeval.axes import Array, Bool, Float, Float32, Int, UInt8
 from worldeval.data.draws import Blend, Draws
 
 
@@ -27,6 +27,7 @@ class LatentEpisodes:
     length: Int[Array, " e"]
     flags: UInt8[Array, " n"] | None = None  # success at each frame, where someone knows
     blend: Blend | None = None  # which dataset each episode is of, where they have weights
+    video: Bool[Array, " e"] | None = None  # true where actions and words are never looked at
     told: tuple[str, ...] | None = None  # every episode's own words, where its task is one of all
 
     def __len__(self) -> int:
@@ -69,6 +70,7 @@ def join(*parts: LatentEpisodes) -> LatentEpisodes:
     """
     told = [part.told for part in parts if part.told is not None]
     flags = [part.flags for part in parts if part.flags is not None]
+    video = [_video(part) for part in parts]
     shift = np.cumsum([0] + [len(part.pose) for part in parts[:-1]])
     return LatentEpisodes(
         latents=np.concatenate([part.latents for part in parts]),
@@ -78,5 +80,10 @@ def join(*parts: LatentEpisodes) -> LatentEpisodes:
         begin=np.concatenate([p.begin + s for p, s in zip(parts, shift, strict=True)]),
         length=np.concatenate([part.length for part in parts]),
         flags=np.concatenate(flags) if len(flags) == len(parts) else None,
+        video=np.concatenate(video) if any(part.video is not None for part in parts) else None,
         told=sum(told, ()) if len(told) == len(parts) else None,
     )
+
+
+def _video(part: LatentEpisodes) -> Bool[Array, " e"]:
+    return np.zeros(len(part), bool) if part.video is None else part.video

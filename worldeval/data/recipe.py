@@ -1,10 +1,11 @@
 """A dataset recipe for data on disk: where it is, which views are used, what is held out."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from worldeval.axes import Array, Bool
 from worldeval.data.adapt import AdaptedSource
+from worldeval.data.data_map import DataMap
 from worldeval.data.rotation import RotationForm
 from worldeval.data.source import READERS, Source, open_source
 from worldeval.data.split import held_out
@@ -17,6 +18,7 @@ class RecordedRecipe:
 
     path: Path
     format: str | None = None  # None: found from the folder
+    source: DataMap = field(default_factory=DataMap)  # what the files leave open; see data_map.py
     views: tuple[str, ...] = ()  # none named: all of them
     size: tuple[int, int] | None = None  # height, width to bring every view to
     rotation: RotationForm | None = None  # to say roll, pitch and yaw in, without jumps: 6d
@@ -26,6 +28,11 @@ class RecordedRecipe:
     def __post_init__(self) -> None:
         if not 0 <= self.held_out_share < 1:
             raise ValueError(f"held_out_share {self.held_out_share} must be at least 0, below 1")
+        if self.format is not None and ":" in self.format:
+            raise ValueError(
+                f"format '{self.format}' is code, which a recipe may not name: it may be somebody "
+                "else's. Give it yourself with --format"
+            )
         if self.format is not None and self.format not in READERS:
             raise ValueError(
                 f"format '{self.format}' is unknown.{did_you_mean(self.format, READERS)}"
@@ -33,7 +40,7 @@ class RecordedRecipe:
 
     def build(self) -> Source:
         """Open the data; an unknown view is refused."""
-        source = open_source(self.path, self.format)
+        source = open_source(self.path, self.format, given=self.source)
         source.choose(self.views)
         if self.size is None and self.rotation is None:
             return source

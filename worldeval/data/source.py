@@ -5,14 +5,17 @@ are read when asked for, so memory stays bounded by one episode.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
+from inspect import signature
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from worldeval.axes import Array, Float, Float32, Int, UInt8
+from worldeval.data.columns import ColumnMeanings
+from worldeval.data.data_map import DataMap, refuse_unread
 from worldeval.data.finding import DataFinding
 from worldeval.errors import UserError, did_you_mean
 from worldeval.record import Episode
@@ -44,6 +47,10 @@ class SourceSpec:
     # What the numbers of an action mean, as space_text.py writes it; "" where the format leaves it
     # open.
     space: str = ""
+    # What every column means; empty sides are guessed from the names when the data are opened.
+    meaning: ColumnMeanings = field(default_factory=ColumnMeanings)
+    # Which keys were read, and how: what a map would have to say for the same reading.
+    read_as: DataMap = field(default_factory=DataMap)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +64,7 @@ class Head:
     split: str = "train"  # as the dataset says
     source: str = ""  # who drove
     seed: int | None = None  # of the simulator's reset, where one was recorded
+    tasks: tuple[str, ...] = ()  # every instruction in turn, where an episode has several
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +75,7 @@ class Rows:
     pose: Float32[Array, "t p"]
     times: Float[Array, " t"] | None = None  # seconds, where the format stores them
     flags: UInt8[Array, " t"] | None = None  # success at each frame, where the format stores it
+    task: Int[Array, " t"] | None = None  # which of the head's `tasks`, where there are several
 
 
 @runtime_checkable
@@ -99,6 +108,12 @@ class Source(Protocol):
         length = self.heads[index].length
         for begin in range(0, length, size):
             yield self.frames(index, view, np.arange(begin, min(begin + size, length)))
+
+    def column(self, index: int, key: str) -> Float[Array, " t"]:
+        """One number a frame that the episode keeps beside action and pose, such as its reward."""
+        raise UserError(
+            f"{self.spec.path} ({self.spec.format}) has no '{key}' that a success rule could read."
+        )
 
     def examine(self) -> list[DataFinding]:
         """What only a look at every file tells, of which reading an episode says nothing."""
@@ -143,22 +158,46 @@ class Source(Protocol):
         return (self.episode(index) for index in range(len(self)))
 
 
-def open_source(path: Path | str, kind: str | None = None) -> Source:
-    """The dataset at `path`, its format detected or given as `kind`."""
-    path = Path(path)
+def open_source(
+    path: Path | str, kind: str | None = None, *, given: DataMap | None = None
+) -> Source:
+    """The dataset at `path`.
+
+    Args:
+        kind: its format, where it is not to be detected; or a reader of one's own, as
+            `./mine.py:Reader` or `package.module:Reader`.
+        given: what the files leave open, as a map says it.
+
+    Raises:
+        UserError: nothing is there, in no known format, or the map does not fit it.
+    """
+    from worldeval.data.mapped import through_map
+    from worldeval.data.own_reader import is_code, own_reader
+
+    path, given = Path(path), given or DataMap()
     if not path.exists():
         raise UserError(f"There is no dataset at {path}: the path does not exist.")
+    if kind is not None and is_code(kind):
+        return through_map(_opened(own_reader(kind), kind, path, given), given)
     if kind is not None and kind not in READERS:
         raise UserError(f"There is no dataset format '{kind}'.{did_you_mean(kind, READERS)}")
     for name in READERS if kind is None else (kind,):
         reader = _reader(name)
         if kind is not None or reader.detect(path):
-            return reader(path)
+            return through_map(_opened(reader, name, path, given), given)
     raise UserError(
         f"{path} is in none of the formats read here ({', '.join(READERS)}). "
         "Give the folder that holds the dataset itself (for LeRobot the one with meta/info.json), "
-        "or name the format with --format."
+        "name the format with --format, or write a reader of your own (docs/data.md)."
     )
+
+
+def _opened(reader: type, kind: str, path: Path, given: DataMap) -> Source:
+    """The reader's own look at the data; it gets the map where it understands more than all do."""
+    understood = getattr(reader, "UNDERSTANDS", ())
+    refuse_unread(given, understood, kind)
+    takes_map = "given" in signature(reader).parameters
+    return reader(path, given) if takes_map else reader(path)
 
 
 def _reader(kind: str):

@@ -1,5 +1,6 @@
 """Training a judge, and calibrating it on families of policies that it was not trained on."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +13,9 @@ from worldeval.judge.calibrate import Calibration, calibrate
 from worldeval.judge.examples import Examples
 from worldeval.judge.network import JudgeNet, episode_logit
 from worldeval.judge.recipe import JudgeRecipe
-from worldeval.training.optimise import Progress, Report, optimise
+from worldeval.world.training.optimise import Progress, optimise
+
+Report = Callable[[str, int], Progress]  # a stage and its steps -> its progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,8 +89,7 @@ def fit_member(
         shaken = recipe.pose_noise * torch.randn(pose[..., :3].shape, generator=generator)
         pose = torch.cat([pose[..., :3] + shaken, pose[..., 3:]], 2)
         achieved = torch.from_numpy(examples.achieved[chosen]).float()
-        task, home = torch.from_numpy(examples.task[chosen]), next(model.parameters()).device
-        logits, achieved = model(*(x.to(home) for x in (latents, pose, task))), achieved.to(home)
+        logits = model(latents, pose, torch.from_numpy(examples.task[chosen]))
         frames = F.binary_cross_entropy_with_logits(logits[:, 1:], achieved[:, 1:])
         episodes = F.binary_cross_entropy_with_logits(episode_logit(logits), achieved[:, -1])
         return frames + 0.5 * episodes

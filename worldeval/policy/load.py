@@ -3,10 +3,7 @@
 Nothing heavy is imported before it is needed: a policy in numpy is served without torch.
 """
 
-import importlib
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from glob import glob, has_magic
@@ -20,6 +17,7 @@ from worldeval.policy.builtin import Random, Zero
 from worldeval.policy.labelled import LABELS, USE, labelled
 from worldeval.policy.lerobot_checkpoints import expanded, located
 from worldeval.policy.protocol import Policy
+from worldeval.user_code import load_code, near
 
 BUILTIN: dict[str, Callable[..., Policy]] = {"random": Random, "zero": Zero}
 CARD = "policy.json"  # of our checkpoints
@@ -120,7 +118,7 @@ def _checkpoints(place: str) -> list[str]:
     folders = [Path(found) for found in sorted(glob(place)) if Path(found).is_dir()]
     checkpoints = [str(inside) for folder in folders for inside in _inside(folder)]
     if not checkpoints:
-        raise UserError(f"No checkpoint is named like {place}.{_near(Path(place))}")
+        raise UserError(f"No checkpoint is named like {place}.{near(Path(place))}")
     return checkpoints
 
 
@@ -151,12 +149,7 @@ def _order(card: Path) -> tuple[str, int, str]:
 def _from_code(
     ref: str, params: Mapping[str, Any], labels: Mapping[str, Any] = MappingProxyType({})
 ) -> Policy:
-    place, _, name = ref.rpartition(":")
-    module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place, ref)
-    if not hasattr(module, name):
-        known = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
-        raise UserError(f"{place} has no '{name}'.{did_you_mean(name, known)}")
-    make = getattr(module, name)
+    make = load_code(ref, "policy")
     # A parameter of its own by one of these names is the code's, too.
     takes = _parameters(make)
     own = {key: value for key, value in labels.items() if key in takes}
@@ -168,28 +161,6 @@ def _parameters(make: Callable[..., Any]) -> Collection[str]:
         return inspect.signature(make).parameters
     except (TypeError, ValueError):  # of some built-in callables
         return ()
-
-
-def _module(name: str, ref: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            raise UserError(
-                f"There is no module '{name}' for policy {ref}. Install it or set PYTHONPATH; "
-                "for a file, write ./file.py:name."
-            ) from error
-        raise
-
-
-def _module_of_file(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(f"worldeval_user_{path.stem}", path)
-    if spec is None or spec.loader is None or not path.is_file():
-        raise UserError(f"There is no file {path}.{_near(path)}")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses of the file look themselves up there
-    spec.loader.exec_module(module)
-    return module
 
 
 def _call(ref: str, make: Callable[..., Any], params: Mapping[str, Any]) -> Policy:
@@ -219,7 +190,7 @@ def _unpickle(path: Path, trusted: bool) -> Policy:
             "as safetensors, or pass --trust-pickle if you trust where it comes from."
         )
     if not path.is_file():
-        raise UserError(f"There is no file {path}.{_near(path)}")
+        raise UserError(f"There is no file {path}.{near(path)}")
     import torch
 
     return _checked(str(path), torch.load(path, map_location="cpu", weights_only=False))
@@ -233,13 +204,4 @@ def _missing(path: Path) -> str:
         return f"{path} holds no checkpoint (no {CARD})."
     if len(path.parts) == 1:
         return f"There is no policy '{path}'.{did_you_mean(str(path), BUILTIN)}"
-    return f"There is no checkpoint {path}.{_near(path)}"
-
-
-def _near(path: Path) -> str:
-    """A hint from the nearest folder above `path` that exists."""
-    wrong, parent = path, path.parent
-    while not parent.is_dir():
-        wrong, parent = parent, parent.parent
-    hint = did_you_mean(wrong.name, [found.name for found in parent.iterdir()])
-    return f" In {parent}:{hint}" if hint else f" {parent} is empty."
+    return f"There is no checkpoint {path}.{near(path)}"

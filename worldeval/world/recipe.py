@@ -2,7 +2,18 @@
 
 from dataclasses import dataclass, field
 
-from worldeval.training.recipe import TrainerRecipe
+
+@dataclass(frozen=True, kw_only=True)
+class TrainerRecipe:
+    """One optimisation: AdamW, cosine learning rate, EMA weights."""
+
+    steps: int
+    batch: int
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.03  # share of the steps
+    ema: float = 0.999
+    grad_clip: float = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +76,11 @@ class WorldRecipe:
     def turned(self) -> bool:
         """Whether roll, pitch and yaw in the data are trained as 6-D numbers, which never jump."""
         return True
+
+    @property
+    def learns_video(self) -> bool:
+        """Whether data without actions and instructions teach it something."""
+        return False
 
     @property
     def sampler(self) -> range:

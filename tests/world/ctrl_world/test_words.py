@@ -12,16 +12,15 @@ from tests.support.droid import droid_folder
 from tests.support.told import WORDS, Told
 from tests.world.ctrl_world.tiny import TINY
 from worldeval import recipe as recipes
+from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
-from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.ctrl_world.clips import Clips
 from worldeval.world.ctrl_world.draw import draw
 from worldeval.world.ctrl_world.family import by_words, new
 from worldeval.world.ctrl_world.text import embed_tasks
 from worldeval.world.ctrl_world.world import CtrlWorld
 from worldeval.world.load import load_world
-from worldeval.world.recipe import KinematicsRecipe
-from worldeval.world.tokenizer import precomputed_latents as brought
+from worldeval.world.recipe import KinematicsRecipe, TrainerRecipe
 from worldeval.world.training.pipeline import train_world
 from worldeval.world.training.prepare import Prepared, prepare
 
@@ -45,7 +44,7 @@ def trained(tmp_path_factory, clip: Path) -> tuple[Path, Prepared, Path]:
     )
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(brought, "open_source", Told)
+        patch.setattr(Weighted, "open", lambda part: Told(part.path))
         prepared = prepare(recipe, Path("arm"), [], home, seed=0, report=quiet)
     train_world(recipe, prepared, home, kind="ctrl_world", seed=0, report=quiet)
     return home, prepared, encoder

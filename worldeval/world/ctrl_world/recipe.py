@@ -2,8 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from worldeval.training.recipe import TrainerRecipe
-from worldeval.world.recipe import WorldRecipe
+from worldeval.world.recipe import TrainerRecipe, WorldRecipe
 
 START = 100_000  # "so many frames back" is before every start, and means the start
 

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 
 from worldeval.axes import Array, Bool, Float32, Int, UInt8
-from worldeval.data.source import Source, open_source
+from worldeval.data.source import Source
 from worldeval.data.split import held_out
+from worldeval.data.weighted import Weighted, weighted
 from worldeval.errors import UserError
 from worldeval.record import Episode
 from worldeval.world.tokenizer.precomputed_latents import as_trained
@@ -71,12 +72,13 @@ class Shelf:
     read: Callable[[Int[Array, " k"], int], Held]  # episodes, and how many frames of each
 
 
-def open_shelf(world: World, data: Path, *, share: float, seed: int) -> Shelf:
+def open_shelf(world: World, data: Path | Weighted, *, share: float, seed: int) -> Shelf:
     """The episodes of `data` that `world` can read.
 
     `share` and `seed` are those of the training, so that the same episodes are held out.
     """
-    source = as_trained(open_source(data), world.spec)
+    (part,) = weighted(data)
+    source = as_trained(part.open(), world.spec)
     mask = held_out(source, share=share, seed=seed)
     draws = world.tokenizer is not None
     usable = np.array([draws or source.has_latents(index) for index in range(len(source))])
@@ -94,8 +96,8 @@ def open_shelf(world: World, data: Path, *, share: float, seed: int) -> Shelf:
     )
     if not len(shelf.held) or not len(shelf.training):
         raise UserError(
-            f"{data} holds out {len(shelf.held)} of the episodes that this world can read, and "
-            f"{len(shelf.training)} are left to learn from. It takes at least one of each."
+            f"{part.path} holds out {len(shelf.held)} of the episodes that this world can read, "
+            f"and {len(shelf.training)} are left to learn from. It takes at least one of each."
         )
     return shelf
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
 from worldeval.world.fidelity.actions import changed, fit_probe, followed, other_actions
 from worldeval.world.fidelity.held_out import Held, OpenLoop, by_turns, imagine_held, open_shelf
@@ -23,7 +24,7 @@ PROBED = 3  # episodes that the probe learns from, for one that is measured
 
 def measure(
     folder: Path,
-    data: Path,
+    data: Path | Weighted,
     *,
     horizons: Sequence[int] = HORIZONS,
     episodes: int = 60,

@@ -9,7 +9,7 @@ import numpy as np
 from worldeval.axes import Array, Float16, Int
 from worldeval.data.adapt import without_jumps
 from worldeval.data.latents import LatentEpisodes, join
-from worldeval.data.source import Source, SourceSpec, open_source
+from worldeval.data.source import Source, SourceSpec
 from worldeval.data.split import held_out
 from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
@@ -34,7 +34,7 @@ class Brought:
 
 
 def read_brought(
-    path: Path, recipe: WorldRecipe, *, seed: int, cached: Cached | None = None
+    part: Weighted, recipe: WorldRecipe, *, seed: int, cached: Cached | None = None
 ) -> Brought:
     """The episodes of a dataset that bring latents, with rotations as the recipe wants them.
 
@@ -43,7 +43,7 @@ def read_brought(
     Raises:
         UserError: the dataset brings no latents.
     """
-    source = open_source(path)
+    path, source = part.path, part.open()
     if recipe.turned:
         source = without_jumps(source)
     latents_of, known = _latents(source, path, cached), () if cached is None else cached.tasks
@@ -69,11 +69,14 @@ def read_brought(
         pose=np.concatenate(pose),
         # A robot's free-text tasks are one to the dynamics, unless a tokenizer tells them apart.
         task=np.array([_place(known, source.heads[index].task) for index in usable], np.int64),
-        told=tuple(source.heads[index].task for index in usable),
+        told=tuple("" if part.video else source.heads[index].task for index in usable),
+        video=np.full(len(usable), part.video),
         begin=np.cumsum(length) - length,
         length=length,
     )
     held = np.flatnonzero(held_out(source, share=recipe.held_out, seed=seed)[usable])
+    if part.video:  # without actions there is nothing to follow, so nothing to measure
+        held = held[:0]
     return Brought(source=source, episodes=episodes, held=held)
 
 

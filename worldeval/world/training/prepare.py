@@ -1,6 +1,6 @@
 """From data on disk to encoded episodes: what every family of world model trains on."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,11 +13,9 @@ from worldeval.data.draws import OUTSIDE
 from worldeval.data.latents import LatentEpisodes, join
 from worldeval.data.split import held_out, refuse_empty
 from worldeval.data.table import RecordedEpisodes, read_table
-from worldeval.data.weighted import Weighted, weighted
+from worldeval.data.weighted import Weighted, refuse_video, weighted
 from worldeval.device import pick_device
 from worldeval.errors import UserError
-from worldeval.training.optimise import Report
-from worldeval.training.processes import this_process
 from worldeval.world.bounds import action_bounds
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import WorldRecipe
@@ -26,9 +24,13 @@ from worldeval.world.tokenizer.encode import encoded
 from worldeval.world.tokenizer.fit import fit_tokenizer, psnr
 from worldeval.world.tokenizer.network import FrameTokenizer, new_tokenizer
 from worldeval.world.tokenizer.precomputed_latents import Brought, mixed, read_brought, world_spec
+from worldeval.world.training.optimise import Progress
+from worldeval.world.training.processes import this_process
 from worldeval.world.weights import fill, load_weights, save_weights
 
 TOKENIZER = "tokenizer.safetensors"
+
+Report = Callable[[str, int], Progress]  # a stage and its steps -> its progress
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,8 +81,10 @@ def prepare(
     any. Roll-outs in `weak` are encoded by that tokenizer.
     """
     parts = weighted(data)
+    family = type(recipe).__name__.removesuffix("Recipe").lower()
+    refuse_video(parts, family, learns_video=recipe.learns_video)
     cached = Cached(latents) if latents else None
-    of_shards = [bool(sorted(part.path.glob("*.h5"))) for part in parts]
+    of_shards = [part.format is None and bool(sorted(part.path.glob("*.h5"))) for part in parts]
     if all(of_shards):
         return _from_shards(recipe, parts, weak, home, cached, seed=seed, report=report)
     if any(of_shards):
@@ -102,10 +106,10 @@ def _from_shards(
     seed: int,
     report: Report,
 ) -> Prepared:
-    shards = read_table(*(part.path for part in parts))
+    shards = RecordedEpisodes([part.open() for part in parts])
     _refuse_jumps(shards, parts)
     weights = tuple(part.weight for part in parts)
-    held = _held_out(shards, recipe.held_out, seed=seed)
+    held = _held_out(shards, parts, recipe.held_out, seed=seed)
     training = np.setdiff1d(np.arange(len(shards)), held)
     path, state = home / TOKENIZER, this_process()
     if cached is not None:
@@ -133,6 +137,10 @@ def _from_shards(
         sets.append(encoded(tokenizer, read_table(folder), shards.tasks, path))
     quality = psnr(tokenizer, shards, held, frames=512, seed=seed)
     episodes = join(*sets)
+    if any(part.video for part in parts):
+        marked = np.zeros(len(episodes), bool)
+        marked[: len(shards)] = np.array([part.video for part in parts])[shards.part]
+        episodes = replace(episodes, video=marked)
     if len(parts) > 1:
         joined = np.full(len(episodes) - len(shards), OUTSIDE)
         episodes = episodes.blended(np.concatenate([shards.part, joined]), weights)
@@ -157,10 +165,15 @@ def _from_shards(
     )
 
 
-def _held_out(table: RecordedEpisodes, share: float, *, seed: int) -> Int[Array, " h"]:
+def _held_out(
+    table: RecordedEpisodes, parts: Sequence[Weighted], share: float, *, seed: int
+) -> Int[Array, " h"]:
     """Of every dataset the episodes that it holds out when it is alone."""
     masks = []
-    for source in table.sources:
+    for part, source in zip(parts, table.sources, strict=True):
+        if part.video:  # without actions there is nothing to follow, so nothing to measure
+            masks.append(np.zeros(len(source), bool))
+            continue
         masks.append(held_out(source, share=share, seed=seed))
         refuse_empty(masks[-1], source)
     return np.flatnonzero(np.concatenate(masks))
@@ -184,7 +197,7 @@ def _refuse_jumps(shards: RecordedEpisodes, parts: Sequence[Weighted]) -> None:
 def _from_latents(
     parts: Sequence[Weighted], recipe: WorldRecipe, home: Path, cached: Cached | None, *, seed: int
 ) -> Prepared:
-    sets = [read_brought(part.path, recipe, seed=seed, cached=cached) for part in parts]
+    sets = [read_brought(part, recipe, seed=seed, cached=cached) for part in parts]
     episodes, held = mixed(parts, sets)
     spec = world_spec(sets[0].spec, episodes, instructions=recipe.reads_tasks)
     if cached is not None:

@@ -32,7 +32,7 @@ def fit(fitting: Fitting) -> None:
     """Kinematics, then the transformer. Nothing learns from the actions of action-free episodes."""
     recipe: UwmRecipe = fitting.recipe
     world: UwmWorld = fitting.world
-    free = action_free(fitting.episodes, recipe.action_free)
+    free = action_free(fitting.episodes, recipe.action_free, marked=fitting.prepared.episodes.video)
     acting = replace(fitting, episodes=np.setdiff1d(fitting.episodes, free))
     if fitting.fresh:
         fit_features(world.model.features, acting.windows(), acting.episodes)

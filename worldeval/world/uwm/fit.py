@@ -6,15 +6,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from worldeval.axes import Array, Int
+from worldeval.axes import Array, Bool, Int
 from worldeval.data.draws import Draws
 from worldeval.errors import UserError
-from worldeval.training.checkpoints import Saving
-from worldeval.training.optimise import Fitted, Progress, optimise
-from worldeval.training.processes import own_rows
-from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.branch import rows_of
 from worldeval.world.latent.fit import on_device
+from worldeval.world.recipe import TrainerRecipe
+from worldeval.world.training.checkpoints import Saving
+from worldeval.world.training.optimise import Fitted, Progress, optimise
+from worldeval.world.training.processes import own_rows
 from worldeval.world.training.windows import Windows
 from worldeval.world.uwm.loss import UwmLoss, draw_times, spoilt
 from worldeval.world.uwm.modes import Noise
@@ -43,7 +43,7 @@ def fit_uwm(
     and each takes its own rows of it.
     """
     recipe, generator = model.recipe, torch.Generator().manual_seed(seed)
-    video = action_free(episodes, recipe.action_free)
+    video = action_free(episodes, recipe.action_free, marked=windows.data.video)
     cutter = MomentCutter(windows, video=video, successes_only=recipe.imitate == "success")
     rows = {frames: windows.data.draws(episodes, frames) for frames in range(1, recipe.chunk + 1)}
     if not len(rows[recipe.chunk]):
@@ -82,10 +82,19 @@ def fit_uwm(
     return Fitted(model=fitted.model.model, loss=fitted.loss)
 
 
-def action_free(episodes: Int[Array, " e"], share: float) -> Int[Array, " k"]:
-    """Those of the episodes that are video: spread evenly over them, so alike across tasks."""
-    order = np.floor(np.arange(1, len(episodes) + 1) * share)
-    return episodes[np.diff(order, prepend=0.0) > 0]
+def action_free(
+    episodes: Int[Array, " e"], share: float, *, marked: Bool[Array, " all"] | None = None
+) -> Int[Array, " k"]:
+    """Those of the episodes that are video.
+
+    `share` of those with actions, spread evenly over them, so alike across tasks; and all that the
+    data mark as video (`marked`, of every episode there is).
+    """
+    own = np.zeros(len(episodes), bool) if marked is None else marked[episodes]
+    acting = episodes[~own]
+    order = np.floor(np.arange(1, len(acting) + 1) * share)
+    chosen = acting[np.diff(order, prepend=0.0) > 0]
+    return np.sort(np.concatenate([episodes[own], chosen]))
 
 
 def _fit_change(

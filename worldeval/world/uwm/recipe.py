@@ -41,6 +41,11 @@ class UwmRecipe(WorldRecipe):
             )
 
     @property
+    def learns_video(self) -> bool:
+        """Rows of video stand at pure noise in their actions, and the future is learned."""
+        return True
+
+    @property
     def sampler(self) -> range:
         """No more steps than there are diffusion times."""
         return range(1, self.times + 1)

@@ -1,0 +1,278 @@
+"""What every number of an action and of a pose means, for any robot.
+
+A robot is described by groups of columns that belong together: a position, a rotation, joints, a
+gripper, a place in the plane, a mobile base, plain numbers without a name, or the state of an
+object that the robot does not sense. There may be any number of each, told apart by `arm`.
+Numbers stay as they are stored; `unit` says what they are in, and `in_si` turns them.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from math import pi
+from typing import Literal, get_args
+
+import numpy as np
+from scipy.spatial.transform import Rotation
+
+from worldeval.axes import Array, Float, Int
+from worldeval.data.action_space import ActionSpace, Control
+from worldeval.data.rotation import NAMES, SIZES, RotationForm, read_rotation
+from worldeval.data.space_text import write_space
+
+Means = Literal["position", "rotation", "joint", "gripper", "planar", "base", "other", "object"]
+Motion = Literal["absolute", "delta", "velocity"]
+# As `RotationForm`, and the two orders that other projects store them in.
+StoredForm = Literal["euler", "quaternion", "quaternion-wxyz", "axis-angle", "6d", "6d-rows"]
+
+LENGTHS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
+ANGLES = {"rad": 1.0, "deg": pi / 180}
+NO_UNIT = ("", "px", "1")  # pixels and shares are no metres: never converted
+LINEAR, ANGULAR = ("position", "planar", "base"), ("rotation", "joint")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnGroup:
+    """Neighbouring columns with one meaning.
+
+    `planar` and `base` are x, y and perhaps an angle, which is in radians. A `delta` is the change
+    from the current pose, in the robot's base frame unless `frame` says tool.
+    """
+
+    names: tuple[str, ...]
+    means: Means = "other"
+    motion: Motion = "absolute"
+    arm: str = ""  # which end effector: left, right; "" where there is one
+    unit: str = ""  # m, cm, mm, px, rad, deg; of a velocity per second. "": not said
+    form: StoredForm | None = None  # of a rotation
+    frame: Literal["base", "tool"] = "base"
+    open: float | None = None  # what an open and a closed gripper are
+    closed: float | None = None
+    guessed: bool = False  # by the reader, from names or custom; not said by anybody
+
+    def __post_init__(self) -> None:
+        if not self.names:
+            raise ValueError("a group of columns needs names")
+        what = ", ".join(self.names)
+        if self.means == "rotation":
+            if self.form is None:
+                raise ValueError(
+                    f"rotation {what}: say its form: {', '.join(get_args(StoredForm))}"
+                )
+            if len(self.names) != _width(self.form):
+                raise ValueError(
+                    f"rotation {what} has {len(self.names)} columns; {self.form} has "
+                    f"{_width(self.form)}"
+                )
+        elif self.form is not None:
+            raise ValueError(f"{what}: only a rotation has a form")
+        if self.means == "position" and len(self.names) != 3:
+            raise ValueError(f"position {what} has {len(self.names)} columns, not x, y and z")
+        if self.means in ("planar", "base") and len(self.names) not in (2, 3):
+            raise ValueError(f"{self.means} {what} is x and y, and perhaps an angle")
+        if self.unit.removesuffix("/s") not in (*LENGTHS, *ANGLES, *NO_UNIT):
+            known = ", ".join((*LENGTHS, *ANGLES, "px"))
+            raise ValueError(f"{what}: unit '{self.unit}' is not known (there is {known})")
+        wrong = ANGLES if self.means in LINEAR else LENGTHS if self.means == "rotation" else {}
+        if self.unit.removesuffix("/s") in wrong:
+            raise ValueError(f"{self.means} {what} cannot be in {self.unit}")
+        if (self.open is None) != (self.closed is None) or (
+            self.open is not None and self.open == self.closed
+        ):
+            raise ValueError(f"{what}: open and closed are two different numbers")
+        if self.open is not None and self.means != "gripper":
+            raise ValueError(f"{what}: only a gripper is open or closed")
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def factor(self) -> float | None:
+        """What turns the numbers into metres or radians (a second); None where nobody said."""
+        return {**LENGTHS, **ANGLES}.get(self.unit.removesuffix("/s"))
+
+    def rotation(self, values: Float[Array, "n r"]) -> Rotation:
+        """The rotations that stored numbers of a `rotation` mean."""
+        assert self.form is not None
+        form, values = self.form, values.astype(np.float64)
+        if form in ("euler", "axis-angle"):
+            values = values * (self.factor or 1.0)
+        if form == "quaternion-wxyz":
+            form, values = "quaternion", values[:, [1, 2, 3, 0]]
+        if form == "6d-rows":  # the first two rows are the first two columns of the inverse
+            return read_rotation(values, "6d").inv()
+        return read_rotation(values, _plain_form(form))
+
+    def in_si(self, values: Float[Array, "n c"]) -> Float[Array, "n c"]:
+        """Metres, radians (a second), and grippers from 0 (open) to 1 (closed), where known."""
+        if self.means == "gripper" and self.open is not None and self.closed is not None:
+            return (values - self.open) / (self.closed - self.open)
+        if self.factor is None or self.form not in (None, "euler", "axis-angle"):
+            return values
+        if self.means in ("planar", "base"):  # its angle is in radians already
+            return np.concatenate([values[:, :2] * self.factor, values[:, 2:]], axis=1)
+        return values * self.factor
+
+    def si(self) -> "ColumnGroup":
+        """The same group once its numbers went through `in_si`."""
+        out = self
+        if self.open is not None:
+            out = replace(out, open=0.0, closed=1.0)
+        if self.factor is not None:
+            unit = "m" if self.unit.removesuffix("/s") in LENGTHS else "rad"
+            out = replace(out, unit=unit + ("/s" if self.unit.endswith("/s") else ""))
+        return out
+
+
+Groups = tuple[ColumnGroup, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnMeanings:
+    """What the columns of a dataset mean, in their order. Empty: nobody knows."""
+
+    action: Groups = ()
+    pose: Groups = ()
+
+    @property
+    def guessed(self) -> tuple[str, ...]:
+        """The columns whose meaning is a guess: `action.x`."""
+        return tuple(
+            f"{side}.{name}"
+            for side, groups in (("action", self.action), ("pose", self.pose))
+            for group in groups
+            for name in group.names
+            if group.guessed
+        )
+
+    @property
+    def space(self) -> str:
+        """The action as space_text.py writes it, where one arm and grippers in SI are all of it."""
+        return _space(self.action)
+
+
+def names(groups: Sequence[ColumnGroup]) -> tuple[str, ...]:
+    """The names of all columns."""
+    return tuple(name for group in groups for name in group.names)
+
+
+def spans(groups: Sequence[ColumnGroup]) -> Iterator[tuple[ColumnGroup, slice]]:
+    """Every group with its columns."""
+    begin = 0
+    for group in groups:
+        yield group, slice(begin, begin + len(group))
+        begin += len(group)
+
+
+def columns_of(
+    groups: Sequence[ColumnGroup], *means: Means, arm: str | None = None
+) -> Int[Array, " n"]:
+    """The columns of some meanings, of every arm or of one."""
+    found = [
+        np.arange(span.start, span.stop)
+        for group, span in spans(groups)
+        if group.means in means and arm in (None, group.arm)
+    ]
+    return np.concatenate(found) if found else np.zeros(0, np.int64)
+
+
+def arms(groups: Sequence[ColumnGroup]) -> tuple[str, ...]:
+    """The end effectors that the groups are of, in order of appearance."""
+    return tuple(dict.fromkeys(group.arm for group in groups))
+
+
+def sensed(groups: Sequence[ColumnGroup]) -> Int[Array, " n"]:
+    """All columns but those that tell the state of an object, which no robot senses."""
+    every = [m for m in get_args(Means) if m != "object"]
+    return np.sort(columns_of(groups, *every))
+
+
+SIDE = re.compile(r"(?:^|[_.\-/])(left|right)(?=$|[_.\-/])|^(left|right)[_.]", re.IGNORECASE)
+GRIPPER = re.compile(r"gripper|finger", re.IGNORECASE)
+JOINT = re.compile(r"joint|waist|shoulder|elbow|forearm|wrist|^q_?\d+$|qpos|motor", re.IGNORECASE)
+
+
+def guess(found: Sequence[str]) -> Groups:
+    """What columns mean by their names alone; plain numbers where the names say nothing.
+
+    Every group is marked as a guess, with no unit, because a name says none.
+    """
+    groups: list[ColumnGroup] = []
+    place = 0
+    while place < len(found):
+        group = _at(found, place)
+        last = groups[-1] if groups else None
+        alike = last and (last.means, last.arm) == (group.means, group.arm)
+        if last and alike and group.means in ("joint", "gripper", "other"):
+            groups[-1] = replace(last, names=(*last.names, *group.names))
+        else:
+            groups.append(group)
+        place += len(group)
+    return tuple(groups)
+
+
+def _at(found: Sequence[str], place: int) -> ColumnGroup:
+    arm, bare = _arm(found[place])
+    shared = {"arm": arm, "guessed": True}
+    for form, needed in NAMES.items():
+        window = tuple(found[place : place + len(needed)])
+        if tuple(_arm(name)[1].lower() for name in window) == needed:
+            return ColumnGroup(names=window, means="rotation", form=_stored(form), **shared)
+    window = tuple(found[place : place + 3])
+    if tuple(_arm(name)[1].lower() for name in window) == ("x", "y", "z"):
+        return ColumnGroup(names=window, means="position", **shared)
+    means: Means = "other"
+    if GRIPPER.search(bare):
+        means = "gripper"
+    elif JOINT.search(bare):
+        means = "joint"
+    return ColumnGroup(names=(found[place],), means=means, **shared)
+
+
+def _arm(name: str) -> tuple[str, str]:
+    """Which side a name is of, and the name without it."""
+    side = SIDE.search(name)
+    if side is None:
+        return "", name
+    return (side[1] or side[2]).lower(), SIDE.sub("", name).strip("_.-/")
+
+
+def _space(groups: Groups) -> str:
+    """`ee-delta(euler)+1` and the like; "" where the groups are of another kind, or guessed."""
+    if not groups or len(arms(groups)) != 1 or any(group.guessed for group in groups):
+        return ""
+    means = [group.means for group in groups]
+    gripper = len(columns_of(groups, "gripper"))
+    arm = [group for group in groups if group.means != "gripper"]
+    if means[len(arm) :] != ["gripper"] * (len(means) - len(arm)) or not arm:
+        return ""  # the gripper comes last
+    motions = {group.motion for group in arm}
+    if len(motions) != 1 or any(group.factor not in (None, 1.0) for group in arm):
+        return ""
+    (motion,) = motions
+    if [group.means for group in arm] == ["position", "rotation"] and motion != "velocity":
+        form = arm[1].form
+        if arm[0].factor != 1.0 or form not in SIZES or arm[1].frame != "base":
+            return ""
+        if form in ("euler", "axis-angle") and arm[1].factor != 1.0:
+            return ""
+        control: Control = "ee-absolute" if motion == "absolute" else "ee-delta"
+        return write_space(
+            ActionSpace(control=control, rotation=_plain_form(form), gripper=gripper)
+        )
+    if all(group.means == "joint" and group.factor == 1.0 for group in arm) and motion != "delta":
+        control = "joint-position" if motion == "absolute" else "joint-velocity"
+        return write_space(ActionSpace(control=control, joints=sum(map(len, arm)), gripper=gripper))
+    return ""
+
+
+def _width(form: StoredForm) -> int:
+    return SIZES[form.removesuffix("-wxyz").removesuffix("-rows")]
+
+
+def _plain_form(form: str) -> RotationForm:
+    return next(known for known in get_args(RotationForm) if known == form)
+
+
+def _stored(form: str) -> StoredForm:
+    return next(known for known in get_args(StoredForm) if known == form)

@@ -1,0 +1,108 @@
+"""A reader of one's own: `--format ./mine.py:Reader` or `package.module:Reader`."""
+
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from worldeval.axes import Array
+from worldeval.data.finding import DataError
+from worldeval.data.source import Head, Source, SourceSpec
+from worldeval.errors import UserError
+from worldeval.user_code import load_code
+
+NEEDED = ("spec", "heads", "rows", "frames")
+
+
+def is_code(kind: str) -> bool:
+    """Whether a format is the address of a class."""
+    return ":" in kind
+
+
+def own_reader(ref: str) -> Callable[..., Source]:
+    """The class or function at `ref`, which gives a source when called with a path.
+
+    What it gives is looked at before it is used: a sound first episode, or an error that says what
+    to mend. Only what the user typed comes here; see `RecordedRecipe` for recipes.
+
+    Raises:
+        UserError: nothing is there, or it cannot be called with a path.
+    """
+    make = load_code(ref, "reader")
+    if not callable(make):
+        raise UserError(
+            f"{ref} is a {type(make).__name__}, not a class that is called with a path."
+        )
+    return _Checked(make, ref)
+
+
+class _Checked:
+    """Calls the user's class, and looks at what it gave."""
+
+    def __init__(self, make: Callable[..., Any], ref: str) -> None:
+        self._make, self._ref = make, ref
+        self.UNDERSTANDS = tuple(getattr(make, "UNDERSTANDS", ()))
+        self.__signature__ = inspect.signature(make)
+
+    def __call__(self, *arguments: Any) -> Source:
+        try:
+            self.__signature__.bind(*arguments)
+        except TypeError as error:
+            raise UserError(
+                f"{self._ref} cannot be made from a path alone: {error}. It is called as "
+                f"{self._ref.rpartition(':')[2]}(path), or with (path, given) where it reads maps."
+            ) from error
+        source = self._make(*arguments)
+        for problem in _problems(source):
+            raise UserError(f"{self._ref}: {problem} See docs/data.md for a complete example.")
+        if not hasattr(source, "findings"):
+            source.findings = []
+        return source
+
+
+def _problems(source: Any) -> Iterator[str]:
+    """What keeps an object from being a source, the first fault first."""
+    missing = [name for name in NEEDED if not hasattr(source, name)]
+    if missing:
+        yield f"it has no {', '.join(missing)}."
+        return
+    if not isinstance(source, Source):
+        yield "its class does not derive from worldeval.data.source.Source."
+        return
+    if not isinstance(source.spec, SourceSpec):
+        yield f"spec is a {type(source.spec).__name__}, not a SourceSpec."
+        return
+    if not source.heads or not all(isinstance(head, Head) for head in source.heads):
+        yield "heads is empty, or holds something else than Head records."
+        return
+    yield from _of_first(source)
+
+
+def _of_first(source: Source) -> Iterator[str]:
+    head, spec = source.heads[0], source.spec
+    rows = source.rows(0)
+    for name, values, columns in (
+        ("actions", rows.actions, spec.action_names),
+        ("pose", rows.pose, spec.pose_names),
+    ):
+        wanted = (head.length, len(columns))
+        if not isinstance(values, np.ndarray) or values.shape != wanted:
+            yield f"{name} of episode '{head.id}' are {_said(values)}; {wanted} is needed."
+        elif values.dtype != np.float32:
+            yield f"{name} are {values.dtype}, and float32 is needed."
+    for view, size in spec.views.items():
+        try:
+            frames = source.frames(0, view, np.array([0]))
+        except DataError as error:
+            yield str(error)
+            continue
+        wanted = (1, *size, 3)
+        if not isinstance(frames, np.ndarray) or frames.shape != wanted:
+            yield f"frames(0, '{view}', [0]) are {_said(frames)}; {wanted} is needed."
+        elif frames.dtype != np.uint8:
+            yield f"frames of '{view}' are {frames.dtype}, and uint8 (0-255) is needed."
+
+
+def _said(values: Array | Any) -> str:
+    return str(values.shape) if isinstance(values, np.ndarray) else type(values).__name__

@@ -1,0 +1,57 @@
+"""Code that a user names: `./file.py:name` or `package.module:name`.
+
+Only what the user typed may be loaded this way; a recipe or a run folder may be somebody else's.
+"""
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+from worldeval.errors import UserError, did_you_mean
+
+
+def load_code(ref: str, what: str) -> Any:
+    """The object that `ref` names; `what` says in errors what it was to be: policy, reader.
+
+    Raises:
+        UserError: there is no such file, module or name.
+    """
+    place, _, name = ref.rpartition(":")
+    module = _of_file(Path(place)) if place.endswith(".py") else _of_name(place, ref, what)
+    if not hasattr(module, name):
+        known = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
+        raise UserError(f"{place} has no '{name}'.{did_you_mean(name, known)}")
+    return getattr(module, name)
+
+
+def near(path: Path) -> str:
+    """A hint from the nearest folder above `path` that exists."""
+    wrong, parent = path, path.parent
+    while not parent.is_dir():
+        wrong, parent = parent, parent.parent
+    hint = did_you_mean(wrong.name, [found.name for found in parent.iterdir()])
+    return f" In {parent}:{hint}" if hint else f" {parent} is empty."
+
+
+def _of_name(name: str, ref: str, what: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
+            raise UserError(
+                f"There is no module '{name}' for {what} {ref}. Install it or set PYTHONPATH; "
+                "for a file, write ./file.py:name."
+            ) from error
+        raise
+
+
+def _of_file(path: Path) -> Any:
+    spec = importlib.util.spec_from_file_location(f"worldeval_user_{path.stem}", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise UserError(f"There is no file {path}.{near(path)}")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses of the file look themselves up there
+    spec.loader.exec_module(module)
+    return module
