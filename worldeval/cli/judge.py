@@ -79,12 +79,14 @@ def calibrate(
     """
     from dataclasses import asdict
 
+    from worldeval.evaluate.known import write_known
     from worldeval.evaluate.recalibrate import recalibrated
     from worldeval.judge.judge import save_calibration
 
     folder = out or Path("runs/judge-calibrated")
     found = recalibrated(judge, runs)
     save_calibration(folder, judge, found.calibration, learned_from=found.learned_from)
+    write_known(folder, found.known)
     result = {
         "out": str(folder),
         **found.learned_from,

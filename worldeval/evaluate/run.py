@@ -27,6 +27,7 @@ from worldeval.evaluate.films import (
 )
 from worldeval.evaluate.gates import Gates, run_gates
 from worldeval.evaluate.imagined import ImaginedPart, outcomes
+from worldeval.evaluate.known import read_known
 from worldeval.evaluate.manifest import manifest_of, read_manifest, write_manifest
 from worldeval.evaluate.policies import policy_cards
 from worldeval.evaluate.summary import RunSummary, summarise, to_json
@@ -187,6 +188,7 @@ class Evaluation:
             margin=self.recipe.margin,
             seed=self.seed,
             validated=validated,
+            known=read_known(Path(self.recipe.judge)),
         )
         if self.spent is not None and self.spending.looks:
             summary = replace(

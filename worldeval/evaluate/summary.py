@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from worldeval.evaluate.gates import ACTION_EFFECT, Gates
+from worldeval.evaluate.known import rates_of
 from worldeval.evaluate.validated import Validated
 from worldeval.stats import (
     Agreement,
@@ -16,6 +17,7 @@ from worldeval.stats import (
     Finding,
     Outcomes,
     Ranking,
+    ValidatedRates,
     agreement,
     baseline,
     combined_rates,
@@ -63,17 +65,21 @@ def summarise(
     margin: float,
     seed: int,
     validated: Validated | None = None,
+    known: ValidatedRates | None = None,
 ) -> RunSummary:
     """Rank the imagined outcomes and, where truth is there, measure how far that is right.
 
     `truth` may hold some of the policies and tasks only, and other starts; `validated` is an
-    earlier run's comparison with truth.
+    earlier run's comparison with truth. Intervals are those of true rates where `known`, or else
+    the truth of this run's other lineages, says what an imagined rate is worth.
     """
     rng = np.random.default_rng(seed)
     predicted = from_frame(imagined, source="imagined outcomes")
     real = from_frame(truth, source="true outcomes") if truth is not None else None
     compared = real is not None and len(real.policies) >= 3
-    ranking = rank(predicted, rng=rng, validated=compared or validated is not None)
+    if known is None and truth is not None:
+        known = ValidatedRates(rates=rates_of(paired_starts(imagined, truth)))
+    ranking = rank(predicted, rng=rng, validated=compared or validated is not None, known=known)
     found = list(ranking.findings)
     agreed = combined = None
     groups: dict[str, dict[str, Any]] = {}
@@ -202,7 +208,7 @@ def _unvalidated(
 
 def _differs(imagined: pd.DataFrame, truth: pd.DataFrame, rng: np.random.Generator) -> float | None:
     """p-value that imagination and judge err alike on every policy, over paired starts."""
-    pairs = imagined.merge(truth, on=["policy", "task", "start"], suffixes=("", "_real"))
+    pairs = paired_starts(imagined, truth)
     if "success" not in pairs or len(pairs) == 0:
         return None
     return homogeneity(
@@ -211,6 +217,11 @@ def _differs(imagined: pd.DataFrame, truth: pd.DataFrame, rng: np.random.Generat
         [str(policy) for policy in pairs["policy"]],
         rng=rng,
     )
+
+
+def paired_starts(imagined: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
+    """A row for each policy and start that was imagined and tried, `success` the true outcome."""
+    return imagined.merge(truth, on=["policy", "task", "start"], suffixes=("", "_real"))
 
 
 def _near_misses(gates: Gates) -> list[Finding]:

@@ -18,6 +18,13 @@ from worldeval.stats.outcomes import Outcomes, from_frame
 from worldeval.stats.paired import Comparison, mcnemar
 from worldeval.stats.plan import Plan, plan
 from worldeval.stats.ppi import Combined, combine
+from worldeval.stats.predictive import (
+    RateWorth,
+    ValidatedRate,
+    ValidatedRates,
+    conformal,
+    fit_worth,
+)
 from worldeval.stats.ranking import RankedPolicy, Ranking, rank
 from worldeval.stats.rates import clopper_pearson, clustered_rate, jeffreys, rate, wilson
 from worldeval.stats.rogan_gladen import (
@@ -47,6 +54,9 @@ __all__ = [
     "Plan",
     "RankedPolicy",
     "Ranking",
+    "RateWorth",
+    "ValidatedRate",
+    "ValidatedRates",
     "Validation",
     "agreement",
     "baseline",
@@ -56,9 +66,11 @@ __all__ = [
     "combine",
     "combined_rates",
     "compact_letters",
+    "conformal",
     "confusion",
     "confusion_per_policy",
     "first_line",
+    "fit_worth",
     "from_frame",
     "holm",
     "homogeneity",

@@ -41,10 +41,18 @@ def not_separated(comparisons: Sequence[Comparison]) -> list[Finding]:
             "share a letter are not ordered."
         )
     known = [c for c in tied if c.needed is not None]
-    if known:
+    hopeless = [c for c in tied if c.needed_trials is not None]
+    if hopeless and not known:
+        easiest = min(hopeless, key=lambda c: c.needed_trials or 0)
+        what += (
+            " No number of imagined starts can tell them: imagined rates err for a whole policy at "
+            f"once. Closest to being separated: {easiest.first} and {easiest.second}, by about "
+            f"{easiest.needed_trials:,} real trials of each."
+        )
+    elif known:
         easiest = min(known, key=lambda c: c.needed or 0)
         what += (
-            f" Nearest to telling: {easiest.first} and {easiest.second} "
+            f" Closest to being separated: {easiest.first} and {easiest.second} "
             f"({easiest.difference.n} shared starts now, about {easiest.needed:,} needed if they "
             f"differ by {abs(easiest.difference.value or 0):.3f} as seen)."
         )

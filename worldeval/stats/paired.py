@@ -29,10 +29,17 @@ class Comparison:
     p_mcnemar: float | None  # exact, for binary outcomes; to be read once, unadjusted
     separated: bool  # p_holm <= 1 - level
     needed: int | None  # starts that would separate them, if their difference is as observed
+    # Where it is known what imagined rates are worth: the probability that the first is truly
+    # better, and the trials of each that would tell where no number of imagined starts can.
+    order: float | None = None
+    needed_trials: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """All fields, with the interval as value, low, high."""
-        return asdict(self) | {"difference": self.difference.to_json()}
+        """All fields, with the interval as value, low, high; those of the true order if known."""
+        fields = asdict(self) | {"difference": self.difference.to_json()}
+        if self.order is None:
+            del fields["order"], fields["needed_trials"]
+        return fields
 
 
 def mcnemar(first_only: int, second_only: int) -> float:

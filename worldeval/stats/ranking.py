@@ -1,11 +1,12 @@
 """Trials to a ranking: estimates, comparisons, letters, the chance of being best."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from worldeval.axes import Array, Float
 from worldeval.stats import betting, findings
 from worldeval.stats.best import expected_regret, probability_best
 from worldeval.stats.estimate import Estimate
@@ -13,6 +14,14 @@ from worldeval.stats.findings import Finding
 from worldeval.stats.letters import compact_letters
 from worldeval.stats.outcomes import Outcomes
 from worldeval.stats.paired import Comparison, compare_all, differences_by_round
+from worldeval.stats.predictive import (
+    RateWorth,
+    ValidatedRates,
+    draw_true_rates,
+    order_probability,
+    predictive_interval,
+    trials_to_tell,
+)
 from worldeval.stats.rates import clustered_rate
 from worldeval.stats.resample import DRAWS, draw_cells
 from worldeval.stats.units import Units, units
@@ -30,6 +39,9 @@ class RankedPolicy:
     letters: str  # two policies share a letter exactly when they are not separated
     probability_best: float
     expected_regret: float  # rate lost, in expectation, by choosing it
+    # The true rate, where policies of other lineages were both imagined and tried; `estimate` is
+    # then what more imagined starts would show.
+    predictive: Estimate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +53,8 @@ class Ranking:
     comparisons: tuple[Comparison, ...]
     findings: tuple[Finding, ...]
     level: float
+    worth: Estimate | None = None  # of an imagined rate, in trials (`predictive.py`)
+    worth_text: str | None = None
 
     @property
     def headline(self) -> str | None:
@@ -62,6 +76,7 @@ class Ranking:
                     "letters": row.letters,
                     "probability_best": row.probability_best,
                     "expected_regret": row.expected_regret,
+                    **({"predictive": row.predictive.record()} if row.predictive else {}),
                 }
                 for row in self.policies
             ],
@@ -71,6 +86,7 @@ class Ranking:
             ],
             "comparisons": [c.to_json() for c in self.comparisons],
             "findings": [f.to_json() for f in self.findings],
+            **({"worth": self.worth.record()} if self.worth else {}),
         }
 
 
@@ -82,6 +98,7 @@ def rank(
     power: float = 0.8,
     validated: bool = True,
     draws: int = DRAWS,
+    known: ValidatedRates | None = None,
 ) -> Ranking:
     """Rank policies by their rate: the mean over tasks of the mean over starts.
 
@@ -91,6 +108,10 @@ def rank(
         level: of every interval, and 1 - the family-wise error of the letters.
         power: assumed by the number of starts that would separate a pair.
         validated: whether these numbers were compared with truth (imagined ones need to be).
+        known: policies that were both imagined and tried. With three or more lineages beside a
+            policy's own, intervals, ties and the chance of being best are those of its true rate
+            (`predictive.py`); without, they are those of the numbers given, as more starts would
+            show them.
 
     Raises:
         UserError: a policy was not tried on a task.
@@ -100,13 +121,21 @@ def rank(
     names = [outcomes.policies[k] for k in order]
     table = units(outcomes.only(policies=names))
     comparisons = compare_all(table, level=level, power=power)
+    drawn = draw_cells([table], rng=rng, draws=draws)[0].mean(axis=2)
+    worths = [known.worth(outcomes.lineage.get(name)) if known else None for name in names]
+    worth = worths[0]
+    if all(each is not None for each in worths):
+        worths = [each for each in worths if each is not None]
+        drawn = draw_true_rates(drawn, worths, rng=rng)
+        comparisons = _true_order(comparisons, names, table.rates, drawn, worths, level, power)
+    else:
+        worth = None
     place = {name: k for k, name in enumerate(names)}
     separated = np.zeros((len(names), len(names)), dtype=bool)
     for c in comparisons:
         i, j = place[c.first], place[c.second]
         separated[i, j] = separated[j, i] = c.separated
     letters = compact_letters(separated)
-    drawn = draw_cells([table], rng=rng, draws=draws)[0].mean(axis=2)
     best, regret = probability_best(drawn), expected_regret(drawn)
     found = [*findings.no_truth(validated), *findings.not_separated(comparisons)]
     if len(names) > 1 and any(c.separated for c in comparisons):
@@ -123,6 +152,14 @@ def rank(
                 letters=letters[k],
                 probability_best=float(best[k]),
                 expected_regret=float(regret[k]),
+                predictive=predictive_interval(
+                    drawn[:, k],
+                    level=level,
+                    n=int(table.trials[k].sum()),
+                    clusters=int(table.count[k].sum()),
+                )
+                if worth
+                else None,
             )
             for k, name in enumerate(names)
         ),
@@ -134,7 +171,51 @@ def rank(
         comparisons=tuple(comparisons),
         findings=tuple(found),
         level=level,
+        worth=worth.trials if worth else None,
+        worth_text=worth.sentence() if worth else None,
     )
+
+
+def _true_order(
+    comparisons: list[Comparison],
+    names: list[str],
+    rates: Float[Array, " k"],
+    drawn: Float[Array, "b k"],
+    worths: list[RateWorth],
+    level: float,
+    power: float,
+) -> list[Comparison]:
+    """The comparisons by the probability that the order is the true one.
+
+    A pair is separated where one order has a probability of (1 + level) / 2 or more. Where even
+    exact imagined rates would leave it below that, no number of imagined starts can tell the pair,
+    and `needed_trials` says how many trials of each would.
+    """
+    order = order_probability(drawn)
+    place = {name: k for k, name in enumerate(names)}
+    sure = (1 + level) / 2
+    exact = draw_true_rates(
+        np.tile(rates, (len(drawn), 1)), worths, rng=np.random.default_rng(len(drawn))
+    )
+    limit = order_probability(exact)
+    out = []
+    for c in comparisons:
+        i, j = place[c.first], place[c.second]
+        separated = bool(max(order[i, j], order[j, i]) >= sure)
+        hopeless = max(limit[i, j], limit[j, i]) < sure
+        trials = None
+        if not separated and hopeless:
+            trials = trials_to_tell(worths[i], rates[i], rates[j], level=level, power=power)
+        out.append(
+            replace(
+                c,
+                order=float(order[i, j]),
+                separated=separated,
+                needed=None if separated or hopeless else c.needed,
+                needed_trials=trials,
+            )
+        )
+    return out
 
 
 def policy_estimate(
