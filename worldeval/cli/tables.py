@@ -17,6 +17,8 @@ def print_summary(console: Console, summary: "RunSummary", cards: "pd.DataFrame"
     if summary.headline:
         console.print(summary.headline, style="bold red")
     console.print(ranking_table(summary, cards))
+    if summary.imagined.worth_text is not None:
+        console.print(summary.imagined.worth_text)
     if summary.agreement is not None:
         console.print(agreement_table(summary))
     if summary.gates is not None:
@@ -27,12 +29,20 @@ def print_summary(console: Console, summary: "RunSummary", cards: "pd.DataFrame"
 
 
 def ranking_table(summary: "RunSummary", cards: "pd.DataFrame") -> Table:
-    """A row per policy, best predicted first."""
-    table = Table(title="success: predicted in imagination [95% interval]", title_justify="left")
+    """A row per policy, best predicted first.
+
+    Where it is known what an imagined rate is worth, `predicted` is the true rate with its
+    predictive interval, and `as imagined` what more imagined starts would show.
+    """
+    known = summary.imagined.worth is not None
+    what = "true rate as predicted" if known else "as imagined, not validated"
+    table = Table(title=f"success: {what} [95% interval]", title_justify="left")
     table.add_column("#", justify="right")
     table.add_column("policy", no_wrap=True)
     table.add_column("predicted", justify="right", no_wrap=True)
-    table.add_column("not told apart")
+    if known:
+        table.add_column("as imagined", justify="right", no_wrap=True)
+    table.add_column("tied group")
     table.add_column("P(best)", justify="right")
     true = {}
     if summary.truth is not None:
@@ -44,6 +54,7 @@ def ranking_table(summary: "RunSummary", cards: "pd.DataFrame") -> Table:
         cells = [
             str(row.rank),
             row.policy,
+            *([_interval(row.predictive)] if row.predictive is not None else []),
             _interval(row.estimate),
             row.letters,
             f"{row.probability_best:.2f}",

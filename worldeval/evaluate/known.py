@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 """Policies that were both imagined and tried, kept beside the judge that they were judged by.
 
 `validated.json` in a judge's folder is what intervals of true rates are fitted to

@@ -126,7 +126,7 @@ def rank(
     worth = worths[0]
     if all(each is not None for each in worths):
         worths = [each for each in worths if each is not None]
-        drawn = draw_true_rates(drawn, worths, rng=rng)
+        drawn = draw_true_rates(drawn, worths, rng=rng.spawn(1)[0])
         comparisons = _true_order(comparisons, names, table.rates, drawn, worths, level, power)
     else:
         worth = None
