@@ -40,10 +40,11 @@ class PolicySummary:
     letters: str = ""  # two policies share one exactly when they are statistically tied
     probability_best: float | None = None
     expected_regret: float | None = None
+    predictive: Estimate | None = None  # the true rate, where its interval could be fitted
 
     @property
     def estimate(self) -> Estimate:
-        """The rate, over all tasks."""
+        """The rate as imagined, over all tasks."""
         return _estimate(self)
 
 
@@ -76,6 +77,8 @@ class RankingSummary:
     policies: tuple[PolicySummary, ...] = ()  # best first
     cells: tuple[CellSummary, ...] = ()
     comparisons: tuple[Comparison, ...] = ()  # every pair
+    worth: Estimate | None = None  # of an imagined rate, in trials
+    worth_text: str | None = None  # the same as a sentence
     findings: tuple[Finding, ...] = ()
 
 
