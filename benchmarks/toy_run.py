@@ -23,6 +23,7 @@ from worldeval.policy.network import PolicyNetwork, Sizes
 from worldeval.policy.recipe import PolicyRecipe
 from worldeval.record import Start
 from worldeval.rollout.starts import write_starts
+from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.load import new_world, save_world, world_hash
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import (
@@ -30,7 +31,6 @@ from worldeval.world.recipe import (
     KinematicsRecipe,
     LatentRecipe,
     TokenizerRecipe,
-    TrainerRecipe,
 )
 
 TASKS, VIEWS, SIZE = ("left", "right"), ("side", "top"), 16

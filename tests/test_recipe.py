@@ -217,3 +217,13 @@ def test_available_lists_the_recipes_of_one_group(shelf: Path) -> None:
     (shelf / "policy.yaml").write_text("kind: other\ntasks: [a]\n")
     assert recipe.available("model") == [shelf / "small.yaml"]
     assert recipe.available("policy") == [shelf / "policy.yaml"]
+
+
+def test_an_earlier_versions_recipe_is_read_as_this_one_writes_it() -> None:
+    now = recipe.load("judge", "judge")
+    before = now.resolved()
+    del before["trainer"]["grad_clip"]
+    assert now.reread(before) == now.resolved()
+    assert now.reread({**before, "horizon": 7})["horizon"] == 7
+    strange = {**before, "unheard": 1}
+    assert now.reread(strange) == strange

@@ -66,7 +66,21 @@ class Recipe:
 
     def resolved(self) -> dict[str, Any]:
         """Everything needed to run it again, as plain data: a recipe file's content."""
-        return {"kind": self.kind, "summary": self.summary, **_plain(asdict(self.config))}
+        return self._plain(self.summary, self.config)
+
+    def reread(self, kept: Mapping[str, Any]) -> dict[str, Any]:
+        """`resolved` of an earlier version, as this one writes it; as it is where it cannot be."""
+        if kept.get("kind") != self.kind:
+            return dict(kept)
+        own = {key: value for key, value in kept.items() if key not in ("kind", "summary")}
+        try:
+            config = build(type(self.config), own, where="the recipe kept")
+        except UserError:
+            return dict(kept)
+        return self._plain(str(kept.get("summary", "")), config)
+
+    def _plain(self, summary: str, config: Any) -> dict[str, Any]:
+        return {"kind": self.kind, "summary": summary, **_plain(asdict(config))}
 
 
 def load(name: str, group: str, overrides: Sequence[str] = ()) -> Recipe:

@@ -49,11 +49,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def policies(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     from dataclasses import replace
 
-    from worldeval.policy.recipe import TrainerRecipe
+    from worldeval.policy.recipe import PolicyTrainerRecipe
 
     out, made = tmp_path_factory.mktemp("policies"), []
     for head in ("diffusion", "flow"):
-        recipe = replace(UNDECIDED, head=head, trainer=TrainerRecipe(steps=20, warmup=2))
+        recipe = replace(UNDECIDED, head=head, trainer=PolicyTrainerRecipe(steps=20, warmup=2))
         (done,) = train(recipe, Lineage(name=head, seed=1), read_table(data), out)
         made.append(str(done.folder))
     return made

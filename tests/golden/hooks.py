@@ -30,11 +30,11 @@ from worldeval.judge.fit import fit_judge
 from worldeval.judge.judge import load_judge
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.policy.load import load_policy
-from worldeval.policy.recipe import DemoGroup, Lineage, PolicyRecipe
-from worldeval.policy.recipe import TrainerRecipe as PolicyTrainerRecipe
+from worldeval.policy.recipe import DemoGroup, Lineage, PolicyRecipe, PolicyTrainerRecipe
 from worldeval.policy.train import train as train_policy
 from worldeval.rollout.loop import imagine
 from worldeval.rollout.starts import read_starts
+from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.ctrl_world.recipe import (
     CtrlWorldRecipe,
     EdmRecipe,
@@ -44,7 +44,7 @@ from worldeval.world.ctrl_world.recipe import (
 )
 from worldeval.world.dit.recipe import DitRecipe
 from worldeval.world.load import load_world
-from worldeval.world.recipe import TrainerRecipe, WorldRecipe
+from worldeval.world.recipe import WorldRecipe
 from worldeval.world.rssm.recipe import RssmRecipe
 from worldeval.world.training.pipeline import train_world
 from worldeval.world.training.prepare import Prepared, prepare

@@ -17,7 +17,7 @@ from worldeval.policy.recipe import (
     Lineage,
     NetworkRecipe,
     PolicyRecipe,
-    TrainerRecipe,
+    PolicyTrainerRecipe,
 )
 from worldeval.policy.train import train
 from worldeval.record import Rollout, Start, Verdict
@@ -30,7 +30,7 @@ UNDECIDED = PolicyRecipe(
     validation_per_task=1,
     augment=AugmentRecipe(shift=0, brightness=0, noise=0, blur=0),
     network=NetworkRecipe(widths=(4, 8, 8), squeeze=4, embed=16, hidden=48),
-    trainer=TrainerRecipe(steps=150, batch=64, warmup=5, learning_rate=5e-3, ema=0.95),
+    trainer=PolicyTrainerRecipe(steps=150, batch=64, warmup=5, learning_rate=5e-3, ema=0.95),
     ddim_steps=5,
     flow_steps=5,
 )

@@ -17,8 +17,8 @@ from worldeval.improve.recipe import RlRecipe
 from worldeval.improve.starts import Starts
 from worldeval.policy.checkpoint import load
 from worldeval.policy.heads.chain import actor_of
+from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.load import load_world
-from worldeval.world.recipe import TrainerRecipe
 from worldeval.world.rssm.recipe import RssmRecipe
 from worldeval.world.rssm.world import RssmWorld
 from worldeval.world.training.pipeline import train_world

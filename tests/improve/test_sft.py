@@ -18,7 +18,7 @@ from worldeval.improve.starts import Starts
 from worldeval.policy.checkpoint import LearnedPolicy
 from worldeval.policy.finetune import original_demos
 from worldeval.policy.load import expand
-from worldeval.policy.recipe import TrainerRecipe
+from worldeval.policy.recipe import PolicyTrainerRecipe
 from worldeval.record import Rollout
 
 RECIPE = SftRecipe(
@@ -28,7 +28,7 @@ RECIPE = SftRecipe(
     ratio=0.2,
     explore=ExploreRecipe(noisy=0.5),
     trust=TrustRecipe(probability=0.6),
-    trainer=TrainerRecipe(steps=100, batch=64, learning_rate=3e-3, warmup=5, ema=0.9),
+    trainer=PolicyTrainerRecipe(steps=100, batch=64, learning_rate=3e-3, warmup=5, ema=0.9),
 )
 
 
@@ -83,7 +83,7 @@ def test_an_undecided_policy_learns_its_task_from_what_it_imagines(
 def test_the_same_seed_improves_the_same(
     place: Simulation, shards: RecordedEpisodes, undecided: LearnedPolicy, tmp_path: Path
 ) -> None:
-    short = {"rounds": 1, "trainer": TrainerRecipe(steps=5, batch=8), "weight": "advantage"}
+    short = {"rounds": 1, "trainer": PolicyTrainerRecipe(steps=5, batch=8), "weight": "advantage"}
     rates = []
     for name in ("a", "b"):
         run = improving(place, shards, undecided, tmp_path / name, **short)
@@ -95,7 +95,7 @@ def test_the_same_seed_improves_the_same(
 def test_more_of_the_same_imagines_nothing(
     place: Simulation, shards: RecordedEpisodes, undecided: LearnedPolicy, tmp_path: Path
 ) -> None:
-    trainer = TrainerRecipe(steps=3, batch=8)
+    trainer = PolicyTrainerRecipe(steps=3, batch=8)
     run = improving(place, shards, undecided, tmp_path, ratio=1.0, rounds=1, trainer=trainer)
     _, rounds = run.run(undecided)
     assert (rounds[0].tried, rounds[0].dataset, rounds[0].steps) == (0, None, 3)
@@ -113,7 +113,7 @@ def test_the_best_round_is_kept_and_the_first_policy_where_none_is_better(
     place: Simulation, shards: RecordedEpisodes, undecided: LearnedPolicy, tmp_path: Path
 ) -> None:
     """Nothing can be learned at a rate of 1e-9, so no round is better than the policy given."""
-    still = TrainerRecipe(steps=2, batch=8, learning_rate=1e-9, ema=0.0)
+    still = PolicyTrainerRecipe(steps=2, batch=8, learning_rate=1e-9, ema=0.0)
     change = {"rounds": 1, "trainer": still, "ratio": 1.0}
     kept, rounds = improving(place, shards, undecided, tmp_path / "a", **change).run(undecided)
     assert kept is undecided and len(rounds) == 1

@@ -18,8 +18,8 @@ from worldeval.judge.recipe import JudgeRecipe
 from worldeval.record import Rollout
 from worldeval.rollout.loop import replay
 from worldeval.rollout.starts import recordings
+from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.load import load_world
-from worldeval.world.recipe import TrainerRecipe
 from worldeval.world.training.pipeline import train_world
 from worldeval.world.training.prepare import prepare
 

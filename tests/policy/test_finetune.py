@@ -14,7 +14,7 @@ from worldeval.policy.recipe import (
     DemoGroup,
     Lineage,
     PolicyRecipe,
-    TrainerRecipe,
+    PolicyTrainerRecipe,
 )
 from worldeval.policy.train import train
 
@@ -23,9 +23,9 @@ RECIPE = PolicyRecipe(
     demos=(DemoGroup(sources=("expert*",), per_task=3),),
     validation_per_task=3,
     augment=AugmentRecipe(shift=0),
-    trainer=TrainerRecipe(steps=5, batch=16, warmup=1),
+    trainer=PolicyTrainerRecipe(steps=5, batch=16, warmup=1),
 )
-GENTLE = TrainerRecipe(steps=40, batch=32, warmup=2, learning_rate=5e-3, ema=0.5)
+GENTLE = PolicyTrainerRecipe(steps=40, batch=32, warmup=2, learning_rate=5e-3, ema=0.5)
 
 
 @pytest.fixture(scope="module")

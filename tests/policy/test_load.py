@@ -5,7 +5,7 @@ import pytest
 from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.policy.load import expand, load_policies, load_policy
-from worldeval.policy.recipe import Lineage, PolicyRecipe, TrainerRecipe
+from worldeval.policy.recipe import Lineage, PolicyRecipe, PolicyTrainerRecipe
 from worldeval.policy.train import train
 
 CODE = """
@@ -22,7 +22,7 @@ def make_nothing():
 @pytest.fixture(scope="module")
 def checkpoints(shards: RecordedEpisodes, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("set")
-    recipe = PolicyRecipe(trainer=TrainerRecipe(steps=10, save_at=(2, 10), batch=4))
+    recipe = PolicyRecipe(trainer=PolicyTrainerRecipe(steps=10, save_at=(2, 10), batch=4))
     list(train(recipe, Lineage(name="plain", seed=1), shards, out))
     return out
 

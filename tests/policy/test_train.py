@@ -18,7 +18,7 @@ from worldeval.policy.recipe import (
     Lineage,
     PolicyRecipe,
     PolicySetRecipe,
-    TrainerRecipe,
+    PolicyTrainerRecipe,
     WarmRecipe,
 )
 from worldeval.policy.sets import train_set
@@ -30,7 +30,7 @@ RECIPE = PolicyRecipe(
     demos=(DemoGroup(sources=("expert*",)),),
     validation_per_task=3,
     augment=AugmentRecipe(shift=0),
-    trainer=TrainerRecipe(steps=60, save_at=(3, 60), batch=32, warmup=3, learning_rate=3e-3),
+    trainer=PolicyTrainerRecipe(steps=60, save_at=(3, 60), batch=32, warmup=3, learning_rate=3e-3),
 )
 LINEAGE = Lineage(name="plain", seed=1)
 
@@ -89,7 +89,7 @@ def test_actions_depend_on_an_episodes_own_seed_only(
 def test_a_generative_policy_draws_anew_for_every_seed(
     head: Head, shards: RecordedEpisodes, tmp_path: Path
 ) -> None:
-    recipe = replace(RECIPE, head=head, trainer=TrainerRecipe(steps=2))
+    recipe = replace(RECIPE, head=head, trainer=PolicyTrainerRecipe(steps=2))
     folder = next(iter(train(recipe, LINEAGE, shards, tmp_path))).folder
     policy, observation = load(folder), _observation(shards, 1)
     drawn = []
@@ -104,7 +104,7 @@ def test_a_generative_policy_draws_anew_for_every_seed(
 def test_a_warm_start_stays_near_the_last_chunk(
     head: Head, shards: RecordedEpisodes, tmp_path: Path
 ) -> None:
-    recipe = replace(RECIPE, head=head, chunk=3, trainer=TrainerRecipe(steps=30, warmup=3))
+    recipe = replace(RECIPE, head=head, chunk=3, trainer=PolicyTrainerRecipe(steps=30, warmup=3))
     (done,) = train(recipe, LINEAGE, shards, tmp_path)
     cold, observation = load(done.folder), _observation(shards, 6)
     warmed = replace(recipe, warm=WarmRecipe(skip=0.8, executed=1))
@@ -125,7 +125,7 @@ def test_the_average_of_weights_is_what_is_kept(shards: RecordedEpisodes, tmp_pa
     """With a decay of nearly one, ten steps average over all of the way: it lags behind."""
     kept = []
     for name, ema in (("last", 0.0), ("average", 0.999)):
-        trainer = TrainerRecipe(steps=10, batch=16, warmup=1, learning_rate=1e-2, ema=ema)
+        trainer = PolicyTrainerRecipe(steps=10, batch=16, warmup=1, learning_rate=1e-2, ema=ema)
         (done,) = train(replace(RECIPE, trainer=trainer), LINEAGE, shards, tmp_path / name)
         kept.append(load(done.folder).network.state_dict())
     assert not torch.equal(kept[0]["head.layers.0.weight"], kept[1]["head.layers.0.weight"])
@@ -134,7 +134,7 @@ def test_the_average_of_weights_is_what_is_kept(shards: RecordedEpisodes, tmp_pa
 
 
 def test_the_same_seed_trains_the_same_policy(shards: RecordedEpisodes, tmp_path: Path) -> None:
-    recipe = replace(RECIPE, trainer=TrainerRecipe(steps=3, batch=8))
+    recipe = replace(RECIPE, trainer=PolicyTrainerRecipe(steps=3, batch=8))
     losses = [
         next(iter(train(recipe, Lineage(name=name, seed=seed), shards, tmp_path))).card.train_loss
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
@@ -189,7 +189,7 @@ def test_networks_are_small_enough_to_ship(head: Head) -> None:
 
 def test_a_finished_set_is_not_trained_again(folder: Path, tmp_path: Path) -> None:
     recipe = PolicySetRecipe(
-        policy=replace(RECIPE, trainer=TrainerRecipe(steps=2, save_at=(1, 2), batch=4)),
+        policy=replace(RECIPE, trainer=PolicyTrainerRecipe(steps=2, save_at=(1, 2), batch=4)),
         lineages=(
             Lineage(name="a", seed=1),
             Lineage(name="b", seed=2, change={"views": ["top"], "trainer": {"save_at": [2]}}),

@@ -36,6 +36,24 @@ def test_a_run_resumes_with_the_same_recipe_and_seed_only(tmp_path: Path) -> Non
     assert begun(tmp_path, steps=2, seed=5)["seed"] == 5
 
 
+def test_a_key_that_came_with_this_version_is_no_difference(tmp_path: Path) -> None:
+    begun(tmp_path, steps=1)
+
+    def resume(clip: float) -> None:
+        origin.open_run(
+            tmp_path,
+            recipe={"steps": 1, "clip": clip},
+            seed=0,
+            command="train",
+            resume=True,
+            reread=lambda kept: {**kept, "clip": 0.0},
+        )
+
+    with pytest.raises(UserError, match=r"clip was 0\.0, now 1\.0"):
+        resume(1.0)
+    resume(0.0)
+
+
 def test_a_resumed_run_remembers_the_code_it_began_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

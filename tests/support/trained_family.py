@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.load import load_world, read_card
-from worldeval.world.recipe import TrainerRecipe, WorldRecipe
+from worldeval.world.recipe import WorldRecipe
 from worldeval.world.training.pipeline import train_world
 from worldeval.world.training.prepare import Prepared
 from worldeval.world.world import World

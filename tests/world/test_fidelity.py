@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from worldeval.errors import UserError
+from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.fidelity import memory as fidelity_memory
 from worldeval.world.fidelity import pictures as fidelity_pictures
 from worldeval.world.fidelity.actions import changed, fit_probe, followed, other_actions
@@ -18,7 +19,7 @@ from worldeval.world.fidelity.mean import mean_of
 from worldeval.world.fidelity.pictures import compare, frechet, fvd, measures, psnr, ssim
 from worldeval.world.fidelity.report import measure
 from worldeval.world.fidelity.space import meaning_of
-from worldeval.world.recipe import ActuationRecipe, TrainerRecipe
+from worldeval.world.recipe import ActuationRecipe
 from worldeval.world.torchvision_ops import need_torchvision
 from worldeval.world.world import World
 

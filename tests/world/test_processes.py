@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
             a_denoiser(),
             {"BasicTransformerBlock", "TemporalBasicTransformerBlock", "SpatioTemporalResBlock"},
         ),
-        (UwmLoss(uwm.new_model()), {"_Block"}),
+        (UwmLoss(uwm.new_model()), {"_AdaNormBlock"}),
     ],
     ids=["ctrl_world", "uwm"],
 )

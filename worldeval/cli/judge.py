@@ -45,7 +45,8 @@ def train(
 
     found = recipes.load(recipe, "judge", sets or ())
     folder = out or Path("runs/judge")
-    open_run(folder, recipe=found.resolved(), seed=seed, command="judge train", resume=True)
+    kept = {"recipe": found.resolved(), "reread": found.reread}
+    open_run(folder, **kept, seed=seed, command="judge train", resume=True)
     with training_stages(log) as report:
         fitted = learn_judge(
             found.config,

@@ -41,7 +41,8 @@ def train(
     lineages = as_set(found.name, found.config)
     folder = out or Path("runs/policies") / found.name
     read_table(*data)  # a wrong folder is an error before the run folder is made
-    open_run(folder, recipe=found.resolved(), seed=seed, command="policy train", resume=True)
+    kept = {"recipe": found.resolved(), "reread": found.reread}
+    open_run(folder, **kept, seed=seed, command="policy train", resume=True)
     made = []
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=log) as bar:

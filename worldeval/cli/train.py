@@ -59,7 +59,8 @@ def train(
     found = recipes.load(model, "model", sets or ())
     parts = read_mixture(data, formats or (), maps or ())
     folder = out or Path("runs/world") / found.name
-    open_run(folder, recipe=found.resolved(), seed=seed, command="train", resume=True)
+    kept = {"recipe": found.resolved(), "reread": found.reread}
+    open_run(folder, **kept, seed=seed, command="train", resume=True)
     with stages() as report:
         given = {"seed": seed, "latents": latents or ()}
         prepared = prepare(found.config, parts, weak or (), folder, report=report, **given)

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from worldeval.policy.recipe import TrainerRecipe
+from worldeval.policy.recipe import PolicyTrainerRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +77,8 @@ class SftRecipe(PlaceRecipe):
     accumulate: bool = True  # episodes of earlier rounds are trained on too
     after_success: int = 2  # world frames imitated after success is first called
     keep: Literal["best", "last"] = "best"  # round, by imagined success on the watched starts
-    trainer: TrainerRecipe = field(
-        default_factory=lambda: TrainerRecipe(steps=600, learning_rate=5e-4, ema=0.99)
+    trainer: PolicyTrainerRecipe = field(
+        default_factory=lambda: PolicyTrainerRecipe(steps=600, learning_rate=5e-4, ema=0.99)
     )
 
     def __post_init__(self) -> None:

@@ -1,6 +1,5 @@
 """Training a judge, and calibrating it on families of policies that it was not trained on."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,9 +12,7 @@ from worldeval.judge.calibrate import Calibration, calibrate
 from worldeval.judge.examples import Examples
 from worldeval.judge.network import JudgeNet, episode_logit
 from worldeval.judge.recipe import JudgeRecipe
-from worldeval.world.training.optimise import Progress, optimise
-
-Report = Callable[[str, int], Progress]  # a stage and its steps -> its progress
+from worldeval.training.optimise import Progress, Report, optimise
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +86,8 @@ def fit_member(
         shaken = recipe.pose_noise * torch.randn(pose[..., :3].shape, generator=generator)
         pose = torch.cat([pose[..., :3] + shaken, pose[..., 3:]], 2)
         achieved = torch.from_numpy(examples.achieved[chosen]).float()
-        logits = model(latents, pose, torch.from_numpy(examples.task[chosen]))
+        task, home = torch.from_numpy(examples.task[chosen]), next(model.parameters()).device
+        logits, achieved = model(*(x.to(home) for x in (latents, pose, task))), achieved.to(home)
         frames = F.binary_cross_entropy_with_logits(logits[:, 1:], achieved[:, 1:])
         episodes = F.binary_cross_entropy_with_logits(episode_logit(logits), achieved[:, -1])
         return frames + 0.5 * episodes

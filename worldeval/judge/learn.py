@@ -10,9 +10,10 @@ from worldeval.data.table import RecordedEpisodes, read_table
 from worldeval.data.weighted import Weighted, weighted
 from worldeval.errors import UserError
 from worldeval.judge.examples import Examples, gathered, replayed
-from worldeval.judge.fit import FittedJudge, Report, fit_judge
+from worldeval.judge.fit import FittedJudge, fit_judge
 from worldeval.judge.judge import save_judge
 from worldeval.judge.recipe import JudgeRecipe
+from worldeval.training.optimise import Report
 from worldeval.world.load import load_world, read_card, world_hash
 from worldeval.world.training.prepare import Prepared, prepare
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from worldeval.world.recipe import TrainerRecipe
+from worldeval.training.recipe import TrainerRecipe
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,6 @@
 """Training goes on from a checkpoint, with its own loss, on old and new demonstrations together."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,8 +14,8 @@ from worldeval.policy.batches import batches
 from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard, load, save
 from worldeval.policy.demos import Demos, choose, gather
 from worldeval.policy.network import PolicyNetwork
-from worldeval.policy.optimise import optimise
-from worldeval.policy.recipe import TrainerRecipe
+from worldeval.policy.recipe import PolicyTrainerRecipe
+from worldeval.policy.train import imitate
 from worldeval.policy.validation import action_error, validation_demos
 
 
@@ -87,16 +86,15 @@ def together(parts: Sequence[BatchShare]) -> tuple[Demos, Float[Array, " n"]]:
 def finetune(
     policy: LearnedPolicy,
     parts: Sequence[BatchShare],
-    trainer: TrainerRecipe,
+    trainer: PolicyTrainerRecipe,
     rng: np.random.Generator,
 ) -> Finetuned:
     """Go on training a copy of a policy. Its normalisers stay, so that its actions keep meaning."""
     demos, weight = together(parts)
-    network = deepcopy(policy.network).train()
     stream = batches(demos, policy.recipe.augment, trainer.batch, rng, weight=weight)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    *_, last = optimise(network, stream, trainer, generator)
-    return Finetuned(network=last.network, loss=last.loss, steps=trainer.steps)
+    tuned = imitate(policy.network, stream, trainer, generator)
+    return Finetuned(network=tuned.model, loss=tuned.loss, steps=trainer.steps)
 
 
 def keep(

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from worldeval.config import build
 from worldeval.errors import UserError
 from worldeval.recipe import merge
+from worldeval.training.recipe import TrainerRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,20 +49,23 @@ class NetworkRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainerRecipe:
-    """Optimisation, and the steps at which a checkpoint is kept."""
+class PolicyTrainerRecipe(TrainerRecipe):
+    """The optimisation of a policy, and the steps at which a checkpoint is kept."""
 
     steps: int = 1500
     save_at: tuple[int, ...] = ()  # () keeps the last step only
     batch: int = 64
-    learning_rate: float = 1e-3
     weight_decay: float = 1e-3
-    warmup: int = 50
-    ema: float = 0.0  # decay of the average of weights that is kept; 0 keeps the last ones
+    warmup: float = 50
+    ema: float = 0.0
+    grad_clip: float = 0.0
+
+    course: ClassVar[Literal["one-cycle", "cosine"]] = "cosine"
+    betas: ClassVar[tuple[float, float]] = (0.9, 0.999)
+    decays: ClassVar[Literal["matrices", "all"]] = "all"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.ema < 1:
-            raise ValueError(f"ema {self.ema} must be at least 0 and below 1")
+        super().__post_init__()
         if any(not 0 < step <= self.steps for step in self.save_at):
             raise ValueError(f"save_at {list(self.save_at)} must lie within 1..{self.steps} steps")
 
@@ -103,7 +107,7 @@ class PolicyRecipe:
     labels: LabelRecipe = field(default_factory=LabelRecipe)
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
     network: NetworkRecipe = field(default_factory=NetworkRecipe)
-    trainer: TrainerRecipe = field(default_factory=TrainerRecipe)
+    trainer: PolicyTrainerRecipe = field(default_factory=PolicyTrainerRecipe)
     loss: Literal["l1", "mse"] = "l1"  # of behaviour cloning
     flow_steps: int = 6  # Euler steps of the flow head
     noise_levels: int = 100  # of the diffusion head, in training
@@ -131,7 +135,7 @@ class DiffusionRecipe(PolicyRecipe):
     """A training run whose `kind:` is diffusion."""
 
     head: Head = "diffusion"
-    trainer: TrainerRecipe = field(default_factory=lambda: TrainerRecipe(ema=0.995))
+    trainer: PolicyTrainerRecipe = field(default_factory=lambda: PolicyTrainerRecipe(ema=0.995))
 
 
 @dataclass(frozen=True, kw_only=True)

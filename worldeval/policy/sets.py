@@ -8,7 +8,7 @@ from pathlib import Path
 from worldeval.data.table import read_table
 from worldeval.device import threads
 from worldeval.policy.recipe import Lineage, PolicyRecipe, PolicySetRecipe
-from worldeval.policy.train import Progress, train
+from worldeval.policy.train import KeptCheckpoint, train
 
 
 def as_set(name: str, recipe: PolicyRecipe | PolicySetRecipe) -> PolicySetRecipe:
@@ -20,7 +20,7 @@ def as_set(name: str, recipe: PolicyRecipe | PolicySetRecipe) -> PolicySetRecipe
 
 def train_set(
     recipe: PolicySetRecipe, data: Sequence[Path], out: Path, *, seed: int = 0, jobs: int = 1
-) -> Iterator[list[Progress]]:
+) -> Iterator[list[KeptCheckpoint]]:
     """Train every lineage, yielding each one's checkpoints as it ends.
 
     Finished lineages are skipped. A process has one core: these networks are too small for more.
@@ -40,6 +40,6 @@ def train_set(
 
 def _one(
     recipe: PolicySetRecipe, lineage: Lineage, data: Sequence[Path], out: Path, seed: int
-) -> list[Progress]:
+) -> list[KeptCheckpoint]:
     with threads(1):
-        return list(train(recipe.recipe(lineage), lineage, read_table(*data), out, seed=seed))
+        return train(recipe.recipe(lineage), lineage, read_table(*data), out, seed=seed)

@@ -1,25 +1,26 @@
 """Training one lineage, with checkpoints along the way."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from worldeval.data.table import RecordedEpisodes
-from worldeval.policy.batches import batches
+from worldeval.policy.batches import Batch, batches
 from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard, is_checkpoint, read_card, save
 from worldeval.policy.demos import Demos, choose, corrupt, gather
 from worldeval.policy.network import PolicyNetwork, Sizes
-from worldeval.policy.optimise import Optimised, optimise
-from worldeval.policy.recipe import Lineage, PolicyRecipe, check_views
+from worldeval.policy.recipe import Lineage, PolicyRecipe, PolicyTrainerRecipe, check_views
 from worldeval.policy.validation import action_error, validation_demos
+from worldeval.training.optimise import Fitted, Progress, Report, optimise, unwrapped
 
 
 @dataclass(frozen=True, kw_only=True)
-class Progress:
+class KeptCheckpoint:
     """A checkpoint just written, or found already there."""
 
     folder: Path
@@ -27,18 +28,24 @@ class Progress:
 
 
 def train(
-    recipe: PolicyRecipe, lineage: Lineage, recorded: RecordedEpisodes, out: Path, *, seed: int = 0
-) -> Iterator[Progress]:
-    """Train one lineage into `out/<lineage>/step-<n>`, yielding every checkpoint.
+    recipe: PolicyRecipe,
+    lineage: Lineage,
+    recorded: RecordedEpisodes,
+    out: Path,
+    *,
+    seed: int = 0,
+    report: Report | None = None,
+) -> list[KeptCheckpoint]:
+    """Train one lineage into `out/<lineage>/step-<n>`; gives every checkpoint.
 
     A lineage whose checkpoints all exist is not trained again; one that was interrupted starts
     over, since it takes minutes and comes out the same.
     """
     folders = {step: out / lineage.name / f"step-{step}" for step in recipe.trainer.checkpoints}
     if all(is_checkpoint(folder) for folder in folders.values()):
-        for folder in folders.values():
-            yield Progress(folder=folder, card=read_card(folder))
-        return
+        return [
+            KeptCheckpoint(folder=folder, card=read_card(folder)) for folder in folders.values()
+        ]
     check_views(recipe, recorded.views)
     rng = np.random.default_rng([seed, lineage.seed])
     chosen = choose(recorded, recipe, rng)
@@ -54,37 +61,60 @@ def train(
     )
     torch.manual_seed(int(rng.integers(2**31)))  # the network's first weights
     network = PolicyNetwork(recipe, sizes)
-    began = perf_counter()
-    for now in _optimise(network, recipe, demos, rng):
-        if now.step in folders:
-            card = PolicyCard(
-                kind=recipe.head,
-                lineage=lineage.name,
-                step=now.step,
-                seed=lineage.seed,
-                tasks=demos.tasks,
-                note=lineage.note,
-                misleads=lineage.misleads,
-                demos=demos.episodes,
-                train_loss=round(now.loss, 5),
-                validation_mse=0.0,
-                validation_mse_tasks={},
-                seconds=round(perf_counter() - began, 1),
-            )
-            yield _keep(folders[now.step], now.network, recipe, sizes, card, held_out)
-            network.train()
+    began, made = perf_counter(), []
 
+    def keep(step: int, fitted: Fitted) -> None:
+        card = PolicyCard(
+            kind=recipe.head,
+            lineage=lineage.name,
+            step=step,
+            seed=lineage.seed,
+            tasks=demos.tasks,
+            note=lineage.note,
+            misleads=lineage.misleads,
+            demos=demos.episodes,
+            train_loss=round(fitted.loss, 5),
+            validation_mse=0.0,
+            validation_mse_tasks={},
+            seconds=round(perf_counter() - began, 1),
+        )
+        made.append(_keep(folders[step], fitted.model, recipe, sizes, card, held_out))
 
-def _optimise(
-    network: PolicyNetwork, recipe: PolicyRecipe, demos: Demos, rng: np.random.Generator
-) -> Iterator[Optimised]:
-    """Training on the demonstrations as the policy is told them."""
     labels = corrupt(demos.actions, recipe.labels, rng)
     told = replace(demos, actions=labels)
     network.fit_normalisers(torch.from_numpy(told.pose), torch.from_numpy(labels))
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
-    stream = batches(told, recipe.augment, recipe.trainer.batch, rng)
-    return optimise(network, stream, recipe.trainer, generator)
+    imitate(
+        network,
+        batches(told, recipe.augment, recipe.trainer.batch, rng),
+        recipe.trainer,
+        generator,
+        progress=report(lineage.name, recipe.trainer.steps) if report else None,
+        keep_at=tuple(folders),
+        keep=keep,
+    )
+    return made
+
+
+def imitate(
+    network: PolicyNetwork,
+    stream: Iterator[Batch],
+    trainer: PolicyTrainerRecipe,
+    generator: torch.Generator,
+    *,
+    progress: Progress | None = None,
+    keep_at: Collection[int] = (),
+    keep: Callable[[int, Fitted], None] | None = None,
+) -> Fitted:
+    """A copy of `network` after `trainer.steps` batches of its own loss."""
+
+    def loss_of(net: nn.Module, step: int) -> Tensor:
+        batch, own = next(stream), unwrapped(net)
+        return own.loss(batch.images, batch.pose, batch.task, batch.actions, generator)
+
+    return optimise(
+        network, loss_of, trainer, progress=progress, on_cpu=True, keep_at=keep_at, keep=keep
+    )
 
 
 def _keep(
@@ -94,9 +124,9 @@ def _keep(
     sizes: Sizes,
     card: PolicyCard,
     held_out: Demos,
-) -> Progress:
+) -> KeptCheckpoint:
     """Validate and write a checkpoint."""
     error = action_error(LearnedPolicy(network, recipe, sizes, card), held_out)
     card = replace(card, validation_mse=error.mean, validation_mse_tasks=error.tasks)
     save(folder, network, recipe, sizes, card)
-    return Progress(folder=folder, card=card)
+    return KeptCheckpoint(folder=folder, card=card)

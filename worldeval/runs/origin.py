@@ -3,7 +3,7 @@
 import os
 import platform
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -43,12 +43,15 @@ def open_run(
     command: str,
     resume: bool = False,
     free: Collection[str] = (),
+    reread: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> Path:
     """Make a run folder holding `recipe.yaml` and `run.json`.
 
     With `resume` the results in it are kept and continued, so they must come from the same recipe
     (its keys `free` aside, which results in hand do not depend on) and seed: UserError otherwise.
-    Without, both files are replaced, and the verb replaces the rest.
+    `reread` writes a recipe of an earlier version as this one does, so that keys that came or went
+    since are no difference. Without `resume` both files are replaced, and the verb replaces the
+    rest.
     """
     described = yaml.safe_dump(recipe, sort_keys=False)
     paths = RunPaths(folder)
@@ -56,7 +59,10 @@ def open_run(
         raise UserError(f"{folder} is a file; a run needs a folder. Give another --out.")
     before: tuple[RunFacts, ...] = ()
     if resume and paths.recipe.is_file():
-        if changed := _changed(read_recipe(folder), yaml.safe_load(described), free):
+        then = read_recipe(folder)
+        if reread is not None:
+            then = yaml.safe_load(yaml.safe_dump(reread(then)))
+        if changed := _changed(then, yaml.safe_load(described), free):
             raise UserError(
                 f"{folder} was begun with another recipe ({paths.recipe} differs: {changed}). "
                 "Give another --out, or the recipe it was begun with."

@@ -39,13 +39,15 @@ from safetensors.torch import load_file, save_file
 from worldeval.axes import Array, Int
 from worldeval.errors import UserError, did_you_mean
 from worldeval.run import whole_file
+from worldeval.training.optimise import Report
+from worldeval.training.processes import this_process
+from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.latent.fit import fit_features, fit_kinematics
 from worldeval.world.latent.world import FrameWorld
 from worldeval.world.protocol import WorldSpec
-from worldeval.world.recipe import TrainerRecipe, WorldRecipe
-from worldeval.world.training.prepare import Prepared, Report
-from worldeval.world.training.processes import this_process
+from worldeval.world.recipe import WorldRecipe
+from worldeval.world.training.prepare import Prepared
 from worldeval.world.training.windows import Windows
 from worldeval.world.weights import fill
 from worldeval.world.world import World

@@ -2,18 +2,7 @@
 
 from dataclasses import dataclass, field
 
-
-@dataclass(frozen=True, kw_only=True)
-class TrainerRecipe:
-    """One optimisation: AdamW, cosine learning rate, EMA weights."""
-
-    steps: int
-    batch: int
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.01
-    warmup: float = 0.03  # share of the steps
-    ema: float = 0.999
-    grad_clip: float = 1.0
+from worldeval.training.recipe import TrainerRecipe
 
 
 @dataclass(frozen=True, kw_only=True)

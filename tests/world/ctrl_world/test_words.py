@@ -14,13 +14,14 @@ from tests.world.ctrl_world.tiny import TINY
 from worldeval import recipe as recipes
 from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
+from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.ctrl_world.clips import Clips
 from worldeval.world.ctrl_world.draw import draw
 from worldeval.world.ctrl_world.family import by_words, new
 from worldeval.world.ctrl_world.text import embed_tasks
 from worldeval.world.ctrl_world.world import CtrlWorld
 from worldeval.world.load import load_world
-from worldeval.world.recipe import KinematicsRecipe, TrainerRecipe
+from worldeval.world.recipe import KinematicsRecipe
 from worldeval.world.training.pipeline import train_world
 from worldeval.world.training.prepare import Prepared, prepare
 

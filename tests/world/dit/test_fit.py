@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from tests.support.dit import SPEC, TINY, a_world, some_windows
+from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.dit.family import new_network
 from worldeval.world.dit.fit import fit_dit, flow_loss, imagined, most
 from worldeval.world.dit.sequences import Sequences
-from worldeval.world.recipe import TrainerRecipe
 
 TRAINER = TrainerRecipe(steps=60, batch=8, learning_rate=5e-3, ema=0.9)
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from worldeval.axes import Float32
 from worldeval.data.latents import LatentEpisodes
+from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.dit.family import new
 from worldeval.world.dit.fit import fit_dit
 from worldeval.world.dit.recipe import DitRecipe
@@ -21,7 +22,7 @@ from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.latent.fit import fit_features
 from worldeval.world.protocol import WorldSpec
-from worldeval.world.recipe import ActuationRecipe, TrainerRecipe
+from worldeval.world.recipe import ActuationRecipe
 from worldeval.world.training.windows import Windows
 
 FRAMES, VISIT, RETURN = 10, 1, 8

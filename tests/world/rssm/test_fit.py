@@ -9,9 +9,9 @@ import torch
 from tests.support.dots import ACTUATION, LATENT, SPEC, walks, windows_of
 from tests.world.rssm.tiny import TINY, new_model, new_world
 from worldeval.errors import UserError
+from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.fidelity.replay import open_loop
 from worldeval.world.latent.fit import fit_features
-from worldeval.world.recipe import TrainerRecipe
 from worldeval.world.rssm.fit import fit_rssm
 from worldeval.world.rssm.loss import sequence_loss
 from worldeval.world.rssm.sequences import SequenceCutter

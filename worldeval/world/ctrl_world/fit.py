@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from worldeval.axes import Array, Float, Int
 from worldeval.data.latents import LatentEpisodes
 from worldeval.errors import UserError
+from worldeval.training.checkpoints import Saving
+from worldeval.training.optimise import Fitted, Progress, optimise, unwrapped
+from worldeval.training.processes import own_rows
 from worldeval.world.ctrl_world.clips import Clip, Clips, training_backs
 from worldeval.world.ctrl_world.denoiser import VideoDenoiser
 from worldeval.world.ctrl_world.draw import draw
 from worldeval.world.latent.fit import on_device
-from worldeval.world.training.checkpoints import Saving
-from worldeval.world.training.optimise import Fitted, Progress, optimise
-from worldeval.world.training.processes import own_rows
 
 STATISTICS = 2048  # changes from which their deviation is taken
 
@@ -51,7 +51,7 @@ def fit_denoiser(
         drawn = draw(size, recipe, frame=model.frame, future=future, generator=generator)
         mine = own_rows(size)
         clip: Clip = on_device(clips.cut(picked[mine], back[mine], future), net)
-        return model.loss(net, clip, on_device(drawn.rows(mine), net))
+        return unwrapped(net).loss(net, clip, on_device(drawn.rows(mine), net))
 
     saving = None
     if checkpoint is not None:

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, field
 
-from worldeval.world.recipe import TrainerRecipe, WorldRecipe
+from worldeval.training.recipe import TrainerRecipe
+from worldeval.world.recipe import WorldRecipe
 
 START = 100_000  # "so many frames back" is before every start, and means the start
 

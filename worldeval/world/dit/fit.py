@@ -9,14 +9,14 @@ import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Int
+from worldeval.training.checkpoints import Saving
+from worldeval.training.optimise import Fitted, Progress, optimise, unwrapped
+from worldeval.training.processes import own_rows
+from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.dit.network import DitNetwork, Sequence
 from worldeval.world.dit.sequences import Sequences
 from worldeval.world.flow import along_path, sample
 from worldeval.world.latent.fit import noisy
-from worldeval.world.recipe import TrainerRecipe
-from worldeval.world.training.checkpoints import Saving
-from worldeval.world.training.optimise import Fitted, Progress, optimise
-from worldeval.world.training.processes import own_rows
 from worldeval.world.training.windows import Windows
 
 STATISTICS = 4096  # transitions from which the deviation of changes is taken
@@ -62,16 +62,16 @@ def fit_dit(
         rounds = int(torch.randint(1 + longest, (), generator=generator))
         seed_now = int(torch.randint(2**48, (), generator=generator))
         mine = own_rows(trainer.batch)
-        own = torch.Generator().manual_seed(seed_now + mine.start)
+        own, bare = torch.Generator().manual_seed(seed_now + mine.start), unwrapped(net)
         picked = picked[mine]
         offset = pose_noise * torch.randn(len(picked), 3, generator=own)
-        true = forgetting(on_device(cuts.batch(picked, pose_offset=offset), model), own)
+        true = forgetting(on_device(cuts.batch(picked, pose_offset=offset), net), own)
         strength = latent_noise * torch.rand(len(picked), 1, 1, 1, 1, generator=own)
         seen = replace(true, before=noisy(true.before, strength, own))
         seen = seen.seeing(noisy(true.latents, strength[..., None], own))
         for _ in range(rounds):
-            seen = imagined(model, seen, own)
-        change = (true.latents - seen.previous()) / model.change_std
+            seen = imagined(bare, seen, own)
+        change = (true.latents - seen.previous()) / bare.change_std
         return flow_loss(net, change, seen, at_noise=recipe.at_noise, generator=own)
 
     saving = None

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Float32
+from worldeval.training.optimise import optimise
+from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.fidelity.held_out import Held, OpenLoop, imagine_held
 from worldeval.world.fidelity.mean import Mean, mean_of
-from worldeval.world.recipe import TrainerRecipe
-from worldeval.world.training.optimise import optimise
 from worldeval.world.world import World
 
 WIDTH = 48

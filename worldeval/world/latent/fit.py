@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Array, Int
+from worldeval.training.optimise import Fitted, Progress, optimise, unwrapped
+from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.context import Context
 from worldeval.world.features import PAST_ACTIONS, Features
 from worldeval.world.hand.kinematics import Kinematics
-from worldeval.world.recipe import KinematicsRecipe, TrainerRecipe
-from worldeval.world.training.optimise import Fitted, Progress, optimise
+from worldeval.world.recipe import KinematicsRecipe
 from worldeval.world.training.windows import WindowBatch, Windows
 
 
@@ -46,7 +47,7 @@ def fit_kinematics(
             latent = noisy(batch.latents[:, 1 + ahead].flatten(1), latent_noise, generator)
             now = PAST_ACTIONS + ahead
             predicted = net(latent, first, batch.motion(ahead, pose))
-            error = (predicted - batch.pose[:, now + 1]) / model.features.step_std
+            error = (predicted - batch.pose[:, now + 1]) / unwrapped(net).features.step_std
             losses.append(nn.functional.smooth_l1_loss(error, torch.zeros_like(error)))
             pose = torch.cat([pose[:, : now + 1], predicted[:, None], pose[:, now + 2 :]], 1)
         return torch.stack(losses).mean()

@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from worldeval.axes import Array, Int
 from worldeval.errors import UserError
+from worldeval.training.checkpoints import Saving
+from worldeval.training.optimise import Fitted, Progress, optimise
+from worldeval.training.processes import own_rows
+from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.latent.fit import on_device
-from worldeval.world.recipe import TrainerRecipe
 from worldeval.world.rssm.loss import RssmLoss
 from worldeval.world.rssm.network import Rssm
 from worldeval.world.rssm.sequences import SequenceCutter
-from worldeval.world.training.checkpoints import Saving
-from worldeval.world.training.optimise import Fitted, Progress, optimise
-from worldeval.world.training.processes import own_rows
 from worldeval.world.training.windows import Windows
 
 AT_START = 0.25  # share of sequences that begin where an episode does, as evaluation does

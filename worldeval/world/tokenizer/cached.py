@@ -19,10 +19,10 @@ from worldeval.data.latent_cache import LatentCache
 from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.run import whole_file
+from worldeval.training.processes import this_process
 from worldeval.world.recipe import TokenizerRecipe
 from worldeval.world.tokenizer.fit import to_unit
 from worldeval.world.tokenizer.network import FrameTokenizer
-from worldeval.world.training.processes import this_process
 from worldeval.world.weights import load_weights
 
 SAMPLE = 16  # frames that are encoded to see whether latents are theirs

@@ -8,9 +8,9 @@ import numpy as np
 from worldeval.data.latents import LatentEpisodes
 from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError, did_you_mean
+from worldeval.training.processes import this_process
 from worldeval.world.tokenizer.fit import encode_all
 from worldeval.world.tokenizer.network import FrameTokenizer
-from worldeval.world.training.processes import this_process
 
 Copy = Callable[
     [RecordedEpisodes, Path], None

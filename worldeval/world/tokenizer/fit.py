@@ -15,10 +15,10 @@ from worldeval.data.draws import Draws
 from worldeval.data.table import RecordedEpisodes
 from worldeval.device import autocast
 from worldeval.run import whole_file
+from worldeval.training.optimise import Fitted, Progress, optimise
+from worldeval.training.processes import own_rows, this_process
 from worldeval.world.recipe import TokenizerRecipe
 from worldeval.world.tokenizer.network import FrameTokenizer, Tokenizer, new_tokenizer
-from worldeval.world.training.optimise import Fitted, Progress, optimise
-from worldeval.world.training.processes import own_rows, this_process
 
 
 def fit_tokenizer(

@@ -13,12 +13,13 @@ from typing import Any
 
 import torch
 
+from worldeval.training.optimise import Report
+from worldeval.training.processes import this_process
 from worldeval.world.families import HAND, TRAINING, Fitting, family
 from worldeval.world.fidelity.replay import open_loop
 from worldeval.world.load import CARD, load_world, new_world, save_world
 from worldeval.world.recipe import WorldRecipe
-from worldeval.world.training.prepare import Prepared, Report
-from worldeval.world.training.processes import this_process
+from worldeval.world.training.prepare import Prepared
 from worldeval.world.weights import mean_state
 from worldeval.world.world import World
 

@@ -1,6 +1,6 @@
 """From data on disk to encoded episodes: what every family of world model trains on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +16,8 @@ from worldeval.data.table import RecordedEpisodes, read_table
 from worldeval.data.weighted import Weighted, refuse_video, weighted
 from worldeval.device import pick_device
 from worldeval.errors import UserError
+from worldeval.training.optimise import Report
+from worldeval.training.processes import this_process
 from worldeval.world.bounds import action_bounds
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import WorldRecipe
@@ -24,13 +26,9 @@ from worldeval.world.tokenizer.encode import encoded
 from worldeval.world.tokenizer.fit import fit_tokenizer, psnr
 from worldeval.world.tokenizer.network import FrameTokenizer, new_tokenizer
 from worldeval.world.tokenizer.precomputed_latents import Brought, mixed, read_brought, world_spec
-from worldeval.world.training.optimise import Progress
-from worldeval.world.training.processes import this_process
 from worldeval.world.weights import fill, load_weights, save_weights
 
 TOKENIZER = "tokenizer.safetensors"
-
-Report = Callable[[str, int], Progress]  # a stage and its steps -> its progress
 
 
 @dataclass(frozen=True, kw_only=True)

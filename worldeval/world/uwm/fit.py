@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from worldeval.axes import Array, Bool, Int
 from worldeval.data.draws import Draws
 from worldeval.errors import UserError
+from worldeval.training.checkpoints import Saving
+from worldeval.training.optimise import Fitted, Progress, optimise
+from worldeval.training.processes import own_rows
+from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.branch import rows_of
 from worldeval.world.latent.fit import on_device
-from worldeval.world.recipe import TrainerRecipe
-from worldeval.world.training.checkpoints import Saving
-from worldeval.world.training.optimise import Fitted, Progress, optimise
-from worldeval.world.training.processes import own_rows
 from worldeval.world.training.windows import Windows
 from worldeval.world.uwm.loss import UwmLoss, draw_times, spoilt
 from worldeval.world.uwm.modes import Noise

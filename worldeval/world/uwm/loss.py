@@ -60,7 +60,7 @@ def draw_times(
 class UwmLoss(nn.Module):
     """The loss as a module, so that what wraps modules for several devices can wrap it."""
 
-    _no_split_modules = ("_Block",)  # of network.py, for FSDP: gathered one at a time
+    _no_split_modules = ("_AdaNormBlock",)  # of network.py, for FSDP: gathered one at a time
 
     def __init__(self, model: Uwm) -> None:
         super().__init__()

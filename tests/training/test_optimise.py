@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 from worldeval.errors import UserError
-from worldeval.world.recipe import TrainerRecipe
-from worldeval.world.training.average import Average
-from worldeval.world.training.checkpoints import Saving
-from worldeval.world.training.optimise import Fitted, optimise
-from worldeval.world.training.processes import own_rows
+from worldeval.training.average import Average
+from worldeval.training.checkpoints import Saving
+from worldeval.training.optimise import Fitted, optimise
+from worldeval.training.processes import own_rows
+from worldeval.training.recipe import TrainerRecipe
 
 TARGET = torch.randn(3, 4, generator=torch.Generator().manual_seed(0))
 
@@ -26,7 +26,7 @@ def test_the_average_forgets_the_first_weights() -> None:
     seen = []
     for value in (1.0, 2.0, 2.0):
         net.weight.data.fill_(value)
-        average.update(net)
+        average.update()
         seen.append(average.values[0].item())
     # The first as it is; then decay 2/11, then 3/12.
     assert seen == pytest.approx([1, 2 - 2 / 11, 2 - 2 / 11 * 3 / 12])
@@ -54,6 +54,34 @@ def test_the_state_of_another_network_is_refused(tmp_path: Path) -> None:
     fit(path=path)
     with pytest.raises(UserError, match="another training"):
         fit(path=path, net=nn.Linear(4, 5, bias=False))
+
+
+def test_what_is_given_is_left_alone_and_kept_along_the_way() -> None:
+    net = nn.Linear(4, 3, bias=False)
+    before = net.weight.detach().clone()
+    seen: dict[int, Fitted] = {}
+    done = optimise(
+        net,
+        lambda model, step: (model(torch.ones(1, 4)) - 1).square().mean(),
+        TrainerRecipe(steps=30, batch=1, ema=0.0),
+        keep_at=(10, 30),
+        keep=lambda step, fitted: seen.update({step: fitted}),
+    )
+    assert torch.equal(net.weight, before)
+    assert list(seen) == [10, 30]
+    assert torch.equal(seen[30].model.weight, done.model.weight)
+    assert not torch.equal(seen[10].model.weight, done.model.weight)
+    assert done.loss < seen[10].loss
+
+
+@pytest.mark.parametrize(
+    ("warmup", "share", "steps"), [(0.03, 0.03, 6), (50, 0.25, 50), (0, 0.0, 0)]
+)
+def test_a_warm_up_is_a_share_of_the_steps_or_their_number(
+    warmup: float, share: float, steps: int
+) -> None:
+    recipe = TrainerRecipe(steps=200, batch=1, warmup=warmup)
+    assert (recipe.warmup_share, recipe.warmup_steps) == (share, steps)
 
 
 def test_one_process_has_every_row() -> None:

@@ -20,8 +20,8 @@ from torch.distributed.checkpoint.state_dict import (
 
 from worldeval.errors import UserError
 from worldeval.run import whole_file
-from worldeval.world.training.average import Average
-from worldeval.world.training.processes import this_process, whole
+from worldeval.training.average import Average
+from worldeval.training.processes import this_process, whole
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,14 +43,20 @@ class Training:
     average: Average
     saving: Saving | None
     step: int = 0  # steps done
-    smooth: float | None = None  # running mean of the loss
+    smooth: float | None = None  # recent mean of the loss
     _options: StateDictOptions = field(
         default_factory=lambda: StateDictOptions(full_state_dict=True, cpu_offload=True)
     )
 
+    @property
+    def due(self) -> bool:
+        """Whether this is a step after which the state is kept."""
+        every = 0 if self.saving is None else self.saving.every
+        return bool(every) and self.step % every == 0
+
     def keep(self) -> None:
         """Write the state if this is a step to do so."""
-        if self.saving is None or not self.saving.every or self.step % self.saving.every:
+        if self.saving is None or not self.due:
             return
         state = self._state(self.saving)  # gathering shards is a task of every process
         if this_process().is_main_process:

@@ -1,0 +1,190 @@
+"""One optimisation loop for every network here: accelerate, AdamW, warm-up and cosine, EMA.
+
+Under `accelerate launch` it trains on several processes, replicated (DDP) or sharded (FSDP2). A
+loss then draws the batch of all processes from one generator and takes its own rows of it
+(processes.py), so that any number of processes follows the same course.
+"""
+
+import math
+import warnings
+from collections.abc import Callable, Collection
+from contextlib import nullcontext
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType
+from torch import Tensor, nn
+
+from worldeval.device import bf16_pays
+from worldeval.errors import UserError
+from worldeval.training.average import Average, put, trained
+from worldeval.training.checkpoints import Saving, Training
+from worldeval.training.processes import this_process, whole
+from worldeval.training.recipe import TrainerRecipe
+
+Progress = Callable[[int, float], None]  # step, recent mean of the loss
+Report = Callable[[str, int], Progress]  # a stage and its steps -> its progress
+LossOf = Callable[[Any, int], Tensor]  # (model, step) -> scalar loss
+RECENT = 50  # steps over which the mean of the loss reaches back
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """What an optimisation leaves: the averaged weights and the recent mean of the loss."""
+
+    model: Any
+    loss: float
+
+
+def optimise(
+    model: nn.Module,
+    loss_of: LossOf,
+    recipe: TrainerRecipe,
+    *,
+    progress: Progress | None = None,
+    saving: Saving | None = None,
+    accumulate: int = 1,
+    on_cpu: bool = False,
+    keep_at: Collection[int] = (),
+    keep: Callable[[int, Fitted], None] | None = None,
+) -> Fitted:
+    """Minimise `loss_of(net, step)` for `recipe.steps` steps; returns the EMA of the weights.
+
+    `model` itself is left alone: a copy is trained on accelerate's device, which is what `loss_of`
+    is given (perhaps wrapped, see `unwrapped`), and comes back on the CPU. `on_cpu` trains it there
+    too: small networks gain nothing from a GPU. After the steps in `keep_at`, `keep` is given what
+    would be returned then. With `saving` the whole training is
+    kept every few steps and goes on from there, on the same course as if it had not been
+    interrupted. With `accumulate` the loss is taken that often in every step, for the gradient of
+    a batch that does not fit at once.
+    """
+    device = torch.device("cpu") if on_cpu else this_process().device
+    assert device is not None  # accelerate sets it when it starts
+    pays = bf16_pays(device)
+    # Buffers are statistics, equal everywhere: sending them before every forward is of no use.
+    replicas = DistributedDataParallelKwargs(broadcast_buffers=False)
+    engine = Accelerator(
+        device_placement=not on_cpu,
+        mixed_precision="bf16" if pays else "no",
+        kwargs_handlers=[replicas],
+    )
+    _refuse_first_fsdp(engine)
+    net = deepcopy(model)
+    optimiser = torch.optim.AdamW(_groups(net, recipe), lr=recipe.learning_rate, betas=recipe.betas)
+    schedule = _schedule(optimiser, recipe)
+    with warnings.catch_warnings():
+        # torch 2.13 renames `broadcast_buffers`; accelerate still passes it by its old name.
+        warnings.filterwarnings("ignore", "`broadcast_buffers`", FutureWarning)
+        prepared, prepared_optimiser = engine.prepare(net, optimiser)
+    bare = engine.unwrap_model(prepared)
+    training = Training(
+        model=prepared,
+        optimiser=optimiser,
+        schedule=schedule,
+        average=Average(bare, recipe.ema),
+        saving=saving,
+    )
+    training.go_on()
+    prepared.train()
+    recent = torch.tensor(training.smooth or 0.0, device=device)
+
+    def fitted(template: nn.Module) -> Fitted:
+        averaged = _averaged(training.average, bare, template, sharded=engine.is_fsdp2)
+        return Fitted(model=averaged.cpu().eval(), loss=float(training.smooth or 0.0))
+
+    for step in range(training.step, recipe.steps):
+        total = torch.zeros((), device=device)
+        for part in range(accumulate):
+            last = part == accumulate - 1
+            with nullcontext() if last else engine.no_sync(prepared):
+                with engine.autocast():
+                    loss = loss_of(prepared, step)
+                engine.backward(loss if accumulate == 1 else loss / accumulate)
+            total += loss.detach() / accumulate
+        if recipe.grad_clip:
+            engine.clip_grad_norm_(prepared.parameters(), recipe.grad_clip)
+        prepared_optimiser.step()
+        prepared_optimiser.zero_grad(set_to_none=True)
+        schedule.step()
+        training.average.update()
+        training.step = step + 1
+        recent += (total - recent) / min(step + 1, RECENT)
+        if step % 20 == 0 or training.due or training.step in (*keep_at, recipe.steps):
+            reduced: Any = engine.reduce(recent, "mean")  # reading it waits for the device
+            training.smooth = float(reduced)
+            if progress and step % 20 == 0 and engine.is_main_process:
+                progress(step, training.smooth)
+        training.keep()
+        if keep is not None and training.step in keep_at:
+            keep(training.step, fitted(deepcopy(model)))
+    return fitted(deepcopy(model) if engine.is_fsdp2 else bare)
+
+
+def unwrapped(net: Any) -> Any:
+    """The module under what wraps it for several processes."""
+    return net.module if isinstance(net, nn.parallel.DistributedDataParallel) else net
+
+
+def _averaged(average: Average, bare: nn.Module, target: nn.Module, *, sharded: bool) -> nn.Module:
+    """`target` with the averaged weights of `bare`, whole in every process."""
+    if not sharded:
+        if target is not bare:
+            target.load_state_dict(bare.state_dict())
+        average.copy_to(target)
+        return target
+    running = [each.detach().clone() for each in trained(bare)]
+    average.copy_to(bare)
+    state = {name: whole(value).cpu() for name, value in bare.state_dict().items()}
+    put(trained(bare), running)
+    target.load_state_dict(state)
+    return target
+
+
+def _refuse_first_fsdp(engine: Accelerator) -> None:
+    if engine.distributed_type == DistributedType.FSDP and not engine.is_fsdp2:
+        raise UserError(
+            "Sharded training needs FSDP2, and accelerate is set to FSDP1. Set `fsdp_version: 2` "
+            "in its configuration, or give `accelerate launch --fsdp_version 2`."
+        )
+
+
+def _groups(model: nn.Module, recipe: TrainerRecipe) -> list[dict]:
+    """What is decayed and what is not."""
+    trained = [each for each in model.parameters() if each.requires_grad]
+    if recipe.decays == "all":
+        return [{"params": trained, "weight_decay": recipe.weight_decay}]
+    # Weight decay on matrices only: on gains and biases it pulls towards a wrong scale.
+    return [
+        {"params": [p for p in trained if p.ndim >= 2], "weight_decay": recipe.weight_decay},
+        {"params": [p for p in trained if p.ndim < 2], "weight_decay": 0.0},
+    ]
+
+
+def _schedule(
+    optimiser: torch.optim.Optimizer, recipe: TrainerRecipe
+) -> torch.optim.lr_scheduler.LRScheduler:
+    """The course of the learning rate: up over the warm-up, then down by a cosine."""
+    if recipe.course == "cosine":
+        return torch.optim.lr_scheduler.LambdaLR(
+            optimiser, lambda step: rate(step, recipe.steps, recipe.warmup_steps)
+        )
+    return torch.optim.lr_scheduler.OneCycleLR(
+        optimiser,
+        max_lr=recipe.learning_rate,
+        total_steps=recipe.steps + 1,
+        pct_start=recipe.warmup_share,
+        cycle_momentum=False,
+        div_factor=20,
+        final_div_factor=50,
+    )
+
+
+def rate(step: int, steps: int, warmup: int) -> float:
+    """Share of the learning rate: a linear start, then a cosine to a twentieth."""
+    if step < warmup:
+        return (step + 1) / warmup
+    share = (step - warmup) / max(1, steps - warmup)
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
