@@ -25,9 +25,9 @@ class Average:
         self._average = AveragedModel(self._own, multi_avg_fn=self._mix)
 
     @property
-    def values(self) -> list[nn.Parameter]:
+    def values(self) -> list[Tensor]:
         """The averaged weights, in the order of the model's."""
-        return list(self._average.parameters())
+        return [each.detach() for each in self._average.parameters()]
 
     def update(self) -> None:
         """Take the model's weights after one more step; the first ones as they are."""
