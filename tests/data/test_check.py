@@ -72,9 +72,60 @@ def test_an_angle_that_wraps() -> None:
     for values in (source.parts[2].actions, source.parts[2].pose):
         values[:, 2] = np.angle(np.exp(1j * (np.pi - 0.5 + np.linspace(0, 1, LENGTH))))
     found = [f for f in check(source) if f.code == "angle-wraps"]
-    assert [(f.episode, f.field) for f in found] == [("2", "action.roll"), ("2", "pose.roll")]
+    assert [(f.episodes, f.fields) for f in found] == [(("2",), ("action.roll", "pose.roll"))]
     assert "first at frame 30" in found[0].text
     assert harmful(found)
+
+
+def toggling(values: np.ndarray) -> np.ndarray:
+    return np.where(values > np.median(values), 3.0, -3.0)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        toggling,
+        lambda values: toggling(values) * np.where(np.arange(len(values)) % 7 == 0, 0, 1),  # stops
+        lambda values: toggling(values) + np.random.default_rng(0).normal(0, 0.01, len(values)),
+        lambda values: np.where(np.arange(len(values)) % 2, 3.1, -3.1),  # in every frame
+    ],
+)
+def test_a_command_that_toggles_is_no_angle(command) -> None:
+    source = Memory()
+    for rows in source.parts:
+        rows.actions[:, 1] = command(rows.actions[:, 1])
+    assert "angle-wraps" not in [f.code for f in check(source)]
+
+
+@pytest.mark.parametrize("speed", [0.02, 0.3, 1.2])
+def test_angles_of_any_speed_are_found(speed: float) -> None:
+    source = Memory()
+    turning = np.angle(np.exp(1j * (3 + speed * np.arange(LENGTH))))
+    source.parts[0].pose[:, 2] = turning
+    assert "angle-wraps" in [f.code for f in check(source)]
+
+
+def test_advice_fits_columns_without_names() -> None:
+    source = Memory()
+    source.spec = replace(source.spec, pose_names=("pose_0", "pose_1", "pose_2"))
+    source.parts[0].pose[:, 2] = np.angle(np.exp(1j * (3 + 0.1 * np.arange(LENGTH))))
+    (found,) = [f for f in check(source) if f.code == "angle-wraps"]
+    assert "unwrap it (numpy.unwrap" in found.text
+    named = replace(source.spec, pose_names=("roll", "pitch", "yaw"))
+    source.spec = named
+    (found,) = [f for f in check(source) if f.code == "angle-wraps"]
+    assert "--rotation 6d" in found.text
+
+
+def test_one_finding_stands_for_all_of_its_kind() -> None:
+    class Lost(Memory):
+        def frames(self, index: int, view: str, rows=None):
+            raise DataError(Path(f"{index}.mp4"), "video", "it does not exist.")
+
+    (found,) = check(Lost(110))
+    assert (found.code, found.count, len(found.episodes)) == ("frames-unreadable", 110, 110)
+    assert "0.mp4: video: it does not exist." in found.text
+    assert "[110 such findings, in 110 episodes: 0, 1, 2, 3, 4, ...]" in found.text
 
 
 def test_a_dimension_that_never_changes() -> None:
@@ -108,8 +159,8 @@ def test_times() -> None:
     source.parts[1] = replace(source.parts[1], times=times + 0.4 * (times > 2))
     source.parts[4] = replace(source.parts[4], times=times * 2)
     assert codes(source) == [
-        ("timestamp-gap", "1", "timestamp"),
         ("rate-differs", "4", "timestamp"),
+        ("timestamp-gap", "1", "timestamp"),
     ]
 
 
@@ -248,12 +299,11 @@ def test_what_cannot_be_read_is_a_finding() -> None:
 
 def test_what_is_truly_there_in_real_episodes(droid: Path) -> None:
     found = check(open_source(droid), pictures=False)
-    wrapping = {(f.episode, f.field) for f in found if f.code == "angle-wraps"}
+    (wrapping,) = [f for f in found if f.code == "angle-wraps"]
     # The gripper points down, so its roll is close to pi and goes over it in most episodes.
-    assert ("1", "pose.roll") in wrapping
-    assert ("0", "action.roll") not in wrapping
-    assert {field.split(".")[1] for _, field in wrapping} == {"roll"}
-    assert sum(f.code == "no-task" for f in found) == 5
+    assert "1" in wrapping.episodes
+    assert set(wrapping.fields) == {"action.roll", "pose.roll"}
+    assert [f.count for f in found if f.code == "no-task"] == [5]
     absent = ("outlier", "duplicate-episode", "near-duplicate", "constant")
     assert not [f for f in found if f.code in absent]
     assert harmful(found)

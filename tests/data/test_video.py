@@ -1,12 +1,14 @@
 """Video: what is written is read back, frame by frame, the same through both decoders."""
 
+import os
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 
-from worldeval.data import video
+from tests.support import marked_frames, odd_videos
+from worldeval.data import pyav_video, video
 from worldeval.data.finding import DataError
 from worldeval.data.video import VideoJoiner, VideoWriter, probe, read_frames
 
@@ -71,7 +73,7 @@ def test_the_index_of_a_long_file_stands_for_reading_it(
     path.write_bytes(content[: int(share * len(content))])  # cut off, or not
 
     def seen(name: str, least: int) -> tuple[int, np.ndarray]:
-        monkeypatch.setattr(video, "INDEXED", least)
+        monkeypatch.setattr(pyav_video, "INDEXED", least)
         copy = tmp_path / name  # another file: what is open stays open
         copy.write_bytes(path.read_bytes())
         rows = np.array([5, 2, 4, 3])
@@ -131,3 +133,60 @@ def test_what_is_no_video(tmp_path: Path) -> None:
 def test_odd_sides_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="63x64 is odd"):
         VideoWriter(tmp_path / "odd.mp4", fps=10, size=(63, 64))
+
+
+# A tag says how a player is to turn the pictures; the marks are read off upright pictures alone.
+TURNS = [(90, False), (180, False), (270, False), (0, True), (90, True), (270, True)]
+
+
+def stored(degrees: int, mirrored: bool) -> np.ndarray:
+    """Pictures that are upright once turned left by `degrees`, then mirrored."""
+    upright = marked_frames.clip(4, 40)
+    turned = upright[:, :, ::-1] if mirrored else upright
+    return np.rot90(turned, -degrees // 90, axes=(1, 2))
+
+
+@pytest.mark.parametrize(("degrees", "mirrored"), TURNS)
+def test_pictures_are_turned_as_a_player_turns_them(
+    tmp_path: Path, degrees: int, mirrored: bool
+) -> None:
+    path = tmp_path / "turned.mp4"
+    odd_videos.film(path, stored(degrees, mirrored), degrees=degrees, mirrored=mirrored)
+    facts = probe(path)
+    assert (facts.height, facts.width) == marked_frames.SIZE
+    # Long and short reads, in order and not, and whichever decoder is asked for.
+    for rows in (range(40), range(33), [3, 4], [39, 0, 17]):
+        assert marked_frames.shown(read_frames(path, list(rows))) == list(rows)
+    for rows in (range(40), [3, 4]):
+        pytest.importorskip("decord")
+        again = read_frames(path, list(rows), backend="decord")
+        assert np.array_equal(again, read_frames(path, list(rows)))
+
+
+def test_a_turn_that_is_no_quarter_is_refused(tmp_path: Path) -> None:
+    path = odd_videos.film(tmp_path / "askew.mp4", marked_frames.clip(1, 3), degrees=30)
+    with pytest.raises(DataError, match="to be shown turned by (29|30) degrees"):
+        read_frames(path)
+
+
+@pytest.mark.parametrize("name", ["cut", "reordered", "uneven", "late"])
+def test_decord_gives_the_frames_of_pyav_or_leaves_them_to_it(tmp_path: Path, name: str) -> None:
+    pytest.importorskip("decord")
+    path, pictures = tmp_path / "odd.mp4", marked_frames.clip(2, 30)
+    if name == "cut":
+        whole = odd_videos.film(tmp_path / "whole.mp4", pictures)
+        odd_videos.trimmed(whole, 0.6, path)
+    elif name == "reordered":
+        odd_videos.film(path, pictures, options=odd_videos.REORDERED)
+    else:
+        times = np.arange(30) ** 1.1 / 10 if name == "uneven" else 2 + np.arange(30) / 10
+        odd_videos.film(path, pictures, times=times)
+    assert np.array_equal(read_frames(path, backend="decord"), read_frames(path))
+    begin = 6 if name == "cut" else 0
+    assert marked_frames.shown(read_frames(path)) == list(range(begin, 30))
+
+
+def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(DataError, match="no regular file"):
+        read_frames(tmp_path / "pipe.mp4")

@@ -47,7 +47,7 @@ def checks() -> Iterator[SystemCheck]:
     yield _recipes()
     yield _weights()
     yield _video()
-    yield _in_subprocess("decord", "import decord", "optional reader; PyAV reads in its place")
+    yield _in_subprocess("decord", "import decord", "optional second video decoder; PyAV is the first")
     yield _rendering()
     yield _lpips()
 

@@ -9,7 +9,8 @@ from worldeval.data.formats.lerobot.layout import FileLimits, Layout
 from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.formats.robomimic.write import RobomimicWriter
 from worldeval.data.formats.shards.write import ShardsWriter
-from worldeval.data.source import Source
+from worldeval.data.frame_times import row_rate, same_rate, wrong_rate
+from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.writer import Shape, Writer
 from worldeval.errors import UserError, did_you_mean
 
@@ -73,9 +74,12 @@ def convert(
         head = source.heads[index]
         try:
             if not writer.has(index):
+                rows = source.rows(index)
+                if fps is None:
+                    _check_rate(rows, head, spec)
                 writer.add_parts(
                     head,
-                    source.rows(index),
+                    rows,
                     {view: source.blocks(index, view) for view in chosen},
                     place=index,
                 )
@@ -109,6 +113,12 @@ def open_writer(
     if to == "shards":
         return ShardsWriter(out, shape, origin=origin, fresh=fresh)
     raise UserError(f"There is no format '{to}' to write.{did_you_mean(to, FORMATS)}")
+
+
+def _check_rate(rows: Rows, head: Head, spec: SourceSpec) -> None:
+    rate = None if rows.times is None else row_rate(rows.times)
+    if rate is not None and not same_rate(rate, spec.fps):
+        raise DataError(spec.path, f"timestamp of episode {head.id}", wrong_rate(rate, spec.fps))
 
 
 def _of_split(source: Source, split: str | None) -> list[int]:

@@ -10,7 +10,7 @@ from worldeval.data.check.control import control_findings
 from worldeval.data.check.duplicates import duplicates
 from worldeval.data.check.numbers import dataset_findings, episode_findings
 from worldeval.data.check.pictures import picture_findings
-from worldeval.data.finding import DataError, DataFinding, skipped
+from worldeval.data.finding import DataError, DataFinding, grouped, skipped
 from worldeval.data.source import Head, Rows, Source
 
 # What a reader notes in passing weighs more for somebody who is about to train.
@@ -24,7 +24,10 @@ def check(
     pictures: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[DataFinding]:
-    """Everything noticed, the harmful first. `pictures=False` leaves the frames unread."""
+    """Every kind of thing noticed, the harmful first; `grouped` tells of how many each stands.
+
+    `pictures=False` leaves the frames unread.
+    """
     findings = [
         replace(finding, severity="warning") if finding.code in HEAVIER else finding
         for finding in source.findings
@@ -56,7 +59,7 @@ def check(
     findings += source.examine() if pictures else []
     findings += _identities(source)
     findings += _success(source)
-    return sorted(findings, key=lambda finding: ORDER[finding.severity])
+    return sorted(grouped(findings), key=lambda finding: ORDER[finding.severity])
 
 
 def harmful(findings: list[DataFinding]) -> bool:

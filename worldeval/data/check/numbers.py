@@ -8,9 +8,12 @@ import numpy as np
 
 from worldeval.axes import Array, Float, Float32
 from worldeval.data.finding import DataFinding
+from worldeval.data.frame_times import row_rate, same_rate, wrong_rate
 from worldeval.data.source import Head, Rows
 
 JUMP = 1.5 * np.pi  # radians in one frame: no arm turns that far, but an angle wraps so
+CONTINUES = 3.0  # times its usual step around a jump: as far as an angle goes over the jump
+AROUND = 3  # frames before and after a jump that tell its usual step
 BEYOND = 5.0  # times the 1%-99% range outside it: an outlier
 GAP = 1.5  # frame times between two frames: one is missing
 
@@ -26,8 +29,8 @@ def episode_findings(
                 severity="error",
                 episode=head.id,
                 field=f"{field}.{name}",
-                text=f"jumps by a whole turn {count} times, first at frame {frame}. Train it as "
-                "a 6-D rotation (data convert --rotation 6d) or unwrapped, never as it is.",
+                text=f"jumps by a whole turn {count} times, first at frame {frame}. "
+                f"{_unwrap(names[field])}",
             )
     if rows.times is not None and len(rows.times) > 1:
         yield from _time_findings(head, rows.times, fps)
@@ -81,33 +84,62 @@ def dataset_findings(
 
 
 def _wraps(values: Float32[Array, "t d"], names: Sequence[str]) -> Iterator[tuple[str, int, int]]:
-    """(dimension, number of jumps, first frame after one) of the angles that wrap."""
-    jumps = np.abs(np.diff(values, axis=0)) > JUMP
+    """(dimension, number of jumps, first frame after one) of the angles that wrap.
+
+    An angle goes on over the jump as it moved before and after it, but for the whole turn. A
+    command that toggles between -3 and 3 jumps as far, and moves otherwise not at all.
+    """
+    steps = np.diff(values.astype(np.float64), axis=0)
+    jumps = np.abs(steps) > JUMP
     angles = np.abs(values).max(axis=0) < np.pi + 0.05
     for i in np.flatnonzero(jumps.any(axis=0) & angles):
-        yield names[i], int(jumps[:, i].sum()), int(np.flatnonzero(jumps[:, i])[0]) + 1
+        at = np.flatnonzero(jumps[:, i])
+        over = np.abs(2 * np.pi - np.abs(steps[at, i]))  # how far it went, but for the turn
+        usual = np.array([_usual(np.abs(steps[:, i]), jumps[:, i], int(jump)) for jump in at])
+        real = at[over <= CONTINUES * usual]
+        if len(real) > len(at) / 2:
+            yield names[i], len(real), int(real[0]) + 1
+
+
+def _usual(steps: Float[Array, " t"], jumps: Array, at: int) -> float:
+    """The middle one of the steps around a jump that are none."""
+    near = slice(max(at - AROUND, 0), at + AROUND + 1)
+    calm = steps[near][~jumps[near]]
+    return float(np.median(calm)) if len(calm) else 0.0
+
+
+def _unwrap(names: Sequence[str]) -> str:
+    """What to do about an angle that wraps, as far as it can be done with these columns."""
+    if any(name.endswith("roll") for name in names):
+        return (
+            "Train it as a 6-D rotation (data convert --rotation 6d) or unwrapped, never as it is."
+        )
+    return (
+        "If it is an angle, unwrap it (numpy.unwrap along the episode) where the data are written, "
+        "or name the columns roll, pitch, yaw and use data convert --rotation 6d."
+    )
 
 
 def _time_findings(head: Head, times: Float[Array, " t"], fps: float) -> Iterator[DataFinding]:
-    steps = np.diff(times) * fps  # in frames: 1 where all is well
-    typical = float(np.median(steps))
-    if not 0.99 < typical < 1.01:
+    rate = row_rate(times)
+    if rate is not None and not same_rate(rate, fps):
         yield DataFinding(
             code="rate-differs",
             severity="error",
             episode=head.id,
             field="timestamp",
-            text=f"rows are {typical / fps:.4g} s apart, and the dataset says {fps:g} frames a "
-            "second. Correct the rate, or resample.",
+            text=wrong_rate(rate, fps),
         )
         return
+    steps = np.diff(times) * fps  # in frames: 1 where all is well
     bad = np.flatnonzero((steps > GAP) | (steps <= 0))
     if len(bad):
         yield DataFinding(
             code="timestamp-gap",
-            severity="error",
+            severity="warning",
             episode=head.id,
             field="timestamp",
-            text=f"goes from {times[bad[0]]:.4g} to {times[bad[0] + 1]:.4g} s at frame {bad[0]}; "
-            f"{len(bad)} such steps. Cut the episode there.",
+            text=f"goes from {times[bad[0]]:.4g} to {times[bad[0] + 1]:.4g} s at row {bad[0]}; "
+            f"{len(bad)} such steps. Each row has the frame of its time, but a model "
+            "sees the jump as one step: cut the episode there unless nothing moved.",
         )

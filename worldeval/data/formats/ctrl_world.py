@@ -14,6 +14,7 @@ import numpy as np
 from worldeval.axes import Array, Float32, Int, UInt8
 from worldeval.data.files import inside, load_json, need, numbers, rate
 from worldeval.data.finding import DataError, DataFinding, skipped, unused_videos
+from worldeval.data.frame_times import frames_in_turn
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.video import probe, read_frames
 
@@ -33,13 +34,14 @@ class CtrlWorldSource(Source):
         self.findings: list[DataFinding] = []
         self.heads: list[Head] = []
         self._files: list[Path] = []
+        self._states: list[int] = []  # rows of each episode, also where a view has fewer frames
         self._named: set[Path] = set()  # videos that some annotation names
         views: dict[str, tuple[int, int]] = {}
         files = sorted(path.glob("annotation/*/*.json"), key=_order)
         for file in files:
             name = file.stem if file.stem not in self._ids() else f"{file.parent.name}-{file.stem}"
             try:
-                head, sizes = self._head(name, file)
+                head, sizes, states = self._head(name, file)
             except DataError as error:
                 self.findings.append(skipped(name, error))
                 continue
@@ -50,6 +52,7 @@ class CtrlWorldSource(Source):
                 continue
             self.heads.append(head)
             self._files.append(file)
+            self._states.append(states)
         self.findings += unused_videos(path, (path / "videos").rglob("*.mp4"), self._named)
         if not self.heads:
             why = self.findings[0].text if self.findings else "there is no annotation/*/*.json."
@@ -80,8 +83,10 @@ class CtrlWorldSource(Source):
         self, index: int, view: str, rows: Int[Array, " n"] | None = None
     ) -> UInt8[Array, "n h w 3"]:
         file = self._files[index]
+        head = self.heads[index]
         video = self._video(load_json(file), file, self._place(view))
-        return read_frames(video, np.arange(self.heads[index].length) if rows is None else rows)
+        numbers_of = frames_in_turn(video, self._states[index], FPS, episode=head.id)
+        return read_frames(video, numbers_of[: head.length] if rows is None else numbers_of[rows])
 
     def has_latents(self, index: int) -> bool:
         """Whether the episode names pre-computed latents."""
@@ -115,23 +120,25 @@ class CtrlWorldSource(Source):
             out[view] = latent[: self.heads[index].length].float().numpy()
         return out
 
-    def _head(self, name: str, file: Path) -> tuple[Head, dict[str, tuple[int, int]]]:
+    def _head(self, name: str, file: Path) -> tuple[Head, dict[str, tuple[int, int]], int]:
         note = load_json(file)
         states = _states(note, file)
         videos = need(note, "videos", list, file)
         if not 1 <= len(videos) <= len(VIEWS):
             raise DataError(file, "videos", f"there are {len(videos)}, where 1 to 3 are known.")
-        sizes, counts = {}, {}
+        sizes, counts, paired = {}, {}, {}
         for place in range(len(videos)):
             view = VIEWS[place]
-            video = probe(self._video(note, file, place))
+            found = self._video(note, file, place)
+            video = probe(found)
+            paired[view] = len(frames_in_turn(found, len(states), FPS, episode=name))
             sizes[view], counts[view] = (video.height, video.width), video.frames
             if abs(rate(video.fps, file, f"videos[{place}]") - FPS) > 0.01:
                 self._odd(
                     "fps-tag", name, view, f"the video says {video.fps:g} fps; its frames are "
                     f"those of the states, at {FPS:g} fps, and are read as such."
                 )  # fmt: skip
-        length = min(len(states), *counts.values())
+        length = min(paired.values())
         if set(counts.values()) != {len(states)}:
             self._odd(
                 "frame-count", name, "videos", f"{len(states)} states and "
@@ -160,7 +167,7 @@ class CtrlWorldSource(Source):
             success=_success(note, file),
             split=file.parent.name,
         )
-        return head, sizes
+        return head, sizes, len(states)
 
     def _video(self, note: Mapping[str, Any], file: Path, place: int) -> Path:
         listed = need(note, "videos", list, file)

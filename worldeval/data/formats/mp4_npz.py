@@ -14,6 +14,7 @@ import numpy as np
 from worldeval.axes import Array, Float32, Int, UInt8
 from worldeval.data.files import inside, numbers, rate
 from worldeval.data.finding import DataError, DataFinding, skipped, unused_videos
+from worldeval.data.frame_times import frames_in_turn
 from worldeval.data.names import numbered
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.video import probe, read_frames
@@ -30,13 +31,14 @@ class Mp4NpzSource(Source):
         self.findings: list[DataFinding] = []
         self.heads: list[Head] = []
         self._videos: list[dict[str, Path]] = []
+        self._rows: list[int] = []  # of each episode, also where a view has fewer frames
         shared: tuple[object, ...] | None = None
         files = sorted(path.glob("*.npz"), key=_order)
         self._stems = [file.stem for file in files]
         for file in files:
             try:
                 videos = self._found(file)
-                head, facts = self._look(file, videos)
+                head, facts, rows = self._look(file, videos)
                 shared = shared or facts
                 if facts != shared:
                     raise DataError(file, "views", f"{facts}, in the first episode {shared}.")
@@ -45,6 +47,7 @@ class Mp4NpzSource(Source):
                 continue
             self.heads.append(head)
             self._videos.append(videos)
+            self._rows.append(rows)
         known = {video for videos in self._videos for video in videos.values()}
         self.findings += unused_videos(path, path.glob("*.mp4"), known)
         if shared is None:
@@ -79,8 +82,9 @@ class Mp4NpzSource(Source):
         self, index: int, view: str, rows: Int[Array, " n"] | None = None
     ) -> UInt8[Array, "n h w 3"]:
         self.choose([view])
-        wanted = np.arange(self.heads[index].length) if rows is None else rows
-        return read_frames(self._videos[index][view], wanted)
+        head, video = self.heads[index], self._videos[index][view]
+        numbers_of = frames_in_turn(video, self._rows[index], self.spec.fps, episode=head.id)
+        return read_frames(video, numbers_of[: head.length] if rows is None else numbers_of[rows])
 
     def _found(self, file: Path) -> dict[str, Path]:
         """view -> video; a single nameless one is 'main'."""
@@ -96,20 +100,22 @@ class Mp4NpzSource(Source):
             raise DataError(file, "video", f"there is no {file.stem}.mp4 beside it.")
         return videos
 
-    def _look(self, file: Path, videos: dict[str, Path]) -> tuple[Head, tuple[object, ...]]:
+    def _look(self, file: Path, videos: dict[str, Path]) -> tuple[Head, tuple[object, ...], int]:
         actions, pose = _numbers(file)
         facts = {view: probe(video) for view, video in videos.items()}
         counts = {"rows": len(pose), "actions": len(actions)}
         counts |= {view: fact.frames for view, fact in facts.items()}
-        length = min(counts.values())
-        if length < 1:
-            raise DataError(file, "rows", f"there is nothing in common: {counts}.")
-        if len(set(counts.values())) > 1:
-            words = f"{counts}; the first {length} are used."
-            self._odd("frame-count", file, "rows", words)
         extra = _load(file, ("task", "success", "fps"))
         tagged = next(iter(facts.values())).fps
         fps = rate(extra["fps"].item() if "fps" in extra else tagged, file)
+        rows = min(len(pose), len(actions))
+        if rows < 1:
+            raise DataError(file, "rows", f"there is nothing in common: {counts}.")
+        found = [frames_in_turn(video, rows, fps, episode=file.stem) for video in videos.values()]
+        length = min(map(len, found))
+        if len(set(counts.values())) > 1:
+            words = f"{counts}; the first {length} rows are used."
+            self._odd("frame-count", file, "rows", words)
         if abs(tagged - fps) > 0.01 * fps:
             words = f"the video says {tagged:g} fps and the npz {fps:g}, which is taken."
             self._odd("fps-tag", file, "fps", words)
@@ -120,7 +126,7 @@ class Mp4NpzSource(Source):
             success=_success(extra["success"], file) if "success" in extra else None,
         )
         views = {view: (fact.height, fact.width) for view, fact in facts.items()}
-        return head, (views, fps, actions.shape[1], pose.shape[1])
+        return head, (views, fps, actions.shape[1], pose.shape[1]), rows
 
     def _odd(self, code: str, file: Path, field: str, words: str) -> None:
         self.findings.append(

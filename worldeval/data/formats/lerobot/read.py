@@ -1,9 +1,9 @@
 """Read a LeRobot dataset, v3.0 or v2.1, from its folder."""
 
 import io
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image, UnidentifiedImageError
 
-from worldeval.axes import Array, Float32, Int, UInt8
+from worldeval.axes import Array, Float, Float32, Int, UInt8
 from worldeval.data.files import inside, load_json, need, numbers, rate
 from worldeval.data.finding import DataError, DataFinding, skipped
 from worldeval.data.formats.lerobot.index import Entry, read_index, read_table, read_tasks
 from worldeval.data.formats.lerobot.layout import ACTION, STATE, SUCCESS, names_of, view_name
+from worldeval.data.frame_times import frames_at
 from worldeval.data.source import Head, Rows, Source, SourceSpec
-from worldeval.data.video import probe, read_frames
+from worldeval.data.video import read_frames
 
-RATES_APART = 0.01  # by which a video's average rate may miss the dataset's
+KEPT = 4096  # episodes' views of which the frame numbers are kept
 OPEN_TABLES = 4  # files of rows kept in memory; each is at most about 100 MB
 
 
@@ -51,11 +52,11 @@ class LeRobotSource(Source):
         tasks = read_tasks(path)
         video_keys = [self._keys[view] for view, video in self._is_video.items() if video]
         self._video_files: dict[str, Path] = {}
+        self._numbers: dict[tuple[int, str], Array] = {}  # frame numbers, looked up once
         self._entries: list[Entry] = []
         self.heads: list[Head] = []
         seen: set[int] = set()
-        self._listed = read_index(path, info, video_keys)
-        for entry in self._listed:
+        for entry in read_index(path, info, video_keys):
             name = str(entry.ours.get("id") or entry.number)
             try:
                 if entry.number in seen:
@@ -101,21 +102,8 @@ class LeRobotSource(Source):
         wanted = np.arange(entry.length) if rows is None else np.asarray(rows)
         if not self._is_video[view]:
             return self._images(entry, key, wanted)
-        clip = entry.clips[key]
         file = self._video_file(entry, key)
-        video = probe(file)
-        # Some writers leave out how long the last frame lasts: one frame is no difference.
-        apart = (RATES_APART + 1 / video.frames) * self.spec.fps
-        if video.fps and abs(video.fps - self.spec.fps) > apart:
-            raise DataError(
-                file,
-                "fps",
-                f"the video has {video.fps:g} frames a second, meta/info.json says "
-                f"{self.spec.fps:g}.",
-                "Correct the wrong one: rows and frames would not belong together.",
-            )
-        # The begin is a time, to be a whole number of frames into the file.
-        frames = read_frames(file, round(clip.begin * self.spec.fps) + wanted)
+        frames = read_frames(file, self._frame_numbers(index, key, file)[wanted])
         if frames.shape[1:3] != self.spec.views[view]:
             raise DataError(
                 file,
@@ -125,44 +113,62 @@ class LeRobotSource(Source):
         return frames
 
     def examine(self) -> list[DataFinding]:
-        """Videos that hold another number of frames than the episodes in them."""
-        owed: Counter[str] = Counter()
-        for entry in {entry.number: entry for entry in self._listed}.values():
+        """Episodes that the index gives the same frames."""
+        spans: dict[str, list[tuple[float, float, str]]] = {}
+        for head, entry in zip(self.heads, self._entries, strict=True):
             for clip in entry.clips.values():
-                owed[clip.file] += entry.length
+                end = clip.begin + (entry.length - 0.5) / self.spec.fps
+                spans.setdefault(clip.file, []).append((clip.begin, end, head.id))
         found = []
-        for file, length in owed.items():
-            try:
-                frames = probe(inside(self.path, file, owner=self.path, field=file)).frames
-            except DataError:
-                continue  # said of the episodes that it cannot give frames to
-            if frames != length:
-                found.append(
-                    DataFinding(
-                        code="frame-count",
-                        severity="error" if frames < length else "warning",
-                        episode=None,
-                        field=file,
-                        text=f"holds {frames} frames, and the rows of its episodes are {length}. "
-                        "From the place where they part, rows show other frames: convert again.",
+        for file, listed in spans.items():
+            listed.sort()
+            for (begin, end, one), (after, _, other) in pairwise(listed):
+                if after < end:
+                    found.append(
+                        DataFinding(
+                            code="frames-shared",
+                            severity="error",
+                            episode=other,
+                            field=file,
+                            text=f"begins at {after:.4g} s, within episode {one} ({begin:.4g} to "
+                            f"{end:.4g} s): both show the same frames. Correct from_timestamp in "
+                            "meta/episodes, or convert again.",
+                        )
                     )
-                )
         return found
+
+    def _frame_numbers(self, index: int, key: str, file: Path) -> Int[Array, " t"]:
+        """Every row's frame in its video, at from_timestamp + timestamp as LeRobot looks it up."""
+        kept = self._numbers.get((index, key))
+        if kept is None:
+            entry = self._entries[index]
+            times = self._times(entry)
+            begin = entry.clips[key].begin
+            kept = frames_at(file, begin + times, episode=self.heads[index].id)
+            if len(self._numbers) >= KEPT:
+                self._numbers.clear()
+            self._numbers[index, key] = kept
+        return kept
+
+    def _times(self, entry: Entry) -> Float[Array, " t"]:
+        table = self._slice(entry, ("timestamp",))
+        return _matrix(table["timestamp"], self._rows_file(entry), "timestamp")[:, 0].astype(float)
 
     def _head(self, name: str, entry: Entry, tasks: Mapping[int, str]) -> Head:
         if entry.length < 1:
             raise DataError(entry.listed_in, "length", f"{entry.length} frames are no episode.")
         for key, clip in entry.clips.items():
+            # A span longer than the rows is an episode trimmed by its metadata.
             frames = None if clip.end is None else round((clip.end - clip.begin) * self.spec.fps)
-            if frames not in (None, entry.length):
+            if frames is not None and frames < entry.length:
                 self.findings.append(
                     DataFinding(
                         code="frame-count",
                         severity="note",
                         episode=name,
                         field=f"videos/{key}/to_timestamp",
-                        text=f"spans {frames} frames, and there are {entry.length} rows; as many "
-                        "frames from its begin are used.",
+                        text=f"spans {frames} frames, and there are {entry.length} rows; they are "
+                        "looked up by their time, beyond the span's end too.",
                     )
                 )
         task = entry.task

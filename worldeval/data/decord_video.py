@@ -1,0 +1,61 @@
+"""A video file read through decord, an optional second decoder."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from worldeval.axes import Array, Int, UInt8
+from worldeval.data.pyav_video import OPEN_FILES, PyavFile, identity, open_video
+
+
+def open_decord(path: Path) -> "DecordFile":
+    """The file, opened once in a thread and kept open while it is among those used last."""
+    return _opened(path, *identity(path))
+
+
+class DecordFile:
+    """The same through decord, for the files of which it gives the same frames; else PyAV."""
+
+    def __init__(self, path: Path) -> None:
+        import decord
+
+        self._path = path
+        self._errors = (decord.DECORDError, RuntimeError, IndexError)
+        try:
+            self._reader = decord.VideoReader(str(path), num_threads=1)
+            if not self._same(open_video(path)):
+                self._reader = None
+        except self._errors:
+            self._reader = None
+
+    def read(self, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
+        if self._reader is not None and len(rows):
+            try:
+                return self._reader.get_batch(rows.tolist()).asnumpy()
+            except self._errors:
+                self._reader = None
+        # PyAV reads what decord gives up on, or says what is wrong with the file.
+        return open_video(self._path).read(rows)
+
+    def _same(self, file: PyavFile) -> bool:
+        """Whether it sees the same frames at the same times, and shows the same in the first.
+
+        Its own ffmpeg knows no AV1, turns pictures in a way of its own and reads edit lists
+        differently.
+        """
+        seconds, facts = file.seconds, file.facts
+        if not (file.upright and facts.codec == "h264" and facts.pix_fmt == "yuv420p"):
+            return False
+        if len(self._reader) != len(seconds):
+            return False
+        theirs = self._reader.get_frame_timestamp(np.arange(len(seconds)))[:, 0]
+        if np.abs((theirs - theirs[0]) - (seconds - seconds[0])).max() > 1e-3:
+            return False
+        first = np.zeros(1, np.int64)
+        return np.array_equal(self._reader.get_batch([0]).asnumpy(), file.read(first))
+
+
+@lru_cache(maxsize=OPEN_FILES)
+def _opened(path: Path, *_identity: int) -> DecordFile:
+    return DecordFile(path)
