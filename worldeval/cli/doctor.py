@@ -47,7 +47,7 @@ def checks() -> Iterator[SystemCheck]:
     yield _recipes()
     yield _weights()
     yield _video()
-    yield _in_subprocess("decord", "import decord", "optional second video decoder; PyAV is the first")
+    yield _in_subprocess("decord", "import decord", "optional video decoder beside PyAV")
     yield _rendering()
     yield _lpips()
 
