@@ -13,7 +13,7 @@ from worldeval.errors import UserError
 # In the order of the help text. Each file offers `register(app)` and imports torch, pandas and
 # simulators only inside its functions.
 VERBS = (
-    "system", "data", "train", "fidelity", "policy", "judge", "rank", "merge", "improve",
+    "system", "data", "train", "fidelity", "policy", "judge", "rank", "merge", "next", "improve",
     "validate", "export", "report", "film", "view", "serve", "adapter",
 )  # fmt: skip
 

@@ -79,6 +79,7 @@ class RankingSummary:
     comparisons: tuple[Comparison, ...] = ()  # every pair
     worth: Estimate | None = None  # of an imagined rate, in trials
     worth_text: str | None = None  # the same as a sentence
+    worth_quartile: float | None = None  # its lower quartile
     findings: tuple[Finding, ...] = ()
 
 

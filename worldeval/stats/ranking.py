@@ -55,6 +55,7 @@ class Ranking:
     level: float
     worth: Estimate | None = None  # of an imagined rate, in trials (`predictive.py`)
     worth_text: str | None = None
+    worth_quartile: float | None = None  # its lower quartile: what advice on trials counts on
 
     @property
     def headline(self) -> str | None:
@@ -173,6 +174,7 @@ def rank(
         level=level,
         worth=worth.trials if worth else None,
         worth_text=worth.sentence() if worth else None,
+        worth_quartile=worth.quantile(0.25) if worth else None,
     )
 
 

@@ -1,0 +1,145 @@
+"""`worldeval next`: which policy to try on the robot next, and from which start."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from worldeval.cli.common import Json, Out, Seed, console, emit, log, resumable
+from worldeval.errors import UserError
+
+if TYPE_CHECKING:
+    from worldeval.evaluate.next_trials import Advice
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verb."""
+    app.command("next")(next_trials)
+
+
+def next_trials(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished `worldeval rank`.")],
+    trials: Annotated[
+        int, typer.Option("--trials", help="Number of trials to have waiting in the schedule.")
+    ] = 20,
+    real: Annotated[
+        Path | None,
+        typer.Option(
+            "--real", help="CSV of trials made elsewhere: policy, task, start, success (0 or 1)."
+        ),
+    ] = None,
+    regret: Annotated[
+        float, typer.Option("--regret", help="Loss in success rate that you would accept.")
+    ] = 0.05,
+    confidence: Annotated[
+        float,
+        typer.Option("--confidence", help="Stop once the choice is that good with this chance."),
+    ] = 0.9,
+    phi: Annotated[
+        float | None,
+        typer.Option(
+            "--phi", help="Trials that an imagined rate counts as [default: as the run measured]."
+        ),
+    ] = None,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Ask for the outcome of each trial here, one by one.")
+    ] = False,
+    out: Out = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Say which policy to try next, from which start, to find the best one in few real trials.
+
+    Writes a blinded schedule in random order (CSV, and HTML to print) to RUN/next or --out. Fill in
+    its column `success` and give the same command again, or let --ask do it.
+
+    Example: worldeval next runs/demo --trials 10 --ask
+    """
+    from worldeval.evaluate.next_trials import advise
+
+    def think() -> "Advice":
+        return advise(
+            run,
+            out or run / "next",
+            trials=trials,
+            real=real,
+            regret=regret,
+            confidence=confidence,
+            phi=phi,
+            seed=seed,
+        )
+
+    if ask and as_json:
+        raise UserError("--ask talks to a person and --json to a program: give one of them.")
+    advice = think()
+    if ask:
+        with resumable():
+            _ask(advice)
+        advice = think()
+    emit(_plain(advice), as_json=as_json)
+    if not as_json:
+        _print(advice)
+
+
+def _ask(advice: "Advice") -> None:
+    """Every waiting trial in turn: y, n, or q to stop. Each answer is kept at once."""
+    from worldeval.evaluate.next_trials import answered
+
+    for trial in [trial for trial in advice.schedule if trial.success is None]:
+        where = f"trial {trial.number}: policy {trial.code}, {trial.task}, start {trial.start}"
+        while True:
+            said = typer.prompt(f"{where} - success? [y/n/q]").strip().lower()
+            if said in ("y", "n", "q"):
+                break
+        if said == "q":
+            break
+        advice = answered(advice, trial.number, said == "y")
+
+
+def _print(advice: "Advice") -> None:
+    table = Table(title="trials so far", title_justify="left")
+    table.add_column("policy", no_wrap=True)
+    for column in ("predicted", "successes", "trials", "waiting"):
+        table.add_column(column, justify="right")
+    names = _names(advice)
+    for each in advice.candidates:
+        waiting = sum(names[t.code] == each.policy for t in advice.schedule if t.success is None)
+        cells = (f"{each.predicted:.3f}", str(each.successes), str(each.trials), str(waiting))
+        table.add_row(escape(each.policy), *cells)
+    console.print(table)
+    worth = (
+        "as this run measured" if advice.validated else "a cautious guess: nothing was validated"
+    )
+    log.print(
+        f"An imagined rate counts as {advice.phi:.0f} trials ({worth}).",
+        markup=False,
+        soft_wrap=True,
+    )
+    verdict = (
+        f"{advice.chosen} is within {advice.regret:g} of the best with probability "
+        f"{advice.confidence:.2f}"
+    )
+    if advice.enough:
+        console.print(f"Enough: {verdict}. No further trials are needed.", markup=False)
+        return
+    console.print(f"{verdict}: go on.", markup=False)
+    console.print(
+        f"{advice.open} trials wait in {advice.folder}/schedule.csv (to print: schedule.html). "
+        "Fill in the column `success` and give the same command again.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+def _names(advice: "Advice") -> dict[str, str]:
+    from worldeval.evaluate.next_trials import KEY
+    from worldeval.run import read_json
+
+    return {code: policy for policy, code in read_json(advice.folder / KEY).items()}
+
+
+def _plain(advice: "Advice") -> dict[str, object]:
+    return {**asdict(advice), "folder": str(advice.folder), "open": advice.open}

@@ -1,0 +1,339 @@
+"""`worldeval next`: a schedule of real trials, blinded and in random order, and what came of them.
+
+A schedule is a folder. `schedule.csv` has a row per trial: its number, a code in place of the
+policy's name, task, start, and `success`, which the person at the robot fills in. `key.json` says
+which code is which policy; whoever judges the trials need not open it. `schedule.html` is the same
+to be printed, and `trials.csv` holds what is filled in, by policy, for `worldeval rank --real`.
+"""
+
+import html
+import string
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from worldeval.errors import UserError
+from worldeval.run import read_json, whole_file, write_json
+from worldeval.runs.paths import IMAGINED
+from worldeval.runs.summary import read_summary
+from worldeval.runs.tables import read_cells, read_outcomes, read_side, write_table
+from worldeval.stats import adviser
+
+SCHEDULE, KEY, TRIALS, PAGE = "schedule.csv", "key.json", "trials.csv", "schedule.html"
+COLUMNS = ("trial", "code", "task", "start", "success")
+ANSWERS = {"1": 1, "yes": 1, "y": 1, "true": 1, "0": 0, "no": 0, "n": 0, "false": 0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A policy of the run: its predicted rate, and the trials it has had."""
+
+    policy: str
+    predicted: float
+    successes: int = 0
+    trials: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One trial of a schedule. `success` is None until it was run."""
+
+    number: int
+    code: str
+    task: str
+    start: str
+    success: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """What the trials so far say, and which come next."""
+
+    candidates: tuple[Candidate, ...]
+    chosen: str  # the policy one would choose now
+    confidence: float  # probability that it is within `regret` of the best
+    regret: float
+    enough: bool  # the confidence that was asked for is reached
+    phi: float  # trials that an imagined rate was counted as
+    validated: bool  # phi was measured; otherwise it is a cautious guess
+    schedule: tuple[Trial, ...]  # those run and those to come
+    folder: Path
+
+    @property
+    def open(self) -> int:
+        """Trials of the schedule that are still to be run."""
+        return sum(trial.success is None for trial in self.schedule)
+
+
+def advise(
+    run: Path,
+    folder: Path,
+    *,
+    trials: int,
+    real: Path | None = None,
+    regret: float = 0.05,
+    confidence: float = 0.9,
+    phi: float | None = None,
+    seed: int = 0,
+) -> Advice:
+    """Read what was run, and add to the schedule in `folder` until `trials` are open.
+
+    Nothing is added once the chosen policy is within `regret` of the best with probability
+    `confidence`. The same folder again goes on from what was filled in.
+
+    Args:
+        run: a finished `worldeval rank`.
+        folder: of the schedule.
+        real: further trials (policy, task, start, success), made before or elsewhere.
+        phi: trials that an imagined rate counts as; measured by the run where it can be.
+
+    Raises:
+        UserError: the run ranks fewer than two policies, a number is out of range, or the schedule
+            or the trials do not fit the run.
+    """
+    for name, value, fine, wanted in (
+        ("--trials", trials, trials > 0, "above 0"),
+        ("--regret", regret, 0 <= regret < 1, "at least 0 and below 1"),
+        ("--confidence", confidence, 0 < confidence < 1, "between 0 and 1"),
+        ("--phi", phi, phi is None or phi > 0, "above 0"),
+    ):
+        if not fine:
+            raise UserError(f"{name} is {value}; it must be {wanted}.")
+    ranking = read_summary(run).ranking
+    rows = ranking.policies if ranking is not None else ()
+    if ranking is None or len(rows) < 2:
+        raise UserError(f"{run} ranks {len(rows)} policies; advice is for two or more.")
+    measured = ranking.worth_quartile
+    phi = phi or measured or adviser.UNVALIDATED
+    starts = _starts(run)
+    key, done = _read(folder, [row.policy for row in rows], starts, seed)
+    names = {code: policy for policy, code in key.items()}
+    won, tried = _counts(done, names, real, list(key))
+    candidates = tuple(
+        Candidate(
+            policy=row.policy,
+            predicted=_predicted(row.predictive.value if row.predictive else row.value),
+            successes=won[row.policy],
+            trials=tried[row.policy],
+        )
+        for row in rows
+    )
+    belief = _belief(candidates, phi)
+    rng = np.random.default_rng([seed, len(done)])
+    sure = adviser.regret_confidence(belief, regret=regret, rng=rng)
+    waiting = sum(trial.success is None for trial in done)
+    if sure < confidence and waiting < trials:
+        plan = adviser.allocate(belief, trials - waiting)
+        chosen = [candidates[k].policy for k in plan]
+        done = (*done, *_new_trials(chosen, key, starts, done, rng))
+    advice = Advice(
+        candidates=candidates,
+        chosen=candidates[int(belief.chosen[0])].policy,
+        confidence=sure,
+        regret=regret,
+        enough=sure >= confidence,
+        phi=phi,
+        validated=measured is not None,
+        schedule=tuple(done),
+        folder=folder,
+    )
+    _write(advice, key)
+    return advice
+
+
+def answered(advice: Advice, number: int, success: bool) -> Advice:
+    """Keep the outcome of one trial in the schedule's files at once."""
+    schedule = tuple(
+        replace(trial, success=int(success)) if trial.number == number else trial
+        for trial in advice.schedule
+    )
+    advice = replace(advice, schedule=schedule)
+    _write(advice, read_json(advice.folder / KEY))
+    return advice
+
+
+def _predicted(value: float | None) -> float:
+    return 0.5 if value is None else value
+
+
+def _belief(candidates: Sequence[Candidate], phi: float) -> adviser.RateBelief:
+    belief = adviser.begin(np.array([[each.predicted for each in candidates]]), phi)
+    won = np.array([[float(each.successes) for each in candidates]])
+    return belief.after(won, np.array([[float(each.trials) for each in candidates]]))
+
+
+def _starts(run: Path) -> dict[str, list[str]]:
+    """Task -> its starts, in the order of the run."""
+    table = read_side(run, IMAGINED, needed=("policy", "task", "start"))
+    return {
+        str(task): list(dict.fromkeys(map(str, rows["start"])))
+        for task, rows in table.groupby("task", sort=True)
+    }
+
+
+def _read(
+    folder: Path, policies: Sequence[str], starts: Mapping[str, Sequence[str]], seed: int
+) -> tuple[dict[str, str], tuple[Trial, ...]]:
+    """Policy -> code, and the trials of a schedule; new codes for policies that have none."""
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file; a schedule needs a folder. Give another --out.")
+    path, key_path = folder / SCHEDULE, folder / KEY
+    key: dict[str, str] = {}
+    if key_path.is_file():
+        key = read_json(key_path)
+        if not isinstance(key, dict) or not all(isinstance(code, str) for code in key.values()):
+            raise UserError(f"{key_path} must hold a code for each policy. Give another --out.")
+    elif path.is_file():
+        raise UserError(
+            f"{path} has no {KEY} beside it, so nobody knows which code is which policy."
+        )
+    if gone := [policy for policy in key if policy not in policies]:
+        raise UserError(f"{key_path} names '{gone[0]}', which the run does not rank.")
+    new = [policy for policy in policies if policy not in key]
+    free = [code for code in _codes(len(policies)) if code not in key.values()]
+    order = np.random.default_rng(seed).permutation(len(new))
+    key |= {new[k]: code for k, code in zip(order, free, strict=False)}
+    if not path.is_file():
+        return key, ()
+    cells = read_cells(path, needed=COLUMNS)
+    done = []
+    for line, row in enumerate(cells[list(COLUMNS)].itertuples(index=False), start=2):
+        number, code, task, start, success = (str(cell).strip() for cell in row)
+        if not number.isdigit():
+            raise UserError(f"{path}, line {line}: trial '{number}' is not a number.")
+        if code not in key.values() or start not in starts.get(task, ()):
+            raise UserError(
+                f"{path}, line {line}: code '{code}', task '{task}' and start '{start}' are not "
+                "of this schedule. Fill in `success` only."
+            )
+        if success and success.lower() not in ANSWERS:
+            raise UserError(
+                f"{path}, line {line}: success is '{success}'; write 1 or 0, or leave it empty."
+            )
+        done.append(
+            Trial(
+                number=int(number),
+                code=code,
+                task=task,
+                start=start,
+                success=ANSWERS[success.lower()] if success else None,
+            )
+        )
+    return key, tuple(done)
+
+
+def _codes(count: int) -> list[str]:
+    """A, B, ..., Z, AA, AB, ..."""
+    letters = string.ascii_uppercase
+    one = list(letters)
+    return (
+        (one + [a + b for a in letters for b in letters])[:count]
+        if count <= 702
+        else [f"P{n}" for n in range(count)]
+    )
+
+
+def _counts(
+    done: Sequence[Trial], names: Mapping[str, str], real: Path | None, policies: Sequence[str]
+) -> tuple[Counter[str], Counter[str]]:
+    """Successes and trials of each policy, in the schedule and in further trials."""
+    won: Counter[str] = Counter()
+    tried: Counter[str] = Counter()
+    for trial in done:
+        if trial.success is not None:
+            won[names[trial.code]] += trial.success
+            tried[names[trial.code]] += 1
+    if real is not None:
+        outcomes = read_outcomes(real)
+        if not outcomes.binary:
+            raise UserError(f"{real} has scores; real trials need a column 'success' of 0 and 1.")
+        for k, value in zip(outcomes.policy, outcomes.value, strict=True):
+            policy = outcomes.policies[k]
+            if policy not in policies:
+                raise UserError(f"{real}: the policy '{policy}' is not ranked in this run.")
+            won[policy] += int(value)
+            tried[policy] += 1
+    return won, tried
+
+
+def _new_trials(
+    plan: Sequence[str],
+    key: Mapping[str, str],
+    starts: Mapping[str, Sequence[str]],
+    done: Sequence[Trial],
+    rng: np.random.Generator,
+) -> list[Trial]:
+    """Trials of the planned policies: tasks in turn, each policy's least used start, shuffled."""
+    used = Counter((trial.code, trial.task, trial.start) for trial in done)
+    on_task = Counter((trial.code, trial.task) for trial in done)
+    chosen = []
+    for policy in plan:
+        code = key[policy]
+        task = min(starts, key=lambda name: on_task[code, name])
+        start = min(starts[task], key=lambda name: used[code, task, name])
+        used[code, task, start] += 1
+        on_task[code, task] += 1
+        chosen.append((code, task, start))
+    first = 1 + max((trial.number for trial in done), default=0)
+    return [
+        Trial(number=first + place, code=chosen[k][0], task=chosen[k][1], start=chosen[k][2])
+        for place, k in enumerate(rng.permutation(len(chosen)))
+    ]
+
+
+def _write(advice: Advice, key: Mapping[str, str]) -> None:
+    folder = advice.folder
+    folder.mkdir(parents=True, exist_ok=True)
+    write_json(folder / KEY, dict(key))
+    rows = [
+        (
+            str(t.number),
+            t.code,
+            t.task,
+            t.start,
+            "" if t.success is None else str(t.success),
+        )
+        for t in advice.schedule
+    ]
+    with whole_file(folder / SCHEDULE) as draft:  # no checksum beside it: people fill it in
+        pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(draft, index=False)
+    names = {code: policy for policy, code in key.items()}
+    filled = [t for t in advice.schedule if t.success is not None]
+    write_table(
+        folder / TRIALS,
+        pd.DataFrame(
+            [(names[t.code], t.task, t.start, t.number, t.success) for t in filled],
+            columns=["policy", "task", "start", "seed", "success"],
+        ),
+    )
+    with whole_file(folder / PAGE) as draft:
+        draft.write_text(_page(advice))
+
+
+def _page(advice: Advice) -> str:
+    """The open trials as a page to print, with boxes to tick."""
+    rows = "\n".join(
+        f"<tr><td>{t.number}</td><td class=code>{html.escape(t.code)}</td>"
+        f"<td>{html.escape(t.task)}</td><td>{html.escape(t.start)}</td>"
+        "<td>&#9744; success &nbsp; &#9744; failure</td></tr>"
+        for t in advice.schedule
+        if t.success is None
+    )
+    return f"""<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Trials to run</title><style>
+body {{ font: 12pt sans-serif; margin: 2em; }}
+table {{ border-collapse: collapse; width: 100%; }}
+td, th {{ border: 1px solid #999; padding: .5em; text-align: left; }}
+.code {{ font-weight: bold; }} tr {{ page-break-inside: avoid; }}
+</style></head><body>
+<h1>{advice.open} trials to run, in this order</h1>
+<p>Put the scene as in the start that is named, run the policy of the code, tick the outcome, and
+enter it in the column <code>success</code> of {SCHEDULE} (1 or 0).</p>
+<table><tr><th>trial</th><th>policy</th><th>task</th><th>start</th><th>outcome</th></tr>
+{rows}
+</table></body></html>
+"""
