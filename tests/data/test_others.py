@@ -45,10 +45,10 @@ def test_zarr(store: Path) -> None:
     assert source.spec.format in ("diffusion-policy-zarr-v2", "diffusion-policy-zarr-v3")
     assert dict(source.spec.views) == {"img": (24, 24)}
     assert [head.length for head in source.heads] == [5, 7, 8]
-    assert codes(source) == ["fps-guessed", "no-success"]
+    assert codes(source) == ["fps-guessed", "no-success", "object-state", "scale-guessed"]
     episode = source.episode(1)
     assert np.array_equal(episode.actions, kept["data/action"][5:12])
-    assert np.array_equal(episode.pose, kept["data/state"][5:12])
+    assert np.array_equal(episode.pose, kept["data/state"][5:12, :2])
     assert np.array_equal(episode.frames["img"], kept["data/img"][5:12].astype(np.uint8))
     assert episode.success is None
     rows = np.array([6, 0, 1, 6])
@@ -128,7 +128,7 @@ def test_aloha(aloha: Path, made, quality) -> None:
     assert [head.id for head in source.heads] == ["episode_0", "episode_2", "episode_10"]
     assert source.spec.fps == 50
     assert source.spec.action_names[:2] == ("left_waist", "left_shoulder")
-    assert codes(source) == ["fps-guessed", "no-success"]
+    assert codes(source) == ["channels-guessed", "fps-guessed", "no-success"]
     episode = source.episode(2)
     assert (episode.actions == 10).all() and (episode.pose == -10).all()
     assert np.array_equal(episode.frames["top"], made(10, length=6).frames["top"])
@@ -146,7 +146,7 @@ def test_aloha_with_an_own_rate_and_a_short_camera(aloha: Path) -> None:
     source = open_source(aloha)
     assert source.spec.fps == 30
     assert [head.length for head in source.heads] == [6, 4, 6]
-    assert codes(source) == ["frame-count", "no-success"]
+    assert codes(source) == ["channels-guessed", "frame-count", "no-success"]
 
 
 def test_aloha_of_another_shape_is_skipped(aloha: Path) -> None:
@@ -155,7 +155,7 @@ def test_aloha_of_another_shape_is_skipped(aloha: Path) -> None:
         opened["action"] = np.zeros((6, 7), np.float32)
     source = open_source(aloha)
     assert [head.id for head in source.heads] == ["episode_0", "episode_10"]
-    assert codes(source)[0] == "episode-skipped"
+    assert "episode-skipped" in codes(source)
 
 
 @pytest.fixture

@@ -114,7 +114,7 @@ def test_fewer_rows_than_samples_are_said_and_cut(foreign: Path) -> None:
         file["data/demo_0"].attrs["num_samples"] = 4
     source = open_source(foreign)
     assert source.heads[0].length == 4
-    assert [finding.code for finding in source.findings] == ["frame-count"]
+    assert [finding.code for finding in source.findings] == ["frame-count", "success-guessed"]
     assert len(source.episode(0).frames["agentview"]) == 4
 
 
@@ -123,7 +123,10 @@ def test_a_damaged_demonstration_is_skipped_and_counted(foreign: Path) -> None:
         del file["data/demo_1/actions"]
     source = open_source(foreign)
     assert [head.id for head in source.heads] == ["demo_0"]
-    assert [(f.code, f.episode) for f in source.findings] == [("episode-skipped", "demo_1")]
+    assert [(f.code, f.episode) for f in source.findings] == [
+        ("episode-skipped", "demo_1"),
+        ("success-guessed", None),
+    ]
     assert "/data/demo_1/actions: it is missing" in source.findings[0].text
 
 

@@ -99,6 +99,11 @@ def _examples(what: str, names: list[str]) -> str:
     return f"{what}: {shown}"
 
 
+def why_none(findings: Iterable[DataFinding], otherwise: str) -> str:
+    """Why no episode can be read: what is said of the first that was left out."""
+    return next((one.text for one in findings if one.code == "episode-skipped"), otherwise)
+
+
 def counted(findings: Iterable[DataFinding]) -> dict[str, int]:
     """How often each code occurs, the most frequent first."""
     counts: dict[str, int] = {}

@@ -21,9 +21,11 @@ def through_map(source: Source, given: DataMap) -> Source:
     """
     said = {"columns": given.action.columns or given.pose.columns, "rule": given.success,
             "fps": given.fps, "task": given.task, "units": given.convert_units}  # fmt: skip
-    if any(said.values()):
+    known = _known(source)
+    objects = any(group.means == "object" for group in (*known.action, *known.pose))
+    if objects or any(said.values()):
         return MappedSource(source, given)
-    source.spec = replace(source.spec, meaning=_known(source))
+    source.spec = replace(source.spec, meaning=known)
     return source
 
 

@@ -2,25 +2,33 @@
 # pyright: reportArgumentType=false
 """ACT / ALOHA: an HDF5 file per episode, `action`, `observations/{qpos,images/<camera>}`.
 
-The pose is `qpos`, joint angles in radians with the grippers among them. The files hold neither
-task nor success; a rate is there only in some (`fps`), else it is ALOHA's 50 a second.
+The pose is `qpos`, joint angles in radians with the grippers among them. Most files hold neither
+task nor success; a rate is there only in some (`fps`), else it is ALOHA's 50 a second. Packed
+pictures do not say their channel order: ALOHA's own scripts hand RGB to OpenCV, which takes it for
+BGR, and pad the bytes to one length; other tools store true RGB.
 """
 
-import io
 import re
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
 import numpy as np
-from PIL import Image, UnidentifiedImageError
 
-from worldeval.axes import Array, Int, UInt8
+from worldeval.axes import Array, Float, Int, UInt8
+from worldeval.data.columns import ColumnGroup, ColumnMeanings, Groups
+from worldeval.data.data_map import Channels, DataMap
+from worldeval.data.depth import grey, left_out
 from worldeval.data.files import rate
-from worldeval.data.finding import DataError, DataFinding, skipped
+from worldeval.data.finding import DataError, DataFinding, skipped, why_none
 from worldeval.data.formats import hdf5
 from worldeval.data.names import numbered
+from worldeval.data.packed import PACKED, unpacked
 from worldeval.data.source import Head, Rows, Source, SourceSpec
+from worldeval.data.truth import truth
 
+ACTION, QPOS, IMAGES = "action", "observations/qpos", "observations/images"
 FPS = 50.0
 SIDE = ("waist", "shoulder", "elbow", "forearm_roll", "wrist_angle", "wrist_rotate", "gripper")
 JOINTS = tuple(f"{side}_{joint}" for side in ("left", "right") for joint in SIDE)
@@ -29,8 +37,17 @@ JOINTS = tuple(f"{side}_{joint}" for side in ("left", "right") for joint in SIDE
 class AlohaSource(Source):
     """A folder of `episode_<i>.hdf5`, or one such file."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    UNDERSTANDS = (
+        "action.keys", "pose.keys", "views", "channels", "depth", "reward", "task_key"
+    )  # fmt: skip
+
+    def __init__(self, path: Path, given: DataMap | None = None) -> None:
+        self.path, self.given = path, given or DataMap()
+        self._action_keys = self.given.action.keys or (ACTION,)
+        self._pose_keys = self.given.pose.keys or (QPOS,)
+        self._view_keys: dict[str, str] = dict(self.given.views)
+        self._channels: Channels | None = self.given.channels
+        self._depths: dict[str, None] = {}  # that no map speaks of
         self.findings: list[DataFinding] = []
         self.heads: list[Head] = []
         self._files: list[Path] = []
@@ -42,7 +59,8 @@ class AlohaSource(Source):
             try:
                 with hdf5.opened(file) as opened:
                     found, rows, length, own = self._look(file, opened)
-                    task = hdf5.text(opened.attrs.get("task", ""))
+                    task = self._task(opened, file)
+                    success = _success(opened, file)
                 if sizes is None:
                     views, sizes, fps = found, rows, own
                 if (found, rows, own) != (views, sizes, fps):
@@ -55,14 +73,16 @@ class AlohaSource(Source):
             except DataError as error:
                 self.findings.append(skipped(file.stem, error))
                 continue
-            self.heads.append(Head(id=file.stem, length=length, task=task, success=None))
+            self.heads.append(Head(id=file.stem, length=length, task=task, success=success))
             self._files.append(file)
         if sizes is None:
-            why = self.findings[0].text if self.findings else "there is no HDF5 file."
+            why = why_none(self.findings, "there is no HDF5 file.")
             raise DataError(path, "file", f"no episode can be read: {why}")
+        self.findings += left_out(self._depths)
         if fps is None:
             self._odd("fps-guessed", "fps", f"no rate is given; {FPS:g} fps is taken.")
-        self._odd("no-success", "success", "this format does not say which episodes succeeded.")
+        if all(head.success is None for head in self.heads):
+            self._odd("no-success", "success", "the files do not say which episodes succeeded.")
         actions, pose = sizes
         self.spec = SourceSpec(
             format="aloha",
@@ -71,6 +91,17 @@ class AlohaSource(Source):
             views=views,
             action_names=JOINTS if actions == len(JOINTS) else numbered("action", actions),
             pose_names=JOINTS if pose == len(JOINTS) else numbered("qpos", pose),
+            meaning=ColumnMeanings(
+                action=_joints() if actions == len(JOINTS) else (),
+                pose=_joints() if pose == len(JOINTS) else (),
+            ),
+            read_as=replace(
+                self.given,
+                action=replace(self.given.action, keys=self._action_keys),
+                pose=replace(self.given.pose, keys=self._pose_keys),
+                views=self._view_keys,
+                channels=self._channels,
+            ),
         )
 
     @staticmethod
@@ -86,9 +117,19 @@ class AlohaSource(Source):
     def rows(self, index: int) -> Rows:
         file, length = self._files[index], self.heads[index].length
         with hdf5.opened(file) as opened:
-            actions = hdf5.table(opened, "action", file)[:length]
-            pose = hdf5.table(hdf5.group(opened, "observations", file), "qpos", file)[:length]
-        return Rows(actions=actions, pose=pose)
+            acted, posed = (
+                np.concatenate([_table(opened, key, file)[:length] for key in keys], axis=1)
+                for keys in (self._action_keys, self._pose_keys)
+            )
+        return Rows(actions=acted, pose=posed)
+
+    def column(self, index: int, key: str) -> Float[Array, " t"]:
+        name, file = (self.given.reward or key) if key == "reward" else key, self._files[index]
+        with hdf5.opened(file) as opened:
+            table = _table(opened, name, file)
+        if table.shape[1] != 1 or len(table) < self.heads[index].length:
+            raise DataError(file, name, f"it is {table.shape}, not one number a frame.")
+        return table[: self.heads[index].length, 0].astype(np.float64)
 
     def frames(
         self, index: int, view: str, rows: Int[Array, " n"] | None = None
@@ -97,32 +138,40 @@ class AlohaSource(Source):
         file = self._files[index]
         wanted = np.arange(self.heads[index].length) if rows is None else np.asarray(rows)
         with hdf5.opened(file) as opened:
-            found = hdf5.dataset(_cameras(opened, file), view, file)
-            if found.ndim == 4:
+            key = self._view_keys[view]
+            found = _camera(opened, key, file)
+            if key in self.given.depth:
+                return grey(hdf5.pictures(found, file, wanted), *self.given.depth[key])
+            if hdf5.is_images(found):
                 return hdf5.images(found, file, wanted)
             out = np.empty((len(wanted), *self.spec.views[view], 3), np.uint8)
             for place, row in enumerate(wanted):
-                out[place] = _unpacked(found, int(row), file, self.spec.views[view])
+                frame = unpacked(found[int(row)], file, f"{found.name}[{row}]", self._channels)
+                if frame.shape != out.shape[1:]:
+                    words = f"it is {frame.shape[:2]}, others {self.spec.views[view]}."
+                    raise DataError(file, f"{found.name}[{row}]", words)
+                out[place] = frame
             return out
 
     def _look(self, file: Path, opened: h5py.File):
         """Views, numbers of dimensions, length and rate of one episode."""
-        actions = hdf5.table(opened, "action", file)
-        pose = hdf5.table(hdf5.group(opened, "observations", file), "qpos", file)
-        counts = {"action": len(actions), "qpos": len(pose)}
+        widths, counts = [], {}
+        for keys in (self._action_keys, self._pose_keys):
+            tables = {key: _table(opened, key, file) for key in keys}
+            counts |= {key.rsplit("/", 1)[-1]: len(table) for key, table in tables.items()}
+            widths.append(sum(table.shape[1] for table in tables.values()))
+        if not self.given.views:
+            cameras = hdf5.group(hdf5.group(opened, "observations", file), "images", file)
+            self._view_keys |= {view: f"{IMAGES}/{view}" for view in cameras}
         views = {}
-        cameras = _cameras(opened, file)
-        for view in cameras:
-            found = hdf5.dataset(cameras, view, file)
-            counts[view] = len(found)
-            if hdf5.is_images(found):
-                views[view] = (found.shape[1], found.shape[2])
-            elif found.dtype == np.uint8 and found.ndim == 2 and len(found):  # padded JPEG
-                views[view] = _unpacked(found, 0, file).shape[:2]
-            else:
-                raise DataError(
-                    file, f"images/{view}", f"{found.dtype} {found.shape} are no frames."
-                )
+        for view, key in list(self._view_keys.items()):
+            found = _camera(opened, key, file)
+            size = self._size(found, key, file)
+            if size is None:
+                self._depths[key] = None
+                del self._view_keys[view]
+                continue
+            views[view], counts[view] = size, len(found)
         length = min(counts.values())
         if not views or length < 1:
             raise DataError(file, "observations/images", f"there is no frame ({counts}).")
@@ -130,7 +179,43 @@ class AlohaSource(Source):
             self._odd("frame-count", "observations", f"{counts}; {length} are used.", file.stem)
         fps = opened.attrs.get("fps")
         own = None if fps is None else rate(np.asarray(fps).item(), file)
-        return views, (actions.shape[1], pose.shape[1]), length, own
+        return views, tuple(widths), length, own
+
+    def _size(self, found: h5py.Dataset, key: str, file: Path) -> tuple[int, int] | None:
+        """Height and width of a camera's pictures; None where they are depth to be left out."""
+        if hdf5.is_images(found):
+            return found.shape[1], found.shape[2]
+        if key in self.given.depth and found.ndim >= 3:
+            return found.shape[1], found.shape[2]
+        if hdf5.is_depth(found):
+            return None
+        padded = found.dtype == np.uint8 and found.ndim == 2
+        if not len(found) or not (padded or (found.ndim == 1 and found.dtype.kind in PACKED)):
+            raise DataError(file, key, f"{found.dtype} {found.shape} are no frames.")
+        if self._channels is None:
+            self._channels = "bgr" if padded else "rgb"
+            why = "padded to one length, as ALOHA's own scripts do" if padded else "as they stand"
+            self.findings.append(
+                DataFinding(
+                    code="channels-guessed",
+                    severity="warning",
+                    episode=None,
+                    field=key,
+                    text=f"packed pictures do not say their channel order; these are {why}, so "
+                    f"{self._channels} is taken. Look at the contact sheet (data inspect), and "
+                    "where red and blue are swapped give a map with channels: "
+                    f"{'rgb' if padded else 'bgr'}.",
+                )
+            )
+        return unpacked(found[0], file, f"{found.name}[0]", self._channels).shape[:2]
+
+    def _task(self, opened: h5py.File, file: Path) -> str:
+        key = self.given.task_key
+        if not key:
+            return hdf5.text(opened.attrs.get("task", ""))
+        if key in opened.attrs:
+            return hdf5.text(opened.attrs[key])
+        return hdf5.text(np.asarray(hdf5.dataset(opened, key, file)[()]).reshape(-1)[0])
 
     def _odd(self, code: str, field: str, words: str, episode: str | None = None) -> None:
         self.findings.append(
@@ -138,23 +223,38 @@ class AlohaSource(Source):
         )
 
 
-def _cameras(opened: h5py.File, file: Path) -> h5py.Group:
-    return hdf5.group(hdf5.group(opened, "observations", file), "images", file)
+def _table(opened: h5py.File, key: str, file: Path):
+    """Numbers at a path into the file."""
+    *parents, name = key.split("/")
+    place: h5py.Group = opened
+    for parent in parents:
+        place = hdf5.group(place, parent, file)
+    return hdf5.table(place, name, file)
 
 
-def _unpacked(
-    found: h5py.Dataset, row: int, file: Path, size: tuple[int, int] | None = None
-) -> UInt8[Array, "h w 3"]:
-    """A frame stored as JPEG bytes padded with zeros, as ALOHA's `--compress` does."""
+def _camera(opened: h5py.File, key: str, file: Path) -> h5py.Dataset:
+    *parents, name = key.split("/")
+    place: h5py.Group = opened
+    for parent in parents:
+        place = hdf5.group(place, parent, file)
+    return hdf5.dataset(place, name, file)
+
+
+def _success(opened: h5py.File, file: Path) -> bool | None:
     try:
-        with Image.open(io.BytesIO(found[row].tobytes())) as image:
-            # OpenCV packed these: what it called RGB, it stored as BGR.
-            frame = np.asarray(image.convert("RGB"))[..., ::-1]
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError, IndexError) as error:
-        raise DataError(file, f"{found.name}[{row}]", f"no readable image ({error}).") from error
-    if size is not None and frame.shape[:2] != size:
-        raise DataError(file, f"{found.name}[{row}]", f"it is {frame.shape[:2]}, others {size}.")
-    return np.ascontiguousarray(frame)
+        return truth(opened.attrs.get("success"), unknown=-1)
+    except ValueError as error:
+        raise DataError(file, "success", f"{error}.") from error
+
+
+def _joints() -> Groups:
+    """ALOHA's 14 columns. They are known by their number alone, so it is a guess."""
+    groups: list[ColumnGroup] = []
+    for arm, own in (("left", JOINTS[:7]), ("right", JOINTS[7:])):
+        shared: Mapping = {"arm": arm, "guessed": True}
+        groups.append(ColumnGroup(names=own[:6], means="joint", unit="rad", **shared))
+        groups.append(ColumnGroup(names=own[6:], means="gripper", **shared))
+    return tuple(groups)
 
 
 def _listed(path: Path) -> list[Path]:

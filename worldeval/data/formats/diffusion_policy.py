@@ -6,12 +6,16 @@ Version 2 and 3 stores, as a folder or zipped. The store holds neither rate, tas
 """
 
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from worldeval.axes import Array, Int, UInt8
+from worldeval.axes import Array, Float, Int, UInt8
+from worldeval.data.columns import ColumnGroup, ColumnMeanings
+from worldeval.data.data_map import DataMap
+from worldeval.data.depth import grey, left_out
 from worldeval.data.files import numbers
 from worldeval.data.finding import DataError, DataFinding, skipped
 from worldeval.data.names import numbered
@@ -33,18 +37,21 @@ BLOSC_HEAD = 16  # bytes
 class DiffusionPolicySource(Source):
     """One Zarr store."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    UNDERSTANDS = ("action.keys", "pose.keys", "views", "depth", "reward")
+
+    def __init__(self, path: Path, given: DataMap | None = None) -> None:
+        self.path, self.given = path, given or DataMap()
         self.findings: list[DataFinding] = []
         self._group = _open(path)
         data = {name: self._array(f"data/{name}") for name in self._names("data")}
-        if ACTION not in data:
-            raise DataError(path, "data/action", f"it is missing (there is {', '.join(data)}).")
-        cameras = {name: kept for name, kept in data.items() if _is_images(kept)}
-        if not cameras:
-            raise DataError(path, "data", "there are no images (t, h, w, 3).")
+        self._action_keys = self.given.action.keys or (ACTION,)
+        for key in (*self._action_keys, *self.given.pose.keys, *self.given.views.values()):
+            if key not in data:
+                raise DataError(path, f"data/{key}", f"it is missing (there is {', '.join(data)}).")
+        self._views = self._choose_views(data)
+        cameras = {key: data[key] for key in self._views.values()}
         self._pose_keys = self._choose_pose(data)
-        used = {name: data[name] for name in (ACTION, *self._pose_keys, *cameras)}
+        used = {name: data[name] for name in (*self._action_keys, *self._pose_keys, *cameras)}
         self.heads, self._begins = self._cut(min(kept.shape[0] for kept in used.values()))
         counts = {name: kept.shape[0] for name, kept in used.items()}
         if len(set(counts.values())) > 1:
@@ -56,16 +63,24 @@ class DiffusionPolicySource(Source):
         self._odd("fps-guessed", "fps", f"the format gives no rate; {FPS:g} fps is taken.")
         self._odd("no-success", "success", "the format does not say which episodes succeeded.")
         pose = {key: _width(data[key], path, key) for key in self._pose_keys}
+        acted = {key: _width(data[key], path, key) for key in self._action_keys}
+        pose_names = tuple(name for key, size in pose.items() for name in numbered(key, size))
         self.spec = SourceSpec(
             format=f"diffusion-policy-zarr-v{self._group.metadata.zarr_format}",
             path=path,
             fps=FPS,
-            views={name: (kept.shape[1], kept.shape[2]) for name, kept in cameras.items()},
-            action_names=numbered(ACTION, _width(data[ACTION], path, ACTION)),
-            pose_names=tuple(name for key, size in pose.items() for name in numbered(key, size)),
+            views={view: tuple(data[key].shape[1:3]) for view, key in self._views.items()},
+            action_names=tuple(name for key, size in acted.items() for name in numbered(key, size)),
+            pose_names=pose_names,
+            meaning=ColumnMeanings(pose=self._pose_meaning(data, pose_names)),
+            read_as=replace(
+                self.given,
+                action=replace(self.given.action, keys=self._action_keys),
+                pose=replace(self.given.pose, keys=self._pose_keys),
+                views=self._views,
+            ),
         )
-        # Some stores keep bytes as floats: 0-255, or 0-1 where nothing is above it.
-        self._scale = {name: _scale(self._read(f"data/{name}", 0, 1)) for name in cameras}
+        self._scale = {key: self._look_at_range(key) for key in cameras}
 
     @staticmethod
     def detect(path: Path) -> bool:
@@ -76,12 +91,17 @@ class DiffusionPolicySource(Source):
 
     def rows(self, index: int) -> Rows:
         begin, end = self._span(index)
-        actions = numbers(self._read(f"data/{ACTION}", begin, end), self.path, f"data/{ACTION}")
-        parts = [
-            numbers(self._read(f"data/{key}", begin, end), self.path, f"data/{key}")
-            for key in self._pose_keys
-        ]
-        return Rows(actions=actions, pose=np.concatenate(parts, axis=1))
+        acted, posed = (
+            [numbers(self._read(f"data/{k}", begin, end), self.path, f"data/{k}") for k in keys]
+            for keys in (self._action_keys, self._pose_keys)
+        )
+        return Rows(actions=np.concatenate(acted, axis=1), pose=np.concatenate(posed, axis=1))
+
+    def column(self, index: int, key: str) -> Float[Array, " t"]:
+        begin, end = self._span(index)
+        name = f"data/{(self.given.reward or key) if key == 'reward' else key}"
+        table = numbers(self._read(name, begin, end), self.path, name, columns=1)
+        return table[:, 0].astype(np.float64)
 
     def frames(
         self, index: int, view: str, rows: Int[Array, " n"] | None = None
@@ -101,11 +121,90 @@ class DiffusionPolicySource(Source):
         return np.concatenate(parts)[where] if parts else self._bytes(view, begin, begin)
 
     def _bytes(self, view: str, begin: int, end: int) -> UInt8[Array, "n h w 3"]:
-        kept = self._read(f"data/{view}", begin, end)
+        key = self._views[view]
+        kept = self._read(f"data/{key}", begin, end)
+        if key in self.given.depth:
+            return grey(kept, *self.given.depth[key])
         if kept.dtype == np.uint8:
             return kept
-        scaled = np.nan_to_num(kept.astype(np.float32) * self._scale[view])
-        return scaled.round().clip(0, 255).astype(np.uint8)
+        values = np.nan_to_num(kept.astype(np.float32)) * self._scale[key]
+        if values.size and not (values.min() >= 0 and values.max() <= 255.5):
+            raise DataError(
+                self.path,
+                f"data/{key}",
+                f"frames {begin} to {end} hold {kept.min():g} to {kept.max():g}, where others "
+                f"lie in 0 to {255 / self._scale[key]:g}: it is not known what white is.",
+                "Store the pictures as bytes (0 to 255).",
+            )
+        return values.round().clip(0, 255).astype(np.uint8)
+
+    def _look_at_range(self, key: str) -> float:
+        """What turns stored brightness into 0 to 255, by a look at pictures all over the store."""
+        if key in self.given.depth or self._array(f"data/{key}").dtype == np.uint8:
+            return 1.0
+        firsts = [self._begins[i] for i in _spread(len(self._begins))]
+        lasts = [self._span(i)[1] - 1 for i in _spread(len(self._begins))]
+        seen = [self._read(f"data/{key}", row, row + 1) for row in sorted({*firsts, *lasts})]
+        low = min(float(np.nanmin(one, initial=0)) for one in seen)
+        high = max(float(np.nanmax(one, initial=0)) for one in seen)
+        if low < 0 or high > 255.5:
+            raise DataError(
+                self.path,
+                f"data/{key}",
+                f"pictures hold {low:g} to {high:g}, neither 0 to 1 nor 0 to 255.",
+                "Store them as bytes (0 to 255); of depth, say so in a map (depth:).",
+            )
+        floats = seen[0].dtype.kind == "f"
+        scale = 255.0 if floats and high <= 1 else 1.0
+        if floats:
+            self._odd(
+                "scale-guessed", f"data/{key}", f"pictures are floats up to {high:g}; they are "
+                f"read as 0 to {255 / scale:g}. Others are refused."
+            )  # fmt: skip
+        return scale
+
+    def _choose_views(self, data: dict[str, Any]) -> dict[str, str]:
+        """view -> array."""
+        depths = [name for name, kept in data.items() if _is_depth(kept)]
+        if self.given.views:
+            for key in self.given.views.values():
+                if not _is_images(data[key]) and key not in self.given.depth:
+                    words = f"it is {data[key].dtype} {data[key].shape}, not pictures (t, h, w, 3)."
+                    raise DataError(self.path, f"data/{key}", words)
+            return dict(self.given.views)
+        cameras = [name for name, kept in data.items() if _is_images(kept)]
+        cameras += [name for name in depths if name in self.given.depth]
+        if not cameras:
+            raise DataError(self.path, "data", "there are no images (t, h, w, 3).")
+        self.findings += left_out(name for name in depths if name not in self.given.depth)
+        return {name: name for name in cameras}
+
+    def _pose_meaning(self, data: dict[str, Any], found: tuple[str, ...]) -> tuple:
+        """push-T's `state`: the agent's place in pixels, then the block's, which it cannot feel."""
+        push_t = tuple(data["keypoint"].shape[1:]) == (9, 2) if "keypoint" in data else False
+        if self._pose_keys == ("state",) and push_t and len(found) == 5:
+            if not self.given.pose.columns:
+                self._odd(
+                    "object-state", "data/state", "columns 2 to 4 are the block's pose in push-T, "
+                    "which no robot senses; they are left out. A map can say otherwise "
+                    "(pose: columns:)."
+                )  # fmt: skip
+            return (
+                ColumnGroup(names=found[:2], means="planar", unit="px", guessed=True),
+                ColumnGroup(names=found[2:], means="object", guessed=True),
+            )
+        if self._pose_keys == ("state",) and not self.given.pose.columns:
+            self._odd(
+                "pose-guessed", "data/state", "all of it is taken for the robot's own pose. Where "
+                "it holds objects too, say so in a map (pose: columns: means: object)."
+            )  # fmt: skip
+        if self._pose_keys == POSES[2] and len(found) == 7:
+            return (
+                ColumnGroup(names=found[:3], means="position", unit="m"),
+                ColumnGroup(names=found[3:6], means="rotation", form="axis-angle", unit="rad"),
+                ColumnGroup(names=found[6:], means="gripper", unit="m"),
+            )
+        return ()
 
     def _span(self, index: int) -> tuple[int, int]:
         begin = self._begins[index]
@@ -152,6 +251,8 @@ class DiffusionPolicySource(Source):
                 )
 
     def _choose_pose(self, data: dict[str, Any]) -> tuple[str, ...]:
+        if self.given.pose.keys:
+            return self.given.pose.keys
         for keys in POSES:
             if all(key in data for key in keys):
                 return keys
@@ -237,14 +338,23 @@ def _is_blosc(folder: Path) -> bool:
 
 
 def _is_images(kept: Any) -> bool:
-    return kept.ndim == 4 and kept.shape[-1] == 3 and kept.dtype.kind in "fu"
+    return kept.ndim == 4 and kept.shape[-1] == 3 and kept.dtype.kind in "fui"
+
+
+def _is_depth(kept: Any) -> bool:
+    """Distances (t, h, w) or (t, h, w, 1), of more than a byte each; no stack of small matrices."""
+    shaped = kept.ndim == 3 or (kept.ndim == 4 and kept.shape[-1] == 1)
+    return (
+        shaped and min(kept.shape[1:3]) > 8 and kept.dtype.itemsize > 1 and kept.dtype.kind in "fui"
+    )
+
+
+def _spread(count: int) -> list[int]:
+    """At most 24 of `count` places, evenly."""
+    return sorted({round(i) for i in np.linspace(0, count - 1, min(count, 24))})
 
 
 def _width(kept: Any, path: Path, key: str) -> int:
     if kept.ndim > 2:
         raise DataError(path, f"data/{key}", f"its shape is {kept.shape}, not one row a frame.")
     return 1 if kept.ndim == 1 else int(kept.shape[1])
-
-
-def _scale(first: Array) -> float:
-    return 255.0 if first.dtype.kind == "f" and float(np.nanmax(first, initial=0)) <= 1 else 1.0

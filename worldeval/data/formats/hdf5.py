@@ -55,12 +55,7 @@ def table(parent: h5py.Group, name: str, path: Path) -> Float32[Array, "t d"]:
 
 def images(found: h5py.Dataset, path: Path, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
     """Frames `rows` of a dataset of images."""
-    wanted, where = np.unique(rows, return_inverse=True)
-    if len(wanted) and wanted[-1] >= len(found):
-        raise DataError(
-            path, str(found.name), f"frame {wanted[-1]} is asked for, and it has {len(found)}."
-        )
-    return _read(found, path, str(found.name), wanted)[where]
+    return pictures(found, path, rows)
 
 
 def is_images(found: h5py.Group | h5py.Dataset | h5py.Datatype) -> bool:
@@ -71,6 +66,27 @@ def is_images(found: h5py.Group | h5py.Dataset | h5py.Datatype) -> bool:
         and found.ndim == 4
         and found.shape[-1] == 3
     )
+
+
+def is_depth(found: h5py.Group | h5py.Dataset | h5py.Datatype) -> bool:
+    """Whether a dataset holds distances: (t, h, w) or (t, h, w, 1), of more than a byte each."""
+    return (
+        isinstance(found, h5py.Dataset)
+        and found.dtype.kind in "fui"
+        and found.dtype.itemsize > 1
+        and (found.ndim == 3 or (found.ndim == 4 and found.shape[-1] == 1))
+        and min(found.shape[1:3]) > 8  # a stack of small matrices is no picture
+    )
+
+
+def pictures(found: h5py.Dataset, path: Path, rows: Int[Array, " n"]) -> Array:
+    """Rows of a dataset of pictures of any kind, in the order asked for."""
+    wanted, where = np.unique(rows, return_inverse=True)
+    if len(wanted) and wanted[-1] >= len(found):
+        raise DataError(
+            path, str(found.name), f"frame {wanted[-1]} is asked for, and it has {len(found)}."
+        )
+    return _read(found, path, str(found.name), wanted)[where]
 
 
 def text(value: object) -> str:

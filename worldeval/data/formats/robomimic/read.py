@@ -5,19 +5,31 @@
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from worldeval.axes import Array, Int, UInt8
+from worldeval.axes import Array, Float, Int, UInt8
+from worldeval.data.columns import ColumnGroup, ColumnMeanings
+from worldeval.data.data_map import DataMap
+from worldeval.data.depth import grey, left_out
 from worldeval.data.files import rate
-from worldeval.data.finding import DataError, DataFinding, skipped
+from worldeval.data.finding import DataError, DataFinding, skipped, why_none
 from worldeval.data.formats import hdf5
-from worldeval.data.names import numbered
+from worldeval.data.formats.robomimic.meaning import (
+    REWARDS,
+    flags_of,
+    problem_text,
+    reward_tells,
+)
+from worldeval.data.names import numbered, views_of
 from worldeval.data.source import Head, Rows, Source, SourceSpec
+from worldeval.data.truth import truth
 
+ACTIONS = "actions"
 FPS = 20.0  # robosuite's control rate, where the file gives none
 IMAGE = "_image"  # robosuite's suffix of camera observations
 # The pose, from the first of these sets of observations that is there.
@@ -30,10 +42,18 @@ PRIVILEGED = "object"  # the simulator's knowledge of objects, not the robot's o
 
 
 class RobomimicSource(Source):
-    """One HDF5 file. Success is a positive reward, unknown where no demonstration has one."""
+    """One HDF5 file.
 
-    def __init__(self, path: Path) -> None:
+    Success is a reward of 1 where rewards are 0 and 1, as robosuite gives them; of shaped rewards,
+    a map must say what they mean.
+    """
+
+    UNDERSTANDS = ("action.keys", "pose.keys", "views", "depth", "reward", "task_key")
+
+    def __init__(self, path: Path, given: DataMap | None = None) -> None:
         self.file = _file(path)
+        self.given = given or DataMap()
+        self._action_keys = self.given.action.keys or (ACTIONS,)
         self.findings: list[DataFinding] = []
         self.heads: list[Head] = []
         self._names: list[str] = []
@@ -44,7 +64,8 @@ class RobomimicSource(Source):
                 raise DataError(self.file, "data", "there is no demo_<i> in it.")
             environment = self._environment(data)
             splits = self._splits(file)
-            rewarded = any(_rewarded(data[name]) for name in demos)
+            rewarded, noted = reward_tells(data, demos, self.file, said=bool(self.given.success))
+            told = problem_text(data)
             views: dict[str, tuple[int, int]] = {}
             for name in demos:
                 try:
@@ -52,14 +73,17 @@ class RobomimicSource(Source):
                     if not self._names:
                         views = self._first(demo)
                     self._check(demo, views)
-                    head = self._head(name, demo, environment, splits, rewarded)
+                    head = self._head(name, demo, environment, splits, rewarded, told)
                 except DataError as error:
                     self.findings.append(skipped(name, error))
                     continue
                 self.heads.append(head)
                 self._names.append(name)
+            self.findings += noted
             if not self.heads:
-                raise DataError(self.file, "data", f"none can be read: {self.findings[0].text}")
+                raise DataError(
+                    self.file, "data", f"none can be read: {why_none(self.findings, '')}"
+                )
         self.spec = SourceSpec(
             format="robomimic",
             path=path,
@@ -67,6 +91,13 @@ class RobomimicSource(Source):
             views=views,
             action_names=self._action_names,
             pose_names=self._pose_names,
+            meaning=ColumnMeanings(pose=_robosuite(self._pose_keys, self._pose_names)),
+            read_as=replace(
+                self.given,
+                action=replace(self.given.action, keys=self._action_keys),
+                pose=replace(self.given.pose, keys=self._pose_keys),
+                views=self._view_keys,
+            ),
         )
 
     @staticmethod
@@ -83,14 +114,27 @@ class RobomimicSource(Source):
         with hdf5.opened(self.file) as file:
             demo = self._demo(file, index)
             length = self.heads[index].length
-            actions = hdf5.table(demo, "actions", self.file)[:length]
+            acted = [hdf5.table(demo, key, self.file) for key in self._action_keys]
             observed = hdf5.group(demo, "obs", self.file)
             parts = [hdf5.table(observed, key, self.file) for key in self._pose_keys]
-        if min(map(len, parts)) < length:
+            flags = flags_of(demo, self.file)
+        if min(map(len, acted + parts)) < length:
             raise DataError(
                 self.file, f"{self._names[index]}/obs", f"it has fewer than {length} rows."
             )
-        return Rows(actions=actions, pose=np.concatenate([p[:length] for p in parts], axis=1))
+        return Rows(
+            actions=np.concatenate([part[:length] for part in acted], axis=1),
+            pose=np.concatenate([part[:length] for part in parts], axis=1),
+            flags=None if flags is None or len(flags) < length else flags[:length],
+        )
+
+    def column(self, index: int, key: str) -> Float[Array, " t"]:
+        name = (self.given.reward or REWARDS) if key == "reward" else key
+        with hdf5.opened(self.file) as file:
+            table = hdf5.table(self._demo(file, index), name, self.file)
+        if table.shape[1] != 1 or len(table) < self.heads[index].length:
+            raise DataError(self.file, name, f"it is {table.shape}, not one number a frame.")
+        return table[: self.heads[index].length, 0].astype(np.float64)
 
     def frames(
         self, index: int, view: str, rows: Int[Array, " n"] | None = None
@@ -99,7 +143,10 @@ class RobomimicSource(Source):
         wanted = np.arange(self.heads[index].length) if rows is None else np.asarray(rows)
         with hdf5.opened(self.file) as file:
             observed = hdf5.group(self._demo(file, index), "obs", self.file)
-            found = hdf5.dataset(observed, self._view_keys[view], self.file)
+            key = self._view_keys[view]
+            found = hdf5.dataset(observed, key, self.file)
+            if key in self.given.depth:
+                return grey(hdf5.pictures(found, self.file, wanted), *self.given.depth[key])
             return hdf5.images(found, self.file, wanted)
 
     def _demo(self, file: h5py.File, index: int) -> h5py.Group:
@@ -108,13 +155,20 @@ class RobomimicSource(Source):
     def _first(self, demo: h5py.Group) -> dict[str, tuple[int, int]]:
         """Views and names from the first demonstration; the others must be like it."""
         observed = hdf5.group(demo, "obs", self.file)
+        depths = [key for key in observed if hdf5.is_depth(observed[key])]
         keys = [key for key in observed if hdf5.is_images(observed[key])]
-        if not keys:
-            raise DataError(self.file, f"{demo.name}/obs", "there are no images (t, h, w, 3).")
-        self._view_keys = {key.removesuffix(IMAGE): key for key in keys}
+        keys += [key for key in depths if key in self.given.depth]
+        if self.given.views:
+            self._view_keys = dict(self.given.views)
+            self._refuse_unknown(observed)
+        else:
+            if not keys:
+                raise DataError(self.file, f"{demo.name}/obs", "there are no images (t, h, w, 3).")
+            self._view_keys = views_of({key: key.removesuffix(IMAGE) for key in keys})
+            self.findings += left_out(key for key in depths if key not in self.given.depth)
         self._pose_keys = self._choose_pose(observed)
         sizes = {key: hdf5.table(observed, key, self.file).shape[1] for key in self._pose_keys}
-        actions = hdf5.table(demo, "actions", self.file).shape[1]
+        actions = sum(hdf5.table(demo, k, self.file).shape[1] for k in self._action_keys)
         self._action_names = _names(demo.parent, "action_names", actions, "action")
         counted = [name for key, size in sizes.items() for name in numbered(key, size)]
         self._pose_names = _names(demo.parent, "pose_names", len(counted), "pose", counted)
@@ -123,7 +177,18 @@ class RobomimicSource(Source):
             for view, key in self._view_keys.items()
         }
 
+    def _refuse_unknown(self, observed: h5py.Group) -> None:
+        for key in self._view_keys.values():
+            found = hdf5.dataset(observed, key, self.file)
+            if not hdf5.is_images(found) and key not in self.given.depth:
+                raise DataError(
+                    self.file, str(found.name), f"it is {found.dtype} {found.shape}, not pictures "
+                    "(t, h, w, 3)."
+                )  # fmt: skip
+
     def _choose_pose(self, observed: h5py.Group) -> tuple[str, ...]:
+        if self.given.pose.keys:
+            return self.given.pose.keys
         for keys in POSES:
             if all(key in observed for key in keys):
                 return keys
@@ -138,13 +203,14 @@ class RobomimicSource(Source):
         observed = hdf5.group(demo, "obs", self.file)
         for view, key in self._view_keys.items():
             found = hdf5.dataset(observed, key, self.file)
-            if not hdf5.is_images(found) or tuple(found.shape[1:3]) != views[view]:
+            shown = hdf5.is_images(found) or key in self.given.depth
+            if not shown or tuple(found.shape[1:3]) != views[view]:
                 raise DataError(
                     self.file, str(found.name), f"it is {found.dtype} {found.shape}, elsewhere "
                     f"frames are {views[view]}."
                 )  # fmt: skip
         poses = [hdf5.table(observed, key, self.file).shape[1] for key in self._pose_keys]
-        actions = hdf5.table(demo, "actions", self.file).shape[1]
+        actions = sum(hdf5.table(demo, k, self.file).shape[1] for k in self._action_keys)
         for field, found, expected in (
             ("actions", actions, len(self._action_names)),
             (f"obs/{self._pose_keys[0]}", sum(poses), len(self._pose_names)),
@@ -160,9 +226,10 @@ class RobomimicSource(Source):
         environment: Mapping[str, Any],
         splits: Mapping[str, str],
         rewarded: bool,
+        told: str,
     ) -> Head:
         observed = hdf5.group(demo, "obs", self.file)
-        counts = {"actions": len(hdf5.dataset(demo, "actions", self.file))}
+        counts = {key: len(hdf5.dataset(demo, key, self.file)) for key in self._action_keys}
         for key in (*self._view_keys.values(), *self._pose_keys):
             counts[f"obs/{key}"] = len(hdf5.dataset(observed, key, self.file))
         if "num_samples" in demo.attrs:
@@ -172,17 +239,35 @@ class RobomimicSource(Source):
             raise DataError(self.file, str(demo.name), f"it is empty ({counts}).")
         if len(set(counts.values())) > 1:
             self._odd("frame-count", name, "num_samples", f"{counts}; {length} are used.")
-        success: bool | None = _rewarded(demo) if rewarded else None
+        flags = flags_of(demo, self.file) if rewarded else None
+        success = None if flags is None else bool(flags.any())
         if "success" in demo.attrs:  # our writer's: -1 unknown, 0, 1
-            success = {0: False, 1: True}.get(int(demo.attrs["success"]))
+            try:
+                success = truth(demo.attrs["success"], unknown=-1)
+            except ValueError as error:
+                raise DataError(self.file, f"{demo.name}.success", f"{error}.") from error
         return Head(
             id=hdf5.text(demo.attrs.get("id", name)),
             length=length,
-            task=_task(demo, environment),
+            task=self._task(demo, environment, told),
             success=success,
             split=splits.get(name, "train"),
             source=hdf5.text(demo.attrs.get("source", "")),
         )
+
+    def _task(self, demo: h5py.Group, environment: Mapping[str, Any], told: str) -> str:
+        if self.given.task_key:
+            if self.given.task_key not in demo.attrs:
+                raise DataError(self.file, f"{demo.name}.{self.given.task_key}", "it is missing.")
+            return hdf5.text(demo.attrs[self.given.task_key])
+        if "task" in demo.attrs:
+            return hdf5.text(demo.attrs["task"])
+        if "ep_meta" in demo.attrs:  # robocasa's
+            try:
+                return str(json.loads(hdf5.text(demo.attrs["ep_meta"]))["lang"])
+            except (ValueError, KeyError, TypeError):
+                pass  # another tool's; the file's words or the environment's name are the task then
+        return told or str(environment.get("env_name") or "")
 
     def _environment(self, data: h5py.Group) -> dict[str, Any]:
         try:
@@ -220,22 +305,15 @@ def _file(path: Path) -> Path:
     return found[0]
 
 
-def _rewarded(demo: object) -> bool:
-    rewards = demo.get("rewards") if isinstance(demo, h5py.Group) else None
-    if not isinstance(rewards, h5py.Dataset) or rewards.dtype.kind not in "fiub":
-        return False
-    return bool((rewards[()] > 0).any())
-
-
-def _task(demo: h5py.Group, environment: Mapping[str, Any]) -> str:
-    if "task" in demo.attrs:
-        return hdf5.text(demo.attrs["task"])
-    if "ep_meta" in demo.attrs:  # robocasa's
-        try:
-            return str(json.loads(hdf5.text(demo.attrs["ep_meta"]))["lang"])
-        except (ValueError, KeyError, TypeError):
-            pass  # another tool's; the environment's name is the task then
-    return str(environment.get("env_name") or "")
+def _robosuite(keys: tuple[str, ...], found: tuple[str, ...]) -> tuple[ColumnGroup, ...]:
+    """What robosuite's own observations are: metres, a quaternion x y z w, finger joints."""
+    if keys != POSES[1] or len(found) < 8:
+        return ()
+    return (
+        ColumnGroup(names=found[:3], means="position", unit="m"),
+        ColumnGroup(names=found[3:7], means="rotation", form="quaternion"),
+        ColumnGroup(names=found[7:], means="gripper"),
+    )
 
 
 def _names(

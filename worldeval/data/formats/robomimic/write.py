@@ -10,7 +10,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from worldeval.axes import Array, UInt8
+from worldeval.axes import Array, Bool, Float, UInt8
 from worldeval.data.formats.robomimic.read import IMAGE
 from worldeval.data.source import Head, Rows
 from worldeval.data.writer import Shape, Value, Writer
@@ -44,7 +44,7 @@ class RobomimicWriter(Writer):
             demo = file.create_group("demo")
             last = np.arange(head.length) == head.length - 1
             demo["actions"] = rows.actions
-            demo["rewards"] = (last & bool(head.success)).astype(np.float64)
+            demo["rewards"] = _rewards(head, rows, last)
             demo["dones"] = last.astype(np.int64)
             observed = demo.create_group("obs")
             observed["pose"] = rows.pose
@@ -113,3 +113,12 @@ class RobomimicWriter(Writer):
             layout[:-1] = source[1:]
             layout[-1:] = source[-1:]  # nothing was recorded after the last frame
             demo.create_virtual_dataset(f"next_obs/{view}{IMAGE}", layout)
+
+
+def _rewards(head: Head, rows: Rows, last: Bool[Array, " t"]) -> Float[Array, " t"]:
+    """1 where a frame succeeded; NaN throughout where nobody knows, since 0 would say it failed."""
+    if head.success is None:
+        return np.full(head.length, np.nan)
+    if rows.flags is not None and bool(rows.flags.any()) == head.success:
+        return rows.flags.astype(np.float64)
+    return (last & head.success).astype(np.float64)

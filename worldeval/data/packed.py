@@ -1,0 +1,71 @@
+"""Pictures stored as the bytes of a JPEG or PNG file, in whatever way an array holds bytes."""
+
+import io
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from worldeval.axes import Array, UInt8
+from worldeval.data.finding import DataError
+
+PACKED = "OSV"  # kinds of arrays whose cells are bytes: variable length, fixed text, opaque
+SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I", "F")  # Pillow's modes of more than a byte a pixel
+
+
+def unpacked(
+    cell: Any, file: Path, field: str, channels: Literal["rgb", "bgr"] | None = None
+) -> UInt8[Array, "h w 3"]:
+    """The picture in a cell: bytes, an array of bytes (padded or not), or an opaque value.
+
+    Args:
+        channels: `bgr` where the picture was packed with red and blue in each other's place.
+
+    Raises:
+        DataError: it is no picture, or one of more than 8 bits, which would be no colours.
+    """
+    with _opened(cell, file, field) as image:
+        if image.mode in SIXTEEN_BITS:
+            raise DataError(
+                file,
+                field,
+                f"the picture has more than 8 bits a pixel (mode {image.mode}): depth, or raw.",
+                "Give a map with depth: {KEY: [NEAR, FAR]}, or leave the view out (views:).",
+            )
+        try:
+            frame = np.asarray(image.convert("RGB"))
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(file, field, f"no readable image ({error}).") from error
+    return np.ascontiguousarray(frame[..., ::-1] if channels == "bgr" else frame)
+
+
+def unpacked_depth(cell: Any, file: Path, field: str) -> Array:
+    """The stored numbers of a picture with one channel, (h, w), whatever their bits."""
+    with _opened(cell, file, field) as image:
+        try:
+            values = np.asarray(image)
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(file, field, f"no readable image ({error}).") from error
+    if values.ndim != 2:
+        raise DataError(file, field, f"it has {values.shape[2]} channels, and depth has one.")
+    return values
+
+
+def is_deep(cell: Any, file: Path, field: str) -> bool:
+    """Whether a packed picture has more than 8 bits a pixel."""
+    with _opened(cell, file, field) as image:
+        return image.mode in SIXTEEN_BITS
+
+
+def _opened(cell: Any, file: Path, field: str) -> Image.Image:
+    if isinstance(cell, np.ndarray | np.void):
+        content = cell.tobytes()
+    elif isinstance(cell, bytes):
+        content = cell
+    else:
+        raise DataError(file, field, f"it holds {type(cell).__name__}, not the bytes of a picture.")
+    try:
+        return Image.open(io.BytesIO(content))
+    except (UnidentifiedImageError, OSError, Image.DecompressionBombError, TypeError) as error:
+        raise DataError(file, field, f"no readable image ({error}).") from error
