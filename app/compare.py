@@ -7,11 +7,12 @@ import streamlit as st
 
 from worldeval.errors import UserError
 from worldeval.report.contents import ReportContents
-from worldeval.report.episodes import EpisodeTable, filmed
 from worldeval.report.film import open_film
-from worldeval.report.filmstrip import FOLDER
+from worldeval.report.number import shown
 from worldeval.report.verbs import run_verb
 from worldeval.report.words import escaped
+from worldeval.runs.episodes import EpisodeTable, filmed
+from worldeval.runs.paths import RunPaths
 
 HEIGHT = 260  # pixels of the table of starts
 OUTCOME = {1.0: "really a success", 0.0: "really a failure"}
@@ -31,7 +32,7 @@ second = right.selectbox("Second", [name for name in names if name != first])
 
 duel = next((d for d in contents.duels if {d.first, d.second} == {first, second}), None)
 if duel is not None and duel.difference.known:
-    st.text(f"{duel.first} minus {duel.second}, predicted success: {duel.difference}")
+    st.text(f"{duel.first} minus {duel.second}, predicted success: {shown(duel.difference)}")
     if duel.separated:
         st.success("They are told apart (betting test, Holm over all pairs).")
     else:
@@ -105,7 +106,7 @@ for column, policy in zip(st.columns(2), (first, second), strict=True):
             missing += [row["id"]] if row["file"] else []
             continue
         try:
-            film = open_film(contents.folder / FOLDER, strip)
+            film = open_film(RunPaths(contents.folder).films, strip)
         except UserError as error:
             st.error("This film strip is broken.")
             st.text(str(error))

@@ -16,6 +16,7 @@ from worldeval.report.trace import pose_names
 from worldeval.report.words import escaped
 from worldeval.rollout.drive import Controls, Drive, Stick
 from worldeval.rollout.starts import read_starts
+from worldeval.runs.paths import RunPaths
 from worldeval.world.protocol import WorldSpec
 
 # Key -> label and where it pushes; the gripper stays as its slider says.
@@ -69,7 +70,7 @@ def start_files() -> dict[str, Path]:
     chosen = st.session_state["run"]
     sound = [run for run in st.session_state["runs"] if run.status != "broken"]
     sound.sort(key=lambda run: chosen is None or run.name != chosen.name)
-    found = {run.name: run.folder / "starts.h5" for run in sound}
+    found = {run.name: RunPaths(run.folder).starts for run in sound}
     found = {name: path for name, path in found.items() if path.is_file()}
     for path in sorted((RECIPES / "evaluation").rglob("starts.h5")):
         found[f"shipped: {path.parent.name}"] = path

@@ -12,9 +12,8 @@ import streamlit as st
 
 from worldeval.errors import UserError
 from worldeval.export.select import Selection
-from worldeval.report.episodes import EpisodeTable
-from worldeval.report.pairs import CUT
 from worldeval.report.verbs import run_verb
+from worldeval.runs.episodes import CUT, EpisodeTable
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 TALLEST = 25  # policies shown without scrolling the table

@@ -1,10 +1,12 @@
 """Page: whether the world model is honest, and where the run comes from."""
 
+from dataclasses import asdict
+
 import pandas as pd
 import streamlit as st
 
 from worldeval.report.contents import ReportContents
-from worldeval.report.number import seconds
+from worldeval.report.number import seconds, shown
 from worldeval.report.words import escaped
 
 contents: ReportContents | None = st.session_state["contents"]
@@ -16,7 +18,7 @@ if contents.gates:
     rows = [
         {
             "gate": escaped(gate.title),
-            "value": escaped(str(gate.value)),
+            "value": escaped(shown(gate.value)),
             "threshold": escaped(gate.threshold),
             "verdict": VERDICTS[gate.passed],
             "what it means": gate.meaning,
@@ -31,13 +33,13 @@ if contents.pairs is not None:
     st.subheader("Episodes, imagined and real")
     pairs = contents.pairs
     st.text(f"{pairs.total:,} pairs; imagination agrees with {pairs.both + pairs.neither:,}.")
-    st.text(f"Real failures imagined as success: {pairs.optimism}")
-    st.text(f"Real successes imagined as failure: {pairs.pessimism}")
+    st.text(f"Real failures imagined as success: {shown(pairs.optimism)}")
+    st.text(f"Real successes imagined as failure: {shown(pairs.pessimism)}")
 
 st.subheader("Where it comes from")
 if contents.seconds:
     st.text(", ".join(f"{name} {seconds(value)}" for name, value in contents.seconds.items()))
-st.json({**contents.facts, "world": dict(contents.world)}, expanded=1)
+st.json({**asdict(contents.facts), "world": dict(contents.world)}, expanded=1)
 if contents.recipe:
     with st.expander("Recipe"):
         st.code(contents.recipe, language="yaml")

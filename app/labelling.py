@@ -9,19 +9,13 @@ import streamlit as st
 from worldeval.errors import UserError
 from worldeval.report.contents import ReportContents
 from worldeval.report.effect import FEWEST, corrected, moved
-from worldeval.report.episodes import EpisodeTable
 from worldeval.report.film import open_film
-from worldeval.report.filmstrip import FOLDER
-from worldeval.report.number import short
-from worldeval.report.opinions import (
-    WORDS,
-    Opinion,
-    add_opinion,
-    against_judge,
-    latest,
-    read_opinions,
-)
+from worldeval.report.number import short, shown
+from worldeval.report.opinions import against_judge
 from worldeval.report.verbs import run_verb
+from worldeval.runs.episodes import EpisodeTable
+from worldeval.runs.labels import WORDS, Opinion, add_opinion, latest, read_opinions
+from worldeval.runs.paths import RunPaths
 
 DRAW = 20  # episodes drawn at a time
 
@@ -51,7 +45,7 @@ def draw() -> None:
 def effect(opinions: list[Opinion]) -> None:
     """What the labels change; it names the policies."""
     st.caption(
-        "EpisodeTable that were labelled count as people say, all others as the judge says. Unsure "
+        "Episodes that were labelled count as people say, all others as the judge says. Unsure "
         "leaves the judge's probability."
     )
     rows = [
@@ -77,9 +71,9 @@ def effect(opinions: list[Opinion]) -> None:
         )
         return
     st.text(
-        f"Success over the whole run: {found.judged:.2f} as judged, {found.corrected} corrected "
-        f"by {found.labels} labels of episodes drawn at random (prediction-powered inference; "
-        f"correlation with the judge {short(found.correlation)})."
+        f"Success over the whole run: {found.judged:.2f} as judged, {shown(found.corrected)} "
+        f"corrected by {found.labels} labels of episodes drawn at random (prediction-powered "
+        f"inference; correlation with the judge {short(found.correlation)})."
     )
 
 
@@ -116,7 +110,7 @@ if waiting:
     strip = waiting[0]
     try:
         # The imagined side alone: whoever judges must not see the real one.
-        film = open_film(contents.folder / FOLDER, strip, blind=True)
+        film = open_film(RunPaths(contents.folder).films, strip, blind=True)
     except UserError as error:
         st.error("This film strip is broken.")
         st.text(str(error))

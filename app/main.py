@@ -15,22 +15,19 @@ from PIL import Image, ImageDraw
 
 from worldeval.errors import UserError
 from worldeval.report.contents import (
-    OUTCOMES,
-    SUMMARY,
     ReportContents,
     read_contents,
     read_findings,
     refusals,
     warnings,
 )
-from worldeval.report.episodes import STORE, EpisodeTable, read_episodes
-from worldeval.report.filmstrip import FOLDER, INDEX, read_filmstrips
-from worldeval.report.runs import RunState, check_inside, find_runs
 from worldeval.report.theme import LIGHT
 from worldeval.report.words import escaped
+from worldeval.runs.episodes import EpisodeTable, read_episodes
+from worldeval.runs.films import read_filmstrips
+from worldeval.runs.finding import RunState, check_inside, find_runs, signature
+from worldeval.runs.paths import RunPaths
 from worldeval.stats import Finding
-
-WATCHED = (SUMMARY, *OUTCOMES.values(), f"{FOLDER}/{INDEX}", "run.json", "recipe.yaml", STORE)
 
 BLIND = "Judge"  # the page on which nothing may be known of the policies
 ALONE = ("Data", "Drive")  # pages that need no run
@@ -55,12 +52,6 @@ def findings_of(folder: str, signature: tuple[int, ...]) -> tuple[Finding, ...]:
 def episodes_of(folder: str, signature: tuple[int, ...]) -> EpisodeTable:
     """The table of a run's episodes."""
     return read_episodes(Path(folder))
-
-
-def signature(folder: Path) -> tuple[int, ...]:
-    """When the files of a run last changed."""
-    paths = [folder / name for name in WATCHED]
-    return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
 
 
 def choose(runs: list[RunState]) -> RunState:
@@ -102,7 +93,7 @@ def open_run(run: RunState, *, whole: bool, blind: bool) -> None:
         elif run.status != "under way":
             findings = findings_of(str(run.folder), now)
         st.session_state["episodes"] = episodes_of(str(run.folder), now)
-        st.session_state["strips"] = tuple(read_filmstrips(run.folder / FOLDER))
+        st.session_state["strips"] = tuple(read_filmstrips(RunPaths(run.folder).films))
     except UserError as error:
         st.session_state["contents"] = None
         st.error(f"This run is broken: {escaped(str(error))}")

@@ -7,10 +7,11 @@ import streamlit as st
 
 from worldeval.report.charts import matrix
 from worldeval.report.contents import FURTHER, MEASURES, ReportContents
-from worldeval.report.episodes import EpisodeTable
 from worldeval.report.figures import Point, figure_png, predicted_against_real
+from worldeval.report.number import interval, shown
 from worldeval.report.theme import DARK, LIGHT
 from worldeval.report.words import escaped, headline
+from worldeval.runs.episodes import EpisodeTable
 
 LARGEST = 40  # policies whose every pair still fits on a page
 TALLEST = 25  # policies shown without scrolling the table
@@ -51,9 +52,9 @@ table = pd.DataFrame(
             "policy": row.policy,
             "lineage": row.lineage or "",
             "predicted": row.predicted.value,
-            "interval": row.predicted.interval,
+            "interval": interval(row.predicted),
             "real": row.truth.value if row.truth else None,
-            "real interval": row.truth.interval if row.truth else "",
+            "real interval": interval(row.truth),
             "letters": row.letters,
             "P(best)": row.probability_best,
         }
@@ -88,8 +89,8 @@ if picked["selection"]["rows"]:
     cells = [
         {
             "task": task.task,
-            "predicted": str(cell.predicted),
-            "real": str(cell.truth) if cell.truth else "",
+            "predicted": shown(cell.predicted),
+            "real": shown(cell.truth) if cell.truth else "",
         }
         for task in contents.tasks
         for cell in task.cells
@@ -124,12 +125,15 @@ if contents.evaluators:
     st.subheader("Agreement with the real outcomes")
     agreement = []
     for each in contents.evaluators:
-        values = {MEASURES[m]: str(each.measures.get(m, "")) for m in contents.measures}
+        values = {
+            MEASURES[m]: shown(each.measures[m]) if m in each.measures else ""
+            for m in contents.measures
+        }
         agreement.append({"ranked by": each.name, **values})
     st.dataframe(pd.DataFrame(agreement), hide_index=True)
     st.caption("MMRV and top-1 regret are best at 0, the others at 1.")
     for name, value in contents.further.items():
-        st.text(f"{FURTHER[name]}: {value}")
+        st.text(f"{FURTHER[name]}: {shown(value)}")
 
 if contents.tasks:
     st.subheader("Task by task")

@@ -2,22 +2,17 @@
 # pyright: reportArgumentType=false, reportGeneralTypeIssues=false
 """Page: every imagined episode; one of them at a time, imagined above real, frame by frame."""
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
-import yaml
 from streamlit.components.v2 import component
 
 from worldeval.axes import Array
 from worldeval.errors import UserError
 from worldeval.report.charts import over_time
-from worldeval.report.contents import RECIPE
-from worldeval.report.episodes import STORE, EpisodeTable, filmed
 from worldeval.report.film import RATE, open_film
-from worldeval.report.filmstrip import FOLDER, Filmstrip, read_moves
 from worldeval.report.filter import ALL, TRUST, VERDICTS, Choice, choose, orders
 from worldeval.report.strip import caption
 from worldeval.report.theme import DARK, LIGHT
@@ -25,6 +20,10 @@ from worldeval.report.thumbnail import film_thumbnail, start_thumbnails
 from worldeval.report.trace import Trace, action_steps, pose_names, read_trace
 from worldeval.report.verbs import run_verb
 from worldeval.report.words import escaped
+from worldeval.runs.episodes import EpisodeTable, filmed
+from worldeval.runs.films import Filmstrip, read_moves
+from worldeval.runs.origin import read_recipe
+from worldeval.runs.paths import RunPaths
 
 PAGE = 8  # episodes in the list
 HEIGHT = 384  # pixels of the still picture
@@ -44,6 +43,7 @@ export default function ({ data }) {
 """
 
 run = st.session_state["run"]
+paths = RunPaths(run.folder)
 opened: EpisodeTable | None = st.session_state["episodes"]
 strips: tuple[Filmstrip, ...] = st.session_state["strips"]
 if opened is None:
@@ -103,14 +103,14 @@ def list_page(rows: pd.DataFrame, place: int, films: dict[str, Filmstrip]) -> No
     """One page of the list; pictures are read for it alone."""
     first = place // PAGE * PAGE
     shown = rows.iloc[first : first + PAGE]
-    starts = run.folder / "starts.h5"
+    starts = paths.starts
     changed = starts.stat().st_mtime_ns if starts.is_file() else 0
     begins = start_thumbnails(starts, changed)
     pictures = []
     for name, start in zip(shown["id"], shown["start"], strict=True):
         try:
             strip = films.get(name)
-            picture = film_thumbnail(run.folder / FOLDER, strip) if strip else begins.get(start, "")
+            picture = film_thumbnail(paths.films, strip) if strip else begins.get(start, "")
         except UserError:  # said in full where the episode is opened
             picture = ""
         pictures.append(picture)
@@ -189,12 +189,10 @@ def decode(name: str, *, real: bool) -> None:
 
 def simulator() -> dict[str, Any]:
     """What the run's protocol says of its simulator; empty where it names none."""
-    path = run.folder / RECIPE
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else None
-    except (yaml.YAMLError, UnicodeDecodeError):
+        truth = read_recipe(run.folder).get("truth")
+    except UserError:
         return {}
-    truth = recipe.get("truth") if isinstance(recipe, dict) else None
     return truth if isinstance(truth, dict) else {}
 
 
@@ -208,8 +206,8 @@ def steps_in_frame() -> int:
 def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
     """The film, the still picture and every chart, at the moment that the slider says."""
     try:
-        film = open_film(run.folder / FOLDER, strip) if strip else None
-        moves = read_moves(run.folder / FOLDER, strip.moves) if strip and strip.moves else None
+        film = open_film(paths.films, strip) if strip else None
+        moves = read_moves(paths.films, strip.moves) if strip and strip.moves else None
     except UserError as error:
         st.error("This film strip is broken.")
         st.text(str(error))
@@ -337,9 +335,8 @@ told = Filmstrip(
     success=None if row["real"] != row["real"] else bool(row["real"]),
 )
 st.text(f"{row['task']}, start {row['start']}, seed {row['seed']}: {caption(told)}")
-folder: Path = run.folder
 try:
-    trace = read_trace(folder / STORE, row["file"], int(row["row"])) if row["file"] else None
+    trace = read_trace(paths.imagined, row["file"], int(row["row"])) if row["file"] else None
     if strip is not None and strip.truth is None and simulator():
         decode(row["id"], real=True)
     elif strip is None and row["file"]:

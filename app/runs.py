@@ -6,7 +6,7 @@ import pandas as pd
 import streamlit as st
 
 from worldeval.report.number import seconds
-from worldeval.report.runs import RunState
+from worldeval.runs.finding import RunState
 
 
 def line(run: RunState) -> dict[str, object]:

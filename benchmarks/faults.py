@@ -27,8 +27,8 @@ from time import monotonic, sleep
 import numpy as np
 from toy_run import make_policy, make_run
 
-from worldeval.rollout.store import RolloutStore, key_of
 from worldeval.run import write_json
+from worldeval.runs.store import RolloutStore
 
 RESULT = Path(__file__).parent / "results" / "faults.json"
 KINDS = ("rankings", "interrupts", "records", "disk", "workers", "servers", "ray", "hostile")
@@ -51,7 +51,7 @@ class Tally:
 
     def add(self, kind: str, kills: int, reference: dict, run: Path) -> None:
         """Compare a run that was broken `kills` times with the one in peace."""
-        found = Counter(key_of(fact) for fact, _ in RolloutStore(run / "imagined").verdicts())
+        found = Counter(fact.key for fact, _ in RolloutStore(run / "imagined").verdicts())
         stored = verdicts(run)
         self.kills += kills
         self.by_kind[kind] = self.by_kind.get(kind, 0) + kills
@@ -251,7 +251,7 @@ def hostile(tally: Tally, *, quick: bool) -> None:
 def verdicts(run: Path) -> dict:
     """(policy, start, seed) -> everything that was said of it."""
     return {
-        key_of(fact): (verdict.probability, verdict.step, verdict.votes)
+        fact.key: (verdict.probability, verdict.step, verdict.votes)
         for fact, verdict in RolloutStore(run / "imagined").verdicts()
     }
 

@@ -23,12 +23,13 @@ from ray.cluster_utils import Cluster
 
 from worldeval import recipe as recipes
 from worldeval.evaluate.imagined import ImaginedPart
-from worldeval.evaluate.manifest import manifest_of, write_manifest
+from worldeval.evaluate.manifest import manifest_of
 from worldeval.evaluate.policies import policy_cards
 from worldeval.evaluate.workers.cluster import Actors
 from worldeval.evaluate.workers.jobs import BatchFailed, Result, by_task
 from worldeval.evaluate.workers.worker import Setup
 from worldeval.rollout.starts import read_starts, write_starts
+from worldeval.runs.manifest import write_manifest
 from worldeval.runs.origin import open_run
 
 STARTING = 600.0  # seconds that a node may take to start

@@ -24,9 +24,9 @@ from worldeval.policy.load import load_policy
 from worldeval.record import Start
 from worldeval.rollout.loop import imagine
 from worldeval.rollout.starts import read_starts
-from worldeval.rollout.store import RolloutStore, pack
 from worldeval.run import write_json
 from worldeval.runs.origin import commit_of
+from worldeval.runs.store import RolloutStore, pack
 from worldeval.world.load import load_world
 
 TOGETHER = (1, 8, 32)

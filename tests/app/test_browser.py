@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 import numpy as np
 
-from worldeval.report.opinions import read_opinions
+from worldeval.runs.labels import read_opinions
 
 # The script of the page has ended, and nothing waits for its content.
 DRAWN = """() => {

@@ -16,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 from tests.app.conftest import MAIN
 from tests.support.many_episodes import many_episodes
 from tests.support.synthetic_run import RATES
-from worldeval.report.opinions import read_opinions
+from worldeval.runs.labels import read_opinions
 
 View = Callable[..., AppTest]
 PAGES = (

@@ -17,7 +17,7 @@ from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.source import open_source
 from worldeval.errors import UserError
 from worldeval.record import Episode, Rollout, Verdict
-from worldeval.rollout.store import RolloutStore
+from worldeval.runs.store import RolloutStore
 from worldeval.world.load import world_hash
 
 runner = CliRunner()

@@ -13,7 +13,7 @@ from tests.support.toy import toy_shards
 from worldeval.cli import app
 from worldeval.errors import UserError
 from worldeval.record import Rollout
-from worldeval.rollout.store import RolloutStore
+from worldeval.runs.store import RolloutStore
 from worldeval.world.load import new_world, save_world
 from worldeval.world.recipe import ActuationRecipe, KinematicsRecipe, TokenizerRecipe
 from worldeval.world.uwm.recipe import UwmRecipe

@@ -16,7 +16,7 @@ from worldeval.judge.judge import Judged
 from worldeval.record import Verdict
 from worldeval.rollout.inverse import SIGNAL, load_checker
 from worldeval.rollout.recipe import ProtocolRecipe
-from worldeval.rollout.store import RolloutStore
+from worldeval.runs.store import RolloutStore
 from worldeval.world.load import CARD, save_world
 
 

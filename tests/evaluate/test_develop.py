@@ -10,9 +10,9 @@ import yaml
 from tests.support.imagined_run import imagined_run
 from worldeval.errors import UserError
 from worldeval.evaluate.develop import develop, draw
-from worldeval.report.contents import RECIPE
-from worldeval.report.episodes import read_episodes
-from worldeval.report.filmstrip import FOLDER, read_filmstrips, read_frames
+from worldeval.runs.episodes import read_episodes
+from worldeval.runs.films import read_filmstrips, read_frames
+from worldeval.runs.paths import FILMS, RECIPE
 
 
 @pytest.fixture(scope="module")
@@ -24,13 +24,13 @@ def test_the_episode_asked_for_is_decoded_and_judged(run: Path) -> None:
     name = "random/left-1/1"
     (made,) = develop(run, [name])
     assert (made.policy, made.start, made.drawn) == ("random", "left-1", False)
-    frames = read_frames(run / FOLDER, made.imagined)
+    frames = read_frames(run / FILMS, made.imagined)
     length = len(frames["side"])
     assert set(frames) == {"side", "top"}
     assert len(made.evidence) == length
     table = read_episodes(run).table.set_index("id")
     assert made.probability == pytest.approx(table.loc[name, "score"], abs=1e-5)
-    assert made in read_filmstrips(run / FOLDER)
+    assert made in read_filmstrips(run / FILMS)
 
 
 def test_a_draw_takes_every_episode_as_likely_and_none_twice(run: Path) -> None:
@@ -43,7 +43,7 @@ def test_a_draw_takes_every_episode_as_likely_and_none_twice(run: Path) -> None:
 def test_an_episode_filmed_before_counts_as_drawn_once_it_is(run: Path) -> None:
     develop(run, ["zero/left-0/0"])
     develop(run, ["zero/left-0/0"], drawn=True)
-    (strip,) = [s for s in read_filmstrips(run / FOLDER) if s.key[:3] == ("zero", "left", "left-0")]
+    (strip,) = [s for s in read_filmstrips(run / FILMS) if s.key[:3] == ("zero", "left", "left-0")]
     assert strip.drawn
 
 

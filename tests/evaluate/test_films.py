@@ -8,7 +8,7 @@ import pytest
 
 from tests.support.synthetic_run import moving_square
 from worldeval.evaluate.films import JOB, MOST, Simulated, _by_task, choose, keep, not_filmed
-from worldeval.report.filmstrip import Filmstrip, Moves, read_filmstrips
+from worldeval.runs.films import Filmstrip, Moves, read_filmstrips
 
 TASKS = ("open", "close")
 

@@ -7,14 +7,9 @@ import pytest
 
 from tests.support.serving import Echo, serving
 from worldeval.errors import UserError
-from worldeval.evaluate.manifest import (
-    Manifest,
-    PolicyRecord,
-    fingerprint,
-    read_manifest,
-    write_manifest,
-)
+from worldeval.evaluate.manifest import fingerprint
 from worldeval.policy.remote.wire import pack
+from worldeval.runs.manifest import Manifest, PolicyRecord, read_manifest, write_manifest
 from worldeval.serve.policy import PolicyService
 
 MANIFEST = Manifest(

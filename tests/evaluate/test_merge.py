@@ -8,13 +8,13 @@ import pytest
 from tests.support.toy_store import batch, toy_starts
 from worldeval.errors import UserError
 from worldeval.evaluate.imagined import ImaginedPart
-from worldeval.evaluate.manifest import Manifest, PolicyRecord, write_manifest
 from worldeval.evaluate.merge import merge
 from worldeval.evaluate.truth import read_truth
 from worldeval.evaluate.workers.jobs import Shard
 from worldeval.evaluate.workers.spread import Alone
 from worldeval.rollout.starts import read_starts, write_starts
-from worldeval.rollout.store import RolloutStore
+from worldeval.runs.manifest import Manifest, PolicyRecord, write_manifest
+from worldeval.runs.store import RolloutStore
 
 STARTS = toy_starts(6)
 MANIFEST = Manifest(

@@ -9,7 +9,7 @@ from worldeval.errors import UserError
 from worldeval.export import imagined
 from worldeval.export.imagined import open_imagined
 from worldeval.record import Rollout, Verdict
-from worldeval.rollout.store import RolloutStore
+from worldeval.runs.store import RolloutStore
 from worldeval.world.protocol import WorldSpec
 
 VOTES = ((0.85, 0.95), (0.3,), (0.4, 1.0))  # of the judge's members

@@ -3,9 +3,22 @@
 import numpy as np
 
 from worldeval.report.charts import DASHES, PALETTE, matrix, over_time
-from worldeval.report.number import Number
-from worldeval.report.table import Duel
 from worldeval.report.theme import DARK, LIGHT
+from worldeval.stats import Comparison, Estimate
+
+
+def duel(second: str, difference: float | None, *, separated: bool) -> Comparison:
+    """Policy a against another."""
+    return Comparison(
+        first="a",
+        second=second,
+        difference=Estimate(value=difference),
+        p=0.5,
+        p_holm=0.5,
+        p_mcnemar=None,
+        separated=separated,
+        needed=None,
+    )
 
 
 def test_lines_over_time_have_every_number_and_a_cursor() -> None:
@@ -45,8 +58,8 @@ def test_what_really_happened_is_dashed_and_marked_alike() -> None:
 
 def test_a_pair_stands_both_ways_and_is_marked_where_told_apart() -> None:
     duels = [
-        Duel(first="a", second="b", difference=Number(value=0.3), separated=True, needed=None),
-        Duel(first="a", second="c", difference=Number(value=None), separated=False, needed=None),
+        duel("b", 0.3, separated=True),
+        duel("c", None, separated=False),
     ]
     rows = matrix(["a", "b", "c"], duels, theme=LIGHT)["data"]["values"]
     assert [(row["row"], row["column"], row["difference"]) for row in rows] == [

@@ -1,8 +1,8 @@
 """Which film strips are shown: disagreements first, kinds apart, policies and tasks varied."""
 
 from worldeval.report.choose import by_policy, chapters
-from worldeval.report.filmstrip import Filmstrip
 from worldeval.report.poster import telling
+from worldeval.runs.films import Filmstrip
 
 
 def strip(policy: str, probability: float | None, success: bool | None, task: str = "open"):

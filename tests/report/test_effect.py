@@ -4,9 +4,9 @@ import pandas as pd
 import pytest
 
 from worldeval.report.effect import corrected, moved, said
-from worldeval.report.episodes import EpisodeTable, identity
-from worldeval.report.filmstrip import Filmstrip
-from worldeval.report.opinions import Opinion
+from worldeval.runs.episodes import EpisodeTable, identity
+from worldeval.runs.films import Filmstrip
+from worldeval.runs.labels import Opinion
 
 WHEN = "2026-01-01T00:00:00+00:00"
 

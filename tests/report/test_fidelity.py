@@ -10,6 +10,7 @@ import pytest
 from worldeval.report.contents import read_contents
 from worldeval.report.fidelity import CARD, read_fidelity
 from worldeval.report.protocol import commands, protocol
+from worldeval.runs.origin import RunFacts
 
 GOOD = {"latent_mse": 0.25, "copy_mse": 0.5, "hand_mm": 2.0, "episodes": 9}
 
@@ -44,8 +45,8 @@ def test_the_protocol_is_told_and_the_command_quoted(kept_run: Path) -> None:
 
 def test_only_a_whole_commit_is_checked_out(kept_run: Path) -> None:
     contents = read_contents(kept_run, rng=np.random.default_rng(0))
-    clean = dataclasses.replace(contents, facts={"command": "rank", "commit": "abc"})
+    clean = dataclasses.replace(contents, facts=RunFacts(command="rank", commit="abc"))
     assert commands(clean)[0] == "git checkout abc"
-    dirty = dataclasses.replace(contents, facts={"command": "rank", "commit": "abc-dirty"})
+    dirty = dataclasses.replace(contents, facts=RunFacts(command="rank", commit="abc-dirty"))
     assert commands(dirty)[0].startswith("# files differed")
-    assert commands(dataclasses.replace(contents, facts={"command": "train"})) == []
+    assert commands(dataclasses.replace(contents, facts=RunFacts(command="train"))) == []

@@ -16,13 +16,13 @@ from worldeval.report.figures import (
     predicted_against_real,
     small_multiples,
 )
-from worldeval.report.number import Number
 from worldeval.report.theme import DARK
+from worldeval.stats import Estimate
 
 
 def point(name: str, predicted: float, real: float) -> Point:
-    def bounded(value: float) -> Number:
-        return Number(value=value, low=max(0, value - 0.1), high=min(1, value + 0.1))
+    def bounded(value: float) -> Estimate:
+        return Estimate(value=value, low=max(0, value - 0.1), high=min(1, value + 0.1))
 
     return Point(name=name, predicted=bounded(predicted), real=bounded(real))
 
@@ -63,7 +63,7 @@ def test_a_name_without_room_is_left_out() -> None:
 
 
 def test_an_undefined_rate_is_no_point() -> None:
-    unknown = Point(name="x", predicted=Number(value=None), real=Number(value=0.5))
+    unknown = Point(name="x", predicted=Estimate(value=None), real=Estimate(value=0.5))
     figure = predicted_against_real([unknown])
     assert not figure.axes[0].collections
     assert not figure.axes[0].texts

@@ -7,8 +7,8 @@ import pytest
 
 from worldeval.data.video import probe, read_frames
 from worldeval.report.film import GAP, mosaic, video
-from worldeval.report.filmstrip import Filmstrip
 from worldeval.report.strip import Shown
+from worldeval.runs.films import Filmstrip
 
 ENTRY = Filmstrip(policy="a", task="open", start="1", seed=1, probability=0.8, success=False)
 

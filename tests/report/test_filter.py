@@ -3,8 +3,8 @@
 import pandas as pd
 import pytest
 
-from worldeval.report.episodes import EpisodeTable
 from worldeval.report.filter import TRUST, VERDICTS, Choice, choose, orders
+from worldeval.runs.episodes import EpisodeTable
 
 TABLE = pd.DataFrame(
     {

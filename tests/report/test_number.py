@@ -1,32 +1,27 @@
-"""Numbers as a run folder holds them and as a reader meets them."""
-
-from typing import Any
+"""Numbers as a reader meets them."""
 
 import pytest
 
-from worldeval.report.number import Number, number, seconds, short
+from worldeval.report.number import interval, seconds, short, shown
+from worldeval.stats import Estimate
 
 
 @pytest.mark.parametrize(
-    ("raw", "text"),
+    ("estimate", "text"),
     [
-        (0.5, "0.50"),
-        ({"value": 0.5, "low": 0.25, "high": 1}, "0.50 [0.25, 1.00]"),
-        ({"value": None, "low": None, "high": None}, "–"),  # noqa: RUF001
-        ({"value": -0.001, "low": -0.2, "high": 0.2}, "0.00 [−0.20, 0.20]"),  # noqa: RUF001
+        (Estimate(value=0.5), "0.50"),
+        (Estimate(value=0.5, low=0.25, high=1), "0.50 [0.25, 1.00]"),
+        (Estimate(value=None), "–"),  # noqa: RUF001
+        (None, "–"),  # noqa: RUF001
+        (Estimate(value=-0.001, low=-0.2, high=0.2), "0.00 [−0.20, 0.20]"),  # noqa: RUF001
     ],
 )
-def test_a_number_reads_as(raw: Any, text: str) -> None:
-    assert str(number(raw)) == text
-
-
-@pytest.mark.parametrize("raw", [None, "0.5", True, float("nan"), [0.5], {"mean": 0.5}])
-def test_anything_else_is_no_number(raw: Any) -> None:
-    assert number(raw) is None
+def test_a_number_reads_as(estimate: Estimate | None, text: str) -> None:
+    assert shown(estimate) == text
 
 
 def test_an_interval_needs_both_ends() -> None:
-    assert Number(value=0.5, low=0.1).interval == ""
+    assert interval(Estimate(value=0.5, low=0.1)) == interval(None) == ""
 
 
 @pytest.mark.parametrize(

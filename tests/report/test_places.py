@@ -57,9 +57,10 @@ def test_starts_have_pictures_and_a_damaged_file_has_none(tmp_path: Path) -> Non
 
 
 def test_the_thumbnail_of_a_film_is_its_last_frame(kept_run: Path) -> None:
-    from worldeval.report.filmstrip import FOLDER, read_filmstrips, read_frames
+    from worldeval.runs.films import read_filmstrips, read_frames
+    from worldeval.runs.paths import FILMS
 
-    folder = kept_run / FOLDER
+    folder = kept_run / FILMS
     (strip, *_) = read_filmstrips(folder)
     last = read_frames(folder, strip.imagined)["side"][-1]
     assert film_thumbnail(folder, strip) == thumbnail(last)

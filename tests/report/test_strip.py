@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from worldeval.report.filmstrip import Filmstrip
 from worldeval.report.strip import GAP, Shown, moments, rows_of, strip_image, write_strip_png
+from worldeval.runs.films import Filmstrip
 
 ENTRY = Filmstrip(policy="a", task="open", start="1", seed=1, probability=0.8, success=False)
 

@@ -19,8 +19,8 @@ from worldeval.rollout.guided import imagine_guided
 from worldeval.rollout.inverse import SIGNAL, checked, inverse_error, load_checker
 from worldeval.rollout.loop import imagine, replay_actions
 from worldeval.rollout.recipe import GuidedRecipe
-from worldeval.rollout.store import RolloutStore
 from worldeval.rollout.uwm_policy import UwmPolicy
+from worldeval.runs.store import RolloutStore
 from worldeval.world.load import save_world
 from worldeval.world.recipe import KinematicsRecipe, TokenizerRecipe
 from worldeval.world.tokenizer.network import Tokenizer

@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportGeneralTypeIssues=false
 """Tables of a run: names stay names, formulas stay text, bad rows are refused."""
 
 from pathlib import Path

@@ -20,8 +20,8 @@ from worldeval.policy.builtin import Random, Zero
 from worldeval.record import Start
 from worldeval.rollout.loop import imagine
 from worldeval.rollout.starts import write_starts
-from worldeval.rollout.store import RolloutStore
 from worldeval.runs.origin import open_run
+from worldeval.runs.store import RolloutStore
 from worldeval.world.load import load_world, new_world, save_world, world_hash
 from worldeval.world.protocol import WorldSpec
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from worldeval.record import Rollout, Verdict
-from worldeval.rollout.store import RolloutStore
 from worldeval.run import write_json
 from worldeval.runs.origin import open_run
+from worldeval.runs.store import RolloutStore
 from worldeval.stats import from_frame, rank
 
 BATCH = 100

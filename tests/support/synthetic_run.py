@@ -12,9 +12,9 @@ import pandas as pd
 from worldeval.evaluate.gates import Gates
 from worldeval.evaluate.summary import summarise, to_json
 from worldeval.record import Rollout, Verdict
-from worldeval.report.filmstrip import Filmstrip, Moves, write_filmstrip
-from worldeval.rollout.store import RolloutStore
+from worldeval.runs.films import Filmstrip, Moves, write_filmstrip
 from worldeval.runs.origin import open_run
+from worldeval.runs.store import RolloutStore
 from worldeval.runs.summary import write_summary
 from worldeval.stats import Estimate, rate
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from worldeval.evaluate.workers.jobs import BatchDone, Job
 from worldeval.record import Rollout, Start, Verdict
-from worldeval.rollout.store import pack
+from worldeval.runs.store import pack
 
 
 def toy_starts(count: int, tasks: Sequence[str] = ("open", "close")) -> list[Start]:

@@ -43,6 +43,7 @@ def film(
 
     from worldeval.errors import UserError
     from worldeval.evaluate import develop as developing
+    from worldeval.runs.paths import RunPaths
 
     wanted = list(episodes or ())
     drawn = developing.draw(run, draw, rng=np.random.default_rng(seed)) if draw else []
@@ -66,4 +67,4 @@ def film(
             )
     emit([asdict(strip) for strip in made], as_json=as_json, out=out)
     if not as_json:
-        console.print(f"{len(made)} film strips in {run / 'filmstrips'}", highlight=False)
+        console.print(f"{len(made)} film strips in {RunPaths(run).films}", highlight=False)

@@ -147,12 +147,12 @@ def rank(
     if summary is None:
         _tell_shard(run, imagined, num_shards, as_json)
     elif as_json:
-        emit(read_json(run.out / "summary.json"), as_json=True)
+        emit(read_json(run.paths.summary), as_json=True)
     else:
         from worldeval.cli.tables import print_summary
 
         print_summary(console, summary, run.cards)
-        log.print(f"{run.out}/summary.json holds every number.", style="dim")
+        log.print(f"{run.paths.summary} holds every number.", style="dim")
     _tell_rest(run)
 
 
@@ -183,6 +183,8 @@ def imagine(
     With --guided (policy-guided diffusion) actions and frames are drawn together, between data and
     policy: episodes to look at, to export and to train on, and no measure of the policy.
     """
+    from worldeval.runs.paths import IMAGINED
+
     options = evaluation_options(
         ray=ray,
         workers=workers,
@@ -198,7 +200,7 @@ def imagine(
         )
         run = _open("imagine", asked, watch, options)
         table = run.imagine()
-    _rates(table, "score", run.out / "outcomes/imagined.csv", as_json)
+    _rates(table, "score", run.paths.outcomes(IMAGINED), as_json)
     _tell_rest(run)
 
 
@@ -217,6 +219,8 @@ def truth(
     as_json: Json = False,
 ) -> None:
     """Measure the same policies from the same starts in the simulator."""
+    from worldeval.runs.paths import TRUTH
+
     options = evaluation_options(
         num_shards=num_shards, shard_index=shard_index, redo_changed=redo_changed
     )
@@ -226,7 +230,7 @@ def truth(
         )
         run = _open("truth", asked, watch, options)
         table = run.truth()
-    _rates(table, "success", run.out / "outcomes/truth.csv", as_json)
+    _rates(table, "success", run.paths.outcomes(TRUTH), as_json)
 
 
 class RankRequest(NamedTuple):

@@ -59,10 +59,11 @@ def report(
 def _target(run: Path, out: Path | None, markdown: bool) -> Path:
     """The file to write: its suffix says which kind."""
     from worldeval.errors import UserError
+    from worldeval.runs.paths import RunPaths
 
     name = "report.md" if markdown else "index.html"
     if out is None:
-        return run / "report" / name
+        return RunPaths(run).report / name
     if out.suffix not in (".html", ".md"):
         return out / name
     if markdown and out.suffix != ".md":

@@ -45,7 +45,7 @@ def anytime(ranking: Ranking, imagined: pd.DataFrame, spent: SpendingReport) -> 
         cells={
             (policy, task): _with(
                 estimate,
-                *_sequence(table.mean[place[policy], tasks[task]][:, None], level=estimate.level),
+                *_sequence(table.mean[place[policy], tasks[task]][:, None], level=ranking.level),
             )
             for (policy, task), estimate in ranking.cells.items()
         },

@@ -12,12 +12,12 @@ from worldeval.evaluate.policies import policy_cards
 from worldeval.judge.judge import load_judge
 from worldeval.policy.address import refuse_code
 from worldeval.recipe import shipped
-from worldeval.report.contents import RECIPE
-from worldeval.report.episodes import RecordedEpisodes, read_episodes
-from worldeval.report.filmstrip import Filmstrip
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.starts import read_starts
-from worldeval.rollout.store import RolloutStore
+from worldeval.runs.episodes import EpisodeTable, read_episodes
+from worldeval.runs.films import Filmstrip
+from worldeval.runs.paths import RunPaths
+from worldeval.runs.store import RolloutStore
 from worldeval.world.load import load_world
 
 Progress = Callable[[int, int], None]
@@ -47,10 +47,10 @@ def develop(
     """
     recipe = protocol(run)
     if real and not trust_code:
-        refuse_code(recipe.policies, run / RECIPE, remedy="give --trust-code")
+        refuse_code(recipe.policies, RunPaths(run).recipe, remedy="give --trust-code")
     rows = _rows(read_episodes(run), wanted)
     world, judge = load_world(Path(shipped(recipe.world))), load_judge(Path(shipped(recipe.judge)))
-    store = RolloutStore(run / "imagined")
+    store = RolloutStore(RunPaths(run).imagined)
     shown = _simulated(run, recipe, rows, processes, trust_pickle) if real else {}
     made = []
     for done, row in enumerate(rows):
@@ -73,16 +73,18 @@ def draw(run: Path, count: int, *, rng: np.random.Generator) -> list[str]:
 
 def protocol(run: Path) -> ProtocolRecipe:
     """The protocol that a run was made by."""
-    path = run / RECIPE
+    path = RunPaths(run).recipe
     if not path.is_file():
-        raise UserError(f"{run} is no run of a ranking: it has no {RECIPE}.")
+        raise UserError(f"{run} is no run of a ranking: it has no {path.name}.")
     return recipes.load(str(path), "protocol").config
 
 
-def _rows(episodes: RecordedEpisodes, wanted: Sequence[str]) -> list[dict]:
+def _rows(episodes: EpisodeTable, wanted: Sequence[str]) -> list[dict]:
     rows = {row["id"]: row for row in episodes.table.to_dict("records") if row["file"]}
     for name in wanted:
         if name not in rows:
+            if episodes.damaged:  # perhaps it is in there
+                raise UserError(episodes.damaged[0])
             raise UserError(
                 f"There is no imagined episode '{name}' in the run.{did_you_mean(name, rows)}"
                 if len(rows) < 1000
@@ -95,10 +97,12 @@ def _simulated(
     run: Path, recipe: ProtocolRecipe, rows: Sequence[dict], processes: int, trust_pickle: bool
 ) -> dict[str, Simulated]:
     if recipe.truth is None:
-        raise UserError(f"{run / RECIPE} names no simulator (`truth:`): there is no real side.")
+        raise UserError(
+            f"{RunPaths(run).recipe} names no simulator (`truth:`): there is no real side."
+        )
     cards = policy_cards([shipped(ref) for ref in recipe.policies], trust_pickle=trust_pickle)
     ref = dict(zip(cards["policy"], cards["ref"], strict=True))
-    reset = {start.id: start.seed for start in read_starts(run / "starts.h5")}
+    reset = {start.id: start.seed for start in read_starts(RunPaths(run).starts)}
     keys = {row["id"]: (ref[row["policy"]], row["task"], reset[row["start"]]) for row in rows}
     found = simulated_frames(
         recipe, list(keys.values()), processes=processes, trust_pickle=trust_pickle

@@ -18,18 +18,12 @@ from worldeval.data.table import read_table
 from worldeval.evaluate.truth import load_one
 from worldeval.judge.judge import Judge, load_judge
 from worldeval.record import Rollout, Verdict
-from worldeval.report.filmstrip import (
-    FOLDER,
-    Filmstrip,
-    Frames,
-    Moves,
-    read_filmstrips,
-    write_filmstrip,
-)
-from worldeval.report.pairs import CUT
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.simulate import TruthJob, record
-from worldeval.rollout.store import RolloutStore
+from worldeval.runs.episodes import CUT
+from worldeval.runs.films import Filmstrip, Frames, Moves, read_filmstrips, write_filmstrip
+from worldeval.runs.paths import RunPaths
+from worldeval.runs.store import RolloutStore
 from worldeval.world.load import load_world
 from worldeval.world.world import World
 
@@ -74,7 +68,7 @@ def choose(
 
 def not_filmed(run: Path, chosen: Sequence[Outcome], *, real: bool) -> list[Outcome]:
     """Those of which a run keeps no film, or that of another verdict, or without its real side."""
-    kept = {strip.key: strip for strip in read_filmstrips(run / FOLDER)}
+    kept = {strip.key: strip for strip in read_filmstrips(RunPaths(run).films)}
 
     def is_kept(row: Outcome) -> bool:
         strip = kept.get((row["policy"], row["task"], row["start"], int(row["seed"])))
@@ -93,7 +87,7 @@ def film(
 ) -> None:
     """Decode roll-outs of a run, and keep each beside its real side where there is one."""
     world, judge = load_world(Path(recipe.world)), load_judge(Path(recipe.judge))
-    store = RolloutStore(run / "imagined")
+    store = RolloutStore(RunPaths(run).imagined)
     for row, side in zip(chosen, real, strict=True):
         rollout, verdict = store.find(policy=row["policy"], start=row["start"])
         success = bool(row["success"]) if "success" in row else None
@@ -126,8 +120,8 @@ def described(
 def keep(run: Path, entry: Filmstrip, imagined: Frames, real: Simulated | None) -> Filmstrip:
     """Write a film strip into a run."""
     if real is None:
-        return write_filmstrip(run / FOLDER, entry, imagined)
-    return write_filmstrip(run / FOLDER, entry, imagined, real.frames, real.moves)
+        return write_filmstrip(RunPaths(run).films, entry, imagined)
+    return write_filmstrip(RunPaths(run).films, entry, imagined, real.frames, real.moves)
 
 
 def _telling(table: pd.DataFrame, count: int) -> list[Outcome]:

@@ -3,7 +3,6 @@
 """Imagining and judging policies from the same starts: in parallel, resumably, within a budget."""
 
 import errno
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -29,9 +28,10 @@ from worldeval.evaluate.workers.jobs import BatchFailed, Job, Result, Shard, pla
 from worldeval.evaluate.workers.spread import Crew, Foreman
 from worldeval.record import Start
 from worldeval.rollout.inverse import SIGNAL
-from worldeval.rollout.store import RolloutStore
+from worldeval.runs.files import append_line
+from worldeval.runs.paths import RunPaths
+from worldeval.runs.store import RolloutStore
 
-ERRORS = "errors.jsonl"  # a line for every batch that could not be done
 GIVEN_UP = 3  # batches in a row that a policy may fail before the rest of its work waits
 LOOK = 16  # episodes of a policy between two looks at who leads, about
 FULL = {errno.ENOSPC, errno.EDQUOT}
@@ -60,7 +60,7 @@ class ImaginedPart:
                 "Shards do not see each other's outcomes, so they cannot decide by them: leave "
                 "out --allocate and --stop-when-separated, or --num-shards."
             )
-        self.store = RolloutStore(self.folder / "imagined")
+        self.store = RolloutStore(RunPaths(self.folder).imagined)
         self.damaged = self.store.mend()  # files set aside, whose episodes are done again
         known = {start.id for start in self.starts}
         self.done = {  # (policy, start's id) -> probability of success
@@ -177,8 +177,8 @@ class ImaginedPart:
             "error": failed.error,
             "details": failed.details,
         }
-        with self._on_disk(), (self.folder / ERRORS).open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        with self._on_disk():
+            append_line(RunPaths(self.folder).errors, line)
         if failed.mistake:
             raise UserError(failed.error)
         self._failed[job.policy] += 1
@@ -207,23 +207,23 @@ def outcomes(folder: Path, cards: pd.DataFrame, starts: Sequence[Start]) -> pd.D
     policies = {policy: place for place, policy in enumerate(cards["policy"])}
     places = {start.id: place for place, start in enumerate(starts)}
     kept = [
-        (policies[fact["policy"]], places[fact["start"]], fact, verdict)
+        (policies[fact.policy], places[fact.start], fact, verdict)
         for fact, verdict in RolloutStore(folder).verdicts()
-        if fact["policy"] in policies and fact["start"] in places
+        if fact.policy in policies and fact.start in places
     ]
     if not kept:
         raise UserError(f"{folder} holds no roll-out of these policies yet.")
     rows = [
         {
-            "policy": fact["policy"],
-            "task": fact["task"],
-            "start": fact["start"],
-            "seed": fact["seed"],
+            "policy": fact.policy,
+            "task": fact.task,
+            "start": fact.start,
+            "seed": fact.seed,
             "score": round(verdict.probability, 6),
             "reached": verdict.step,
             "disagreement": round(max(verdict.votes) - min(verdict.votes), 6),
-            "mended": fact["trust"].get("mended_actions", 0.0),
-            **{key: round(fact["trust"][key], 4) for key in (SIGNAL,) if key in fact["trust"]},
+            "mended": fact.trust.get("mended_actions", 0.0),
+            **{key: round(fact.trust[key], 4) for key in (SIGNAL,) if key in fact.trust},
         }
         for _, _, fact, verdict in sorted(kept, key=lambda row: row[:2])
     ]

@@ -1,31 +1,24 @@
-"""What a run folder is made of, by content: a name may stay while what it names changes.
-
-`manifest.json` holds fingerprints of the world model, the judge and every policy, and the parts of
-the protocol that an episode's outcome depends on. A run folder only grows: policies and starts are
-added to it; anything else that differs is refused, since old and new outcomes would not compare.
-"""
+"""Fingerprints of what a run is made with: world model, judge, policies and protocol."""
 
 import hashlib
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from worldeval.config import build
-from worldeval.errors import UserError
 from worldeval.evaluate.policies import policy_cards
 from worldeval.judge.judge import CARD as JUDGE_CARD
 from worldeval.judge.judge import judge_hash
 from worldeval.policy.address import read_address, refuse_code
 from worldeval.policy.load import expand
 from worldeval.rollout.recipe import ProtocolRecipe
-from worldeval.run import read_json, write_json
+from worldeval.runs.manifest import Manifest, PolicyRecord, read_manifest
+from worldeval.runs.paths import RunPaths
 from worldeval.world.load import CARD as WORLD_CARD
 from worldeval.world.load import DYNAMICS, world_hash
 from worldeval.world.training.prepare import TOKENIZER
 
-MANIFEST = "manifest.json"
 # Keys of a protocol's recipe that may differ between commands on one run folder. World and judge
 # are known by their content, not by where they are.
 FREE = (
@@ -44,76 +37,6 @@ FREE = (
 PATIENCE = ("timeout", "wait")
 
 
-@dataclass(frozen=True, kw_only=True)
-class PolicyRecord:
-    """A policy as it was when it was first tried."""
-
-    ref: str  # its address
-    hash: str | None  # of its content; None where nothing tells, as of most servers of others
-
-
-@dataclass(frozen=True, kw_only=True)
-class Manifest:
-    """What outcomes depend on."""
-
-    seed: int
-    world: str  # fingerprint; "" where there is none
-    judge: str
-    protocol: Mapping[str, Any]
-    policies: Mapping[str, PolicyRecord]  # name -> what it is
-
-    def with_earlier(self, earlier: "Manifest", where: Path, *, redo: bool) -> "Manifest":
-        """This manifest with the policies that `earlier` has besides.
-
-        Args:
-            earlier: of the same run folder.
-            where: the folder, for errors.
-            redo: take changed policies as new ones, whose episodes are to be done again.
-
-        Raises:
-            UserError: something differs that outcomes depend on.
-        """
-        for what in ("world", "judge"):
-            then, now = getattr(earlier, what), getattr(self, what)
-            if then and now and then != now:
-                raise UserError(
-                    f"{where} was begun with another {what} (content {then}, now {now}). "
-                    "Its outcomes do not compare: give another --out."
-                )
-        for key in {**earlier.protocol, **self.protocol}:
-            then, now = earlier.protocol.get(key), self.protocol.get(key)
-            if then != now:
-                raise UserError(
-                    f"{where} was begun with {key} {then!r}, now {now!r}. Give another --out."
-                )
-        if earlier.seed != self.seed:
-            raise UserError(f"{where} was begun with --seed {earlier.seed}, not {self.seed}.")
-        changed = self.changed(earlier)
-        if changed and not redo:
-            name = changed[0]
-            raise UserError(
-                f"Policy {name} ({self.policies[name].ref}) has changed since it was tried in "
-                f"{where}: its content was {earlier.policies[name].hash}, now "
-                f"{self.policies[name].hash or 'unknown'}. Give --redo-changed to try it anew, or "
-                "another --out to keep both."
-            )
-        return replace(
-            self,
-            world=self.world or earlier.world,
-            judge=self.judge or earlier.judge,
-            policies={**earlier.policies, **self.policies},
-        )
-
-    def changed(self, earlier: "Manifest") -> list[str]:
-        """Policies of both whose content differs. What was unknown cannot be said to differ."""
-        then = {name: tried.hash for name, tried in earlier.policies.items()}
-        return [
-            name
-            for name, tried in self.policies.items()
-            if then.get(name) is not None and then[name] != tried.hash
-        ]
-
-
 def manifest_of(recipe: ProtocolRecipe, refs: Mapping[str, str], *, seed: int) -> Manifest:
     """The manifest of what is there now. `refs` gives the address of every policy's name."""
     protocol = {key: value for key, value in asdict(recipe).items() if key not in FREE}
@@ -125,14 +48,6 @@ def manifest_of(recipe: ProtocolRecipe, refs: Mapping[str, str], *, seed: int) -
         protocol={key: _plain(value) for key, value in protocol.items()},
         policies={name: PolicyRecord(ref=ref, hash=fingerprint(ref)) for name, ref in refs.items()},
     )
-
-
-def read_manifest(run: Path) -> Manifest | None:
-    """The manifest of a run folder; None where it has none yet."""
-    path = run / MANIFEST
-    if not path.is_file():
-        return None
-    return build(Manifest, read_json(path), where=str(path))
 
 
 def grown(recipe: ProtocolRecipe, run: Path, *, trust_pickle: bool = False) -> ProtocolRecipe:
@@ -151,13 +66,8 @@ def grown(recipe: ProtocolRecipe, run: Path, *, trust_pickle: bool = False) -> P
     # A policy may have moved: it is known by its name.
     named = set(policy_cards(asked, trust_pickle=trust_pickle)["policy"])
     more = [ref for name, ref in others.items() if name not in named]
-    refuse_code(more, run / MANIFEST)
+    refuse_code(more, RunPaths(run).manifest)
     return replace(recipe, policies=(*asked, *more))
-
-
-def write_manifest(run: Path, manifest: Manifest) -> None:
-    """Keep it in the run folder."""
-    write_json(run / MANIFEST, asdict(manifest))
 
 
 def fingerprint(ref: str) -> str | None:

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 
 from worldeval.errors import UserError
-from worldeval.evaluate.manifest import Manifest, read_manifest, write_manifest
 from worldeval.evaluate.truth import KEY, read_block, read_truth
 from worldeval.record import Start
 from worldeval.rollout.starts import read_starts, write_starts
-from worldeval.rollout.store import Key, RolloutStore
+from worldeval.runs.manifest import Manifest, read_manifest, write_manifest
 from worldeval.runs.origin import open_run, read_recipe
 from worldeval.runs.paths import RunPaths
+from worldeval.runs.store import Key, RolloutStore, check
 from worldeval.runs.tables import write_table
 
 SAME = 1e-4  # largest difference of two probabilities of one episode that rounding may make
@@ -114,6 +114,7 @@ def _copy_imagined(part: Path, out: Path) -> int:
     before = into.done().keys()
     twice = len(before & store.done().keys())
     for path in store.files():
+        check(path)
         if not into.has(path.stem):
             into.add(path.stem, path.read_bytes())
     return twice

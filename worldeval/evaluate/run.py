@@ -28,7 +28,7 @@ from worldeval.evaluate.films import (
 from worldeval.evaluate.gates import Gates, run_gates
 from worldeval.evaluate.imagined import ImaginedPart, outcomes
 from worldeval.evaluate.known import read_known
-from worldeval.evaluate.manifest import manifest_of, read_manifest, write_manifest
+from worldeval.evaluate.manifest import manifest_of
 from worldeval.evaluate.policies import policy_cards
 from worldeval.evaluate.summary import RunSummary, summarise, to_json
 from worldeval.evaluate.truth import forget, measure_truth, mend
@@ -49,10 +49,11 @@ from worldeval.rollout.starts import (
     simulated_starts,
     write_starts,
 )
-from worldeval.rollout.store import RolloutStore
 from worldeval.run import write_json
 from worldeval.runs.files import read_record
+from worldeval.runs.manifest import read_manifest, write_manifest
 from worldeval.runs.paths import IMAGINED, TRUTH, RunPaths
+from worldeval.runs.store import RolloutStore
 from worldeval.runs.summary import write_summary
 from worldeval.runs.tables import write_table
 from worldeval.world.load import read_card, world_hash

@@ -95,9 +95,9 @@ def read_block(path: Path) -> pd.DataFrame:
         UserError: the file is damaged, or an outcome in it is neither 0 nor 1.
     """
     rows = read_table(path, needed=(*KEY, "start", "success"))
-    wrong = ~rows["success"].isin([0, 1])
+    wrong = ~rows["success"].isin([0, 1]).to_numpy()
     if wrong.any() or rows["seed"].dtype.kind != "i":
-        line = int(wrong.to_numpy().argmax()) + 2
+        line = int(wrong.argmax()) + 2
         raise UserError(
             f"{path}, line {line}: every episode of the simulator has a whole number as its seed "
             "and 0 or 1 as its success."

@@ -67,7 +67,7 @@ def read_validated(
     return Validated(
         where=str(folder),
         policies=len(set(table["policy"])),
-        lineages=frozenset(table.get("lineage", ())) - {""},
+        lineages=frozenset(table["lineage"]) - {""} if "lineage" in table else frozenset(),
         tasks=frozenset(table["task"]),
         spearman="undefined" if rho.value is None else f"{rho.value:.2f}{interval}",
         failed=tuple(

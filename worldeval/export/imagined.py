@@ -1,6 +1,7 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportCallIssue=false
 """Imagined roll-outs of a run as episodes, each with what is known of it."""
 
-import csv
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -8,14 +9,16 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-import yaml
 
 from worldeval.axes import Array, Float32, UInt8
 from worldeval.errors import UserError
 from worldeval.export.select import Selection
 from worldeval.export.trust import signals
 from worldeval.record import Episode, Rollout
-from worldeval.rollout.store import RolloutStore
+from worldeval.runs.origin import read_recipe
+from worldeval.runs.paths import IMAGINED, RunPaths
+from worldeval.runs.store import RolloutStore
+from worldeval.runs.tables import read_side
 from worldeval.world.load import world_hash
 from worldeval.world.protocol import WorldSpec
 
@@ -48,15 +51,15 @@ class ImaginedRun:
 
     @property
     def store(self) -> RolloutStore:
-        return RolloutStore(self.folder / "imagined")
+        return RolloutStore(RunPaths(self.folder).imagined)
 
     def records(self) -> list[dict[str, Any]]:
         """What is known of every roll-out, without reading one frame."""
-        outcomes = _outcomes(self.folder / "outcomes" / "imagined.csv")
+        outcomes = _outcomes(self.folder)
         made_in = world_hash(self.world)
         records = []
         for fact, verdict in self.store.verdicts():
-            key = _key(fact["policy"], fact["task"], fact["start"], fact["seed"])
+            key = _key(fact.policy, fact.task, fact.start, fact.seed)
             if key not in outcomes:
                 raise UserError(
                     f"{self.folder}/outcomes/imagined.csv has no row for policy {key[0]}, task "
@@ -73,7 +76,7 @@ class ImaginedRun:
                     "judge": verdict.judge,
                     "reached": verdict.step,
                     "world_model": made_in,
-                    **signals(fact["trust"], verdict.votes),
+                    **signals(fact.trust, verdict.votes),
                 }
             )
         if not records:
@@ -106,13 +109,11 @@ class ImaginedRun:
 def open_imagined(folder: Path, world: Path | None = None) -> ImaginedRun:
     """The imagined part of the run in `folder`; its recipe names the world unless one is given."""
     if world is None:
-        recipe = folder / "recipe.yaml"
-        if not recipe.is_file():
-            raise UserError(f"{folder} is no run folder: {recipe} does not exist.")
-        named = (yaml.safe_load(recipe.read_text()) or {}).get("world")
+        named = read_recipe(folder).get("world")
         if not named:
-            raise UserError(f"{recipe} names no world model. Give its folder with --world.")
-        world = Path(named)
+            where = RunPaths(folder).recipe
+            raise UserError(f"{where} names no world model. Give its folder with --world.")
+        world = Path(str(named))
     return ImaginedRun(folder=folder, world=world)
 
 
@@ -134,26 +135,16 @@ def _episode(rollout: Rollout, record: dict[str, Any], world: Renderer) -> Episo
     )
 
 
-def _outcomes(path: Path) -> dict[tuple[str, ...], dict[str, Any]]:
+def _outcomes(run: Path) -> dict[tuple[str, ...], dict[str, Any]]:
+    path = RunPaths(run).outcomes(IMAGINED)
     if not path.is_file():
         raise UserError(f"{path} does not exist. Run `worldeval rank` first.")
+    table = read_side(run, IMAGINED, needed=TABLE)
     out = {}
-    with path.open(newline="") as file:
-        reader = csv.DictReader(file)
-        missing = [name for name in TABLE if name not in (reader.fieldnames or ())]
-        if missing:
-            raise UserError(f"{path} lacks the column {', '.join(missing)}.")
-        for row in reader:
-            kept: dict[str, Any] = {name: row[name] for name in TABLE}
-            for name, kind in (("score", float), ("step", float), ("seed", int)):
-                try:
-                    kept[name] = kind(row[name] or 0)
-                except ValueError as error:
-                    where = f"{path}, line {reader.line_num}"
-                    raise UserError(f"{where}: {name} {row[name]!r} is no number.") from error
-            if not math.isfinite(kept["score"]):
-                raise UserError(f"{path}, line {reader.line_num}: the score is {kept['score']}.")
-            out[_of(kept)] = kept
+    for place, row in enumerate(table[list(TABLE)].fillna({"step": 0.0}).to_dict("records")):
+        if not math.isfinite(row["score"]):
+            raise UserError(f"{path}, line {place + 2}: the score is {row['score']}.")
+        out[_of(row)] = {**row, "step": float(row["step"])}
     return out
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from worldeval.axes import Array
-from worldeval.report.table import Duel
 from worldeval.report.theme import Theme
+from worldeval.stats import Comparison
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 PALETTE_DARK = ("#56b4e9", "#e69f00", "#2fc79b", "#cc79a7", "#f0e442", "#8ab6ff")
@@ -110,7 +110,7 @@ def _marks(names: Sequence[str]) -> list[str]:
     return [MARKS[place % len(MARKS)] for place in range(len(names))]
 
 
-def matrix(names: Sequence[str], duels: Sequence[Duel], *, theme: Theme) -> dict[str, Any]:
+def matrix(names: Sequence[str], duels: Sequence[Comparison], *, theme: Theme) -> dict[str, Any]:
     """Every pair of policies: the row's predicted success minus the column's.
 
     A dot marks pairs that are told apart, so that colour alone carries nothing.

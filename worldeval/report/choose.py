@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from worldeval.report.filmstrip import Filmstrip
+from worldeval.runs.films import Filmstrip
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,24 +1,29 @@
 """What a report says, read from a run folder. A part that the run lacks is empty, not an error."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from worldeval.errors import UserError
-from worldeval.report.filmstrip import FOLDER, Filmstrip, read_filmstrips
 from worldeval.report.gates import Gate, read_gates
-from worldeval.report.number import Number, number
 from worldeval.report.pairs import Pairs, pairs
-from worldeval.report.table import Duel, PolicyRow, TaskRow, duels, ranked_rows, task_rows
-from worldeval.run import read_json
-from worldeval.runs.tables import read_outcomes
-from worldeval.stats import Finding, Outcomes, Ranking, rank
-
-SUMMARY, FACTS, RECIPE = "summary.json", "run.json", "recipe.yaml"
-OUTCOMES = {"imagined": "outcomes/imagined.csv", "truth": "outcomes/truth.csv"}
+from worldeval.report.table import PolicyRow, TaskRow, ranked_rows, task_rows
+from worldeval.runs.films import Filmstrip, read_filmstrips
+from worldeval.runs.origin import RunFacts, read_facts, recipe_text
+from worldeval.runs.paths import IMAGINED, OUTCOMES, SUMMARY, TRUTH, RunPaths
+from worldeval.runs.summary import (
+    AgreementSummary,
+    Measures,
+    ModelSummary,
+    RankingSummary,
+    Summary,
+    find_summary,
+    ranking_summary,
+)
+from worldeval.runs.tables import find_outcomes
+from worldeval.stats import Comparison, Estimate, Finding, rank
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +31,7 @@ class Evaluator:
     """One row of the agreement table: something that ranks, and how well it agrees with truth."""
 
     name: str
-    measures: Mapping[str, Number]
+    measures: Mapping[str, Estimate]
     kind: str  # 'imagination', 'ceiling' or 'baseline'
 
 
@@ -47,12 +52,12 @@ class ReportContents:
     folder: Path
     level: float  # of every interval
     rows: tuple[PolicyRow, ...]  # best first
-    duels: tuple[Duel, ...]  # every pair, compared from the same starts
+    duels: tuple[Comparison, ...]  # every pair, compared from the same starts
     tasks: tuple[TaskRow, ...]
     evaluators: tuple[Evaluator, ...]
     groups: tuple[Group, ...]  # kinds of lineages: those that action error ranks well, and not
     margin: float | None  # real gap from which a pair counts for 'pairs in order'
-    further: Mapping[str, Number]  # within_task_spearman and other single measures
+    further: Mapping[str, Estimate]  # within_task_spearman and other single measures
     gates: tuple[Gate, ...]
     findings: tuple[Finding, ...]
     pairs: Pairs | None
@@ -61,7 +66,7 @@ class ReportContents:
     seconds: Mapping[str, float]
     seconds_per_episode: float | None
     world: Mapping[str, str]  # what the world model was
-    facts: Mapping[str, Any]  # of run.json
+    facts: RunFacts  # how it was made
     recipe: str  # as YAML
 
     @property
@@ -119,47 +124,39 @@ def read_contents(folder: Path, *, rng: np.random.Generator) -> ReportContents:
         raise UserError(
             f"There is no run folder {folder}. Make one: worldeval rank ... --out {folder}"
         )
-    outcomes = {side: _outcomes(folder / name) for side, name in OUTCOMES.items()}
-    imagined, truth = outcomes["imagined"], outcomes["truth"]
-    summary = _mapping(folder / SUMMARY)
-    if not summary and imagined is None:
+    imagined, truth = find_outcomes(folder, IMAGINED), find_outcomes(folder, TRUTH)
+    summary = find_summary(folder) or Summary()
+    ranking = summary.ranking
+    if ranking is None and imagined is None:
         raise UserError(
-            f"{folder} holds neither {SUMMARY} nor {OUTCOMES['imagined']}: nothing was ranked in "
-            "it yet. Run `worldeval rank ... --out` with this folder first; it continues where it "
-            "was interrupted."
+            f"{folder} holds neither {SUMMARY} with a ranking nor {OUTCOMES[IMAGINED]}: nothing "
+            "was ranked in it yet. Run `worldeval rank ... --out` with this folder first; it "
+            "continues where it was interrupted."
         )
-    ranking = summary.get("ranking")
-    if not _has_rows(ranking):
-        validated = truth is not None
-        ranking = None if imagined is None else _computed(imagined, rng, validated=validated)
-    per_episode = number(summary.get("imagined_seconds_per_episode"))
-    agreement = summary.get("agreement")
-    agreement = agreement if isinstance(agreement, dict) else {}
-    details = summary.get("agreement_details")
-    details = details if isinstance(details, dict) else {}
-    margin = number(details.get("margin"))
+    if imagined is not None and (ranking is None or not ranking.policies):
+        made = rank(imagined, rng=rng, validated=truth is not None)
+        ranking = ranking_summary(made.to_json())
     return ReportContents(
         name=folder.resolve().name,
         folder=folder,
-        level=_level(ranking),
-        rows=ranked_rows(ranking, truth, summary.get("validation_mse")),
-        duels=duels(ranking),
+        level=ranking.level if ranking else 0.95,
+        rows=ranked_rows(ranking, truth, summary.validation_mse),
+        duels=ranking.comparisons if ranking else (),
         tasks=task_rows(ranking, imagined, truth),
-        evaluators=_evaluators(agreement, agreement.get("ceiling"), summary.get("baselines")),
-        groups=_groups(summary.get("groups")),
-        margin=margin.value if margin else None,
-        # The details bring the intervals that the summary's own keys lack.
-        further=_numbers({**summary, **agreement, **details}, FURTHER),
-        gates=read_gates(summary.get("gates")),
-        findings=_findings(summary.get("findings", (ranking or {}).get("findings"))),
+        evaluators=_evaluators(summary.agreement, summary.baselines),
+        groups=_groups(summary.groups),
+        margin=summary.agreement_details.margin if summary.agreement_details else None,
+        further=_further(summary),
+        gates=read_gates(summary.gates),
+        findings=_findings(summary, ranking),
         pairs=pairs(imagined, truth) if imagined and truth else None,
-        strips=tuple(read_filmstrips(folder / FOLDER)),
-        episodes=_episodes(summary, imagined),
-        seconds=_seconds(summary.get("seconds")),
-        seconds_per_episode=per_episode.value if per_episode else None,
-        world=_texts(summary.get("world")),
-        facts=_mapping(folder / FACTS),
-        recipe=_text(folder / RECIPE),
+        strips=tuple(read_filmstrips(RunPaths(folder).films)),
+        episodes=len(imagined) if summary.episodes is None and imagined else summary.episodes,
+        seconds=summary.seconds,
+        seconds_per_episode=summary.imagined_seconds_per_episode,
+        world=_texts(summary.world),
+        facts=read_facts(folder),
+        recipe=recipe_text(folder),
     )
 
 
@@ -169,20 +166,10 @@ def read_findings(folder: Path, *, rng: np.random.Generator) -> tuple[Finding, .
     Raises:
         UserError: as `read_contents`.
     """
-    summary = _mapping(folder / SUMMARY)
-    if not _has_rows(summary.get("ranking")):
+    summary = find_summary(folder)
+    if summary is None or summary.ranking is None or not summary.ranking.policies:
         return read_contents(folder, rng=rng).findings
-    return _findings(summary.get("findings", summary["ranking"].get("findings")))
-
-
-def _computed(imagined: Outcomes, rng: np.random.Generator, *, validated: bool) -> dict[str, Any]:
-    ranking: Ranking = rank(imagined, rng=rng, validated=validated)
-    return ranking.to_json()
-
-
-def _level(ranking: Any) -> float:
-    read = number(ranking.get("level")) if isinstance(ranking, dict) else None
-    return read.value if read is not None and read.value is not None else 0.95
+    return summary.all_findings
 
 
 def refusals(findings: Sequence[Finding]) -> tuple[Finding, ...]:
@@ -195,19 +182,16 @@ def warnings(findings: Sequence[Finding]) -> tuple[Finding, ...]:
     return tuple(found for found in findings if found.severity != "refusal")
 
 
-def _has_rows(ranking: Any) -> bool:
-    return isinstance(ranking, dict) and bool(ranking.get("policies"))
-
-
-def _evaluators(imagination: Any, ceiling: Any, baselines: Any) -> tuple[Evaluator, ...]:
-    rows = [
-        ("Imagination", _numbers(imagination, MEASURES), "imagination"),
-        ("Noise ceiling", _numbers(ceiling, MEASURES), "ceiling"),
-    ]
-    if isinstance(baselines, dict):
-        for name, measures in baselines.items():
-            title = BASELINES.get(str(name), str(name).replace("_", " ").capitalize())
-            rows.append((title, _numbers(measures, MEASURES), "baseline"))
+def _evaluators(
+    agreement: AgreementSummary | None, baselines: Mapping[str, Measures]
+) -> tuple[Evaluator, ...]:
+    rows = [(BASELINES.get(k, _title(k)), _values(v), "baseline") for k, v in baselines.items()]
+    if agreement is not None:
+        own = {name: getattr(agreement, name) for name in MEASURES}
+        known = {name: value for name, value in own.items() if value is not None}
+        ceiling = {name: agreement.ceiling[name] for name in MEASURES if name in agreement.ceiling}
+        imagination = ("Imagination", known, "imagination")
+        rows = [imagination, ("Noise ceiling", ceiling, "ceiling"), *rows]
     return tuple(
         Evaluator(name=name, measures=measures, kind=kind)
         for name, measures, kind in rows
@@ -215,20 +199,21 @@ def _evaluators(imagination: Any, ceiling: Any, baselines: Any) -> tuple[Evaluat
     )
 
 
-def _groups(raw: Any) -> tuple[Group, ...]:
-    found = []
-    for name, item in raw.items() if isinstance(raw, dict) else ():
-        if not isinstance(item, dict):
-            continue
-        count = number(item.get("policies"))
-        baselines = {key: item[key] for key in item if key not in ("policies", "imagination")}
-        group = Group(
-            name=GROUPS.get(str(name), str(name).replace("_", " ").capitalize()),
-            policies=int(count.value) if count and count.value is not None else None,
-            evaluators=_evaluators(item.get("imagination"), None, baselines),
+def _groups(found: Mapping[str, Mapping[str, int | Measures]]) -> tuple[Group, ...]:
+    groups = []
+    for name, item in found.items():
+        count = item.get("policies")
+        measures = {key: value for key, value in item.items() if isinstance(value, Mapping)}
+        own = _values(measures.pop("imagination", {}))
+        first = (Evaluator(name="Imagination", measures=own, kind="imagination"),) if own else ()
+        groups.append(
+            Group(
+                name=GROUPS.get(name, _title(name)),
+                policies=count if isinstance(count, int) else None,
+                evaluators=(*first, *_evaluators(None, measures)),
+            )
         )
-        found += [group] if group.evaluators else []
-    return tuple(found)
+    return tuple(group for group in groups if group.evaluators)
 
 
 GROUPS = {
@@ -243,54 +228,32 @@ BASELINES = {
 }
 
 
-def _numbers(raw: Any, names: Mapping[str, str]) -> dict[str, Number]:
-    if not isinstance(raw, Mapping):
-        return {}
-    read = {name: number(raw[name]) for name in names if name in raw}
-    return {name: value for name, value in read.items() if value is not None}
+def _further(summary: Summary) -> dict[str, Estimate]:
+    """Single measures; the details bring the intervals that the summary's own keys lack."""
+    found = {}
+    for name in FURTHER:
+        detailed = getattr(summary.agreement_details, name, None)
+        value = getattr(summary, name, None)
+        if detailed is not None or value is not None:
+            found[name] = detailed or Estimate(value=value)
+    return found
 
 
-def _findings(raw: Any) -> tuple[Finding, ...]:
-    found = []
-    for item in raw if isinstance(raw, list) else ():
-        if isinstance(item, dict) and "text" in item:
-            code, severity = str(item.get("code", "")), str(item.get("severity", "warning"))
-            found.append(Finding(code=code, severity=severity, text=str(item["text"])))
-        elif isinstance(item, str):
-            found.append(Finding(code="", severity="warning", text=item))
-    return tuple(found)
+def _values(measures: Measures) -> dict[str, Estimate]:
+    known = {name: measures[name] for name in MEASURES if measures.get(name) is not None}
+    return {name: Estimate(value=value) for name, value in known.items()}
 
 
-def _episodes(summary: Mapping[str, Any], imagined: Outcomes | None) -> int | None:
-    told = number(summary.get("episodes"))
-    if told is not None and told.value is not None:
-        return int(told.value)
-    return None if imagined is None else len(imagined)
+def _findings(summary: Summary, ranking: RankingSummary | None) -> tuple[Finding, ...]:
+    if summary.findings is not None:
+        return summary.findings
+    return ranking.findings if ranking else ()
 
 
-def _seconds(raw: Any) -> dict[str, float]:
-    if not isinstance(raw, dict):
-        return {}
-    read = {str(name): number(value) for name, value in raw.items()}
-    return {name: n.value for name, n in read.items() if n is not None and n.value is not None}
+def _texts(model: ModelSummary | None) -> dict[str, str]:
+    told = asdict(model) if model else {}
+    return {name: str(value) for name, value in told.items() if value not in (None, "")}
 
 
-def _texts(raw: Any) -> dict[str, str]:
-    return {str(k): str(v) for k, v in raw.items()} if isinstance(raw, dict) else {}
-
-
-def _outcomes(path: Path) -> Outcomes | None:
-    return read_outcomes(path) if path.is_file() else None
-
-
-def _mapping(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    content = read_json(path)
-    if not isinstance(content, dict):
-        raise UserError(f"{path} must hold a JSON object; it holds {type(content).__name__}.")
-    return content
-
-
-def _text(path: Path) -> str:
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+def _title(name: str) -> str:
+    return name.replace("_", " ").capitalize()

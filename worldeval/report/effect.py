@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worldeval.report.episodes import EpisodeTable, identity
-from worldeval.report.filmstrip import Filmstrip
-from worldeval.report.number import Number
-from worldeval.report.opinions import WORDS, Opinion, latest
-from worldeval.stats import combine
+from worldeval.runs.episodes import EpisodeTable, identity
+from worldeval.runs.films import Filmstrip
+from worldeval.runs.labels import WORDS, Opinion, latest
+from worldeval.stats import Estimate, combine
 
 FEWEST = 10  # labels of drawn episodes below which nothing is said of the rest
 
@@ -33,7 +32,7 @@ class Corrected:
     """The success rate of the whole run, corrected by episodes drawn at random and labelled."""
 
     judged: float  # mean probability over all episodes
-    corrected: Number
+    corrected: Estimate
     labels: int
     correlation: float | None  # of labels with probabilities; None where it is undefined
 
@@ -95,10 +94,9 @@ def corrected(
     real = table.loc[labelled, "id"].map(people).to_numpy(float)
     score = table["score"].to_numpy(float)
     found = combine(real, score[labelled.to_numpy()], score[~labelled.to_numpy()])
-    estimate = found.estimate
     return Corrected(
         judged=float(score.mean()),
-        corrected=Number(value=estimate.value, low=estimate.low, high=estimate.high),
+        corrected=found.estimate,
         labels=count,
         correlation=found.rho,
     )

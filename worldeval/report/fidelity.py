@@ -2,10 +2,10 @@
 
 import re
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 from worldeval.errors import UserError
-from worldeval.report.number import number
 from worldeval.run import read_json
 
 CARD = "world.json"
@@ -72,5 +72,7 @@ def read_fidelity(world: Path) -> Fidelity:
 
 
 def _value(raw: object) -> float | None:
-    read = number(raw)
-    return None if read is None else read.value
+    """A finite number; None for anything else."""
+    if isinstance(raw, bool) or not isinstance(raw, int | float) or not isfinite(raw):
+        return None
+    return float(raw)

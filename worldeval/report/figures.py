@@ -13,8 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from worldeval.report.annotate import place_labels
-from worldeval.report.number import Number
 from worldeval.report.theme import LIGHT, Theme
+from worldeval.stats import Estimate
 
 DPI = 160
 CROWD = 40  # points above which names would fill the plot
@@ -28,8 +28,8 @@ class Point:
     """One policy: its predicted and its real rate."""
 
     name: str
-    predicted: Number
-    real: Number
+    predicted: Estimate
+    real: Estimate
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from worldeval.axes import Array, UInt8
-from worldeval.report.filmstrip import Filmstrip, Frames, inside
 from worldeval.report.strip import Shown, open_strip
+from worldeval.runs.films import Filmstrip, Frames
+from worldeval.runs.paths import inside
 
 GAP = 4  # pixels between views
 EMPTY = 128  # grey of a view that one side lacks

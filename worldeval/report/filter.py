@@ -7,8 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from worldeval.report.episodes import EpisodeTable
-from worldeval.report.pairs import CUT
+from worldeval.runs.episodes import CUT, EpisodeTable
 
 ALL = "all"
 CLIPPED = 0.01  # share of an episode's action numbers, beyond which it is called clipped

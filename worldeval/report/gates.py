@@ -1,10 +1,10 @@
 """The gates of a ranking: what the world model must not do, and whether it did."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from worldeval.report.number import Number, number, short
+from worldeval.report.number import short
+from worldeval.stats import Estimate
 from worldeval.stats.findings import FALSE_SUCCESS, INFORMATIVENESS
 
 # The bounds of `worldeval/evaluate`, which stands above this layer; a test holds them equal.
@@ -18,7 +18,7 @@ class Gate:
 
     title: str
     meaning: str
-    value: Number
+    value: Estimate
     threshold: str
     passed: bool | None
 
@@ -64,34 +64,17 @@ KINDS = {
 }
 
 
-def read_gates(raw: Any) -> tuple[Gate, ...]:
-    """The gates of a summary, the known ones first.
-
-    An entry is a number or `value`, `low`, `high`, perhaps with its own `threshold` and `passed`;
-    or a mapping of such entries (`action_effect: {zeroed: ..., shuffled: ...}`).
-    """
-    if not isinstance(raw, Mapping):
-        return ()
-    names = [*(name for name in KINDS if name in raw), *(name for name in raw if name not in KINDS)]
-    return tuple(gate for name in names for gate in _gates(str(name), raw[name]))
+def read_gates(found: Mapping[str, Estimate]) -> tuple[Gate, ...]:
+    """The gates of a summary, the known ones first."""
+    names = [*(name for name in KINDS if name in found), *(n for n in found if n not in KINDS)]
+    return tuple(_gate(name, found[name]) for name in names)
 
 
-def _gates(name: str, raw: Any, part: str = "") -> Iterator[Gate]:
-    value = number(raw)
-    if value is None:
-        if isinstance(raw, Mapping) and not part:
-            for key, item in raw.items():
-                yield from _gates(name, item, part=str(key))
-        return
+def _gate(name: str, value: Estimate) -> Gate:
     kind = KINDS.get(name)
-    title = kind.title if kind else name.replace("_", " ").capitalize()
     passed, threshold = _verdict(kind, value)
-    if isinstance(raw, Mapping):
-        passed = raw["passed"] if isinstance(raw.get("passed"), bool) else passed
-        own = number(raw.get("threshold"))
-        threshold = short(own.value) if own else str(raw.get("threshold") or threshold)
-    yield Gate(
-        title=f"{title}: {part.replace('_', ' ')}" if part else title,
+    return Gate(
+        title=kind.title if kind else name.replace("_", " ").capitalize(),
         meaning=kind.meaning if kind else "",
         value=value,
         threshold=threshold,
@@ -99,7 +82,7 @@ def _gates(name: str, raw: Any, part: str = "") -> Iterator[Gate]:
     )
 
 
-def _verdict(kind: _Kind | None, value: Number) -> tuple[bool | None, str]:
+def _verdict(kind: _Kind | None, value: Estimate) -> tuple[bool | None, str]:
     if kind is None or kind.bound is None:
         return None, ""
     # A point alone says nothing of how bad it may be: without an interval no gate is passed.

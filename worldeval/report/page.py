@@ -22,13 +22,14 @@ from worldeval.report.figures import (
     predicted_against_real,
     small_multiples,
 )
-from worldeval.report.filmstrip import FOLDER, Filmstrip
-from worldeval.report.number import seconds, short
+from worldeval.report.number import interval, seconds, short, shown
 from worldeval.report.protocol import commands, protocol
 from worldeval.report.strip import caption, moments, open_strip, rows_of, strip_image
 from worldeval.report.theme import DARK, LIGHT
 from worldeval.report.words import escaped, headline
 from worldeval.run import whole_file
+from worldeval.runs.films import Filmstrip
+from worldeval.runs.paths import FACTS, RunPaths
 
 COLUMNS = 8  # moments of a film strip
 POLICIES = 40  # policies of which film strips are shown: the two take about 0.2 MB of the file
@@ -100,7 +101,7 @@ def write_page(contents: ReportContents, path: Path, *, embed: bool = False, eac
     wrong = [found for found in chapters(contents.strips, each=each) if found.disagreement]
     above = {strip.key for chapter in wrong for strip in chapter.strips}
     policies = by_policy(contents.strips, [row.policy for row in contents.rows])
-    folder = contents.folder / FOLDER
+    folder = RunPaths(contents.folder).films
     number = count(1)
     text = template.render(
         c=contents,
@@ -220,19 +221,24 @@ def _webp(picture: Image.Image) -> bytes:
 def _facts(contents: ReportContents) -> Iterator[tuple[str, str]]:
     """What is needed to make the same again."""
     facts = contents.facts
-    if command := facts.get("command"):
-        yield "Verb", f"worldeval {command}"
-    for key, title in (("seed", "Seed"), ("commit", "Commit"), ("worldeval", "worldeval")):
-        if facts.get(key) is not None:
-            yield title, str(facts[key])
-    for key, title in (("python", "Python"), ("machine", "Machine")):
-        if facts.get(key):
-            yield title, str(facts[key])
-    packages = facts.get("packages")
-    if isinstance(packages, dict):
-        yield "Packages", ", ".join(f"{name} {v}" for name, v in packages.items() if v)
-    if before := facts.get("before"):
-        yield "Resumed", f"{len(before)} earlier part(s) by other code; run.json holds their facts"
+    if facts.command:
+        yield "Verb", f"worldeval {facts.command}"
+    for title, value in (
+        ("Seed", facts.seed),
+        ("Commit", facts.commit),
+        ("worldeval", facts.worldeval),
+        ("Python", facts.python),
+        ("Machine", facts.machine),
+    ):
+        if value is not None:
+            yield title, str(value)
+    if facts.packages:
+        yield "Packages", ", ".join(f"{name} {v}" for name, v in facts.packages.items() if v)
+    if facts.before:
+        yield (
+            "Resumed",
+            f"{len(facts.before)} earlier part(s) by other code; {FACTS} holds their facts",
+        )
     if contents.seconds:
         spent = (
             f"{name.replace('_', ' ')} {seconds(value)}" for name, value in contents.seconds.items()
@@ -261,7 +267,7 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(short=short, md=escaped)
+    environment.filters.update(short=short, shown=shown, interval=interval, md=escaped)
     return environment
 
 

@@ -5,10 +5,8 @@ from math import fsum
 
 import numpy as np
 
-from worldeval.report.number import Number
-from worldeval.stats import Outcomes, rate
-
-CUT = 0.5  # probability from which an imagined episode is read as a success
+from worldeval.runs.episodes import CUT
+from worldeval.stats import Estimate, Outcomes, rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +24,14 @@ class Pairs:
         return self.both + self.neither + self.imagined_only + self.real_only
 
     @property
-    def optimism(self) -> Number:
+    def optimism(self) -> Estimate:
         """Share of the real failures that were imagined as success."""
-        return _rate(self.imagined_only, self.imagined_only + self.neither)
+        return rate(self.imagined_only, self.imagined_only + self.neither)
 
     @property
-    def pessimism(self) -> Number:
+    def pessimism(self) -> Estimate:
         """Share of the real successes that were imagined as failure."""
-        return _rate(self.real_only, self.real_only + self.both)
+        return rate(self.real_only, self.real_only + self.both)
 
 
 def pairs(imagined: Outcomes, real: Outcomes) -> Pairs | None:
@@ -64,8 +62,3 @@ def _by_start(outcomes: Outcomes) -> dict[tuple[str, str, str], float]:
         found.setdefault(key, []).append(float(value))
     # Not numpy's mean, which takes longer for a few numbers than all else here.
     return {key: fsum(values) / len(values) for key, values in found.items()}
-
-
-def _rate(count: int, n: int) -> Number:
-    estimate = rate(count, n)
-    return Number(value=estimate.value, low=estimate.low, high=estimate.high)

@@ -11,12 +11,11 @@ from pathlib import Path
 from worldeval.data.source import READERS
 from worldeval.errors import UserError
 from worldeval.recipe import RECIPES
+from worldeval.runs.paths import FOLDERS
 
 DEPTH = 4  # folders below a root
 LIMIT = 200  # found in one root
 WORLD = "world.json"  # the card of a trained world model
-# What a run keeps for itself: nothing in it is a dataset or a world of its own.
-OWN = {"imagined", "truth", "outcomes", "filmstrips", "report"}
 
 
 def find_datasets(roots: Sequence[Path]) -> dict[str, Path]:
@@ -72,6 +71,6 @@ def _inside(folder: Path, root: Path) -> list[Path]:
     return [
         child
         for child in children
-        if child.name[0] != "." and child.name not in OWN
+        if child.name[0] != "." and child.name not in FOLDERS
         if child.resolve().is_relative_to(real)
     ]

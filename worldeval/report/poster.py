@@ -9,8 +9,9 @@ from worldeval.errors import UserError
 from worldeval.report.choose import chapters
 from worldeval.report.contents import ReportContents
 from worldeval.report.figures import Point, figure_png, predicted_against_real
-from worldeval.report.filmstrip import FOLDER, Filmstrip
 from worldeval.report.strip import open_strip, write_strip_png
+from worldeval.runs.films import Filmstrip
+from worldeval.runs.paths import RunPaths
 
 STRIPS = 3
 
@@ -24,7 +25,7 @@ def write_poster(contents: ReportContents, path: Path) -> Path:
     chosen = telling(contents.strips)
     if not chosen:
         raise UserError(
-            f"{contents.folder / FOLDER} holds no film strip, so there is nothing to draw. "
+            f"{RunPaths(contents.folder).films} holds no film strip, so there is nothing to draw. "
             "Run the ranking without `--films 0`."
         )
     points = [
@@ -35,7 +36,7 @@ def write_poster(contents: ReportContents, path: Path) -> Path:
     beside = None
     if points:
         beside = Image.open(io.BytesIO(figure_png(predicted_against_real(points))))
-    folder = contents.folder / FOLDER
+    folder = RunPaths(contents.folder).films
     shown = [open_strip(folder, entry) for entry in chosen]
     # One view keeps a README's picture readable; the report shows all of them.
     view = next(iter(shown[0].imagined))

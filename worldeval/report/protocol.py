@@ -7,7 +7,9 @@ from typing import Any
 
 import yaml
 
-from worldeval.report.contents import RECIPE, ReportContents
+from worldeval.report.contents import ReportContents
+from worldeval.runs.origin import RunFacts
+from worldeval.runs.paths import RunPaths
 
 # Key of a recipe -> heading; the others are in the recipe itself, which the report shows whole.
 ASKED = {
@@ -37,19 +39,19 @@ def protocol(contents: ReportContents) -> list[tuple[str, str]]:
 def commands(contents: ReportContents) -> list[str]:
     """Commands that make the same again, from the recipe that lies in the run folder."""
     facts = contents.facts
-    if facts.get("command") not in ("rank", "imagine", "truth") or not contents.recipe:
+    if facts.command not in ("rank", "imagine", "truth") or not contents.recipe:
         return []
-    recipe = shlex.quote(str(contents.folder / RECIPE))
+    recipe = shlex.quote(str(RunPaths(contents.folder).recipe))
     again = shlex.quote(str(contents.folder.with_name(f"{contents.name}-again")))
-    words = ["worldeval", str(facts["command"]), recipe, "--out", again]
-    words += ["--seed", str(facts.get("seed", 0))]
-    words += ["--truth"] if contents.has_truth and facts["command"] == "rank" else []
+    words = ["worldeval", facts.command, recipe, "--out", again]
+    words += ["--seed", str(facts.seed or 0)]
+    words += ["--truth"] if contents.has_truth and facts.command == "rank" else []
     return [*_checkout(facts), " ".join(words), f"worldeval report {again}"]
 
 
-def _checkout(facts: Any) -> Iterator[str]:
+def _checkout(facts: RunFacts) -> Iterator[str]:
     """The code that it was made by, where that is one commit."""
-    commit = str(facts.get("commit") or "")
+    commit = facts.commit or ""
     if commit and not commit.endswith("-dirty"):
         yield f"git checkout {shlex.quote(commit)}"
     elif commit:

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from worldeval.axes import Array, Int, UInt8
-from worldeval.report.filmstrip import Filmstrip, Frames, read_frames
 from worldeval.run import whole_file
+from worldeval.runs.films import Filmstrip, Frames, read_frames
 
 GAP = 2  # pixels between frames
 INK, FAINT, PAPER = (31, 35, 40), (101, 109, 118), (255, 255, 255)

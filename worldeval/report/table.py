@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from worldeval.report.number import Number, number
+from worldeval.runs.summary import RankingSummary
 from worldeval.stats import Estimate, Outcomes
 from worldeval.stats.measures import spearman
 from worldeval.stats.ranking import policy_estimate
@@ -21,10 +21,10 @@ class PolicyRow:
     policy: str
     lineage: str | None
     step: float | None
-    predicted: Number
+    predicted: Estimate
     letters: str  # two policies share one exactly when they cannot be told apart
     probability_best: float | None
-    truth: Number | None  # None: never tried for real
+    truth: Estimate | None  # None: never tried for real
     validation_mse: float | None = None  # of its actions, on held-out demonstrations
 
 
@@ -33,19 +33,8 @@ class Cell:
     """One policy on one task."""
 
     policy: str
-    predicted: Number
-    truth: Number | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Duel:
-    """Two policies over the starts they share."""
-
-    first: str
-    second: str
-    difference: Number  # first minus second; simultaneous over all pairs
-    separated: bool
-    needed: int | None  # starts that would separate them, if they differ as seen
+    predicted: Estimate
+    truth: Estimate | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,60 +52,45 @@ class TaskRow:
 
 
 def ranked_rows(
-    ranking: Mapping[str, Any] | None, truth: Outcomes | None, errors: Any = None
+    ranking: RankingSummary | None, truth: Outcomes | None, errors: Mapping[str, float]
 ) -> tuple[PolicyRow, ...]:
-    """The rows of a ranking (`Ranking.to_json`), with the real rates of the policies tried.
+    """The rows of a ranking, with the real rates of the policies tried.
 
     `errors` is validation error by policy, where it is known.
     """
     real = _real(truth)
-    errors = errors if isinstance(errors, Mapping) else {}
     return tuple(
         PolicyRow(
-            rank=int(item.get("rank", place)),
-            policy=str(item["policy"]),
-            lineage=item.get("lineage"),
-            step=item.get("step"),
-            predicted=number(item) or Number(value=None),
-            letters=str(item.get("letters") or ""),
-            probability_best=item.get("probability_best"),
-            truth=real.get((str(item["policy"]), None)),
-            validation_mse=_value(errors.get(item["policy"])),
+            rank=place if row.rank is None else row.rank,
+            policy=row.policy,
+            lineage=row.lineage,
+            step=row.step,
+            predicted=row.estimate,
+            letters=row.letters,
+            probability_best=row.probability_best,
+            truth=real.get((row.policy, None)),
+            validation_mse=errors.get(row.policy),
         )
-        for place, item in enumerate((ranking or {}).get("policies", ()), start=1)
-    )
-
-
-def duels(ranking: Mapping[str, Any] | None) -> tuple[Duel, ...]:
-    """The paired comparisons of a ranking."""
-    return tuple(
-        Duel(
-            first=str(item["first"]),
-            second=str(item["second"]),
-            difference=number(item.get("difference")) or Number(value=None),
-            separated=bool(item.get("separated")),
-            needed=item.get("needed"),
-        )
-        for item in (ranking or {}).get("comparisons", ())
+        for place, row in enumerate(ranking.policies if ranking else (), start=1)
     )
 
 
 def task_rows(
-    ranking: Mapping[str, Any] | None, imagined: Outcomes | None, truth: Outcomes | None
+    ranking: RankingSummary | None, imagined: Outcomes | None, truth: Outcomes | None
 ) -> tuple[TaskRow, ...]:
     """A row for each task of the ranking's cells."""
-    order = {
-        item["policy"]: place for place, item in enumerate((ranking or {}).get("policies", ()))
-    }
+    if ranking is None:
+        return ()
+    order = {row.policy: place for place, row in enumerate(ranking.policies)}
     real = _real(truth)
     by_task: dict[str, list[Cell]] = {}
-    for item in (ranking or {}).get("cells", ()):
+    for item in ranking.cells:
         cell = Cell(
-            policy=str(item["policy"]),
-            predicted=number(item) or Number(value=None),
-            truth=real.get((str(item["policy"]), str(item["task"]))),
+            policy=item.policy,
+            predicted=item.estimate,
+            truth=real.get((item.policy, item.task)),
         )
-        by_task.setdefault(str(item["task"]), []).append(cell)
+        by_task.setdefault(item.task, []).append(cell)
     starts = _starts(imagined)
     return tuple(
         _task(task, sorted(cells, key=lambda cell: order.get(cell.policy, 0)), starts.get(task))
@@ -142,20 +116,20 @@ def _task(task: str, cells: list[Cell], starts: int | None) -> TaskRow:
     )
 
 
-def _real(truth: Outcomes | None) -> dict[tuple[str, str | None], Number]:
+def _real(truth: Outcomes | None) -> dict[tuple[str, str | None], Estimate]:
     """Real rate per policy, over all tasks (None) and on each."""
     if truth is None:
         return {}
     # A run under way has tried some policies on some tasks: each is shown on those it was tried on.
-    rates: dict[tuple[str, str | None], Number] = {}
+    rates: dict[tuple[str, str | None], Estimate] = {}
     tried = {(int(p), int(t)) for p, t in zip(truth.policy, truth.task, strict=True)}
     for k, policy in enumerate(truth.policies):
         tasks = [task for t, task in enumerate(truth.tasks) if (k, t) in tried]
         own: Units = units(truth.only(policies=[policy], tasks=tasks))
         if len(tasks) == len(truth.tasks):  # rates over different tasks do not compare
-            rates[policy, None] = _number(policy_estimate(own, 0))
+            rates[policy, None] = policy_estimate(own, 0)
         for t, task in enumerate(tasks):
-            rates[policy, task] = _number(policy_estimate(own, 0, task=t))
+            rates[policy, task] = policy_estimate(own, 0, task=t)
     return rates
 
 
@@ -166,15 +140,6 @@ def _starts(outcomes: Outcomes | None) -> dict[str, int]:
     return {
         name: sum(task == place for task, _ in seen) for place, name in enumerate(outcomes.tasks)
     }
-
-
-def _number(estimate: Estimate) -> Number:
-    return Number(value=estimate.value, low=estimate.low, high=estimate.high)
-
-
-def _value(raw: Any) -> float | None:
-    read = number(raw)
-    return None if read is None else read.value
 
 
 def _mean(values: Any) -> float | None:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from worldeval.axes import Array, UInt8
-from worldeval.report.filmstrip import Filmstrip, read_frames
+from worldeval.runs.films import Filmstrip, read_frames
 
 SIDE = 96  # pixels
 LARGEST = 64 * 2**20  # bytes of start frames that are held

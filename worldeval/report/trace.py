@@ -4,7 +4,6 @@ Read from the batch of the run store that holds it; no network is needed. Arrays
 beside latents, actions and poses, one number a frame, are shown as further signals.
 """
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +12,9 @@ import numpy as np
 
 from worldeval.axes import Array, Float
 from worldeval.errors import UserError
-from worldeval.report.filmstrip import inside
+from worldeval.runs.store import RolloutStore
 
-KNOWN = {"facts", "latents", "actions", "pose"}
+KNOWN = {"latents", "actions", "pose"}
 EVIDENCE = ("evidence", "over_time")  # names under which a store keeps the judge's probability
 LIMIT = 0.999  # of an action's magnitude, from which it stands at its bound
 LARGEST = 256 * 2**20  # bytes of a batch's latents that are still read for one number a frame
@@ -42,14 +41,12 @@ def read_trace(folder: Path, file: str, row: int) -> Trace:
     Raises:
         UserError: the file is missing, damaged, lies outside of the store, or lacks the row.
     """
-    path = inside(folder, file)
-    try:
-        with np.load(path, allow_pickle=False) as batch:
-            actions, pose = batch["actions"][row], batch["pose"][row]
-            signals = _further(batch, row, len(pose))
-            change = _change(batch, row)
-    except (OSError, KeyError, ValueError, IndexError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} holds no roll-out in row {row}: {error}") from error
+    arrays = RolloutStore(folder).arrays(file, row, largest=LARGEST)
+    if missing := {"actions", "pose"} - arrays.keys():
+        raise UserError(f"{folder / file} lacks the array {', '.join(sorted(missing))}.")
+    actions, pose = arrays["actions"], arrays["pose"]
+    signals = _further(arrays, len(pose))
+    change = _change(arrays.get("latents"))
     evidence = next((signals.pop(name) for name in EVIDENCE if name in signals), None)
     computed = {"action numbers at their bound, share": _at_bound(actions, len(pose))}
     if pose.shape[1] >= 3:
@@ -76,31 +73,23 @@ def pose_names(count: int) -> list[str]:
     return ["x", "y", "z", *turns, *(["gripper"] if count > 3 else [])]
 
 
-def _further(batch: np.lib.npyio.NpzFile, row: int, frames: int) -> dict[str, Array]:
+def _further(arrays: Mapping[str, Array], frames: int) -> dict[str, Array]:
     found = {}
-    for name in batch.files:
-        if name in KNOWN:
+    for name, values in arrays.items():
+        if name in KNOWN or values.ndim != 1 or values.dtype.kind not in "fiub":
             continue
-        values = batch[name]
-        if values.ndim == 2 and values.dtype.kind in "fiub" and len(values) > row:
-            own = values[row].astype(float)
-            if len(own) == frames:
-                found[name] = own
-            elif len(own) == frames - 1:  # of the steps between frames
-                found[name] = _after_first(own)
+        if len(values) == frames:
+            found[name] = values.astype(float)
+        elif len(values) == frames - 1:  # of the steps between frames
+            found[name] = _after_first(values.astype(float))
     return found
 
 
-def _change(batch: np.lib.npyio.NpzFile, row: int) -> Array | None:
+def _change(latents: Array | None) -> Array | None:
     """How much the latents change from frame to frame (RMS): a jump is a break in imagination."""
-    if "latents" not in batch.files:
+    if latents is None:
         return None
-    # The size is told by the archive, before anything is read.
-    assert batch.zip is not None  # it is open
-    if batch.zip.getinfo("latents.npy").file_size > LARGEST:
-        return None
-    latents = batch["latents"][row].astype(np.float32)
-    moved = np.diff(latents, axis=0).reshape(len(latents) - 1, -1)
+    moved = np.diff(latents.astype(np.float32), axis=0).reshape(len(latents) - 1, -1)
     return _after_first(np.sqrt((moved**2).mean(axis=1)))
 
 

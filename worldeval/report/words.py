@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worldeval.report.contents import ReportContents
-from worldeval.report.number import Number, seconds, short
+from worldeval.report.number import seconds, short, shown
 from worldeval.report.table import PolicyRow
 
 SAME = 0.005  # rates that read the same with two decimals
@@ -43,7 +43,7 @@ def _verdict(rows: Sequence[PolicyRow], *, refused: bool) -> str:
     first = rows[0]
     if refused:  # and no rate, which some refusals withhold
         return f"This may not be read as a ranking. First in imagination: {first.policy}."
-    rate = f"predicted success {first.predicted}"
+    rate = f"predicted success {shown(first.predicted)}"
     if len(rows) == 1:
         return f"{first.policy}: {rate}."
     tied = [row for row in rows[1:] if set(row.letters) & set(first.letters)]
@@ -76,13 +76,12 @@ def _truth(contents: ReportContents) -> str | None:
     if contents.rows[0] is not tried[0]:
         return f"{contents.rows[0].policy} itself was never tried for real."
     first, best = tried[0], max(tried, key=_real)
-    text = f"Real success of {first.policy}: {first.truth}."
+    text = f"Real success of {first.policy}: {shown(first.truth)}."
     if _real(best) - _real(first) < SAME:
         return f"{text} No policy does better."
     lost = short(_real(best) - _real(first))
-    return (
-        f"{text} The best, {best.policy}, has {best.truth}: choosing by imagination loses {lost}."
-    )
+    text += f" The best, {best.policy}, has {shown(best.truth)}"
+    return f"{text}: choosing by imagination loses {lost}."
 
 
 def _agreement(contents: ReportContents) -> str | None:
@@ -90,8 +89,8 @@ def _agreement(contents: ReportContents) -> str | None:
     rho = imagination.get("imagination", {}).get("spearman")
     if rho is None or not rho.known:
         return None
-    text = f"Rank agreement with the real outcomes (Spearman): {rho}"
-    ceiling: Number | None = imagination.get("ceiling", {}).get("spearman")
+    text = f"Rank agreement with the real outcomes (Spearman): {shown(rho)}"
+    ceiling = imagination.get("ceiling", {}).get("spearman")
     if ceiling is not None and ceiling.known:
         text += f"; a perfect evaluator with as few trials would reach {short(ceiling.value)}"
     return f"{text}."

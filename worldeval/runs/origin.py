@@ -121,6 +121,15 @@ def read_recipe(folder: Path) -> dict[str, Any]:
     return recipe
 
 
+def recipe_text(folder: Path) -> str:
+    """The recipe as it was written; empty where there is none."""
+    path = RunPaths(folder).recipe
+    try:
+        return path.read_text(encoding="utf-8") if path.is_file() else ""
+    except (UnicodeError, OSError) as error:
+        raise UserError(f"{path} is not readable: {error}") from error
+
+
 def version(package: str) -> str | None:
     """The installed version of a package; None where it is not installed."""
     try:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from worldeval.errors import UserError
+
 SUMMARY = "summary.json"
 FACTS = "run.json"
 RECIPE = "recipe.yaml"
@@ -89,3 +91,19 @@ class RunPaths:
     def outcomes(self, side: str) -> Path:
         """The table of a side, `imagined` or `truth`."""
         return self.folder / OUTCOMES[side]
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The file `name` of `folder`.
+
+    Raises:
+        UserError: it leads out of the folder, by `..`, as an absolute path or through a link.
+    """
+    path = folder / name
+    try:
+        within = bool(name) and path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, a circle of links
+        within = False
+    if not within:
+        raise UserError(f"'{name}' leads out of {folder}, and is not read.")
+    return path

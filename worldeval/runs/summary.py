@@ -181,6 +181,7 @@ class Summary:
     baselines: Mapping[str, Measures] = field(default_factory=dict)
     combined: Mapping[str, CombinedSummary] = field(default_factory=dict)
     gates: Mapping[str, Estimate] = field(default_factory=dict)
+    validation_mse: Mapping[str, float] = field(default_factory=dict)  # of policies' actions
     seconds: Mapping[str, float] = field(default_factory=dict)  # by stage
     imagined_seconds_per_episode: float | None = None
     findings: tuple[Finding, ...] | None = None  # None: those of the ranking

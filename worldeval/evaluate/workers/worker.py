@@ -19,7 +19,7 @@ from worldeval.record import Start
 from worldeval.rollout.inverse import checked, load_checker
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.sampling import roll_out, sampled_world
-from worldeval.rollout.store import pack
+from worldeval.runs.store import pack
 
 # Matrix products of fewer rows take other paths, which round differently: that moves a probability
 # by 1e-4 in 30 frames. In batches of whole eights the episodes imagined beside one move it by

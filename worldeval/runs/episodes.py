@@ -6,8 +6,6 @@ It is read from what a run has left so far: batches that a running evaluation ap
 once there are any, and the real outcomes beside them.
 """
 
-import json
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,12 +14,15 @@ import numpy as np
 import pandas as pd
 
 from worldeval.errors import UserError
-from worldeval.report.contents import OUTCOMES
-from worldeval.report.filmstrip import Filmstrip
-from worldeval.report.pairs import CUT
+from worldeval.runs.films import Filmstrip
+from worldeval.runs.paths import IMAGINED, TRUTH, RunPaths
+from worldeval.runs.store import EpisodeFacts, RolloutStore
+from worldeval.runs.tables import KEY as NAMES
+from worldeval.runs.tables import read_side
 
-STORE = "imagined"
-KEY = ["policy", "task", "start", "seed"]
+CUT = 0.5  # probability from which an imagined episode is read as a success
+KEY = [*NAMES]
+GUESSED = ("seed", "score")  # columns for which there is something else
 # What is not a signal of trust among the columns; the others are numbers told of every episode.
 PLAIN = (*KEY, "id", "lineage", "step", "score", "reached", "real", "frames", "file", "row")
 
@@ -65,8 +66,8 @@ def read_episodes(folder: Path) -> EpisodeTable:
     Raises:
         UserError: a table of outcomes cannot be read or lacks a column.
     """
-    stored, damaged = _stored(folder / STORE)
-    judged = _table(folder / OUTCOMES["imagined"], [*KEY, "score"])
+    stored, damaged = _stored(RolloutStore(RunPaths(folder).imagined))
+    judged = _table(folder, IMAGINED, [*KEY, "score"])
     if judged is not None:
         known = judged.merge(stored[[*KEY, "file", "row"]], on=KEY, how="left")
         keys = pd.MultiIndex.from_frame(judged[KEY])
@@ -75,7 +76,7 @@ def read_episodes(folder: Path) -> EpisodeTable:
     else:
         table = stored
     table = table.assign(file=table["file"].fillna(""), row=table["row"].fillna(-1).astype(int))
-    real = _table(folder / OUTCOMES["truth"], ["policy", "task", "start", "success"])
+    real = _table(folder, TRUTH, ["policy", "task", "start", "success"])
     if real is None:
         table["real"] = np.nan
     else:
@@ -95,41 +96,16 @@ def filmed(episodes: EpisodeTable, strips: tuple[Filmstrip, ...]) -> dict[str, F
     return {name: strip for name, strip in found.items() if name in known}
 
 
-def facts(path: Path) -> list[dict[str, Any]]:
-    """What a batch of the run store says of its roll-outs.
-
-    Raises:
-        UserError: the file is no batch of roll-outs.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = json.loads(str(file["facts"]))
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(f"{path} is no readable batch of roll-outs: {error}") from error
-    if not isinstance(found, list) or not all(isinstance(item, dict) for item in found):
-        raise UserError(f"{path} is no readable batch of roll-outs: its facts are no list.")
-    return found
-
-
-def batches(folder: Path) -> list[Path]:
-    """The batches of a run store; links that leave it are not followed."""
-    if not folder.is_dir():
-        return []
-    real = folder.resolve()
-    found = (path for path in sorted(folder.glob("[!.]*.npz")) if path.is_file())
-    return [path for path in found if path.resolve().is_relative_to(real)]
-
-
-def _stored(folder: Path) -> tuple[pd.DataFrame, list[str]]:
+def _stored(store: RolloutStore) -> tuple[pd.DataFrame, list[str]]:
     rows: list[dict[str, Any]] = []
     damaged: list[str] = []
-    for path in batches(folder):
+    for path in store.files():
         try:
-            rows += [_row(fact, path.name, place) for place, fact in enumerate(facts(path))]
+            facts = store.facts(path)
         except UserError as error:
             damaged.append(str(error))
-        except (KeyError, TypeError, ValueError) as error:
-            damaged.append(f"{path} lacks what every roll-out has: {error}")
+        else:
+            rows += [_row(fact, path.name, place) for place, fact in enumerate(facts)]
     columns = [*KEY, "score", "reached", "file", "row"]
     if not rows:
         return pd.DataFrame(columns=columns), damaged
@@ -137,37 +113,31 @@ def _stored(folder: Path) -> tuple[pd.DataFrame, list[str]]:
     return pd.DataFrame(rows).drop_duplicates(KEY, ignore_index=True), damaged
 
 
-def _row(fact: dict[str, Any], file: str, place: int) -> dict[str, Any]:
-    votes = [float(vote) for vote in fact.get("votes") or ()]
-    trust = {str(name): float(value) for name, value in (fact.get("trust") or {}).items()}
+def _row(fact: EpisodeFacts, file: str, place: int) -> dict[str, Any]:
     return {
-        "policy": str(fact["policy"]),
-        "task": str(fact["task"]),
-        "start": str(fact["start"]),
-        "seed": int(fact["seed"]),
-        "score": float(fact["probability"]),
-        "reached": int(fact.get("step") or 0),
-        "disagreement": max(votes) - min(votes) if votes else 0.0,
+        "policy": fact.policy,
+        "task": fact.task,
+        "start": fact.start,
+        "seed": fact.seed,
+        "score": fact.probability,
+        "reached": fact.step,
+        "disagreement": max(fact.votes) - min(fact.votes) if fact.votes else 0.0,
         # As `outcomes/imagined.csv` calls it.
-        **{("mended" if name == "mended_actions" else name): v for name, v in trust.items()},
+        **{("mended" if name == "mended_actions" else name): v for name, v in fact.trust.items()},
         "file": file,
         "row": place,
     }
 
 
-def _table(path: Path, needed: list[str]) -> pd.DataFrame | None:
-    if not path.is_file():
+def _table(run: Path, side: str, needed: list[str]) -> pd.DataFrame | None:
+    if not RunPaths(run).outcomes(side).is_file():
         return None
-    texts = {name: str for name in ("policy", "task", "start", "lineage")}
-    try:
-        table = pd.read_csv(path, dtype=texts)
-    except (ValueError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is no readable table: {error}") from error
+    table = read_side(run, side, needed=tuple(name for name in needed if name not in GUESSED))
     if "seed" in needed and "seed" not in table:
         table["seed"] = 0
     if "score" in needed and "score" not in table and "success" in table:
         table = table.rename(columns={"success": "score"})
-    missing = [name for name in needed if name not in table]
-    if missing:
+    if missing := [name for name in needed if name not in table]:
+        path = RunPaths(run).outcomes(side)
         raise UserError(f"{path} lacks the column {', '.join(missing)}.")
     return table

@@ -1,27 +1,33 @@
-"""The ranking runs of a folder: what there is, how far each is, and what it found."""
+"""The runs of a folder: what there is, how far each is, and what it found."""
 
 from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from worldeval.errors import UserError
 from worldeval.recipe import shipped
-from worldeval.report.contents import FACTS, OUTCOMES, RECIPE, SUMMARY
-from worldeval.report.filmstrip import FOLDER as FILMS
-from worldeval.report.filmstrip import INDEX
-from worldeval.report.number import number
-from worldeval.report.opinions import FILE as LABELS
-from worldeval.run import read_json
+from worldeval.runs.files import read_record
+from worldeval.runs.origin import read_recipe
+from worldeval.runs.paths import (
+    FACTS,
+    FILM_INDEX,
+    FILMS,
+    IMAGINED,
+    LABELS,
+    OUTCOMES,
+    RECIPE,
+    SECONDS,
+    STARTS,
+    SUMMARY,
+    TRUTH,
+    RunPaths,
+)
+from worldeval.runs.summary import Summary, find_summary
 
-SECONDS = "seconds.json"
+# Files that change as a run goes on or is looked at.
+WATCHED = (SUMMARY, *OUTCOMES.values(), f"{FILMS}/{FILM_INDEX}", FACTS, RECIPE, IMAGINED)
 # What a viewer reads of a run; film strips and batches are checked one by one.
-FILES = (
-    SUMMARY, *OUTCOMES.values(), FACTS, RECIPE, SECONDS, LABELS, "starts.h5", "imagined", "truth",
-    FILMS, f"{FILMS}/{INDEX}",
-)  # fmt: skip
+FILES = (*WATCHED, SECONDS, LABELS, STARTS, TRUTH, FILMS)
 DEPTH = 3  # folders below the runs folder in which a run is looked for
 LIMIT = 500  # runs
 
@@ -72,37 +78,38 @@ def run_state(folder: Path, root: Path) -> RunState:
     name = folder.relative_to(root).as_posix()
     try:
         check_inside(folder, root)
-        summary = read_json(folder / SUMMARY) if (folder / SUMMARY).is_file() else None
+        summary = find_summary(folder)
+        return _ranked(name, folder, summary) if summary else _under_way(name, folder)
     except UserError as error:
         return _state(name, folder, "broken", str(error))
-    if isinstance(summary, dict):
-        return _ranked(name, folder, summary)
-    if summary is not None:
-        return _state(name, folder, "broken", f"{SUMMARY} holds no JSON object.")
-    return _under_way(name, folder)
+
+
+def signature(folder: Path) -> tuple[int, ...]:
+    """When the files of a run last changed."""
+    paths = [folder / name for name in WATCHED]
+    return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
 
 
 def _under_way(name: str, folder: Path) -> RunState:
-    sides = {side: len(list((folder / side).glob("[!.]*.*"))) for side in ("imagined", "truth")}
+    sides = {side: len(list((folder / side).glob("[!.]*.*"))) for side in OUTCOMES}
     done = ", ".join(f"{count} {side} batches" for side, count in sides.items() if count)
-    spent = read_json(folder / SECONDS) if (folder / SECONDS).is_file() else {}
-    total = number(spent.get("total")) if isinstance(spent, dict) else None
+    kept = RunPaths(folder).seconds
+    spent = read_record(kept, dict[str, float]) if kept.is_file() else {}
     return replace(
         _state(name, folder, "under way", done or "nothing is done yet"),
-        seconds=total.value if total else None,
-        progress=_progress(folder, sides["imagined"]),
+        seconds=spent.get("total"),
+        progress=_progress(folder, sides[IMAGINED]),
     )
 
 
 def _progress(folder: Path, done: int) -> float | None:
     """Batches done of those that the recipe asks for; None where that cannot be told from it."""
-    path = folder / RECIPE
     try:
-        recipe = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        recipe = read_recipe(folder)
         starts = int(recipe["starts"]) * len(recipe["tasks"])
         policies = sum(_checkpoints(str(ref)) for ref in recipe["policies"])
         wanted = policies * ceil(starts / int(recipe["batch"]))
-    except (yaml.YAMLError, UnicodeDecodeError, KeyError, TypeError, ValueError, ZeroDivisionError):
+    except (UserError, KeyError, TypeError, ValueError, ZeroDivisionError):
         return None
     return done / wanted if 0 < done <= wanted else None
 
@@ -115,29 +122,18 @@ def _checkpoints(ref: str) -> int:
     return len(list(place.rglob("policy.json"))) if place.is_dir() else 1
 
 
-def _ranked(name: str, folder: Path, summary: dict[str, Any]) -> RunState:
-    ranking, findings = summary.get("ranking"), summary.get("findings")
-    refused = [
-        item.get("code", "")
-        for item in (findings if isinstance(findings, list) else [])
-        if isinstance(item, dict) and item.get("severity") == "refusal"
-    ]
-    policies = ranking.get("policies") if isinstance(ranking, dict) else None
-    first = policies[0] if isinstance(policies, list) and policies else None
-    best = str(first.get("policy")) if isinstance(first, dict) and not refused else None
-    spent = summary.get("seconds")
-    episodes = number(summary.get("episodes"))
-    total = number(spent.get("total")) if isinstance(spent, dict) else None
-    each = number(summary.get("imagined_seconds_per_episode"))
+def _ranked(name: str, folder: Path, summary: Summary) -> RunState:
+    refused = [found.code for found in summary.refusals]
+    policies = summary.ranking.policies if summary.ranking else ()
     return RunState(
         name=name,
         folder=folder,
         status="ranked",
         detail=f"not a ranking: {', '.join(refused)}" if refused else "",
-        episodes=int(episodes.value) if episodes and episodes.value is not None else None,
-        seconds=total.value if total else None,
-        best=best,
-        each=each.value if each else None,
+        episodes=summary.episodes,
+        seconds=summary.seconds.get("total"),
+        best=policies[0].policy if policies and not refused else None,
+        each=summary.imagined_seconds_per_episode,
         changed=_changed(folder),
     )
 
@@ -159,7 +155,7 @@ def _is_run(folder: Path) -> bool:
     """A summary, outcomes, or a rollout store with the facts of a run beside it."""
     if (folder / SUMMARY).is_file() or any((folder / name).is_file() for name in OUTCOMES.values()):
         return True
-    return (folder / "run.json").is_file() and (folder / "imagined").is_dir()
+    return (folder / FACTS).is_file() and (folder / IMAGINED).is_dir()
 
 
 def _folders(folder: Path, root: Path) -> list[Path]:
@@ -172,7 +168,7 @@ def _folders(folder: Path, root: Path) -> list[Path]:
 
 
 def _changed(folder: Path) -> float:
-    names = (SUMMARY, *OUTCOMES.values(), "run.json")
+    names = (SUMMARY, *OUTCOMES.values(), FACTS)
     return max(
         ((folder / name).stat().st_mtime for name in names if (folder / name).is_file()),
         default=0.0,

@@ -10,7 +10,7 @@ import pytest
 
 from worldeval.errors import UserError
 from worldeval.report.contents import read_contents
-from worldeval.report.episodes import filmed, identity, read_episodes
+from worldeval.runs.episodes import filmed, identity, read_episodes
 
 
 def test_outcomes_imagined_and_real_stand_in_one_row(kept_run: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from worldeval.report.runs import find_runs
+from worldeval.runs.finding import find_runs
 
 
 def make(folder: Path, summary: object | None = None, *, batches: int = 0) -> Path:

@@ -6,9 +6,8 @@ frames for each view. A world model is needed to write the imagined ones and non
 
 import hashlib
 import re
-import zipfile
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,15 @@ import numpy as np
 
 from worldeval.axes import Array, Float, UInt8
 from worldeval.errors import UserError
-from worldeval.run import read_json, whole_file, write_json
+from worldeval.run import whole_file, write_json
+from worldeval.runs.files import read_record
+from worldeval.runs.paths import FILM_INDEX, inside
+from worldeval.runs.store import UNREADABLE
 
 # View -> RGB, 0-255. Sides and views may differ in length and size: `_` is not compared.
 Frames = Mapping[str, UInt8[Array, "_t _h _w 3"]]
 
-FOLDER = "filmstrips"
-INDEX = "index.json"
+REMEDY = "Remove the file and film the episodes again: worldeval film."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +41,9 @@ class Filmstrip:
     policy: str
     task: str
     start: str
-    seed: int
-    probability: float | None  # of success, by the judge
-    success: bool | None  # what really happened; None: nobody knows
+    seed: int = 0
+    probability: float | None = None  # of success, by the judge
+    success: bool | None = None  # what really happened; None: nobody knows
     evidence: tuple[float, ...] = ()  # the judge's probability after each frame, where kept
     imagined: str = ""  # file names inside the folder; `write_filmstrip` gives them
     truth: str | None = None
@@ -80,7 +81,7 @@ def write_filmstrip(
         entry = replace(entry, moves=f"{stem}-moves.npz")
         _save(folder / f"{stem}-moves.npz", {"actions": moves.actions, "pose": moves.pose})
     others = [other for other in read_filmstrips(folder) if other.key != entry.key]
-    write_json(folder / INDEX, [asdict(each) for each in (*others, entry)])
+    write_json(folder / FILM_INDEX, [asdict(each) for each in (*others, entry)])
     return entry
 
 
@@ -90,13 +91,14 @@ def read_filmstrips(folder: Path) -> list[Filmstrip]:
     Raises:
         UserError: the index is damaged.
     """
-    index = folder / INDEX
+    index = folder / FILM_INDEX
     if not index.is_file():
         return []
-    raw = read_json(index)
-    if not isinstance(raw, list):
-        raise UserError(f"{index} must hold a list of film strips. Write it anew: run the ranking.")
-    return [_entry(item, where=f"{index}, entry {place}") for place, item in enumerate(raw)]
+    strips = read_record(index, list[Filmstrip], remedy=REMEDY)
+    for place, strip in enumerate(strips):
+        if not strip.imagined:
+            raise UserError(f"{index}, entry {place}: it names no file of frames. {REMEDY}")
+    return strips
 
 
 def read_frames(folder: Path, name: str) -> dict[str, UInt8[Array, "_t _h _w 3"]]:
@@ -110,8 +112,8 @@ def read_frames(folder: Path, name: str) -> dict[str, UInt8[Array, "_t _h _w 3"]
         with np.load(path, allow_pickle=False) as file:
             frames = {view: file[view] for view in file.files}
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing, though {folder / INDEX} names it.") from error
-    except (ValueError, OSError, zipfile.BadZipFile, AttributeError) as error:
+        raise UserError(f"{path} is missing, though {folder / FILM_INDEX} names it.") from error
+    except (*UNREADABLE, AttributeError) as error:
         raise UserError(f"{path} is no readable npz file of frames: {error}") from error
     for view, array in frames.items():
         if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] != 3 or not len(array):
@@ -134,7 +136,7 @@ def read_moves(folder: Path, name: str) -> Moves:
     try:
         with np.load(path, allow_pickle=False) as file:
             actions, pose = (np.asarray(file[part], np.float32) for part in ("actions", "pose"))
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise UserError(f"{path} holds no actions and poses: {error}") from error
     if actions.ndim != 2 or pose.ndim != 2 or len(pose) != len(actions) + 1:
         raise UserError(
@@ -142,18 +144,6 @@ def read_moves(folder: Path, name: str) -> Moves:
             "and there is one pose more."
         )
     return Moves(actions=actions, pose=pose)
-
-
-def inside(folder: Path, name: str) -> Path:
-    """The file `name` of `folder`.
-
-    Raises:
-        UserError: it leads out of the folder, by `..`, as an absolute path or through a link.
-    """
-    path = folder / name
-    if not name or not path.resolve().is_relative_to(folder.resolve()):
-        raise UserError(f"'{name}' leads out of {folder}, and is not read.")
-    return path
 
 
 def _save(path: Path, content: Mapping[str, Array]) -> None:
@@ -167,31 +157,3 @@ def _stem(entry: Filmstrip) -> str:
     words = "-".join(map(str, entry.key))
     digest = hashlib.sha256(repr(entry.key).encode()).hexdigest()[:8]
     return f"{re.sub(r'[^A-Za-z0-9._]+', '-', words).strip('-.')[:80]}-{digest}"
-
-
-def _entry(item: Any, *, where: str) -> Filmstrip:
-    known = {field.name for field in fields(Filmstrip)}
-    needed = ("policy", "task", "start", "imagined")
-    if not isinstance(item, dict) or not all(item.get(name) for name in needed):
-        raise UserError(f"{where}: a film strip has {', '.join(needed)}; this is {item!r:.200}")
-    given = {name: value for name, value in item.items() if name in known}
-    try:
-        return Filmstrip(
-            policy=str(given["policy"]),
-            task=str(given["task"]),
-            start=str(given["start"]),
-            seed=int(given.get("seed") or 0),
-            probability=_number(given.get("probability")),
-            success=None if given.get("success") is None else bool(given["success"]),
-            evidence=tuple(float(p) for p in given.get("evidence") or ()),
-            imagined=str(given["imagined"]),
-            truth=str(given["truth"]) if given.get("truth") else None,
-            moves=str(given["moves"]) if given.get("moves") else None,
-            drawn=bool(given.get("drawn", False)),
-        )
-    except (TypeError, ValueError) as error:
-        raise UserError(f"{where}: {error}") from error
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)

@@ -8,8 +8,7 @@ import pytest
 
 from tests.support.synthetic_run import moving_square
 from worldeval.errors import UserError
-from worldeval.report.filmstrip import (
-    INDEX,
+from worldeval.runs.films import (
     Filmstrip,
     Moves,
     read_filmstrips,
@@ -17,6 +16,7 @@ from worldeval.report.filmstrip import (
     read_moves,
     write_filmstrip,
 )
+from worldeval.runs.paths import FILM_INDEX
 
 
 def entry(policy: str = "bc@100", **changes) -> Filmstrip:
@@ -105,8 +105,8 @@ def test_frames_of_another_kind_are_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [{"policy": "a"}, [{"policy": "a"}], [3], ["x"]])
 def test_a_damaged_index_is_an_error_that_names_it(tmp_path: Path, content: object) -> None:
-    (tmp_path / INDEX).write_text(json.dumps(content))
-    with pytest.raises(UserError, match=INDEX):
+    (tmp_path / FILM_INDEX).write_text(json.dumps(content))
+    with pytest.raises(UserError, match=FILM_INDEX):
         read_filmstrips(tmp_path)
 
 

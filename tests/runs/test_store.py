@@ -14,7 +14,7 @@ from worldeval.rollout.starts import (
     write_recordings,
     write_starts,
 )
-from worldeval.rollout.store import RolloutStore
+from worldeval.runs.store import RolloutStore
 
 
 def rollout(start: str) -> Rollout:
@@ -43,7 +43,7 @@ def test_a_batch_comes_back_whole(tmp_path: Path) -> None:
     assert said == verdict(0.8)
     assert found.trust == {"mended_actions": 0.25}
     np.testing.assert_array_equal(np.asarray(found.latents), np.asarray(rollout("b").latents))
-    assert [fact["start"] for fact, _ in store.verdicts()] == ["a", "b"]
+    assert [fact.start for fact, _ in store.verdicts()] == ["a", "b"]
 
 
 def test_an_unfinished_file_is_no_batch(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_a_file_cut_short_is_set_aside_and_the_rest_counts(tmp_path: Path) -> No
     with pytest.raises(UserError, match=r"one\.npz is damaged"):
         list(store.verdicts())
     assert store.mend() == [tmp_path / "damaged/one.npz"]
-    assert [fact["start"] for fact, _ in store.verdicts()] == ["b"]
+    assert [fact.start for fact, _ in store.verdicts()] == ["b"]
     assert store.mend() == []
 
 
