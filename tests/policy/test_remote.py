@@ -145,7 +145,7 @@ def test_a_silent_server_is_given_its_time_and_no_more(monkeypatch: pytest.Monke
     plain = Plain()
 
     def silent(timeout: float) -> bytes:
-        assert timeout == 0.05
+        assert timeout in (0.05, 0)
         raise TimeoutError
 
     with running(plain) as url:
@@ -174,3 +174,120 @@ def test_mistakes_say_what_to_do() -> None:
         policy.close()
     with pytest.raises(ServerError, match=r"No server answers at .* serve-policy"):
         load_policy(f"{url}?wait=0.1")
+
+
+def test_an_answer_that_nobody_asked_for_is_refused() -> None:
+    """One answer too many would move all later ones by one."""
+
+    class Twice(Plain):
+        def __call__(self, connection) -> None:
+            self.connections += 1
+            connection.send(msgpack.packb(self.metadata))
+            for _ in connection:
+                answer: bytes = msgpack.packb({"actions": spoken(np.zeros((1, 5)))})  # type: ignore
+                frame = b"\x82\x7e" + len(answer).to_bytes(2, "big") + answer
+                connection.socket.sendall(frame + frame)  # in one piece, so before any pong
+
+    with running(Twice()) as url:
+        policy = remote(f"{url}?{VIEWS}&action_dim=5&chunk=1")
+        policy.reset(("task 0",), (0,))
+        policy.act(observation(1))
+        with pytest.raises(ServerError, match="an answer that nobody asked for"):
+            policy.settle()
+        policy.reset(("task 0",), (0,))
+        policy.act(observation(1))
+        with pytest.raises(ServerError, match="an answer that nobody asked for"):
+            policy.act(observation(1))
+        policy.close()
+
+
+def test_metadata_with_arrays_is_compared_when_a_session_is_renewed() -> None:
+    """As servers of others send it: statistics beside a name; any key may hold an array."""
+    said = {
+        "stats": spoken(np.arange(3.0)),
+        "name": spoken(np.zeros(2)),
+        "worldeval": spoken(np.ones(2)),
+    }
+    plain = Plain(said)
+    with running(plain) as url:
+        policy = remote(f"{url}?{VIEWS}&action_dim=5&chunk=1")
+        for _ in range(2):
+            policy.reset(("task 0", "task 1"), (0, 1))
+            assert policy.act(observation()).shape == (2, 1, 5)
+        plain.metadata = {**said, "stats": spoken(np.arange(3.0) + 1)}
+        with pytest.raises(ServerError, match="is another one since it was reconnected"):
+            policy.reset(("task 0", "task 1"), (0, 1))
+        policy.close()
+
+
+def test_a_server_that_stops_reading_is_given_its_time() -> None:
+    """Its handler takes nothing, so that the request fills every buffer on its way."""
+    over = threading.Event()
+
+    def deaf(connection) -> None:
+        connection.send(msgpack.packb({}))
+        over.wait(30)
+
+    big = np.zeros((1, 3000, 4000, 3), np.uint8)
+    seen = Observation(frames={"side": big}, pose=np.zeros((1, 3), np.float32), tasks=("task",))
+    with serve(deaf, "127.0.0.1", 0, compression=None, max_size=2**20, max_queue=1) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        url = f"ws://127.0.0.1:{server.socket.getsockname()[1]}"
+        policy = remote(f"{url}?{VIEWS}&action_dim=5&chunk=1&timeout=0.3&wait=0.3")
+        policy.reset(("task",), (0,))
+        with pytest.raises(ServerError, match=r"The server at .* (did not|closed)"):
+            policy.act(seen)
+        over.set()
+        server.shutdown()
+        thread.join(10)
+
+
+def test_a_history_travels_oldest_first() -> None:
+    """Two moments, of one episode: an image is (2 h w 3), a state (2 p)."""
+    heard_shapes = []
+
+    class Looking(Plain):
+        def __call__(self, connection) -> None:
+            connection.send(msgpack.packb({}))
+            for message in connection:
+                request = msgpack.unpackb(message)
+                joints = heard(request["observation/joints"])
+                heard_shapes.append((heard(request["observation/image"]).shape, joints.shape))
+                actions = np.array([[*joints[:, 0], 0, 0, 0]])
+                connection.send(msgpack.packb({"actions": spoken(actions)}))
+
+    with running(Looking()) as url:
+        policy = remote(f"{url}?{VIEWS}&action_dim=5&chunk=1&history=2")
+        assert policy.spec.history == 2
+        policy.reset(("task 0", "task 1"), (0, 1))
+        before = observation()
+        now = Observation(
+            frames=before.frames, pose=before.pose + 10, tasks=before.tasks, past=(before,)
+        )
+        np.testing.assert_array_equal(policy.act(now)[:, 0, :2], [[0, 10], [3, 13]])
+        assert set(heard_shapes) == {((2, 4, 5, 3), (2, 2))}
+        policy.close()
+
+
+def test_pictures_travel_in_the_servers_form_and_cameras_by_either_name() -> None:
+    """openpi's DROID keys in a world of DROID's own file names; 224 x 224, padded, blue first."""
+    plain = Plain()
+    keys = "keys=droid&action_dim=5&chunk=1&size=10&bgr=true"
+    frames = np.zeros((1, 4, 8, 3), np.uint8)
+    frames[..., 0] = 200
+    seen = Observation(
+        frames={"exterior_1": frames, "wrist": frames, "exterior_2": frames},
+        pose=np.zeros((1, 8), np.float32),
+        tasks=("task",),
+    )
+    plain.answer = msgpack.packb({"actions": spoken(np.zeros((1, 5)))})
+    with running(plain) as url:
+        policy = remote(f"{url}?{keys}")
+        policy.reset(("task",), (0,))
+        policy.act(seen)
+        policy.close()
+    image = heard(plain.requests[0]["observation/exterior_image_1_left"])
+    assert image.shape == (10, 10, 3)
+    assert (image[..., 2].max(), image[..., 0].max()) == (200, 0)
+    assert not image[0].any() and not image[-1].any()  # above and below it is padded

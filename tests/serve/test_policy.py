@@ -167,6 +167,9 @@ def test_a_token_is_asked_for_and_health_is_not(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(UserError, match="Set WORLDEVAL_TOKEN"):
             load_policy(url)
         monkeypatch.setenv("WORLDEVAL_TOKEN", "s3cret")
+        with pytest.raises(UserError, match="set WORLDEVAL_TOKEN_127_0_0_1 if the token is meant"):
+            load_policy(url)
+        monkeypatch.setattr(sys, "argv", ["worldeval", "rank", "x", "--policies", f"{url}?name=a"])
         policy = remote(url)
         policy.reset(("a",), (0,))
         assert policy.act(observation(1)).shape == (1, 2, 8)

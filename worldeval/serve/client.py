@@ -1,20 +1,16 @@
-"""A world model on another machine, as the backend of an environment here."""
+"""A world model on another machine as gymnasium environments here.
 
-import os
+Needs numpy, msgpack, websockets and gymnasium, and nothing else of worldeval's.
+"""
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from worldeval.axes import Array, Float32
-from worldeval.config import build
-from worldeval.errors import UserError
 from worldeval.policy.remote.connection import Connection, Patience, ServerError
-from worldeval.policy.remote.policy import TOKEN
-from worldeval.policy.remote.wire import pack
-from worldeval.serve.env import WorldVectorEnv
-from worldeval.serve.episodes import StepObservation, WorldDescription
-from worldeval.serve.world import VERSION
+from worldeval.policy.remote.tokens import checked_token, token_for
+from worldeval.serve.description import StepObservation, read_description
+from worldeval.serve.env import WorldEnv, WorldVectorEnv
 
 
 class RemoteEpisodes:
@@ -23,43 +19,47 @@ class RemoteEpisodes:
     def __init__(
         self, url: str, *, token: str | None = None, patience: Patience | None = None
     ) -> None:
-        token = os.environ.get(TOKEN, "") if token is None else token
+        token = token_for(url) if token is None else checked_token(token, "the call")
         self._connection = Connection(
             url, token=token, patience=patience, remember=lambda metadata: True
         )
-        self.place = _place(url, self._connection.metadata)
+        self.place = read_description(self._connection.metadata, url)
         self._url = url
 
     def begin(self, starts: Sequence[int], seeds: Sequence[int]) -> StepObservation:
         """Episodes at the starts of these numbers."""
         numbers = {"starts": [int(n) for n in starts], "seeds": [int(n) for n in seeds]}
-        return self._seen(self._connection.ask(pack({"begin": numbers}), begins=True))
+        return self._seen(self._connection.ask({"begin": numbers}, begins=True), len(starts))
 
     def step(self, actions: Float32[Array, "b a"]) -> StepObservation:
         """One world frame later."""
-        return self._seen(self._connection.ask(pack({"step": actions})))
+        return self._seen(self._connection.ask({"step": actions}), len(actions))
 
     def close(self) -> None:
         """End the session."""
         self._connection.close()
 
-    def _seen(self, answer: Mapping[Any, Any]) -> StepObservation:
+    def _seen(self, answer: Mapping[Any, Any], episodes: int) -> StepObservation:
         try:
-            return StepObservation(
+            seen = StepObservation(
                 frames={view: answer["frames"][view] for view in self.place.views},
                 pose=answer["pose"],
                 probability=answer["probability"],
                 mended=answer["mended"],
                 step=int(answer["step"]),
             )
+            parts = (*seen.frames.values(), seen.pose, seen.probability, seen.mended)
+            if any(len(part) != episodes for part in parts):
+                raise ServerError(f"{self._url} answers for other episodes than were asked.")
         except (KeyError, TypeError) as error:
             raise ServerError(f"{self._url} answers without {error}.") from error
+        return seen
 
 
 class RemoteWorldEnv(WorldVectorEnv):
     """The gymnasium vector environment of a world model at `ws://host:port`."""
 
-    def __init__(self, url: str, *, num_envs: int = 1, token: str | None = None) -> None:
+    def __init__(self, url: str, *, num_envs: int = 1, token: str | None = None, **_: Any) -> None:
         self._remote = RemoteEpisodes(url, token=token)
         super().__init__(self._remote, num_envs=num_envs)
 
@@ -68,10 +68,15 @@ class RemoteWorldEnv(WorldVectorEnv):
         self._remote.close()
 
 
-def _place(url: str, said: Mapping[Any, Any]) -> WorldDescription:
-    if said.get("worldeval-world") != VERSION:
-        known = ", ".join(str(key)[:30] for key in said) or "nothing"
-        raise UserError(f"{url} serves no world model (its metadata has: {known}).")
-    raw = {key: value for key, value in said.items() if key != "worldeval-world"}
-    raw["start_tasks"] = np.asarray(raw.get("start_tasks", []), np.int64)
-    return build(WorldDescription, raw, where=url)
+class RemoteSingleEnv(WorldEnv):
+    """One episode in a world model at `ws://host:port`, in a session of its own."""
+
+    def __init__(
+        self, url: str, *, token: str | None = None, render_mode: str = "rgb_array"
+    ) -> None:
+        self._remote = RemoteEpisodes(url, token=token)
+        super().__init__(self._remote)
+
+    def close(self) -> None:
+        """End the session."""
+        self._remote.close()

@@ -2,11 +2,12 @@
 
 Observations are {"pixels": {view: uint8 (h w 3)}, "agent_pos": float32 (p)}, as LeRobot's
 environments give them; `info` has `is_success`, `success_probability`, `task_description` and
-`mended_actions`. The reward is 1 at the step where the judge first says success, else 0: without a
-judge it is always 0. Episodes are truncated at the horizon and never terminated.
+`mended_actions`, and at an episode's last step `final_info` with the same. The reward is 1 at the
+step where the judge first says success, else 0: without a judge it is always 0. Episodes are
+truncated at the horizon and never terminated. Everything that is handed out is a copy.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
@@ -17,7 +18,7 @@ from gymnasium.vector.utils import batch_space
 
 from worldeval.axes import Array
 from worldeval.errors import UserError
-from worldeval.serve.episodes import Backend, StepObservation, WorldDescription
+from worldeval.serve.description import Backend, StepObservation, WorldDescription
 
 REACH = 100.0  # bound of proprioception, in metres and radians: far beyond any robot
 
@@ -26,8 +27,9 @@ class WorldVectorEnv(VectorEnv):
     """`num_envs` episodes in a world model, imagined together as one batch.
 
     They all last the horizon; the step after it begins new ones (gymnasium's NEXT_STEP), from
-    starts drawn by the seed. `reset(options={"starts": [...]})` names the starts instead, and
-    `"seeds"` the seeds of what is random in the episodes.
+    starts drawn by the seeds, one of each episode as gymnasium has them (`seed + i` for a single
+    one). `reset(options={"starts": [...]})` names the starts instead, and `"seeds"` the seeds of
+    what is random in the episodes. `envs` and `call` are there for who expects a `SyncVectorEnv`.
     """
 
     def __init__(self, backend: Backend, *, num_envs: int = 1) -> None:
@@ -49,20 +51,40 @@ class WorldVectorEnv(VectorEnv):
         self._tasks: tuple[str, ...] = ()
         self._seen: StepObservation | None = None
         self._won = np.zeros(num_envs, bool)
+        self._draws = [np.random.default_rng() for _ in range(num_envs)]
+        self.envs = [EpisodeView(self, row) for row in range(num_envs)]
 
     @property
     def task_description(self) -> tuple[str, ...]:
         """The task of every episode."""
         return self._tasks
 
+    def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
+        """What every episode's attribute of that name is, or gives when it is called."""
+        return tuple(
+            found(*args, **kwargs) if callable(found) else found
+            for found in (getattr(env, name) for env in self.envs)
+        )
+
+    def get_attr(self, name: str) -> tuple[Any, ...]:
+        """An attribute of every episode."""
+        return tuple(getattr(env, name) for env in self.envs)
+
     def reset(
-        self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
+        self,
+        *,
+        seed: int | Sequence[int | None] | None = None,
+        options: Mapping[str, Any] | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Begin new episodes in all of the batch."""
-        super().reset(seed=seed)
+        for row, own in enumerate(_seeds(seed, self.num_envs)):
+            if own is not None:
+                self._draws[row] = np.random.default_rng(own)
+        if isinstance(seed, int):
+            super().reset(seed=seed)
         options = dict(options or {})
-        drawn = self.np_random.integers(self._place.starts, size=self.num_envs)
-        seeds = self.np_random.integers(2**31, size=self.num_envs)
+        drawn = [rng.integers(self._place.starts) for rng in self._draws]
+        seeds = [rng.integers(2**31) for rng in self._draws]
         starts = [int(number) for number in options.get("starts", drawn)]
         seeds = [int(number) for number in options.get("seeds", seeds)]
         if len(starts) != self.num_envs or len(seeds) != self.num_envs:
@@ -85,11 +107,14 @@ class WorldVectorEnv(VectorEnv):
         if self._seen.step >= self._place.horizon:
             observation, info = self.reset()
             return observation, nothing.astype(np.float64), nothing, nothing.copy(), info
-        self._seen = seen = self._backend.step(np.asarray(actions, np.float32))
+        self._seen = seen = self._backend.step(np.array(actions, np.float32))
         reward = (seen.success & ~self._won).astype(np.float64)
         self._won |= seen.success
         ended = np.full(self.num_envs, seen.step >= self._place.horizon)
-        return _observed(seen), reward, nothing, ended, self._info(seen)
+        info = self._info(seen)
+        if ended.any():
+            info |= {"final_info": self._info(seen), "_final_info": ended.copy()}
+        return _observed(seen), reward, nothing, ended, info
 
     def render(self) -> tuple[np.ndarray, ...] | None:
         """Every episode's views side by side."""
@@ -108,6 +133,39 @@ class WorldVectorEnv(VectorEnv):
         return given | {f"_{key}": np.ones(self.num_envs, bool) for key in given}
 
 
+class EpisodeView:
+    """One episode of a batch, as far as others look at it: they all advance together."""
+
+    def __init__(self, batch: WorldVectorEnv, row: int) -> None:
+        self._batch, self._row = batch, row
+        self.metadata, self.render_mode = batch.metadata, batch.render_mode
+        self.observation_space = batch.single_observation_space
+        self.action_space = batch.single_action_space
+        self._max_episode_steps = batch._place.horizon
+
+    @property
+    def unwrapped(self) -> "EpisodeView":
+        return self
+
+    @property
+    def task_description(self) -> str:
+        """The task of the episode."""
+        return self._batch.task_description[self._row] if self._batch.task_description else ""
+
+    @property
+    def task(self) -> str:
+        """The same."""
+        return self.task_description
+
+    def render(self) -> np.ndarray | None:
+        """The episode's views side by side."""
+        pictures = self._batch.render()
+        return None if pictures is None else pictures[self._row]
+
+    def close(self) -> None:
+        """The batch is closed, never one of it."""
+
+
 class WorldEnv(gymnasium.Env):
     """One episode in a world model."""
 
@@ -121,8 +179,13 @@ class WorldEnv(gymnasium.Env):
 
     @property
     def task_description(self) -> str:
-        """The task of the episode."""
-        return self._one.task_description[0]
+        """The task of the episode; "" before the first reset."""
+        return self._one.envs[0].task_description
+
+    @property
+    def task(self) -> str:
+        """The same."""
+        return self.task_description
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -178,5 +241,16 @@ def _first(observation: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _first_info(info: Mapping[str, Any]) -> dict[str, Any]:
-    plain = {key: value[0] for key, value in info.items() if not key.startswith("_")}
+    skipped = ("final_info", "_final_info")  # of vectors: here the last step's info is the last
+    own = {key: value for key, value in info.items() if key not in skipped}
+    plain = {key: value[0] for key, value in own.items() if not key.startswith("_")}
     return plain | {"is_success": bool(plain["is_success"])}
+
+
+def _seeds(seed: int | Sequence[int | None] | None, count: int) -> list[int | None]:
+    """One of every episode."""
+    if seed is None or isinstance(seed, int | np.integer):
+        return [None if seed is None else int(seed) + row for row in range(count)]
+    if len(seed) != count:
+        raise UserError(f"{len(seed)} seeds for {count} envs.")
+    return [None if own is None else int(own) for own in seed]

@@ -1,19 +1,19 @@
 """Episodes in a world model as an environment's core: begin from starts, step, see, be judged."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 
-from worldeval.axes import Array, Bool, Float32, Int, UInt8
+from worldeval.axes import Array, Float32, Int
 from worldeval.errors import UserError
 from worldeval.record import Rollout, Start, Verdict
 from worldeval.rollout.actions import mend
+from worldeval.serve.description import StepObservation, WorldDescription
 from worldeval.world.protocol import WorldModel, WorldSpec
 
 Judging = Callable[[Sequence[Rollout]], list[Verdict]]
-SUCCESS = 0.5  # predicted probability from which an episode counts as a success
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,55 +24,6 @@ class Setting:
     starts: Sequence[Start]
     horizon: int  # world frames to an episode
     judge: Judging | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorldDescription:
-    """What a user of an environment has to know of it."""
-
-    views: tuple[str, ...]
-    size: tuple[int, int]  # height, width of a view in pixels
-    action_dim: int
-    pose_dim: int
-    tasks: tuple[str, ...]
-    fps: float
-    horizon: int
-    start_tasks: Int[Array, " s"]  # of every start, its task's place in `tasks`
-    episodes: int  # the most that advance together
-    space: str = ""  # of actions, as data/space_text.py writes it; "" is the world's own
-    action_low: tuple[float, ...] = (-1.0,)  # of every number of an action, or one for all
-    action_high: tuple[float, ...] = (1.0,)
-
-    @property
-    def starts(self) -> int:
-        return len(self.start_tasks)
-
-
-@dataclass(frozen=True, kw_only=True)
-class StepObservation:
-    """What every episode of a batch shows at one step."""
-
-    frames: Mapping[str, UInt8[Array, "b h w 3"]]
-    pose: Float32[Array, "b p"]
-    probability: Float32[Array, " b"]  # of success so far, as judged; NaN without a judge
-    mended: Int[Array, " b"]  # numbers of the last action that were not finite or out of range
-    step: int  # world frames since the start
-
-    @property
-    def success(self) -> Bool[Array, " b"]:
-        return self.probability > SUCCESS
-
-
-@runtime_checkable
-class Backend(Protocol):
-    """Where episodes advance: here (`ServedEpisodes`) or on a server (`client.RemoteEpisodes`)."""
-
-    @property
-    def place(self) -> WorldDescription: ...
-
-    def begin(self, starts: Sequence[int], seeds: Sequence[int]) -> StepObservation: ...
-
-    def step(self, actions: Float32[Array, "b a"]) -> StepObservation: ...
 
 
 class ServedEpisodes:

@@ -20,6 +20,8 @@ from websockets.frames import CloseCode
 from websockets.http11 import Request, Response
 
 from worldeval.errors import UserError
+from worldeval.policy.remote.connection import NUMBER
+from worldeval.policy.remote.tokens import checked_token
 from worldeval.policy.remote.wire import MessageLimits, WireError, pack, unpack
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
@@ -63,6 +65,7 @@ class ServerConfig:
     limits: MessageLimits = field(default_factory=MessageLimits)
 
     def __post_init__(self) -> None:
+        checked_token(self.token, "--token (or WORLDEVAL_TOKEN)")
         if self.host not in LOCAL and not self.token and not self.open:
             raise UserError(
                 f"Listening on {self.host} without a token lets anybody in reach use this. Give "
@@ -165,8 +168,11 @@ class Server:
         request = unpack(message, self._config.limits)
         if not isinstance(request, dict) or not all(isinstance(key, str) for key in request):
             raise WireError("a request is a map with texts as keys")
+        number = request.pop(NUMBER, None)
         begin = time.perf_counter()
         answer = session.answer(request)
+        if type(number) is int:
+            answer[NUMBER] = number
         answer["server_timing"] = {"infer_ms": 1000 * (time.perf_counter() - begin)}
         return pack(answer)
 

@@ -1,6 +1,6 @@
 """`worldeval serve-world`: a world model offered as an environment to other machines.
 
-server: the `Place` as a map, with {"worldeval-world": 1}
+server: the `WorldDescription` as a map, with {"worldeval-world": 1, "numbered": true}
 client: {"begin": {"starts": [numbers], "seeds": [numbers]}}
 server: {"frames": {view: uint8 (b h w 3)}, "pose", "probability", "mended", "step"}
 client: {"step": float32 (b a)}  ->  the same, until the horizon
@@ -13,11 +13,11 @@ from typing import Any
 
 import numpy as np
 
+from worldeval.policy.remote.connection import NUMBERED
 from worldeval.policy.remote.wire import WireError
 from worldeval.rollout.starts import read_starts
-from worldeval.serve.episodes import ServedEpisodes, Setting, StepObservation
-
-VERSION = 1
+from worldeval.serve.description import MARK, VERSION, StepObservation
+from worldeval.serve.episodes import ServedEpisodes, Setting
 
 
 def load_setting(
@@ -49,7 +49,7 @@ class WorldService:
     def metadata(self) -> Mapping[str, Any]:
         place = asdict(self._place)
         place["start_tasks"] = [int(task) for task in self._place.start_tasks][:4096]
-        return {"worldeval-world": VERSION, **place}
+        return {MARK: VERSION, NUMBERED: True, **place}
 
     def session(self) -> "WorldSession":
         return WorldSession(ServedEpisodes(self._setting, episodes=self._episodes), self._seed)

@@ -3,10 +3,16 @@
 A server of ours keeps state between requests (whose noise comes next), so what an episode asked so
 far is kept and asked again after a reconnection: the answers are those of an unbroken connection.
 Servers of the plain dialect answer each request by itself; there only the last one is repeated.
+
+Requests to a server of ours are numbered, and its answers say which they answer. The plain dialect
+has no numbers: there an answer that is there before anything was asked is refused.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from socket import SHUT_RDWR
+from threading import Timer
 from time import monotonic, sleep
 from typing import Any
 
@@ -14,13 +20,20 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from websockets.sync.client import ClientConnection, connect
 
 from worldeval.errors import UserError
-from worldeval.policy.remote.wire import MessageLimits, WireError, unpack
+from worldeval.policy.remote.tokens import withheld
+from worldeval.policy.remote.wire import MessageLimits, WireError, pack, unpack
 
 BACKOFF = (0.1, 5.0)  # seconds: the first pause, and the longest
+PING = 2.0  # seconds for a server to show that nothing is on its way
+NUMBER, NUMBERED = "request", "numbered"
 
 
 class ServerError(UserError):
     """The server said no, or nothing. An episode that meets it has no verdict: it is not failed."""
+
+
+class _NotTaken(TimeoutError):
+    """The server stopped reading while a request was sent to it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +41,7 @@ class Patience:
     """How long to wait, and for what."""
 
     connect: float = 30.0  # seconds of trying to reach the server
-    request: float = 60.0  # seconds for one answer
+    request: float = 60.0  # seconds for the server to take a request, and for one answer
     attempts: int = 3  # of one request, over new connections
 
 
@@ -48,50 +61,56 @@ class Connection:
         self.url, self._token = url, token
         self._patience, self._limits = patience or Patience(), limits or MessageLimits()
         self._socket: ClientConnection | None = None
-        self._asked: list[bytes] = []  # what the server's state is made of
-        self._waiting: bytes | None = None
+        self._asked: list[tuple[int, bytes]] = []  # what the server's state is made of
+        self._waiting: tuple[int, bytes] | None = None
+        self._number = 0
         self.reconnections = 0
         self.metadata = self._open()
         self._remembers = remember(self.metadata)
+        self._numbered = self.metadata.get(NUMBERED) is True
 
-    def ask(self, message: bytes, *, begins: bool = False) -> dict[Any, Any]:
+    def ask(self, request: Mapping[str, Any], *, begins: bool = False) -> dict[Any, Any]:
         """The answer to one request; `begins` says that what went before no longer matters."""
         if begins:
             self._asked.clear()
-        self.send(message)
+        self.send(request)
         return self.receive()
 
-    def send(self, message: bytes) -> None:
+    def send(self, request: Mapping[str, Any]) -> None:
         """Send a request without waiting, so that several sessions can work at the same time."""
-        self._waiting = message
+        self._number += 1
+        numbered = {**request, NUMBER: self._number} if self._numbered else dict(request)
+        self._waiting = (self._number, pack(numbered))
         if self._socket is not None:
             try:
-                self._socket.send(message)
-            except (ConnectionClosed, OSError):
+                self._send(self._waiting[1])
+            except (ConnectionClosed, OSError, TimeoutError):
                 self.close()  # `receive` connects and asks again
 
     def receive(self) -> dict[Any, Any]:
         """The answer to the request sent last; reconnects and asks again where it must.
 
         Raises:
-            ServerError: the server reports an error, or does not answer within its time.
+            ServerError: the server reports an error, does not take the request or answer it within
+                its time, or answers something else.
         """
-        message = self._waiting
-        assert message is not None, "nothing was asked"
+        waiting = self._waiting
+        assert waiting is not None, "nothing was asked"
         problem = ""
         for attempt in range(self._patience.attempts):
             try:
                 if self._socket is None or attempt:
-                    self._again(message)
-                answer = self._read()
-            except TimeoutError:
-                problem = f"did not answer within {self._patience.request:g} s"
+                    self._again(waiting)
+                answer = self._answer(waiting[0])
+            except TimeoutError as error:
+                did_not = "take the request" if isinstance(error, _NotTaken) else "answer"
+                problem = f"did not {did_not} within {self._patience.request:g} s"
             except (ConnectionClosed, OSError) as error:
                 problem = f"closed the connection ({error})"
             else:
                 self._waiting = None
                 if self._remembers:
-                    self._asked.append(message)
+                    self._asked.append(waiting)
                 return answer
             self.close()
         raise ServerError(
@@ -99,29 +118,79 @@ class Connection:
             "Look at its log, or give it longer: timeout=<seconds> with the address."
         )
 
+    def settle(self) -> None:
+        """Make sure that no answer is on its way that nobody asked for.
+
+        A server answers a ping after what it sent before it, so that this waits for exactly that.
+
+        Raises:
+            ServerError: there is one: what it said before may have been meant for other requests.
+        """
+        if self._socket is None or self._waiting is not None:
+            return
+        try:
+            with _limited(self._socket, self._patience.request):
+                heard = self._socket.ping()
+            heard.wait(min(PING, self._patience.request))
+            extra = self._socket.recv(timeout=0)
+        except TimeoutError:
+            return
+        except (ConnectionClosed, OSError):
+            self.close()
+            return
+        self.close()
+        if isinstance(extra, str):
+            raise ServerError(f"The server at {self.url} reports: {_last(extra)}")
+        raise ServerError(
+            f"The server at {self.url} sent an answer that nobody asked for: its answers cannot be "
+            "told apart, so that none of this episode is used."
+        )
+
     def renew(self) -> None:
         """A new session in place of this one: the server forgets what was asked so far."""
         self._asked.clear()
+        self._waiting = None
         self._renew()
 
     def close(self) -> None:
         """End the session; a later request opens it again."""
         socket, self._socket = self._socket, None
         if socket is not None:
-            socket.close()
+            # The closing handshake is a send, too.
+            with _limited(socket, self._patience.request):
+                socket.close()
 
-    def _again(self, message: bytes) -> None:
+    def _send(self, message: bytes) -> None:
+        assert self._socket is not None
+        with _limited(self._socket, self._patience.request) as limit:
+            try:
+                self._socket.send(message)
+            except (ConnectionClosed, OSError) as error:
+                if limit.passed:
+                    raise _NotTaken from error
+                raise
+
+    def _again(self, waiting: tuple[int, bytes]) -> None:
         self._renew()
         self.reconnections += 1
-        assert self._socket is not None
-        for earlier in self._asked:
-            self._socket.send(earlier)
-            self._read()
-        self._socket.send(message)
+        for number, earlier in self._asked:
+            self._send(earlier)
+            self._answer(number)
+        self._send(waiting[1])
+
+    def _answer(self, number: int) -> dict[Any, Any]:
+        answer = self._read()
+        if self._numbered and answer.pop(NUMBER, None) != number:
+            self.close()
+            raise ServerError(
+                f"The server at {self.url} answered another request than number {number}: its "
+                "answers cannot be told apart."
+            )
+        return answer
 
     def _renew(self) -> None:
         metadata = self._open()
-        if metadata != self.metadata:
+        if pack(metadata) != pack(self.metadata):  # they may hold arrays
             raise ServerError(
                 f"The server at {self.url} is another one since it was reconnected: "
                 f"{_brief(metadata)} instead of {_brief(self.metadata)}."
@@ -132,17 +201,18 @@ class Connection:
         self.close()
         pause, deadline = BACKOFF[0], monotonic() + self._patience.connect
         while True:
+            left = max(deadline - monotonic(), 1.0)
             try:
-                self._socket = self._dial(max(deadline - monotonic(), 1.0))
-                return self._read()
+                self._socket = self._dial(left)
+                return self._read(within=min(left, self._patience.request))
             except InvalidURI as error:
                 raise ServerError(f"{self.url} is no address of a server: {error}") from error
             except InvalidStatus as error:
                 refused = error.response.status_code
                 if refused in (401, 403):
                     raise ServerError(
-                        f"The server at {self.url} wants a token (status {refused}). "
-                        "Set WORLDEVAL_TOKEN to the one it was started with."
+                        f"The server at {self.url} wants a token (status {refused}). Set "
+                        f"WORLDEVAL_TOKEN to the one it was started with.{withheld(self.url)}"
                     ) from error
                 if refused != 503:  # 503: it has as many sessions as it takes, for now
                     raise ServerError(f"{self.url} is no policy server: {error}") from error
@@ -173,9 +243,10 @@ class Connection:
         )
         return dialled.__enter__()  # it outlives any block: `close` is its exit
 
-    def _read(self) -> dict[Any, Any]:
+    def _read(self, *, within: float | None = None) -> dict[Any, Any]:
         assert self._socket is not None
-        answer = self._socket.recv(timeout=self._patience.request)
+        within = self._patience.request if within is None else within
+        answer = self._socket.recv(timeout=within)
         if isinstance(answer, str):
             self.close()
             raise ServerError(f"The server at {self.url} reports: {_last(answer)}")
@@ -189,6 +260,28 @@ class Connection:
         return content
 
 
+class _limited:
+    """Cuts a connection off when the block takes longer than so many seconds: a server that reads
+    no more would hold a send for ever."""
+
+    def __init__(self, socket: ClientConnection, seconds: float) -> None:
+        self._socket, self.passed = socket, False
+        self._timer = Timer(seconds, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "_limited":
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def _cut(self) -> None:
+        self.passed = True
+        with suppress(OSError):  # it is gone already
+            self._socket.socket.shutdown(SHUT_RDWR)
+
+
 def _last(text: str) -> str:
     """The end of a traceback, which says what happened, without what could steer a terminal."""
     line = next((line for line in reversed(text.splitlines()) if line.strip()), "an error")
@@ -196,4 +289,6 @@ def _last(text: str) -> str:
 
 
 def _brief(metadata: Mapping[Any, Any]) -> str:
-    return str(metadata.get("name") or dict(metadata))[:200]
+    name = metadata.get("name")
+    said = name if isinstance(name, str) and name else str(dict(metadata))
+    return "".join(letter for letter in said if letter.isprintable())[:200]

@@ -1,28 +1,35 @@
 """What a policy server and its client say to each other: openpi's dialect, and what we add to it.
 
     server: {"worldeval": 1, "name", "lineage", "step", "views", "action_dim", "chunk", "space",
-             "content"}
+             "history", "replan", "replan_said_by", "content", "numbered"}
     client: {"observation/<view>": uint8 (h w 3), "observation/state": (p), "prompt": text}
     server: {"actions": (k a), "server_timing": {"infer_ms"}}
 
 An openpi server sends other metadata first and answers the same. Ours also takes a whole batch of
 episodes in one connection (every array with a leading axis, `prompt` a list), after
-{"reset": {"tasks": [...], "seeds": [...]}}. A text frame is an error, and ends the connection.
+{"reset": {"tasks": [...], "seeds": [...]}}. A policy that looks at several frames together
+(`history` above 1) is sent them with one more axis, oldest first: (t h w 3) and (t p), behind that
+of the batch. What stands under "request" in a request comes back in its answer. A text frame is an
+error, and ends the connection.
 """
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from worldeval.errors import UserError, did_you_mean
+from worldeval.policy.pictures import PictureForm
 from worldeval.policy.protocol import PolicySpec
+from worldeval.policy.remote.connection import NUMBERED
 from worldeval.policy.remote.wire import WireError
+from worldeval.policy.views import find_view, same_view
 from worldeval.record import Observation
 
 VERSION = 1
 EPISODES = 1024  # the most in one batch
+POLICIES = "policies"  # the names that a server of several says at the path /*
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +42,9 @@ class Keys:
     prompt: str = "prompt"
 
     def view(self, name: str) -> str:
-        return self.views.get(name, f"observation/{name}")
+        """The key of a view; a camera of DROID is known by any of its names."""
+        named = same_view(name, self.views) or name
+        return self.views.get(named, f"observation/{name}")
 
 
 DROID = Keys(
@@ -70,36 +79,45 @@ def read_keys(text: str) -> Keys:
 
 def announced(spec: PolicySpec, content: str = "") -> dict[str, Any]:
     """The metadata by which our servers present a policy; `content` is a hash of its files."""
-    return {"worldeval": VERSION, **asdict(spec), "views": list(spec.views), "content": content}
+    said = {**asdict(spec), "views": list(spec.views), "content": content}
+    return {"worldeval": VERSION, NUMBERED: True, **said}
 
 
 def is_ours(metadata: Mapping[str, Any]) -> bool:
     """Whether the server speaks our part of the dialect: batches, resets with seeds."""
-    return metadata.get("worldeval") == VERSION
+    said = metadata.get("worldeval")  # from the network: it may be an array
+    return type(said) is int and said == VERSION
 
 
-def spoken(observation: Observation, row: int | None, spec: PolicySpec, keys: Keys) -> dict:
+def spoken(
+    observation: Observation,
+    row: int | None,
+    spec: PolicySpec,
+    keys: Keys,
+    form: PictureForm | None = None,
+) -> dict:
     """The request of one episode, or of the whole batch where `row` is None."""
-    pick = slice(None) if row is None else row
     request: dict[str, Any] = {}
+    form = form or PictureForm()
     for view in spec.views:
-        if view not in observation.frames:
-            known = ", ".join(observation.frames)
-            hint = did_you_mean(view, observation.frames)
-            raise UserError(
-                f"Policy {spec.name} reads view '{view}'; the world has {known}.{hint} "
-                "Give keys=<the world's view>=<the server's key> with its address."
-            )
-        request[keys.view(view)] = np.ascontiguousarray(observation.frames[view][pick])
-    pose, first = np.asarray(observation.pose, np.float32), 0
+        found = find_view(
+            view,
+            tuple(observation.frames),
+            policy=spec.name,
+            remedy="Give keys=<the world's view>=<the server's key> with its address.",
+        )
+        shown = [form(moment.frames[found]) for moment in observation.window]
+        request[keys.view(view)] = _together(shown, row, spec.history)
+    poses, first = [np.asarray(one.pose, np.float32) for one in observation.window], 0
     for key, width in keys.state:
-        last = pose.shape[1] if width is None else first + width
-        if last > pose.shape[1]:
+        last = poses[0].shape[1] if width is None else first + width
+        if last > poses[0].shape[1]:
             raise UserError(
                 f"Policy {spec.name} reads {last} numbers of proprioception "
-                f"({', '.join(name for name, _ in keys.state)}); the world gives {pose.shape[1]}."
+                f"({', '.join(name for name, _ in keys.state)}); the world gives "
+                f"{poses[0].shape[1]}."
             )
-        request[key] = np.ascontiguousarray(pose[pick, first:last])
+        request[key] = _together([pose[:, first:last] for pose in poses], row, spec.history)
         first = last
     request[keys.prompt] = list(observation.tasks) if row is None else observation.tasks[row]
     return request
@@ -111,29 +129,44 @@ def understood(request: Mapping[str, Any], spec: PolicySpec, keys: Keys) -> Obse
     Raises:
         WireError: something is missing, or of another shape or kind than a policy reads.
     """
-    prompt = request.get(keys.prompt, "")
+    prompt, several = request.get(keys.prompt, ""), spec.history > 1
+    single = isinstance(prompt, str)
     tasks = (prompt,) if isinstance(prompt, str) else _texts(prompt)
     frames = {}
     for view in spec.views:
         image = _of(request, keys.view(view))
-        image = image[None] if isinstance(prompt, str) else image
-        if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != 3:
+        image = image[None] if single else image
+        image = image if several else image[:, None]
+        if image.dtype != np.uint8 or image.ndim != 5 or image.shape[4] != 3:
             raise WireError(
-                f"'{keys.view(view)}' is {image.dtype} {image.shape}; an image is uint8, height x "
-                "width x 3, and a batch of them has one more axis in front"
+                f"'{keys.view(view)}' is {image.dtype} {_of(request, keys.view(view)).shape}; an "
+                "image is uint8, height x width x 3, and a batch of them has one more axis in front"
+                + (f"; {spec.history} of them are needed, oldest first" if several else "")
             )
         frames[view] = image
     parts = [np.atleast_1d(_of(request, key)) for key, _ in keys.state]
-    if isinstance(prompt, str):
+    if single:
         parts = [part[None] for part in parts]
-    for (key, _), part in zip(keys.state, parts, strict=True):
-        if part.ndim != 2 or part.dtype.kind not in "iuf" or part.shape[0] != len(tasks):
+    for place, ((key, _), part) in enumerate(zip(keys.state, parts, strict=True)):
+        parts[place] = row = part if several else part[:, None]
+        if row.ndim != 3 or row.dtype.kind not in "iuf" or row.shape[0] != len(tasks):
             raise WireError(f"'{key}' is {part.dtype} {part.shape}; a row of numbers is needed")
     counts = {len(tasks), *(len(image) for image in frames.values())}
     if len(counts) > 1:
         raise WireError(f"images and prompts are of {sorted(counts)} episodes")
-    pose = np.concatenate(parts, axis=1).astype(np.float32)
-    return Observation(frames=frames, pose=pose, tasks=tasks)
+    moments = {part.shape[1] for part in (*parts, *frames.values())}
+    if moments != {spec.history}:
+        raise WireError(f"{sorted(moments)} frames together; {spec.history} are needed")
+    pose = np.concatenate(parts, axis=2).astype(np.float32)
+    *past, now = (
+        Observation(
+            frames={view: image[:, moment] for view, image in frames.items()},
+            pose=pose[:, moment],
+            tasks=tasks,
+        )
+        for moment in range(spec.history)
+    )
+    return replace(now, past=tuple(past))
 
 
 def reset_of(request: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[int, ...]]:
@@ -147,6 +180,13 @@ def reset_of(request: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[int, ..
     if len(seeds) != len(tasks):
         raise WireError(f"'reset' has {len(tasks)} tasks and {len(seeds)} seeds")
     return tasks, tuple(seeds)
+
+
+def _together(moments: Sequence[np.ndarray], row: int | None, history: int) -> np.ndarray:
+    """One episode's part, or all of it; several moments as one more axis before the rest."""
+    parts = [part if row is None else part[row] for part in moments]
+    axis = 1 if row is None else 0
+    return np.ascontiguousarray(parts[0] if history == 1 else np.stack(parts, axis))
 
 
 def _texts(value: Any) -> tuple[str, ...]:

@@ -1,11 +1,11 @@
 """A policy that answers over a websocket: `ws://host:port` in openpi's dialect."""
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 from weakref import finalize
 
 import numpy as np
@@ -13,13 +13,13 @@ import numpy as np
 from worldeval.axes import Array, Float32
 from worldeval.config import build
 from worldeval.errors import UserError
+from worldeval.policy.pictures import picture_form
 from worldeval.policy.protocol import PolicySpec
 from worldeval.policy.remote.connection import Connection, Patience, ServerError
-from worldeval.policy.remote.dialect import Keys, is_ours, read_keys, spoken
+from worldeval.policy.remote.dialect import POLICIES, Keys, is_ours, read_keys, spoken
+from worldeval.policy.remote.tokens import TOKEN, checked_token, token_for
 from worldeval.policy.remote.wire import pack
 from worldeval.record import Observation
-
-TOKEN = "WORLDEVAL_TOKEN"  # a token in an address would stand in every run folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +31,10 @@ class RemoteRecipe:
     chunk: int | None = None  # steps of one answer
     keys: str = ""  # see dialect.read_keys
     space: str = ""  # see data/action_space.py
+    history: int = 1  # frames that it looks at together, where the server does not say
+    size: str | int = ""  # pictures are resized to 224, or to 240x320
+    pad: bool = True  # keep their proportions and fill up, as openpi's client does
+    bgr: bool = False  # blue first
     timeout: float = 60.0  # seconds for one answer
     wait: float = 30.0  # seconds of trying to reach the server
     # One connection an episode, as every openpi server takes them, or one for the whole batch,
@@ -40,6 +44,8 @@ class RemoteRecipe:
     def __post_init__(self) -> None:
         if self.sessions not in ("auto", "batch", "episode"):
             raise ValueError(f"sessions '{self.sessions}' is none of auto, batch, episode")
+        if not 1 <= self.history <= 64:
+            raise ValueError(f"history {self.history} must be 1 to 64 frames")
 
 
 class RemotePolicy:
@@ -49,6 +55,7 @@ class RemotePolicy:
         self._recipe = recipe = recipe or RemoteRecipe()
         self._url, self._token = url, token
         self._keys = read_keys(recipe.keys)
+        self._form = picture_form(recipe.size, pad=recipe.pad, bgr=recipe.bgr)
         first = self._connect()
         self.metadata = first.metadata
         self._ours = is_ours(self.metadata)
@@ -87,17 +94,25 @@ class RemotePolicy:
         for number, connection in enumerate(self._connections):
             rows = slice(None) if self._whole else slice(number, number + 1)
             told = {"tasks": list(tasks[rows]), "seeds": [int(seed) for seed in seeds[rows]]}
-            connection.ask(pack({"reset": told}), begins=True)
+            connection.ask({"reset": told}, begins=True)
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
         """The server's next chunks. Raises ServerError where it gives none."""
         if len(observation) != self._episodes:
             raise ValueError(f"{len(observation)} episodes observed, {self._episodes} begun")
+        self.settle()
         rows = [None] if self._whole else range(self._episodes)
         for row, connection in zip(rows, self._connections, strict=True):
-            connection.send(pack(spoken(observation, row, self._spec, self._keys)))
+            connection.send(spoken(observation, row, self._spec, self._keys, self._form))
         answers = [self._actions(connection.receive()) for connection in self._connections]
         return answers[0] if self._whole else np.stack(answers)
+
+    def settle(self) -> None:
+        """Raise ServerError where a server sent more than it was asked for: asked between two
+        requests, and at an episode's end."""
+        if not self._ours:  # ours say to which request an answer belongs
+            for connection in self._connections:
+                connection.settle()
 
     def close(self) -> None:
         """End every session."""
@@ -131,11 +146,34 @@ class RemotePolicy:
 def connect_policy(
     url: str, params: Mapping[str, Any], *, token: str | None = None
 ) -> RemotePolicy:
-    """The policy at `url`; `params` fill a RemoteRecipe, the token comes from WORLDEVAL_TOKEN."""
+    """The policy at `url`; `params` fill a RemoteRecipe, the token is that for its host."""
     if "token" in params:
         raise UserError(f"A token does not belong in an address: set {TOKEN} instead.")
     recipe = build(RemoteRecipe, params, where=url)
-    return RemotePolicy(url, recipe, token=os.environ.get(TOKEN, "") if token is None else token)
+    token = token_for(url) if token is None else checked_token(token, "the call")
+    return RemotePolicy(url, recipe, token=token)
+
+
+def offered(pattern: str) -> list[str]:
+    """Addresses of the policies that a server of ours offers, `ws://host:8000/*` for all.
+
+    Raises:
+        UserError: it offers none by such a name.
+    """
+    parts = urlsplit(pattern)
+    server, wanted = f"{parts.scheme}://{parts.netloc}", unquote(parts.path.strip("/"))
+    connection = Connection(f"{server}/*", token=token_for(server))
+    connection.close()
+    names = connection.metadata.get(POLICIES)
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(
+            f"The server at {server} does not say which policies it has: it is none of "
+            "`worldeval serve-policy`. Name them one by one."
+        )
+    found = [name for name in names if fnmatchcase(name, wanted)]
+    if not found:
+        raise UserError(f"The server at {server} has no policy '{wanted}'.{_has(names)}")
+    return [f"{server}/{quote(name)}" for name in found]
 
 
 def server_fingerprint(url: str) -> str | None:
@@ -144,10 +182,11 @@ def server_fingerprint(url: str) -> str | None:
     None where it says nothing of its policy's content, as servers of others do: names and sizes
     stay the same when a checkpoint does not.
     """
-    connection = Connection(url, token=os.environ.get(TOKEN, ""))
+    connection = Connection(url, token=token_for(url))
     connection.close()
     said = connection.metadata
-    return hashlib.sha256(pack(said)).hexdigest()[:12] if said.get("content") else None
+    known = isinstance(said.get("content"), str) and bool(said["content"])
+    return hashlib.sha256(pack(said)).hexdigest()[:12] if known else None
 
 
 def _spec(url: str, said: Mapping[Any, Any], recipe: RemoteRecipe, keys: Keys) -> PolicySpec:
@@ -155,9 +194,9 @@ def _spec(url: str, said: Mapping[Any, Any], recipe: RemoteRecipe, keys: Keys) -
     views = tuple(keys.views)
     if not views and isinstance(said.get("views"), list):
         views = tuple(str(view) for view in said["views"])
-    action_dim = recipe.action_dim or said.get("action_dim")
-    chunk = recipe.chunk or said.get("chunk")
-    if not views or type(action_dim) is not int or type(chunk) is not int or chunk < 1:
+    action_dim = recipe.action_dim or _counted(said, "action_dim")
+    chunk = recipe.chunk or _counted(said, "chunk")
+    if not views or action_dim is None or chunk is None:
         has = ", ".join(str(key)[:30] for key in said) or "nothing"
         raise UserError(
             f"The server at {url} does not say which views its policy reads, how many numbers an "
@@ -165,17 +204,34 @@ def _spec(url: str, said: Mapping[Any, Any], recipe: RemoteRecipe, keys: Keys) -
             f"address: '{url}?keys=droid&action_dim=8&chunk=10' (keys: droid, libero, or "
             "view=key;view=key;state=key)."
         )
-    name = recipe.name or str(said.get("name") or urlsplit(url).netloc)
-    step = said.get("step")
+    name = recipe.name or _said(said, "name") or urlsplit(url).netloc
     return PolicySpec(
         name=_clean(name),
-        lineage=_clean(str(said.get("lineage") or name)),
-        step=step if type(step) is int else 0,
+        lineage=_clean(_said(said, "lineage") or name),
+        step=_counted(said, "step") or 0,
         views=views,
         action_dim=action_dim,
         chunk=chunk,
-        space=recipe.space or _clean(str(said.get("space") or "")),
+        space=recipe.space or _clean(_said(said, "space")),
+        history=_counted(said, "history") or recipe.history,
+        replan=_counted(said, "replan"),
+        replan_said_by=_clean(_said(said, "replan_said_by")),
     )
+
+
+def _said(said: Mapping[Any, Any], key: str) -> str:
+    """A text of the metadata; "" where it is none: it may be an array."""
+    value = said.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _counted(said: Mapping[Any, Any], key: str) -> int | None:
+    value = said.get(key)
+    return value if type(value) is int and 0 < value < 2**31 else None
+
+
+def _has(names: Sequence[str]) -> str:
+    return f" It has: {', '.join(_clean(name) for name in names[:12])}." if names else ""
 
 
 def _clean(text: str) -> str:
