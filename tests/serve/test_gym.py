@@ -33,7 +33,7 @@ def test_gymnasium_makes_it_by_name_alone_and_in_vectors() -> None:
         for one in (vector, batch):
             assert one.call("_max_episode_steps") == (4, 4)
             assert one.call("task_description") == one.call("task")
-            assert one.envs[1].render().shape == (8, 16, 3)
+            assert np.shape(one.envs[1].render()) == (8, 16, 3)
             one.close()
         env.close()
 

@@ -22,6 +22,7 @@ from worldeval.cli.spread import (
     Allocate,
     Jobs,
     Minutes,
+    PolicyTimeout,
     Ray,
     Redo,
     Rollouts,
@@ -95,6 +96,7 @@ def rank(
     stop_when_separated: Separated = False,
     allocate: Allocate = "even",
     redo_changed: Redo = False,
+    policy_timeout: PolicyTimeout = 600.0,
     trust_pickle: Trust = False,
     sets: Sets = None,
     as_json: Json = False,
@@ -122,6 +124,7 @@ def rank(
         stop_when_separated=stop_when_separated,
         allocate=allocate,
         redo_changed=redo_changed,
+        policy_timeout=policy_timeout,
     )
     if with_truth and real_csv is not None:
         raise UserError("--truth asks the simulator, --real a file: give one of them.")
@@ -174,6 +177,7 @@ def imagine(
     shard_index: ShardIndex = 0,
     budget_minutes: Minutes = None,
     redo_changed: Redo = False,
+    policy_timeout: PolicyTimeout = 600.0,
     trust_pickle: Trust = False,
     sets: Sets = None,
     as_json: Json = False,
@@ -192,6 +196,7 @@ def imagine(
         shard_index=shard_index,
         minutes=budget_minutes,
         redo_changed=redo_changed,
+        policy_timeout=policy_timeout,
     )
     with resumable(), Watch(log, as_json=as_json) as watch:
         sets = with_sampling(sets, sampler_steps, guided, guided_std)
@@ -214,6 +219,7 @@ def truth(
     num_shards: Shards = 1,
     shard_index: ShardIndex = 0,
     redo_changed: Redo = False,
+    policy_timeout: PolicyTimeout = 600.0,
     trust_pickle: Trust = False,
     sets: Sets = None,
     as_json: Json = False,
@@ -222,7 +228,10 @@ def truth(
     from worldeval.runs.paths import TRUTH
 
     options = evaluation_options(
-        num_shards=num_shards, shard_index=shard_index, redo_changed=redo_changed
+        num_shards=num_shards,
+        shard_index=shard_index,
+        redo_changed=redo_changed,
+        policy_timeout=policy_timeout,
     )
     with resumable(), Watch(log, as_json=as_json) as watch:
         asked = RankRequest(

@@ -39,6 +39,12 @@ Separated = Annotated[
 Allocate = Annotated[
     str, typer.Option(help="Which policies get roll-outs: even, halving or top-two.")
 ]
+PolicyTimeout = Annotated[
+    float,
+    typer.Option(
+        help="Seconds a policy may take for one answer; then its episodes count as errors.", min=0.1
+    ),
+]
 Redo = Annotated[
     bool, typer.Option("--redo-changed", help="Try policies anew whose checkpoint has changed.")
 ]
@@ -55,6 +61,7 @@ def evaluation_options(
     stop_when_separated: bool = False,
     allocate: str = "even",
     redo_changed: bool = False,
+    policy_timeout: float = 600.0,
 ) -> dict[str, Any]:
     """The options as the fields of an `Evaluation`."""
     from worldeval.evaluate.budget import Spending
@@ -79,6 +86,7 @@ def evaluation_options(
             minutes=minutes,
         ),
         "redo_changed": redo_changed,
+        "policy_timeout": policy_timeout,
     }
 
 

@@ -181,7 +181,7 @@ class ImaginedPart:
             append_line(RunPaths(self.folder).errors, line)
         if failed.mistake:
             raise UserError(failed.error)
-        self._failed[job.policy] += 1
+        self._failed[job.policy] += GIVEN_UP if failed.hung else 1
         self.errors[job.policy] = failed.error
 
     def _spent(self, wanted: Sequence[int], why: str) -> SpendingReport:

@@ -29,7 +29,7 @@ from worldeval.evaluate.gates import Gates, run_gates
 from worldeval.evaluate.imagined import ImaginedPart, outcomes
 from worldeval.evaluate.known import read_known
 from worldeval.evaluate.manifest import manifest_of
-from worldeval.evaluate.policies import policy_cards
+from worldeval.evaluate.policies import is_foreign, policy_cards
 from worldeval.evaluate.summary import RunSummary, summarise, to_json
 from worldeval.evaluate.truth import forget, measure_truth, mend
 from worldeval.evaluate.validated import Validated, read_validated, real_trials
@@ -58,6 +58,7 @@ from worldeval.runs.summary import write_summary
 from worldeval.runs.tables import write_table
 from worldeval.world.load import read_card, world_hash
 
+POLICY_TIMEOUT = 600.0  # seconds
 REMOVE = "Remove the file: it only says how long the work took."
 
 
@@ -86,12 +87,18 @@ class Evaluation:
     shard: Shard = field(default_factory=Shard)
     redo_changed: bool = False  # try policies anew whose content changed
     trust_pickle: bool = False
+    policy_timeout: float | None = POLICY_TIMEOUT  # seconds for one call of a policy
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.paths = RunPaths(self.out)
         self.recipe = located(self.recipe)
-        self.cards = policy_cards(self.recipe.policies, trust_pickle=self.trust_pickle)
+        self.cards = policy_cards(
+            self.recipe.policies,
+            trust_pickle=self.trust_pickle,
+            policy_timeout=self.policy_timeout,
+        )
+        self._tell_replans()
         for path in mend(self.paths.truth):
             self.watch.say(f"{path} is damaged: set aside, its episodes are measured again")
         self._know()
@@ -141,7 +148,9 @@ class Evaluation:
                 processes=self.processes,
                 shard=self.shard,
                 trust_pickle=self.trust_pickle,
+                policy_timeout=self.policy_timeout,
                 progress=self.watch.simulating,
+                failed=self.errors.__setitem__,
             )
         table = table.merge(self.cards[["policy", "lineage", "step"]], on="policy")
         return self._keep(TRUTH, table)
@@ -260,13 +269,26 @@ class Evaluation:
             starts=self.starts,
             seed=self.seed,
             trust_pickle=self.trust_pickle,
+            policy_timeout=self.policy_timeout,
         )
         if self.crew is not None:
             return self.crew(setup, list(self.cards["ref"]))
         size = workers(self.processes)
-        if size == 1:
+        # Code of others may end or hang the process that it runs in.
+        if size == 1 and not any(map(is_foreign, self.cards["ref"])):
             return Alone(lambda: Worker(setup))
-        return Processes(size, Worker, setup)
+        return Processes(size, Worker, setup, policy_timeout=self.policy_timeout)
+
+    def _tell_replans(self) -> None:
+        """Whose chunks are carried out by their authors' rule, and not by the protocol's."""
+        protocol = self.recipe.replan_every
+        for row in self.cards.to_dict("records"):
+            if row["replan_said_by"] and row["replan"] != protocol:
+                self.watch.say(
+                    f"{row['policy']} is asked again after {int(row['replan'])} frames "
+                    f"({row['replan_said_by']}), not after the protocol's {protocol}; "
+                    "replan_every= in its address changes that"
+                )
 
     def _know(self) -> None:
         """Compare what is here with what the run folder was made of, and keep both."""

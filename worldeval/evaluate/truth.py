@@ -38,9 +38,13 @@ def measure_truth(
     processes: int,
     shard: Shard | None = None,
     trust_pickle: bool = False,
+    policy_timeout: float | None = None,
     progress: Callable[[int, int], None] | None = None,
+    failed: Callable[[str, str], None] | None = None,
 ) -> pd.DataFrame:
     """Run what `folder` lacks; returns a row per episode: policy, task, start, seed, success.
+
+    `failed` hears of policies that broke, and why: their other episodes have no outcome.
 
     Of a shard, the rows are those that are there.
     """
@@ -58,7 +62,8 @@ def measure_truth(
     def done(job: TruthJob, found: list[TruthOutcome]) -> None:
         nonlocal finished
         path = folder / f"{_name(job, name_of)}.csv"
-        write_table(path, table(found, name_of), durable=True)
+        if found:  # of a policy that broke at once there is nothing
+            write_table(path, table(found, name_of), durable=True)
         finished += len(found)
         if progress:
             progress(finished, total)
@@ -70,7 +75,9 @@ def measure_truth(
             horizon=recipe.horizon,
             replan_every=recipe.replan_every,
             processes=processes,
+            policy_timeout=policy_timeout,
             done=done,
+            failed=lambda ref, error: failed(name_of[ref], error) if failed else None,
         )
     kept = read_truth(folder)
     wanted = kept["policy"].isin(names) & kept["task"].isin(recipe.tasks) & kept["seed"].isin(seeds)

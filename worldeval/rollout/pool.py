@@ -38,10 +38,11 @@ def _watch_parent() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # A pool's process holds both ends of its queue: it would wait forever for a parent that was
     # killed.
-    Thread(target=_leave_with, args=(mp.parent_process(),), daemon=True).start()
+    Thread(target=leave_with, args=(mp.parent_process(),), daemon=True).start()
 
 
-def _leave_with(parent: BaseProcess | None) -> None:
+def leave_with(parent: BaseProcess | None) -> None:
+    """Wait for the parent, and end this process when it is gone."""
     if parent is not None:
         parent.join()
         os._exit(1)

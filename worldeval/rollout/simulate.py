@@ -3,18 +3,22 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from worldeval.data.formats.shards.layout import ShardEpisode, write_shard
 from worldeval.envs.metaworld import MetaWorld
 from worldeval.envs.protocol import EnvFrame
+from worldeval.errors import UserError
 from worldeval.policy.protocol import Policy
+from worldeval.policy.pulse import WatchedPolicy, waiting
 from worldeval.record import Episode, Observation
 from worldeval.rollout.actions import stacked_for
+from worldeval.rollout.apart import Say, run_apart, told
 from worldeval.rollout.chunks import ChunkQueue
 from worldeval.rollout.pool import short_lived
 from worldeval.rollout.recipe import TruthRecipe
@@ -51,12 +55,72 @@ def simulate(
     replan_every: int,
     processes: int,
     done: Callable[[TruthJob, list[TruthOutcome]], None],
+    failed: Callable[[str, str], None],
+    policy_timeout: float | None = None,
 ) -> None:
-    """Run every job in its own process; `done` is called in this one as each finishes."""
-    with short_lived(processes) as pool:
-        futures = {pool.submit(_run, job, truth, horizon, replan_every): job for job in jobs}
-        for future in as_completed(futures):
-            done(futures[future], future.result())
+    """Run every job in its own process; `done` is called in this one as each finishes.
+
+    A policy that breaks, ends its process or takes longer than `policy_timeout` seconds for a call
+    has no further outcomes: `failed` hears its reference and why. The others' episodes go on.
+    """
+
+    def heard(part: _Part, said: Any) -> None:
+        if isinstance(said, TruthOutcome):
+            part.found.append(said)
+        elif isinstance(said, _Broke):
+            part.broken.add(said.ref)
+            failed(said.ref, said.error)
+        else:
+            part.at = said
+
+    def ended(part: _Part, error: str | None) -> None:
+        if error is not None and part.at is None:
+            raise UserError(f"The simulator broke at {part.job.task}: {error}")
+        if error is not None:
+            part.broken.add(str(part.at))
+            failed(str(part.at), error)
+        rest = part.rest()
+        if error is not None and rest:
+            parts.append(replace(part, episodes=rest, at=None))
+        else:
+            done(part.job, part.found)
+
+    parts = deque(
+        _Part(job=job, episodes=job.episodes, truth=truth, horizon=horizon, replan=replan_every)
+        for job in jobs
+    )
+    run_apart(
+        parts,
+        _run,
+        processes=processes,
+        policy_timeout=policy_timeout,
+        heard=heard,
+        ended=ended,
+    )
+
+
+@dataclass(kw_only=True)
+class _Part:
+    """What is left to do of a job, and what is known of it already."""
+
+    job: TruthJob
+    episodes: tuple[tuple[str, int], ...]
+    truth: TruthRecipe
+    horizon: int
+    replan: int
+    found: list[TruthOutcome] = field(default_factory=list)
+    broken: set[str] = field(default_factory=set)  # references of policies
+    at: str | None = None  # the reference of the policy that acts
+
+    def rest(self) -> tuple[tuple[str, int], ...]:
+        done = {(outcome.policy, outcome.seed) for outcome in self.found}
+        return tuple(one for one in self.episodes if one not in done and one[0] not in self.broken)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Broke:
+    ref: str
+    error: str
 
 
 def record(
@@ -73,7 +137,7 @@ def record(
     missing = [(job, path) for job, path in jobs if not path.exists()]
     with short_lived(processes) as pool:
         futures = [
-            pool.submit(_record, job, path, truth, horizon, replan_every, after_success)
+            pool.submit(_recorded, job, path, truth, horizon, replan_every, after_success)
             for job, path in missing
         ]
         for count, future in enumerate(as_completed(futures), len(jobs) - len(missing) + 1):
@@ -82,25 +146,51 @@ def record(
                 progress(count, len(jobs))
 
 
-def _run(job: TruthJob, truth: TruthRecipe, horizon: int, replan_every: int) -> list[TruthOutcome]:
-    env, outcomes = _environment(job, truth), []
-    for ref, seed in job.episodes:
-        policy = stacked_for(job.load(ref, seed), env.action_dim)
-        queue = _begin(policy, job.task, seed, replan_every)
-        seen = deque([env.reset(seed)], policy.spec.history)
-        step, success = 0, False
-        while step < horizon and not success:
-            action = queue.next(partial(_observation, policy, seen, job.task), env.action_dim)
-            raw = action[0].reshape(env.k, -1)
-            success = any([env.advance(part) for part in raw])
-            step += 1
-            if queue.looks and not success:  # a frame that nobody looks at is not rendered
-                seen.append(env.frame(success=success))
-        outcomes.append(
-            TruthOutcome(policy=ref, task=job.task, seed=seed, success=success, steps=step)
-        )
+def _run(part: _Part, say: Say) -> None:
+    """A part's episodes; says whose turn it is, every outcome, and what a policy broke."""
+    env, broken = _environment(part.job, part.truth), set[str]()
+    for ref, seed in part.episodes:
+        if ref in broken:
+            continue
+        say(ref)
+        try:
+            say(_episode(part, env, ref, seed))
+        except UserError as error:
+            if type(error) is UserError:  # the user's mistake, which trying again repeats
+                raise
+            broken.add(ref)
+            say(_Broke(ref=ref, error=str(error)))
+        except BaseException as error:
+            broken.add(ref)
+            say(_Broke(ref=ref, error=told(error)))
     env.close()
-    return outcomes
+
+
+def _episode(part: _Part, env: MetaWorld, ref: str, seed: int) -> TruthOutcome:
+    job, horizon = part.job, part.horizon
+    with waiting():
+        policy = WatchedPolicy(stacked_for(job.load(ref, seed), env.action_dim))
+    queue = _begin(policy, job.task, seed, part.replan)
+    seen = deque([env.reset(seed)], policy.spec.history)
+    step, success = 0, False
+    while step < horizon and not success:
+        action = queue.next(partial(_observation, policy, seen, job.task), env.action_dim)
+        raw = action[0].reshape(env.k, -1)
+        success = any([env.advance(part) for part in raw])
+        step += 1
+        if queue.looks and not success:  # a frame that nobody looks at is not rendered
+            seen.append(env.frame(success=success))
+    return TruthOutcome(policy=ref, task=job.task, seed=seed, success=success, steps=step)
+
+
+def _recorded(job: TruthJob, *how: Any) -> None:
+    """`_record`; a policy that calls `sys.exit` must not end whoever asked for the recording."""
+    try:
+        _record(job, *how)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"{job.task}: {told(error)}") from error
 
 
 def _record(

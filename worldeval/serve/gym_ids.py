@@ -1,6 +1,8 @@
-"""The names by which gymnasium makes environments of ours: `worldeval/World-v0`.
+"""The name by which gymnasium makes environments of ours: `worldeval/World-v0`.
 
-Where worldeval is installed, gymnasium finds them by itself; elsewhere, import this file first.
+Import this file first, or let gymnasium do so by the name before the colon:
+
+    gymnasium.make("worldeval.serve.gym_ids:worldeval/World-v0", url="ws://localhost:8001")
 """
 
 import gymnasium

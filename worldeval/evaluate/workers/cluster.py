@@ -19,6 +19,7 @@ from worldeval.evaluate.workers.parcel import Parcel
 from worldeval.evaluate.workers.spread import Died, Ready
 from worldeval.evaluate.workers.worker import Setup, Worker
 from worldeval.policy.address import read_address
+from worldeval.policy.pulse import end_when_hung
 
 LOOK = 1.0  # seconds between two looks at what actors say, so that Ctrl-C is heard
 
@@ -40,6 +41,8 @@ class ClusterActor:
 
     def __init__(self, setup: Setup, parcel: Parcel, turn: int) -> None:
         os.environ[TURN] = str(turn)
+        if setup.policy_timeout is not None:
+            end_when_hung(setup.policy_timeout)
         self._worker = Worker(replace(setup, places=parcel.unpack()))
 
     def ready(self) -> Ready:

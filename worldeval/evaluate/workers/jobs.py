@@ -40,6 +40,7 @@ class BatchFailed:
     job: Job
     error: str
     mistake: bool = False  # the user's, so that trying again is no use
+    hung: bool = False  # the policy did not answer in time: each try would cost as much
     details: str = ""  # for whoever mends the policy
 
 

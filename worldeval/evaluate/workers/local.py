@@ -11,17 +11,24 @@ from typing import Any
 
 from worldeval.device import TURN
 from worldeval.evaluate.workers.jobs import Job, Result
-from worldeval.evaluate.workers.spread import Died, Ready
+from worldeval.evaluate.workers.spread import Died, Hung, Ready
+from worldeval.policy.pulse import Pulse, beat_into, waited
+from worldeval.rollout.apart import hung, why_gone
 
 Do = Callable[[Job], Result]
+LOOK = 0.5  # seconds between two looks at workers that say nothing
 GONE = (EOFError, ConnectionResetError, BrokenPipeError)
 
 
 class Processes:
     """A crew of `size` processes. `make(*given)` is called in each and gives what does a job."""
 
-    def __init__(self, size: int, make: Callable[..., Do], *given: Any) -> None:
-        self.size = size
+    def __init__(
+        self, size: int, make: Callable[..., Do], *given: Any, policy_timeout: float | None = None
+    ) -> None:
+        """A worker that waits longer than `policy_timeout` seconds for its policy is ended."""
+        self.size, self._timeout = size, policy_timeout
+        self._pulses: dict[Connection, Pulse] = {}
         self._make, self._given = make, given
         # A fresh process instead of a fork: torch's threads do not survive a fork.
         self._context = mp.get_context("spawn")
@@ -30,13 +37,14 @@ class Processes:
 
     def hire(self) -> Connection:
         here, there = self._context.Pipe()
+        pulse = self._context.Value("d", 0.0, lock=False)
         process = self._context.Process(
-            target=_work, args=(there, self._hired, self._make, *self._given), daemon=True
+            target=_work, args=(there, pulse, self._hired, self._make, *self._given), daemon=True
         )
         process.start()
         self._hired += 1
         there.close()  # the worker alone holds it: here is closed when the worker is gone
-        self._workers[here] = process
+        self._workers[here], self._pulses[here] = process, pulse
         return here
 
     def give(self, worker: Connection, job: Job) -> None:
@@ -45,7 +53,11 @@ class Processes:
 
     def wait(self, workers: Collection[Connection]) -> list[tuple[Any, Ready | Died | Result]]:
         said = []
-        for worker in wait(list(workers)):
+        ready: list[Any] = []
+        while not ready and not said:
+            ready = wait(list(workers), LOOK if self._timeout else None)
+            said = [] if ready else [(worker, self._hung(worker)) for worker in self._stuck()]
+        for worker in ready:
             assert isinstance(worker, Connection)
             try:
                 said.append((worker, worker.recv()))
@@ -59,18 +71,31 @@ class Processes:
             process.join()
             worker.close()
         self._workers.clear()
+        self._pulses.clear()
+
+    def _stuck(self) -> list[Connection]:
+        """Workers that wait too long for their policy."""
+        limit = self._timeout or 0.0
+        return [worker for worker, pulse in self._pulses.items() if waited(pulse) > limit > 0]
+
+    def _hung(self, worker: Connection) -> Hung:
+        process = self._workers.pop(worker)
+        del self._pulses[worker]
+        process.kill()
+        process.join()
+        worker.close()
+        return Hung(hung(self._timeout or 0.0))
 
     def _dead(self, worker: Connection) -> Died:
         process = self._workers.pop(worker)
+        del self._pulses[worker]
         process.join()
         worker.close()
-        code = process.exitcode or 0
-        if code == -signal.SIGKILL:
-            return Died("a process was killed, as the system does when memory is short")
-        return Died(f"a process ended with {f'signal {-code}' if code < 0 else f'status {code}'}")
+        return Died(why_gone(process.exitcode or 0))
 
 
-def _work(there: Connection, turn: int, make: Callable[..., Do], *given: Any) -> None:
+def _work(there: Connection, pulse: Pulse, turn: int, make: Callable[..., Do], *given: Any) -> None:
+    beat_into(pulse)
     os.environ[TURN] = str(turn)
     # Ctrl-C reaches every process of the terminal; the one that gave the jobs decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -21,6 +21,10 @@ class Died:
         self.reason = reason
 
 
+class Hung(Died):
+    """A worker that was ended since its policy did not answer: its job is not tried again."""
+
+
 @runtime_checkable
 class Crew(Protocol):
     """A kind of worker: processes of this machine, or actors of a cluster."""
@@ -79,6 +83,8 @@ class Foreman:
                     self._false_starts = 0
                     if job is not None and not isinstance(said, Ready):
                         yield said
+                elif isinstance(said, Hung) and job is not None:
+                    yield BatchFailed(job=job, error=said.reason, hung=True)
                 elif job is None:
                     self._false_starts += 1
                     if self._false_starts >= PATIENCE:

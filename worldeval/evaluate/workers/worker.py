@@ -14,8 +14,9 @@ from worldeval.evaluate.workers.jobs import BatchDone, BatchFailed, Job, Result
 from worldeval.judge.judge import load_judge
 from worldeval.policy.address import read_address
 from worldeval.policy.load import load_policy
-from worldeval.policy.protocol import Policy
+from worldeval.policy.pulse import WatchedPolicy, waiting
 from worldeval.record import Start
+from worldeval.rollout.apart import told
 from worldeval.rollout.inverse import checked, load_checker
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.sampling import roll_out, sampled_world
@@ -38,6 +39,7 @@ class Setup:
     starts: Sequence[Start] = field(repr=False)
     seed: int
     trust_pickle: bool = False
+    policy_timeout: float | None = None  # seconds for one call of a policy
     # Where this machine keeps what the recipe and the jobs name, if elsewhere.
     places: Mapping[str, str] = field(default_factory=dict)
 
@@ -68,18 +70,21 @@ class Worker:
         self._world = sampled_world(setup.recipe, Path(setup.place(setup.recipe.world)))
         self._judge = load_judge(Path(setup.place(setup.recipe.judge)))
         self._checker = load_checker(setup.place(setup.recipe.checker))
-        self._loaded: tuple[str, Policy] | None = None
+        self._loaded: tuple[str, WatchedPolicy] | None = None
 
     def __call__(self, job: Job) -> Result:
         """The job's outcome. What a policy does wrong is told in it, never raised."""
         try:
             with threads(1):  # the workers are the parallelism
                 return self._imagine(job)
-        except Exception as error:
+        except KeyboardInterrupt:
+            raise
+        # What a policy raises is its own error, whatever it is: `sys.exit` is no way out of a run.
+        except BaseException as error:
             self._loaded = None  # it may be broken: the next job begins with a fresh one
             return BatchFailed(
                 job=job,
-                error=str(error) or type(error).__name__,
+                error=told(error),
                 # A subclass is no mistake of the user's: a server that does not answer, say.
                 mistake=type(error) is UserError,
                 details=traceback.format_exc(limit=-6),
@@ -90,14 +95,16 @@ class Worker:
         setup, recipe = self._setup, self._setup.recipe
         starts = [setup.starts[place] for place in job.starts]
         beside = [starts[-1]] * (-len(starts) % ROWS)
+        policy = self._policy(job.ref)
         rollouts = roll_out(
             recipe,
             self._world,
-            self._policy(job.ref),
+            policy,
             [*starts, *beside],
             # Paired: a start has the same seed for every policy.
             seeds=[setup.seed + start.seed for start in (*starts, *beside)],
         )
+        policy.settle()
         if self._checker is not None:
             rollouts = checked(rollouts, self._world, self._checker)
         judged, kept = self._judge.judged(rollouts), slice(len(starts))
@@ -110,9 +117,10 @@ class Worker:
             packed=packed,
         )
 
-    def _policy(self, ref: str) -> Policy:
+    def _policy(self, ref: str) -> WatchedPolicy:
         if self._loaded is None or self._loaded[0] != ref:
             setup = self._setup
-            policy = load_policy(setup.place(ref), trust_pickle=setup.trust_pickle)
-            self._loaded = (ref, policy)
+            with waiting():
+                policy = load_policy(setup.place(ref), trust_pickle=setup.trust_pickle)
+            self._loaded = (ref, WatchedPolicy(policy))
         return self._loaded[1]
