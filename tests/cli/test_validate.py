@@ -108,7 +108,7 @@ def test_bad_input_exits_2_and_nothing_imports_torch(
 
 def test_plan(tmp_path: Path) -> None:
     done = run("plan", "--policies", 8, "--gap", 0.1, "--power", 0.8, "--json")
-    assert json.loads(done.stdout)["real"] == 771
+    assert json.loads(done.stdout)["real"] == 1210
     table = run("plan", "--policies", 8, "--gap", 0.1, "--rho", 0.7, "--cost-ratio", 100)
     assert table.exit_code == 0 and "and imagined" in table.stdout
 

@@ -48,3 +48,41 @@ def test_missing_values_are_skipped(rng: np.random.Generator) -> None:
 def test_mean_score_of_nothing() -> None:
     found = betting.mean_score(np.empty(0))
     assert (found.value, found.low, found.high) == (None, 0.0, 1.0)
+
+
+def uneven(rates: tuple[float, float], rng: np.random.Generator, *, lacks: float) -> np.ndarray:
+    """200 rounds of an outcome on either task; the second is missing in a share of them."""
+    x = (rng.random((300, 200, 2)) < np.array(rates)).astype(float)
+    x[rng.random((300, 200)) < lacks, 1] = np.nan
+    return x
+
+
+@pytest.mark.parametrize(
+    ("rates", "lacks"), [((0.9, 0.1), 0.3), ((0.2, 0.8), 0.5), ((0.8, 0.3), 0.7)]
+)
+def test_a_sequence_with_missing_cells_covers(
+    rates: tuple[float, float], lacks: float, rng: np.random.Generator
+) -> None:
+    """Rounds that lack a task have the mean of the others: they are left out."""
+    x, true = uneven(rates, rng, lacks=lacks), np.mean(rates)
+    low, high = betting.sequence_end(x)
+    assert ((low <= true) & (true <= high)).mean() >= 0.93
+    # Taking what is there of such rounds, as one column of outcomes, aims at another mean.
+    pooled = np.where(np.isnan(x[..., 1]), x[..., 0], np.nanmean(x, axis=2))
+    low, high = betting.sequence_end(pooled)
+    assert ((low <= true) & (true <= high)).mean() < 0.85
+
+
+def test_tasks_that_differ_in_opposite_ways_are_no_difference_with_missing_cells(
+    rng: np.random.Generator,
+) -> None:
+    apart = 2 * uneven((0.8, 0.2), rng, lacks=0.5) - 1
+    assert betting.paired_test(apart).rejected(0.05).mean() <= 0.05
+    alone = np.where(np.isnan(apart[..., 1]), apart[..., 0], np.nanmean(apart, axis=2))
+    assert betting.paired_test(alone).rejected(0.05).mean() > 0.2
+
+
+def test_the_wealth_of_counts_is_that_of_the_outcomes() -> None:
+    outcomes = np.array([[1.0, -1.0, 1.0, 0.0, 1.0]])
+    found = betting.log_wealth(np.array([3]), np.array([1]))
+    assert found[0] == pytest.approx(betting.paired_test(outcomes).log_wealth[0, -1])

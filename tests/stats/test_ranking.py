@@ -3,12 +3,15 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from tests.stats.tables import bernoulli, outcomes
-from worldeval.stats import compact_letters, holm, mcnemar, rank
+from worldeval.errors import UserError
+from worldeval.stats import compact_letters, from_frame, holm, mcnemar, rank
 from worldeval.stats.best import expected_regret, probability_best
-from worldeval.stats.paired import differences_by_round
+from worldeval.stats.paired import compare_all, differences_by_round
+from worldeval.stats.units import units
 
 
 def test_clear_order(rng: np.random.Generator) -> None:
@@ -101,6 +104,68 @@ def test_letters_of_a_chain() -> None:
 def test_mcnemar_known_answer() -> None:
     assert mcnemar(0, 0) == 1.0
     assert mcnemar(5, 0) == pytest.approx(2 / 32)
+
+
+def few_and_fixed(rng: np.random.Generator) -> np.ndarray:
+    """Eight alike policies from 40 shared starts of very different difficulty."""
+    return (rng.random((8, 1, 40)) < rng.beta(0.5, 0.5, 40)).astype(float)
+
+
+def test_mcnemar_with_holm_keeps_its_error_and_finds_more(rng: np.random.Generator) -> None:
+    def some_pair(success: np.ndarray, test: str) -> bool:
+        table = outcomes(
+            lambda k, t, c: success[k, t, c], policies=len(success), tasks=1, starts=40
+        )
+        return any(c.separated for c in compare_all(units(table), test=test))
+
+    wrong = np.mean([some_pair(few_and_fixed(rng), "mcnemar") for _ in range(60)])
+    assert wrong <= 0.12  # .05 and three standard errors
+    found = {"mcnemar": 0, "betting": 0}
+    for _ in range(60):
+        both = (rng.random((2, 1, 40)) < np.array([0.35, 0.7])[:, None, None]).astype(float)
+        for test in found:
+            found[test] += some_pair(both, test)
+    assert found["mcnemar"] > found["betting"] + 5
+
+
+def test_mcnemar_by_hand() -> None:
+    """p0 alone succeeds on 10 starts and p1 alone on one: 2 (1 + 11) / 2^11, times one pair."""
+    table = outcomes(
+        lambda k, t, c: float(c < 10 if k == 0 else c == 10), policies=2, tasks=1, starts=30
+    )
+    (pair,) = rank(table, rng=np.random.default_rng(0), test="mcnemar").comparisons
+    assert pair.p == pair.p_mcnemar == pytest.approx(2 * 12 / 2**11)
+    assert pair.separated
+    (same,) = rank(table, rng=np.random.default_rng(0)).comparisons
+    assert same.p > pair.p
+    assert same.p_mcnemar == pair.p_mcnemar
+
+
+def test_mcnemar_reads_scores_as_verdicts() -> None:
+    table = outcomes(
+        lambda k, t, c: 0.9 if k == 0 else 0.4, policies=2, tasks=2, starts=10, kind="score"
+    )
+    (pair,) = rank(table, rng=np.random.default_rng(0), test="mcnemar").comparisons
+    assert pair.difference.value == 1.0
+    assert pair.p == pytest.approx(2 / 2**20)
+
+
+def test_mcnemar_is_refused_where_it_is_not_exact() -> None:
+    twice = outcomes(lambda k, t, c: float(k), policies=2, seeds=(0, 1))
+    with pytest.raises(UserError, match="one trial of a policy from a start"):
+        rank(twice, rng=np.random.default_rng(0), test="mcnemar")
+    rows = [(p, t, c, 1) for p in "ab" for t, n in (("x", 5), ("y", 9)) for c in range(n)]
+    uneven = from_frame(pd.DataFrame(rows, columns=["policy", "task", "start", "success"]))
+    with pytest.raises(UserError, match="as many starts of every policy on every task"):
+        rank(uneven, rng=np.random.default_rng(0), test="mcnemar")
+
+
+def test_the_leader_is_named_with_its_probability_where_it_is_tied(
+    rng: np.random.Generator,
+) -> None:
+    found = rank(bernoulli((0.8, 0.75, 0.05), rng, tasks=2, starts=30), rng=rng)
+    (said,) = [f for f in found.findings if f.code == "leader_not_separated"]
+    assert f"P(best) of {found.policies[0].probability_best:.2f}" in said.text
 
 
 def test_probability_best_and_regret() -> None:

@@ -2,34 +2,88 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from worldeval.errors import UserError
-from worldeval.stats import paired_test, plan, sequential_halving, until_leader
-from worldeval.stats.plan import imagined_per_real, pairs_to_separate, trials_to_separate
+from worldeval.stats import mcnemar, paired_test, plan, sequential_halving, until_leader
+from worldeval.stats.plan import (
+    imagined_per_real,
+    mcnemar_power,
+    pairs_for_mcnemar,
+    pairs_to_separate,
+)
 from worldeval.stats.spending import halving_rounds, top_two
 
 
-def test_known_sample_sizes() -> None:
-    # Fleiss, Levin and Paik (2003), unpooled normal formula: 384.6 and, over 28 pairs, 770.5.
-    assert trials_to_separate(0.5, 0.6) == 385
-    assert trials_to_separate(0.5, 0.6, comparisons=28) == 771
+def power_of_betting(n: int, *, rate: float, gap: float, alpha: float) -> float:
+    """Share of 400 experiments in which the test that `rank` applies finds the gap."""
+    better, worse = np.random.default_rng(1).random((2, 400, n))
+    found = paired_test((better < rate + gap).astype(float) - (worse < rate))
+    return float(found.rejected(alpha).mean())
 
 
-def test_pairs_for_the_betting_test_are_what_it_needs(rng: np.random.Generator) -> None:
+def z_test_trials(rate: float, gap: float, *, alpha: float) -> int:
+    """The usual formula: (z_alpha + z_power)^2 (p q + p' q') / gap^2."""
+    z = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(0.8)
+    return int(z**2 * (rate * (1 - rate) + (rate + gap) * (1 - rate - gap)) / gap**2) + 1
+
+
+@pytest.mark.parametrize(
+    ("policies", "rate", "gap"), [(8, 0.5, 0.2), (8, 0.8, 0.15), (2, 0.5, 0.2), (5, 0.3, 0.3)]
+)
+def test_a_plan_delivers_the_power_that_it_promises(policies: int, rate: float, gap: float) -> None:
+    found = plan(policies=policies, gap=gap, rate=rate)
+    alpha = 0.05 / found.comparisons
+    assert power_of_betting(found.real_alone, rate=rate, gap=gap, alpha=alpha) == pytest.approx(
+        0.8, abs=0.06
+    )
+    # Planning a z-test promises the same and delivers half of the time.
+    usual = z_test_trials(rate, gap, alpha=alpha)
+    assert power_of_betting(usual, rate=rate, gap=gap, alpha=alpha) < 0.62
+    assert "power of 80% is that of each pair" in found.advice
+
+
+@pytest.mark.parametrize(("rate", "gap"), [(0.5, 0.1), (0.5, 0.2), (0.8, 0.15)])
+def test_a_plan_for_mcnemar_delivers_its_power_with_fewer_starts(rate: float, gap: float) -> None:
+    exact = plan(policies=8, gap=gap, rate=rate, test="mcnemar").real_alone
+    assert exact < 0.8 * plan(policies=8, gap=gap, rate=rate).real_alone
+    better, worse = np.random.default_rng(1).random((2, 2000, exact))
+    apart = (better < rate + gap).astype(int) - (worse < rate)
+    p = np.array([mcnemar(int((row == 1).sum()), int((row == -1).sum())) for row in apart])
+    assert (p <= 0.05 / 28).mean() == pytest.approx(0.8, abs=0.04)
+
+
+def test_exact_power_of_mcnemar_by_hand() -> None:
+    # Six starts that all differ in one direction: p = 2 / 64 <= .05; five do not do.
+    assert mcnemar_power(0.5, 0.0, 6, alpha=0.05) == pytest.approx(0.5**6)
+    assert mcnemar_power(0.5, 0.0, 5, alpha=0.05) == 0.0
+    assert pairs_for_mcnemar(1.0, 0.0) == 6
+
+
+def test_a_gap_that_the_betting_test_cannot_find_is_refused() -> None:
+    assert pairs_to_separate(0.01, 0.7) is None
+    with pytest.raises(UserError, match=r"gap of 0\.01 is too small for the betting test"):
+        plan(policies=2, gap=0.01)
+    assert plan(policies=2, gap=0.01, test="mcnemar").real > 10_000
+    with pytest.raises(UserError, match="--test mcnemer is unknown"):
+        plan(policies=2, gap=0.1, test="mcnemer")
+
+
+def test_pairs_for_the_betting_test_are_about_what_it_needs() -> None:
     n = pairs_to_separate(0.2, 0.46**0.5, power=0.8)  # .5 vs .7, independent
-    a, b = rng.random((2, 1000, n))
-    power = paired_test((a < 0.7).astype(float) - (b < 0.5)).rejected(0.05).mean()
-    assert power == pytest.approx(0.8, abs=0.06)
+    assert n is not None
+    assert power_of_betting(n, rate=0.5, gap=0.2, alpha=0.05) == pytest.approx(0.8, abs=0.06)
 
 
 def test_plan_with_and_without_imagination() -> None:
     alone = plan(policies=8, gap=0.1)
-    assert (alone.real_one_pair, alone.real, alone.imagined) == (385, 771, 0)
+    assert alone.real_one_pair < alone.real == alone.real_alone
+    assert alone.imagined == 0
     both = plan(policies=8, gap=0.1, rho=0.7, cost_ratio=100)
     assert both.real < alone.real < both.imagined
     assert both.cost < both.cost_alone
     useless = plan(policies=8, gap=0.1, rho=0.05, cost_ratio=2)
-    assert (useless.real, useless.imagined) == (771, 0)
+    assert (useless.real, useless.imagined) == (alone.real, 0)
     assert "does not pay" in useless.advice
 
 

@@ -75,6 +75,13 @@ def rank(
         Path | None,
         typer.Option(help="Earlier run that compared this world model and judge with truth."),
     ] = None,
+    test: Annotated[
+        str,
+        typer.Option(
+            help="Test of two policies, chosen before looking: betting, which may be looked at at "
+            "any time, or mcnemar, which needs fewer starts and may be read once."
+        ),
+    ] = "betting",
     films: Annotated[
         int | None,
         typer.Option(
@@ -133,7 +140,8 @@ def rank(
         asked = RankRequest(
             protocol, policies, world, judge, starts, out, seed, jobs, sets, trust_pickle
         )
-        run = _open("rank", asked, watch, options)
+        run = _open("rank", asked, watch, {**options, "test": test})
+        run.check_test()
         # Read before hours of work, so that a mistake costs none of them.
         earlier = run.validated(validated_by) if validated_by is not None else None
         real = run.real(real_csv) if real_csv is not None else None

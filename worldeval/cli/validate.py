@@ -74,6 +74,9 @@ def plan(
         float, typer.Option(help="Cost of a real trial over an imagined one.")
     ] = 100.0,
     level: Level = 0.95,
+    test: Annotated[
+        str, typer.Option(help="Test that is going to be applied: betting or mcnemar (read once).")
+    ] = "betting",
     out: Out = None,
     seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
@@ -91,11 +94,12 @@ def plan(
         rate=rate,
         rho=rho,
         cost_ratio=cost_ratio,
+        test=test,
     )
     emit(found.to_json(), as_json=as_json, out=out)
     if as_json:
         return
-    table = Table("per policy", "trials", title=f"{policies} policies, gap {gap:g}")
+    table = Table("per policy", "trials", title=f"{policies} policies, gap {gap:g}, {test}")
     table.add_row("real, if only one pair were compared", f"{found.real_one_pair:,}")
     table.add_row(f"real, all {found.comparisons} pairs", f"{found.real_alone:,}")
     if found.imagined:

@@ -17,6 +17,7 @@ from worldeval.envs.metaworld import available
 from worldeval.errors import UserError, did_you_mean
 from worldeval.evaluate.anytime import anytime, spent_finding
 from worldeval.evaluate.budget import Spending, SpendingReport
+from worldeval.evaluate.chosen_test import check_test, check_trials
 from worldeval.evaluate.films import (
     Shown,
     Simulated,
@@ -88,6 +89,7 @@ class Evaluation:
     redo_changed: bool = False  # try policies anew whose content changed
     trust_pickle: bool = False
     policy_timeout: float | None = POLICY_TIMEOUT  # seconds for one call of a policy
+    test: str = "betting"  # of two policies, or 'mcnemar' (`chosen_test.py`)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -107,6 +109,16 @@ class Evaluation:
         self.errors: dict[str, str] = {}  # policy -> why some of its episodes have no outcome
         kept = self.paths.seconds
         self.seconds = read_record(kept, dict[str, float], remedy=REMOVE) if kept.is_file() else {}
+
+    def check_test(self) -> None:
+        """Refuse a test that may not be applied here, before hours of work (`chosen_test.py`)."""
+        check_test(
+            self.test,
+            run=self.out,
+            starts=len(self.starts),
+            policies=len(self.cards),
+            spending=self.spending,
+        )
 
     def imagine(self) -> pd.DataFrame:
         """Outcomes of every policy in the world model."""
@@ -158,6 +170,7 @@ class Evaluation:
     def real(self, path: Path) -> pd.DataFrame:
         """Outcomes of real trials of some of the policies, from a CSV; kept as the truth."""
         table = real_trials(path, self.cards, sorted(self._tasks()))
+        check_trials(self.test, table)
         return self._keep(TRUTH, table)
 
     def validated(self, folder: Path) -> Validated:
@@ -199,6 +212,7 @@ class Evaluation:
             seed=self.seed,
             validated=validated,
             known=read_known(Path(self.recipe.judge)),
+            test=self.test,
         )
         if self.spent is not None and self.spending.looks:
             summary = replace(

@@ -66,12 +66,14 @@ def summarise(
     seed: int,
     validated: Validated | None = None,
     known: ValidatedRates | None = None,
+    test: str = "betting",
 ) -> RunSummary:
     """Rank the imagined outcomes and, where truth is there, measure how far that is right.
 
     `truth` may hold some of the policies and tasks only, and other starts; `validated` is an
     earlier run's comparison with truth. Intervals are those of true rates where `known`, or else
-    the truth of this run's other lineages, says what an imagined rate is worth.
+    the truth of this run's other lineages, says what an imagined rate is worth. `test` compares two
+    policies (`paired.compare_all`).
     """
     rng = np.random.default_rng(seed)
     predicted = from_frame(imagined, source="imagined outcomes")
@@ -79,7 +81,8 @@ def summarise(
     compared = real is not None and len(real.policies) >= 3
     if known is None and truth is not None:
         known = ValidatedRates(rates=rates_of(paired_starts(imagined, truth)))
-    ranking = rank(predicted, rng=rng, validated=compared or validated is not None, known=known)
+    validation = compared or validated is not None
+    ranking = rank(predicted, rng=rng, validated=validation, known=known, test=test)
     found = list(ranking.findings)
     agreed = combined = None
     groups: dict[str, dict[str, Any]] = {}
@@ -104,7 +107,7 @@ def summarise(
         found += _near_misses(gates) + _actions(gates)
     return RunSummary(
         imagined=ranking,
-        truth=rank(real, rng=rng) if real is not None else None,
+        truth=rank(real, rng=rng, test=test) if real is not None else None,
         agreement=agreed,
         combined=combined,
         groups=groups,

@@ -80,6 +80,7 @@ class RankingSummary:
     worth: Estimate | None = None  # of an imagined rate, in trials
     worth_text: str | None = None  # the same as a sentence
     worth_quartile: float | None = None  # its lower quartile
+    test: str = "betting"  # of two policies, or 'mcnemar'
     findings: tuple[Finding, ...] = ()
 
 

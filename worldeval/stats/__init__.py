@@ -15,7 +15,7 @@ from worldeval.stats.leave_out import leave_one_lineage_out, leave_one_policy_ou
 from worldeval.stats.letters import compact_letters, holm
 from worldeval.stats.measures import mmrv
 from worldeval.stats.outcomes import Outcomes, from_frame
-from worldeval.stats.paired import Comparison, mcnemar
+from worldeval.stats.paired import Comparison, compare_all, mcnemar
 from worldeval.stats.plan import Plan, plan
 from worldeval.stats.ppi import Combined, combine
 from worldeval.stats.predictive import (
@@ -66,6 +66,7 @@ __all__ = [
     "combine",
     "combined_rates",
     "compact_letters",
+    "compare_all",
     "conformal",
     "confusion",
     "confusion_per_policy",

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+import scipy
 
-from worldeval.axes import Array, Bool, Float
+from worldeval.axes import Array, Bool, Float, Int
 from worldeval.stats.estimate import Estimate
 
 # Fractions of the wealth that are wagered; the wealth is their average, so none must be chosen.
@@ -41,7 +42,8 @@ def paired_test(differences: Float[Array, "b n *t"]) -> PairedTest:
         differences: first minus second, in the order of observation, NaN where not both exist.
             With several tasks, a round is one start of each (last axis): tasks may differ in
             opposite ways while the mean over them is 0, and prod_t (1 + lambda d_t) <=
-            (1 + lambda mean d)^t = 1 (AM-GM) keeps the error at the end of every round.
+            (1 + lambda mean d)^t = 1 (AM-GM) keeps the error at the end of every round. A round
+            without some task is left out: the rest of it has another mean.
     """
     bets = np.nan_to_num(_rounds(differences))
     best = np.full((2, *bets.shape[:2]), -np.inf)
@@ -61,6 +63,13 @@ def paired_test(differences: Float[Array, "b n *t"]) -> PairedTest:
     )
 
 
+def log_wealth(won: Int[Array, " b"], lost: Int[Array, " b"]) -> Float[Array, " b"]:
+    """Wealth of the better of the two bets of `paired_test`, after so many differences of +-1."""
+    more, fewer = np.maximum(won, lost), np.minimum(won, lost)
+    gain = np.outer(more, np.log1p(FRACTIONS)) + np.outer(fewer, np.log1p(-FRACTIONS))
+    return scipy.special.logsumexp(gain, axis=1) - np.log(len(FRACTIONS))
+
+
 def sequence(
     values: Float[Array, "b n *t"], *, level: float = 0.95
 ) -> tuple[Float[Array, "b n"], Float[Array, "b n"]]:
@@ -71,7 +80,8 @@ def sequence(
 
     Args:
         values: in the order of observation, NaN where missing. With several tasks, a round is one
-            start of each (last axis), and the mean is that over tasks.
+            start of each (last axis), and the mean is that over tasks; a round without some task is
+            left out, since the rest of it has another mean.
     """
     return _bounds(_rounds(values), level=level, fixed=False, last=False)
 
@@ -114,8 +124,10 @@ def mean_score(
 
 
 def _rounds(values: Float[Array, "b n *t"]) -> Float[Array, "b n t"]:
+    """Rounds with every task; of the others nothing."""
     values = np.asarray(values, dtype=float)
-    return values if values.ndim == 3 else values.reshape(*values.shape, 1)
+    values = values if values.ndim == 3 else values.reshape(*values.shape, 1)
+    return np.where(np.isnan(values).any(axis=2, keepdims=True), np.nan, values)
 
 
 def _bounds(

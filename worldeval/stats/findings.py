@@ -59,8 +59,13 @@ def not_separated(comparisons: Sequence[Comparison]) -> list[Finding]:
     return [Finding(code="cannot_be_told_apart", severity=severity, text=what)]
 
 
-def leader_not_separated(comparisons: Sequence[Comparison], leader: str) -> list[Finding]:
-    """Refusal 1, for the question most asked: is the first really the best?"""
+def leader_not_separated(
+    comparisons: Sequence[Comparison], leader: str, *, best: float | None = None
+) -> list[Finding]:
+    """Refusal 1, for the question most asked: is the first really the best?
+
+    `best`: its probability of being so, which may be high where nothing is shown.
+    """
     rivals = [
         c.second if c.first == leader else c.first
         for c in comparisons
@@ -69,12 +74,18 @@ def leader_not_separated(comparisons: Sequence[Comparison], leader: str) -> list
     if not rivals:
         return []
     shown = ", ".join(rivals[:3]) + (", ..." if len(rivals) > 3 else "")
+    beside = (
+        ""
+        if best is None
+        else f"P(best) of {best:.2f} is the share of likely rates in which it comes first; it does "
+        "not separate it from them."
+    )
     return [
         Finding(
             code="leader_not_separated",
             severity="warning",
             text=f"{leader} leads, but cannot be told apart from {len(rivals)} "
-            f"other{'s' if len(rivals) > 1 else ''} ({shown}).",
+            f"other{'s' if len(rivals) > 1 else ''} ({shown}). {beside}".strip(),
         )
     ]
 

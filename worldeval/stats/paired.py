@@ -1,6 +1,6 @@
 """Comparing policies that were tried from the same starts."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import combinations
 from typing import Any
 
@@ -8,13 +8,15 @@ import numpy as np
 import scipy
 
 from worldeval.axes import Array, Float
+from worldeval.errors import UserError
 from worldeval.stats import betting
 from worldeval.stats.estimate import Estimate, undefined
 from worldeval.stats.letters import holm
-from worldeval.stats.plan import pairs_to_separate
+from worldeval.stats.plan import known_test, pairs_for_mcnemar, pairs_to_separate
 from worldeval.stats.units import Units
 
 BATCH = 256  # pairs at a time: memory, not meaning
+HALF = 0.5  # probability of success above which a start counts as a success to McNemar's test
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +26,9 @@ class Comparison:
     first: str
     second: str
     difference: Estimate  # first minus second; simultaneous over all pairs (Bonferroni)
-    p: float  # of the betting test: may be looked at after every round of starts
+    # Of the test that was chosen: the betting test's may be looked at after every round of starts,
+    # McNemar's once, after a number of starts that was fixed beforehand.
+    p: float
     p_holm: float  # adjusted over all pairs
     p_mcnemar: float | None  # exact, for binary outcomes; to be read once, unadjusted
     separated: bool  # p_holm <= 1 - level
@@ -49,11 +53,26 @@ def mcnemar(first_only: int, second_only: int) -> float:
     return float(scipy.stats.binomtest(first_only, first_only + second_only, 0.5).pvalue)
 
 
-def compare_all(units: Units, *, level: float = 0.95, power: float = 0.8) -> list[Comparison]:
+def compare_all(
+    units: Units, *, level: float = 0.95, power: float = 0.8, test: str = "betting"
+) -> list[Comparison]:
     """Every pair of policies, in the order of `units.policies`, with Holm over all pairs.
 
     Tasks weigh the same. A pair without a shared start on every task is not compared: p = 1.
+
+    Args:
+        test: 'betting', which keeps its error however often one looks, or 'mcnemar' (exact), which
+            needs fewer starts (a third fewer for .5 against .6) and may be read once, after a
+            number of starts fixed beforehand. Which of them must be chosen before looking. Scores
+            are successes above one half to McNemar's test. Intervals of differences are those of
+            the betting test in both cases, and may hold 0 where McNemar's test separates.
+
+    Raises:
+        UserError: McNemar's test cannot be applied: starts were tried several times, or tasks have
+            unequal numbers of shared starts.
     """
+    if known_test(test) == "mcnemar":
+        units = _verdicts(units)
     pairs = list(combinations(range(len(units.policies)), 2))
     if not pairs:
         return []
@@ -64,8 +83,11 @@ def compare_all(units: Units, *, level: float = 0.95, power: float = 0.8) -> lis
         first, second = (units.mean[[pair[side] for pair in batch]] for side in (0, 1))
         rounds = differences_by_round(first - second)
         low, high = betting.mean_bounds((rounds + 1) / 2, level=simultaneous)
-        test = betting.paired_test(rounds)
-        tests += list(zip(rounds, 2 * low - 1, 2 * high - 1, test.p, strict=True))
+        if test == "mcnemar":
+            p = np.array([_mcnemar(each) for each in first - second])
+        else:
+            p = betting.paired_test(rounds).p
+        tests += list(zip(rounds, 2 * low - 1, 2 * high - 1, p, strict=True))
     adjusted = holm(np.array([test[3] for test in tests]))
     return [
         _comparison(
@@ -78,9 +100,30 @@ def compare_all(units: Units, *, level: float = 0.95, power: float = 0.8) -> lis
             level=level,
             power=power,
             pairs=len(pairs),
+            test=test,
         )
         for pair, (rounds, low, high, p), p_holm in zip(pairs, tests, adjusted, strict=True)
     ]
+
+
+def _verdicts(units: Units) -> Units:
+    """One verdict a start, and as many starts on every task, so that pooled tasks weigh alike."""
+    if units.trials.max(initial=0) > 1:
+        raise UserError(
+            "--test mcnemar needs one trial of a policy from a start; some starts were tried "
+            "several times. Leave --test out: the betting test takes their mean."
+        )
+    if np.ptp((~np.isnan(units.mean)).sum(axis=2)):
+        raise UserError(
+            "--test mcnemar needs as many starts of every policy on every task, since every task "
+            "weighs the same. Try the missing ones, or leave --test out."
+        )
+    shown = np.where(np.isnan(units.mean), np.nan, units.mean > HALF)
+    return replace(units, mean=shown, binary=True)
+
+
+def _mcnemar(differences: Float[Array, "t c"]) -> float:
+    return mcnemar(int((differences == 1).sum()), int((differences == -1).sum()))
 
 
 def differences_by_round(differences: Float[Array, "b t c"]) -> Float[Array, "b n t"]:
@@ -113,6 +156,7 @@ def _comparison(
     level: float,
     power: float,
     pairs: int,
+    test: str,
 ) -> Comparison:
     i, j = pair
     shared = units.mean[i] - units.mean[j]
@@ -140,9 +184,14 @@ def _comparison(
         # Bonferroni as the interval; the spread is regularised by one start of each kind, since
         # two policies that differed once in ten starts have not shown a spread of 0.
         spread = float(np.sqrt((np.sum((each - value) ** 2) + 2 * 0.5**2) / (n + 2)))
-        needed = max(
-            n + 1, pairs_to_separate(value, spread, level=level, power=power, comparisons=pairs)
-        )
+        about = {"level": level, "power": power, "comparisons": pairs}
+        if test == "mcnemar":
+            apart = min(1.0, max(spread**2 + value**2, abs(value)))
+            chances = (apart + value) / 2, (apart - value) / 2
+            needed = pairs_for_mcnemar(*chances, **about, exact=False)
+        else:
+            needed = pairs_to_separate(value, spread, **about)
+        needed = None if needed is None else max(n + 1, needed)
     once = units.binary and bool(np.isin(each, (-1.0, 0.0, 1.0)).all())
     return Comparison(
         first=units.policies[i],
@@ -152,7 +201,7 @@ def _comparison(
         ),
         p=p,
         p_holm=p_holm,
-        p_mcnemar=mcnemar(int((each == 1).sum()), int((each == -1).sum())) if once else None,
+        p_mcnemar=_mcnemar(shared) if once else None,
         separated=separated,
         needed=needed,
     )

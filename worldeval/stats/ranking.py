@@ -22,7 +22,7 @@ from worldeval.stats.predictive import (
     predictive_interval,
     trials_to_tell,
 )
-from worldeval.stats.rates import clustered_rate
+from worldeval.stats.rates import rate_over_tasks
 from worldeval.stats.resample import DRAWS, draw_cells
 from worldeval.stats.units import Units, units
 
@@ -56,6 +56,7 @@ class Ranking:
     worth: Estimate | None = None  # of an imagined rate, in trials (`predictive.py`)
     worth_text: str | None = None
     worth_quartile: float | None = None  # its lower quartile: what advice on trials counts on
+    test: str = "betting"  # of two policies (`paired.py`)
 
     @property
     def headline(self) -> str | None:
@@ -67,6 +68,7 @@ class Ranking:
         return {
             "headline": self.headline,
             "level": self.level,
+            "test": self.test,
             "policies": [
                 {
                     "rank": row.rank,
@@ -100,6 +102,7 @@ def rank(
     validated: bool = True,
     draws: int = DRAWS,
     known: ValidatedRates | None = None,
+    test: str = "betting",
 ) -> Ranking:
     """Rank policies by their rate: the mean over tasks of the mean over starts.
 
@@ -113,15 +116,16 @@ def rank(
             policy's own, intervals, ties and the chance of being best are those of its true rate
             (`predictive.py`); without, they are those of the numbers given, as more starts would
             show them.
+        test: of two policies, 'betting' or 'mcnemar' (`paired.compare_all`).
 
     Raises:
-        UserError: a policy was not tried on a task.
+        UserError: a policy was not tried on a task, or the test cannot be applied.
     """
     table = units(outcomes)
     order = np.argsort(-np.round(table.rates, 12), kind="stable")
     names = [outcomes.policies[k] for k in order]
     table = units(outcomes.only(policies=names))
-    comparisons = compare_all(table, level=level, power=power)
+    comparisons = compare_all(table, level=level, power=power, test=test)
     drawn = draw_cells([table], rng=rng, draws=draws)[0].mean(axis=2)
     worths = [known.worth(outcomes.lineage.get(name)) if known else None for name in names]
     worth = worths[0]
@@ -140,7 +144,7 @@ def rank(
     best, regret = probability_best(drawn), expected_regret(drawn)
     found = [*findings.no_truth(validated), *findings.not_separated(comparisons)]
     if len(names) > 1 and any(c.separated for c in comparisons):
-        found += findings.leader_not_separated(comparisons, names[0])
+        found += findings.leader_not_separated(comparisons, names[0], best=float(best[0]))
     rates = np.round(table.rates, 12)
     return Ranking(
         policies=tuple(
@@ -175,6 +179,7 @@ def rank(
         worth=worth.trials if worth else None,
         worth_text=worth.sentence() if worth else None,
         worth_quartile=worth.quantile(0.25) if worth else None,
+        test=test,
     )
 
 
@@ -239,6 +244,4 @@ def policy_estimate(
             clusters=int((~np.isnan(mean)).sum()),
             method=found.method,
         )
-    present = ~np.isnan(mean)
-    weight = present / present.sum(axis=1, keepdims=True) / len(mean)
-    return clustered_rate(mean[present], weights=weight[present], trials=trials, level=level)
+    return rate_over_tasks(mean, trials=table.trials[k, tasks], level=level)

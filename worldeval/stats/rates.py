@@ -1,9 +1,11 @@
 """A success rate and its interval: binary trials, clustered trials, posterior."""
 
+from dataclasses import replace
+
 import numpy as np
 import scipy
 
-from worldeval.axes import Array, Float
+from worldeval.axes import Array, Float, Int
 from worldeval.stats.estimate import Estimate
 
 LEVEL = 0.95
@@ -103,4 +105,38 @@ def clustered_rate(
         n=trials,
         clusters=starts,
         method=method,
+    )
+
+
+def rate_over_tasks(
+    means: Float[Array, "t c"], *, trials: Int[Array, "t c"], level: float = LEVEL
+) -> Estimate:
+    """Mean over tasks of the rate of binary trials from starts, NaN where a start was not tried.
+
+    The hull of two intervals: Wilson's of the whole with an effective number of trials
+    (`clustered_rate`), and MOVER (Donner and Zou 2012) of the tasks' own Wilson intervals,
+    theta -+ sqrt(sum_t (p_t - bound_t)^2) / T. The first alone takes p (1 - p) of the mean for the
+    variance, which is too small where an uncertain task has few starts and a certain one many.
+    """
+    present = ~np.isnan(means)
+    weight = present / present.sum(axis=1, keepdims=True) / len(means)
+    whole = clustered_rate(
+        means[present], weights=weight[present], trials=int(trials[present].sum()), level=level
+    )
+    if len(means) == 1 or np.ptp(present.sum(axis=1)) == 0:
+        return whole
+    tasks = [
+        clustered_rate(row[here], trials=int(count[here].sum()), level=level)
+        for row, here, count in zip(means, present, trials, strict=True)
+    ]
+    down, up = (
+        float(np.sqrt(sum(((one.value or 0.0) - (bound or 0.0)) ** 2 for one, bound in side)))
+        for side in ([(one, one.low) for one in tasks], [(one, one.high) for one in tasks])
+    )
+    value, low, high = whole.value or 0.0, whole.low or 0.0, whole.high or 0.0
+    return replace(
+        whole,
+        low=max(0.0, min(low, value - down / len(tasks))),
+        high=min(1.0, max(high, value + up / len(tasks))),
+        method=f"{whole.method}, and MOVER over tasks",
     )
