@@ -24,12 +24,12 @@ from worldeval.policy.recipe import PolicyRecipe
 from worldeval.record import Start
 from worldeval.rollout.starts import write_starts
 from worldeval.training.recipe import TrainerRecipe
+from worldeval.world.latent.recipe import LatentRecipe
 from worldeval.world.load import new_world, save_world, world_hash
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import (
     ActuationRecipe,
     KinematicsRecipe,
-    LatentRecipe,
     TokenizerRecipe,
 )
 

@@ -153,10 +153,75 @@ def test_no_class_is_defined_twice() -> None:
             if isinstance(node, ast.ClassDef):
                 defined.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
     twice = {name: paths for name, paths in defined.items() if len(paths) > 1}
-    # These go when the training of policies and of worlds shares one road.
-    for pending in ("Sequences",):
-        twice.pop(pending, None)
     assert not twice
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Whoever reads a module can read what it stands on first."""
+    paths = {_module(path): path for path in files(PACKAGE)}
+    stands_on = {name: _imported(path, set(paths)) for name, path in paths.items()}
+    assert circles(stands_on) == []
+
+
+@pytest.mark.parametrize(
+    ("stands_on", "found"),
+    [
+        ({"a": {"b"}, "b": {"c"}, "c": set()}, []),
+        ({"a": {"b"}, "b": {"a"}}, [{"a", "b"}]),
+        ({"a": {"b"}, "b": {"c"}, "c": {"b"}, "d": {"a"}}, [{"b", "c"}]),
+    ],
+)
+def test_the_search_for_circles_itself(
+    stands_on: dict[str, set[str]], found: list[set[str]]
+) -> None:
+    assert circles(stands_on) == found
+
+
+def circles(stands_on: dict[str, set[str]]) -> list[set[str]]:
+    """The sets of modules that reach each other."""
+    left = {name: set(others) for name, others in stands_on.items()}
+    while ends := {name for name, others in left.items() if not others & set(left)}:
+        left = {name: others for name, others in left.items() if name not in ends}
+    reached = {name: _reached(name, left) for name in left}
+    return [
+        set(group)
+        for group in sorted(
+            {
+                frozenset(other for other in reached[name] if name in reached[other])
+                for name in left
+                if name in reached[name]
+            },
+            key=sorted,
+        )
+    ]
+
+
+def _reached(name: str, stands_on: dict[str, set[str]]) -> set[str]:
+    reached: set[str] = set()
+    ahead = set(stands_on[name])
+    while ahead:
+        now = ahead.pop()
+        if now in stands_on and now not in reached:
+            reached.add(now)
+            ahead |= stands_on[now]
+    return reached
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _imported(path: Path, known: set[str]) -> set[str]:
+    """The modules that a file imports when it is imported itself."""
+    found = set()
+    for node in ast.parse(path.read_text(), str(path)).body:
+        if isinstance(node, ast.Import):
+            found |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            inside = {f"{node.module}.{name.name}" for name in node.names}
+            found |= (inside & known) or {str(node.module)}
+    return found & known
 
 
 def test_no_bare_except() -> None:

@@ -32,7 +32,7 @@ FOLDERS = {
 }
 # kind in the YAML -> (group, the frozen dataclass that it fills)
 KINDS = {
-    "latent": ("model", "worldeval.world.recipe:LatentRecipe"),
+    "latent": ("model", "worldeval.world.latent.recipe:LatentRecipe"),
     "dit": ("model", "worldeval.world.dit.recipe:DitRecipe"),
     "ctrl_world": ("model", "worldeval.world.ctrl_world.recipe:CtrlWorldRecipe"),
     "rssm": ("model", "worldeval.world.rssm.recipe:RssmRecipe"),

@@ -6,10 +6,10 @@ import numpy as np
 
 from worldeval.data.formats.shards.layout import ShardEpisode, write_shard
 from worldeval.record import Episode
+from worldeval.world.latent.recipe import LatentRecipe
 from worldeval.world.recipe import (
     ActuationRecipe,
     KinematicsRecipe,
-    LatentRecipe,
     TokenizerRecipe,
     TrainerRecipe,
 )

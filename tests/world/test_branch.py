@@ -12,7 +12,7 @@ from tests.world.rssm.tiny import new_world as new_rssm
 from tests.world.uwm.tiny import new_world as new_uwm
 from worldeval.world.branch import Branching
 from worldeval.world.latent import family as latent_family
-from worldeval.world.latent.network import LatentRecipe
+from worldeval.world.latent.recipe import LatentRecipe
 from worldeval.world.recipe import KinematicsRecipe
 from worldeval.world.world import World
 

@@ -11,7 +11,8 @@ from tests.world.uwm.tiny import new_world
 from worldeval.errors import UserError
 from worldeval.world.ctrl_world.recipe import EdmRecipe
 from worldeval.world.dit.recipe import DitRecipe
-from worldeval.world.recipe import LatentRecipe, WorldRecipe
+from worldeval.world.latent.recipe import LatentRecipe
+from worldeval.world.recipe import WorldRecipe
 from worldeval.world.rssm.recipe import RssmRecipe
 from worldeval.world.sampler import allowed_steps
 

@@ -1,10 +1,13 @@
-"""Training on several processes: which rows are mine, and what is whole."""
+"""Training on several processes and devices: which rows are mine, what is whole, what is where."""
 
 import os
+from dataclasses import fields, replace
+from typing import Any
 
+import torch
 from accelerate import PartialState
 from accelerate.utils import parse_flag_from_env
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from worldeval.device import pick_device
@@ -49,3 +52,19 @@ def shards_of(value: Tensor, like: Tensor) -> Tensor:
     if isinstance(like, DTensor):
         return distribute_tensor(value, like.device_mesh, like.placements)
     return value
+
+
+def on_device(record: Any, net: nn.Module) -> Any:
+    """A record of tensors, and of records of them, on the device of a network."""
+    device = next(net.parameters()).device
+    return record if device.type == "cpu" else _moved(record, device)
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    if isinstance(value, Tensor):
+        return value.to(device, non_blocking=True)
+    if value is None:
+        return None
+    return replace(
+        value, **{each.name: _moved(getattr(value, each.name), device) for each in fields(value)}
+    )

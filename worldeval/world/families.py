@@ -42,8 +42,8 @@ from worldeval.run import whole_file
 from worldeval.training.optimise import Report
 from worldeval.training.processes import this_process
 from worldeval.training.recipe import TrainerRecipe
+from worldeval.world.hand.fit import fit_features, fit_kinematics
 from worldeval.world.hand.kinematics import Kinematics
-from worldeval.world.latent.fit import fit_features, fit_kinematics
 from worldeval.world.latent.world import FrameWorld
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import WorldRecipe

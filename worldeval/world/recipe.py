@@ -80,12 +80,3 @@ class WorldRecipe:
     def reads_tasks(self) -> bool:
         """Whether the words of a task are read, beyond telling the tasks apart."""
         return False
-
-
-@dataclass(frozen=True, kw_only=True)
-class LatentRecipe(WorldRecipe):
-    """`latent`: a deterministic residual MLP over all views' latents, fast on a laptop."""
-
-    width: int = 512
-    depth: int = 5
-    unroll: tuple[tuple[float, int], ...] = ((0.0, 1), (0.35, 2), (0.6, 4))  # share -> steps

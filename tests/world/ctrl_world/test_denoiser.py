@@ -9,11 +9,11 @@ from torch import nn
 
 from tests.world.ctrl_world.tiny import LATENT, TINY, a_denoiser, some_episodes
 from worldeval.errors import UserError
-from worldeval.world.ctrl_world.clips import Clip, Clips
-from worldeval.world.ctrl_world.denoiser import VideoDenoiser
+from worldeval.world.ctrl_world.denoiser import VideoDenoiser, stacked, unstacked
 from worldeval.world.ctrl_world.draw import Draw, draw
 from worldeval.world.ctrl_world.edm import Scales
 from worldeval.world.ctrl_world.recipe import EdmRecipe
+from worldeval.world.training.windows import Window, Windows, steps
 
 NO_WORDS = torch.zeros(2, TINY.unet.token)
 
@@ -70,9 +70,9 @@ def test_another_episode_of_the_batch_changes_nothing() -> None:
     denoiser, clip = a_denoiser(), a_clip()
     given = a_draw(denoiser)
     before = parts_of_loss(denoiser, clip, given)
-    other = replace(clip, latents=clip.latents.clone(), poses=clip.poses.clone())
+    other = replace(clip, latents=clip.latents.clone(), pose=clip.pose.clone())
     other.latents[1] += 1
-    other.poses[1] += 0.5
+    other.pose[1] += 0.5
     after = parts_of_loss(denoiser, other, given)
     assert torch.equal(before[0], after[0])
     assert not torch.allclose(before[1], after[1])
@@ -81,7 +81,7 @@ def test_another_episode_of_the_batch_changes_nothing() -> None:
 def test_a_dropped_token_says_nothing_of_the_pose() -> None:
     denoiser, clip = a_denoiser(), a_clip()
     given = replace(a_draw(denoiser), kept=torch.tensor([True, False]))
-    other = replace(clip, poses=clip.poses - 0.7)
+    other = replace(clip, pose=clip.pose - 0.7)
     before, after = (parts_of_loss(denoiser, each, given) for each in (clip, other))
     assert not torch.allclose(before[0], after[0])
     assert torch.equal(before[1], after[1])
@@ -99,10 +99,10 @@ def test_a_task_is_read_where_it_is_known() -> None:
 
 def test_an_episode_is_imagined_alike_alone_and_in_a_batch() -> None:
     denoiser, clip = a_denoiser(), a_clip()
-    together = denoiser.imagine(clip.latents[:, :3], clip.poses, NO_WORDS, generators=seeded(4, 5))
+    together = denoiser.imagine(clip.latents[:, :3], clip.pose, NO_WORDS, generators=seeded(4, 5))
     assert together.shape == (2, 2, *LATENT)
     alone = denoiser.imagine(
-        clip.latents[1:, :3], clip.poses[1:], NO_WORDS[1:], generators=seeded(5)
+        clip.latents[1:, :3], clip.pose[1:], NO_WORDS[1:], generators=seeded(5)
     )
     torch.testing.assert_close(together[1:], alone, atol=1e-4, rtol=1e-4)
 
@@ -117,7 +117,7 @@ def test_guidance_grows_over_the_frames() -> None:
             for weight in denoiser.network.action_encoder.action_encode[4].parameters():
                 nn.init.zeros_(weight)
         return denoiser.imagine(
-            clip.latents[:, :3], clip.poses, NO_WORDS, generators=seeded(1, 2), steps=1
+            clip.latents[:, :3], clip.pose, NO_WORDS, generators=seeded(1, 2), steps=1
         )
 
     plain, free = imagined((1.0, 1.0)), imagined((1.0, 1.0), kept=False)
@@ -135,7 +135,7 @@ def test_changes_are_imagined_from_the_newest_frame() -> None:
     assert denoiser.change_std.flatten().tolist() == pytest.approx([2.0] * 6, rel=0.1)
     clip = a_clip()
     found = denoiser.imagine(
-        clip.latents[:, :3], clip.poses, NO_WORDS, generators=seeded(0, 1), steps=1
+        clip.latents[:, :3], clip.pose, NO_WORDS, generators=seeded(0, 1), steps=1
     )
     # Fresh, it expects no change at all.
     torch.testing.assert_close(found, clip.latents[:, 2:3].expand_as(found), atol=0.02, rtol=0)
@@ -168,7 +168,17 @@ class Spy:
         self.given = args
 
 
-def parts_of_loss(denoiser: VideoDenoiser, clip: Clip, given: Draw) -> torch.Tensor:
+def test_views_stand_above_one_another() -> None:
+    latents = torch.randn(2, 3, *LATENT)
+    frames = stacked(latents, 1)
+    assert frames.shape == (2, 3, 3, 8, 4)
+    assert torch.equal(frames[:, :, :, :4], latents[:, :, 0])
+    assert torch.equal(frames[:, :, :, 4:], latents[:, :, 1])
+    for patch in (1, 2):
+        assert torch.equal(unstacked(stacked(latents, patch), views=2, patch=patch), latents)
+
+
+def parts_of_loss(denoiser: VideoDenoiser, clip: Window, given: Draw) -> torch.Tensor:
     """The clean frames that are expected, episode by episode."""
     kept: list[torch.Tensor] = []
 
@@ -181,10 +191,10 @@ def parts_of_loss(denoiser: VideoDenoiser, clip: Clip, given: Draw) -> torch.Ten
     return kept[0].detach()
 
 
-def a_clip() -> Clip:
+def a_clip() -> Window:
     """Two clips of two episodes: two past frames, the newest and two to come; poses in [-1, 1]."""
-    clip = Clips(some_episodes((6, 5))).cut(torch.tensor([2, 8]), torch.tensor([[2, 1], [2, 1]]), 2)
-    return replace(clip, poses=clip.poses / 8)
+    clip = Windows(some_episodes((6, 5))).cut(torch.tensor([2, 8]), steps(2, 2))
+    return replace(clip, pose=clip.pose / 8)
 
 
 def a_draw(denoiser: VideoDenoiser) -> Draw:

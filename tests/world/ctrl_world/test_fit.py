@@ -13,9 +13,14 @@ import torch
 
 from tests.world.ctrl_world.tiny import TINY, a_denoiser, some_episodes
 from worldeval.errors import UserError
-from worldeval.world.ctrl_world.clips import Clips
-from worldeval.world.ctrl_world.fit import fit_denoiser, fit_statistics
-from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe, EdmRecipe, LongTrainerRecipe
+from worldeval.world.ctrl_world.fit import fit_denoiser, fit_statistics, training_offsets
+from worldeval.world.ctrl_world.recipe import (
+    CtrlWorldRecipe,
+    EdmRecipe,
+    LongTrainerRecipe,
+    MemoryRecipe,
+)
+from worldeval.world.training.windows import Windows, steps
 
 ALL = np.array([0, 1])
 ROOT = Path(__file__).parents[3]
@@ -33,19 +38,30 @@ def test_one_clip_is_learned_by_heart() -> None:
         trainer=replace(TINY.trainer, steps=80, batch=4, learning_rate=1e-2),
     )
     data = some_episodes((3,))
-    model = fit_denoiser(a_denoiser(recipe), data, np.array([0]), seed=0).model
-    clip = Clips(data).cut(torch.tensor([0]), torch.tensor([[2, 1]]), 2)
-    found = model.imagine(clip.latents[:, :3], clip.poses, model.text[:1], generators=None)
+    model = fit_denoiser(a_denoiser(recipe), Windows(data), np.array([0]), seed=0).model
+    clip = Windows(data).cut(torch.tensor([0]), steps(2, 2))
+    found = model.imagine(clip.latents[:, :3], clip.pose, model.text[:1], generators=None)
     truth, copied = clip.latents[:, 3:], clip.latents[:, 2:3]
     assert (found - truth).square().mean() < 0.5 * (copied - truth).square().mean()
+
+
+def test_strides_are_drawn_one_a_clip_and_sometimes_none() -> None:
+    memory = MemoryRecipe(strides=(4, 8), still=0.25, recall=(3, 2, 1))
+    offsets = training_offsets(4000, memory, 2, torch.Generator().manual_seed(0))
+    assert {tuple(row) for row in offsets.tolist()} == {
+        (0, 0, 0, 0, 1, 2),
+        (-12, -8, -4, 0, 1, 2),
+        (-24, -16, -8, 0, 1, 2),
+    }
+    assert abs(float((offsets[:, 0] == 0).float().mean()) - 0.25) < 0.03
 
 
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     """Same losses, same weights: model, optimiser, schedule, average and samples are kept."""
     recipe = with_trainer(steps=25, save_every=10)
-    data, whole = some_episodes(), []
+    windows, whole = Windows(some_episodes()), []
     straight = fit_denoiser(
-        a_denoiser(recipe), data, ALL, seed=0, progress=lambda *each: whole.append(each)
+        a_denoiser(recipe), windows, ALL, seed=0, progress=lambda *each: whole.append(each)
     )
 
     def stop(step: int, loss: float) -> None:
@@ -54,12 +70,12 @@ def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -
 
     path = tmp_path / "training.pt"
     with pytest.raises(Stopped):
-        fit_denoiser(a_denoiser(recipe), data, ALL, seed=0, checkpoint=path, progress=stop)
+        fit_denoiser(a_denoiser(recipe), windows, ALL, seed=0, checkpoint=path, progress=stop)
     torch.manual_seed(12345)  # another process: its own randomness must not matter
     rest: list[tuple[int, float]] = []
     resumed = fit_denoiser(
         a_denoiser(recipe),
-        data,
+        windows,
         ALL,
         seed=0,
         checkpoint=path,
@@ -76,21 +92,21 @@ def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
     torch.save({"model": {}}, path)
     recipe = with_trainer(steps=2, save_every=1)
     with pytest.raises(UserError, match="another training"):
-        fit_denoiser(a_denoiser(recipe), some_episodes(), ALL, seed=0, checkpoint=path)
+        fit_denoiser(a_denoiser(recipe), Windows(some_episodes()), ALL, seed=0, checkpoint=path)
     path.write_bytes(b"half a file")
     with pytest.raises(UserError, match="not a whole state"):
-        fit_denoiser(a_denoiser(recipe), some_episodes(), ALL, seed=0, checkpoint=path)
+        fit_denoiser(a_denoiser(recipe), Windows(some_episodes()), ALL, seed=0, checkpoint=path)
 
 
 def test_a_batch_in_parts_needs_parts_that_fit() -> None:
     with pytest.raises(UserError, match="accumulate: 3 does not divide the batch of 4"):
         recipe = with_trainer(steps=1, accumulate=3)
-        fit_denoiser(a_denoiser(recipe), some_episodes(), ALL, seed=0)
+        fit_denoiser(a_denoiser(recipe), Windows(some_episodes()), ALL, seed=0)
 
 
 def test_episodes_too_short_for_the_future_say_so() -> None:
     with pytest.raises(UserError, match="smaller `future`"):
-        fit_denoiser(a_denoiser(), some_episodes((2, 2)), ALL, seed=0)
+        fit_denoiser(a_denoiser(), Windows(some_episodes((2, 2))), ALL, seed=0)
 
 
 def test_statistics_are_those_of_the_training_episodes() -> None:
@@ -137,7 +153,7 @@ def train_as_one_of_several(out: Path) -> None:
     recipe = with_trainer(steps=21, save_every=10)
     fitted = fit_denoiser(
         a_denoiser(recipe),
-        some_episodes(),
+        Windows(some_episodes()),
         ALL,
         seed=0,
         checkpoint=out.with_suffix(".pt"),

@@ -15,7 +15,6 @@ from worldeval import recipe as recipes
 from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
 from worldeval.training.recipe import TrainerRecipe
-from worldeval.world.ctrl_world.clips import Clips
 from worldeval.world.ctrl_world.draw import draw
 from worldeval.world.ctrl_world.family import by_words, new
 from worldeval.world.ctrl_world.text import embed_tasks
@@ -24,6 +23,7 @@ from worldeval.world.load import load_world
 from worldeval.world.recipe import KinematicsRecipe
 from worldeval.world.training.pipeline import train_world
 from worldeval.world.training.prepare import Prepared, prepare
+from worldeval.world.training.windows import Windows, steps
 
 TOKEN = TINY.unet.token
 NEW = "close the drawer"
@@ -57,7 +57,7 @@ def test_every_clip_is_told_its_own_episodes_words(trained: tuple[Path, Prepared
     assert world.spec.instructions == tuple(sorted(WORDS)) and world.spec.tasks == ("any",)
     episodes = [4, 2, 0]
     rows = torch.from_numpy(data.begin[episodes]) + 2
-    cut = Clips(by_words(world, data)).cut(rows, torch.ones(3, 2, dtype=torch.int64), 2)
+    cut = by_words(world, Windows(data)).cut(rows, steps(2, 2))
     frame = world.denoiser.frame
     drawn = draw(3, TINY, frame=frame, future=2, generator=torch.Generator().manual_seed(0))
     given: list[torch.Tensor] = []

@@ -9,8 +9,8 @@ import torch
 from tests.support.dit import SPEC, TINY, a_world, some_windows
 from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.dit.family import new_network
-from worldeval.world.dit.fit import fit_dit, flow_loss, imagined, most
-from worldeval.world.dit.sequences import Sequences
+from worldeval.world.dit.fit import fit_dit, imagined, most
+from worldeval.world.dit.loss import flow_loss, sequence_of
 
 TRAINER = TrainerRecipe(steps=60, batch=8, learning_rate=5e-3, ema=0.9)
 
@@ -30,7 +30,7 @@ def test_one_sequence_is_learned_by_heart() -> None:
         progress=lambda step, loss: losses.append(loss),
     ).model
     assert losses[0] == pytest.approx(1.0, abs=0.1)  # a new network predicts no change
-    cut = Sequences(windows, length=3, window=3, memory=2).batch(torch.tensor([0]))
+    cut = sequence_of(windows, torch.tensor([0]), 3, TINY)
     drawn = imagined(model, cut, torch.Generator().manual_seed(0))
     left = (drawn.latents - cut.latents)[:, 1:].square().mean()
     copied = cut.change()[:, 1:].square().mean()
@@ -57,7 +57,7 @@ def test_training_on_own_histories_repeats_itself_by_seed() -> None:
 
 def test_a_sequence_knows_its_past_and_remembers_what_is_older_than_its_window() -> None:
     windows = some_windows(12)
-    cut = Sequences(windows, length=4, window=3, memory=2).batch(torch.tensor([6]))
+    cut = sequence_of(windows, torch.tensor([6]), 4, TINY)
     data = torch.from_numpy(windows.data.latents).float()
     assert torch.equal(cut.latents[0], data[6:10])
     assert torch.equal(cut.given.previous, data[5:9])
@@ -76,7 +76,7 @@ def test_a_sequence_knows_its_past_and_remembers_what_is_older_than_its_window()
 
 def test_a_start_stands_still_and_remembers_nothing() -> None:
     windows = some_windows(8)
-    cut = Sequences(windows, length=4, window=3, memory=1).batch(torch.tensor([0]))
+    cut = sequence_of(windows, torch.tensor([0]), 4, replace(TINY, memory=1))
     assert (cut.change()[0, 0] == 0).all()
     assert (cut.given.motion.action[0] == 0).all()
     assert torch.equal(cut.given.motion.pose[0], windows.pose[0])
@@ -84,7 +84,7 @@ def test_a_start_stands_still_and_remembers_nothing() -> None:
 
 
 def test_an_imagined_history_keeps_what_was_observed() -> None:
-    cut = Sequences(some_windows(9), length=5, window=3, memory=2).batch(torch.tensor([0]))
+    cut = sequence_of(some_windows(9), torch.tensor([0]), 5, TINY)
     drawn = imagined(a_world().network, cut, torch.Generator().manual_seed(0))
     assert torch.equal(drawn.latents[:, 0], cut.latents[:, 0])
     assert not torch.allclose(drawn.latents[:, 1], cut.latents[:, 1])
@@ -99,7 +99,7 @@ def test_the_loss_visits_noise_as_often_as_it_is_told() -> None:
             times.append(time)
             return x
 
-    cut = Sequences(some_windows(10), length=8, window=3, memory=0).batch(torch.zeros(5).long())
+    cut = sequence_of(some_windows(10), torch.zeros(5).long(), 8, replace(TINY, memory=0))
     generator = torch.Generator().manual_seed(0)
     flow_loss(Spy(), cut.change(), cut, at_noise=0.25, generator=generator)
     time = times[0].flatten().sort().values

@@ -19,8 +19,8 @@ from worldeval.world.features import Features, Motion
 from worldeval.world.fidelity.held_out import Held, imagine_held
 from worldeval.world.fidelity.memory import memory_of, returns
 from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.fit import fit_features
 from worldeval.world.hand.kinematics import Kinematics
-from worldeval.world.latent.fit import fit_features
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import ActuationRecipe
 from worldeval.world.training.windows import Windows

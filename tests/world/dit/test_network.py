@@ -9,9 +9,9 @@ from tests.support.dit import LATENT, SPEC, TINY, a_world, some_windows
 from worldeval.errors import UserError
 from worldeval.recipe import load
 from worldeval.world.dit.family import new_network
+from worldeval.world.dit.loss import sequence_of
 from worldeval.world.dit.network import DitNetwork, Sequence
 from worldeval.world.dit.recipe import DitRecipe
-from worldeval.world.dit.sequences import Sequences
 from worldeval.world.protocol import WorldSpec
 
 LENGTH = 6
@@ -158,5 +158,5 @@ def test_shipped_recipes_build_at_the_size_that_they_claim(
 
 def a_sequence(*, memory: int = 2) -> Sequence:
     """Two sequences: one begins its episode, the other begins late in it."""
-    cuts = Sequences(some_windows(9, 14), length=LENGTH, window=3, memory=memory)
-    return cuts.batch(torch.tensor([0, 9 + 6]))
+    recipe = replace(TINY, memory=memory)
+    return sequence_of(some_windows(9, 14), torch.tensor([0, 9 + 6]), LENGTH, recipe)

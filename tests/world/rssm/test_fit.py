@@ -11,33 +11,25 @@ from tests.world.rssm.tiny import TINY, new_model, new_world
 from worldeval.errors import UserError
 from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.fidelity.replay import open_loop
-from worldeval.world.latent.fit import fit_features
+from worldeval.world.hand.fit import fit_features
 from worldeval.world.rssm.fit import fit_rssm
 from worldeval.world.rssm.loss import sequence_loss
-from worldeval.world.rssm.sequences import SequenceCutter
 from worldeval.world.rssm.world import RssmWorld
+from worldeval.world.training.windows import steps
 
+AHEAD = steps(0, 3)
 TRAINER = TrainerRecipe(steps=130, batch=16, learning_rate=8e-3, ema=0.9)
 
 
 def test_sequences_hold_one_episode_in_order() -> None:
     data = walks(episodes=3, length=6)
-    batch = SequenceCutter(windows_of(data)).cut(torch.tensor([7, 2]), 3)
+    batch = windows_of(data).cut(torch.tensor([7, 2]), AHEAD)
     assert torch.equal(batch.pose[0], torch.from_numpy(data.pose[7:11]))
     assert torch.equal(batch.latents[1], data.gather(np.arange(2, 6)))
-    assert torch.equal(batch.actions[1], torch.from_numpy(data.actions[2:5]))
+    assert torch.equal(batch.actions[1, :3], torch.from_numpy(data.actions[2:5]))
     # The command is the clipped sum of all actions since the episode began.
     wanted = data.pose[6, 0] + 0.2 * data.actions[6:7, 0].sum()
     assert float(batch.command[0, 0, 0]) == pytest.approx(float(wanted), abs=1e-6)
-
-
-def test_what_was_achieved_stays_achieved_within_its_episode() -> None:
-    data = walks(episodes=2, length=4)
-    assert data.flags is not None
-    flags = np.array([0, 1, 0, 0, 0, 0, 0, 1], np.uint8)
-    batch = SequenceCutter(windows_of(replace(data, flags=flags))).cut(torch.tensor([0, 4]), 3)
-    assert batch.success.int().tolist() == [[0, 1, 0, 0], [0, 0, 0, 1]]
-    assert batch.achieved.int().tolist() == [[0, 1, 1, 1], [0, 0, 0, 1]]
 
 
 def uniform_for(rows: int) -> torch.Tensor:
@@ -47,10 +39,10 @@ def uniform_for(rows: int) -> torch.Tensor:
 
 def test_the_loss_of_rows_is_the_mean_of_each_alone() -> None:
     model = new_world().model
-    cutter, uniform = SequenceCutter(windows_of(walks())), uniform_for(2)
-    both = sequence_loss(model, cutter.cut(torch.tensor([0, 20]), 3), uniform)
+    cutter, uniform = windows_of(walks()), uniform_for(2)
+    both = sequence_loss(model, cutter.cut(torch.tensor([0, 20]), AHEAD), uniform)
     each = [
-        sequence_loss(model, cutter.cut(torch.tensor([row]), 3), uniform[:, :, [i]])
+        sequence_loss(model, cutter.cut(torch.tensor([row]), AHEAD), uniform[:, :, [i]])
         for i, row in enumerate((0, 20))
     ]
     torch.testing.assert_close(both, torch.stack(each).mean())
@@ -60,7 +52,7 @@ def test_later_frames_do_not_reach_what_is_imagined_from_the_first() -> None:
     """With only the overshoot's targets changed, its gradient by later inputs must vanish."""
     recipe = replace(TINY, dynamics_scale=0.0, representation_scale=0.0)
     model = new_world(recipe).model
-    batch = SequenceCutter(windows_of(walks())).cut(torch.tensor([0]), 3)
+    batch = windows_of(walks()).cut(torch.tensor([0]), AHEAD)
     noise = torch.zeros(1, 4, *LATENT, requires_grad=True)
     by_loss = {}
     for overshoot in (0.0, 1.0):
@@ -74,7 +66,7 @@ def test_later_frames_do_not_reach_what_is_imagined_from_the_first() -> None:
 
 def test_unjudged_data_train_no_head() -> None:
     model = new_world().model
-    batch = SequenceCutter(windows_of(walks(judged=False))).cut(torch.tensor([0, 9]), 3)
+    batch = windows_of(walks(judged=False)).cut(torch.tensor([0, 9]), AHEAD)
     loss = sequence_loss(model, batch, uniform_for(2))
     loss.backward()
     for head in (model.success, model.goes_on, model.reward):

@@ -11,7 +11,7 @@ from tests.support.dots import walks, windows_of
 from tests.world.uwm.tiny import TINY, begun, new_model, new_world
 from worldeval.errors import UserError
 from worldeval.training.recipe import TrainerRecipe
-from worldeval.world.latent.fit import fit_features
+from worldeval.world.hand.fit import fit_features
 from worldeval.world.uwm.fit import fit_uwm
 from worldeval.world.uwm.network import Uwm
 

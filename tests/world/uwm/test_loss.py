@@ -9,9 +9,17 @@ import torch
 from tests.support.dots import walks, windows_of
 from tests.world.uwm.tiny import TINY, new_model
 from worldeval.world.uwm.fit import action_free
-from worldeval.world.uwm.loss import CORNERS, Times, UwmLoss, draw_times, part_errors, spoilt
+from worldeval.world.uwm.loss import (
+    CORNERS,
+    MomentCutter,
+    Moments,
+    Times,
+    UwmLoss,
+    draw_times,
+    part_errors,
+    spoilt,
+)
 from worldeval.world.uwm.modes import Noise
-from worldeval.world.uwm.moments import MomentCutter, Moments
 
 LAST = TINY.times
 NONE = np.zeros(0, np.int64)

@@ -9,17 +9,18 @@ deviation, and the newest itself is shown as it is: an untrained network then re
 """
 
 import torch
+from einops import rearrange
 from torch import Tensor, nn
 
 from worldeval.axes import Bool, Float
 from worldeval.errors import UserError
-from worldeval.world.ctrl_world.clips import Clip, stacked, unstacked
 from worldeval.world.ctrl_world.draw import Draw
 from worldeval.world.ctrl_world.edm import Scales, sample
 from worldeval.world.ctrl_world.network import CtrlWorldNetwork
 from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
 from worldeval.world.ctrl_world.tokens import PoseScale
 from worldeval.world.flow import own_noise
+from worldeval.world.training.windows import Window
 
 
 class VideoDenoiser(nn.Module):
@@ -82,7 +83,7 @@ class VideoDenoiser(nn.Module):
         found = self.network(torch.cat([frames, shown], 2), scales.noise, tokens, times)
         return scales.out * found[:, self.past :].float() + scales.skip * x
 
-    def loss(self, net: nn.Module, clip: Clip, draw: Draw) -> Float[Tensor, ""]:
+    def loss(self, net: nn.Module, clip: Window, draw: Draw) -> Float[Tensor, ""]:
         """EDM's loss on the newest and the future frames; `net` is this module, perhaps wrapped."""
         newest = clip.latents[:, self.past : self.past + 1]
         clean = self._stacked(self._relative(clip.latents, newest))
@@ -93,7 +94,7 @@ class VideoDenoiser(nn.Module):
             draw.sigma,
             _unit(past, draw.past_noise, draw.past_sigma),
             _unit(self._stacked(newest), draw.newest_noise, draw.newest_sigma),
-            clip.poses,
+            clip.pose,
             self.text[clip.task],
             draw.kept,
         )
@@ -166,6 +167,25 @@ def frame_of(latent: tuple[int, int, int, int], patch: int) -> tuple[int, int, i
             "Set one that does; 1 always fits."
         )
     return channels * patch**2, views * height // patch, breadth // patch
+
+
+def stacked(latents: Float[Tensor, "b f v d h w"], patch: int) -> Float[Tensor, "b f e g x"]:
+    """The views of a frame above one another, as one picture.
+
+    `patch` x `patch` cells become the channels of one; 1 leaves the cells as they are.
+    """
+    return rearrange(
+        latents, "b f v d (h i) (w j) -> b f (d i j) (v h) w", i=patch, j=patch
+    ).contiguous()
+
+
+def unstacked(
+    frames: Float[Tensor, "b f e g x"], *, views: int, patch: int
+) -> Float[Tensor, "b f v d h w"]:
+    """The views apart again."""
+    return rearrange(
+        frames, "b f (d i j) (v h) w -> b f v d (h i) (w j)", v=views, i=patch, j=patch
+    )
 
 
 def _unit(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:

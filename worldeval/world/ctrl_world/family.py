@@ -1,11 +1,9 @@
 """`ctrl_world` as a family: how a world of it is made, begun from known weights, and trained."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from worldeval.data.latents import LatentEpisodes
 from worldeval.world.ctrl_world.denoiser import VideoDenoiser
 from worldeval.world.ctrl_world.fit import fit_denoiser, fit_statistics
 from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
@@ -16,6 +14,7 @@ from worldeval.world.families import Family, Fitting
 from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import new_kinematics
 from worldeval.world.protocol import WorldSpec
+from worldeval.world.training.windows import Windows
 
 
 def new(spec: WorldSpec, recipe: CtrlWorldRecipe) -> CtrlWorld:
@@ -43,14 +42,14 @@ def fit(fitting: Fitting) -> None:
     world: CtrlWorld = fitting.world
     recipe: CtrlWorldRecipe = fitting.recipe
     world.denoiser.recipe = recipe
-    fitting.hand()
+    windows = fitting.hand()
     if fitting.fresh:
         begin(world.denoiser, fitting)
     if not recipe.trainer.steps:
         return
     world.denoiser = fit_denoiser(
         world.denoiser,
-        by_words(world, fitting.prepared.episodes),
+        by_words(world, windows),
         fitting.episodes,
         seed=fitting.seed,
         checkpoint=fitting.checkpoint,
@@ -73,13 +72,13 @@ def begin(denoiser: VideoDenoiser, fitting: Fitting) -> None:
         denoiser.text.copy_(embed_tasks(Path(recipe.text), tasks, width=recipe.unet.token))
 
 
-def by_words(world: CtrlWorld, episodes: LatentEpisodes) -> LatentEpisodes:
-    """The episodes with their words' row of `denoiser.text` for a task: what clips are told."""
+def by_words(world: CtrlWorld, windows: Windows) -> Windows:
+    """The windows with their words' row of `denoiser.text` for a task: what clips are told."""
     if not world.spec.instructions:
-        return episodes
+        return windows
     row = {words: index for index, words in enumerate(said(world.spec))}
-    told = world.tasks_of(episodes, np.arange(len(episodes)))
-    return replace(episodes, task=np.array([row[words] for words in told]))
+    told = world.tasks_of(windows.data, np.arange(len(windows.data)))
+    return windows.with_tasks(np.array([row[words] for words in told]))
 
 
 FAMILY = Family(recipe=CtrlWorldRecipe, new=new, fit=fit, compress=False)

@@ -10,18 +10,18 @@ from worldeval.data.latents import LatentEpisodes
 from worldeval.errors import UserError
 from worldeval.training.checkpoints import Saving
 from worldeval.training.optimise import Fitted, Progress, optimise, unwrapped
-from worldeval.training.processes import own_rows
-from worldeval.world.ctrl_world.clips import Clip, Clips, training_backs
+from worldeval.training.processes import on_device, own_rows
 from worldeval.world.ctrl_world.denoiser import VideoDenoiser
 from worldeval.world.ctrl_world.draw import draw
-from worldeval.world.latent.fit import on_device
+from worldeval.world.ctrl_world.recipe import MemoryRecipe
+from worldeval.world.training.windows import Windows, steps
 
 STATISTICS = 2048  # changes from which their deviation is taken
 
 
 def fit_denoiser(
     model: VideoDenoiser,
-    data: LatentEpisodes,
+    windows: Windows,
     episodes: Int[Array, " e"],
     *,
     seed: int,
@@ -33,7 +33,7 @@ def fit_denoiser(
     Under several processes all draw the same batch, and each takes its own rows of it.
     """
     recipe = model.recipe
-    trainer, clips = recipe.trainer, Clips(data)
+    trainer, data = recipe.trainer, windows.data
     generator = torch.Generator().manual_seed(seed)
     size = trainer.batch // trainer.accumulate
     if size * trainer.accumulate != trainer.batch:
@@ -47,10 +47,10 @@ def fit_denoiser(
     def loss_of(net: nn.Module, step: int) -> Tensor:
         future = list(rows)[int(torch.randint(len(rows), (), generator=generator))]
         picked = rows[future](size, generator)
-        back = training_backs(size, recipe.memory, generator)
+        offsets = training_offsets(size, recipe.memory, future, generator)
         drawn = draw(size, recipe, frame=model.frame, future=future, generator=generator)
         mine = own_rows(size)
-        clip: Clip = on_device(clips.cut(picked[mine], back[mine], future), net)
+        clip = on_device(windows.cut(picked[mine], offsets[mine]), net)
         return unwrapped(net).loss(net, clip, on_device(drawn.rows(mine), net))
 
     saving = None
@@ -59,6 +59,17 @@ def fit_denoiser(
     return optimise(
         model, loss_of, trainer, progress=progress, saving=saving, accumulate=trainer.accumulate
     )
+
+
+def training_offsets(
+    count: int, memory: MemoryRecipe, future: int, generator: torch.Generator
+) -> Int[Tensor, "b t"]:
+    """Where the frames of training clips stand: one stride of the past a clip, or none at all."""
+    strides = torch.tensor(memory.strides)
+    drawn = strides[torch.randint(len(strides), (count,), generator=generator)]
+    drawn = torch.where(torch.rand(count, generator=generator) < memory.still, 0, drawn)
+    back = drawn[:, None] * torch.arange(-len(memory.recall), 0)
+    return torch.cat([back, steps(0, future).expand(count, -1)], 1)
 
 
 def fit_statistics(

@@ -10,8 +10,8 @@ from worldeval.world.dit.world import DitWorld
 from worldeval.world.families import Family, Fitting, gentler
 from worldeval.world.features import Features
 from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.fit import fit_features
 from worldeval.world.hand.kinematics import new_kinematics
-from worldeval.world.latent.fit import fit_features
 from worldeval.world.protocol import WorldSpec
 
 

@@ -3,24 +3,21 @@
 from collections.abc import Sequence as Schedule
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from worldeval.axes import Array, Float, Int
+from worldeval.axes import Array, Int
 from worldeval.training.checkpoints import Saving
 from worldeval.training.optimise import Fitted, Progress, optimise, unwrapped
-from worldeval.training.processes import own_rows
+from worldeval.training.processes import on_device, own_rows
 from worldeval.training.recipe import TrainerRecipe
+from worldeval.world.dit.loss import flow_loss, forgetting, sequence_of
 from worldeval.world.dit.network import DitNetwork, Sequence
-from worldeval.world.dit.sequences import Sequences
-from worldeval.world.flow import along_path, sample
-from worldeval.world.latent.fit import noisy
-from worldeval.world.training.windows import Windows
+from worldeval.world.flow import sample
+from worldeval.world.training.windows import Windows, noisy
 
 STATISTICS = 4096  # transitions from which the deviation of changes is taken
-FORGETFUL = 0.1  # share of frames trained without memory, so that imagination may do without
 
 
 def fit_dit(
@@ -50,7 +47,6 @@ def fit_dit(
     generator = torch.Generator().manual_seed(seed)
     recipe = model.recipe
     length = min(recipe.length, int(windows.data.length[episodes].max()))
-    cuts = Sequences(windows, length=length, window=recipe.window, memory=recipe.memory)
     rows = windows.data.draws(episodes, length - 1)
     if not model.change_fitted:  # training that goes on from earlier weights keeps their scale
         single = torch.from_numpy(windows.data.transitions(episodes, 1))
@@ -65,7 +61,9 @@ def fit_dit(
         own, bare = torch.Generator().manual_seed(seed_now + mine.start), unwrapped(net)
         picked = picked[mine]
         offset = pose_noise * torch.randn(len(picked), 3, generator=own)
-        true = forgetting(on_device(cuts.batch(picked, pose_offset=offset), net), own)
+        true = forgetting(
+            on_device(sequence_of(windows, picked, length, recipe, pose_offset=offset), net), own
+        )
         strength = latent_noise * torch.rand(len(picked), 1, 1, 1, 1, generator=own)
         seen = replace(true, before=noisy(true.before, strength, own))
         seen = seen.seeing(noisy(true.latents, strength[..., None], own))
@@ -78,27 +76,6 @@ def fit_dit(
     if checkpoint is not None:
         saving = Saving(path=checkpoint, every=recipe.save_every, generators=(generator,))
     return optimise(model, loss_of, trainer, progress=progress, saving=saving)
-
-
-def flow_loss(
-    net: nn.Module,
-    change: Float[Tensor, "b t v d h w"],
-    sequence: Sequence,
-    *,
-    at_noise: float,
-    generator: torch.Generator,
-) -> Float[Tensor, ""]:
-    """Squared error of the predicted change of all frames but the first; a share `at_noise` of the
-    frames at flow time 0."""
-    noise = torch.randn(change.shape, generator=generator).to(change)
-    # Times spread evenly over the batch, in random order: less variance than independent ones.
-    count = change.shape[0] * change.shape[1]
-    time = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-    time = ((time - at_noise) / (1 - at_noise)).clamp_min(0)
-    time = time[torch.randperm(count, generator=generator)].to(change)
-    flat = along_path(noise.flatten(0, 1), change.flatten(0, 1), time)
-    found = net(flat.view_as(change), time.view(change.shape[:2]), sequence)
-    return (found - change)[:, 1:].square().mean()
 
 
 @torch.no_grad()
@@ -115,33 +92,9 @@ def imagined(model: DitNetwork, sequence: Sequence, generator: torch.Generator) 
     return sequence.seeing(torch.cat([sequence.latents[:, :1], latents[:, 1:]], 1))
 
 
-def forgetting(sequence: Sequence, generator: torch.Generator) -> Sequence:
-    """The sequence with the memory of some frames taken away."""
-    memory = sequence.memory
-    if memory is None:
-        return sequence
-    kept = torch.rand(len(memory.there), 1, generator=generator) >= FORGETFUL
-    return replace(sequence, memory=replace(memory, there=memory.there & kept.to(memory.there)))
-
-
 def most(schedule: Schedule[tuple[float, int]], done: float) -> int:
     """The number that a schedule (share of training from which, number) gives when `done`."""
     return [number for share, number in schedule if share <= done][-1]
-
-
-def on_device(record: Sequence, model: nn.Module) -> Sequence:
-    """A record of tensors, and of records of them, on the device of the model."""
-    device = next(model.parameters()).device
-    return record if device.type == "cpu" else _moved(record, device)
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    if isinstance(value, Tensor):
-        return value.to(device, non_blocking=True)
-    if value is None:
-        return None
-    names = value.__dataclass_fields__
-    return replace(value, **{name: _moved(getattr(value, name), device) for name in names})
 
 
 def _changes(windows: Windows, rows: Tensor, generator: torch.Generator) -> Tensor:

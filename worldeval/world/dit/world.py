@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Float32
 from worldeval.device import autocast
-from worldeval.world.context import nearest_frames
 from worldeval.world.dit.attention import KeysValues, both, longer
 from worldeval.world.dit.network import DitNetwork, Given, MemoryFrames
 from worldeval.world.features import Motion
@@ -17,6 +16,7 @@ from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.hand.state import HandState
 from worldeval.world.hand.world import HandWorld
+from worldeval.world.memory import nearest
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer.network import FrameTokenizer
 from worldeval.world.world import generators_of
@@ -122,12 +122,10 @@ class DitWorld(HandWorld):
         count = min(self.network.recipe.memory, frames - window)
         if not self.retrieve or count < 1:
             return None
-        chosen = nearest_frames(
-            state.poses[:, : frames - window],
-            target,
-            scale=self.kinematics.features.pose_std,
-            count=count,
-        )
+        poses = state.poses[:, : frames - window]
+        scale = self.kinematics.features.pose_std
+        every = torch.ones(poses.shape[:2], dtype=torch.bool, device=poses.device)
+        chosen = nearest(poses, every, target, scale=scale, count=count).place
         rows = torch.arange(len(target), device=target.device)[:, None]
         return MemoryFrames(
             latents=state.latents[rows, chosen],

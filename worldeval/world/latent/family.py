@@ -8,9 +8,9 @@ from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import new_kinematics
 from worldeval.world.latent.fit import fit_unrolled
 from worldeval.world.latent.network import LatentDynamics
+from worldeval.world.latent.recipe import LatentRecipe
 from worldeval.world.latent.world import FrameWorld
 from worldeval.world.protocol import WorldSpec
-from worldeval.world.recipe import LatentRecipe
 
 
 def new(spec: WorldSpec, recipe: LatentRecipe) -> FrameWorld:

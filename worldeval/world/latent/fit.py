@@ -1,58 +1,17 @@
-"""Training kinematics and dynamics on windows of encoded episodes."""
+"""Training `latent`: a deterministic dynamics on its own predictions."""
 
 from collections.abc import Sequence
-from dataclasses import fields, replace
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Array, Int
-from worldeval.training.optimise import Fitted, Progress, optimise, unwrapped
+from worldeval.training.optimise import Fitted, Progress, optimise
+from worldeval.training.processes import on_device
 from worldeval.training.recipe import TrainerRecipe
-from worldeval.world.context import Context
-from worldeval.world.features import PAST_ACTIONS, Features
-from worldeval.world.hand.kinematics import Kinematics
-from worldeval.world.recipe import KinematicsRecipe
-from worldeval.world.training.windows import WindowBatch, Windows
-
-
-def fit_features(features: Features, windows: Windows, episodes: Int[Array, " e"]) -> None:
-    """Take normalisation statistics from the training episodes."""
-    rows = torch.from_numpy(windows.data.transitions(episodes, 1))
-    pose = windows.pose[rows]
-    features.fit(pose, windows.pose[rows + 1] - pose, windows.actions[rows])
-
-
-def fit_kinematics(
-    model: Kinematics,
-    recipe: KinematicsRecipe,
-    windows: Windows,
-    episodes: Int[Array, " e"],
-    *,
-    latent_noise: float,
-    seed: int,
-    progress: Progress | None = None,
-) -> Fitted:
-    """Train on the model's own predicted poses, `recipe.unroll` frames in a row."""
-    generator = torch.Generator().manual_seed(seed)
-    rows = windows.data.draws(episodes, recipe.unroll)
-
-    def loss_of(net: nn.Module, step: int) -> Tensor:
-        chosen = rows(recipe.trainer.batch, generator)
-        batch = on_device(windows.batch(chosen, recipe.unroll), net)
-        pose, losses = batch.pose.clone(), []
-        first = batch.first.flatten(1)
-        for ahead in range(recipe.unroll):
-            latent = noisy(batch.latents[:, 1 + ahead].flatten(1), latent_noise, generator)
-            now = PAST_ACTIONS + ahead
-            predicted = net(latent, first, batch.motion(ahead, pose))
-            error = (predicted - batch.pose[:, now + 1]) / unwrapped(net).features.step_std
-            losses.append(nn.functional.smooth_l1_loss(error, torch.zeros_like(error)))
-            pose = torch.cat([pose[:, : now + 1], predicted[:, None], pose[:, now + 2 :]], 1)
-        return torch.stack(losses).mean()
-
-    return optimise(model, loss_of, recipe.trainer, progress=progress)
+from worldeval.world.features import PAST_ACTIONS
+from worldeval.world.latent.network import Context
+from worldeval.world.training.windows import Window, Windows, noisy
 
 
 def fit_unrolled(
@@ -80,7 +39,7 @@ def fit_unrolled(
         done = step / trainer.steps
         horizon = [steps for share, steps in unroll if share <= done][-1]
         size = max(trainer.batch // 2, round(trainer.batch * (1 - 0.125 * (horizon - 1))))
-        batch = on_device(windows.batch(rows[horizon](size, generator), horizon), net)
+        batch = on_device(windows.unrolled(rows[horizon](size, generator), horizon), net)
         offset = pose_noise * torch.randn(size, 1, 3, generator=generator).to(batch.pose)
         pose = torch.cat([batch.pose[..., :3] + offset, batch.pose[..., 3:]], 2)
         strength = latent_noise * torch.rand(size, 1, 1, 1, 1, generator=generator)
@@ -97,30 +56,18 @@ def fit_unrolled(
 
 
 def context_of(
-    batch: WindowBatch, ahead: int, pose: Tensor, latent: Tensor, previous: Tensor
+    batch: Window, ahead: int, pose: Tensor, latent: Tensor, previous: Tensor
 ) -> Context:
     """The context of future frame `ahead` of a window, with the given poses and newest latents."""
+    assert batch.first is not None
+    assert batch.older_latents is not None and batch.older_pose is not None
+    now = PAST_ACTIONS + ahead
     return Context(
         latent=latent,
         previous=previous,
         first=batch.first,
-        memory=batch.memory[:, ahead],
-        memory_pose=batch.memory_pose[:, ahead],
-        motion=batch.motion(ahead, pose),
-        next_pose=pose[:, PAST_ACTIONS + ahead + 1],
+        memory=batch.older_latents[:, ahead, 0],
+        memory_pose=batch.older_pose[:, ahead, 0],
+        motion=batch.motion(now, pose),
+        next_pose=pose[:, now + 1],
     )
-
-
-def noisy(latent: Tensor, strength: float | Tensor, generator: torch.Generator) -> Tensor:
-    """Latents with Gaussian noise of the given standard deviation."""
-    noise = torch.randn(latent.shape, generator=generator)
-    return latent + (strength * noise).to(latent)
-
-
-def on_device(batch: Any, model: nn.Module) -> Any:
-    """A record of tensors on the device of the model."""
-    device = next(model.parameters()).device
-    if device.type == "cpu":
-        return batch
-    moved = {f.name: getattr(batch, f.name).to(device, non_blocking=True) for f in fields(batch)}
-    return replace(batch, **moved)

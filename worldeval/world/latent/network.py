@@ -5,16 +5,29 @@ own predictions (1, then 2, then 4 steps) with noise on the history, so that it 
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Float
-from worldeval.world.context import Context
-from worldeval.world.features import Features
-from worldeval.world.recipe import LatentRecipe
+from worldeval.world.features import Features, Motion
+from worldeval.world.latent.recipe import LatentRecipe
 
 CONDITION = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """One step's condition for a batch of episodes. Latents are standardised."""
+
+    latent: Float[Tensor, "b v d h w"]  # newest frame
+    previous: Float[Tensor, "b v d h w"]  # the frame before; the start's own at the start
+    first: Float[Tensor, "b v d h w"]  # the start: observed, never imagined
+    memory: Float[Tensor, "b v d h w"]  # an older frame, the nearest in pose to the next
+    memory_pose: Float[Tensor, "b p"]
+    motion: Motion
+    next_pose: Float[Tensor, "b p"]  # where the hand will be when the frame is taken
 
 
 class _FilmBlock(nn.Module):
@@ -72,11 +85,6 @@ class LatentDynamics(nn.Module):
             x = block(x, condition)
         change = self.head(x).float().view_as(context.latent)
         return context.latent + change
-
-    def predict(
-        self, context: Context, *, generators: list[torch.Generator] | None
-    ) -> Float[Tensor, "b v d h w"]:
-        return self(context)
 
     def _known(self, context: Context) -> Float[Tensor, "b f"]:
         features, motion = self.features, context.motion

@@ -7,11 +7,12 @@ import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Float32, Int
-from worldeval.world.context import Context, Dynamics, nearest_by_pose
 from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.hand.state import HandState, back
 from worldeval.world.hand.world import HandWorld
+from worldeval.world.latent.network import Context, LatentDynamics
+from worldeval.world.memory import nearest
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer.network import FrameTokenizer
 from worldeval.world.world import generators_of
@@ -32,7 +33,7 @@ class FrameState:
 
 
 class FrameWorld(HandWorld):
-    """Kinematics, then a dynamics that offers `predict(context, generators=...)`."""
+    """Kinematics says where the hand goes; the dynamics says what the cameras then see."""
 
     remembers = True
 
@@ -42,7 +43,7 @@ class FrameWorld(HandWorld):
         *,
         tokenizer: FrameTokenizer | None,
         kinematics: Kinematics,
-        dynamics: nn.Module,
+        dynamics: LatentDynamics,
         actuation: Actuation,
     ) -> None:
         super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
@@ -82,8 +83,7 @@ class FrameWorld(HandWorld):
             motion=moved.motion,
             next_pose=moved.pose,
         )
-        assert isinstance(self.dynamics, Dynamics)
-        imagined = self.dynamics.predict(context, generators=state.generators)
+        imagined = self.dynamics(context)
         latents = torch.cat([state.latents, imagined[:, None]], 1)
         return replace(state, latents=latents, hand=moved.hand)
 
@@ -94,4 +94,5 @@ class FrameWorld(HandWorld):
         oldest_in_context = poses.shape[1] - 2 if self.retrieve else 0
         frame = torch.arange(poses.shape[1], device=poses.device)
         allowed = (frame < oldest_in_context).expand(len(target), -1)
-        return nearest_by_pose(poses, allowed, target, self.kinematics.features.pose_std)
+        scale = self.kinematics.features.pose_std
+        return nearest(poses, allowed, target, scale=scale).place[:, 0]

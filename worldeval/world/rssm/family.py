@@ -3,7 +3,7 @@
 from worldeval.world.families import Family, Fitting
 from worldeval.world.features import Features
 from worldeval.world.hand.commands import Actuation
-from worldeval.world.latent.fit import fit_features
+from worldeval.world.hand.fit import fit_features
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.rssm.fit import fit_rssm
 from worldeval.world.rssm.network import Rssm

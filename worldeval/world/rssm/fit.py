@@ -10,13 +10,11 @@ from worldeval.axes import Array, Int
 from worldeval.errors import UserError
 from worldeval.training.checkpoints import Saving
 from worldeval.training.optimise import Fitted, Progress, optimise
-from worldeval.training.processes import own_rows
+from worldeval.training.processes import on_device, own_rows
 from worldeval.training.recipe import TrainerRecipe
-from worldeval.world.latent.fit import on_device
 from worldeval.world.rssm.loss import RssmLoss
 from worldeval.world.rssm.network import Rssm
-from worldeval.world.rssm.sequences import SequenceCutter
-from worldeval.world.training.windows import Windows
+from worldeval.world.training.windows import Windows, steps
 
 AT_START = 0.25  # share of sequences that begin where an episode does, as evaluation does
 
@@ -38,7 +36,7 @@ def fit_rssm(
     interrupted training goes on from `checkpoint`. Under several processes all draw the same batch,
     and each takes its own rows of it.
     """
-    recipe, cutter = model.recipe, SequenceCutter(windows)
+    recipe, ahead = model.recipe, steps(0, model.recipe.length)
     generator = torch.Generator().manual_seed(seed)
     anywhere = windows.data.draws(episodes, recipe.length)
     if not len(anywhere):
@@ -60,11 +58,11 @@ def fit_rssm(
         cells = (len(rows), recipe.length + 1, *model.latent)
         noise = strength * torch.randn(cells, generator=generator)
         mine = own_rows(trainer.batch)
-        batch = on_device(cutter.cut(rows[mine], recipe.length), net)
+        batch = on_device(windows.cut(rows[mine], ahead), net)
         own = (each.to(batch.latents) for each in (uniform[:, :, mine], noise[mine]))
         return net(batch, *own)
 
-    model.judged.fill_(cutter.judged)
+    model.judged.fill_(windows.judged)
     saving = None
     if checkpoint is not None:
         saving = Saving(path=checkpoint, every=recipe.save_every, generators=(generator,))

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 from worldeval.axes import Bool, Float
 from worldeval.world.rssm.categorical import balanced, draw
 from worldeval.world.rssm.network import Belief, Rssm
-from worldeval.world.rssm.sequences import Sequences
 from worldeval.world.rssm.symlog import symlog
+from worldeval.world.training.windows import Window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class RssmLoss(nn.Module):
 
     def forward(
         self,
-        batch: Sequences,
+        batch: Window,
         uniform: Float[Tensor, "2 t b g c"],
         noise: Float[Tensor, "b t v d h w"],
     ) -> Float[Tensor, ""]:
@@ -48,7 +48,7 @@ class RssmLoss(nn.Module):
 
 def sequence_loss(
     model: Rssm,
-    batch: Sequences,
+    batch: Window,
     uniform: Float[Tensor, "2 t b g c"],
     *,
     noise: Float[Tensor, "b t v d h w"] | None = None,
@@ -95,7 +95,7 @@ def sequence_loss(
     return total / first[0].numel()
 
 
-def told(model: Rssm, beliefs: list[Belief], batch: Sequences, *, own_poses: bool) -> Told:
+def told(model: Rssm, beliefs: list[Belief], batch: Window, *, own_poses: bool) -> Told:
     """Decode states of all frames of `batch` and compare; poses follow the model's own or the true
     ones of the frame before."""
     features = torch.stack([belief.features for belief in beliefs], 1)
@@ -110,7 +110,7 @@ def told(model: Rssm, beliefs: list[Belief], batch: Sequences, *, own_poses: boo
 
 
 def _pose_error(
-    model: Rssm, features: Float[Tensor, "b t f"], batch: Sequences, *, own_poses: bool
+    model: Rssm, features: Float[Tensor, "b t f"], batch: Window, *, own_poses: bool
 ) -> Float[Tensor, ""]:
     if own_poses:
         pose, moved = batch.pose[:, 0], []
@@ -125,7 +125,7 @@ def _pose_error(
     return symlog((predicted - batch.pose[:, 1:]) / scale).square().sum(2).mean()
 
 
-def _heads(model: Rssm, features: Float[Tensor, "b t f"], batch: Sequences) -> Float[Tensor, ""]:
+def _heads(model: Rssm, features: Float[Tensor, "b t f"], batch: Window) -> Float[Tensor, ""]:
     # The first frame of an episode that has achieved something is the one that pays.
     reward = batch.achieved.float().diff(dim=1)
     paid = model.two_hot.loss(model.reward(features[:, 1:]), reward)

@@ -1,41 +1,64 @@
-"""Training windows over encoded episodes: history, future, and the memory that was there to use."""
+"""Windows cut out of encoded episodes: what every family of world model is trained on.
 
+A window is the frames around a row of the data, at any offsets: a past, the newest frame, a future.
+It never reaches into another episode: where an offset would, the episode's first or last frame
+stands, and `there` says so. Beside it may stand older frames, found by pose, and the start.
+"""
+
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from worldeval.axes import Float, Int
+from worldeval.axes import Array, Bool, Float, Int
 from worldeval.data.latents import LatentEpisodes
-from worldeval.world.context import nearest_by_pose
 from worldeval.world.features import PAST_ACTIONS, Motion
 from worldeval.world.hand.commands import Actuation
+from worldeval.world.memory import nearest
 
 
 @dataclass(frozen=True, kw_only=True)
-class WindowBatch:
-    """`b` cuts of recorded episodes. Time runs from two frames before the newest to `h` after."""
+class Older:
+    """For each of `s` frames of a window, `k` frames older than what it is shown."""
 
-    pose: Float[Tensor, "b t p"]  # t = 2 + 1 + h
-    actions: Float[Tensor, "b s a"]  # s = 2 + h: two past ones, then the future's
-    command: Float[Tensor, "b c 3"]  # c = 1 + h, from the newest frame on
+    rows: Int[Tensor, "b s k"]  # the start's where nothing is old enough
+    age: Int[Tensor, "b s k"]  # frames before the one that they are for
+    there: Bool[Tensor, "b s k"]  # False: nothing is old enough
+
+
+@dataclass(frozen=True, kw_only=True)
+class Window:
+    """`b` cuts of recorded episodes, `t` frames each."""
+
+    there: Bool[Tensor, "b t"]  # False: the episode has no such frame, its first or last stands in
+    pose: Float[Tensor, "b t p"]
+    actions: Float[Tensor, "b t a"]  # from each frame on; zero before the start
+    command: Float[Tensor, "b t 3"]  # where the hand has been told to be
+    success: Bool[Tensor, "b t"]  # at this very frame
+    achieved: Bool[Tensor, "b t"]  # at this frame or before, within the episode
+    judged: Bool[Tensor, " b"]  # whether anybody knows of success
     task: Int[Tensor, " b"]
-    latents: Float[Tensor, "b u v d h w"]  # u = 1 + 1 + h: previous, newest, future
-    first: Float[Tensor, "b v d h w"]
-    memory: Float[Tensor, "b f v d h w"]  # f = h: one for each future frame
-    memory_pose: Float[Tensor, "b f p"]
+    latents: Float[Tensor, "b u v d h w"]  # of the frames that were asked for
+    first: Float[Tensor, "b v d h w"] | None = None
+    older: Older | None = None
+    older_latents: Float[Tensor, "b s k v d h w"] | None = None
+    older_pose: Float[Tensor, "b s k p"] | None = None
 
-    def motion(self, step: int, pose: Float[Tensor, "b t p"]) -> Motion:
-        """The motion before future frame `step`, reading poses from `pose` (true, noisy or own)."""
-        now = PAST_ACTIONS + step
+    def motion(self, now: int, pose: Float[Tensor, "b t p"]) -> Motion:
+        """The motion that leads from frame `now` of the window to the next.
+
+        Poses are read from `pose`: the true ones, noisy ones, or a model's own.
+        """
         return Motion(
             action=self.actions[:, now],
             past_actions=self.actions[:, [now - 1, now - 2]],
             pose=pose[:, now],
             past_poses=pose[:, [now - 1, now - 2]],
-            command=self.command[:, step],
-            next_command=self.command[:, step + 1],
+            command=self.command[:, now],
+            next_command=self.command[:, now + 1],
             task=self.task,
         )
 
@@ -43,55 +66,118 @@ class WindowBatch:
 class Windows:
     """Cuts windows out of `LatentEpisodes`, with everything but the latents held as tensors."""
 
-    def __init__(self, data: LatentEpisodes, actuation: Actuation, pose_std: Tensor) -> None:
-        self.data, self.pose_std = data, pose_std
+    def __init__(
+        self,
+        data: LatentEpisodes,
+        actuation: Actuation | None = None,
+        pose_std: Float[Tensor, " p"] | None = None,
+    ) -> None:
+        """`pose_std` are the units in which poses are near; without `actuation` a hand is where it
+        was told to be."""
+        self.data = data
         self.pose = torch.from_numpy(np.ascontiguousarray(data.pose)).float()
         self.actions = torch.from_numpy(np.ascontiguousarray(data.actions)).float()
+        self.pose_std = torch.ones(self.pose.shape[1]) if pose_std is None else pose_std
         episode = data.episode_of_row
         self.begin = torch.from_numpy(data.begin[episode])
         self.end = torch.from_numpy((data.begin + data.length)[episode])
         self.task = torch.from_numpy(data.task[episode])
-        self.command = self._commands(actuation)
+        self.command = self.pose[:, :3] if actuation is None else self._commands(actuation)
+        self.judged = data.flags is not None
+        self.success = torch.zeros(len(self.pose), dtype=torch.bool)
+        if data.flags is not None:
+            self.success = torch.from_numpy(data.flags).bool()
+        self.achieved = self.success.clone()
+        for begin, length in zip(data.begin.tolist(), data.length.tolist(), strict=True):
+            own = slice(begin, begin + length)
+            self.achieved[own] = self.success[own].cummax(0).values
         self._longest = int(data.length.max())
 
-    def batch(self, rows: Int[Tensor, " b"], horizon: int) -> WindowBatch:
-        """Windows whose newest frame is `rows`; `horizon` frames must follow each."""
-        begin = self.begin[rows]
-        span = rows[:, None] + torch.arange(-PAST_ACTIONS, horizon + 1)
-        before = span < begin[:, None]
-        span = span.clamp(min=begin[:, None])  # before the start, the start's own frame
-        actions = self.actions[span[:, :-1]].masked_fill(before[:, :-1, None], 0.0)
-        pose = self.pose[span]
-        memory = self._memory(rows, pose[:, PAST_ACTIONS + 1 :])
-        wanted = torch.cat([span[:, 1:], begin[:, None], memory], 1)
-        shape = self.data.latents.shape[1:]
-        # One sorted read serves every frame of the batch.
-        unique, place = torch.unique(wanted, return_inverse=True)
-        latents = self.data.gather(unique.numpy())[place].view(*wanted.shape, *shape)
-        near = horizon + 2
-        return WindowBatch(
-            pose=pose,
-            actions=actions,
-            command=self.command[span[:, PAST_ACTIONS:]],
+    def with_tasks(self, task: Int[Array, " e"]) -> "Windows":
+        """The same windows, each of another task: one for every episode."""
+        changed = copy(self)
+        changed.task = torch.from_numpy(task[self.data.episode_of_row])
+        return changed
+
+    def cut(
+        self,
+        rows: Int[Tensor, " b"],
+        offsets: Int[Tensor, " t"] | Int[Tensor, "b t"],
+        *,
+        shown: Sequence[int] | slice = slice(None),
+        start: bool = False,
+        older: Older | None = None,
+    ) -> Window:
+        """The frames at `offsets` from each of the rows.
+
+        Latents are read of the frames `shown` (places in the window), of the episode's `start`, and
+        of `older` frames.
+        """
+        begin, end = self.begin[rows][:, None], self.end[rows][:, None]
+        span = rows[:, None] + offsets
+        there = (span >= begin) & (span < end)
+        early = span < begin
+        span = torch.minimum(torch.maximum(span, begin), end - 1)
+        wanted = [span[:, shown]]
+        if start:
+            wanted.append(begin)
+        if older is not None:
+            wanted.append(older.rows.flatten(1))
+        every = torch.cat(wanted, 1)
+        # Sorted and each once: what a memory map reads best.
+        unique, place = torch.unique(every, return_inverse=True)
+        latents = self.data.gather(unique.numpy())[place]
+        own = wanted[0].shape[1]
+        kept = latents[:, own + start :]
+        return Window(
+            there=there,
+            pose=self.pose[span],
+            actions=self.actions[span].masked_fill(early[..., None], 0.0),
+            command=self.command[span],
+            success=self.success[span],
+            achieved=self.achieved[span],
+            judged=torch.full((len(rows),), self.judged),
             task=self.task[rows],
-            latents=latents[:, :near],
-            first=latents[:, near],
-            memory=latents[:, near + 1 :],
-            memory_pose=self.pose[memory],
+            latents=latents[:, :own],
+            first=latents[:, own] if start else None,
+            older=older,
+            older_latents=None if older is None else kept.unflatten(1, older.rows.shape[1:]),
+            older_pose=None if older is None else self.pose[older.rows],
         )
 
-    def _memory(
-        self, rows: Int[Tensor, " b"], targets: Float[Tensor, "b s p"]
-    ) -> Int[Tensor, "b s"]:
-        # Only frames older than the window: later ones would leak what is to be imagined.
-        begin = self.begin[rows]
-        candidates = begin[:, None] + torch.arange(self._longest)
-        allowed = candidates < rows[:, None] - 1
+    def unrolled(self, rows: Int[Tensor, " b"], horizon: int) -> Window:
+        """The window of a roll-out: the motion before it, and the frame that memory would find for
+        each of the `horizon` frames. Latents begin a frame before the newest."""
+        ahead = rows[:, None] + torch.arange(1, horizon + 1)
+        # Older than what the first frame is shown: the roll-out itself is no memory of its own.
+        than = (rows - 1)[:, None].expand_as(ahead)
+        return self.cut(
+            rows,
+            steps(PAST_ACTIONS, horizon),
+            shown=slice(PAST_ACTIONS - 1, None),
+            start=True,
+            older=self.older(ahead, than=than, count=1),
+        )
+
+    def older(self, frames: Int[Tensor, "b s"], *, than: Int[Tensor, "b s"], count: int) -> Older:
+        """For every row of `frames`, the `count` frames nearest in pose among those of its episode
+        that are older `than` a row: later ones would leak what is to be imagined."""
+        begin = self.begin[frames[:, 0]][:, None]
+        candidates = begin + torch.arange(max(self._longest, count))
         poses = self.pose[candidates.clamp(max=len(self.pose) - 1)]
-        chosen = [
-            nearest_by_pose(poses, allowed, target, self.pose_std) for target in targets.unbind(1)
+        found = [
+            nearest(
+                poses,
+                candidates < than[:, [index]],
+                self.pose[frames[:, index]],
+                scale=self.pose_std,
+                count=count,
+            )
+            for index in range(frames.shape[1])
         ]
-        return begin[:, None] + torch.stack(chosen, 1)
+        rows = begin[..., None] + torch.stack([each.place for each in found], 1)
+        there = torch.stack([each.there for each in found], 1)
+        return Older(rows=rows, age=frames[..., None] - rows, there=there)
 
     def _commands(self, actuation: Actuation) -> Float[Tensor, "n 3"]:
         begin, length = (torch.from_numpy(x) for x in (self.data.begin, self.data.length))
@@ -103,3 +189,18 @@ class Windows:
             now = actuation.step(now, self.actions[begin + step])
             out[begin + step + 1] = now
         return out
+
+
+def steps(past: int, future: int) -> Int[Tensor, " t"]:
+    """Offsets of `past` frames, the newest and `future` ones, one after another."""
+    return torch.arange(-past, future + 1)
+
+
+def noisy(
+    latent: Float[Tensor, "b ..."],
+    strength: float | Float[Tensor, "b ..."],
+    generator: torch.Generator,
+) -> Float[Tensor, "b ..."]:
+    """Latents with Gaussian noise of the given standard deviation."""
+    noise = torch.randn(latent.shape, generator=generator)
+    return latent + (strength * noise).to(latent)

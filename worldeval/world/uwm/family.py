@@ -7,8 +7,8 @@ import numpy as np
 from worldeval.world.families import Family, Fitting
 from worldeval.world.features import Features
 from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.fit import fit_features
 from worldeval.world.hand.kinematics import new_kinematics
-from worldeval.world.latent.fit import fit_features
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.uwm.fit import action_free, fit_uwm
 from worldeval.world.uwm.network import Uwm

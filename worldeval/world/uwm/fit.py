@@ -11,14 +11,12 @@ from worldeval.data.draws import Draws
 from worldeval.errors import UserError
 from worldeval.training.checkpoints import Saving
 from worldeval.training.optimise import Fitted, Progress, optimise
-from worldeval.training.processes import own_rows
+from worldeval.training.processes import on_device, own_rows
 from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.branch import rows_of
-from worldeval.world.latent.fit import on_device
 from worldeval.world.training.windows import Windows
-from worldeval.world.uwm.loss import UwmLoss, draw_times, spoilt
+from worldeval.world.uwm.loss import MomentCutter, UwmLoss, draw_times, spoilt
 from worldeval.world.uwm.modes import Noise
-from worldeval.world.uwm.moments import MomentCutter
 from worldeval.world.uwm.network import PAIR, Uwm
 
 STATISTICS = 2048  # moments from which the deviation of changes is taken

@@ -13,14 +13,80 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from worldeval.axes import Bool, Float, Int
+from worldeval.axes import Array, Bool, Float, Int
+from worldeval.world.training.windows import Windows, steps
 from worldeval.world.uwm.modes import Noise
-from worldeval.world.uwm.moments import Moments
-from worldeval.world.uwm.network import Uwm
+from worldeval.world.uwm.network import PAIR, Uwm
+from worldeval.world.uwm.seen import UwmContext
 
 # Shares of the rows at exactly the times of a mode: imagination asks forward, at every frame.
 CORNERS = {"forward": 0.5, "policy": 0.25, "inverse": 0.15, "video": 0.1}
 AT_NOISE = 0.25  # share of drawn times at pure noise, from which every draw departs
+
+
+@dataclass(frozen=True, kw_only=True)
+class Moments:
+    """`b` moments of recorded episodes, and the chunk of `n` frames after each."""
+
+    seen: UwmContext
+    actions: Float[Tensor, "b n a"]
+    future: Float[Tensor, "b 2 v d h w"]  # latents of frames n - 1 and n after the newest
+    imitated: Bool[Tensor, " b"]  # whether these actions are what a policy should do
+    video: Bool[Tensor, " b"]  # whether the actions are unknown: never to be looked at
+
+
+class MomentCutter:
+    """Cuts `Moments` out of the episodes of some windows.
+
+    `video` lists episodes whose actions are not to be looked at. Of the others, all are imitated,
+    or, with `successes_only`, those that succeed, up to their success; where nobody knows what
+    succeeded, all are.
+    """
+
+    def __init__(self, windows: Windows, *, video: Int[Array, " e"], successes_only: bool) -> None:
+        self.windows = windows
+        data = windows.data
+        rows = len(data.pose)
+        self.video = torch.zeros(rows, dtype=torch.bool)
+        self.imitated = torch.ones(rows, dtype=torch.bool)
+        for begin, length in zip(
+            data.begin[video].tolist(), data.length[video].tolist(), strict=True
+        ):
+            self.video[begin : begin + length] = True
+        if successes_only and windows.judged:
+            for begin, length in zip(data.begin.tolist(), data.length.tolist(), strict=True):
+                own = slice(begin, begin + length)
+                over = windows.achieved[own]
+                self.imitated[own] = over.any() & ~over
+        self.imitated &= ~self.video
+
+    def cut(self, rows: Int[Tensor, " b"], frames: int) -> Moments:
+        """The moments at `rows`, which `frames` further frames must follow."""
+        now, last = 1, 1 + frames  # places in the window
+        future = range(last - PAIR + 1, last + 1)
+        window = self.windows.cut(
+            rows, steps(now, frames), shown=[now, now - 1, *future], start=True
+        )
+        assert window.first is not None
+        hidden, pose = self.video[rows], window.pose[:, now]
+        command = torch.where(hidden[:, None], pose[:, :3], window.command[:, now])
+        return Moments(
+            seen=UwmContext(
+                latent=window.latents[:, 0],
+                previous=window.latents[:, 1],
+                first=window.first,
+                pose=pose,
+                past_pose=window.pose[:, now - 1],
+                command=command,
+                task=window.task,
+                history=torch.ones(len(rows), dtype=torch.bool),
+            ),
+            # Actions that are not to be looked at are zero: nothing of them can get anywhere.
+            actions=window.actions[:, now:last].masked_fill(hidden[:, None, None], 0.0),
+            future=window.latents[:, 2:],
+            imitated=self.imitated[rows],
+            video=hidden,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
