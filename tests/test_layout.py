@@ -222,6 +222,18 @@ def _imported(path: Path, known: set[str]) -> set[str]:
             inside = {f"{node.module}.{name.name}" for name in node.names}
             found |= (inside & known) or {str(node.module)}
     return found & known
+def test_one_simulator_is_named_in_its_own_folder_only() -> None:
+    """No robot is special: the table of addresses and that of recipes name it, nothing else does."""
+    tables = {PACKAGE / "envs/address.py", PACKAGE / "recipe.py", PACKAGE / "rollout/recipe.py"}
+    own = PACKAGE / "envs/metaworld"
+    named = [
+        str(path.relative_to(ROOT))
+        for path in files(PACKAGE)
+        if path not in tables
+        and not path.is_relative_to(own)
+        and re.search(r"meta-?world", path.read_text(), re.IGNORECASE)
+    ]
+    assert named == []
 
 
 def test_no_bare_except() -> None:

@@ -42,7 +42,7 @@ KINDS = {
     "flow": ("policy", "worldeval.policy.recipe:FlowRecipe"),
     "diffusion": ("policy", "worldeval.policy.recipe:DiffusionRecipe"),
     "policy-set": ("policy", "worldeval.policy.recipe:PolicySetRecipe"),
-    "metaworld": ("dataset", "worldeval.envs.recipe:CollectRecipe"),
+    "metaworld": ("dataset", "worldeval.envs.metaworld.recipe:CollectRecipe"),
     "rollouts": ("dataset", "worldeval.rollout.recipe:RolloutsRecipe"),
     "recorded": ("dataset", "worldeval.data.recipe:RecordedRecipe"),
     "closed-loop": ("protocol", "worldeval.rollout.recipe:ProtocolRecipe"),

@@ -66,7 +66,7 @@ def command(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
         monkeypatch.setattr(f"{module}.load_world", lambda folder: DotWorld())
         monkeypatch.setattr(f"{module}.load_judge", lambda folder: DotJudge())
     monkeypatch.setattr("worldeval.improve.opening.world_hash", lambda folder: "dot")
-    monkeypatch.setattr("worldeval.envs.metaworld.MetaWorld.__init__", _no_environment)
+    monkeypatch.setattr("worldeval.envs.metaworld.env.MetaWorld.__init__", _no_environment)
     for name in ("metaworld", "mujoco", "gymnasium"):
         monkeypatch.setitem(sys.modules, name, None)
     from worldeval.improve import wrapped
@@ -84,7 +84,7 @@ def _no_environment(*_: object, **__: object) -> None:
 
 
 def test_the_guard_against_environments_works(command: typer.Typer) -> None:
-    from worldeval.envs.metaworld import MetaWorld
+    from worldeval.envs.metaworld.env import MetaWorld
 
     with pytest.raises(AssertionError, match="made an environment"):
         MetaWorld("drawer-open-v3")

@@ -8,8 +8,8 @@ from worldeval.errors import UserError
 pytest.importorskip("metaworld", reason="Meta-World is not installed")
 pytestmark = pytest.mark.filterwarnings("ignore")  # the simulator's own advice
 
-from worldeval.envs.drivers import DriverRecipe  # noqa: E402
-from worldeval.envs.metaworld import MetaWorld  # noqa: E402
+from worldeval.envs.metaworld.drivers import DriverRecipe  # noqa: E402
+from worldeval.envs.metaworld.env import MetaWorld  # noqa: E402
 
 TASK = "drawer-open-v3"
 
@@ -52,8 +52,8 @@ def test_a_world_frame_is_k_simulator_steps(env: MetaWorld) -> None:
 
 
 def test_the_expert_succeeds_and_the_displaced_one_fails(env: MetaWorld) -> None:
-    from worldeval.envs.collect import drive
-    from worldeval.envs.recipe import CollectRecipe
+    from worldeval.envs.metaworld.collect import drive
+    from worldeval.envs.metaworld.recipe import CollectRecipe
 
     expert = DriverRecipe(name="expert", share=0.5)
     astray = DriverRecipe(name="astray", share=0.5, displaced=(0.3, 0.3))
@@ -72,7 +72,7 @@ def test_an_unknown_task_names_the_nearest() -> None:
 
 
 def test_shares_must_sum_to_one() -> None:
-    from worldeval.envs.recipe import CollectRecipe
+    from worldeval.envs.metaworld.recipe import CollectRecipe
 
     with pytest.raises(ValueError, match=r"sum to 0\.5"):
         CollectRecipe(tasks=(TASK,), drivers=(DriverRecipe(name="expert", share=0.5),))

@@ -94,7 +94,7 @@ def test_the_commit_is_that_of_the_checkout_and_tells_changed_files(tmp_path: Pa
 def test_run_json_is_plain_json(tmp_path: Path) -> None:
     begun(tmp_path)
     assert json.loads((tmp_path / "run.json").read_text())["packages"].keys() == set(
-        origin.PACKAGES
+        origin.packages()
     )
 
 

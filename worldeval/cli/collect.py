@@ -28,7 +28,6 @@ def collect(
 
     from worldeval import recipe as recipes
     from worldeval.data.table import read_table
-    from worldeval.envs.collect import collect as collect_shards
     from worldeval.errors import UserError
     from worldeval.policy.address import refuse_code
     from worldeval.rollout.rollouts import record_rollouts
@@ -48,8 +47,8 @@ def collect(
 
         if found.kind == "rollouts":
             record_rollouts(found.config, folder, processes=jobs, progress=progress)
-        elif found.kind == "metaworld":
-            collect_shards(found.config, folder, seed=seed, jobs=jobs, progress=progress)
+        elif hasattr(found.config, "collect"):  # a simulator's own recipe, with scripted drivers
+            found.config.collect(folder, seed=seed, jobs=jobs, progress=progress)
         else:
             raise UserError(f"{found.path} describes data on disk; there is nothing to collect.")
     episodes = read_table(folder).episodes

@@ -117,7 +117,7 @@ def rank(
     real trials of some of the policies (--real), or other policies in an earlier run
     (--validated-by).
     """
-    from worldeval.envs.metaworld import available
+    from worldeval.envs.address import unavailable
     from worldeval.errors import UserError
     from worldeval.run import read_json
 
@@ -146,7 +146,8 @@ def rank(
         earlier = run.validated(validated_by) if validated_by is not None else None
         real = run.real(real_csv) if real_csv is not None else None
         imagined = run.imagine()
-        if with_truth and (problem := available()):
+        truth = run.recipe.truth
+        if with_truth and truth is not None and (problem := unavailable(truth.env)):
             watch.say(f"no truth: {problem}")
         elif with_truth:
             real = run.truth()

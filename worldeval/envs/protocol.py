@@ -1,4 +1,4 @@
-"""What a ground-truth simulator offers: a seeded start and frame-level steps."""
+"""What a simulator offers: a seeded start and frame-level steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,30 +11,42 @@ from worldeval.axes import Array, Float32, UInt8
 class EnvFrame:
     """What the simulator shows at one world frame."""
 
-    frames: Mapping[str, UInt8[Array, "h w 3"]]  # view -> RGB, 0-255
-    pose: Float32[Array, " p"]
+    frames: Mapping[str, UInt8[Array, "h w 3"]]  # view -> RGB, 0-255; empty where nobody looks
+    pose: Float32[Array, " p"]  # what the robot senses of itself
     success: bool  # the simulator's flag, at any simulator step since the last frame
+    over: bool = False  # the simulator ended the episode: nothing more can happen in it
 
 
 @runtime_checkable
 class Environment(Protocol):
-    """One episode at a time. A world frame is `k` simulator steps; its action is all k of them."""
+    """One task, one episode at a time.
+
+    A world frame is `steps_per_frame` simulator steps, and its action is all of theirs, one after
+    the other. Once an episode is over, further steps change nothing and show its last frame.
+    """
 
     @property
     def views(self) -> tuple[str, ...]: ...
 
     @property
-    def action_dim(self) -> int: ...
+    def action_dim(self) -> int:
+        """Numbers in the action of a world frame."""
+        ...
 
     @property
-    def fps(self) -> float: ...
+    def steps_per_frame(self) -> int: ...
+
+    @property
+    def fps(self) -> float:
+        """World frames a second."""
+        ...
 
     def reset(self, seed: int) -> EnvFrame:
         """Begin the episode that `seed` alone decides."""
         ...
 
-    def step(self, action: Float32[Array, " a"]) -> EnvFrame:
-        """Apply one world frame's action."""
+    def step(self, action: Float32[Array, " a"], *, look: bool = True) -> EnvFrame:
+        """Apply one world frame's action. Without `look` no picture is made."""
         ...
 
     def close(self) -> None: ...

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
-from worldeval.envs.metaworld import available
+from worldeval.envs.address import unavailable
 from worldeval.errors import UserError, did_you_mean
 from worldeval.evaluate.anytime import anytime, spent_finding
 from worldeval.evaluate.budget import Spending, SpendingReport
@@ -354,10 +354,12 @@ class Evaluation:
     def _first_starts(self, beyond: int) -> list[Start]:
         """The first starts of every task, as many as the recipe wants; not the first `beyond`."""
         recipe = self.recipe
-        if recipe.truth is not None and available() is None:
+        truth = recipe.truth
+        problem = "the protocol has no truth" if truth is None else unavailable(truth.env)
+        if truth is not None and problem is None:
             seeds = range(recipe.first_seed + beyond, recipe.first_seed + recipe.starts)
             self.watch.say("asking the simulator for the starts")
-            return simulated_starts(recipe.tasks, list(seeds), recipe.truth, jobs=self.processes)
+            return simulated_starts(recipe.tasks, list(seeds), truth, jobs=self.processes)
         if recipe.starts_file:
             starts = read_starts(Path(recipe.starts_file))
             return [
@@ -366,8 +368,8 @@ class Evaluation:
                 for start in [one for one in starts if one.task == task][beyond : recipe.starts]
             ]
         raise UserError(
-            f"No starts: the simulator cannot run here ({available()}) and the protocol names "
-            "no starts_file."
+            f"No starts: there is no simulator to ask ({problem}), and the protocol names no "
+            "starts_file. `worldeval starts DATA` makes one from recorded episodes."
         )
 
     def _batch_done(self, batch: Result) -> None:

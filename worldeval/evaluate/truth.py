@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from worldeval.envs.metaworld import available
+from worldeval.envs.address import unavailable
 from worldeval.errors import UserError
 from worldeval.evaluate.workers.jobs import Shard
 from worldeval.policy.load import load_policy
@@ -50,7 +50,7 @@ def measure_truth(
     """
     if recipe.truth is None:
         raise UserError("The protocol has no `truth:`; give one to measure the policies.")
-    problem = available()
+    problem = unavailable(recipe.truth.env)
     if problem:
         raise UserError(problem)
     load = partial(load_one, trust_pickle=trust_pickle)

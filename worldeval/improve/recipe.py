@@ -13,7 +13,7 @@ class PlaceRecipe:
 
     world: str = "models/latent"  # folder of a trained world model
     judge: str = "models/judge"  # folder of a trained judge
-    data: str = "runs/data/metaworld"  # recorded episodes: starts, and demonstrations to mix in
+    data: str = ""  # recorded episodes: starts, and demonstrations to mix in
     starts_file: str = ""  # starts from a file instead
     tasks: tuple[str, ...] = ()  # () is every task of the policy
     # Recorded frames that a start to improve on is drawn from: 0, 0 is the first frame alone. What
@@ -24,7 +24,7 @@ class PlaceRecipe:
     horizon: int = 30  # world frames
     replan_every: int = 2  # world frames of a chunk that are carried out
     batch: int = 50  # episodes that advance together
-    replays: str = "evaluation/metaworld/replays.h5"  # for the gates; '' goes without
+    replays: str = ""  # recorded failures and successes for the gates; '' goes without
 
     def __post_init__(self) -> None:
         if not 0 <= self.begin_at[0] <= self.begin_at[1]:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 class TruthRecipe:
     """The simulator that the ranking is compared with."""
 
+    env: str = "metaworld"  # its address: gym:ID?..., ./sim.py:make (worldeval/envs/address.py)
     k: int = 5  # simulator steps to a world frame; the same as the world model's data
-    size: int = 64
+    size: int = 64  # height and width of its pictures, where it can be asked for that
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from worldeval.data.formats.shards.layout import ShardEpisode, write_shard
-from worldeval.envs.metaworld import MetaWorld
-from worldeval.envs.protocol import EnvFrame
+from worldeval.envs.address import open_environment
+from worldeval.envs.protocol import EnvFrame, Environment
 from worldeval.errors import UserError
 from worldeval.policy.protocol import Policy
 from worldeval.policy.pulse import WatchedPolicy, waiting
@@ -166,7 +166,7 @@ def _run(part: _Part, say: Say) -> None:
     env.close()
 
 
-def _episode(part: _Part, env: MetaWorld, ref: str, seed: int) -> TruthOutcome:
+def _episode(part: _Part, env: Environment, ref: str, seed: int) -> TruthOutcome:
     job, horizon = part.job, part.horizon
     with waiting():
         policy = WatchedPolicy(stacked_for(job.load(ref, seed), env.action_dim))
@@ -175,11 +175,13 @@ def _episode(part: _Part, env: MetaWorld, ref: str, seed: int) -> TruthOutcome:
     step, success = 0, False
     while step < horizon and not success:
         action = queue.next(partial(_observation, policy, seen, job.task), env.action_dim)
-        raw = action[0].reshape(env.k, -1)
-        success = any([env.advance(part) for part in raw])
-        step += 1
-        if queue.looks and not success:  # a frame that nobody looks at is not rendered
-            seen.append(env.frame(success=success))
+        # A frame that nobody looks at is not rendered.
+        frame = env.step(action[0], look=queue.looks)
+        success, step = frame.success, step + 1
+        if frame.over:
+            break
+        if queue.looks:
+            seen.append(frame)
     return TruthOutcome(policy=ref, task=job.task, seed=seed, success=success, steps=step)
 
 
@@ -212,6 +214,8 @@ def _record(
             actions.append(action)
             if seen[-1].success and not any(frame.success for frame in seen[:-1]):
                 last = max(last, len(seen) - 1 + after_success)
+            if seen[-1].over:
+                break
         flags = np.array([frame.success for frame in seen], np.uint8)
         episode = Episode(
             id=f"{path.stem}-{len(items)}-{seed}",
@@ -228,11 +232,11 @@ def _record(
     env.close()
 
 
-def _environment(job: TruthJob, truth: TruthRecipe) -> MetaWorld:
+def _environment(job: TruthJob, truth: TruthRecipe) -> Environment:
     import torch
 
     torch.set_num_threads(1)  # the processes are the parallelism
-    return MetaWorld(job.task, size=truth.size, k=truth.k)
+    return open_environment(truth.env, task=job.task, size=truth.size, steps_per_frame=truth.k)
 
 
 def _begin(policy: Policy, task: str, seed: int, replan_every: int) -> ChunkQueue:

@@ -19,7 +19,7 @@ import numpy as np
 from worldeval.axes import Array, Float32, Int
 from worldeval.data.formats.shards.layout import TEXT
 from worldeval.data.table import RecordedEpisodes
-from worldeval.envs.metaworld import MetaWorld
+from worldeval.envs.address import open_environment
 from worldeval.errors import UserError
 from worldeval.record import Start
 from worldeval.rollout.recipe import TruthRecipe
@@ -165,7 +165,7 @@ def _read_starts(file: h5py.File) -> list[Start]:
 
 
 def _task_starts(task: str, *, seeds: tuple[int, ...], truth: TruthRecipe) -> list[Start]:
-    env = MetaWorld(task, size=truth.size, k=truth.k)
+    env = open_environment(truth.env, task=task, size=truth.size, steps_per_frame=truth.k)
     out = []
     for seed in seeds:
         frame = env.reset(seed)

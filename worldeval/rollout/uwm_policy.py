@@ -1,6 +1,6 @@
 """A `uwm` world model asked what to do: its policy mode as a policy that can be ranked.
 
-    worldeval rank metaworld --policies runs/world/uwm-tiny
+    worldeval rank PROTOCOL --policies runs/world/uwm-tiny
 
 Fairest in a world model of another family: in its own imagination it is judged by itself.
 """

@@ -2,6 +2,7 @@
 
 import os
 import platform
+import re
 import subprocess
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -17,7 +18,7 @@ from worldeval.run import whole_file, write_json
 from worldeval.runs.files import read_record
 from worldeval.runs.paths import RunPaths
 
-PACKAGES = ("torch", "numpy", "scipy", "h5py", "av", "metaworld", "mujoco")
+PACKAGES = ("torch", "numpy", "scipy", "h5py", "av")
 REMEDY = "Give another --out; or remove the file, which only says how the run was made."
 
 
@@ -84,7 +85,7 @@ def open_run(
         commit=commit_of(Path(__file__).parents[2]),
         python=platform.python_version(),
         machine=f"{platform.machine()}, {os.cpu_count()} cores",
-        packages={name: version(name) for name in PACKAGES},
+        packages={name: version(name) for name in packages()},
     )
     # The code may have changed between the parts of a resumed run: each part keeps its own facts.
     others = [_plain(each) for each in before if each != now]
@@ -128,6 +129,20 @@ def recipe_text(folder: Path) -> str:
         return path.read_text(encoding="utf-8") if path.is_file() else ""
     except (UnicodeError, OSError) as error:
         raise UserError(f"{path} is not readable: {error}") from error
+
+
+def packages() -> tuple[str, ...]:
+    """Packages whose versions a run keeps: those that compute, and those of the simulators."""
+    try:
+        declared = metadata.requires("worldeval") or []
+    except metadata.PackageNotFoundError:
+        declared = []
+    simulators = [
+        re.split(r"[^\w-]", line, maxsplit=1)[0]
+        for line in declared
+        if re.search(r"extra == ['\"]sim['\"]", line)
+    ]
+    return (*PACKAGES, *simulators)
 
 
 def version(package: str) -> str | None:

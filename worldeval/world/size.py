@@ -24,10 +24,10 @@ def parameters(kind: str, recipe: WorldRecipe) -> int:
         spec = DROID
         if recipe.actuation.scale:
             own = replace(recipe.tokenizer, folder="")
-            views, tasks = len(METAWORLD.views), len(METAWORLD.tasks)
-            tokenizer = new_tokenizer(own, tasks=tasks, views=views, size=METAWORLD.size)
+            views, tasks = len(SMALL.views), len(SMALL.tasks)
+            tokenizer = new_tokenizer(own, tasks=tasks, views=views, size=SMALL.size)
             parts.append(tokenizer)
-            spec = replace(METAWORLD, latent=tokenizer.grid)
+            spec = replace(SMALL, latent=tokenizer.grid)
         elif recipe.turned:
             spec = replace(DROID, action_dim=TURNED, pose_dim=TURNED)
         parts += family(kind).new(spec, recipe).parts.values()
@@ -36,9 +36,9 @@ def parameters(kind: str, recipe: WorldRecipe) -> int:
     )
 
 
-# Two layouts. A recipe that moves by shares of a step (`actuation.scale`) is one for Meta-World as
-# it is collected here: five steps of the controller a frame, and latents of our own tokenizer.
-METAWORLD = WorldSpec(
+# Two layouts. A recipe that moves by shares of a step (`actuation.scale`) is one for a
+# small simulated arm: five steps of the controller a frame, and latents of our own tokenizer.
+SMALL = WorldSpec(
     views=("side", "top"),
     size=(64, 64),
     latent=(16, 8, 8),

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from worldeval.axes import Array, Float32
+from worldeval.envs.metaworld.scene import Camera, cameras
 from worldeval.envs.protocol import EnvFrame
-from worldeval.envs.scene import Camera, cameras
 from worldeval.errors import UserError, did_you_mean
 
 # OSMesa was faster than EGL for small frames on a CPU; whoever sets the variable decides.
@@ -76,6 +76,10 @@ class MetaWorld:
         return self.k * RAW_ACTION_DIM
 
     @property
+    def steps_per_frame(self) -> int:
+        return self.k
+
+    @property
     def fps(self) -> float:
         return SIMULATOR_FPS / self.k
 
@@ -89,10 +93,12 @@ class MetaWorld:
         self.raw = np.asarray(raw, np.float32)
         return self.frame(success=False)
 
-    def step(self, action: Float32[Array, " a"]) -> EnvFrame:
+    def step(self, action: Float32[Array, " a"], *, look: bool = True) -> EnvFrame:
         success = False
         for raw_action in action.reshape(self.k, RAW_ACTION_DIM):
             success |= self.advance(raw_action)
+        if not look:
+            return EnvFrame(frames={}, pose=self.raw[:POSE_DIM].copy(), success=success)
         return self.frame(success=success)
 
     def advance(self, raw_action: Float32[Array, " 4"]) -> bool:

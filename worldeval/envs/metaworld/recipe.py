@@ -1,8 +1,10 @@
 """The recipe of a collected dataset: tasks, cameras' size, and a mixture of drivers."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
-from worldeval.envs.drivers import DriverRecipe
+from worldeval.envs.metaworld.drivers import DriverRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,3 +25,11 @@ class CollectRecipe:
         total = sum(driver.share for driver in self.drivers)
         if abs(total - 1) > 1e-6:
             raise ValueError(f"the drivers' shares sum to {total:g}; they must sum to 1")
+
+    def collect(
+        self, out: Path, *, seed: int, jobs: int, progress: Callable[[int, int], None]
+    ) -> None:
+        """Collect what is missing in `out`, in `jobs` processes."""
+        from worldeval.envs.metaworld.collect import collect
+
+        collect(self, out, seed=seed, jobs=jobs, progress=progress)

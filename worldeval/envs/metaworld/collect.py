@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from worldeval.data.formats.shards.layout import ShardEpisode, write_shard
-from worldeval.envs.drivers import Driver, DriverRecipe
-from worldeval.envs.metaworld import MetaWorld
-from worldeval.envs.recipe import CollectRecipe
+from worldeval.envs.metaworld.drivers import Driver, DriverRecipe
+from worldeval.envs.metaworld.env import MetaWorld
+from worldeval.envs.metaworld.recipe import CollectRecipe
 from worldeval.record import Episode
 
 Progress = Callable[[int, int], None]  # shards done, shards in all

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from worldeval.axes import Array, Float32
-from worldeval.envs.metaworld import RAW_ACTION_DIM, MetaWorld
+from worldeval.envs.metaworld.env import RAW_ACTION_DIM, MetaWorld
 from worldeval.errors import UserError
 
 Generator = np.random.Generator

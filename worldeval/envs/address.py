@@ -1,0 +1,133 @@
+"""How users name a simulator.
+
+- `metaworld`: Meta-World's task of the name that is asked for.
+- `gym:ID?param=value`: any gymnasium environment; gym.py lists the parameters.
+- `./sim.py:make?param=value`, `package.module:Class`: code that gives an `Environment`.
+
+`{task}` in an address stands for the task's name. Code gets `task=`, `size=` and
+`steps_per_frame=` where it takes parameters of these names.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import yaml
+
+from worldeval.envs.protocol import Environment
+from worldeval.errors import UserError, did_you_mean
+from worldeval.user_code import load_code
+
+GYM = "gym:"
+METAWORLD = "metaworld"
+NEEDED = ("views", "action_dim", "steps_per_frame", "fps", "reset", "step", "close")
+
+
+def open_environment(address: str, *, task: str, size: int, steps_per_frame: int) -> Environment:
+    """The simulator at `address`, set to one task.
+
+    Args:
+        address: see the module's table.
+        task: the name that recipes and starts use.
+        size: height and width of the pictures, where the simulator lets one choose.
+        steps_per_frame: simulator steps to a world frame; the same as in the world model's data.
+
+    Raises:
+        UserError: nothing is there, it cannot run here, or it is no simulator.
+    """
+    place, params = read_env_address(address.replace("{task}", task))
+    if place == METAWORLD:
+        from worldeval.envs.metaworld.env import MetaWorld
+
+        return _called(place, MetaWorld, {"task": task, "size": size, "k": steps_per_frame}, params)
+    if place.startswith(GYM):
+        from worldeval.envs.gym import GymEnvironment
+
+        return GymEnvironment(
+            place.removeprefix(GYM), params, size=size, steps_per_frame=steps_per_frame
+        )
+    if is_code(address):
+        make = load_code(place, "the simulator")
+        known = {"task": task, "size": size, "steps_per_frame": steps_per_frame}
+        taken = inspect.signature(make).parameters
+        env = _called(place, make, {k: v for k, v in known.items() if k in taken}, params)
+        if not isinstance(env, Environment):
+            lacking = [
+                name
+                for name in (
+                    "views",
+                    "action_dim",
+                    "steps_per_frame",
+                    "fps",
+                    "reset",
+                    "step",
+                    "close",
+                )
+                if not hasattr(env, name)
+            ]
+            raise UserError(
+                f"{place} gave a {type(env).__name__}, which is no simulator: it lacks "
+                f"{', '.join(lacking)} (worldeval/envs/protocol.py)."
+            )
+        return env
+    hint = did_you_mean(place, [METAWORLD])
+    raise UserError(
+        f"'{address}' names no simulator.{hint} Write metaworld, gym:ID or ./file.py:name."
+    )
+
+
+def unavailable(address: str) -> str | None:
+    """Why the simulator at `address` cannot run here, as far as can be said without starting it."""
+    import importlib.util
+
+    place, _ = read_env_address(address)
+    if place == METAWORLD:
+        from worldeval.envs.metaworld.env import available
+
+        return available()
+    if place.startswith(GYM) and importlib.util.find_spec("gymnasium") is None:
+        return "gymnasium is not installed: pip install 'worldeval[serve]'."
+    return None
+
+
+def read_env_address(address: str) -> tuple[str, dict[str, Any]]:
+    """What stands before `?`, and the parameters after it, read as YAML scalars."""
+    place, _, query = address.partition("?")
+    params = {}
+    for pair in (unquote(part) for part in query.split("&") if part):
+        key, equals, text = pair.partition("=")
+        if not key or not equals:
+            raise UserError(f"{address}: the parameter '{pair}' must look like key=value.")
+        try:
+            params[key] = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise UserError(f"{address}: the value of '{key}' is not readable.") from error
+    return place, params
+
+
+def is_code(address: str) -> bool:
+    """Whether an address names Python code to be run."""
+    place = address.partition("?")[0]
+    return ":" in place and not place.startswith((GYM, "ws://", "wss://"))
+
+
+def refuse_env_code(addresses: Iterable[str], where: Path) -> None:
+    """Raise UserError where a recipe's or run's own file names code: it may be somebody else's."""
+    for address in addresses:
+        if is_code(address):
+            raise UserError(
+                f"{where} names Python code to run as a simulator ({address}). Recipes are data: "
+                f"if you trust the code, name it yourself: --truth '{address}'."
+            )
+
+
+def _called(
+    place: str, make: Callable[..., Any], known: Mapping[str, Any], params: Mapping[str, Any]
+) -> Any:
+    try:
+        inspect.signature(make).bind(**{**known, **params})
+    except TypeError as error:
+        raise UserError(f"{place} cannot be made with these parameters: {error}.") from error
+    return make(**{**known, **params})
