@@ -223,7 +223,7 @@ def _imported(path: Path, known: set[str]) -> set[str]:
             found |= (inside & known) or {str(node.module)}
     return found & known
 def test_one_simulator_is_named_in_its_own_folder_only() -> None:
-    """No robot is special: the table of addresses and that of recipes name it, nothing else does."""
+    """No robot is special: only the tables of addresses and recipes name it."""
     tables = {PACKAGE / "envs/address.py", PACKAGE / "recipe.py", PACKAGE / "rollout/recipe.py"}
     own = PACKAGE / "envs/metaworld"
     named = [

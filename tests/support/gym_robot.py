@@ -76,4 +76,4 @@ class Reach(gymnasium.Env):
 
 
 if NAME not in gymnasium.registry:
-    gymnasium.register(NAME, entry_point=Reach)
+    gymnasium.register(NAME, entry_point=lambda **given: Reach(**given))
