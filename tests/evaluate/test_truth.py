@@ -60,7 +60,7 @@ def test_trust_in_pickles_reaches_every_process(
     ref = str(tmp_path / "zero.pt")
     torch.save(Zero(), ref)
     given = []
-    monkeypatch.setattr(truth, "available", lambda: None)
+    monkeypatch.setattr(truth, "unavailable", lambda address: None)
     monkeypatch.setattr(truth, "simulate", lambda jobs, *_, **__: given.extend(jobs))
     monkeypatch.setattr(films, "record", lambda jobs, *_, **__: given.extend(j for j, _ in jobs))
     recipe = ProtocolRecipe(tasks=("open",), policies=(ref,), world="", judge="",
