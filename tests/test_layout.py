@@ -222,6 +222,8 @@ def _imported(path: Path, known: set[str]) -> set[str]:
             inside = {f"{node.module}.{name.name}" for name in node.names}
             found |= (inside & known) or {str(node.module)}
     return found & known
+
+
 def test_one_simulator_is_named_in_its_own_folder_only() -> None:
     """No robot is special: only the tables of addresses and recipes name it."""
     tables = {PACKAGE / "envs/address.py", PACKAGE / "recipe.py", PACKAGE / "rollout/recipe.py"}
