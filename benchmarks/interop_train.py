@@ -59,7 +59,7 @@ def train(kind: str, dataset: Path, out: Path) -> None:
         *(str(Path(sys.executable).parent / "lerobot-train"), f"--output_dir={out / kind}"),
         *("--dataset.repo_id=local/interop", f"--dataset.root={dataset}"),
         *("--dataset.video_backend=pyav", f"--steps={STEPS}", f"--save_freq={SAVE}"),
-        *("--batch_size=4", "--num_workers=0", "--log_freq=1", "--eval_freq=0", "--seed=1"),
+        *("--batch_size=4", "--num_workers=0", "--log_freq=1", "--seed=1"),
         *("--policy.device=cpu", "--policy.push_to_hub=false", "--wandb.enable=false"),
         *(*KINDS[kind], *more),
     ]

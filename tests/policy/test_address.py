@@ -54,11 +54,6 @@ def test_a_recipe_runs_no_code(tmp_path: Path) -> None:
     refuse_code(["zero", "runs/bc/*", "ws://h:80?name=x", "lerobot:user/act"], tmp_path)
 
 
-def test_without_lerobot_the_way_around_is_said() -> None:
-    with pytest.raises(UserError, match=r"LeRobot is not installed here.*worldeval env lerobot"):
-        load_policy("lerobot:somebody/act")
-
-
 def test_any_address_can_say_what_it_is_called_and_how_its_chunks_are_used(tmp_path: Path) -> None:
     spec = load_policy("random?chunk=4&name=010000&lineage=NA&step=7&replan_every=3").spec
     assert (spec.name, spec.lineage, spec.step) == ("010000", "NA", 7)

@@ -14,7 +14,7 @@ from worldeval.errors import UserError
 # simulators only inside its functions.
 VERBS = (
     "system", "data", "train", "fidelity", "policy", "judge", "rank", "merge", "next", "improve",
-    "validate", "export", "report", "film", "view", "serve", "adapter",
+    "validate", "export", "report", "film", "view", "serve", "adapter", "env",
 )  # fmt: skip
 
 app = typer.Typer(

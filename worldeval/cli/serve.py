@@ -18,6 +18,9 @@ Token = Annotated[
 Open = Annotated[bool, typer.Option("--open", help="Listen beyond this machine without a token.")]
 Sessions = Annotated[int, typer.Option(help="Clients at the same time.", min=1)]
 Megabytes = Annotated[int, typer.Option(help="Largest message that is read.", min=1)]
+Answer = Annotated[
+    float, typer.Option("--timeout", help="Seconds that one answer may take.", min=0.1)
+]
 Idle = Annotated[float, typer.Option(help="Seconds a client may take over its next request.")]
 
 
@@ -28,7 +31,9 @@ def register(app: typer.Typer) -> None:
 
 
 def serve_policy(
-    policy: Annotated[str, typer.Argument(help="A checkpoint, code, server or LeRobot address.")],
+    policies: Annotated[
+        list[str], typer.Argument(help="Addresses of policies, run folders and globs.")
+    ],
     params: Annotated[
         list[str] | None, typer.Option("-P", help="A parameter of the policy: key=value.")
     ] = None,
@@ -46,30 +51,48 @@ def serve_policy(
     sessions: Sessions = 128,
     max_megabytes: Megabytes = 64,
     idle: Idle = 600.0,
+    answer: Answer = 600.0,
+    memory: Annotated[
+        int,
+        typer.Option("--memory-megabytes", help="Weights of several policies at a time.", min=1),
+    ] = 8192,
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Offer a policy over a websocket, in the dialect of openpi's servers.
+    """Offer policies over a websocket, in the dialect of openpi's servers.
 
-    Others name it `ws://HOST:PORT`; `--out` and `--json` say the address once it listens.
+    Others name one policy `ws://HOST:PORT`. Several are loaded as they are asked for:
+    `ws://HOST:PORT/*` is all of them, `ws://HOST:PORT/NAME` one. `--out` and `--json` say the
+    address once it listens.
     """
-    from worldeval.policy.address import read_address, read_params
-    from worldeval.policy.load import load_policy
+    from worldeval.policy.address import with_params
+    from worldeval.policy.load import expand, load_policy
 
     _needed()
     from worldeval.policy.remote.dialect import read_keys
-    from worldeval.serve.policy import PolicyService, content_of
+    from worldeval.serve.policy import PolicyService, content_of_ref
+    from worldeval.serve.shelf import PolicyShelf, offers
 
-    def load() -> Any:
+    def load(ref: str) -> Any:
         with redirect_stdout(sys.stderr):  # LeRobot's loading prints; stdout is for the address
-            return load_policy(policy, read_params(params or []), trust_pickle=trust_pickle)
+            return load_policy(ref, trust_pickle=trust_pickle)
 
-    loaded = load()
-    address = read_address(policy, read_params(params or []))
-    content = content_of(address.place, address.params)
-    service = PolicyService(loaded, keys=read_keys(keys), seed=seed, content=content, again=load)
-    config = _config(host, port, token, anybody, sessions, max_megabytes, idle)
+    refs = expand([with_params(ref, params or []) for ref in policies])
+    config = _config(host, port, token, anybody, sessions, max_megabytes, idle, answer)
+    if len(refs) > 1:
+        shelf = PolicyShelf(
+            offers(refs), keys=read_keys(keys), seed=seed, megabytes=memory, load=load
+        )
+        return _run(shelf, config, f"{len(refs)} policies", as_json, out, "/*")
+    loaded = load(refs[0])
+    service = PolicyService(
+        loaded,
+        keys=read_keys(keys),
+        seed=seed,
+        content=content_of_ref(refs[0]),
+        again=lambda: load(refs[0]),
+    )
     _run(service, config, f"policy {loaded.spec.name}", as_json, out)
 
 
@@ -88,6 +111,7 @@ def serve_world(
     sessions: Sessions = 16,
     max_megabytes: Megabytes = 16,
     idle: Idle = 600.0,
+    answer: Answer = 600.0,
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -107,7 +131,7 @@ def serve_world(
         horizon=horizon,
     )
     service = WorldService(setting, episodes=episodes, seed=seed)
-    config = _config(host, port, token, anybody, sessions, max_megabytes, idle)
+    config = _config(host, port, token, anybody, sessions, max_megabytes, idle, answer)
     _run(service, config, f"world {world}", as_json, out)
 
 
@@ -122,7 +146,14 @@ def _needed() -> None:
 
 
 def _config(
-    host: str, port: int, token: str, anybody: bool, sessions: int, megabytes: int, idle: float
+    host: str,
+    port: int,
+    token: str,
+    anybody: bool,
+    sessions: int,
+    megabytes: int,
+    idle: float,
+    answer: float,
 ) -> Any:
     from worldeval.policy.remote.wire import MessageLimits
     from worldeval.serve.server import ServerConfig
@@ -134,11 +165,14 @@ def _config(
         open=anybody,
         sessions=sessions,
         idle=idle,
+        answer=answer,
         limits=MessageLimits(message=megabytes * 2**20),
     )
 
 
-def _run(service: Any, config: Any, what: str, as_json: bool, out: Path | None) -> None:
+def _run(
+    service: Any, config: Any, what: str, as_json: bool, out: Path | None, path: str = ""
+) -> None:
     import asyncio
     import json
     import logging
@@ -150,6 +184,7 @@ def _run(service: Any, config: Any, what: str, as_json: bool, out: Path | None) 
     logging.basicConfig(format="%(message)s")
 
     def ready(address: str) -> None:
+        address += path
         facts = {"address": address, "pid": os.getpid(), **service.metadata}
         said = json.dumps(facts)
         if out is not None:
@@ -160,7 +195,12 @@ def _run(service: Any, config: Any, what: str, as_json: bool, out: Path | None) 
         guarded = "with a token" if config.token else "without a token"
         log.print(f"{what} at {address}, {guarded}; Ctrl-C ends it", highlight=False)
 
+    server = Server(service, config)
     try:
-        asyncio.run(Server(service, config).run(ready))
+        asyncio.run(server.run(ready))
+    except KeyboardInterrupt:
+        if server.stuck:  # a thread that never comes back would hold this process for ever
+            os._exit(130)
+        raise
     except OSError as error:
         raise UserError(f"Cannot listen on {config.host}:{config.port}: {error}.") from error

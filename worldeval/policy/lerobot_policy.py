@@ -159,7 +159,8 @@ class LeRobotPolicy:
             return "its checkpoint ensembles over time"
         if n_action_steps is not None:
             return "n_action_steps= of its address"
-        return "n_action_steps of its checkpoint"
+        chunked = not hasattr(self._config, "n_action_steps")  # VQ-BeT's name for it
+        return f"{'action_chunk_size' if chunked else 'n_action_steps'} of its checkpoint"
 
 
 class _Group:

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from glob import glob, has_magic
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -74,6 +75,10 @@ def _load(
         own = {key: labels[key] for key in ("name",) if key in labels}
         return connect_policy(place, {**params, **own})
     if address.kind == "lerobot":
+        if find_spec("lerobot") is None:
+            from worldeval.policy.remote.beside import policy_beside
+
+            return policy_beside(place, params)
         from worldeval.policy.lerobot_policy import LeRobotPolicy
 
         return _call(place, LeRobotPolicy, {"source": place.removeprefix("lerobot:"), **params})
@@ -100,6 +105,10 @@ def _expand(ref: str) -> list[str]:
         places = [(place, {}) for place in _checkpoints(address.place)]
     elif address.kind == "lerobot":
         places = _lerobot(address.place)
+    elif address.kind == "server" and "*" in address.place:
+        from worldeval.policy.remote.policy import offered
+
+        places = [(place, {}) for place in offered(address.place)]
     else:
         return [ref]
     if len(places) > 1 and "name" in address.params:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from worldeval.errors import UserError
+from worldeval.policy.address import read_address
 from worldeval.policy.protocol import Policy
 from worldeval.policy.remote.dialect import Keys, announced, reset_of, understood
 from worldeval.policy.remote.wire import WireError
@@ -114,6 +115,22 @@ def content_of(place: str, params: Mapping[str, Any] | None = None) -> str:
             digest.update(file.name.encode() + b"\0")
             digest.update(file.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def content_of_ref(ref: str) -> str:
+    """The same of an address."""
+    address = read_address(ref)
+    return content_of(address.place, address.params)
+
+
+def size_of(policy: Policy) -> int:
+    """Bytes of the weights in a policy."""
+    seen = {
+        id(tensor): tensor.numel() * tensor.element_size()
+        for part in _weights(policy)
+        for tensor in (*part.parameters(), *part.buffers())
+    }
+    return sum(seen.values())
 
 
 def _files(path: Path) -> list[Path]:

@@ -61,6 +61,7 @@ class ServerConfig:
     open: bool = False  # listen beyond this machine without a token
     sessions: int = 128  # connections at the same time
     idle: float = 600.0  # seconds that a session may take over its next request
+    answer: float = 600.0  # seconds that a call of what is served may take
     greeting: float = 10.0  # seconds that a client may take to say hello
     limits: MessageLimits = field(default_factory=MessageLimits)
 
@@ -73,15 +74,25 @@ class ServerConfig:
             )
 
 
+@runtime_checkable
+class ServiceDirectory(Protocol):
+    """Several services, each at a path of its own."""
+
+    def at(self, path: str) -> Service: ...
+
+
 class Server:
     """Serves until it is stopped. Calls of all sessions happen in one thread, one at a time."""
 
-    def __init__(self, service: Service, config: ServerConfig) -> None:
+    def __init__(self, service: Service | ServiceDirectory, config: ServerConfig) -> None:
         self._service, self._config = service, config
         self._token = config.token.encode()
-        self._metadata = pack(dict(service.metadata))
+        self._metadata = None
+        if isinstance(service, Service) and not isinstance(service, ServiceDirectory):
+            self._metadata = pack(dict(service.metadata))
         # One thread: models share their weights, and renderers belong to a thread.
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="worldeval-serve")
+        self._thread = _one_thread()
+        self.stuck = False  # a call never came back, and its thread with it
         self.sessions = 0
         self.port = config.port
         self.errors = 0  # requests that were refused or failed
@@ -135,14 +146,17 @@ class Server:
         self.sessions += 1
         try:
             await self._converse(connection)
-        except ConnectionClosed:
+        except (ConnectionClosed, TimeoutError):
             pass  # how sessions end
         finally:
             self.sessions -= 1
 
     async def _converse(self, connection: ServerConnection) -> None:
-        await connection.send(self._metadata)
-        session, loop = None, asyncio.get_running_loop()
+        try:
+            service = await self._served(connection)
+        except Exception as error:
+            return await self._refuse(connection, error)
+        session = None
         while True:
             try:
                 message = await asyncio.wait_for(connection.recv(), self._config.idle)
@@ -151,16 +165,48 @@ class Server:
                 return await self._part(connection, said, CloseCode.POLICY_VIOLATION)
             try:
                 if session is None:
-                    session = await loop.run_in_executor(self._thread, self._service.session)
-                answer = await loop.run_in_executor(self._thread, self._answer, session, message)
-            except (WireError, UserError) as error:
-                log.warning("refused a request of %s: %s", _who(connection), error)
-                return await self._part(connection, str(error), CloseCode.POLICY_VIOLATION)
+                    session = await self._call(service.session)
+                answer = await self._call(self._answer, session, message)
             except Exception as error:  # a bug in what is served must not end the server
-                log.exception("a request of %s failed", _who(connection))
-                said = f"{type(error).__name__}: {error}"
-                return await self._part(connection, said, CloseCode.INTERNAL_ERROR)
-            await connection.send(answer)
+                return await self._refuse(connection, error)
+            # A client that reads no more would hold its session for ever.
+            await asyncio.wait_for(connection.send(answer), self._config.idle)
+
+    async def _served(self, connection: ServerConnection) -> Service:
+        """What is at the path that the client asks for, after telling it the metadata."""
+        service, metadata = self._service, self._metadata
+        if isinstance(service, ServiceDirectory):
+            path = connection.request.path if connection.request else "/"
+            service = await self._call(service.at, path)
+            metadata = pack(dict(service.metadata))
+        assert metadata is not None
+        await connection.send(metadata)
+        return service
+
+    async def _call(self, work: Callable[..., Any], *given: Any) -> Any:
+        """The outcome of a call in the thread of all calls.
+
+        Raises:
+            TimeoutError: it took too long. Its thread is left to itself, and another takes over.
+        """
+        thread = self._thread
+        called = asyncio.get_running_loop().run_in_executor(thread, _tamed, work, *given)
+        try:
+            return await asyncio.wait_for(called, self._config.answer)
+        except TimeoutError as error:
+            if self._thread is thread:
+                self._thread, self.stuck = _one_thread(), True
+            raise TimeoutError(f"no answer within {self._config.answer:g} s") from error
+
+    async def _refuse(self, connection: ServerConnection, error: Exception) -> None:
+        if isinstance(error, ConnectionClosed):
+            raise error
+        if isinstance(error, WireError | UserError):
+            log.warning("refused a request of %s: %s", _who(connection), error)
+            return await self._part(connection, str(error), CloseCode.POLICY_VIOLATION)
+        log.error("a request of %s failed", _who(connection), exc_info=error)
+        said = f"{type(error).__name__}: {error}"
+        await self._part(connection, said, CloseCode.INTERNAL_ERROR)
 
     def _answer(self, session: Session, message: str | bytes) -> bytes:
         if isinstance(message, str):
@@ -180,6 +226,20 @@ class Server:
         self.errors += 1
         await connection.send(said[:2000])
         await connection.close(code, "the frame before says why")
+
+
+def _one_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="worldeval-serve")
+
+
+def _tamed(work: Callable[..., Any], *given: Any) -> Any:
+    """The call; `sys.exit` of what is served is an error of its own, and ends no server."""
+    try:
+        return work(*given)
+    except Exception:
+        raise
+    except BaseException as error:
+        raise RuntimeError(f"{type(error).__name__}({error})") from error
 
 
 def _secret(header: str) -> bytes:
