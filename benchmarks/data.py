@@ -33,7 +33,7 @@ import numpy as np
 from worldeval.data.convert import convert
 from worldeval.data.formats.lerobot.layout import Layout, image_key
 from worldeval.data.formats.lerobot.write import LeRobotWriter
-from worldeval.data.latent_cache import LatentCache, brought, build_cache
+from worldeval.data.latent_cache import LatentCache, build_cache, precomputed
 from worldeval.data.source import Head, Rows, Source, open_source
 from worldeval.data.video import probe, read_frames
 from worldeval.run import read_json, write_json
@@ -67,7 +67,8 @@ def main() -> None:
         if not plainly.is_dir():
             convert(origin, plainly, to="shards")
         theirs = as_lerobot_encodes(copy, folder / "lerobot-av1")
-        build_cache(origin, latents, brought, encoder="brought", views=tuple(origin.spec.views))
+        views = tuple(origin.spec.views)
+        build_cache(origin, latents, precomputed(views), encoder="precomputed", views=views)
         source, cache = open_source(copy), LatentCache(latents)
         shards, av1 = open_source(plainly), open_source(theirs)
         windows = draw(source, args.windows, np.random.default_rng(args.seed))

@@ -14,11 +14,15 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from worldeval.data.table import read_table
+from worldeval.data.source import open_source
+from worldeval.data.split import held_out
+from worldeval.data.table import RecordedEpisodes
 from worldeval.run import write_json
 from worldeval.world.fidelity.replay import open_loop, rendered_psnr
 from worldeval.world.load import load_world, read_card, world_hash
-from worldeval.world.tokenizer.encode import encoded
+from worldeval.world.sources import as_trained
+from worldeval.world.tokenizer.encode import cache_place, cached
+from worldeval.world.tokenizer.episodes import latent_episodes
 
 
 def main() -> None:
@@ -30,18 +34,23 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    world, shards = load_world(args.world), read_table(args.data)
-    held = shards.held_out(read_card(args.world)["recipe"].held_out, seed=args.seed)[1]
+    world = load_world(args.world)
+    source = as_trained(open_source(args.data), world.spec)
+    share = read_card(args.world)["recipe"].held_out
+    held = np.flatnonzero(held_out(source, share=share, seed=args.seed))
     assert world.tokenizer is not None
-    path = args.world / f"latents-{args.data.name}.npy"
-    data = encoded(world.tokenizer, shards, world.spec.tasks, path)
+    encoding = (world.tokenizer, world.spec.tasks, world.spec.views)
+    place = cache_place(args.world, source, *encoding)
+    cache = cached(source, place, *encoding, lambda stage, steps: lambda step, loss: None)
+    recorded = RecordedEpisodes([source])
+    data = latent_episodes(recorded, [cache], world.spec.tasks)
     result = {
         "command": f"python benchmarks/fidelity.py {args.world} {args.data}",
         "machine": f"{os.cpu_count()} CPU cores",
         "threads": args.threads,
         "seed": args.seed,
         "world": world_hash(args.world),
-        "psnr": rendered_psnr(world, shards, data, held),
+        "psnr": rendered_psnr(world, recorded, data, held),
         "latents": open_loop(world, data, held, most=len(held)),
         "speed": speed(world, data, args.batch),
     }

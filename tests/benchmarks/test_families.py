@@ -2,7 +2,6 @@
 
 import json
 import sys
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,18 +9,13 @@ import families
 import pytest
 import torch
 from families import HORIZONS, Bench, Failed, summary, table
-from family_shared import check
 from family_steps import plan, rate
 from world_speed import LAYOUTS, Asked, Rolling, by_turns, chosen
 
 from tests.support.dit import SPEC, TINY, a_world
-from tests.support.toy import toy_recipe, toy_shards
 from tests.world.ctrl_world.tiny import TINY as CTRL
-from worldeval.data.table import read_table
 from worldeval.errors import UserError
 from worldeval.world.ctrl_world.family import new as new_ctrl_world
-from worldeval.world.tokenizer.fit import encode_all
-from worldeval.world.tokenizer.network import new_tokenizer
 
 
 def asked(world: str, **changes) -> Asked:
@@ -107,21 +101,6 @@ def test_a_verb_is_run_once_and_its_cost_is_kept(tmp_path: Path) -> None:
     with pytest.raises(Failed, match="read: exit status 1: no such data"):
         bench.done("read", fails, tmp_path / "missing")
     assert set(bench.costs()) == {"write", "read"}  # a failure costs time too
-
-
-def test_latents_of_another_tokenizer_are_refused(tmp_path: Path) -> None:
-    shards, path = read_table(toy_shards(tmp_path / "data", episodes=3)), tmp_path / "latents.npy"
-    torch.manual_seed(0)
-    tasks = shards.tasks
-    tokenizer = new_tokenizer(toy_recipe().tokenizer, tasks=2, views=2, size=shards.size)
-    encode_all(tokenizer, shards, tasks, path)
-    check(tokenizer, shards, tasks, path, seed=0)
-    other = deepcopy(tokenizer)
-    with torch.no_grad():
-        for weight in other.parameters():
-            weight.mul_(3)
-    with pytest.raises(UserError, match="other frames or another tokenizer"):
-        check(other, shards, tasks, path, seed=0)
 
 
 def view(value: float) -> dict:

@@ -10,10 +10,10 @@ from worldeval.data import latent_cache
 from worldeval.data.finding import DataError
 from worldeval.data.latent_cache import (
     LatentCache,
-    brought,
     build_cache,
     decoded_psnr,
     encode_frames,
+    precomputed,
 )
 from worldeval.data.source import Head, Rows, Source, SourceSpec, open_source
 from worldeval.errors import UserError
@@ -158,7 +158,8 @@ def test_data_that_moved_are_the_same_data(tmp_path: Path) -> None:
 def test_latents_that_real_data_bring(droid: Path, tmp_path: Path) -> None:
     source = open_source(droid)
     source.heads = source.heads[:2]
-    build_cache(source, tmp_path, brought, encoder="svd", views=tuple(source.spec.views))
+    views = tuple(source.spec.views)
+    build_cache(source, tmp_path, precomputed(views), encoder="svd", views=views)
     kept = LatentCache(tmp_path).latents(1, np.array([40]))
     assert kept.shape == (1, 3, 4, 24, 40)
     wrist = source.latents(1)["wrist"][40].astype(np.float16)

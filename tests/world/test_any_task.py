@@ -18,7 +18,7 @@ from worldeval.world.fidelity.held_out import imagine_held, open_shelf
 from worldeval.world.load import new_world
 from worldeval.world.recipe import ActuationRecipe, TokenizerRecipe
 from worldeval.world.size import DROID, TURNED
-from worldeval.world.tokenizer.network import new_tokenizer
+from worldeval.world.tokenizer.build import new_tokenizer
 from worldeval.world.training.pipeline import train_world
 from worldeval.world.training.prepare import prepare
 from worldeval.world.world import World
@@ -68,9 +68,9 @@ def test_its_fidelity_is_measured_on_the_words_of_the_data(
     assert held.frames is not None and held.tasks == tuple(WORDS[i % 3] for i in shelf.held)
     assert imagine_held(world, held, steps=3).latents.shape == held.latents.shape
     decoder, world.tokenizer = world.tokenizer, None
-    brought_with = open_shelf(world, Path("arm"), share=0.34, seed=0).read(shelf.held, 4)
+    undrawn = open_shelf(world, Path("arm"), share=0.34, seed=0).read(shelf.held, 4)
     world.tokenizer = decoder
-    assert brought_with.frames is None and brought_with.tasks == held.tasks
+    assert undrawn.frames is None and undrawn.tasks == held.tasks
 
 
 def test_its_starts_may_be_of_any_task(world: World) -> None:

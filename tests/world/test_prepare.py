@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
@@ -18,7 +19,6 @@ from worldeval.errors import UserError
 from worldeval.run import read_json
 from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
 from worldeval.world.features import Features
-from worldeval.world.tokenizer import precomputed_latents as brought
 from worldeval.world.training.pipeline import train_world
 from worldeval.world.training.prepare import Prepared, prepare
 
@@ -45,6 +45,7 @@ class OverPi(Source):
 
     def rows(self, index: int) -> Rows:
         pose = np.zeros((LENGTH, 7), np.float32)
+        pose[:, 0] = index + 100 * len(self.spec.path.name)  # other datasets, other episodes
         pose[:, 3] = np.angle(np.exp(1j * np.linspace(3.0, 3.3, LENGTH)))
         return Rows(actions=pose, pose=pose)
 
@@ -67,8 +68,9 @@ def quiet(stage: str, steps: int):
     return lambda step, loss: None
 
 
-def prepared(recipe, *data: Weighted, home: Path = Path("unused"), weak=()) -> Prepared:
-    return prepare(recipe, data, weak, home, seed=0, report=quiet)
+def prepared(recipe, *data: Weighted, home: Path | None = None, weak=(), say=print) -> Prepared:
+    with TemporaryDirectory() as unused:
+        return prepare(recipe, data, weak, home or Path(unused), seed=0, report=quiet, say=say)
 
 
 def steps(values: np.ndarray, found: Prepared) -> float:
@@ -102,13 +104,13 @@ def test_a_world_of_angles_is_read_with_angles(over_pi: None) -> None:
     recipe = toy_recipe()
     spec = prepared(recipe, Weighted(path=Path("arm"))).spec
     source = OverPi(Path("arm"))
-    assert len(brought.as_trained(source, spec).spec.pose_names) == 10
+    assert len(sources.as_trained(source, spec).spec.pose_names) == 10
     older = replace(spec, pose_dim=7)
-    assert brought.as_trained(source, older) is source
+    assert sources.as_trained(source, older) is source
 
 
 def test_datasets_with_latents_are_mixed(over_pi: None) -> None:
-    parts = [Weighted(path=Path("a"), weight=3), Weighted(path=Path("b"))]
+    parts = [Weighted(path=Path("a"), weight=3), Weighted(path=Path("bb"))]
     found, alone = prepared(toy_recipe(), *parts), prepared(toy_recipe(), parts[0])
     assert len(found.episodes) == 2 * len(alone.episodes)
     assert found.held.tolist() == [*alone.held, *(alone.held + len(alone.episodes))]
@@ -146,13 +148,7 @@ def test_shards_are_mixed_and_trained_on(tmp_path: Path) -> None:
     assert read_json(tmp_path / "world/world.json")["weights"] == [1.0, 0.5]
 
 
-def test_shards_and_latents_do_not_mix(over_pi: None, tmp_path: Path) -> None:
-    parts = [Weighted(path=toy_shards(tmp_path, episodes=2)), Weighted(path=Path("arm"))]
-    with pytest.raises(UserError, match="arm brings its own latents or none"):
-        prepared(toy_recipe(), *parts)
-
-
-def test_shards_with_an_angle_that_jumps_are_refused(tmp_path: Path) -> None:
+def test_shards_with_an_angle_are_turned_like_any_other_data(tmp_path: Path) -> None:
     import h5py
 
     folder = toy_shards(tmp_path / "data", episodes=2)
@@ -164,8 +160,8 @@ def test_shards_with_an_angle_that_jumps_are_refused(tmp_path: Path) -> None:
             file["pose"] = pose
             file.attrs[POSE_NAMES] = ["roll", "pitch", "yaw"]
             file.attrs[ACTION_NAMES] = [f"a{i}" for i in range(8)]
-    with pytest.raises(UserError, match=r"pose roll passes \+-pi.*--rotation 6d"):
-        prepared(toy_recipe(), Weighted(path=folder))
+    spec = prepared(toy_recipe(steps=1), Weighted(path=folder)).spec
+    assert (spec.pose_dim, spec.action_dim) == (6, 8)
 
 
 def test_statistics_are_those_that_worlds_were_always_trained_with() -> None:

@@ -15,7 +15,9 @@ from torch import nn
 from tests.support.toy import toy_recipe, toy_shards
 from tests.world.ctrl_world.tiny import a_denoiser
 from tests.world.uwm import tiny as uwm
+from worldeval.data.latent_cache import LatentCache
 from worldeval.world.load import load_world, read_card
+from worldeval.world.tokenizer.encode import LATENTS
 from worldeval.world.uwm.loss import UwmLoss
 
 ROOT = Path(__file__).parents[2]
@@ -67,10 +69,15 @@ def test_two_processes_train_the_world_that_one_does(tmp_path: Path) -> None:
     ]
     assert [each["processes"] for each in facts] == [2, 2]
     assert [bool(each["stages"]) for each in facts] == [True, False]
-    for name in ("latents-data.npy", "latents-weak.npy"):
-        first, second = np.load(one / name), np.load(two / name)
-        assert first.shape == second.shape
-        assert np.abs(first - second).mean() < 0.05
+    by_size = [
+        sorted((LatentCache(each) for each in (folder / LATENTS).iterdir()), key=len)
+        for folder in (one, two)
+    ]
+    for first, second in zip(*by_size, strict=True):
+        assert first.episodes == second.episodes
+        for index in range(len(first)):
+            away = first.latents(index).astype(float) - second.latents(index)
+            assert np.abs(away).mean() < 0.05
     cards = [read_card(folder)["fidelity"]["h5"] for folder in (one, two)]
     assert cards[0]["latent_mse"] == pytest.approx(cards[1]["latent_mse"], rel=0.05)
     assert load_world(two).tokenizer is not None

@@ -13,7 +13,7 @@ from worldeval.errors import UserError
 from worldeval.world.diffusers_import import need_diffusers
 from worldeval.world.load import load_world
 from worldeval.world.recipe import TokenizerRecipe
-from worldeval.world.tokenizer.network import new_tokenizer
+from worldeval.world.tokenizer.build import new_tokenizer
 from worldeval.world.tokenizer.pretrained import DiffusersTokenizer
 from worldeval.world.training.pipeline import train_world
 from worldeval.world.training.prepare import prepare

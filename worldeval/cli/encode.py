@@ -20,7 +20,7 @@ def encode(
     out: Annotated[Path, typer.Option("--out", help="Folder for the latents.")],
     world: Annotated[
         Path | None,
-        typer.Option(help="World model whose tokenizer encodes. Default: latents the data bring."),
+        typer.Option(help="World model whose tokenizer encodes. Default: precomputed latents."),
     ] = None,
     kind: Format = None,
     named: Map = None,
@@ -76,10 +76,11 @@ def encode(
 
 def _encoder(source, folder: Path | None, launched):
     """Latents of an episode, who makes them, of which views, how to decode them, by what."""
-    from worldeval.data.latent_cache import brought, encode_frames
+    from worldeval.data.latent_cache import encode_frames, precomputed
 
     if folder is None:
-        return brought, f"brought by {source.spec.format}", tuple(source.spec.views), None, None
+        views = tuple(source.spec.views)
+        return precomputed(views), f"precomputed, of {source.spec.format}", views, None, None
     from worldeval.errors import UserError, did_you_mean
     from worldeval.world.load import load_world, read_card, world_hash
 

@@ -24,9 +24,9 @@ def group() -> None:
 def train(
     world: Annotated[Path, typer.Option("--world", help="Folder of a world model with folds.")],
     data: Annotated[
-        list[str], typer.Option("--data", help="The shards it was trained on, as in its training.")
+        list[str], typer.Option("--data", help="The data it was trained on, as in its training.")
     ],
-    weak: Annotated[list[Path], typer.Option("--weak", help="Shards of policies' roll-outs.")],
+    weak: Annotated[list[Path], typer.Option("--weak", help="Datasets of policies' roll-outs.")],
     recipe: Annotated[str, typer.Argument(help="A judge recipe: name or path.")] = "judge",
     formats: Formats = None,
     maps: Maps = None,

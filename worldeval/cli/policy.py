@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 @policy.command("train")
 def train(
     recipe: Annotated[str, typer.Argument(help="A policy or policy-set recipe: name or path.")],
-    data: Annotated[list[Path], typer.Option("--data", help="Folder of collected shards.")],
+    data: Annotated[list[Path], typer.Option("--data", help="Demonstrations, in any format.")],
     out: Out = None,
     seed: Seed = 0,
     jobs: Annotated[int, typer.Option(help="Lineages trained at the same time.", min=1)] = 1,

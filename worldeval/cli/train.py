@@ -16,11 +16,11 @@ def register(app: typer.Typer) -> None:
 def train(
     data: Annotated[
         list[str],
-        typer.Option("--data", help="Folder of shards or a dataset; several: FOLDER:WEIGHT each."),
+        typer.Option("--data", help="A dataset in any format; several: FOLDER:WEIGHT each."),
     ],
     model: Annotated[str, typer.Option("--model", help="A model recipe: name or path.")] = "latent",
     weak: Annotated[
-        list[Path] | None, typer.Option("--weak", help="Shards of policies' roll-outs to add.")
+        list[Path] | None, typer.Option("--weak", help="Datasets of policies' roll-outs to add.")
     ] = None,
     latents: Annotated[
         list[Path] | None,
@@ -43,9 +43,12 @@ def train(
     given (--data mine --data others:0.3). Data without actions or instructions are marked
     FOLDER:WEIGHT:video, for families that learn from video (uwm).
 
+    Frames are encoded into OUT/latents by a tokenizer that is trained first; data that come with
+    precomputed latents are trained on as they are. A second run encodes nothing again.
+
     Latents of `worldeval data encode DATA --world WORLD --out FOLDER` are trained on by
-    --data DATA --latents FOLDER: no tokenizer is trained, that of WORLD is taken. So any dataset
-    that can be encoded can be trained on as it is. Each of several --data needs its --latents.
+    --data DATA --latents FOLDER: no tokenizer is trained, that of WORLD is taken. Each of several
+    --data needs its --latents.
     """
     from worldeval import recipe as recipes
     from worldeval.data.weighted import read_mixture
@@ -63,7 +66,7 @@ def train(
     open_run(folder, **kept, seed=seed, command="train", resume=True)
     with stages() as report:
         given = {"seed": seed, "latents": latents or ()}
-        prepared = prepare(found.config, parts, weak or (), folder, report=report, **given)
+        prepared = prepare(found.config, parts, weak or (), folder, report=report, say=say, **given)
         shared = {"kind": found.kind, "seed": seed, "report": report}
         if len(prepared.weak):
             train_base(found.config, prepared, folder, **shared)
@@ -79,6 +82,11 @@ def train(
     emit(result, as_json=as_json)
     if not as_json:
         console.print(fidelity_table(card["fidelity"]))
+
+
+def say(text: str) -> None:
+    """A line on stderr, its paths as they are."""
+    log.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def stages():

@@ -38,6 +38,7 @@ class AdaptedSource(Source):
         self.source, self.size = source, size
         self.rotation: RotationForm | None = rotation
         self.heads, self.findings = source.heads, source.findings
+        self.mapped = source.mapped and size is None
         spec = source.spec
         if size is not None:
             spec = replace(spec, views=dict.fromkeys(spec.views, size))
@@ -99,21 +100,37 @@ class AdaptedSource(Source):
         return self.source.latents(index)
 
 
+class ChosenEpisodes(Source):
+    """Some of the episodes of `source`."""
+
+    def __init__(self, source: Source, episodes: Sequence[int]) -> None:
+        self.source, self._episodes = source, tuple(episodes)
+        self.spec, self.findings, self.mapped = source.spec, source.findings, source.mapped
+        self.heads = [source.heads[index] for index in self._episodes]
+
+    def rows(self, index: int) -> Rows:
+        return self.source.rows(self._episodes[index])
+
+    def frames(
+        self, index: int, view: str, rows: Int[Array, " n"] | None = None
+    ) -> UInt8[Array, "n h w 3"]:
+        return self.source.frames(self._episodes[index], view, rows)
+
+    def column(self, index: int, key: str) -> Float[Array, " t"]:
+        return self.source.column(self._episodes[index], key)
+
+    def has_latents(self, index: int) -> bool:
+        return self.source.has_latents(self._episodes[index])
+
+    def latents(self, index: int) -> dict[str, Float32[Array, "t d h w"]]:
+        return self.source.latents(self._episodes[index])
+
+
 def without_jumps(source: Source) -> Source:
     """`source` to be trained on: every roll, pitch and yaw in 6-D numbers, where it has any."""
     if not any(_angles(names) for names in (source.spec.action_names, source.spec.pose_names)):
         return source
     return AdaptedSource(source, rotation="6d")
-
-
-def jumping(
-    values: Float32[Array, "n d"], names: Sequence[str], begin: Int[Array, " e"]
-) -> tuple[str, ...]:
-    """The angles that pass +-pi within an episode; episodes begin at the rows `begin`."""
-    columns = [place + each for place in _angles(names) for each in range(3)]
-    steps = np.abs(np.diff(values[:, columns], axis=0))
-    steps[np.asarray(begin)[1:] - 1] = 0  # from one episode to the next
-    return tuple(names[columns[i]] for i in np.flatnonzero((steps > np.pi).any(axis=0)))
 
 
 def _angles(names: Sequence[str]) -> list[int]:

@@ -24,8 +24,8 @@ from worldeval.errors import UserError
 from worldeval.run import read_json, whole_file, write_json
 
 PER_FILE = 16  # episodes
-BATCH = 32  # frames encoded or decoded at a time
-TENSOR, CARD = "latents", "cache.json"
+BATCH = 64  # frames of a view encoded at a time
+TENSOR, LENGTHS, CARD = "latents", "lengths", "cache.json"
 
 # Frames of one moment per view, and their task -> latents of every view.
 Encode = Callable[[Mapping[str, UInt8[Array, "n h w 3"]], str], Float[Array, "n v d h w"]]
@@ -46,9 +46,15 @@ def encode_frames(encode: Encode, views: Sequence[str]) -> Callable[[Source, int
     return latents
 
 
-def brought(source: Source, index: int) -> Float[Array, "t v d h w"]:
-    """The latents that the dataset itself brings."""
-    return np.stack(list(source.latents(index).values()), axis=1)
+def precomputed(views: Sequence[str]) -> Callable[[Source, int], Array]:
+    """The latents that come with the dataset, up to where a view or the episode ends."""
+
+    def latents(source: Source, index: int) -> Float[Array, "t v d h w"]:
+        own = source.latents(index)
+        frames = min(source.heads[index].length, *(len(own[view]) for view in views))
+        return np.stack([own[view][:frames] for view in views], axis=1)
+
+    return latents
 
 
 def build_cache(
@@ -66,9 +72,9 @@ def build_cache(
     """Write the files that are missing, those of this process.
 
     Args:
-        latents: gives an episode's latents, (t, v, d, h, w).
+        latents: gives an episode's latents, (t, v, d, h, w); t may be less than its length.
         encoder: what made them, in words; a folder made by another one is refused.
-        tokenizer: what whoever trains on them must know of it (see world/cached.py).
+        tokenizer: what whoever trains on them must know of it (see world/tokenizer/given.py).
         progress: called with (files done, all) of this process.
     """
     card = {
@@ -90,15 +96,26 @@ def build_cache(
         path = _path(out, number)
         if not path.is_file():
             episodes = range(number * PER_FILE, min((number + 1) * PER_FILE, len(source)))
-            joined = np.concatenate([latents(source, index) for index in episodes])
+            parts = [latents(source, index) for index in episodes]
+            joined = np.concatenate(parts)
             if not np.isfinite(joined).all():
                 raise UserError(f"The encoder gave values that are not finite, for {path.name}.")
             # safetensors writes the bytes as they lie, and calls them rows in order.
             rows = np.ascontiguousarray(joined, np.float16)
             with whole_file(path) as draft:
-                save_file({TENSOR: rows}, draft)
+                lengths = np.array([len(part) for part in parts], np.int64)
+                save_file({TENSOR: rows, LENGTHS: lengths}, draft)
         if progress is not None:
             progress(done + 1, len(files))
+
+
+def is_whole(out: Path) -> bool:
+    """Whether all files of a cache are there."""
+    if not (out / CARD).is_file():
+        return False
+    card = read_json(out / CARD)
+    count = -(-len(card["episodes"]) // int(card["per_file"]))
+    return all(_path(out, number).is_file() for number in range(count))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,18 +137,32 @@ class LatentCache:
         self.encoder = str(self.card["encoder"])
         self.tokenizer: dict[str, Any] | None = self.card.get("tokenizer")
         self.episodes = [(str(one["id"]), int(one["length"])) for one in episodes]
+        self.maps: list[Float16[Array, "n v d h w"]] = []  # file by file
         self._places: list[_Place] = []
         for number in range(-(-len(episodes) // per_file)):
-            here = episodes[number * per_file : (number + 1) * per_file]
-            mapped, begin = _map(_path(path, number)), 0
-            if len(mapped) != sum(episode["length"] for episode in here):
+            whole = [length for _, length in self.episodes[number * per_file :][:per_file]]
+            file, begin = _path(path, number), 0
+            mapped, kept = _map(file, TENSOR, np.float16), _map(file, LENGTHS, np.int64)
+            lengths = whole if kept is None else kept.tolist()
+            if mapped is None or len(lengths) != len(whole) or len(mapped) != sum(lengths):
                 raise DataError(
-                    _path(path, number), TENSOR, f"it holds {len(mapped)} frames, not those of "
-                    f"its episodes. Remove the file and encode again."
+                    file, TENSOR, "it holds other frames than those of its episodes. Remove the "
+                    "file and encode again."
                 )  # fmt: skip
-            for episode in here:
-                self._places.append(_Place(map=mapped, begin=begin, length=episode["length"]))
-                begin += episode["length"]
+            self.maps.append(mapped)
+            for length in lengths:
+                self._places.append(_Place(map=mapped, begin=begin, length=length))
+                begin += length
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of latents, in order."""
+        return [_path(self.path, number) for number in range(len(self.maps))]
+
+    @property
+    def lengths(self) -> Int[Array, " e"]:
+        """Frames of every episode that have latents."""
+        return np.array([place.length for place in self._places], np.int64)
 
     def __len__(self) -> int:
         return len(self._places)
@@ -163,17 +194,20 @@ def decoded_psnr(
     return float(10 * np.log10(255**2 / max(squares / count, 1e-12)))
 
 
-def _map(path: Path) -> Float16[Array, "n v d h w"]:
-    """The tensor of a safetensors file as a memory map: its header says where the bytes are."""
+def _map(path: Path, tensor: str, dtype: type) -> Any:
+    """A tensor of a safetensors file as a memory map: its header says where the bytes are."""
     try:
         with path.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
-            facts = json.loads(file.read(min(size, 1 << 20)))[TENSOR]
+            header = json.loads(file.read(min(size, 1 << 20)))
+        if tensor not in header:
+            return None
+        facts = header[tensor]
         begin = 8 + size + int(facts["data_offsets"][0])
-        return np.memmap(path, np.float16, "r", begin, tuple(facts["shape"]))
+        return np.memmap(path, dtype, "r", begin, tuple(facts["shape"]))
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
         raise DataError(
-            path, TENSOR, f"it is not a whole file of latents ({error}).", "Encode again."
+            path, tensor, f"it is not a whole file of latents ({error}).", "Encode again."
         ) from error
 
 

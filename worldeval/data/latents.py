@@ -13,13 +13,15 @@ from torch import Tensor
 
 from worldeval.axes import Array, Bool, Float, Float32, Int, UInt8
 from worldeval.data.draws import Blend, Draws
+from worldeval.data.joined import JoinedRows
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatentEpisodes:
     """Episodes whose frames are encoded. `begin` and `length` cut the rows into episodes."""
 
-    latents: Float[Array, "n v d h w"]  # standardised, float16, perhaps a memory map
+    # Standardised, float16, in memory maps.
+    latents: Float[Array, "n v d h w"] | JoinedRows
     actions: Float32[Array, "n a"]  # row t leads from frame t to t+1
     pose: Float32[Array, "n p"]
     task: Int[Array, " e"]  # index into the world's tasks
@@ -27,8 +29,10 @@ class LatentEpisodes:
     length: Int[Array, " e"]
     flags: UInt8[Array, " n"] | None = None  # success at each frame, where someone knows
     blend: Blend | None = None  # which dataset each episode is of, where they have weights
+    instructions: tuple[str, ...] | None = None  # each episode's own, where all tasks are one
     video: Bool[Array, " e"] | None = None  # true where actions and words are never looked at
-    told: tuple[str, ...] | None = None  # every episode's own words, where its task is one of all
+    labelled: Bool[Array, " e"] | None = None  # where success is known; None: wherever flags are
+    drivers: tuple[str, ...] | None = None  # who drove each episode
 
     def __len__(self) -> int:
         return len(self.begin)
@@ -61,29 +65,3 @@ class LatentEpisodes:
     def gather(self, rows: Int[Array, " k"]) -> Float[Tensor, "k v d h w"]:
         """Latents at rows, as float32."""
         return torch.from_numpy(np.asarray(self.latents[rows])).float()
-
-
-def join(*parts: LatentEpisodes) -> LatentEpisodes:
-    """Several sets as one, drawn from evenly; latents are copied into memory.
-
-    Flags and words stay where every set has them.
-    """
-    told = [part.told for part in parts if part.told is not None]
-    flags = [part.flags for part in parts if part.flags is not None]
-    video = [_video(part) for part in parts]
-    shift = np.cumsum([0] + [len(part.pose) for part in parts[:-1]])
-    return LatentEpisodes(
-        latents=np.concatenate([part.latents for part in parts]),
-        actions=np.concatenate([part.actions for part in parts]),
-        pose=np.concatenate([part.pose for part in parts]),
-        task=np.concatenate([part.task for part in parts]),
-        begin=np.concatenate([p.begin + s for p, s in zip(parts, shift, strict=True)]),
-        length=np.concatenate([part.length for part in parts]),
-        flags=np.concatenate(flags) if len(flags) == len(parts) else None,
-        video=np.concatenate(video) if any(part.video is not None for part in parts) else None,
-        told=sum(told, ()) if len(told) == len(parts) else None,
-    )
-
-
-def _video(part: LatentEpisodes) -> Bool[Array, " e"]:
-    return np.zeros(len(part), bool) if part.video is None else part.video

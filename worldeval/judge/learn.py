@@ -5,9 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from worldeval.axes import Array
-from worldeval.data.table import RecordedEpisodes, read_table
-from worldeval.data.weighted import Weighted, weighted
+from worldeval.axes import Array, Bool, Int
+from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
 from worldeval.judge.examples import Examples, gathered, replayed
 from worldeval.judge.fit import FittedJudge, fit_judge
@@ -40,31 +39,28 @@ def learn_judge(
         raise UserError("A judge learns from roll-outs of policies; give --weak DATASET.")
     world_recipe = read_card(world)["recipe"]
     prepared = prepare(world_recipe, data, weak, world, seed=world_seed, report=report)
-    examples = imagined_examples(
-        prepared,
-        [read_table(*(part.path for part in weighted(data))), *(read_table(part) for part in weak)],
-        world,
-        folds=world_recipe.folds,
-        horizon=recipe.horizon,
-    )
+    examples = imagined_examples(prepared, world, folds=world_recipe.folds, horizon=recipe.horizon)
     tasks = len(prepared.spec.tasks)
     fitted = fit_judge(recipe, examples, tasks=tasks, seed=seed, report=report)
     save_judge(out, fitted, recipe, prepared.spec, world=world_hash(world))
     return fitted
 
 
-def imagined_examples(
-    prepared: Prepared,
-    recorded: Sequence[RecordedEpisodes],
-    world: Path,
-    *,
-    folds: int,
-    horizon: int,
-) -> Examples:
-    """Everything that some fold's model can imagine without having seen it."""
-    flags = np.concatenate([part.flags for part in recorded])
-    family = families(np.concatenate([part.episodes["source"].to_numpy() for part in recorded]))
-    family[: len(recorded[0])] = COLLECTED
+def imagined_examples(prepared: Prepared, world: Path, *, folds: int, horizon: int) -> Examples:
+    """Every labelled episode that some fold's model can imagine without having seen it.
+
+    Raises:
+        UserError: nobody knows of any roll-out whether it succeeded.
+    """
+    data = prepared.episodes
+    assert data.labelled is not None and data.drivers is not None
+    if data.flags is None or not data.labelled[prepared.weak].any():
+        raise UserError(
+            "None of the --weak roll-outs says whether it succeeded, and a judge learns from "
+            "success labels. Give labelled roll-outs (worldeval data inspect shows which are)."
+        )
+    family = families(np.array(data.drivers, dtype=object))
+    family[: len(family) - len(prepared.weak)] = COLLECTED
     fold_of_weak = prepared.fold_of_weak(folds)
     parts = []
     for fold in range(folds):
@@ -76,13 +72,17 @@ def imagined_examples(
             replayed(
                 model,
                 prepared.episodes,
-                np.concatenate([held, unseen]),
-                flags=flags,
+                _labelled(np.concatenate([held, unseen]), data.labelled),
+                flags=data.flags,
                 family=family,
                 horizon=horizon,
             )
         )
     return gathered(*parts)
+
+
+def _labelled(episodes: Int[Array, " k"], known: Bool[Array, " e"]) -> Int[Array, " n"]:
+    return episodes[known[episodes]]
 
 
 def families(source: Array) -> Array:

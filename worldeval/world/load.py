@@ -16,7 +16,7 @@ from worldeval.run import read_json, write_json
 from worldeval.world.families import FAMILIES, family
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import WorldRecipe
-from worldeval.world.tokenizer.network import new_tokenizer
+from worldeval.world.tokenizer.build import new_tokenizer
 from worldeval.world.training.prepare import TOKENIZER
 from worldeval.world.weights import fill, join_states, load_weights, save_weights
 from worldeval.world.world import World

@@ -55,6 +55,7 @@ class WorldRecipe:
     tokenizer: TokenizerRecipe = field(default_factory=TokenizerRecipe)
     actuation: ActuationRecipe = field(default_factory=ActuationRecipe)
     kinematics: KinematicsRecipe = field(default_factory=KinematicsRecipe)
+    size: tuple[int, int] | None = None  # height, width to scale frames to; None: as they are
     held_out: float = 0.08  # share of episodes kept for validation
     folds: int = 2  # parts of the weak roll-outs, each imagined by a model that never saw it
     adapt_share: float = 0.4  # of the steps, once weak roll-outs join the data

@@ -8,7 +8,7 @@ import torch
 from worldeval.world.families import family
 from worldeval.world.protocol import ANY_TASK, WorldSpec
 from worldeval.world.recipe import WorldRecipe
-from worldeval.world.tokenizer.network import new_tokenizer
+from worldeval.world.tokenizer.build import new_tokenizer
 
 
 def parameters(kind: str, recipe: WorldRecipe) -> int:

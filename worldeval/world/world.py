@@ -18,7 +18,7 @@ from worldeval.errors import UserError, did_you_mean
 from worldeval.world.branch import rows_of
 from worldeval.world.protocol import ANY_TASK, WorldSpec
 from worldeval.world.sampler import allowed_steps
-from worldeval.world.tokenizer.network import FrameTokenizer, index_of
+from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer, index_of
 
 
 class World(ABC):
@@ -171,9 +171,9 @@ class World(ABC):
         return index_of(tasks, self.spec.tasks).to(self.device)
 
     def tasks_of(self, data: LatentEpisodes, episodes: Int[Array, " e"]) -> list[str]:
-        """What encoded episodes were told: their own words where they are kept."""
-        if data.told is not None:
-            return [data.told[episode] for episode in episodes]
+        """The task of each encoded episode: its own instruction where that is kept."""
+        if data.instructions is not None:
+            return [data.instructions[episode] for episode in episodes]
         return [self.spec.tasks[task] for task in data.task[episodes]]
 
     def _need_tokenizer(self) -> FrameTokenizer:

@@ -121,7 +121,7 @@ def test_droids_own_instructions_are_kept_each_once(clip: Path, tmp_path: Path) 
     assert world.denoiser.text.shape == (5, recipe.unet.token)
     rows = by_words(world, found.episodes).task
     told = [found.spec.instructions[row] for row in rows]
-    assert tuple(told) == found.episodes.told and told.count("") == 5
+    assert tuple(told) == found.episodes.instructions and told.count("") == 5
 
 
 def quiet(stage: str, steps: int):

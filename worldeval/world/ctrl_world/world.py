@@ -17,7 +17,7 @@ from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.hand.state import HandState, back
 from worldeval.world.hand.world import HandWorld
 from worldeval.world.protocol import WorldSpec
-from worldeval.world.tokenizer.network import FrameTokenizer
+from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 from worldeval.world.walk import Walk
 from worldeval.world.world import generators_of
 

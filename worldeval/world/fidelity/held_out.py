@@ -13,7 +13,7 @@ from worldeval.data.split import held_out
 from worldeval.data.weighted import Weighted, weighted
 from worldeval.errors import UserError
 from worldeval.record import Episode
-from worldeval.world.tokenizer.precomputed_latents import as_trained
+from worldeval.world.sources import as_trained
 from worldeval.world.walk import walk
 from worldeval.world.world import World
 
@@ -91,7 +91,7 @@ def open_shelf(world: World, data: Path | Weighted, *, share: float, seed: int) 
         read=lambda index, frames: (
             _drawn(world, source.episode, index, frames)
             if draws
-            else _brought(world, source, index, frames)
+            else _precomputed(world, source, index, frames)
         ),
     )
     if not len(shelf.held) or not len(shelf.training):
@@ -155,8 +155,8 @@ def _drawn(
     )
 
 
-def _brought(world: World, source: Source, index: Int[Array, " k"], frames: int) -> Held:
-    """Episodes whose latents came with the data, for a world that cannot draw."""
+def _precomputed(world: World, source: Source, index: Int[Array, " k"], frames: int) -> Held:
+    """Episodes with precomputed latents, for a world that cannot draw."""
     latents, actions, pose, length = [], [], [], []
     for each in index:
         rows, own = source.rows(int(each)), source.latents(int(each))

@@ -11,7 +11,7 @@ from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.hand.state import Hand
 from worldeval.world.protocol import WorldSpec
-from worldeval.world.tokenizer.network import FrameTokenizer
+from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 from worldeval.world.world import World
 
 

@@ -14,7 +14,7 @@ from worldeval.world.hand.world import HandWorld
 from worldeval.world.latent.network import Context, LatentDynamics
 from worldeval.world.memory import nearest
 from worldeval.world.protocol import WorldSpec
-from worldeval.world.tokenizer.network import FrameTokenizer
+from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 from worldeval.world.world import generators_of
 
 

@@ -25,7 +25,7 @@ from worldeval.world.hand.commands import Actuation
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.rssm.categorical import draw
 from worldeval.world.rssm.network import Belief, Rssm
-from worldeval.world.tokenizer.network import FrameTokenizer
+from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 from worldeval.world.world import World, generators_of
 
 # Features of every episode -> its frame's actions, in the robot's units.

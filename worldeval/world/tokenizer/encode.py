@@ -1,53 +1,115 @@
-"""Encoding shards once: `latents-<name>.npy` beside the tokenizer, opened as `LatentEpisodes`."""
+"""From the frames of a dataset, or its precomputed latents, to a latent cache named by content.
 
-from collections.abc import Callable
+    <home>/latents/<name>/ as data/latent_cache.py writes it
+
+The name is a digest of the tokenizer and of the data, so latents are found again wherever the data
+lie and in whatever format, and those of other data or another tokenizer are never taken for them.
+"""
+
+import hashlib
+import itertools
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 
-from worldeval.data.latents import LatentEpisodes
-from worldeval.data.table import RecordedEpisodes
-from worldeval.errors import UserError, did_you_mean
+from worldeval.axes import Array, UInt8
+from worldeval.data.content import fingerprint
+from worldeval.data.latent_cache import (
+    PER_FILE,
+    Encode,
+    LatentCache,
+    build_cache,
+    encode_frames,
+    is_whole,
+    precomputed,
+)
+from worldeval.data.source import Source
+from worldeval.device import autocast
+from worldeval.training.optimise import Report
 from worldeval.training.processes import this_process
-from worldeval.world.tokenizer.fit import encode_all
-from worldeval.world.tokenizer.network import FrameTokenizer
+from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
+from worldeval.world.tokenizer.frames import task_place, to_unit
 
-Copy = Callable[
-    [RecordedEpisodes, Path], None
-]  # brings latents of the shards, a row a frame, to a path
+LATENTS = "latents"  # the folder of the caches, within that of a world
 
 
-def encoded(
-    tokenizer: FrameTokenizer,
-    shards: RecordedEpisodes,
+def batch_encoder(
+    tokenizer: FrameTokenizer, tasks: tuple[str, ...], views: Sequence[str]
+) -> Encode:
+    """What gives the latents of frames of one task, where the tokenizer is."""
+    weights = itertools.chain(tokenizer.parameters(), tokenizer.buffers())
+    device = next((each.device for each in weights), torch.device("cpu"))
+
+    @torch.no_grad()
+    def encode(frames: Mapping[str, UInt8[Array, "n h w 3"]], task: str) -> Array:
+        each = [frames[view] for view in views]
+        count = len(each[0])
+        place = torch.full((len(views) * count,), task_place(tasks, task), device=device)
+        view = torch.arange(len(views), device=device).repeat_interleave(count)
+        with autocast(device):
+            latents = tokenizer.encode(to_unit(np.concatenate(each)).to(device), place, view)
+        return latents.float().unflatten(0, (len(views), count)).transpose(0, 1).cpu().numpy()
+
+    return encode
+
+
+def digest_of(tokenizer: FrameTokenizer) -> str:
+    """A digest of a tokenizer's weights."""
+    digest = hashlib.sha256()
+    for key, value in sorted(tokenizer.state_dict().items()):
+        digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def cache_place(
+    home: Path,
+    source: Source,
+    tokenizer: FrameTokenizer | None,
     tasks: tuple[str, ...],
-    path: Path,
-    copy: Copy | None = None,
-) -> LatentEpisodes:
-    """The episodes of `shards` with their latents, encoded now unless `path` holds them.
+    views: Sequence[str],
+) -> Path:
+    """Where the latents of `source` lie; without a tokenizer those that came with the data."""
+    parts = [fingerprint(source, views, latents=tokenizer is None)]
+    if tokenizer is not None:
+        places = [task_place(tasks, head.task) for head in source.heads]
+        parts += [digest_of(tokenizer), repr(places)]
+    return home / LATENTS / hashlib.sha256("|".join(parts).encode()).hexdigest()[:16]
 
-    `copy` writes what was encoded earlier instead.
+
+def cached(
+    source: Source,
+    place: Path,
+    tokenizer: FrameTokenizer | None,
+    tasks: tuple[str, ...],
+    views: Sequence[str],
+    report: Report,
+) -> LatentCache:
+    """The latents of `source` in `place`: what is missing there is encoded now.
+
+    Of several processes each encodes some of the files.
     """
-    for task in shards.tasks:
-        if task not in tasks:
-            raise UserError(
-                f"The tokenizer never saw the task '{task}'.{did_you_mean(task, tasks)}"
-            )
-    missing = not path.is_file() or len(np.load(path, mmap_mode="r")) != len(shards.pose)
-    process = this_process()
-    process.wait_for_everyone()  # all have looked before one writes
-    if missing and copy is None:
-        encode_all(tokenizer, shards, tasks, path)
-    if missing and copy is not None and process.is_main_process:
-        copy(shards, path)
-    process.wait_for_everyone()
-    table = shards.episodes
-    return LatentEpisodes(
-        latents=np.load(path, mmap_mode="r"),
-        actions=shards.actions,
-        pose=shards.pose,
-        task=np.array([tasks.index(task) for task in table["task"]]),
-        begin=table["begin"].to_numpy(),
-        length=table["length"].to_numpy(),
-        flags=shards.flags,
-    )
+    state = this_process()
+    missing = not is_whole(place)
+    state.wait_for_everyone()  # all have looked before one writes
+    if missing:
+        files = -(-len(source) // PER_FILE)
+        if tokenizer is None:
+            name, latents = "precomputed", precomputed(views)
+        else:
+            name = f"tokenizer {digest_of(tokenizer)[:16]}"
+            latents = encode_frames(batch_encoder(tokenizer, tasks, views), views)
+        progress = report(f"latents of {source.spec.path.name}", files)
+        build_cache(
+            source,
+            place,
+            latents,
+            encoder=name,
+            views=views,
+            process=state.process_index,
+            processes=state.num_processes,
+            progress=lambda done, total: progress(files * done // total, 0.0),
+        )
+        state.wait_for_everyone()
+    return LatentCache(place)

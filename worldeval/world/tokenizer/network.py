@@ -1,8 +1,6 @@
 """The tokenizer: frames to small latents and back, one network for every view and task."""
 
 import itertools
-from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +8,7 @@ from torch.nn import functional as F
 
 from worldeval.axes import Float, Int
 from worldeval.world.recipe import TokenizerRecipe
+from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 
 
 class _Residual(nn.Module):
@@ -21,24 +20,6 @@ class _Residual(nn.Module):
 
     def forward(self, x: Float[Tensor, "n d h w"]) -> Float[Tensor, "n d h w"]:
         return x + self.second(F.silu(self.first(F.silu(self.norm(x)))))
-
-
-class FrameTokenizer(nn.Module):
-    """What every tokenizer offers: frames (0-1) of a known (task, view) to latents and back."""
-
-    grid: tuple[int, int, int]  # d h w of one view's latent
-
-    def encode(
-        self, frames: Float[Tensor, "n 3 h w"], task: Int[Tensor, " n"], view: Int[Tensor, " n"]
-    ) -> Float[Tensor, "n d y x"]:
-        """Standardised latents: about zero mean and unit variance per view and channel."""
-        raise NotImplementedError
-
-    def decode(
-        self, latents: Float[Tensor, "n d y x"], task: Int[Tensor, " n"], view: Int[Tensor, " n"]
-    ) -> Float[Tensor, "n 3 h w"]:
-        """Frames (0-1, not clipped) of standardised latents."""
-        raise NotImplementedError
 
 
 class Tokenizer(FrameTokenizer):
@@ -115,20 +96,3 @@ class Tokenizer(FrameTokenizer):
         """Frames of latents as trained."""
         raw = raw.contiguous(memory_format=torch.channels_last)
         return self.decoder(raw).float() + self.mean_image[task, view]
-
-
-def new_tokenizer(
-    recipe: TokenizerRecipe, *, tasks: int, views: int, size: tuple[int, int]
-) -> FrameTokenizer:
-    """The tokenizer that a recipe asks for: one that others trained, or ours with fresh weights."""
-    if recipe.folder:
-        from worldeval.world.tokenizer.pretrained import DiffusersTokenizer
-
-        return DiffusersTokenizer(Path(recipe.folder), size=size)
-    return Tokenizer(recipe, tasks=tasks, views=views, size=size)
-
-
-def index_of(names: Sequence[str], known: Sequence[str]) -> Int[Tensor, " n"]:
-    """Positions of `names` in `known`, as a tensor."""
-    place = {name: index for index, name in enumerate(known)}
-    return torch.tensor([place[name] for name in names])

@@ -16,7 +16,7 @@ from worldeval.axes import Float, Int
 from worldeval.errors import UserError
 from worldeval.run import read_json
 from worldeval.world.diffusers_import import read_model
-from worldeval.world.tokenizer.network import FrameTokenizer
+from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 
 KINDS = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderKLTemporalDecoder")
 AT_ONCE = 16  # frames through the autoencoder together: its inner pictures are large

@@ -1,34 +1,49 @@
-"""From data on disk to encoded episodes: what every family of world model trains on."""
+"""From any dataset to encoded episodes: what every family of world model trains on.
 
-from collections.abc import Sequence
+frames or precomputed latents -> the latent cache -> `LatentEpisodes`, of which windows are cut. The
+tokenizer is trained on the way where there is none; nothing is encoded twice.
+"""
+
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
+from shutil import rmtree
 
 import numpy as np
 
-from worldeval.axes import Array, Int
-from worldeval.data.adapt import jumping
+from worldeval.axes import Array, Bool, Int
+from worldeval.data.content import fingerprint
+from worldeval.data.decoded import decoded
 from worldeval.data.draws import OUTSIDE
-from worldeval.data.latents import LatentEpisodes, join
+from worldeval.data.latent_cache import LatentCache
+from worldeval.data.latents import LatentEpisodes
+from worldeval.data.source import Source
 from worldeval.data.split import held_out, refuse_empty
-from worldeval.data.table import RecordedEpisodes, read_table
+from worldeval.data.table import RecordedEpisodes
 from worldeval.data.weighted import Weighted, refuse_video, weighted
 from worldeval.device import pick_device
 from worldeval.errors import UserError
+from worldeval.run import read_json, write_json
 from worldeval.training.optimise import Report
 from worldeval.training.processes import this_process
 from worldeval.world.bounds import action_bounds
-from worldeval.world.protocol import WorldSpec
+from worldeval.world.protocol import ANY_TASK, WorldSpec
 from worldeval.world.recipe import WorldRecipe
-from worldeval.world.tokenizer.cached import Cached, refuse_others, spread
-from worldeval.world.tokenizer.encode import encoded
+from worldeval.world.sources import tasks_of, to_train_on, with_latents
+from worldeval.world.tokenizer.build import new_tokenizer
+from worldeval.world.tokenizer.encode import cache_place, cached, digest_of
+from worldeval.world.tokenizer.episodes import latent_episodes
 from worldeval.world.tokenizer.fit import fit_tokenizer, psnr
-from worldeval.world.tokenizer.network import FrameTokenizer, new_tokenizer
-from worldeval.world.tokenizer.precomputed_latents import Brought, mixed, read_brought, world_spec
+from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
+from worldeval.world.tokenizer.frames import TokenizerFrames
+from worldeval.world.tokenizer.given import GivenLatents, adopt, refuse_others
 from worldeval.world.weights import fill, load_weights, save_weights
 
 TOKENIZER = "tokenizer.safetensors"
+QUALITY = "tokenizer.json"  # how well it draws what it encoded
+FRAMES = "frames"  # decoded for the training of a tokenizer, and removed after it
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,179 +82,245 @@ def prepare(
     seed: int,
     report: Report,
     latents: Sequence[Path] = (),
+    say: Say = lambda text: None,
 ) -> Prepared:
     """Encode `data` (and roll-outs in `weak`), training the tokenizer of `home` if it is missing.
 
-    Shards are encoded with our tokenizer; data in Ctrl-World's layout brings latents. Several
-    datasets are a mixture: windows come from each by its weight, and every dataset holds out the
-    episodes that it would hold out alone.
+    Data in any format. Where every dataset comes with precomputed latents, these are trained on;
+    else frames are encoded. Several datasets are a mixture: windows come from each by its weight,
+    and every dataset holds out the episodes that it would hold out alone.
 
-    `latents` are folders of `worldeval data encode`, one for every dataset: instead of encoding,
-    their latents are copied and their tokenizer is taken. So other data than shards need not bring
-    any. Roll-outs in `weak` are encoded by that tokenizer.
+    `latents` are folders of `worldeval data encode`, one for every dataset: they are trained on
+    with their tokenizer, and nothing is encoded again. Roll-outs in `weak` are encoded by it.
+
+    Raises:
+        UserError: the datasets do not fit each other or the recipe; what is missing is named.
     """
     parts = weighted(data)
     family = type(recipe).__name__.removesuffix("Recipe").lower()
     refuse_video(parts, family, learns_video=recipe.learns_video)
-    cached = Cached(latents) if latents else None
-    of_shards = [part.format is None and bool(sorted(part.path.glob("*.h5"))) for part in parts]
-    if all(of_shards):
-        return _from_shards(recipe, parts, weak, home, cached, seed=seed, report=report)
-    if any(of_shards):
-        listed = ", ".join(str(p.path) for p, of in zip(parts, of_shards, strict=True) if not of)
-        raise UserError(
-            f"{listed} brings its own latents or none, and the other data are shards. Bring all of "
-            "a mixture into shards: worldeval data convert --to shards."
-        )
-    return _from_latents(parts, recipe, home, cached, seed=seed)
-
-
-def _from_shards(
-    recipe: WorldRecipe,
-    parts: Sequence[Weighted],
-    weak: Sequence[Path],
-    home: Path,
-    cached: Cached | None,
-    *,
-    seed: int,
-    report: Report,
-) -> Prepared:
-    shards = RecordedEpisodes([part.open() for part in parts])
-    _refuse_jumps(shards, parts)
-    weights = tuple(part.weight for part in parts)
-    held = _held_out(shards, parts, recipe.held_out, seed=seed)
-    training = np.setdiff1d(np.arange(len(shards)), held)
-    path, state = home / TOKENIZER, this_process()
-    if cached is not None:
-        cached.bring_tokenizer(path, recipe.tokenizer, size=shards.size, tasks=shards.tasks)
-        state.wait_for_everyone()
-    tokenizer = new_tokenizer(
-        recipe.tokenizer, tasks=len(shards.tasks), views=len(shards.views), size=shards.size
-    )
-    if not path.is_file():
-        progress = report("tokenizer", recipe.tokenizer.trainer.steps)
-        fitted = fit_tokenizer(
-            recipe.tokenizer, shards, training, weights=weights, seed=seed, progress=progress
-        )
-        if state.is_main_process:
-            save_weights(path, fitted.model.state_dict(), compress=False)
-    state.wait_for_everyone()
-    fill(tokenizer, load_weights(path), path)
-    tokenizer.eval().to(pick_device())
-    name = "+".join(part.path.name for part in parts)
-    paths = [part.path for part in parts]
-    copy = None if cached is None else partial(cached.copy, paths, tokenizer)
-    sets = [encoded(tokenizer, shards, shards.tasks, home / f"latents-{name}.npy", copy)]
-    for folder in weak:
-        path = home / f"latents-{folder.name}.npy"
-        sets.append(encoded(tokenizer, read_table(folder), shards.tasks, path))
-    quality = psnr(tokenizer, shards, held, frames=512, seed=seed)
-    episodes = join(*sets)
-    if any(part.video for part in parts):
-        marked = np.zeros(len(episodes), bool)
-        marked[: len(shards)] = np.array([part.video for part in parts])[shards.part]
-        episodes = replace(episodes, video=marked)
-    if len(parts) > 1:
-        joined = np.full(len(episodes) - len(shards), OUTSIDE)
-        episodes = episodes.blended(np.concatenate([shards.part, joined]), weights)
-    return Prepared(
-        spec=WorldSpec(
-            views=shards.views,
-            size=shards.size,
-            latent=episodes.latents.shape[2:],
-            action_dim=episodes.actions.shape[1],
-            pose_dim=episodes.pose.shape[1],
-            tasks=shards.tasks,
-            instructions=(),
-            fps=shards.fps,
-            space="",  # a frame may hold several steps of the controller
-            **action_bounds(episodes.actions, ""),
-        ),
-        tokenizer=tokenizer.cpu(),  # its GPU is for what is trained next
-        episodes=episodes,
-        held=held,
-        weak=np.arange(len(shards), len(episodes)),
-        tokenizer_psnr=quality,
-    )
-
-
-def _held_out(
-    table: RecordedEpisodes, parts: Sequence[Weighted], share: float, *, seed: int
-) -> Int[Array, " h"]:
-    """Of every dataset the episodes that it holds out when it is alone."""
-    masks = []
-    for part, source in zip(parts, table.sources, strict=True):
+    given = GivenLatents(latents) if latents else None
+    whole = [to_train_on(part.open(), recipe) for part in parts]
+    held = [held_out(source, share=recipe.held_out, seed=seed) for source in whole]
+    ready = [any(map(source.has_latents, range(len(source)))) for source in whole]
+    precomputed = all(ready) if given is None else given.tokenizer is None
+    sources = whole
+    if precomputed and given is None:
+        sources = [with_latents(source) for source in whole]
+        held = [_of(mask, source) for mask, source in zip(held, whole, strict=True)]
+    elif any(ready) and given is None:
+        say(_unused([part.path for part, one in zip(parts, ready, strict=True) if one]))
+    for part, mask, source in zip(parts, held, sources, strict=True):
         if part.video:  # without actions there is nothing to follow, so nothing to measure
-            masks.append(np.zeros(len(source), bool))
-            continue
-        masks.append(held_out(source, share=share, seed=seed))
-        refuse_empty(masks[-1], source)
-    return np.flatnonzero(np.concatenate(masks))
+            mask[:] = False
+        else:
+            refuse_empty(mask, source)
+        say(f"{source.spec.path}: training {(~mask).sum()}, held out {mask.sum()} episodes")
+    road = _Road(recipe, parts, sources, np.flatnonzero(np.concatenate(held)), home, seed=seed)
+    added = [to_train_on(Weighted(path=path).open(), recipe) for path in weak]
+    RecordedEpisodes([sources[0], *added])  # refuses roll-outs of another robot before any training
+    if precomputed:
+        return road.of_latents(added, given, report)
+    return road.of_frames(added, given, report)
 
 
-def _refuse_jumps(shards: RecordedEpisodes, parts: Sequence[Weighted]) -> None:
-    begin = shards.episodes["begin"].to_numpy()
-    for what, values, names in (
-        ("action", shards.actions, shards.sources[0].spec.action_names),
-        ("pose", shards.pose, shards.sources[0].spec.pose_names),
-    ):
-        angles = jumping(values, names, begin)
-        if angles:
-            raise UserError(
-                f"{', '.join(str(part.path) for part in parts)}: {what} {', '.join(angles)} passes "
-                "+-pi, and a model would learn the jump. Convert the data with --rotation 6d: "
-                "worldeval data convert SRC DST --to shards --rotation 6d."
+class _Road:
+    """What both beginnings of the road share."""
+
+    def __init__(
+        self,
+        recipe: WorldRecipe,
+        parts: Sequence[Weighted],
+        sources: Sequence[Source],
+        held: Int[Array, " h"],
+        home: Path,
+        *,
+        seed: int,
+    ) -> None:
+        self.recipe, self.home, self.seed, self.held = recipe, home, seed, held
+        self.weights = tuple(part.weight for part in parts)
+        self.video = np.array([part.video for part in parts])
+        self.sources = tuple(sources)
+        self.base = RecordedEpisodes(sources)
+
+    def of_latents(
+        self, weak: Sequence[Source], given: GivenLatents | None, report: Report
+    ) -> Prepared:
+        """Latents that came with the data; a decoder where the recipe names theirs."""
+        views, tasks = self.base.views, (ANY_TASK,)
+        if given is None:
+            caches = [self._cache(source, None, tasks, report) for source in self.sources]
+        else:
+            caches = [given.find(source, views) for source in self.sources]
+            given.all_found()
+        _, _, *cells = caches[0].maps[0].shape
+        size = next(iter(self.sources[0].spec.views.values()))
+        decoder = _decoder(self.recipe, size=size, latent=(cells[0], cells[1], cells[2]))
+        for source in weak:
+            own = all(map(source.has_latents, range(len(source))))
+            if not own and decoder is None:
+                raise UserError(
+                    f"--weak {source.spec.path} comes with no latents, and the data's latents came "
+                    "without the autoencoder that made them. Name its folder with --set "
+                    "tokenizer.folder=..., or encode both with one world (worldeval data encode)."
+                )
+            caches.append(self._cache(source, None if own else decoder, tasks, report))
+        return self._prepared(weak, caches, tasks, decoder, size=size)
+
+    def of_frames(
+        self, weak: Sequence[Source], given: GivenLatents | None, report: Report
+    ) -> Prepared:
+        """Frames encoded by a tokenizer: that of `home`, that of `given`, or one trained now."""
+        size = self.base.size
+        tasks = tasks_of(list(self.sources)) if given is None else given.tasks
+        # Frames are decoded once: for the training of the tokenizer and for encoding.
+        sources = list(self.sources)
+        if given is not None:
+            given.copy_tokenizer(self.home / TOKENIZER, self.recipe.tokenizer, size=size)
+            this_process().wait_for_everyone()
+        elif not (self.home / TOKENIZER).is_file() and not self.recipe.tokenizer.folder:
+            sources = [self._decoded(source) for source in sources]
+        frames = TokenizerFrames(RecordedEpisodes(sources), tasks)
+        tokenizer = self._tokenizer(frames, report)
+        if given is not None:
+            for source in sources:
+                self._adopt(given, source, tokenizer, tasks)
+            given.all_found()
+        caches = [self._cache(source, tokenizer, tasks, report) for source in (*sources, *weak)]
+        quality = self._quality(tokenizer, frames)
+        this_process().wait_for_everyone()
+        if this_process().is_main_process:
+            rmtree(self.home / FRAMES, ignore_errors=True)
+        # Its GPU is for what is trained next.
+        return self._prepared(weak, caches, tasks, tokenizer.cpu(), size=size, quality=quality)
+
+    def _tokenizer(self, frames: TokenizerFrames, report: Report) -> FrameTokenizer:
+        recipe, path, state = self.recipe.tokenizer, self.home / TOKENIZER, this_process()
+        recorded = frames.recorded
+        tokenizer = new_tokenizer(
+            recipe, tasks=len(frames.tasks), views=len(recorded.views), size=recorded.size
+        )
+        missing = not path.is_file()
+        state.wait_for_everyone()  # all have looked before one writes
+        if missing:
+            training = np.setdiff1d(np.arange(len(recorded)), self.held)
+            progress = report("tokenizer", recipe.trainer.steps)
+            fitted = fit_tokenizer(
+                recipe, frames, training, weights=self.weights, seed=self.seed, progress=progress
             )
+            if state.is_main_process:
+                save_weights(path, fitted.model.state_dict(), compress=False)
+        state.wait_for_everyone()
+        fill(tokenizer, load_weights(path), path)
+        return tokenizer.eval().to(pick_device())
+
+    def _cache(
+        self,
+        source: Source,
+        tokenizer: FrameTokenizer | None,
+        tasks: tuple[str, ...],
+        report: Report,
+    ) -> LatentCache:
+        place = cache_place(self.home, source, tokenizer, tasks, self.base.views)
+        return cached(source, place, tokenizer, tasks, self.base.views, report)
+
+    def _adopt(
+        self,
+        given: GivenLatents,
+        source: Source,
+        tokenizer: FrameTokenizer,
+        tasks: tuple[str, ...],
+    ) -> None:
+        cache = given.find(source, self.base.views)
+        place = cache_place(self.home, source, tokenizer, tasks, self.base.views)
+        if not place.is_dir():
+            refuse_others(cache, source, tokenizer, tasks)
+        this_process().wait_for_everyone()
+        adopt(cache, place)
+        this_process().wait_for_everyone()
+
+    def _decoded(self, source: Source) -> Source:
+        if source.mapped:
+            return source
+        name, state = fingerprint(source, self.base.views)[:16], this_process()
+        for write in (state.is_main_process, False):
+            source_or = decoded(source, self.home / FRAMES, name, write=write)
+            state.wait_for_everyone()
+        return source_or
+
+    def _quality(self, tokenizer: FrameTokenizer, frames: TokenizerFrames) -> float:
+        """PSNR on held-out frames, measured once and kept beside the tokenizer."""
+        path = self.home / QUALITY
+        of = f"{digest_of(tokenizer)[:16]} {self.seed} {self.held.tolist()}"
+        kept = read_json(path) if path.is_file() else {}
+        if kept.get("of") != of:
+            found = psnr(tokenizer, frames, self.held, frames=512, seed=self.seed)
+            kept = {"psnr": found, "of": of}
+            this_process().wait_for_everyone()
+            if this_process().is_main_process:
+                write_json(path, kept)
+        return float(kept["psnr"])
+
+    def _prepared(
+        self,
+        weak: Sequence[Source],
+        caches: Sequence[LatentCache],
+        tasks: tuple[str, ...],
+        tokenizer: FrameTokenizer | None,
+        *,
+        size: tuple[int, int],
+        quality: float | None = None,
+    ) -> Prepared:
+        base, count = self.base, len(self.base)
+        episodes = latent_episodes(RecordedEpisodes([*self.sources, *weak]), caches, tasks)
+        if self.video.any():
+            episodes = _marked(episodes, self.video[base.part])
+        if len(self.sources) > 1:
+            joined = np.full(len(episodes) - count, OUTSIDE)
+            episodes = episodes.blended(np.concatenate([base.part, joined]), self.weights)
+        reads = self.recipe.reads_tasks and tasks == (ANY_TASK,)
+        channels, height, width = episodes.latents.shape[2:]
+        return Prepared(
+            spec=WorldSpec(
+                views=base.views,
+                size=size,
+                latent=(channels, height, width),
+                action_dim=episodes.actions.shape[1],
+                pose_dim=episodes.pose.shape[1],
+                tasks=tasks,
+                instructions=tuple(sorted(set(episodes.instructions or ()))) if reads else (),
+                fps=base.fps,
+                space=base.space,
+                **action_bounds(episodes.actions, base.space),
+            ),
+            tokenizer=tokenizer,
+            episodes=episodes,
+            held=self.held,
+            weak=np.arange(count, len(episodes)),
+            tokenizer_psnr=quality,
+        )
 
 
-def _from_latents(
-    parts: Sequence[Weighted], recipe: WorldRecipe, home: Path, cached: Cached | None, *, seed: int
-) -> Prepared:
-    sets = [read_brought(part, recipe, seed=seed, cached=cached) for part in parts]
-    episodes, held = mixed(parts, sets)
-    spec = world_spec(sets[0].spec, episodes, instructions=recipe.reads_tasks)
-    if cached is not None:
-        cached.all_found()
-    if cached is not None and cached.tasks:
-        spec = replace(spec, tasks=cached.tasks)
-        tokenizer = _brought_tokenizer(cached, recipe, home / TOKENIZER, parts, sets, spec)
-    else:
-        tokenizer = _decoder(recipe, size=spec.size, latent=spec.latent)
-    return Prepared(
-        spec=spec,
-        tokenizer=tokenizer,
-        episodes=episodes,
-        held=held,
-        weak=np.zeros(0, np.int64),
+def _of(mask: Bool[Array, " e"], source: Source) -> Bool[Array, " u"]:
+    """Of a mask over all episodes what is of those with latents."""
+    return mask[[index for index in range(len(source)) if source.has_latents(index)]]
+
+
+def _marked(episodes: LatentEpisodes, video: Bool[Array, " b"]) -> LatentEpisodes:
+    """The episodes with the first of them marked as video, whose instructions are not read."""
+    marked = np.concatenate([video, np.zeros(len(episodes) - len(video), bool)])
+    words = episodes.instructions
+    if words is not None:
+        words = tuple("" if no else word for word, no in zip(words, marked, strict=True))
+    return replace(episodes, video=marked, instructions=words)
+
+
+def _unused(paths: Sequence[Path]) -> str:
+    listed = ", ".join(map(str, paths))
+    return (
+        f"{listed}: precomputed latents are not used, because other datasets have none; the frames "
+        "of all are encoded"
     )
-
-
-def _brought_tokenizer(
-    cached: Cached,
-    recipe: WorldRecipe,
-    path: Path,
-    parts: Sequence[Weighted],
-    sets: Sequence[Brought],
-    spec: WorldSpec,
-) -> FrameTokenizer:
-    """The tokenizer of the caches, once a frame of some episodes has been seen to be theirs."""
-    cached.bring_tokenizer(path, recipe.tokenizer, size=spec.size, tasks=spec.tasks)
-    this_process().wait_for_everyone()
-    tokenizer = new_tokenizer(
-        recipe.tokenizer, tasks=len(spec.tasks), views=len(spec.views), size=spec.size
-    )
-    fill(tokenizer, load_weights(path), path)
-    tokenizer.eval()
-    for part, each in zip(parts, sets, strict=True):
-        chosen = spread(len(each.episodes))
-        first = np.zeros(1, np.int64)
-        pictures = [
-            np.concatenate([each.source.frames(int(index), view, first) for index in chosen])
-            for view in spec.views
-        ]
-        latents = each.episodes.latents[each.episodes.begin[chosen]]
-        refuse_others(tokenizer, latents, pictures, each.episodes.task[chosen], part.path)
-    return tokenizer
 
 
 def _decoder(
@@ -252,6 +333,7 @@ def _decoder(
     if tokenizer.grid != tuple(latent):
         raise UserError(
             f"The autoencoder in {recipe.tokenizer.folder} makes latents of {tokenizer.grid}, and "
-            f"the data bring {tuple(latent)}: it is not theirs. Give theirs, or none."
+            f"those of the data are {tuple(latent)}: it did not make them. Give the one that did, "
+            "or none."
         )
     return tokenizer

@@ -22,7 +22,7 @@ from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.hand.state import HandState
 from worldeval.world.hand.world import HandWorld
 from worldeval.world.protocol import WorldSpec
-from worldeval.world.tokenizer.network import FrameTokenizer
+from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 from worldeval.world.uwm.modes import Drawn, Guide, Noise, draw, own_noise
 from worldeval.world.uwm.network import PAIR, Uwm
 from worldeval.world.uwm.seen import UwmContext

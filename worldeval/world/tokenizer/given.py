@@ -1,10 +1,10 @@
-"""Latents that `worldeval data encode` left, in the place of encoding: whose, and by what.
+"""Latents that `worldeval data encode` made, given instead of encoding: of which data, by what.
 
 A cache holds the latents of one dataset, by the tokenizer of the world model that encoded it. Both
-are asked about before anything is trained: a cache of other episodes, pictures or networks is
-refused.
+are checked before anything is trained: a cache of other episodes, frames or tokenizers is refused.
 """
 
+import os
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -14,15 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from worldeval.axes import Array, Float, Int, UInt8
-from worldeval.data.latent_cache import LatentCache
-from worldeval.data.table import RecordedEpisodes
+from worldeval.data.latent_cache import CARD, LatentCache, is_whole
+from worldeval.data.source import Source
 from worldeval.errors import UserError
 from worldeval.run import whole_file
 from worldeval.training.processes import this_process
 from worldeval.world.recipe import TokenizerRecipe
-from worldeval.world.tokenizer.fit import to_unit
-from worldeval.world.tokenizer.network import FrameTokenizer
+from worldeval.world.tokenizer.encode import batch_encoder
+from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 from worldeval.world.weights import load_weights
 
 SAMPLE = 16  # frames that are encoded to see whether latents are theirs
@@ -30,7 +29,7 @@ APART = 0.1  # mean distance from which they are not: latents are standardised
 AGAIN = "worldeval data encode DATA --world WORLD --out LATENTS"
 
 
-class Cached:
+class GivenLatents:
     """Caches of one encoder, each of another dataset."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -51,19 +50,12 @@ class Cached:
         """The tasks that the tokenizer tells apart, in its order; none where there is none."""
         return tuple(self.tokenizer["tasks"]) if self.tokenizer else ()
 
-    def bring_tokenizer(
-        self,
-        path: Path,
-        recipe: TokenizerRecipe,
-        *,
-        size: tuple[int, int],
-        tasks: tuple[str, ...],
-    ) -> None:
+    def copy_tokenizer(self, path: Path, recipe: TokenizerRecipe, *, size: tuple[int, int]) -> None:
         """Put the tokenizer that encoded the latents at `path`, where it is not already.
 
         Raises:
-            UserError: there is none, another one is at `path`, or it is for pictures of another
-                size or other tasks than the data's, or built otherwise than the recipe says.
+            UserError: there is none, another one is at `path`, or it is for frames of another size,
+                or built otherwise than the recipe says.
         """
         folder = self._caches[0].path
         if self.tokenizer is None or not (folder / path.name).is_file():
@@ -73,12 +65,12 @@ class Cached:
         then = tuple(self.tokenizer["size"])
         if then != size:
             raise UserError(
-                f"The latents in {folder} are of pictures of {then}, and the data's are {size}."
+                f"The latents in {folder} are of frames of {then}, and the data's are {size}."
             )
         theirs, ours = self.tokenizer, {**asdict(recipe), "widths": list(recipe.widths)}
         # One that others trained is the same wherever its folder lies, and knows no tasks.
         if not (theirs["folder"] and ours["folder"]):
-            self._refuse_unlike(theirs, ours, tasks)
+            self._refuse_unlike(theirs, ours)
         if not this_process().is_main_process:
             return
         if not path.is_file():
@@ -93,9 +85,7 @@ class Cached:
                 f"{path.parent} --out LATENTS."
             )
 
-    def _refuse_unlike(
-        self, theirs: Mapping[str, Any], ours: Mapping[str, Any], tasks: tuple[str, ...]
-    ) -> None:
+    def _refuse_unlike(self, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
         folder = self._caches[0].path
         for key in ("folder", "widths", "channels"):
             if theirs[key] != ours[key]:
@@ -105,21 +95,15 @@ class Cached:
                     f"The latents in {folder} are those of a tokenizer with {key} {given or None}, "
                     f"and the recipe wants {ours[key] or None}. {advice}."
                 )
-        if self.tasks != tasks:
-            raise UserError(
-                f"The tokenizer of {folder} tells apart {', '.join(self.tasks)}; the data have "
-                f"{', '.join(tasks)}. Encode by a world model of these tasks: {AGAIN}."
-            )
 
-    def find(
-        self, ids: Sequence[str], lengths: Sequence[int], views: Sequence[str], where: Path
-    ) -> LatentCache:
-        """The cache of the dataset at `where`, which has these episodes and views.
+    def find(self, source: Source, views: Sequence[str]) -> LatentCache:
+        """The cache of a dataset.
 
         Raises:
             UserError: none of the caches is of these episodes, or it is of other views.
         """
-        wanted = list(zip(ids, lengths, strict=True))
+        where = source.spec.path
+        wanted = [(head.id, head.length) for head in source.heads]
         for cache in self._caches:
             if cache.episodes != wanted:
                 continue
@@ -137,69 +121,47 @@ class Cached:
         )
 
     def all_found(self) -> None:
-        """Refuse a cache that is of none of the data: the user thinks that it is used."""
+        """Refuse a cache that would not be used."""
         for cache in self._caches:
             if cache.path not in self._found:
-                raise UserError(f"{cache.path} holds latents of none of the data. Leave it out.")
-
-    def copy(
-        self, paths: Sequence[Path], tokenizer: FrameTokenizer, shards: RecordedEpisodes, out: Path
-    ) -> None:
-        """Write the latents of `shards`, whose folders are `paths`, to `out` as encode_all does.
-
-        Raises:
-            UserError: they are not those of the pictures, as `tokenizer` encodes a few of them.
-        """
-        table, caches = shards.episodes, []
-        for number, path in enumerate(paths):
-            own = table[shards.part == number]
-            ids, lengths = map(str, own["id"]), map(int, own["length"])
-            caches.append(self.find(list(ids), list(lengths), shards.views, path))
-        self.all_found()
-        shape = caches[0].latents(0).shape[1:]
-        with whole_file(out) as draft:
-            rows = np.lib.format.open_memmap(draft, "w+", np.float16, (len(shards.pose), *shape))
-            begin = 0
-            for cache in caches:
-                for index in range(len(cache)):
-                    latents = cache.latents(index)
-                    rows[begin : begin + len(latents)] = latents
-                    begin += len(latents)
-            sample = spread(len(rows))
-            pictures = [shards.frames(view, sample) for view in shards.views]
-            task = shards.task_of_row[sample]
-            refuse_others(tokenizer, np.array(rows[sample]), pictures, task, paths[0])
-            rows.flush()
-            del rows
+                raise UserError(f"{cache.path} matches no --data dataset; remove it.")
 
 
-def spread(count: int) -> Int[Array, " n"]:
-    """A few places among so many, evenly from the first to the last."""
-    return np.unique(np.linspace(0, count - 1, SAMPLE).astype(int))
+def adopt(cache: LatentCache, place: Path) -> None:
+    """Put a given cache at `place`, where encoding would put it: linked where the disk allows."""
+    if is_whole(place) or not this_process().is_main_process:
+        return
+    place.mkdir(parents=True, exist_ok=True)
+    # The card last: it says that all is there.
+    for file in [*cache.files, cache.path / CARD]:
+        target = place / file.name
+        target.unlink(missing_ok=True)
+        try:
+            os.link(file, target)
+        except OSError:
+            with whole_file(target) as draft:
+                shutil.copyfile(file, draft)
 
 
-@torch.no_grad()
 def refuse_others(
-    tokenizer: FrameTokenizer,
-    latents: Float[Array, "n v d y x"],
-    pictures: Sequence[UInt8[Array, "n h w 3"]],
-    task: Int[Array, " n"],
-    where: Path,
+    cache: LatentCache, source: Source, tokenizer: FrameTokenizer, tasks: tuple[str, ...]
 ) -> None:
-    """Encode a few frames, given by view: `latents` must be theirs.
+    """Encode a few frames, evenly over the episodes: the cache must hold their latents.
 
     Raises:
-        UserError: they are not: episodes may bear the same names and lengths and be others.
+        UserError: it does not: episodes may bear the same names and lengths and be others.
     """
-    device = next(tokenizer.parameters()).device
-    views = torch.arange(len(pictures), device=device).repeat_interleave(len(latents))
-    tasks = torch.from_numpy(np.tile(task, len(pictures))).to(device)
-    own = tokenizer.encode(to_unit(np.concatenate(pictures)).to(device), tasks, views)
-    own = own.float().cpu().unflatten(0, (len(pictures), len(latents))).transpose(0, 1).numpy()
-    apart = float(np.abs(own - latents.astype(np.float32)).mean())
-    if apart > APART:
+    encode = batch_encoder(tokenizer, tasks, cache.views)
+    apart = []
+    for index in np.unique(np.linspace(0, len(source) - 1, SAMPLE).astype(int)).tolist():
+        row = np.array([source.heads[index].length // 2])
+        frames = {view: source.frames(index, view, row) for view in cache.views}
+        own = encode(frames, source.heads[index].task)
+        apart.append(np.abs(own - cache.latents(index, row).astype(np.float32)).mean())
+    if float(np.mean(apart)) > APART:
         raise UserError(
-            f"The latents that were given are not those of the pictures in {where}, although its "
-            f"episodes have the same names and lengths (they are {apart:.2f} deviations apart). "
-            f"Encode again: worldeval data encode {where} --world WORLD --out LATENTS."
+            f"{cache.path} does not hold the latents of the frames in {source.spec.path}, although "
+            f"episodes have the same names and lengths (they are {np.mean(apart):.2f} deviations "
+            f"apart). Encode again: worldeval data encode {source.spec.path} --world WORLD --out "
+            "LATENTS."
         )

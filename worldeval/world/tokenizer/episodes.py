@@ -1,0 +1,55 @@
+"""Recorded episodes with their cached latents: what windows are cut from."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from worldeval.data.joined import JoinedRows
+from worldeval.data.latent_cache import LatentCache
+from worldeval.data.latents import LatentEpisodes
+from worldeval.data.table import RecordedEpisodes
+from worldeval.errors import UserError
+from worldeval.world.protocol import ANY_TASK
+from worldeval.world.tokenizer.frames import task_place
+
+
+def latent_episodes(
+    recorded: RecordedEpisodes, caches: Sequence[LatentCache], tasks: tuple[str, ...]
+) -> LatentEpisodes:
+    """The episodes with their latents in memory maps; `caches` are those of their datasets.
+
+    An episode ends where its latents do, which may be before its last frame.
+
+    Raises:
+        UserError: the latents of two datasets have different shapes.
+    """
+    maps = [each for cache in caches for each in cache.maps]
+    for cache in caches:
+        if cache.maps[0].shape[1:] != maps[0].shape[1:]:
+            raise UserError(
+                f"{cache.card['source']} has latents of {cache.maps[0].shape[1:]}, and "
+                f"{caches[0].card['source']} of {maps[0].shape[1:]} (view, channel, height, "
+                "width). One world model learns from latents of one encoder."
+            )
+    length = np.concatenate([cache.lengths for cache in caches])
+    begin = recorded.episodes["begin"].to_numpy()
+    actions, pose, flags = recorded.actions, recorded.pose, recorded.flags
+    if (length != recorded.episodes["length"].to_numpy()).any():
+        spans = [
+            np.arange(first, first + count) for first, count in zip(begin, length, strict=True)
+        ]
+        kept = np.concatenate(spans)
+        actions, pose, flags = actions[kept], pose[kept], flags[kept]
+    known = recorded.labelled
+    return LatentEpisodes(
+        latents=maps[0] if len(maps) == 1 else JoinedRows(maps),
+        actions=actions,
+        pose=pose,
+        task=np.array([task_place(tasks, head.task) for head in recorded.heads], np.int64),
+        begin=np.cumsum(length) - length,
+        length=length,
+        flags=flags if known.any() else None,
+        labelled=known,
+        drivers=tuple(head.source for head in recorded.heads),
+        instructions=tuple(h.task for h in recorded.heads) if tasks == (ANY_TASK,) else None,
+    )
