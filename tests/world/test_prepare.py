@@ -19,6 +19,7 @@ from worldeval.errors import UserError
 from worldeval.run import read_json
 from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
 from worldeval.world.features import Features
+from worldeval.world.sources import as_trained
 from worldeval.world.training.pipeline import train_world
 from worldeval.world.training.prepare import Prepared, prepare
 
@@ -104,9 +105,9 @@ def test_a_world_of_angles_is_read_with_angles(over_pi: None) -> None:
     recipe = toy_recipe()
     spec = prepared(recipe, Weighted(path=Path("arm"))).spec
     source = OverPi(Path("arm"))
-    assert len(sources.as_trained(source, spec).spec.pose_names) == 10
+    assert len(as_trained(source, spec).spec.pose_names) == 10
     older = replace(spec, pose_dim=7)
-    assert sources.as_trained(source, older) is source
+    assert as_trained(source, older) is source
 
 
 def test_datasets_with_latents_are_mixed(over_pi: None) -> None:
