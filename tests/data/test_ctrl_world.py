@@ -72,7 +72,7 @@ def test_without_raw_commands_the_next_pose_stands_for_the_action(folder: Path) 
     source = open_source(folder)
     rows = source.rows(0)
     assert np.array_equal(rows.actions[:-1], rows.pose[1:])
-    assert codes(source) == ["no-commands"]
+    assert codes(source) == ["actions-made-up"]
 
 
 def test_frame_counts_that_differ_are_said_and_cut(folder: Path) -> None:

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from worldeval.data.check.check import check
+from worldeval.data.data_map import DataMap, NumbersMap
 from worldeval.data.finding import DataError
 from worldeval.data.source import open_source
 from worldeval.data.video import VideoWriter
@@ -199,17 +201,41 @@ def test_mp4_whose_rate_is_not_that_of_the_npz(pairs: Path) -> None:
     assert codes(source) == ["fps-tag", "fps-tag"]
 
 
-def test_mp4_with_one_nameless_array(tmp_path: Path, made) -> None:
-    with VideoWriter(tmp_path / "7.mp4", fps=5, size=(48, 64)) as writer:
+def lone(folder: Path, made) -> tuple[Path, np.ndarray]:
+    """An episode as the public Bridge samples have it: a video and one array without a name."""
+    with VideoWriter(folder / "7.mp4", fps=5, size=(48, 64)) as writer:
         writer.append(made(0, length=6).frames["top"])
-    poses = np.random.default_rng(0).normal(size=(6, 10)).astype(np.float32)
-    np.savez(tmp_path / "7.npz", poses)
-    source = open_source(tmp_path)
-    rows = source.rows(0)
-    assert list(source.spec.views) == ["main"]
-    assert np.array_equal(rows.pose, poses)
-    assert np.array_equal(rows.actions[:-1], poses[1:])
-    assert source.heads[0].success is None
+    values = np.random.default_rng(0).normal(size=(6, 10)).astype(np.float32)
+    np.savez(folder / "7.npz", values)
+    return folder, values
+
+
+def test_a_lone_array_is_refused_until_a_map_says_what_it_is(tmp_path: Path, made) -> None:
+    path, _ = lone(tmp_path, made)
+    with pytest.raises(DataError, match=r"no name says what.*action: \{keys: \[arr_0\]\}"):
+        open_source(path)
+
+
+def test_a_lone_array_that_a_map_calls_the_action_is_the_action_of_the_same_row(
+    tmp_path: Path, made
+) -> None:
+    path, values = lone(tmp_path, made)
+    source = open_source(path, given=DataMap(action=NumbersMap(keys=("arr_0",))))
+    assert np.array_equal(source.rows(0).actions, values)
+    assert source.rows(0).pose.shape == (6, 0)
+    assert codes(source) == ["no-pose"]
+    assert all(finding.severity != "error" for finding in check(source))
+
+
+def test_a_lone_array_that_a_map_calls_the_pose_makes_actions_up_and_says_so(
+    tmp_path: Path, made
+) -> None:
+    path, values = lone(tmp_path, made)
+    given = DataMap(pose=NumbersMap(keys=("arr_0",)), action=NumbersMap(next_pose=True))
+    rows = open_source(path, given=given).rows(0)
+    assert np.array_equal(rows.pose, values)
+    assert np.array_equal(rows.actions, np.concatenate([values[1:], values[-1:]]))
+    assert codes(open_source(path, given=given)) == ["actions-made-up"]
 
 
 def test_npz_with_pickled_objects_is_never_unpacked(pairs: Path) -> None:

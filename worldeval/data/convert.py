@@ -105,6 +105,11 @@ def open_writer(
     fresh: bool = False,
 ) -> Writer:
     """The writer of a format; `fresh` continues nothing that an interruption left."""
+    if not shape.pose_names:
+        raise UserError(
+            "The episodes have no pose, which every format that is written needs. Name the array "
+            "that holds it in a map (--map: pose: keys:)."
+        )
     if to == "lerobot":
         layout = Layout(**vars(shape), robot=robot, limits=limits or FileLimits())
         return LeRobotWriter(out, layout, origin=origin, fresh=fresh)

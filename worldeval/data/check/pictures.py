@@ -54,6 +54,8 @@ def _frozen(
     if length < max(SHARE * len(cells), SECONDS * fps):
         return
     # A camera that shows nothing while nothing happens is in order.
+    if not pose.shape[1]:
+        return
     moved = np.ptp(pose[begin : begin + length + 1], axis=0)
     if (moved > 0.05 * np.maximum(np.ptp(pose, axis=0), 1e-6)).any() and np.ptp(pose) > 1e-6:
         yield DataFinding(

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from worldeval.axes import Array, Float32, Int, UInt8
+from worldeval.data.columns import ColumnGroup, ColumnMeanings, Groups
 from worldeval.data.files import inside, load_json, need, numbers, rate
 from worldeval.data.finding import DataError, DataFinding, skipped, unused_videos
 from worldeval.data.frame_times import frames_in_turn
 from worldeval.data.source import Head, Rows, Source, SourceSpec
+from worldeval.data.truth import truth
 from worldeval.data.video import probe, read_frames
 
 VIEWS = ("exterior_1", "exterior_2", "wrist")
@@ -65,6 +67,7 @@ class CtrlWorldSource(Source):
             action_names=POSE,
             pose_names=POSE,
             space=SPACE,
+            meaning=ColumnMeanings(action=_groups(), pose=_groups()),
         )
 
     @staticmethod
@@ -150,11 +153,19 @@ class CtrlWorldSource(Source):
             self._odd("frame-count", name, "video_length", f"says {said}; there are {length}.")
         if "action.cartesian_position" not in note:
             self._odd(
-                "no-commands", name, "action.cartesian_position", "no raw commands; the pose "
-                "reached at the next frame stands for the action."
+                "actions-made-up", name, "action.cartesian_position", "no raw commands; the pose "
+                "reached at the next frame stands for the action. It is where the arm went, not "
+                "what was commanded."
             )  # fmt: skip
         texts = note.get("texts") or [""]
         task = texts[0] if isinstance(texts, list) and isinstance(texts[0], str) else ""
+        listed = texts if isinstance(texts, list) else []
+        others = [text for text in listed[1:] if text and text != task]
+        if others:
+            self._odd(
+                "several-tasks", name, "texts", f"hold {1 + len(others)} texts; the first is "
+                f"taken ({task!r}), not {', '.join(map(repr, others))}."
+            )  # fmt: skip
         if not task:
             self._odd(
                 "no-task", name, "texts", "hold no task text: what is told by language cannot "
@@ -189,6 +200,14 @@ class CtrlWorldSource(Source):
         return {head.id for head in self.heads}
 
 
+def _groups() -> Groups:
+    return (
+        ColumnGroup(names=POSE[:3], means="position", unit="m"),
+        ColumnGroup(names=POSE[3:6], means="rotation", form="euler", unit="rad"),
+        ColumnGroup(names=POSE[6:], means="gripper", open=0.0, closed=1.0),
+    )
+
+
 def _states(note: Mapping[str, Any], file: Path) -> Float32[Array, "t 7"]:
     states = numbers(need(note, "states", list, file), file, "states", columns=len(POSE))
     if len(states) < 2:
@@ -213,12 +232,10 @@ def _commands(
 
 
 def _success(note: Mapping[str, Any], file: Path) -> bool | None:
-    value = note.get("success")
-    if value is None:
-        return None
-    if isinstance(value, bool) or value in (0, 1):
-        return bool(value)
-    raise DataError(file, "success", f"{value!r:.40} is neither 0, 1 nor null.")
+    try:
+        return truth(note.get("success"), unknown=-1)
+    except ValueError as error:
+        raise DataError(file, "success", f"{error}.") from error
 
 
 def _entry(listed: list[Any], place: int, key: str, file: Path) -> str:

@@ -1,33 +1,41 @@
 """A plain mp4 and npz per episode: `<id>.mp4` or `<id>_<view>.mp4` beside `<id>.npz`.
 
 The npz holds `actions` and `pose` (or `action`, `state`), and may hold `task`, `success` and `fps`.
-With one nameless array only (`arr_0`), that is the pose, and the pose reached at the next frame
-stands for the action.
+A lone array is refused until a map says what it is: in some public sets it is the pose, in others
+the action, and taking one for the other moves everything by a frame.
 """
 
 import re
 import zipfile
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from worldeval.axes import Array, Float32, Int, UInt8
+from worldeval.axes import Array, Float, Float32, Int, UInt8
+from worldeval.data.data_map import DataMap
 from worldeval.data.files import inside, numbers, rate
-from worldeval.data.finding import DataError, DataFinding, skipped, unused_videos
+from worldeval.data.finding import DataError, DataFinding, skipped, unused_videos, why_none
 from worldeval.data.frame_times import frames_in_turn
-from worldeval.data.names import numbered
+from worldeval.data.names import numbered, views_of
 from worldeval.data.source import Head, Rows, Source, SourceSpec
+from worldeval.data.truth import truth
 from worldeval.data.video import probe, read_frames
 
 ACTIONS, POSES = ("actions", "action"), ("pose", "state", "states", "proprio")
-ONLY = "arr_0"
+REWARDS = ("rewards", "reward")
 
 
 class Mp4NpzSource(Source):
     """A folder of such pairs."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    UNDERSTANDS = (
+        "action.keys", "action.next_pose", "pose.keys", "views", "reward", "task_key"
+    )  # fmt: skip
+
+    def __init__(self, path: Path, given: DataMap | None = None) -> None:
+        self.path, self.given = path, given or DataMap()
         self.findings: list[DataFinding] = []
         self.heads: list[Head] = []
         self._videos: list[dict[str, Path]] = []
@@ -51,7 +59,7 @@ class Mp4NpzSource(Source):
         known = {video for videos in self._videos for video in videos.values()}
         self.findings += unused_videos(path, path.glob("*.mp4"), known)
         if shared is None:
-            why = self.findings[0].text if self.findings else "there is no .npz with an .mp4."
+            why = why_none(self.findings, "there is no .npz with an .mp4.")
             raise DataError(path, "file", f"no episode can be read: {why}")
         views, fps, actions, pose = shared
         assert isinstance(views, dict) and isinstance(fps, float)
@@ -63,7 +71,36 @@ class Mp4NpzSource(Source):
             views=views,
             action_names=numbered("action", actions),
             pose_names=numbered("pose", pose),
+            read_as=replace(
+                self.given,
+                action=replace(self.given.action, keys=self._keys[0]),
+                pose=replace(self.given.pose, keys=self._keys[1]),
+                views=self.given.views or {view: view for view in views},
+            ),
         )
+        if not self._keys[1]:
+            self.findings.append(
+                DataFinding(
+                    code="no-pose",
+                    severity="warning",
+                    episode=None,
+                    field="pose",
+                    text="no pose is stored, so no world model can be trained on these episodes. "
+                    "If an array holds it, name it in a map (pose: keys:).",
+                )
+            )
+        if self.given.action.next_pose or not self._keys[0]:
+            self.findings.append(
+                DataFinding(
+                    code="actions-made-up",
+                    severity="warning",
+                    episode=None,
+                    field="action",
+                    text="no action is stored: the pose reached at the next frame stands for it. "
+                    "It is where the robot went, not what was commanded. If an array holds the "
+                    "actions, name it in a map (action: keys:).",
+                )
+            )
 
     @staticmethod
     def detect(path: Path) -> bool:
@@ -75,8 +112,21 @@ class Mp4NpzSource(Source):
 
     def rows(self, index: int) -> Rows:
         head = self.heads[index]
-        actions, pose = _numbers(self.path / f"{head.id}.npz")
+        actions, pose = self._numbers(self.path / f"{head.id}.npz")
         return Rows(actions=actions[: head.length], pose=pose[: head.length])
+
+    def column(self, index: int, key: str) -> Float[Array, " t"]:
+        head = self.heads[index]
+        file = self.path / f"{head.id}.npz"
+        names = (self.given.reward,) if self.given.reward else REWARDS
+        found = _load(file, names if key == "reward" else (key,))
+        if not found:
+            raise DataError(file, key, f"it is missing (there is {', '.join(_names(file))}).")
+        name, values = next(iter(found.items()))
+        table = numbers(values, file, name, columns=1)
+        if len(table) < head.length:
+            raise DataError(file, name, f"it has {len(table)} rows of {head.length}.")
+        return table[: head.length, 0].astype(np.float64)
 
     def frames(
         self, index: int, view: str, rows: Int[Array, " n"] | None = None
@@ -88,24 +138,37 @@ class Mp4NpzSource(Source):
 
     def _found(self, file: Path) -> dict[str, Path]:
         """view -> video; a single nameless one is 'main'."""
-        videos = {}
+        rests = {}
         longer = [s for s in self._stems if s != file.stem and s.startswith(file.stem)]
         for video in sorted(self.path.glob(f"{_escaped(file.stem)}*.mp4")):
             rest = video.stem.removeprefix(file.stem)
             another = any(video.stem.startswith(stem) for stem in longer)  # ep and ep_1
             if (not rest or rest[0] in "_-.") and not another:
                 inside(self.path, video.name, owner=file, field="video")
-                videos[rest.lstrip("_-.") or "main"] = video
-        if not videos:
+                rests[rest] = rest.lstrip("_-.") or "main"
+        if not rests:
             raise DataError(file, "video", f"there is no {file.stem}.mp4 beside it.")
-        return videos
+        videos = {
+            view: self.path / f"{file.stem}{rest}.mp4" for view, rest in views_of(rests).items()
+        }
+        if not self.given.views:
+            return videos
+        missing = [key for key in self.given.views.values() if key not in videos]
+        if missing:
+            raise DataError(
+                file, "video", f"view '{missing[0]}' is missing (there is {', '.join(videos)})."
+            )
+        return {view: videos[key] for view, key in self.given.views.items()}
 
     def _look(self, file: Path, videos: dict[str, Path]) -> tuple[Head, tuple[object, ...], int]:
-        actions, pose = _numbers(file)
+        actions, pose = self._numbers(file)
         facts = {view: probe(video) for view, video in videos.items()}
         counts = {"rows": len(pose), "actions": len(actions)}
         counts |= {view: fact.frames for view, fact in facts.items()}
-        extra = _load(file, ("task", "success", "fps"))
+        told = self.given.task_key or "task"
+        extra = _load(file, (told, "success", "fps"))
+        if self.given.task_key and told not in extra:
+            raise DataError(file, told, f"it is missing (there is {', '.join(_names(file))}).")
         tagged = next(iter(facts.values())).fps
         fps = rate(extra["fps"].item() if "fps" in extra else tagged, file)
         rows = min(len(pose), len(actions))
@@ -122,33 +185,45 @@ class Mp4NpzSource(Source):
         head = Head(
             id=file.stem,
             length=length,
-            task=str(extra["task"].item()) if "task" in extra else "",
+            task=str(extra[told].reshape(-1)[0]) if told in extra else "",
             success=_success(extra["success"], file) if "success" in extra else None,
         )
         views = {view: (fact.height, fact.width) for view, fact in facts.items()}
         return head, (views, fps, actions.shape[1], pose.shape[1]), rows
 
+    def _numbers(self, file: Path) -> tuple[Float32[Array, "s a"], Float32[Array, "t p"]]:
+        """Actions and pose of an episode, from the arrays that names or the map point to."""
+        there = _names(file)
+        acting = self.given.action.keys or _first(ACTIONS, there)
+        posing = self.given.pose.keys or _first(POSES, there)
+        if self.given.action.next_pose:
+            acting = ()
+        if not posing and not self.given.action.keys:
+            raise DataError(file, "pose", _unnamed(there, acting), _remedy(there, acting))
+        if not acting and not (self.given.action.next_pose or _first(POSES, there)):
+            raise DataError(file, "actions", _unnamed(there, acting), _remedy(there, acting))
+        self._keys = acting, posing
+        arrays = _load(file, (*acting, *posing))
+        for key in (*acting, *posing):
+            if key not in arrays:
+                raise DataError(file, key, f"it is missing (there is {', '.join(there)}).")
+        if not posing:  # the map names an action, and there is nothing else
+            actions = np.concatenate([numbers(arrays[key], file, key) for key in acting], axis=1)
+            return actions, np.zeros((len(actions), 0), np.float32)
+        pose = np.concatenate([numbers(arrays[key], file, key) for key in posing], axis=1)
+        if not len(pose):
+            raise DataError(file, posing[0], "it is empty.")
+        if not acting:
+            return np.concatenate([pose[1:], pose[-1:]]), pose
+        actions = np.concatenate([numbers(arrays[key], file, key) for key in acting], axis=1)
+        if len(actions) == len(pose) - 1:  # none for the last frame: hold the last one
+            actions = np.concatenate([actions, actions[-1:]])
+        return actions, pose
+
     def _odd(self, code: str, file: Path, field: str, words: str) -> None:
         self.findings.append(
             DataFinding(code=code, severity="note", episode=file.stem, field=field, text=words)
         )
-
-
-def _numbers(file: Path) -> tuple[Float32[Array, "s a"], Float32[Array, "t p"]]:
-    arrays = _load(file, (*ACTIONS, *POSES, ONLY))
-    action = next((name for name in ACTIONS if name in arrays), None)
-    state = next((name for name in (*POSES, ONLY) if name in arrays), None)
-    if state is None:
-        raise DataError(file, "pose", f"there is none of {', '.join((*POSES, ONLY))}.")
-    pose = numbers(arrays[state], file, state)
-    if not len(pose):
-        raise DataError(file, state, "it is empty.")
-    if action is None:
-        return np.concatenate([pose[1:], pose[-1:]]), pose
-    actions = numbers(arrays[action], file, action)
-    if len(actions) == len(pose) - 1:  # none for the last frame: hold the last one
-        actions = np.concatenate([actions, actions[-1:]])
-    return actions, pose
 
 
 def _load(file: Path, names: tuple[str, ...]) -> dict[str, Array]:
@@ -165,10 +240,41 @@ def _load(file: Path, names: tuple[str, ...]) -> dict[str, Array]:
         raise DataError(file, "npz", f"it cannot be read ({error}).") from error
 
 
+def _names(file: Path) -> list[str]:
+    """The arrays of an npz."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except (OSError, zipfile.BadZipFile) as error:
+        raise DataError(file, "npz", f"it cannot be read ({error}).") from error
+
+
+def _first(names: Sequence[str], there: Sequence[str]) -> tuple[str, ...]:
+    return next(((name,) for name in names if name in there), ())
+
+
+def _unnamed(there: Sequence[str], acting: Sequence[str]) -> str:
+    known = f"; {', '.join(acting)} holds the actions" if acting else ""
+    what = "the pose" if acting else "the actions and what the pose"
+    return f"there is {', '.join(there) or 'nothing'}{known}, and no name says what is {what}."
+
+
+def _remedy(there: Sequence[str], acting: Sequence[str]) -> str:
+    name = next((one for one in there if one not in acting), "arr_0")
+    said = "pose: {keys: [NAME]}"
+    if not acting:
+        said = (
+            f"action: {{keys: [{name}]}} where {name} is the action; where it is the pose, "
+            f"pose: {{keys: [{name}]}} and action: {{next_pose: true}}"
+        )
+    return f"Say it in a map (--map FILE.yaml): {said}."
+
+
 def _success(value: Array, file: Path) -> bool | None:
-    if value.size != 1 or value.dtype.kind not in "biuf" or value.item() not in (-1, 0, 1):
-        raise DataError(file, "success", f"{value!r:.60} is none of 0, 1 and -1 (unknown).")
-    return None if value.item() == -1 else bool(value.item())
+    try:
+        return truth(value, unknown=-1)
+    except ValueError as error:
+        raise DataError(file, "success", f"{error}.") from error
 
 
 def _escaped(stem: str) -> str:

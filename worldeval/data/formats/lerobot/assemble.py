@@ -19,6 +19,7 @@ from worldeval.data.formats.lerobot.layout import (
     DATA_PATH,
     EPISODES_PATH,
     OURS,
+    SUCCESS,
     VIDEO_PATH,
     Layout,
     image_key,
@@ -33,18 +34,22 @@ QUANTILE_ROWS = 1_000_000  # of the whole dataset; more are sampled evenly
 def assemble(staged: Sequence[Path], out: Path, layout: Layout) -> None:
     """Write the whole dataset to the new folder `out`."""
     described = [read_json(path / "episode.json") for path in staged]
-    tasks = list(dict.fromkeys(entry["task"] for entry in described))
+    tasks = list(dict.fromkeys(task for entry in described for task in entry["tasks"]))
+    # LeRobot loads no nulls, and a false would say that an episode failed: where one is unknown the
+    # frames say nothing, and the table of episodes tells of those that are known.
+    flagged = all(entry["known"] for entry in described)
     frames = sum(entry["length"] for entry in described)
     rows = [
         {
             "episode_index": index,
-            "tasks": [entry["task"]],
+            "tasks": entry["tasks"],
             "length": entry["length"],
             **entry["columns"],
         }
         for index, entry in enumerate(described)
     ]
-    total = _data(staged, rows, tasks, out, layout, every=max(1, -(-frames // QUANTILE_ROWS)))
+    every = max(1, -(-frames // QUANTILE_ROWS))
+    total = _data(staged, rows, described, tasks, out, layout, flagged=flagged, every=every)
     for view in layout.views:
         total[image_key(view)] = _video(staged, rows, described, image_key(view), out, layout)
     _episodes(rows, out)
@@ -52,7 +57,7 @@ def assemble(staged: Sequence[Path], out: Path, layout: Layout) -> None:
     (out / "meta").mkdir(exist_ok=True)
     table.to_parquet(out / "meta" / "tasks.parquet")
     write_json(out / "meta" / "stats.json", total)
-    info = layout.info(episodes=len(rows), frames=frames, tasks=len(tasks))
+    info = layout.info(episodes=len(rows), frames=frames, tasks=len(tasks), flagged=flagged)
     write_json(out / "meta" / "info.json", info)
 
 
@@ -78,23 +83,28 @@ class _Roll:
 def _data(
     staged: Sequence[Path],
     rows: list[dict[str, Any]],
+    described: Sequence[Mapping[str, Any]],
     tasks: Sequence[str],
     out: Path,
     layout: Layout,
     *,
+    flagged: bool,
     every: int,
 ) -> dict[str, stats.Stats]:
     roll = _Roll(layout.limits.data_mb, layout.limits.files_per_chunk)
     running: dict[str, stats.Running] = {}
     index_of = {task: index for index, task in enumerate(tasks)}
     writer, begin = None, 0
-    for path, row in zip(staged, rows, strict=True):
+    for path, row, entry in zip(staged, rows, described, strict=True):
         table = pq.read_table(path / "rows.parquet")
+        if not flagged:
+            table = table.drop_columns([SUCCESS])
+        own = np.array([index_of[task] for task in row["tasks"]])
         length, end = row["length"], begin + row["length"]
         for name, values in (
             ("episode_index", np.full(length, row["episode_index"])),
             ("index", np.arange(begin, end)),
-            ("task_index", np.full(length, index_of[row["tasks"][0]])),
+            ("task_index", own[entry["task_of_row"] or np.zeros(length, np.int64)]),
         ):
             table = table.append_column(name, pa.array(values, pa.int64()))
         if roll.take((path / "rows.parquet").stat().st_size) and writer is not None:

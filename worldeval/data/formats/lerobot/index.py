@@ -31,7 +31,7 @@ class Entry:
 
     number: int  # episode_index
     length: int
-    task: str
+    tasks: tuple[str, ...]  # as the index lists them
     rows: str  # the parquet file, relative to the dataset
     clips: Mapping[str, VideoSpan]  # image key -> where its frames are
     ours: Mapping[str, Any]  # what our writer kept beyond LeRobot's columns
@@ -81,7 +81,7 @@ def _v3(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Entr
                 Entry(
                     number=get("episode_index", int),
                     length=get("length", int),
-                    task=_first_task(row.get("tasks")),
+                    tasks=_texts(row.get("tasks")),
                     rows=_fill(
                         rows_path, file,
                         chunk_index=get("data/chunk_index", int),
@@ -110,7 +110,7 @@ def _v21(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Ent
             Entry(
                 number=number,
                 length=get("length", int),
-                task=_first_task(row.get("tasks")),
+                tasks=_texts(row.get("tasks")),
                 rows=_fill(rows_path, where, **place),
                 clips={
                     key: VideoSpan(
@@ -132,8 +132,9 @@ def read_tasks(root: Path) -> dict[int, str]:
     table, lines = root / "meta/tasks.parquet", root / "meta/tasks.jsonl"
     if table.is_file():
         try:
-            column = pd.read_parquet(table)["task_index"]
-            return dict(zip(map(int, column.tolist()), map(str, column.index), strict=True))
+            rows = pd.read_parquet(table)
+            texts = _task_texts(rows, table)
+            return dict(zip(map(int, rows["task_index"].tolist()), texts, strict=True))
         except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
             raise DataError(table, "task_index", f"it cannot be read ({error}).") from error
     if lines.is_file():
@@ -191,7 +192,25 @@ def _end(row: Mapping[str, Any], key: str) -> float | None:
     return float(end) if isinstance(end, int | float) and math.isfinite(end) else None
 
 
-def _first_task(tasks: object) -> str:
-    if isinstance(tasks, list) and tasks and isinstance(tasks[0], str):
-        return tasks[0]
-    return tasks if isinstance(tasks, str) else ""
+def _texts(tasks: object) -> tuple[str, ...]:
+    listed = [tasks] if isinstance(tasks, str) else tasks
+    if not isinstance(listed, list | tuple):
+        return ()
+    return tuple(dict.fromkeys(text for text in listed if isinstance(text, str) and text))
+
+
+def _task_texts(table: pd.DataFrame, file: Path) -> list[str]:
+    """The tasks' texts: the index as LeRobot writes it, else the one column of text."""
+    if all(isinstance(text, str) for text in table.index):
+        return table.index.tolist()
+    columns = [name for name in table.columns if all(isinstance(text, str) for text in table[name])]
+    found = "task" if "task" in columns else columns[0] if len(columns) == 1 else None
+    if found is None:
+        raise DataError(
+            file,
+            "task",
+            f"the texts are not its index, and {len(columns)} columns hold text "
+            f"({', '.join(map(str, columns)) or 'none'}).",
+            "Write the table with the task's text as pandas index, or in a column named task.",
+        )
+    return table[found].tolist()

@@ -50,18 +50,20 @@ class Layout(Shape):
         """Feature -> the names of its dimensions."""
         return {STATE: self.pose_names, ACTION: self.action_names}
 
-    def features(self) -> dict[str, Any]:
-        """`features` of info.json."""
+    def features(self, *, flagged: bool = True) -> dict[str, Any]:
+        """`features` of info.json; `flagged` where every frame says whether it succeeded."""
         described = {image_key(view): self._video(size) for view, size in self.views.items()}
         for key, names in self.vectors.items():
             described[key] = _feature("float32", [len(names)], list(names))
-        for key in (DONE, SUCCESS):
+        for key in (DONE, SUCCESS) if flagged else (DONE,):
             described[key] = _feature("bool", [1])
         for key, dtype in COUNTERS.items():
             described[key] = _feature(dtype, [1])
         return described
 
-    def info(self, *, episodes: int, frames: int, tasks: int) -> dict[str, Any]:
+    def info(
+        self, *, episodes: int, frames: int, tasks: int, flagged: bool = True
+    ) -> dict[str, Any]:
         """The content of meta/info.json."""
         return {
             "codebase_version": VERSION,
@@ -76,7 +78,7 @@ class Layout(Shape):
             "splits": {"train": f"0:{episodes}"},
             "data_path": DATA_PATH,
             "video_path": VIDEO_PATH if self.views else None,
-            "features": self.features(),
+            "features": self.features(flagged=flagged),
         }
 
     def _video(self, size: tuple[int, int]) -> dict[str, Any]:

@@ -1,56 +1,65 @@
 """Read a LeRobot dataset, v3.0 or v2.1, from its folder."""
 
-import io
-from collections.abc import Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from PIL import Image, UnidentifiedImageError
 
-from worldeval.axes import Array, Float, Float32, Int, UInt8
-from worldeval.data.files import inside, load_json, need, numbers, rate
+from worldeval.axes import Array, Float, Int, UInt8
+from worldeval.data.data_map import DataMap
+from worldeval.data.depth import grey, left_out
+from worldeval.data.files import inside, load_json, need, rate
 from worldeval.data.finding import DataError, DataFinding, skipped
-from worldeval.data.formats.lerobot.index import Entry, read_index, read_table, read_tasks
-from worldeval.data.formats.lerobot.layout import ACTION, STATE, SUCCESS, names_of, view_name
+from worldeval.data.formats.lerobot.features import choose_features, reward_key, without
+from worldeval.data.formats.lerobot.index import Entry, read_index, read_tasks
+from worldeval.data.formats.lerobot.layout import SUCCESS
+from worldeval.data.formats.lerobot.table import matrix_of, read_columns, truth_of, truths_of
 from worldeval.data.frame_times import frames_at
+from worldeval.data.packed import is_deep, unpacked, unpacked_depth
 from worldeval.data.source import Head, Rows, Source, SourceSpec
-from worldeval.data.video import read_frames
+from worldeval.data.video import probe, read_frames
 
 KEPT = 4096  # episodes' views of which the frame numbers are kept
-OPEN_TABLES = 4  # files of rows kept in memory; each is at most about 100 MB
+DEEP = ("gray9", "gray10", "gray12", "gray14", "gray16", "grayf")  # pixel formats of depth
 
 
 class LeRobotSource(Source):
     """What `meta/info.json` describes; the pose is `observation.state`, the action `action`."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    UNDERSTANDS = (
+        "action.keys", "pose.keys", "views", "channels", "depth", "reward", "task_key"
+    )  # fmt: skip
+
+    def __init__(self, path: Path, given: DataMap | None = None) -> None:
+        self.path, self.given = path, given or DataMap()
         self.findings: list[DataFinding] = []
         where = path / "meta/info.json"
         info = load_json(where)
         features = need(info, "features", dict, where)
-        self._keys = _image_keys(features, where)
-        self._is_video = {
-            view: features[key]["dtype"] == "video" for view, key in self._keys.items()
-        }
-        for key in (ACTION, STATE):
-            _vector(features, key, where)
+        self._features: Mapping[str, Any] = features
+        self._chosen = chosen = choose_features(features, where, self.given)
+        self._refuse_deep_videos()
         self.spec = SourceSpec(
             format=f"lerobot-{info.get('codebase_version')}",
             path=path,
             fps=rate(info.get("fps"), where),
-            views={view: tuple(features[key]["shape"][:2]) for view, key in self._keys.items()},
-            action_names=names_of(features[ACTION], "action"),
-            pose_names=names_of(features[STATE], "pose"),
+            views=dict(chosen.sizes),
+            action_names=chosen.action_names,
+            pose_names=chosen.pose_names,
+            read_as=replace(
+                self.given,
+                action=replace(self.given.action, keys=chosen.action),
+                pose=replace(self.given.pose, keys=chosen.pose),
+                views=dict(chosen.views),
+            ),
         )
         self._flagged = SUCCESS in features
-        tasks = read_tasks(path)
-        video_keys = [self._keys[view] for view, video in self._is_video.items() if video]
+        self._tasks = tasks = read_tasks(path)
+        video_keys = [chosen.views[view] for view, video in chosen.video.items() if video]
         self._video_files: dict[str, Path] = {}
         self._numbers: dict[tuple[int, str], Array] = {}  # frame numbers, looked up once
         self._entries: list[Entry] = []
@@ -70,6 +79,7 @@ class LeRobotSource(Source):
                 continue
             self.heads.append(head)
             self._entries.append(entry)
+        self._leave_depth_out()
         self._check_totals(info, where)
 
     @staticmethod
@@ -79,28 +89,49 @@ class LeRobotSource(Source):
 
     def rows(self, index: int) -> Rows:
         entry, file = self._entries[index], self._rows_file(self._entries[index])
-        names = (ACTION, STATE, "timestamp")
-        table = self._slice(entry, names)
-        action, state, times = (_matrix(table[name], file, name) for name in names)
-        for name, values, expected in (
-            (ACTION, action, self.spec.action_names),
-            (STATE, state, self.spec.pose_names),
+        chosen, head = self._chosen, self.heads[index]
+        more = (SUCCESS,) if self._flagged else ()
+        told = self.given.task_key or "task_index"
+        more += (told,) if head.tasks else ()
+        table = self._slice(entry, (*chosen.action, *chosen.pose, "timestamp", *more))
+        joined = []
+        for keys, expected in (
+            (chosen.action, self.spec.action_names),
+            (chosen.pose, self.spec.pose_names),
         ):
+            values = np.concatenate([matrix_of(table[key], file, key) for key in keys], axis=1)
             if values.shape[1] != len(expected):
                 raise DataError(
                     file,
-                    name,
+                    ", ".join(keys),
                     f"it has {values.shape[1]} dimensions; meta/info.json says {len(expected)}.",
                 )
-        return Rows(actions=action, pose=state, times=times[:, 0].astype(np.float64))
+            joined.append(values)
+        known = truths_of(table[SUCCESS], file) if self._flagged else [None]
+        return Rows(
+            actions=joined[0],
+            pose=joined[1],
+            times=matrix_of(table["timestamp"], file, "timestamp")[:, 0].astype(np.float64),
+            flags=None if None in known or head.success is None else np.array(known, np.uint8),
+            task=self._tasks_of(table[told], head, file) if head.tasks else None,
+        )
+
+    def column(self, index: int, key: str) -> Float[Array, " t"]:
+        entry = self._entries[index]
+        name = reward_key(self._features, self.given) if key == "reward" else key
+        table = matrix_of(self._slice(entry, (name,))[name], self._rows_file(entry), name)
+        if table.shape[1] != 1:
+            words = f"it has {table.shape[1]} numbers a frame, and a rule needs one."
+            raise DataError(self._rows_file(entry), name, words)
+        return table[:, 0].astype(np.float64)
 
     def frames(
         self, index: int, view: str, rows: Int[Array, " n"] | None = None
     ) -> UInt8[Array, "n h w 3"]:
         self.choose([view])
-        entry, key = self._entries[index], self._keys[view]
+        entry, key = self._entries[index], self._chosen.views[view]
         wanted = np.arange(entry.length) if rows is None else np.asarray(rows)
-        if not self._is_video[view]:
+        if not self._chosen.video[view]:
             return self._images(entry, key, wanted)
         file = self._video_file(entry, key)
         frames = read_frames(file, self._frame_numbers(index, key, file)[wanted])
@@ -152,7 +183,9 @@ class LeRobotSource(Source):
 
     def _times(self, entry: Entry) -> Float[Array, " t"]:
         table = self._slice(entry, ("timestamp",))
-        return _matrix(table["timestamp"], self._rows_file(entry), "timestamp")[:, 0].astype(float)
+        return matrix_of(table["timestamp"], self._rows_file(entry), "timestamp")[:, 0].astype(
+            float
+        )
 
     def _head(self, name: str, entry: Entry, tasks: Mapping[int, str]) -> Head:
         if entry.length < 1:
@@ -171,27 +204,71 @@ class LeRobotSource(Source):
                         "looked up by their time, beyond the span's end too.",
                     )
                 )
-        task = entry.task
-        if not task and tasks:
-            numbers_of = self._slice(entry, ("task_index",))["task_index"]
-            task = tasks.get(int(numbers_of[0].as_py() or 0), "")
+        said = self._instructions(entry, tasks)
+        if len(said) > 1:
+            self.findings.append(
+                DataFinding(
+                    code="several-tasks",
+                    severity="warning",
+                    episode=name,
+                    field="tasks",
+                    text=f"has {len(said)} instructions one after another ({'; '.join(said)}). "
+                    "LeRobot keeps each with its frames; everything else takes the first. Cut the "
+                    "episode where the instruction changes.",
+                )
+            )
         return Head(
             id=name,
             length=entry.length,
-            task=task,
+            task=said[0],
             success=self._success(entry),
             split=str(entry.ours.get("split") or "train"),
             source=str(entry.ours.get("source") or ""),
+            tasks=said if len(said) > 1 else (),
         )
+
+    def _instructions(self, entry: Entry, tasks: Mapping[int, str]) -> tuple[str, ...]:
+        """Every instruction of an episode, in the order in which they are first given."""
+        key = self.given.task_key
+        if key:
+            cells = self._slice(entry, (key,))[key].to_pylist()
+            texts = (tasks.get(cell, "") if isinstance(cell, int) else str(cell) for cell in cells)
+            return tuple(dict.fromkeys(texts))
+        if len(entry.tasks) == 1 or not tasks:
+            return entry.tasks or ("",)
+        numbers_of = self._slice(entry, ("task_index",))["task_index"].to_pylist()
+        return tuple(dict.fromkeys(tasks.get(int(number or 0), "") for number in numbers_of))
+
+    def _tasks_of(self, cells: pa.ChunkedArray, head: Head, file: Path) -> Int[Array, " t"]:
+        """Which of the head's instructions every row has."""
+        texts = [
+            self._tasks.get(cell, "") if isinstance(cell, int) else str(cell)
+            for cell in cells.to_pylist()
+        ]
+        try:
+            return np.array([head.tasks.index(text) for text in texts], np.int64)
+        except ValueError as error:
+            words = f"a row has a task that the episode does not list ({error})."
+            raise DataError(file, "task_index", words) from error
 
     def _success(self, entry: Entry) -> bool | None:
         if "success" in entry.ours:
-            kept = entry.ours["success"]
-            return None if kept is None else bool(kept)
+            return truth_of(entry.ours["success"], entry.listed_in, "success")
         if not self._flagged:
             return None
-        flags = self._slice(entry, (SUCCESS,))[SUCCESS].to_pylist()
-        return any(bool(flag) for flag in flags)
+        known = truths_of(self._slice(entry, (SUCCESS,))[SUCCESS], self._rows_file(entry))
+        told = [flag for flag in known if flag is not None]
+        return any(told) if told else None
+
+    def _refuse_deep_videos(self) -> None:
+        for key in self.given.depth:
+            if self._features.get(key, {}).get("dtype") == "video":
+                raise DataError(
+                    self.path,
+                    key,
+                    "depth in a video is not shown in grey, since its coding differs by writer.",
+                    "Remove it from the map's depth:; the view is then left out.",
+                )
 
     def _video_file(self, entry: Entry, key: str) -> Path:
         """Where it lies, looked up once a file: following links takes longer than reading on."""
@@ -208,7 +285,7 @@ class LeRobotSource(Source):
         """The rows of an episode, found by its number and checked against the index."""
         file = self._rows_file(entry)
         state = file.stat()
-        table = _columns(file, (*columns, "episode_index"), state.st_mtime_ns, state.st_size)
+        table = read_columns(file, (*columns, "episode_index"), state.st_mtime_ns, state.st_size)
         owner = table["episode_index"].to_numpy()
         here = np.flatnonzero(owner == entry.number)
         if len(here) != entry.length:
@@ -223,28 +300,57 @@ class LeRobotSource(Source):
         return table.slice(int(here[0]), len(here))
 
     def _images(self, entry: Entry, key: str, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
-        file = self._rows_file(entry)
-        cells = self._slice(entry, (key,))[key]
-        size = self.spec.views[view_name(key)]
+        view = next(view for view, one in self._chosen.views.items() if one == key)
+        size = self._chosen.sizes[view]
         out = np.empty((len(rows), *size, 3), np.uint8)
-        for place, row in enumerate(rows):
+        file = self._rows_file(entry)
+        for place, (row, content) in enumerate(self._packed(entry, key, rows)):
+            field = f"{key}[{row}]"
+            if key in self.given.depth:
+                image = grey(unpacked_depth(content, file, field)[None], *self.given.depth[key])[0]
+            else:
+                image = unpacked(content, file, field, self.given.channels)
+            if image.shape != out.shape[1:]:
+                raise DataError(file, field, f"it is {image.shape}, not {out.shape[1:]}.")
+            out[place] = image
+        return out
+
+    def _packed(
+        self, entry: Entry, key: str, rows: Int[Array, " n"]
+    ) -> Iterator[tuple[int, bytes]]:
+        cells = self._slice(entry, (key,))[key]
+        for row in rows:
             cell = cells[int(row)].as_py()
             content = cell.get("bytes") if isinstance(cell, dict) else cell
             if not isinstance(content, bytes):
-                raise DataError(file, f"{key}[{row}]", "the image is not stored in the table.")
-            try:
-                image = np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))
-            except (
-                UnidentifiedImageError,
-                OSError,
-                TypeError,
-                Image.DecompressionBombError,
-            ) as why:
-                raise DataError(file, f"{key}[{row}]", f"no readable image ({why}).") from why
-            if image.shape != out.shape[1:]:
-                raise DataError(file, f"{key}[{row}]", f"it is {image.shape}, not {out.shape[1:]}.")
-            out[place] = image
-        return out
+                words = "the image is not stored in the table."
+                raise DataError(self._rows_file(entry), f"{key}[{row}]", words)
+            yield int(row), content
+
+    def _leave_depth_out(self) -> None:
+        """Take views out of which a first look says that they hold depth, and say so."""
+        for view, key in list(self._chosen.views.items()):
+            if self._entries and self._is_deep(self._entries[0], view, key):
+                if len(self._chosen.views) == 1:
+                    words = "it holds depth, and there is no other view."
+                    raise DataError(self.path, key, words)
+                self._chosen = without(self._chosen, view)
+        videos = [key for key in self._chosen.depth if self._features[key]["dtype"] == "video"]
+        self.findings += left_out(videos, can_show=False)
+        self.findings += left_out(key for key in self._chosen.depth if key not in videos)
+        if self._chosen.depth:
+            self.spec = replace(self.spec, views=dict(self._chosen.sizes))
+
+    def _is_deep(self, entry: Entry, view: str, key: str) -> bool:
+        if key in self.given.depth:
+            return False
+        try:
+            if self._chosen.video[view]:
+                return probe(self._video_file(entry, key)).pix_fmt.startswith(DEEP)
+            _, content = next(self._packed(entry, key, np.zeros(1, np.int64)))
+            return is_deep(content, self._rows_file(entry), key)
+        except DataError:
+            return False  # what cannot be read is said when it is
 
     def _check_totals(self, info: Mapping[str, Any], where: Path) -> None:
         frames = sum(head.length for head in self.heads)
@@ -259,56 +365,3 @@ class LeRobotSource(Source):
                         text=f"{where} says {info.get(field)}; {found} can be read.",
                     )
                 )
-
-
-@lru_cache(maxsize=OPEN_TABLES)
-def _columns(file: Path, columns: tuple[str, ...], *_identity: int) -> pa.Table:
-    return read_table(file, columns)
-
-
-def _matrix(column: pa.ChunkedArray, file: Path, name: str) -> Float32[Array, "t d"]:
-    plain = pa.concat_arrays(column.chunks)
-    if column.null_count:
-        raise DataError(file, name, f"{column.null_count} rows are empty.")
-    if not pa.types.is_list(plain.type) and not pa.types.is_fixed_size_list(plain.type):
-        return numbers(plain.to_numpy(zero_copy_only=False), file, name)
-    sizes = pc.call_function("list_value_length", [plain]).unique().to_pylist()
-    if len(sizes) != 1 or not sizes[0]:
-        raise DataError(file, name, f"its rows have {sizes[:5]} numbers, not the same many.")
-    flat = plain.flatten().to_numpy(zero_copy_only=False)
-    return numbers(flat.reshape(len(plain), sizes[0]), file, name)
-
-
-def _image_keys(features: Mapping[str, Any], where: Path) -> dict[str, str]:
-    """view -> feature, for every image and video."""
-    keys = {}
-    for key, feature in features.items():
-        dtype = feature.get("dtype") if isinstance(feature, dict) else None
-        if dtype is None:
-            raise DataError(where, f"features.{key}", "it has no dtype.")
-        if dtype not in ("image", "video"):
-            continue
-        shape, names = feature.get("shape"), feature.get("names") or ()
-        if not (isinstance(shape, list) and len(shape) == 3 and all(_side(n) for n in shape)):
-            raise DataError(where, f"features.{key}.shape", f"{shape!r} is no image shape.")
-        if tuple(names)[:1] == ("channels",) or (shape[0] == 3 and shape[2] != 3):
-            feature["shape"] = [shape[1], shape[2], shape[0]]  # some datasets say CHW
-        keys[view_name(key)] = key
-    if not keys:
-        raise DataError(where, "features", "there is no image or video among them.")
-    return keys
-
-
-def _side(value: object) -> bool:
-    return isinstance(value, int) and 0 < value <= 8192
-
-
-def _vector(features: Mapping[str, Any], key: str, where: Path) -> None:
-    feature = features.get(key)
-    if feature is None:
-        raise DataError(
-            where, f"features.{key}", f"it is missing (there is {', '.join(features)})."
-        )
-    shape = feature.get("shape")
-    if not (isinstance(shape, list) and len(shape) == 1 and _side(shape[0])):
-        raise DataError(where, f"features.{key}.shape", f"{shape!r} is not one row of numbers.")

@@ -1,6 +1,7 @@
 """Write a LeRobot v3.0 dataset."""
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -25,6 +26,7 @@ from worldeval.data.formats.lerobot.stats import Histogram
 from worldeval.data.source import Head, Rows
 from worldeval.data.video import VideoWriter
 from worldeval.data.writer import Value, Writer, whole_rate
+from worldeval.errors import UserError
 
 
 class LeRobotWriter(Writer):
@@ -32,6 +34,13 @@ class LeRobotWriter(Writer):
 
     def __init__(self, out: Path, layout: Layout, *, origin: str = "", fresh: bool = False) -> None:
         whole_rate(layout.fps)
+        twice = [view for view, count in Counter(map(image_key, layout.views)).items() if count > 1]
+        if twice:
+            raise UserError(
+                f"Two views would be {twice[0]}, since LeRobot allows no '/' in names "
+                f"({', '.join(layout.views)}). Leave one out with --view, or rename it in a map "
+                "(views:)."
+            )
         described = {"format": "lerobot", **asdict(layout)}
         super().__init__(out, layout, description=described, origin=origin, fresh=fresh)
         self.layout = layout
@@ -46,7 +55,9 @@ class LeRobotWriter(Writer):
     ) -> None:
         described: dict[str, Any] = {
             "length": head.length,
-            "task": head.task,
+            "tasks": list(head.tasks) or [head.task],
+            "task_of_row": None if rows.task is None else rows.task.tolist(),
+            "known": head.success is not None,
             "columns": {
                 f"{OURS}id": head.id,
                 f"{OURS}source": head.source,
@@ -73,13 +84,15 @@ class LeRobotWriter(Writer):
 
     def _table(self, head: Head, rows: Rows) -> pa.Table:
         last = np.arange(head.length) == head.length - 1
+        succeeded = last & bool(head.success)
+        if rows.flags is not None and bool(rows.flags.any()) == head.success:
+            succeeded = rows.flags.astype(bool)
         return pa.table(
             {
                 STATE: _column(rows.pose),
                 ACTION: _column(rows.actions),
                 DONE: pa.array(last),
-                # Where unknown, the null in the episodes table is what counts.
-                SUCCESS: pa.array(last & bool(head.success)),
+                SUCCESS: pa.array(succeeded),
                 "timestamp": pa.array(np.arange(head.length) / self.layout.fps, pa.float32()),
                 "frame_index": pa.array(np.arange(head.length), pa.int64()),
             }
