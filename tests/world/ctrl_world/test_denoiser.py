@@ -168,6 +168,13 @@ class Spy:
         self.given = args
 
 
+def test_sampling_tells_svd_of_a_little_noise_as_the_official_code_does() -> None:
+    denoiser, clip = a_denoiser(), a_clip()
+    spy = Spy(denoiser)
+    denoiser.imagine(clip.latents[:, :3], clip.pose, NO_WORDS, generators=None)
+    torch.testing.assert_close(spy.given[3], torch.tensor([[7, 127, 0.02]] * 2))
+
+
 def test_views_stand_above_one_another() -> None:
     latents = torch.randn(2, 3, *LATENT)
     frames = stacked(latents, 1)

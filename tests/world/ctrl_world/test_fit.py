@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,6 +35,7 @@ def test_one_clip_is_learned_by_heart() -> None:
     recipe = replace(
         TINY,
         drop=0.0,
+        memory=MemoryRecipe(strides=(1,), recall=(2, 1)),  # one clip: always the same frames
         edm=EdmRecipe(mean=0.0, std=1.0, sigma_max=10.0, steps=2, guidance=(1.0, 1.0)),
         trainer=replace(TINY.trainer, steps=80, batch=4, learning_rate=1e-2),
     )
@@ -45,15 +47,25 @@ def test_one_clip_is_learned_by_heart() -> None:
     assert (found - truth).square().mean() < 0.5 * (copied - truth).square().mean()
 
 
-def test_strides_are_drawn_one_a_clip_and_sometimes_none() -> None:
-    memory = MemoryRecipe(strides=(4, 8), still=0.25, recall=(3, 2, 1))
-    offsets = training_offsets(4000, memory, 2, torch.Generator().manual_seed(0))
-    assert {tuple(row) for row in offsets.tolist()} == {
-        (0, 0, 0, 0, 1, 2),
-        (-12, -8, -4, 0, 1, 2),
-        (-24, -16, -8, 0, 1, 2),
+def test_strides_are_drawn_as_the_official_code_draws_them() -> None:
+    """(past, future): (4, 1) and (8, 2) in 42.5% of the clips each, (0, 1) and (0, 2) in 7.5%."""
+    memory = MemoryRecipe(recall=(3, 2, 1))
+    offsets = training_offsets(8000, memory, 2, torch.Generator().manual_seed(0))
+    wanted = {
+        (-12, -8, -4, 0, 1, 2): 0.425,
+        (-24, -16, -8, 0, 2, 4): 0.425,
+        (0, 0, 0, 0, 1, 2): 0.075,
+        (0, 0, 0, 0, 2, 4): 0.075,
     }
-    assert abs(float((offsets[:, 0] == 0).float().mean()) - 0.25) < 0.03
+    found = Counter(tuple(row) for row in offsets.tolist())
+    assert {pair: count / 8000 for pair, count in found.items()} == pytest.approx(wanted, abs=0.015)
+
+
+def test_a_faster_future_stays_within_its_episode() -> None:
+    windows = Windows(some_episodes((6, 5)))
+    cut = windows.cut(torch.tensor([3, 8]), torch.tensor([-8, 0, 2, 4]))
+    assert cut.pose[..., 0].tolist() == [[0, 3, 5, 5], [0, 2, 4, 4]]
+    assert cut.pose[..., 1].tolist() == [[0] * 4, [1] * 4]
 
 
 def test_an_interrupted_training_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:

@@ -69,17 +69,19 @@ class VideoDenoiser(nn.Module):
         poses: Float[Tensor, "b f p"],
         words: Float[Tensor, "b c"],
         kept: Bool[Tensor, " b"],
+        augmentation: float = 0.0,
     ) -> Float[Tensor, "b n e g x"]:
         """Clean frames expected of the noisy newest and future frames `x` at `sigma`.
 
         Every frame's token is that of its pose plus the task's words; none where not `kept`.
+        `augmentation` is what SVD is told of noise on the newest frame.
         """
         tokens = self.network.action_encoder(self.scale(poses)) + words[:, None]
         tokens = tokens.masked_fill(~kept[:, None, None], 0.0)
         scales = Scales.at(sigma)
         frames = torch.cat([past, scales.into * x], 1)
         shown = (newest / self.recipe.condition_scale).expand(-1, frames.shape[1], -1, -1, -1)
-        times = x.new_tensor([self.recipe.fps, self.recipe.motion, 0.0]).expand(len(x), 3)
+        times = x.new_tensor([self.recipe.fps, self.recipe.motion, augmentation]).expand(len(x), 3)
         found = self.network(torch.cat([frames, shown], 2), scales.noise, tokens, times)
         return scales.out * found[:, self.past :].float() + scales.skip * x
 
@@ -125,11 +127,13 @@ class VideoDenoiser(nn.Module):
         weights = torch.linspace(*edm.guidance, count, device=known.device).view(1, -1, 1, 1, 1)
         with_tokens = torch.ones(len(known), dtype=torch.bool, device=known.device)
 
+        told = self.recipe.augmentation
+
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            given = self(x, sigma, past, shown, poses, words, with_tokens)
+            given = self(x, sigma, past, shown, poses, words, with_tokens, told)
             if edm.guidance == (1.0, 1.0):
                 return given
-            free = self(x, sigma, past, shown, poses, words, ~with_tokens)
+            free = self(x, sigma, past, shown, poses, words, ~with_tokens, told)
             return free + weights * (given - free)
 
         noise = own_noise(shown.expand(-1, count, -1, -1, -1), generators)

@@ -64,12 +64,18 @@ def fit_denoiser(
 def training_offsets(
     count: int, memory: MemoryRecipe, future: int, generator: torch.Generator
 ) -> Int[Tensor, "b t"]:
-    """Where the frames of training clips stand: one stride of the past a clip, or none at all."""
+    """Where the frames of training clips stand, by the official code's rule.
+
+    A clip has one stride of its past, and its future is as much faster as that is longer than the
+    shortest: with strides of 4 and 8, pairs (4, 1) and (8, 2). In a share `still` of the clips the
+    newest frame stands for all of the past, and the future keeps its stride.
+    """
     strides = torch.tensor(memory.strides)
     drawn = strides[torch.randint(len(strides), (count,), generator=generator)]
-    drawn = torch.where(torch.rand(count, generator=generator) < memory.still, 0, drawn)
-    back = drawn[:, None] * torch.arange(-len(memory.recall), 0)
-    return torch.cat([back, steps(0, future).expand(count, -1)], 1)
+    still = torch.rand(count, generator=generator) < memory.still
+    back = torch.where(still, 0, drawn)[:, None] * torch.arange(-len(memory.recall), 0)
+    ahead = (drawn // min(memory.strides))[:, None] * steps(0, future)
+    return torch.cat([back, ahead], 1)
 
 
 def fit_statistics(
@@ -109,4 +115,8 @@ def _changes(
     rows = transitions(data, episodes, future)
     picked = rows[torch.randperm(len(rows), generator=generator)[:STATISTICS]].sort().values
     ahead = torch.randint(1, future + 1, (len(picked),), generator=generator)
-    return data.gather((picked + ahead).numpy()) - data.gather(picked.numpy())
+    strides = torch.tensor(model.recipe.memory.strides) // min(model.recipe.memory.strides)
+    ahead = ahead * strides[torch.randint(len(strides), (len(picked),), generator=generator)]
+    last = torch.from_numpy((data.begin + data.length - 1)[data.episode_of_row])[picked]
+    later = torch.minimum(picked + ahead, last)
+    return data.gather(later.numpy()) - data.gather(picked.numpy())

@@ -44,7 +44,9 @@ class EdmRecipe:
 class MemoryRecipe:
     """Past frames that the network reads beside the newest, each with its own pose token."""
 
-    strides: tuple[int, ...] = (4, 8)  # frames between them in training, one drawn a sample
+    # Frames between them in training, one stride drawn a sample; the future is strided in the same
+    # ratio: 1 with the shortest, 2 with one twice as long.
+    strides: tuple[int, ...] = (4, 8)
     still: float = 0.15  # share of training in which the newest frame stands for all of them
     recall: tuple[int, ...] = (
         START,
@@ -82,6 +84,7 @@ class CtrlWorldRecipe(WorldRecipe):
     drop: float = 0.05  # share of training without tokens, for guidance
     fps: int = 7  # what SVD is told, whatever the data's rate: part of the official weights
     motion: int = 127
+    augmentation: float = 0.02  # what SVD is told of noise on the newest frame, in sampling alone
     checkpointing: bool = False  # recompute activations in the backward pass: less memory
     svd: str = ""  # folder of Stable Video Diffusion (diffusers layout) to begin from
     checkpoint: str = ""  # file of official Ctrl-World weights to begin from
