@@ -14,11 +14,11 @@ from worldeval.errors import UserError
 from worldeval.export.select import Selection
 from worldeval.report.verbs import run_verb
 from worldeval.runs.episodes import CUT, EpisodeTable
+from worldeval.runs.paths import FOLDERS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 TALLEST = 25  # policies shown without scrolling the table
 LARGEST = 200 * 2**20  # bytes that are handed to a browser
-RESERVED = {"imagined", "truth", "outcomes", "filmstrips", "report"}
 
 run = st.session_state["run"]
 episodes: EpisodeTable | None = st.session_state["episodes"]
@@ -50,10 +50,10 @@ def expression(policies: list[str], tasks: list[str], least: float, success: boo
 
 def target(name: str) -> Path:
     """The folder to write: inside of the run, and none that holds something."""
-    if not NAME.fullmatch(name) or name in RESERVED:
+    if not NAME.fullmatch(name) or name in FOLDERS:
         raise UserError(
             f"'{name}' is no name for a dataset: letters, digits, - and _, and not one of "
-            f"{', '.join(sorted(RESERVED))}."
+            f"{', '.join(sorted(FOLDERS))}."
         )
     folder = run.folder / name
     if folder.exists():

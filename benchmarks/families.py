@@ -38,6 +38,7 @@ from worldeval.errors import UserError
 from worldeval.recipe import Recipe, load
 from worldeval.run import read_json, write_json
 from worldeval.runs.origin import commit_of, open_run
+from worldeval.runs.paths import RunPaths
 
 FAMILIES = ("latent", "dit-tiny", "uwm-tiny", "rssm-tiny", "ctrl-world-tiny")
 ADAPT = 0.3  # of the base's steps, in every fold of every family
@@ -247,7 +248,7 @@ def judge_and_rank(found: Recipe, bench: Bench, args: argparse.Namespace) -> Non
     command += ["--starts", str(args.starts)] if args.starts else []
     command += [word for each in args.rank_set for word in ("--set", each)]
     command += ["--jobs", str(args.threads), "--films", "0", *seed, "--out", str(run)]
-    bench.done("rank", command, run / "summary.json")
+    bench.done("rank", command, RunPaths(run).summary)
 
 
 def measure_speed(found: Recipe, bench: Bench, args: argparse.Namespace) -> None:
@@ -267,7 +268,7 @@ def row_of(found: Recipe, args: argparse.Namespace, failed: str) -> dict[str, An
             bench.folder / "steps.json",
             bench.folder / "speed.json",
             bench.folder / "fidelity.json",
-            bench.folder / "rank" / "summary.json",
+            RunPaths(bench.folder / "rank").summary,
         )
     )
     return {

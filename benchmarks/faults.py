@@ -28,6 +28,7 @@ import numpy as np
 from toy_run import make_policy, make_run
 
 from worldeval.run import write_json
+from worldeval.runs.paths import IMAGINED, RunPaths
 from worldeval.runs.store import RolloutStore
 
 RESULT = Path(__file__).parent / "results" / "faults.json"
@@ -51,7 +52,7 @@ class Tally:
 
     def add(self, kind: str, kills: int, reference: dict, run: Path) -> None:
         """Compare a run that was broken `kills` times with the one in peace."""
-        found = Counter(fact.key for fact, _ in RolloutStore(run / "imagined").verdicts())
+        found = Counter(fact.key for fact, _ in RolloutStore(RunPaths(run).imagined).verdicts())
         stored = verdicts(run)
         self.kills += kills
         self.by_kind[kind] = self.by_kind.get(kind, 0) + kills
@@ -137,7 +138,7 @@ def truncated_records(bench: Bench, tally: Tally, times: int) -> None:
     run = bench.fresh()
     assert bench.rank(run) == 0
     for _ in range(times):
-        files = RolloutStore(run / "imagined").files()
+        files = RolloutStore(RunPaths(run).imagined).files()
         chosen = files[int(bench.rng.integers(len(files)))]
         os.truncate(chosen, int(bench.rng.integers(chosen.stat().st_size)))
         assert bench.rank(run) == 0
@@ -176,7 +177,7 @@ def killed_workers(bench: Bench, tally: Tally, kills: int) -> None:
         if ended:
             tally.skipped["workers"] = f"the ranking was done after {done} kills"
             break
-        files = len(RolloutStore(run / "imagined").files())
+        files = len(RolloutStore(RunPaths(run).imagined).files())
         workers = _children(child)
         if files > seen and workers:
             seen = files
@@ -252,13 +253,13 @@ def verdicts(run: Path) -> dict:
     """(policy, start, seed) -> everything that was said of it."""
     return {
         fact.key: (verdict.probability, verdict.step, verdict.votes)
-        for fact, verdict in RolloutStore(run / "imagined").verdicts()
+        for fact, verdict in RolloutStore(RunPaths(run).imagined).verdicts()
     }
 
 
 def table(run: Path) -> list[str]:
     """The lines of a run's outcomes."""
-    return (run / "outcomes/imagined.csv").read_text().splitlines()
+    return RunPaths(run).outcomes(IMAGINED).read_text().splitlines()
 
 
 def run_faults(

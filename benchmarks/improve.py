@@ -32,8 +32,10 @@ from worldeval.evaluate.truth import load_one
 from worldeval.improve.guard import paired_difference
 from worldeval.rollout.recipe import TruthRecipe
 from worldeval.rollout.simulate import TruthJob, TruthOutcome, simulate
-from worldeval.run import read_json, whole_file, write_json
+from worldeval.run import read_json, write_json
 from worldeval.runs.origin import commit_of
+from worldeval.runs.paths import RunPaths
+from worldeval.runs.tables import read_table, write_table
 from worldeval.stats import rate
 
 STARTS = range(730_000, 730_100)  # reset seeds that nothing but this measurement uses
@@ -113,7 +115,7 @@ def measure(args: argparse.Namespace) -> None:
     jobs, paths = [], {}
     for method, ref in policies(args).items():
         for task, block in product(args.tasks, blocks):
-            path = args.out / "truth" / f"{method}-{task}-{block[0]}.csv"
+            path = RunPaths(args.out).truth / f"{method}-{task}-{block[0]}.csv"
             if path.is_file() or method in args.skip:
                 continue
             job = TruthJob(task=task, episodes=tuple((ref, seed) for seed in block), load=load_one)
@@ -121,9 +123,8 @@ def measure(args: argparse.Namespace) -> None:
             paths[job] = path
 
     def done(job: TruthJob, found: list[TruthOutcome]) -> None:
-        with whole_file(paths[job]) as draft:
-            rows = [{"seed": one.seed, "success": int(one.success)} for one in found]
-            pd.DataFrame(rows).sort_values("seed").to_csv(draft, index=False)
+        rows = [{"seed": one.seed, "success": int(one.success)} for one in found]
+        write_table(paths[job], pd.DataFrame(rows).sort_values("seed"))
         print(paths[job].stem, f"{np.mean([one.success for one in found]):.2f}", flush=True)
 
     simulate(jobs, TruthRecipe(), horizon=30, replan_every=2, processes=args.processes, done=done)
@@ -197,7 +198,7 @@ def policies(args: argparse.Namespace) -> dict[str, str]:
 
 def successes(out: Path, method: str, task: str) -> Any:
     """Success by reset seed; None where it was not measured."""
-    parts = [pd.read_csv(path) for path in sorted(out.glob(f"truth/{method}-{task}-*.csv"))]
+    parts = [read_table(path) for path in sorted(out.glob(f"truth/{method}-{task}-*.csv"))]
     return pd.concat(parts).set_index("seed")["success"] if parts else None
 
 

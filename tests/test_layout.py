@@ -35,6 +35,7 @@ LAYERS = {
     "app": 9,
 }
 TORCH_LAYERS = {"data", "training", "envs", "world", "policy", "rollout", "judge", "device"}
+TORCH_LAYERS |= {"checked_weights"}
 LIGHT = {"stats", "runs"}
 
 # Third-party modules whose packages are named otherwise.
@@ -236,6 +237,56 @@ def test_one_simulator_is_named_in_its_own_folder_only() -> None:
         and re.search(r"meta-?world", path.read_text(), re.IGNORECASE)
     ]
     assert named == []
+
+
+# What a run keeps, and what reads tables: `runs/` alone names and opens them.
+RUN_FILE = re.compile(
+    r"(.*/)?(summary\.json|run\.json|manifest\.json|seconds\.json|labels\.jsonl|errors\.jsonl"
+    r"|(imagined|truth)\.csv|recipe\.yaml|filmstrips/.*)"
+)
+RUN_FOLDERS = {"imagined", "truth", "outcomes", "filmstrips"}  # below a run's path
+TABLES = {"read_csv", "to_csv", "DictReader", "DictWriter"}
+
+
+def names_run_files(path: Path) -> Iterator[str]:
+    """Names of a run's files that a module spells out, and its calls that read or write tables."""
+    for node in ast.walk(ast.parse(path.read_text(), str(path))):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if RUN_FILE.fullmatch(node.value):
+                yield f"line {node.lineno}: '{node.value}'"
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            if isinstance(node.right, ast.Constant) and node.right.value in RUN_FOLDERS:
+                yield f"line {node.lineno}: / '{node.right.value}'"
+        elif isinstance(node, ast.Attribute) and node.attr in TABLES:
+            yield f"line {node.lineno}: {node.attr}"
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ('read_json(run / "summary.json")', 1),
+        ('pd.read_csv(run / "outcomes/truth.csv")', 2),
+        ('text = f"{run}/run.json"', 1),
+        ('RolloutStore(run / "imagined")', 1),
+        ('facts = {"filmstrips": 3}', 0),
+        ('"""Reads summary.json of a run."""', 0),
+        ("RunPaths(run).summary", 0),
+    ],
+)
+def test_the_rule_of_run_files_itself(tmp_path: Path, code: str, found: int) -> None:
+    (tmp_path / "a.py").write_text(code)
+    assert len(list(names_run_files(tmp_path / "a.py"))) == found
+
+
+def test_files_of_a_run_are_opened_in_runs_alone() -> None:
+    """A second reader of a file is a second opinion of what it means."""
+    outside = {
+        f"{path.relative_to(ROOT)}, {name}"
+        for path in files(PACKAGE, ROOT / "app", ROOT / "benchmarks")
+        if stage(".".join(path.relative_to(ROOT).parts)) not in ("runs", "data")
+        for name in names_run_files(path)
+    }
+    assert outside == set()
 
 
 def test_no_bare_except() -> None:

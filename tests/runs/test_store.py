@@ -1,5 +1,6 @@
 """The run store and files of starts: what goes in comes out, and finished batches are known."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,3 +122,75 @@ def test_a_policy_can_be_left_out(tmp_path: Path) -> None:
     assert (store.leave_out("other", "replaced"), len(store.done())) == (0, 2)
     assert (store.leave_out("bc/step-5", "replaced"), store.done()) == (2, {})
     assert (tmp_path / "replaced/one.npz").is_file()
+
+
+def same(one: Rollout, other: Rollout) -> bool:
+    named = ("start", "task", "policy", "seed", "trust")
+    arrays = ((one.actions, other.actions), (one.pose, other.pose), (one.latents, other.latents))
+    return (
+        all(getattr(one, name) == getattr(other, name) for name in named)
+        and all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in arrays)
+        and one.trust_by_step.keys() == other.trust_by_step.keys()
+    )
+
+
+def harm(content: bytes, rng: np.random.Generator) -> bytes:
+    """One bit turned, the end cut off, or a stretch of zeros."""
+    place = int(rng.integers(len(content)))
+    kind = rng.integers(4)
+    if kind == 0:
+        return content[:place]
+    if kind == 1:
+        return content[:place] + bytes(min(64, len(content) - place)) + content[place + 64 :]
+    bit = bytes([content[place] ^ (1 << int(rng.integers(8)))])
+    return content[:place] + bit + content[place + 1 :]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_damage_is_read_as_an_episode(tmp_path: Path, seed: int) -> None:
+    """A file is as it was, or it is set aside; every reader names it in one line until then."""
+    store, rng = RolloutStore(tmp_path), np.random.default_rng(seed)
+    made = replace(rollout("a"), trust_by_step={"inverse": np.ones(2, np.float32)})
+    store.save("one", [made, rollout_like(made, "b")], [verdict(0.2), verdict(0.8)])
+    path, whole = tmp_path / "one.npz", (tmp_path / "one.npz").read_bytes()
+    noticed = 0
+    for _ in range(60):
+        path.write_bytes(harm(whole, rng))
+        try:
+            found = list(store.rollouts())
+            store.arrays("one.npz", 0, largest=1 << 20)
+        except UserError as error:
+            noticed += 1
+            assert "one.npz" in str(error) and "\n" not in str(error)
+        else:
+            assert len(found) == 2 and same(found[0][0], made) and found[1][1] == verdict(0.8)
+        if store.mend():
+            noticed += 1
+            assert list(store.rollouts()) == []
+        else:
+            again = list(store.rollouts())
+            assert same(again[0][0], made)
+    assert noticed > 60
+
+
+def rollout_like(one: Rollout, start: str) -> Rollout:
+    return replace(one, start=start)
+
+
+def test_a_flipped_bit_in_the_list_of_contents_is_no_traceback(tmp_path: Path) -> None:
+    store = RolloutStore(tmp_path)
+    store.save("one", [rollout("a")], [verdict(0.2)])
+    path = tmp_path / "one.npz"
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\x01\x02") + 10] ^= 0x40  # an unknown way of compression
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"one\.npz is damaged"):
+        store.done()
+    assert store.mend() == [tmp_path / "damaged/one.npz"]
+
+
+def test_a_compressed_batch_is_not_unpacked(tmp_path: Path) -> None:
+    zeros = np.zeros((1, 3, 1, 2000, 500), np.float16)
+    np.savez_compressed(tmp_path / "bomb.npz", latents=zeros, actions=zeros, pose=zeros, facts="[]")
+    with pytest.raises(UserError, match="compressed"):
+        RolloutStore(tmp_path).done()

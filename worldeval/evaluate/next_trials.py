@@ -299,8 +299,7 @@ def _write(advice: Advice, key: Mapping[str, str]) -> None:
         )
         for t in advice.schedule
     ]
-    with whole_file(folder / SCHEDULE) as draft:  # no checksum beside it: people fill it in
-        pd.DataFrame(rows, columns=list(COLUMNS)).to_csv(draft, index=False)
+    write_table(folder / SCHEDULE, pd.DataFrame(rows, columns=list(COLUMNS)), edited=True)
     names = {code: policy for policy, code in key.items()}
     filled = [t for t in advice.schedule if t.success is not None]
     write_table(

@@ -4,10 +4,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from worldeval.config import build
-from worldeval.errors import UserError
 from worldeval.improve.compose import Composed
 from worldeval.improve.opening import open_policy
 from worldeval.improve.place import Judging
@@ -17,6 +14,8 @@ from worldeval.judge.judge import load_judge
 from worldeval.policy.load import load_policy
 from worldeval.recipe import shipped
 from worldeval.run import read_json, whole_file
+from worldeval.runs.origin import read_recipe
+from worldeval.runs.paths import RunPaths
 from worldeval.world.load import load_world
 from worldeval.world.protocol import WorldModel
 
@@ -45,7 +44,7 @@ def searched(folder: Path) -> Searched:
     """The searching policy of a run of `improve search`."""
     raw = _recipe(folder)
     ref = raw.pop("policy")
-    recipe = build(SearchRecipe, raw, where=str(folder / "recipe.yaml"))
+    recipe = build(SearchRecipe, raw, where=str(RunPaths(folder).recipe))
     policy = load_policy(shipped(ref))
     return Searched(policy, _world(recipe.world), _judge(recipe.judge), recipe)
 
@@ -57,10 +56,7 @@ def composed(folder: Path) -> Composed:
 
 
 def _recipe(folder: Path) -> dict[str, Any]:
-    path = folder / "recipe.yaml"
-    if not path.is_file():
-        raise UserError(f"{folder} is no run of `worldeval improve`: {path} does not exist.")
-    raw = yaml.safe_load(path.read_text())
+    raw = read_recipe(folder)
     for key in ("kind", "summary"):
         raw.pop(key, None)
     return raw

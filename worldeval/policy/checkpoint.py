@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from worldeval.axes import Array, Float32
+from worldeval.checked_weights import load_checked, save_checked
 from worldeval.errors import UserError, did_you_mean
 from worldeval.policy.batches import to_images
 from worldeval.policy.heads.denoise import DenoisingHead, Warm
@@ -20,7 +18,7 @@ from worldeval.policy.network import PolicyNetwork, Sizes
 from worldeval.policy.protocol import PolicySpec
 from worldeval.policy.recipe import PolicyRecipe, from_plain
 from worldeval.record import Observation
-from worldeval.run import read_json, whole_file, write_json
+from worldeval.run import read_json, write_json
 
 WEIGHTS, CARD = "policy.safetensors", "policy.json"
 
@@ -119,9 +117,8 @@ def save(
     folder: Path, network: PolicyNetwork, recipe: PolicyRecipe, sizes: Sizes, card: PolicyCard
 ) -> None:
     """Write a checkpoint in half precision; the card last, so that a folder with one is whole."""
-    tensors = {key: value.half().contiguous() for key, value in network.state_dict().items()}
-    with whole_file(folder / WEIGHTS) as draft:
-        draft.write_bytes(to_bytes(tensors))
+    state = network.state_dict()
+    save_checked(folder / WEIGHTS, {key: value.half() for key, value in state.items()})
     content = {"card": asdict(card), "sizes": asdict(sizes), "recipe": asdict(recipe)}
     write_json(folder / CARD, content)
 
@@ -138,10 +135,7 @@ def load(folder: Path) -> LearnedPolicy:
         tasks=tuple(raw["tasks"]),
     )
     network = PolicyNetwork(recipe, sizes)
-    try:
-        tensors = load_file(folder / WEIGHTS)
-    except (FileNotFoundError, SafetensorError) as error:
-        raise UserError(f"{folder / WEIGHTS} is missing or damaged: {error}") from error
+    tensors = load_checked(folder / WEIGHTS)
     network.load_state_dict({key: value.float() for key, value in tensors.items()})
     return LearnedPolicy(network, recipe, sizes, _card(content))
 

@@ -9,6 +9,7 @@ as spreadsheets do themselves, and read without.
 
 import csv
 import re
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -69,17 +70,20 @@ def read_cells(path: Path, *, needed: tuple[str, ...] = ()) -> pd.DataFrame:
     return table.map(_unescaped)
 
 
-def write_table(path: Path, table: pd.DataFrame, *, durable: bool = False) -> None:
+def write_table(
+    path: Path, table: pd.DataFrame, *, durable: bool = False, edited: bool = False
+) -> None:
     """Write a table whole, with a checksum beside it.
 
     Args:
         path: a CSV file.
         table: any columns.
         durable: wait until the disk has it.
+        edited: people will change it, so it has no checksum.
     """
     texts = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
     written = table.assign(**{name: table[name].map(_escaped) for name in texts})
-    with keep(path), whole_file(path, durable=durable) as draft:
+    with nullcontext() if edited else keep(path), whole_file(path, durable=durable) as draft:
         # Old versions of Python do not quote a carriage return by themselves.
         odd = any(written[name].astype(str).str.contains("\r").any() for name in texts)
         quoting = csv.QUOTE_NONNUMERIC if odd else csv.QUOTE_MINIMAL

@@ -34,11 +34,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 
 from worldeval.axes import Array, Int
+from worldeval.checked_weights import load_checked, save_checked
 from worldeval.errors import UserError, did_you_mean
-from worldeval.run import whole_file
 from worldeval.training.optimise import Report
 from worldeval.training.processes import this_process
 from worldeval.training.recipe import TrainerRecipe
@@ -96,12 +95,11 @@ class Fitting:
         """
         windows, path = self.windows(), self.folder / HAND
         if path.is_file():
-            fill(self.world.kinematics, load_file(path), path)
+            fill(self.world.kinematics, load_checked(path), path)
         else:
             self.world.kinematics = self._trained_hand(windows)
             if this_process().is_main_process:
-                with whole_file(path) as draft:
-                    save_file(self.world.kinematics.state_dict(), draft)
+                save_checked(path, self.world.kinematics.state_dict())
         windows.pose_std = self.world.kinematics.features.pose_std
         return windows
 

@@ -7,11 +7,10 @@ for a laptop is small enough for a repository.
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from worldeval.checked_weights import load_checked, save_checked
 from worldeval.errors import UserError
-from worldeval.run import whole_file
 
 BYTES_FROM = 65536  # matrices with fewer numbers stay in half precision
 
@@ -27,15 +26,16 @@ def save_weights(path: Path, state: dict[str, Tensor], *, compress: bool) -> Non
             out[f"{key}.scale"] = scale.float()
         else:
             out[key] = value.half() if value.is_floating_point() and value.ndim > 1 else value
-    with whole_file(path) as draft:
-        save_file({key: value.contiguous() for key, value in out.items()}, draft)
+    save_checked(path, out)
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """What `save_weights` wrote, in float32."""
-    if not path.is_file():
-        raise UserError(f"{path} does not exist.")
-    stored = load_file(path)
+    """What `save_weights` wrote, in float32.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    stored = load_checked(path)
     out = {}
     for key, value in stored.items():
         if f"{key}.scale" in stored:

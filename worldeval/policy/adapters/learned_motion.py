@@ -12,17 +12,16 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors.torch import load_file
-from safetensors.torch import save as to_bytes
 from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 from worldeval.axes import Array
+from worldeval.checked_weights import load_checked, save_checked
 from worldeval.config import build
 from worldeval.data.rotation import read_rotation, write_rotation
 from worldeval.errors import UserError
 from worldeval.policy.adapters.joint_records import JointRecord
-from worldeval.run import read_json, whole_file, write_json
+from worldeval.run import read_json, write_json
 
 SIZES, WEIGHTS = "motion.json", "motion.safetensors"
 POSE = 9  # position and two columns of the rotation's matrix
@@ -151,15 +150,14 @@ def fit_motion(
 def save_motion(folder: Path, motion: LearnedMotion) -> None:
     """Write what `load_motion` reads."""
     folder.mkdir(parents=True, exist_ok=True)
-    with whole_file(folder / WEIGHTS) as draft:
-        draft.write_bytes(to_bytes({k: v.contiguous() for k, v in motion.state_dict().items()}))
+    save_checked(folder / WEIGHTS, motion.state_dict())
     write_json(folder / SIZES, asdict(motion.sizes))
 
 
 def load_motion(folder: Path) -> LearnedMotion:
     """The learned motion in a folder."""
     motion = LearnedMotion(build(MotionSizes, read_json(folder / SIZES), where=str(folder / SIZES)))
-    motion.load_state_dict(load_file(folder / WEIGHTS))
+    motion.load_state_dict(load_checked(folder / WEIGHTS))
     return motion.eval()
 
 

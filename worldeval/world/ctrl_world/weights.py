@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from worldeval.axes import Float
+from worldeval.checked_weights import load_checked, save_checked
 from worldeval.errors import UserError
-from worldeval.run import read_json, whole_file
+from worldeval.run import read_json
 from worldeval.world.ctrl_world.network import CtrlWorldNetwork
 from worldeval.world.diffusers_import import read_model
 
@@ -52,8 +52,7 @@ def load_svd(network: CtrlWorldNetwork, folder: Path) -> None:
 def save_checkpoint(network: CtrlWorldNetwork, path: Path) -> None:
     """Write the network as safetensors under the official keys, in half precision."""
     state = {key: value.detach().cpu() for key, value in network.state_dict().items()}
-    with whole_file(path) as draft:
-        save_file({key: value.half().contiguous() for key, value in state.items()}, draft)
+    save_checked(path, {key: value.half() for key, value in state.items()})
 
 
 def load_pose_stats(path: Path) -> tuple[Float[Tensor, " p"], Float[Tensor, " p"]]:
@@ -70,7 +69,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f"There is no checkpoint {path}.")
     if path.suffix == ".safetensors":
-        return load_file(path)
+        return load_checked(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises whatever the file leads it to

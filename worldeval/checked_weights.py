@@ -1,0 +1,64 @@
+"""Weight files with a checksum inside: safetensors, the SHA-256 of the tensors in their header.
+
+Safetensors itself notices a file that was cut short, but no bit that flipped in a tensor: a network
+with one wrong weight still runs, and what it says looks right. Files without the checksum (older
+ones, and those of others) are read as they are.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from worldeval.errors import UserError
+from worldeval.run import whole_file
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CHECKSUM = "sha256"  # its key in the header's metadata
+
+
+def save_checked(path: Path, tensors: Mapping[str, "Tensor"]) -> None:
+    """Write tensors, whole or not at all, with their checksum."""
+    from safetensors.torch import save_file
+
+    kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with whole_file(path) as draft:
+        save_file(kept, draft, metadata={CHECKSUM: digest(kept)})
+
+
+def load_checked(path: Path) -> dict[str, "Tensor"]:
+    """Read tensors, and compare them with their checksum where the file has one.
+
+    Raises:
+        UserError: the file is missing, damaged, or not as it was written.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise UserError(f"{path} does not exist.")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (SafetensorError, OSError, ValueError) as error:
+        raise UserError(f"{path} is damaged, or no file of weights: {error}") from error
+    if CHECKSUM in metadata and metadata[CHECKSUM] != digest(tensors):
+        raise UserError(
+            f"{path} is damaged: its weights differ from their checksum. Take the file from a "
+            "copy, or train it again."
+        )
+    return tensors
+
+
+def digest(tensors: Mapping[str, "Tensor"]) -> str:
+    """SHA-256 of names, kinds, shapes and values, in the order of the names."""
+    import torch
+
+    found = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name]
+        found.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        found.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy())
+    return found.hexdigest()
