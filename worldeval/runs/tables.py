@@ -19,7 +19,8 @@ from worldeval.errors import UserError
 from worldeval.run import whole_file
 from worldeval.runs.checksums import check, keep
 from worldeval.runs.paths import IMAGINED, RunPaths
-from worldeval.stats.outcomes import COLUMNS, Outcomes, from_frame
+from worldeval.runs.user_csv import read_user_csv
+from worldeval.stats.outcomes import COLUMNS, OPTIONAL, REQUIRED, Outcomes, from_frame
 
 TEXTS = ("policy", "task", "start", "lineage")
 NUMBERS = ("step", "score", "success", "reached", "frames", "disagreement", "mended")
@@ -91,7 +92,7 @@ def write_table(
 
 
 def read_outcomes(path: Path | str) -> Outcomes:
-    """Outcomes of a CSV file, a run's or anybody's.
+    """Outcomes of a CSV file, a run's or anybody's; see user_csv.py for what is accepted.
 
     Raises:
         UserError: the file is missing or a row of it is wrong; the text names the line.
@@ -99,7 +100,10 @@ def read_outcomes(path: Path | str) -> Outcomes:
     path = Path(path)
     if not path.is_file():
         raise UserError(f"{path} does not exist. Give a CSV with columns {COLUMNS}.")
-    return from_frame(read_cells(path), source=str(path), first_line=2)
+    check(path)
+    cells = read_user_csv(path, known=(*REQUIRED, *OPTIONAL, "success", "score"))
+    lines = tuple(cells.index)
+    return from_frame(cells.map(_unescaped), source=str(path), lines=lines)
 
 
 def read_side(run: Path, side: str, *, needed: tuple[str, ...]) -> pd.DataFrame:

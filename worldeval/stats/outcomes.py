@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 REQUIRED = ("policy", "task", "start")
 OPTIONAL = ("lineage", "step", "seed")
 COLUMNS = "policy, task, start and success (0/1) or score (0-1); optional lineage, step, seed"
-TRUTHS = {"true": 1.0, "false": 0.0, "yes": 1.0, "no": 0.0}
+TRUTHS = {
+    **dict.fromkeys(("true", "t", "yes", "y", "success", "succeeded", "pass", "passed"), 1.0),
+    **dict.fromkeys(("false", "f", "no", "n", "failure", "failed", "fail"), 0.0),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,18 +70,20 @@ class Outcomes:
         )
 
 
-def from_frame(table: pd.DataFrame, *, source: str = "table", first_line: int = 0) -> Outcomes:
+def from_frame(
+    table: pd.DataFrame, *, source: str = "table", lines: Sequence[int] = ()
+) -> Outcomes:
     """Outcomes of a data frame.
 
     Args:
         table: columns policy, task, start, and success (0/1) or score (0-1); optional lineage,
             step, seed. Other columns are ignored.
         source: what errors call it.
-        first_line: number of the first row in errors (2 for a CSV with a header line).
+        lines: the line of each row in its file, for errors; empty where there is no file.
     """
 
     def at(row: int) -> str:
-        return f"{source}, {'line' if first_line else 'row'} {row + first_line}"
+        return f"{source}, line {lines[row]}" if lines else f"{source}, row {row}"
 
     columns = [str(c).strip() for c in table.columns]
     table = table.set_axis(columns, axis=1)
@@ -136,9 +141,11 @@ def _values(cells: tuple[str, ...], *, kind: str, at: Any) -> Float[Array, " n"]
     value = np.empty(len(cells))
     for row, cell in enumerate(cells):
         try:
-            value[row] = TRUTHS[cell.lower()] if cell.lower() in TRUTHS else float(cell)
+            word = cell.casefold()
+            value[row] = TRUTHS[word] if word in TRUTHS else float(cell)
         except ValueError as error:
-            raise UserError(f"{at(row)}: {kind} '{cell}' is not a number.") from error
+            words = "is empty. Fill it in, or remove the row." if not cell else "is not a number."
+            raise UserError(f"{at(row)}: {kind} '{cell}' {words}") from error
         if kind == "success" and value[row] not in (0.0, 1.0):
             raise UserError(
                 f"{at(row)}: success is {cell}; it must be 0 or 1. "

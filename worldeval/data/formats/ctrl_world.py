@@ -171,11 +171,14 @@ class CtrlWorldSource(Source):
                 "no-task", name, "texts", "hold no task text: what is told by language cannot "
                 "learn from it. Write one, or use it for dynamics only."
             )  # fmt: skip
+        success = _success(note, file)
+        if success is None and note.get("success") is not None:
+            self._odd("no-success", name, "success", f"is {note['success']!r}, so unknown.")
         head = Head(
             id=name,
             length=length,
             task=task,
-            success=_success(note, file),
+            success=success,
             split=file.parent.name,
         )
         return head, sizes, len(states)
@@ -233,7 +236,7 @@ def _commands(
 
 def _success(note: Mapping[str, Any], file: Path) -> bool | None:
     try:
-        return truth(note.get("success"), unknown=-1)
+        return truth(note.get("success"))
     except ValueError as error:
         raise DataError(file, "success", f"{error}.") from error
 

@@ -182,11 +182,15 @@ class Mp4NpzSource(Source):
         if abs(tagged - fps) > 0.01 * fps:
             words = f"the video says {tagged:g} fps and the npz {fps:g}, which is taken."
             self._odd("fps-tag", file, "fps", words)
+        stored = extra.get("success")
+        success = None if stored is None else _success(stored, file)
+        if stored is not None and success is None and not (stored.size and stored.item() == -1):
+            self._odd("no-success", file, "success", f"is {stored.item()!r}, so unknown.")
         head = Head(
             id=file.stem,
             length=length,
             task=str(extra[told].reshape(-1)[0]) if told in extra else "",
-            success=_success(extra["success"], file) if "success" in extra else None,
+            success=success,
         )
         views = {view: (fact.height, fact.width) for view, fact in facts.items()}
         return head, (views, fps, actions.shape[1], pose.shape[1]), rows
