@@ -31,8 +31,9 @@ LAYERS = {
     "improve": 7,
     "serve": 7,
     "evaluate": 8,
-    "cli": 9,
-    "app": 9,
+    "api": 9,
+    "cli": 10,
+    "app": 10,
 }
 TORCH_LAYERS = {"data", "training", "envs", "world", "policy", "rollout", "judge", "device"}
 TORCH_LAYERS |= {"checked_weights"}
@@ -71,7 +72,7 @@ def forbidden(path: Path, module: str) -> str | None:
         return f"{own} is read without torch: no torch layer"
     if top == "app" and own != "cli":
         return "only the command line opens the viewer"
-    if top != "worldeval" or stage(module) == own or inside == ("__main__.py",):
+    if top != "worldeval" or stage(module) == own or inside in (("__main__.py",), ("__init__.py",)):
         return None
     if LAYERS.get(stage(module), 0) > LAYERS.get(own, 0):
         return f"{own or 'the top'} stands below {stage(module)}"

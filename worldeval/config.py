@@ -14,6 +14,16 @@ from worldeval.errors import UserError, did_you_mean
 T = TypeVar("T")
 
 
+class Cleared:
+    """A value that the user took away (`--set KEY=`): an empty text, or None where that fits."""
+
+    def __repr__(self) -> str:
+        return "left empty"
+
+
+CLEARED = Cleared()
+
+
 def build(cls: type[T], raw: Mapping[str, Any], *, where: str) -> T:
     """Fill the dataclass `cls` from plain data; errors begin with `where` and name the key.
 
@@ -37,6 +47,8 @@ def build(cls: type[T], raw: Mapping[str, Any], *, where: str) -> T:
 def _fit(wanted: Any, value: Any, where: str, key: str) -> Any:
     """`value` with tuples where tuples are wanted, after refusing unknown keys at any depth."""
     origin, inner = get_origin(wanted), get_args(wanted)
+    if value is CLEARED:
+        return _empty(wanted, where, key)
     if is_dataclass(wanted) and isinstance(wanted, type):
         if not isinstance(value, Mapping):
             if key and isinstance(value, wanted):
@@ -62,6 +74,15 @@ def _fit(wanted: Any, value: Any, where: str, key: str) -> Any:
     if isinstance(value, bool) and wanted in (int, float):  # True is an int to Python alone
         raise _misfit(where, key, value, wanted)
     return value
+
+
+def _empty(wanted: Any, where: str, key: str) -> Any:
+    """What a key that was left empty holds: None where there may be none, else no text at all."""
+    if wanted is NoneType or NoneType in get_args(wanted):
+        return None
+    if wanted is str:
+        return ""
+    raise _misfit(where, key, CLEARED, wanted)
 
 
 def _fit_fields(cls: type, value: Mapping[str, Any], where: str, key: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Recipes: YAML files that name a `kind` and fill the frozen dataclass standing beside its code.
 
 Found by name (`latent`) or by path (`./mine.yaml`), in a checkout and in an installed wheel alike.
-`base: other` starts from another recipe, beside it or shipped; `--set a.b=1` overrides a key.
+`base: other` starts from another recipe, beside it or shipped; `--set a.b=1` overrides a key, and
+`--set a.b=` empties it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from worldeval.config import build
+from worldeval.config import CLEARED, build
 from worldeval.errors import UserError, did_you_mean
 
 __all__ = ["Recipe", "available", "build", "find", "group_of", "load", "read"]
@@ -83,12 +84,21 @@ class Recipe:
         return {"kind": self.kind, "summary": summary, **_plain(asdict(config))}
 
 
-def load(name: str, group: str, overrides: Sequence[str] = ()) -> Recipe:
-    """The recipe `name` (a name or a path) of `group`, with `key.sub=value` overrides applied."""
+def load(
+    name: str, group: str, overrides: Sequence[str] = (), *, values: Mapping[str, Any] | None = None
+) -> Recipe:
+    """The recipe `name` (a name or a path) of `group`, with `key.sub=value` overrides applied.
+
+    `values` are further overrides, as values: {"trainer.steps": 100}. They are laid over last; one
+    that is None changes nothing.
+    """
     path = find(name, group)
     raw = read(path, group)
     for override in overrides:
         _apply(raw, override)
+    for key, value in (values or {}).items():
+        if value is not None:
+            _put(raw, key, value, said=f"{key}={value}")
     kind = str(raw.pop("kind", ""))
     summary = str(raw.pop("summary", "")).strip()
     raw.pop("card", None)
@@ -180,19 +190,24 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 
 def _apply(raw: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
-    *parents, leaf = key.split(".")
-    if not equals or not all((*parents, leaf)):
+    if not equals or not all(key.split(".")):
         raise UserError(f"--set {override} must look like key=value, as trainer.steps=100 does.")
+    try:
+        value = yaml.safe_load(text) if text.strip() else CLEARED
+    except yaml.YAMLError as error:
+        raise UserError(f"--set {override}: the value is not readable YAML.") from error
+    _put(raw, key, value, said=f"--set {override}")
+
+
+def _put(raw: dict[str, Any], key: str, value: Any, *, said: str) -> None:
+    *parents, leaf = key.split(".")
     for parent in parents:
         if raw.get(parent) is None:  # an absent or empty section takes its first key
             raw[parent] = {}
         raw = raw[parent]
         if not isinstance(raw, dict):
-            raise UserError(f"--set {override}: '{parent}' holds a value, not further keys.")
-    try:
-        raw[leaf] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {override}: the value is not readable YAML.") from error
+            raise UserError(f"{said}: '{parent}' holds a value, not further keys.")
+    raw[leaf] = value
 
 
 def _plain(value: Any) -> Any:

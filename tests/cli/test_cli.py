@@ -1,5 +1,6 @@
 """The command as a whole: light, uniform, and clear about mistakes."""
 
+import errno
 import json
 import subprocess
 import sys
@@ -103,13 +104,43 @@ def test_an_interrupt_is_status_130(
     assert run(monkeypatch) == 130
 
 
-def test_a_bug_keeps_its_traceback(
-    broken: dict[str, BaseException], monkeypatch: pytest.MonkeyPatch
+def test_a_bug_keeps_its_traceback_and_says_how_to_report_it(
+    broken: dict[str, BaseException],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     broken["error"] = ZeroDivisionError("a bug")
-    monkeypatch.setattr(sys, "argv", ["worldeval"])
-    with pytest.raises(ZeroDivisionError):
-        cli.main()
+    assert run(monkeypatch) == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("Traceback") and "ZeroDivisionError: a bug" in said
+    assert "report" in said[-1] and "worldeval doctor --json" in said[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "runs/a/x.npz"), "make room"),
+        (OSError(errno.EROFS, "Read-only file system", "runs/a"), "another --out"),
+        (PermissionError(errno.EACCES, "Permission denied", "/root/run"), "permissions"),
+        (
+            UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+            "Save the file as UTF-8",
+        ),
+    ],
+)
+def test_what_the_machine_refuses_is_one_line_and_status_2(
+    broken: dict[str, BaseException],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: Exception,
+    said: str,
+) -> None:
+    broken["error"] = error
+    assert run(monkeypatch, "--json") == 2
+    told = capsys.readouterr()
+    assert len(told.err.splitlines()) == 1 and said in told.err
+    name = getattr(error, "filename", None) or ""
+    assert said in json.loads(told.out)["error"] and name in told.err
 
 
 def test_a_wrong_verb_or_option_is_status_2(

@@ -62,15 +62,15 @@ def policies(data: Path, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch) -> typer.Typer:
     """The verbs in the dot's world. Making an environment or importing a simulator is an error."""
-    for module in ("worldeval.improve.opening", "worldeval.improve.wrapped"):
-        monkeypatch.setattr(f"{module}.load_world", lambda folder: DotWorld())
-        monkeypatch.setattr(f"{module}.load_judge", lambda folder: DotJudge())
-    monkeypatch.setattr("worldeval.improve.opening.world_hash", lambda folder: "dot")
+    from worldeval.improve import opening, wrapped
+
+    for module in (opening, wrapped):
+        monkeypatch.setattr(module, "load_world", lambda folder: DotWorld())
+        monkeypatch.setattr(module, "load_judge", lambda folder: DotJudge())
+    monkeypatch.setattr(opening, "world_hash", lambda folder: "dot")
     monkeypatch.setattr("worldeval.envs.metaworld.env.MetaWorld.__init__", _no_environment)
     for name in ("metaworld", "mujoco", "gymnasium"):
         monkeypatch.setitem(sys.modules, name, None)
-    from worldeval.improve import wrapped
-
     wrapped._world.cache_clear()
     wrapped._judge.cache_clear()
     app = typer.Typer()

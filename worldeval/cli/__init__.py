@@ -1,13 +1,15 @@
 """The `worldeval` command: one light file per group of verbs, so that help is instant."""
 
+import errno
 import json
 import sys
+import traceback
 from importlib import import_module
 
 import typer
-from rich.console import Console
 
 from worldeval import __version__
+from worldeval.cli.common import log
 from worldeval.errors import UserError
 
 # In the order of the help text. Each file offers `register(app)` and imports torch, pandas and
@@ -24,6 +26,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -48,15 +51,46 @@ for name in VERBS:
 
 
 def main() -> None:
-    """Run the command; a mistake of the user ends in one line and exit status 2."""
+    """Run the command. A mistake, or a machine that refuses, is one line and exit status 2."""
     try:
         app()
-    except UserError as error:
-        if "--json" in sys.argv:
-            print(json.dumps({"error": str(error)}))
-        Console(stderr=True, soft_wrap=True).print(
-            f"error: {error}", style="bold red", markup=False, highlight=False
-        )
-        raise SystemExit(2) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except (UserError, OSError, UnicodeError) as error:
+        _refuse(_one_line(error))
+        raise SystemExit(2) from None
+    except Exception:
+        traceback.print_exc()
+        log.print(
+            "This is a fault in worldeval, or in a policy or package that it ran. To report it, "
+            "send the lines above, the command, and what `worldeval doctor --json` prints.",
+            soft_wrap=True,
+        )
+        raise SystemExit(1) from None
+
+
+def _refuse(text: str) -> None:
+    if "--json" in sys.argv:
+        print(json.dumps({"error": text}))
+    log.print(f"error: {text}", style="bold red", soft_wrap=True)
+
+
+def _one_line(error: UserError | OSError | UnicodeError) -> str:
+    """What happened and what to do, in one line."""
+    if isinstance(error, UserError):
+        return str(error)
+    if isinstance(error, UnicodeError):
+        return f"A text is not readable as UTF-8 ({error}). Save the file as UTF-8."
+    where = f" ({error.filename})" if error.filename else ""
+    return f"{error.strerror or error}{where}. {ADVICE.get(error.errno or 0, 'Check the path.')}"
+
+
+ADVICE = {
+    errno.EPERM: "Choose a place that you may write to, with --out.",
+    errno.EACCES: "Choose a place that you may read and write, or change its permissions.",
+    errno.EFBIG: "The file is larger than this disk allows: choose another --out.",
+    errno.ENOSPC: "What is done is kept: make room, and give the same command again.",
+    errno.EROFS: "The disk is read-only: choose another --out.",
+    errno.ENAMETOOLONG: "The name is too long for this disk: choose a shorter one.",
+    errno.EDQUOT: "Your disk quota is used up: make room, and give the same command again.",
+}

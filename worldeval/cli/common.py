@@ -1,50 +1,118 @@
 """What every verb shares: its options, how results leave, and how mistakes and Ctrl-C end."""
 
+import inspect
 import json
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from worldeval.run import plain, write_json
 
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of everything random.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Folder (or file) for the result.")]
+# Panels of the options in a verb's help.
+MODELS = "Policies and models"
+SAMPLING = "Sampling"
+WORK = "Parallel work"
+BUDGET = "Budget"
+TRUTH = "Comparison with what was measured"
+SAFETY = "Safety"
+RECIPE = "Recipe"
+OUTPUT = "Output"
+
+Json = Annotated[
+    bool,
+    typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel=OUTPUT),
+]
+Seed = Annotated[
+    int, typer.Option("--seed", help="Seed of everything random.", rich_help_panel=OUTPUT)
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", help="Folder (or file) for the result.", rich_help_panel=OUTPUT),
+]
 Sets = Annotated[
-    list[str] | None, typer.Option("--set", help="Override a recipe key: trainer.steps=100.")
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="Override a recipe key: trainer.steps=100. KEY= empties it. May be repeated.",
+        rich_help_panel=RECIPE,
+    ),
+]
+Trust = Annotated[
+    bool,
+    typer.Option(
+        "--trust-pickle",
+        help="Load policies that are pickles. Loading one runs whatever code it contains.",
+        rich_help_panel=SAFETY,
+    ),
 ]
 
+DATA = "Data"
 Format = Annotated[
     str | None,
     typer.Option(
-        "--format", help="Dataset format, if it is not detected, or ./mine.py:Reader of your own."
+        "--format",
+        help="Dataset format, if it is not detected, or ./mine.py:Reader of your own.",
+        rich_help_panel=DATA,
     ),
 ]
 Map = Annotated[
     Path | None,
-    typer.Option("--map", help="YAML file that says what the columns and pictures mean."),
+    typer.Option(
+        "--map",
+        help="YAML file that says what the columns and pictures mean.",
+        rich_help_panel=DATA,
+    ),
 ]
 Formats = Annotated[
     list[str] | None,
-    typer.Option("--format", help="Format of the data; repeat it for each --data in turn."),
+    typer.Option(
+        "--format",
+        help="Format of the data; repeat it for each --data in turn.",
+        rich_help_panel=DATA,
+    ),
 ]
 Maps = Annotated[
     list[Path] | None,
-    typer.Option("--map", help="Map of the data (see docs/data.md); one for all, or for each."),
+    typer.Option(
+        "--map",
+        help="Map of the data (see docs/data.md); one for all, or for each.",
+        rich_help_panel=DATA,
+    ),
 ]
 
 INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
 
+
+def plain_console(**options: Any) -> Console:
+    """A console that prints text as it is: square brackets in names and paths are no markup.
+
+    Styles are given by `style=` and by `rich.text.Text`.
+    """
+    return Console(markup=False, highlight=False, emoji=False, **options)
+
+
 # Progress and notes go to stderr, so that stdout holds the result alone.
-log = Console(stderr=True)
+log = plain_console(stderr=True)
 # A file or a pipe has no width of its own: tables there keep one that fits them.
-console = Console(width=None if sys.stdout.isatty() else 132)
+console = plain_console(width=None if sys.stdout.isatty() else 132)
+
+
+def verb(app: typer.Typer, name: str, run: Callable[..., Any], *examples: str) -> None:
+    """Add a verb whose help is its docstring, followed by examples.
+
+    Paragraphs of the docstring become single lines, which the terminal wraps at its own width.
+    """
+    paragraphs = inspect.cleandoc(run.__doc__ or "").split("\n\n")
+    text = "\n\n".join(escape(" ".join(each.split())) for each in paragraphs)
+    said = ["Example:" if len(examples) == 1 else "Examples:", *map(escape, examples)]
+    app.command(name, help=text, epilog="\n\n".join(said))(run)
 
 
 def emit(result: Any, *, as_json: bool, out: Path | None = None) -> None:
@@ -65,12 +133,7 @@ def resumable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        log.print(
-            f"Stopped; what is done is kept. To go on:\n  {same_command()}",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        log.print(f"Stopped; what is done is kept. To go on:\n  {same_command()}", soft_wrap=True)
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -93,7 +93,7 @@ def check(
         for finding in findings:
             where = f"episode {finding.episode}: " if finding.episode is not None else ""
             line = f"{finding.severity}: {finding.code}: {where}{finding.field} {finding.text}"
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
+            console.print(line, soft_wrap=True)
         errors = sum(finding.severity == "error" for finding in findings)
         console.print(f"{len(source)} episodes, {len(findings)} findings, {errors} harmful")
     if harmful(findings):
@@ -165,7 +165,7 @@ def convert(
     if not as_json:
         console.print(f"{done.episodes} episodes, {done.frames} frames in {done.out}")
         for finding in done.skipped:
-            log.print(f"episode {finding.episode}: {finding.text}", markup=False)
+            log.print(f"episode {finding.episode}: {finding.text}")
 
 
 def _adapted(source: "Source", size: str | None, rotation: str | None) -> "Source":
@@ -207,7 +207,7 @@ def _show(summary: "DatasetSummary") -> None:
         console.print(_range_table(title, ranges))
     for code, count in counted(summary.findings).items():
         first = next(finding for finding in summary.findings if finding.code == code)
-        log.print(f"{count} x {code}: episode {first.episode}: {first.text}", markup=False)
+        log.print(f"{count} x {code}: episode {first.episode}: {first.text}")
 
 
 def _range_table(title: str, ranges: "list[Range]"):

@@ -42,7 +42,7 @@ def lerobot(
     from worldeval.policy.remote.beside import FOLDER, PLACE, LeRobotEnvironment
 
     made = LeRobotEnvironment(out=out, python=python, version=version, options=tuple(pip or ()))
-    found = made.make(lambda text: log.print(text, markup=False, highlight=False))
+    found = made.make(lambda text: log.print(text))
     if out.resolve() != Path(FOLDER).resolve():
-        log.print(f"Let worldeval find it: export {PLACE}={out.resolve()}", markup=False)
+        log.print(f"Let worldeval find it: export {PLACE}={out.resolve()}")
     emit({"python": str(found)}, as_json=as_json)

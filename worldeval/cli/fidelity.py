@@ -58,9 +58,9 @@ def fidelity(
             console.print(table)
         taken = found["action_following"]["taken_as"]
         kind = "places, at rest where they begin" if taken["absolute"] else "motions, zero at rest"
-        console.print(f"actions are taken for {kind} ({taken['said_by']})", markup=False)
+        console.print(f"actions are taken for {kind} ({taken['said_by']})")
         for name, reason in found["not_measured"].items():
-            console.print(f"not measured: {name} ({reason})", markup=False, highlight=False)
+            console.print(f"not measured: {name} ({reason})")
 
 
 def tables(found: dict[str, Any]):

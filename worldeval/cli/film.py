@@ -67,4 +67,4 @@ def film(
             )
     emit([asdict(strip) for strip in made], as_json=as_json, out=out)
     if not as_json:
-        console.print(f"{len(made)} film strips in {RunPaths(run).films}", highlight=False)
+        console.print(f"{len(made)} film strips in {RunPaths(run).films}")

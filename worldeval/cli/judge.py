@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import Formats, Json, Maps, Out, Seed, Sets, console, emit, log
+from worldeval.cli.common import (
+    MODELS,
+    RECIPE,
+    Formats,
+    Json,
+    Maps,
+    Out,
+    Seed,
+    Sets,
+    console,
+    emit,
+    verb,
+)
 
 judge = typer.Typer(name="judge", help="Train judges of imagined roll-outs.", no_args_is_help=True)
 
@@ -20,74 +32,83 @@ def group() -> None:
     """Train judges of imagined roll-outs."""
 
 
-@judge.command("train")
 def train(
-    world: Annotated[Path, typer.Option("--world", help="Folder of a world model with folds.")],
-    data: Annotated[
-        list[str], typer.Option("--data", help="The data it was trained on, as in its training.")
+    world: Annotated[
+        Path,
+        typer.Option(
+            "--world",
+            help="Folder of a world model that was trained with --weak.",
+            rich_help_panel=MODELS,
+        ),
     ],
-    weak: Annotated[list[Path], typer.Option("--weak", help="Datasets of policies' roll-outs.")],
+    data: Annotated[
+        list[str],
+        typer.Option(
+            "--data",
+            help="The data that the world model was trained on, as they were given then.",
+            rich_help_panel=MODELS,
+        ),
+    ],
+    weak: Annotated[
+        list[Path],
+        typer.Option("--weak", help="Dataset of policies' roll-outs.", rich_help_panel=MODELS),
+    ],
     recipe: Annotated[str, typer.Argument(help="A judge recipe: name or path.")] = "judge",
     formats: Formats = None,
     maps: Maps = None,
     out: Out = None,
     seed: Seed = 0,
-    world_seed: Annotated[int, typer.Option(help="The seed of the world's training.")] = 0,
+    world_seed: Annotated[
+        int,
+        typer.Option(help="Seed of the world model's training.", rich_help_panel=RECIPE),
+    ] = 0,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
     """Train a judge and calibrate it on families of policies that it was not trained on."""
-    from worldeval import recipe as recipes
-    from worldeval.cli.progress import training_stages
+    from worldeval.api.train import train_judge
     from worldeval.data.weighted import read_mixture
-    from worldeval.judge.learn import learn_judge
-    from worldeval.runs.origin import open_run
 
-    found = recipes.load(recipe, "judge", sets or ())
     folder = out or Path("runs/judge")
-    kept = {"recipe": found.resolved(), "reread": found.reread}
-    open_run(folder, **kept, seed=seed, command="judge train", resume=True)
-    with training_stages(log) as report:
-        fitted = learn_judge(
-            found.config,
-            world,
-            read_mixture(data, formats or (), maps or ()),
-            weak,
-            folder,
-            seed=seed,
-            world_seed=world_seed,
-            report=report,
-        )
+    fitted = train_judge(
+        world,
+        read_mixture(data, formats or (), maps or ()),
+        weak,
+        folder,
+        recipe=recipe,
+        sets=sets or (),
+        seed=seed,
+        world_seed=world_seed,
+    )
     emit({"out": str(folder), "left_out_families": fitted.left_out}, as_json=as_json)
     if not as_json:
         console.print("on families of policies that were left out:")
         for name, value in fitted.left_out.items():
-            console.print(f"  {name.replace('_', ' '):<16} {value:.3f}")
+            said = "undefined" if value is None else f"{value:.3f}"
+            console.print(f"  {name.replace('_', ' '):<16} {said}")
 
 
-@judge.command("calibrate")
 def calibrate(
     runs: Annotated[list[Path], typer.Argument(help="Runs of `rank` with truth and this judge.")],
-    judge: Annotated[Path, typer.Option("--judge", help="Folder of the judge to correct.")],
+    judge: Annotated[
+        Path,
+        typer.Option("--judge", help="Folder of the judge to correct.", rich_help_panel=MODELS),
+    ],
     out: Out = None,
     seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
 ) -> None:
-    """Correct the rates of a judge by policies that were also tried for real.
+    """Correct the rates of a judge by policies that were also measured.
 
     The networks stay as they are, and so does the order on each task: only the slope and the
     offset of each task change. Judge other policies with the result.
     """
     from dataclasses import asdict
 
-    from worldeval.evaluate.known import write_known
-    from worldeval.evaluate.recalibrate import recalibrated
-    from worldeval.judge.judge import save_calibration
+    from worldeval.api.train import calibrate_judge
 
     folder = out or Path("runs/judge-calibrated")
-    found = recalibrated(judge, runs)
-    save_calibration(folder, judge, found.calibration, learned_from=found.learned_from)
-    write_known(folder, found.known)
+    found = calibrate_judge(judge, runs, folder)
     result = {
         "out": str(folder),
         **found.learned_from,
@@ -101,3 +122,13 @@ def calibrate(
             f"mean error of a policy on a task: {found.cell_error_before:.3f} before, "
             f"{found.cell_error_after:.3f} for lineages left out of the correction"
         )
+
+
+verb(
+    judge, "train", train,
+    "worldeval judge train --world runs/world --data runs/data --weak runs/weak --out runs/judge",
+)  # fmt: skip
+verb(
+    judge, "calibrate", calibrate,
+    "worldeval judge calibrate runs/dev --judge runs/judge --out runs/judge-calibrated",
+)  # fmt: skip

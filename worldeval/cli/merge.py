@@ -6,17 +6,19 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import Json, Seed, console, emit
+from worldeval.cli.common import OUTPUT, Json, Seed, console, emit, verb
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("merge")(merge)
+    verb(app, "merge", merge, "worldeval merge part-0 part-1 --out runs/whole")
 
 
 def merge(
     parts: Annotated[list[Path], typer.Argument(help="Run folders of the parts.")],
-    out: Annotated[Path, typer.Option("--out", help="Folder for the whole run.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for the whole run.", rich_help_panel=OUTPUT)
+    ],
     as_json: Json = False,
     seed: Seed = 0,
 ) -> None:
@@ -24,7 +26,7 @@ def merge(
 
     `worldeval rank PROTOCOL --out RUN` then ranks it, and does whatever no part did.
     """
-    from worldeval.evaluate.merge import merge as put_together
+    from worldeval.api.rank import merge as put_together
 
     merged = put_together(parts, out)
     emit(asdict(merged), as_json=as_json)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 from rich.table import Table
 
 from worldeval.cli.common import Json, Out, Seed, console, emit, log, resumable
@@ -108,14 +107,13 @@ def _print(advice: "Advice") -> None:
     for each in advice.candidates:
         waiting = sum(names[t.code] == each.policy for t in advice.schedule if t.success is None)
         cells = (f"{each.predicted:.3f}", str(each.successes), str(each.trials), str(waiting))
-        table.add_row(escape(each.policy), *cells)
+        table.add_row(each.policy, *cells)
     console.print(table)
     worth = (
         "as this run measured" if advice.validated else "a cautious guess: nothing was validated"
     )
     log.print(
         f"An imagined rate counts as {advice.phi:.0f} trials ({worth}).",
-        markup=False,
         soft_wrap=True,
     )
     verdict = (
@@ -123,13 +121,12 @@ def _print(advice: "Advice") -> None:
         f"{advice.confidence:.2f}"
     )
     if advice.enough:
-        console.print(f"Enough: {verdict}. No further trials are needed.", markup=False)
+        console.print(f"Enough: {verdict}. No further trials are needed.")
         return
-    console.print(f"{verdict}: go on.", markup=False)
+    console.print(f"{verdict}: go on.")
     console.print(
         f"{advice.open} trials wait in {advice.folder}/schedule.csv (to print: schedule.html). "
         "Fill in the column `success` and give the same command again.",
-        markup=False,
         soft_wrap=True,
     )
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import Json, Out, Seed, Sets, console, emit, log
+from worldeval.cli.common import WORK, Json, Out, Seed, Sets, console, emit, log, verb
 
 policy = typer.Typer(name="policy", help="Train policies to rank.", no_args_is_help=True)
 
@@ -15,43 +15,44 @@ def register(app: typer.Typer) -> None:
     app.add_typer(policy)
 
 
-@policy.command("train")
 def train(
     recipe: Annotated[str, typer.Argument(help="A policy or policy-set recipe: name or path.")],
-    data: Annotated[list[Path], typer.Option("--data", help="Demonstrations, in any format.")],
+    data: Annotated[
+        list[Path], typer.Option("--data", help="Demonstrations, in any format. May be repeated.")
+    ],
     out: Out = None,
     seed: Seed = 0,
-    jobs: Annotated[int, typer.Option(help="Lineages trained at the same time.", min=1)] = 1,
+    jobs: Annotated[
+        int,
+        typer.Option(
+            help="Number of lineages trained at the same time.", min=1, rich_help_panel=WORK
+        ),
+    ] = 1,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
     """Train the lineages of a recipe by imitation, keeping checkpoints along the way.
 
-    Checkpoints go to OUT/<lineage>/step-<n>; lineages that are complete are not trained again.
+    Checkpoints go to OUT/LINEAGE/step-N; lineages that are complete are not trained again.
     """
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
     from rich.table import Table
 
-    from worldeval import recipe as recipes
-    from worldeval.data.table import read_table
-    from worldeval.policy.sets import as_set, train_set
-    from worldeval.runs.origin import open_run
+    from worldeval.api.train import train_policies
 
-    found = recipes.load(recipe, "policy", sets or ())
-    lineages = as_set(found.name, found.config)
-    folder = out or Path("runs/policies") / found.name
-    read_table(*data)  # a wrong folder is an error before the run folder is made
-    kept = {"recipe": found.resolved(), "reread": found.reread}
-    open_run(folder, **kept, seed=seed, command="policy train", resume=True)
-    made = []
+    folder = out or Path("runs/policies") / Path(recipe).stem
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=log) as bar:
-        task = bar.add_task("lineages", total=len(lineages.lineages))
-        for checkpoints in train_set(lineages, data, folder, seed=seed, jobs=jobs):
-            made += checkpoints
-            bar.advance(task)
-    order = [lineage.name for lineage in lineages.lineages]
-    made.sort(key=lambda kept: (order.index(kept.card.lineage), kept.card.step))
+        task = bar.add_task("lineages", total=None)
+        made = train_policies(
+            recipe,
+            data,
+            folder,
+            sets=sets or (),
+            seed=seed,
+            jobs=jobs,
+            done=lambda count, total: bar.update(task, completed=count, total=total),
+        )
     result = [
         {
             "checkpoint": str(kept.folder),
@@ -75,3 +76,11 @@ def train(
             )
         console.print(table)
         console.print(f"{len(made)} checkpoints in {folder}")
+
+
+@policy.callback()
+def group() -> None:
+    """Train policies to rank."""
+
+
+verb(policy, "train", train, "worldeval policy train bc --data runs/data --out runs/bc")

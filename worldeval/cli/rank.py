@@ -1,23 +1,27 @@
 """`worldeval rank`, `imagine` and `truth`: policies tried in a world model and in the simulator."""
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worldeval.cli.common import (
+    MODELS,
+    OUTPUT,
+    TRUTH,
     Json,
     Out,
     Seed,
     Sets,
+    Trust,
     console,
     emit,
     log,
     resumable,
     same_command,
+    verb,
 )
-from worldeval.cli.sampling import Guided, GuidedStd, SamplerSteps, with_sampling
+from worldeval.cli.sampling import Guided, GuidedStd, SamplerSteps
 from worldeval.cli.spread import (
     Allocate,
     Jobs,
@@ -30,32 +34,47 @@ from worldeval.cli.spread import (
     ShardIndex,
     Shards,
     Workers,
-    evaluation_options,
 )
-from worldeval.cli.watch import Watch
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from worldeval.evaluate.run import Evaluation
+    from worldeval.api.result import Result
 
 Protocol = Annotated[str, typer.Argument(help="A protocol recipe: name or path.")]
 Policies = Annotated[
     list[str] | None,
-    typer.Option("--policies", help="Checkpoints, folders or globs, instead of the recipe's."),
+    typer.Option(
+        "--policies",
+        help="Policies to try instead of the recipe's: checkpoints, folders, globs or other "
+        "addresses. May be repeated.",
+        rich_help_panel=MODELS,
+    ),
 ]
-World = Annotated[str | None, typer.Option(help="Folder of a trained world model.")]
-JudgeFolder = Annotated[str | None, typer.Option("--judge", help="Folder of a trained judge.")]
-Starts = Annotated[int | None, typer.Option(help="Starts per task.", min=1)]
-Trust = Annotated[
-    bool, typer.Option("--trust-pickle", help="Read policies that are pickles, which run code.")
+World = Annotated[
+    str | None,
+    typer.Option(help="Folder of a trained world model, not the recipe's.", rich_help_panel=MODELS),
+]
+JudgeFolder = Annotated[
+    str | None,
+    typer.Option(
+        "--judge", help="Folder of a trained judge, not the recipe's.", rich_help_panel=MODELS
+    ),
+]
+Starts = Annotated[
+    int | None, typer.Option(help="Number of starts per task.", min=1, rich_help_panel=MODELS)
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    for verb in (rank, imagine, truth):
-        app.command(verb.__name__)(verb)
+    verb(
+        app, "rank", rank,
+        "worldeval rank metaworld --policies 'runs/bc/step-*' --out runs/mine",
+        "worldeval rank metaworld --truth --out runs/demo",
+    )  # fmt: skip
+    verb(app, "imagine", imagine, "worldeval imagine metaworld --starts 5 --out runs/look")
+    verb(app, "truth", truth, "worldeval truth metaworld --out runs/demo")
 
 
 def rank(
@@ -65,29 +84,42 @@ def rank(
     judge: JudgeFolder = None,
     starts: Starts = None,
     with_truth: Annotated[
-        bool, typer.Option("--truth", help="Also measure the policies in the simulator.")
+        bool,
+        typer.Option(
+            "--truth", help="Also measure the policies in the simulator.", rich_help_panel=TRUTH
+        ),
     ] = False,
     real_csv: Annotated[
         Path | None,
-        typer.Option("--real", help="CSV of real trials: policy, task, start, success."),
+        typer.Option(
+            "--real",
+            help="CSV of real trials with columns policy, task, start and success.",
+            rich_help_panel=TRUTH,
+        ),
     ] = None,
     validated_by: Annotated[
         Path | None,
-        typer.Option(help="Earlier run that compared this world model and judge with truth."),
+        typer.Option(
+            help="Earlier run that compared this world model and judge with the simulator or with "
+            "real trials.",
+            rich_help_panel=TRUTH,
+        ),
     ] = None,
     test: Annotated[
         str,
         typer.Option(
             help="Test of two policies, chosen before looking: betting, which may be looked at at "
-            "any time, or mcnemar, which needs fewer starts and may be read once."
+            "any time, or mcnemar, which needs fewer starts and may be read once.",
+            rich_help_panel=TRUTH,
         ),
     ] = "betting",
     films: Annotated[
         int | None,
         typer.Option(
-            help="Roll-outs to keep as pictures; without it ten telling ones, and a success and a "
-            "failure of every policy.",
+            help="Number of roll-outs to keep as pictures. Default: ten telling ones, and a "
+            "success and a failure of every policy.",
             min=0,
+            rich_help_panel=OUTPUT,
         ),
     ] = None,
     sampler_steps: SamplerSteps = None,
@@ -108,64 +140,60 @@ def rank(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Rank policies by rolling them out in a world model, with intervals and refusals.
+    """Rank policies by rolling them out in a world model, with intervals and caveats.
 
     The same command again does only what is missing; with more policies or starts it extends the
-    run. Ends with 1 where some episodes have no outcome because a policy broke.
+    run. The exit status is 1 if a policy broke, so that some of its episodes have no outcome.
 
-    A ranking is a hypothesis until something real was compared with it: the simulator (--truth),
-    real trials of some of the policies (--real), or other policies in an earlier run
+    A ranking is a hypothesis until something measured was compared with it: the simulator
+    (--truth), real trials of some of the policies (--real), or other policies in an earlier run
     (--validated-by).
     """
-    from worldeval.envs.address import unavailable
-    from worldeval.errors import UserError
+    from worldeval.api.rank import rank as ranked
+    from worldeval.api.tables import renderables
+    from worldeval.api.watch import Watch
     from worldeval.run import read_json
+    from worldeval.runs.paths import RunPaths
 
-    options = evaluation_options(
-        ray=ray,
-        workers=workers,
-        num_shards=num_shards,
-        shard_index=shard_index,
-        minutes=budget_minutes,
-        rollouts=budget_rollouts,
-        stop_when_separated=stop_when_separated,
-        allocate=allocate,
-        redo_changed=redo_changed,
-        policy_timeout=policy_timeout,
-    )
-    if with_truth and real_csv is not None:
-        raise UserError("--truth asks the simulator, --real a file: give one of them.")
     with resumable(), Watch(log, as_json=as_json) as watch:
-        sets = with_sampling(sets, sampler_steps)
-        asked = RankRequest(
-            protocol, policies, world, judge, starts, out, seed, jobs, sets, trust_pickle
+        result = ranked(
+            policies or None,
+            world,
+            judge,
+            protocol=protocol,
+            starts_per_task=starts,
+            sampler_steps=sampler_steps,
+            sets=sets or (),
+            truth=with_truth,
+            real=real_csv,
+            validated_by=validated_by,
+            test=test,
+            films=films,
+            out=out or _folder(protocol),
+            seed=seed,
+            jobs=jobs,
+            ray=ray,
+            workers=workers,
+            num_shards=num_shards,
+            shard_index=shard_index,
+            budget_minutes=budget_minutes,
+            budget_rollouts=budget_rollouts,
+            stop_when_separated=stop_when_separated,
+            allocate=allocate,
+            redo_changed=redo_changed,
+            policy_timeout=policy_timeout,
+            trust_pickle=trust_pickle,
+            progress=watch,
         )
-        run = _open("rank", asked, watch, {**options, "test": test})
-        run.check_test()
-        # Read before hours of work, so that a mistake costs none of them.
-        earlier = run.validated(validated_by) if validated_by is not None else None
-        real = run.real(real_csv) if real_csv is not None else None
-        imagined = run.imagine()
-        truth = run.recipe.truth
-        if with_truth and truth is not None and (problem := unavailable(truth.env)):
-            watch.say(f"no truth: {problem}")
-        elif with_truth:
-            real = run.truth()
-        summary = None
-        if num_shards == 1:
-            summary = run.summary(imagined, real, run.gates(), earlier)
-        if films != 0 and num_shards == 1:
-            run.films(imagined, real if with_truth else None, count=films)
-    if summary is None:
-        _tell_shard(run, imagined, num_shards, as_json)
+    if num_shards > 1:
+        _tell_shard(result, num_shards, as_json)
     elif as_json:
-        emit(read_json(run.paths.summary), as_json=True)
+        emit(read_json(RunPaths(result.folder).summary), as_json=True)
     else:
-        from worldeval.cli.tables import print_summary
-
-        print_summary(console, summary, run.cards)
-        log.print(f"{run.paths.summary} holds every number.", style="dim")
-    _tell_rest(run)
+        for each in renderables(result):
+            console.print(each)
+        log.print(f"{RunPaths(result.folder).summary} holds every number.", style="dim")
+    _tell_rest(result)
 
 
 def imagine(
@@ -193,29 +221,40 @@ def imagine(
 ) -> None:
     """Roll policies out in a world model and judge them; prints the predicted success.
 
-    With --guided (policy-guided diffusion) actions and frames are drawn together, between data and
-    policy: episodes to look at, to export and to train on, and no measure of the policy.
+    With --guided (policy-guided diffusion) actions and frames are drawn together, between the data
+    and the policy. Such episodes are for inspection, export and training; they do not measure the
+    policy.
     """
-    from worldeval.runs.paths import IMAGINED
+    from worldeval.api.rank import imagine as imagined
+    from worldeval.api.watch import Watch
+    from worldeval.runs.paths import IMAGINED, RunPaths
 
-    options = evaluation_options(
-        ray=ray,
-        workers=workers,
-        num_shards=num_shards,
-        shard_index=shard_index,
-        minutes=budget_minutes,
-        redo_changed=redo_changed,
-        policy_timeout=policy_timeout,
-    )
     with resumable(), Watch(log, as_json=as_json) as watch:
-        sets = with_sampling(sets, sampler_steps, guided, guided_std)
-        asked = RankRequest(
-            protocol, policies, world, judge, starts, out, seed, jobs, sets, trust_pickle
+        result = imagined(
+            policies or None,
+            world,
+            judge,
+            protocol=protocol,
+            starts_per_task=starts,
+            sampler_steps=sampler_steps,
+            guided=guided,
+            guided_std=guided_std,
+            sets=sets or (),
+            out=out or _folder(protocol),
+            seed=seed,
+            jobs=jobs,
+            ray=ray,
+            workers=workers,
+            num_shards=num_shards,
+            shard_index=shard_index,
+            budget_minutes=budget_minutes,
+            redo_changed=redo_changed,
+            policy_timeout=policy_timeout,
+            trust_pickle=trust_pickle,
+            progress=watch,
         )
-        run = _open("imagine", asked, watch, options)
-        table = run.imagine()
-    _rates(table, "score", run.paths.outcomes(IMAGINED), as_json)
-    _tell_rest(run)
+    _rates(result.episodes, "score", RunPaths(result.folder).outcomes(IMAGINED), as_json)
+    _tell_rest(result)
 
 
 def truth(
@@ -234,130 +273,83 @@ def truth(
     as_json: Json = False,
 ) -> None:
     """Measure the same policies from the same starts in the simulator."""
-    from worldeval.runs.paths import TRUTH
+    from worldeval.api.rank import truth as measured
+    from worldeval.api.watch import Watch
+    from worldeval.runs.paths import TRUTH as TRUTH_SIDE
+    from worldeval.runs.paths import RunPaths
 
-    options = evaluation_options(
-        num_shards=num_shards,
-        shard_index=shard_index,
-        redo_changed=redo_changed,
-        policy_timeout=policy_timeout,
-    )
     with resumable(), Watch(log, as_json=as_json) as watch:
-        asked = RankRequest(
-            protocol, policies, None, None, starts, out, seed, jobs, sets, trust_pickle
+        result = measured(
+            policies or None,
+            protocol=protocol,
+            starts_per_task=starts,
+            sets=sets or (),
+            out=out or _folder(protocol),
+            seed=seed,
+            jobs=jobs,
+            num_shards=num_shards,
+            shard_index=shard_index,
+            redo_changed=redo_changed,
+            policy_timeout=policy_timeout,
+            trust_pickle=trust_pickle,
+            progress=watch,
         )
-        run = _open("truth", asked, watch, options)
-        table = run.truth()
-    _rates(table, "success", run.paths.outcomes(TRUTH), as_json)
+    _rates(result.simulated, "success", RunPaths(result.folder).outcomes(TRUTH_SIDE), as_json)
 
 
-class RankRequest(NamedTuple):
-    """What every verb here is given."""
-
-    protocol: str
-    policies: list[str] | None
-    world: str | None
-    judge: str | None
-    starts: int | None
-    out: Path | None
-    seed: int
-    jobs: int | None
-    sets: list[str] | None
-    trust_pickle: bool
+def _folder(protocol: str) -> Path:
+    """Where a run goes that is not told where."""
+    return Path("runs") / Path(protocol).stem
 
 
-def _open(command: str, asked: RankRequest, watch: Watch, options: dict[str, Any]) -> "Evaluation":
-    import os
-
-    from worldeval import recipe as recipes
-    from worldeval.errors import UserError
-    from worldeval.evaluate.manifest import FREE, grown
-    from worldeval.evaluate.run import Evaluation
-    from worldeval.policy.address import refuse_code
-    from worldeval.runs.origin import open_run
-
-    changed = [*(asked.sets or ())]
-    for key, value in (("world", asked.world), ("judge", asked.judge), ("starts", asked.starts)):
-        if value is not None:
-            changed.append(f"{key}={value}")
-    if asked.policies:
-        # Quoted: addresses hold what YAML would read as its own marks.
-        changed.append(f"policies={json.dumps(list(asked.policies))}")
-    found = recipes.load(asked.protocol, "protocol", changed)
-    if command == "rank" and found.config.guided is not None:
-        raise UserError(
-            "The protocol guides episodes (`guided`): they are not what a policy alone would do, "
-            "and cannot rank it. Leave `guided` out, or use worldeval imagine."
-        )
-    if not any(each.startswith("policies=") for each in changed):
-        refuse_code(found.config.policies, found.path)
-    folder = asked.out or Path("runs") / found.name
-    config = grown(found.config, folder, trust_pickle=asked.trust_pickle)
-    if config.sampler_steps is not None or config.guided is not None:
-        from worldeval.rollout.sampling import check_sampling
-
-        check_sampling(config, Path(recipes.shipped(config.world)))  # before a run is begun
-    open_run(
-        folder,
-        recipe={**found.resolved(), "policies": list(config.policies)},
-        seed=asked.seed,
-        command=command,
-        resume=True,
-        free=FREE,
-    )
-    return Evaluation(
-        recipe=config,
-        out=folder,
-        seed=asked.seed,
-        processes=asked.jobs or os.cpu_count() or 1,
-        watch=watch,
-        trust_pickle=asked.trust_pickle,
-        **options,
-    )
-
-
-def _tell_shard(run: "Evaluation", imagined: "pd.DataFrame", count: int, as_json: bool) -> None:
+def _tell_shard(result: "Result", count: int, as_json: bool) -> None:
+    episodes = len(result.episodes)
     if as_json:
-        emit({"run": str(run.out), "episodes": len(imagined)}, as_json=True)
+        emit({"run": str(result.folder), "episodes": episodes}, as_json=True)
         return
     console.print(
-        f"{run.out} holds {len(imagined)} episodes. With the other {count - 1} parts: "
+        f"{result.folder} holds {episodes} episodes. With the other {count - 1} parts: "
         "worldeval merge PART... --out RUN, then this command with --out RUN and without the "
         "options of shards.",
         soft_wrap=True,
     )
 
 
-def _tell_rest(run: "Evaluation") -> None:
+def _tell_rest(result: "Result") -> None:
     """What is missing and how to go on; ends with 1 where a policy broke."""
-    if run.spent is not None and run.spent.why == "time is up":
-        log.print(f"The time is up. To go on:\n  {same_command()}", markup=False, soft_wrap=True)
-    for policy, error in run.errors.items():
+    if result.stopped == "time is up":
+        log.print(f"The time is up. To go on:\n  {same_command()}", soft_wrap=True)
+    for policy, error in result.errors.items():
         log.print(
-            f"{policy}: some episodes have no outcome, which counts as no failure: {error}",
-            markup=False,
+            f"{policy}: some episodes could not be completed; they are excluded, not counted as "
+            f"failures: {error}",
             soft_wrap=True,
         )
-    if run.errors:
-        log.print(f"To try them again:\n  {same_command()}", markup=False, soft_wrap=True)
+    if result.errors:
+        log.print(f"To try them again:\n  {same_command()}", soft_wrap=True)
         raise typer.Exit(1)
 
 
-def _rates(table, column: str, path: Path, as_json: bool) -> None:
-    rates = table.groupby(["policy", "task"])[column].agg(["mean", "count"]).reset_index()
-    rows = [
-        {
-            "policy": row["policy"],
-            "task": row["task"],
-            "rate": float(row["mean"]),
-            "episodes": int(row["count"]),
-        }
-        for row in rates.to_dict("records")
-    ]
+def _rates(table: "pd.DataFrame", column: str, path: Path, as_json: bool) -> None:
+    if table.empty:
+        rates = table
+        rows = []
+    else:
+        rates = table.groupby(["policy", "task"])[column].agg(["mean", "count"]).reset_index()
+        rows = [
+            {
+                "policy": row["policy"],
+                "task": row["task"],
+                "rate": float(row["mean"]),
+                "episodes": int(row["count"]),
+            }
+            for row in rates.to_dict("records")
+        ]
     if as_json:
         emit({"outcomes": str(path), "rates": rows}, as_json=True)
         return
-    wide = rates.pivot(index="policy", columns="task", values="mean")
-    wide["mean"] = wide.mean(axis=1)
-    console.print(wide.sort_values("mean", ascending=False).round(3).to_string())
+    if rows:
+        wide = rates.pivot(index="policy", columns="task", values="mean")
+        wide["mean"] = wide.mean(axis=1)
+        console.print(wide.sort_values("mean", ascending=False).round(3).to_string())
     log.print(f"{path} holds every episode.", style="dim")

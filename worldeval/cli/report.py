@@ -5,24 +5,46 @@ from typing import Annotated, Any
 
 import typer
 
-from worldeval.cli.common import Json, Out, Seed, console, emit
+from worldeval.cli.common import OUTPUT, Json, Out, Seed, console, emit, verb
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
-    app.command()(report)
+    verb(
+        app, "report", report,
+        "worldeval report runs/demo",
+        "worldeval report runs/demo --markdown --out docs/demo.md",
+    )  # fmt: skip
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="The folder of a ranking run.")],
-    markdown: Annotated[bool, typer.Option("--markdown", help="Markdown, not HTML.")] = False,
+    markdown: Annotated[
+        bool,
+        typer.Option("--markdown", help="Write Markdown instead of HTML.", rich_help_panel=OUTPUT),
+    ] = False,
     embed: Annotated[
         bool | None,
-        typer.Option(help="Pictures inside of the one file, as HTML has them, or beside it."),
+        typer.Option(
+            help="Put pictures inside the one file, or beside it. Default: inside for HTML.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
-    strips: Annotated[int, typer.Option(help="Film strips of each way of being wrong.", min=0)] = 4,
+    strips: Annotated[
+        int,
+        typer.Option(
+            help="Number of film strips of each way of being wrong.",
+            min=0,
+            rich_help_panel=OUTPUT,
+        ),
+    ] = 4,
     picture: Annotated[
-        Path | None, typer.Option("--picture", help="Also draw a README's picture (PNG) here.")
+        Path | None,
+        typer.Option(
+            "--picture",
+            help="Also draw a picture for a README (PNG) here.",
+            rich_help_panel=OUTPUT,
+        ),
     ] = None,
     out: Out = None,
     seed: Seed = 0,
@@ -33,42 +55,19 @@ def report(
     The report is one file that can be sent, in RUN/report unless --out names a folder or file.
     Markdown has its pictures beside it.
     """
-    import numpy as np
-
-    from worldeval.report.contents import read_contents
-    from worldeval.report.page import write_page
-    from worldeval.report.poster import write_poster
+    from worldeval.api.report import report as written
     from worldeval.report.words import headline
 
-    contents = read_contents(run, rng=np.random.default_rng(seed))
-    target = _target(run, out, markdown)
-    inside = target.suffix == ".html" if embed is None else embed
-    path = write_page(contents, target, embed=inside, each=strips)
-    if picture is not None:
-        write_poster(contents, picture)
-    said = headline(contents)
-    emit(_facts(contents, path, picture), as_json=as_json)
+    done = written(
+        run, out, markdown=markdown, embed=embed, strips=strips, picture=picture, seed=seed
+    )
+    emit(_facts(done.contents, done.path, picture), as_json=as_json)
     if not as_json:
-        for found in contents.refusals:
-            console.print(f"refusal: {found.text}", style="red", markup=False, highlight=False)
-        console.print(said.verdict, style="bold", markup=False, highlight=False)
-        for made in filter(None, (path, picture)):
-            console.print(str(made), markup=False, highlight=False, soft_wrap=True)
-
-
-def _target(run: Path, out: Path | None, markdown: bool) -> Path:
-    """The file to write: its suffix says which kind."""
-    from worldeval.errors import UserError
-    from worldeval.runs.paths import RunPaths
-
-    name = "report.md" if markdown else "index.html"
-    if out is None:
-        return RunPaths(run).report / name
-    if out.suffix not in (".html", ".md"):
-        return out / name
-    if markdown and out.suffix != ".md":
-        raise UserError(f"--markdown writes a .md file, and --out is {out}.")
-    return out
+        for found in done.contents.refusals:
+            console.print(f"refusal: {found.text}", style="red")
+        console.print(headline(done.contents).verdict, style="bold")
+        for made in filter(None, (done.path, picture)):
+            console.print(str(made), soft_wrap=True)
 
 
 def _facts(contents: Any, path: Path, picture: Path | None) -> dict[str, Any]:

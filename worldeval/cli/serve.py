@@ -193,7 +193,7 @@ def _run(
         if as_json:
             print(said, flush=True)
         guarded = "with a token" if config.token else "without a token"
-        log.print(f"{what} at {address}, {guarded}; Ctrl-C ends it", highlight=False)
+        log.print(f"{what} at {address}, {guarded}; Ctrl-C ends it")
 
     server = Server(service, config)
     try:

@@ -1,97 +1,94 @@
 """Options of verbs that imagine: who does the work, which part of it, and how much."""
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from worldeval.errors import UserError, did_you_mean
+from worldeval.cli.common import BUDGET, WORK
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from worldeval.evaluate.workers.spread import Crew
-    from worldeval.evaluate.workers.worker import Setup
-
-ALLOCATIONS = ("even", "halving", "top-two")
-
-Jobs = Annotated[int | None, typer.Option(help="Processes; default: one per core.", min=1)]
+Jobs = Annotated[
+    int | None,
+    typer.Option(help="Number of processes. Default: one per core.", min=1, rich_help_panel=WORK),
+]
 Ray = Annotated[
     str | None,
-    typer.Option(help="Imagine on a Ray cluster: its address, or 'auto' for one that is here."),
+    typer.Option(
+        help="Imagine on a Ray cluster: its address, or 'auto' for one on this machine.",
+        rich_help_panel=WORK,
+    ),
 ]
 Workers = Annotated[
-    int | None, typer.Option(help="Ray actors; default: one per core of the cluster.", min=1)
+    int | None,
+    typer.Option(
+        help="Number of Ray actors. Default: one per core of the cluster.",
+        min=1,
+        rich_help_panel=WORK,
+    ),
 ]
 Shards = Annotated[
-    int, typer.Option("--num-shards", help="Do one part of so many; see `worldeval merge`.", min=1)
+    int,
+    typer.Option(
+        "--num-shards",
+        help="Number of parts that the work is split into; see `worldeval merge`.",
+        min=1,
+        rich_help_panel=WORK,
+    ),
 ]
-ShardIndex = Annotated[int, typer.Option("--shard-index", help="Which part: 0, 1, ...", min=0)]
+ShardIndex = Annotated[
+    int,
+    typer.Option(
+        "--shard-index",
+        help="Part of the work to do, counted from 0.",
+        min=0,
+        rich_help_panel=WORK,
+    ),
+]
 Minutes = Annotated[
-    float | None, typer.Option("--budget-minutes", help="Stop imagining after so long.", min=0)
+    float | None,
+    typer.Option(
+        "--budget-minutes",
+        help="Stop imagining after this many minutes.",
+        min=0,
+        rich_help_panel=BUDGET,
+    ),
 ]
 Rollouts = Annotated[
-    int | None, typer.Option("--budget-rollouts", help="Spend so many roll-outs in all.", min=1)
+    int | None,
+    typer.Option(
+        "--budget-rollouts",
+        help="Maximum number of roll-outs in all.",
+        min=1,
+        rich_help_panel=BUDGET,
+    ),
 ]
 Separated = Annotated[
     bool,
-    typer.Option("--stop-when-separated", help="Stop once one policy is known to be the best."),
+    typer.Option(
+        "--stop-when-separated",
+        help="Stop once one policy is known to be the best.",
+        rich_help_panel=BUDGET,
+    ),
 ]
 Allocate = Annotated[
-    str, typer.Option(help="Which policies get roll-outs: even, halving or top-two.")
+    str,
+    typer.Option(
+        help="How roll-outs are divided among policies: even, halving or top-two.",
+        rich_help_panel=BUDGET,
+    ),
 ]
 PolicyTimeout = Annotated[
     float,
     typer.Option(
-        help="Seconds a policy may take for one answer; then its episodes count as errors.", min=0.1
+        help="Seconds a policy may take for one answer. Beyond it, its episodes count as errors.",
+        min=0.1,
+        rich_help_panel=WORK,
     ),
 ]
 Redo = Annotated[
-    bool, typer.Option("--redo-changed", help="Try policies anew whose checkpoint has changed.")
+    bool,
+    typer.Option(
+        "--redo-changed",
+        help="Try policies again whose checkpoint has changed since they were tried.",
+        rich_help_panel=WORK,
+    ),
 ]
-
-
-def evaluation_options(
-    *,
-    ray: str | None = None,
-    workers: int | None = None,
-    num_shards: int = 1,
-    shard_index: int = 0,
-    minutes: float | None = None,
-    rollouts: int | None = None,
-    stop_when_separated: bool = False,
-    allocate: str = "even",
-    redo_changed: bool = False,
-    policy_timeout: float = 600.0,
-) -> dict[str, Any]:
-    """The options as the fields of an `Evaluation`."""
-    from worldeval.evaluate.budget import Spending
-    from worldeval.evaluate.workers.jobs import Shard
-
-    if shard_index >= num_shards:
-        raise UserError(
-            f"--shard-index {shard_index} of --num-shards {num_shards}: the parts are 0 to "
-            f"{num_shards - 1}."
-        )
-    if allocate not in ALLOCATIONS:
-        raise UserError(f"--allocate {allocate} is unknown.{did_you_mean(allocate, ALLOCATIONS)}")
-    if workers is not None and ray is None:
-        raise UserError("--workers counts Ray actors: give --ray auto too, or --jobs instead.")
-    return {
-        "crew": None if ray is None else _on_ray(ray, workers),
-        "shard": Shard(index=shard_index, count=num_shards),
-        "spending": Spending(
-            allocate=allocate,  # type: ignore[arg-type]
-            stop_when_separated=stop_when_separated,
-            rollouts=rollouts,
-            minutes=minutes,
-        ),
-        "redo_changed": redo_changed,
-        "policy_timeout": policy_timeout,
-    }
-
-
-def _on_ray(address: str, workers: int | None) -> "Callable[[Setup, list[str]], Crew]":
-    from worldeval.evaluate.workers.cluster import Actors, need_ray
-
-    need_ray()
-    return lambda setup, refs: Actors(setup, address=address, size=workers, refs=refs)

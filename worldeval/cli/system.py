@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 import yaml
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from typer.core import TyperGroup
 
 from worldeval.cli.common import Json, Out, Seed, console, emit, log
@@ -51,9 +51,10 @@ def doctor(as_json: Json = False, out: Out = None, seed: Seed = 0) -> None:
     if not as_json:
         table = Table("", "", "found", "what to do", box=None, header_style="dim")
         for check in found:
-            state = "[green]ok" if check.ok else "[red]missing" if check.required else "[yellow]no"
+            missing = Text("missing", "red") if check.required else Text("no", "yellow")
+            state = Text("ok", "green") if check.ok else missing
             todo = "" if check.ok else check.todo
-            table.add_row(state, check.name, escape(check.found), escape(todo))
+            table.add_row(state, check.name, check.found, todo)
         console.print(table)
     if not well:
         raise typer.Exit(1)
@@ -78,7 +79,7 @@ def list_recipes(
         table = Table("kind", "name", "family", "parameters", "weights", "summary", box=None)
         for row in rows:
             count = f"{row['parameters']:,}" if row["parameters"] else ""
-            summary = escape(row["summary"])
+            summary = row["summary"]
             table.add_row(row["kind"], row["name"], row["family"], count, row["weights"], summary)
         console.print(table)
 
@@ -101,7 +102,7 @@ def show(
             draft.write_text(text)
     emit(found, as_json=as_json)
     if not as_json:
-        console.out(text, end="", highlight=False)
+        console.out(text, end="")
 
 
 def _resolved(name: str, kind: str | None) -> list[dict[str, Any]]:

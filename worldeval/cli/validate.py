@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from worldeval.cli.common import Json, Out, Seed, console, emit, log
-from worldeval.errors import UserError
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,25 +40,18 @@ def validate(
     Needs no world model: any two CSV files will do (optional columns: lineage, step, seed).
     Writes agreement.json and agreement.png to OUT (by default runs/validate).
     """
-    import numpy as np
-
+    from worldeval.api.validate import validate as compare
     from worldeval.run import write_json
-    from worldeval.runs.tables import read_outcomes
     from worldeval.stats.figure import draw
-    from worldeval.stats.validation import validate as compare
 
-    _in_range("--level", level)
-    if not 0 <= margin < 1:
-        raise UserError(f"--margin is {margin}; it must be at least 0 and below 1.")
-    sides = read_outcomes(predicted), read_outcomes(real)
-    found = compare(*sides, rng=np.random.default_rng(seed), margin=margin, level=level)
+    found = compare(predicted, real, margin=margin, level=level, seed=seed)
     folder = out or Path("runs/validate")
     write_json(folder / "agreement.json", found.to_json())
     draw(found, folder / "agreement.png")
     emit(found.to_json(), as_json=as_json)
     if not as_json:
         _print(found)
-    log.print(f"Written: {folder}/agreement.json, {folder}/agreement.png", highlight=False)
+    log.print(f"Written: {folder}/agreement.json, {folder}/agreement.png")
 
 
 def plan(
@@ -84,7 +76,7 @@ def plan(
     """Say how many real and imagined trials to buy, before buying them."""
     from rich.table import Table
 
-    from worldeval.stats.plan import plan as buy
+    from worldeval.api.validate import plan as buy
 
     found = buy(
         policies=policies,
@@ -108,15 +100,14 @@ def plan(
         table.add_row("cost in real trials, all policies", f"{found.cost:,.0f}")
         table.add_row("   instead of", f"{found.cost_alone:,.0f}")
     console.print(table)
-    console.print(found.advice, highlight=False)
+    console.print(found.advice)
 
 
 def _print(found: "Validation") -> None:
-    from rich.markup import escape
     from rich.table import Table
 
     if found.headline:
-        console.print(escape(found.headline), style="bold red", highlight=False)
+        console.print(found.headline, style="bold red")
     a = found.agreement
     table = Table(
         "measure", "value", "interval", "perfect evaluator",
@@ -138,35 +129,32 @@ def _print(found: "Validation") -> None:
         ("  of a task and policy", a.cell_mae, None),
     ):
         value, _, bounds = str(estimate).partition(" ")
-        table.add_row(label, value, escape(bounds), "" if ceiling is None else escape(str(ceiling)))
+        table.add_row(label, value, bounds, "" if ceiling is None else str(ceiling))
     console.print(table)
     if a.permutation_p is not None:
-        console.print(f"Permutation p of the order: {a.permutation_p:.2g}", highlight=False)
+        console.print(f"Permutation p of the order: {a.permutation_p:.2g}")
     if a.slope is not None and a.intercept is not None:
         line = f"Calibration: real = {a.intercept:.2f} + {a.slope:.2f} x predicted"
-        console.print(line, highlight=False)
+        console.print(line)
     for left, what in ((found.without_policy, "policy"), (found.without_lineage, "lineage")):
         known = {k: v["pearson"] for k, v in left.items() if v["pearson"] is not None}
         if known:
             worst = min(known, key=lambda k: known[k])
             console.print(
-                f"Lowest Pearson without one {what}: {known[worst]:.3f} (without {escape(worst)})",
-                highlight=False,
+                f"Lowest Pearson without one {what}: {known[worst]:.3f} (without {worst})",
             )
     if found.combined is not None and found.combined.policies:
         console.print(_combined(found.combined))
     for finding in found.findings:
         style = "red" if finding.severity == "refusal" else "yellow"
         console.print(
-            f"{finding.severity} {finding.code}: {escape(finding.text)}",
+            f"{finding.severity} {finding.code}: {finding.text}",
             style=style,
-            highlight=False,
         )
 
 
 def _combined(found: "CombinedRates") -> "Table":
     """Rates that use real and imagined trials together."""
-    from rich.markup import escape
     from rich.table import Table
 
     table = Table(title="real rates, with the help of imagination", title_justify="left")
@@ -174,16 +162,11 @@ def _combined(found: "CombinedRates") -> "Table":
         table.add_column(column, justify="left" if column == "policy" else "right")
     for name, one in found.policies.items():
         table.add_row(
-            escape(name),
-            escape(str(one.estimate)),
+            name,
+            str(one.estimate),
             str(found.pairs[name]),
             str(found.imagined[name]),
             "" if one.rho is None else f"{one.rho:.2f}",
             f"{one.trials_saved:.1f}",
         )
     return table
-
-
-def _in_range(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise UserError(f"{name} is {value}; it must be between 0 and 1.")

@@ -38,7 +38,7 @@ from worldeval.evaluate.workers.jobs import BatchDone, Result, Shard, by_task
 from worldeval.evaluate.workers.local import Processes
 from worldeval.evaluate.workers.spread import Alone, Crew
 from worldeval.evaluate.workers.worker import Setup, Worker, workers
-from worldeval.judge.judge import judge_hash, load_judge
+from worldeval.judge.judge import Judge, judge_hash, load_judge
 from worldeval.recipe import shipped
 from worldeval.record import Start
 from worldeval.rollout.inverse import load_checker
@@ -57,7 +57,9 @@ from worldeval.runs.paths import IMAGINED, TRUTH, RunPaths
 from worldeval.runs.store import RolloutStore
 from worldeval.runs.summary import write_summary
 from worldeval.runs.tables import write_table
+from worldeval.stats import ValidatedRates
 from worldeval.world.load import read_card, world_hash
+from worldeval.world.world import World
 
 POLICY_TIMEOUT = 600.0  # seconds
 REMOVE = "Remove the file: it only says how long the work took."
@@ -122,7 +124,7 @@ class Evaluation:
 
     def imagine(self) -> pd.DataFrame:
         """Outcomes of every policy in the world model."""
-        self._check_models()
+        self.check_models()
         work = ImaginedPart(
             folder=self.out,
             refs=dict(zip(self.cards["policy"], self.cards["ref"], strict=True)),
@@ -177,10 +179,26 @@ class Evaluation:
         """What an earlier run says of this world model and judge."""
         return read_validated(
             folder,
-            world=world_hash(Path(self.recipe.world)),
-            judge=judge_hash(Path(self.recipe.judge)),
+            **self.hashes(),
             sampler_steps=self.recipe.sampler_steps,
         )
+
+    def models(self) -> tuple[World, Judge]:
+        """The world model and the judge, ready to imagine."""
+        return sampled_world(self.recipe, Path(self.recipe.world)), load_judge(
+            Path(self.recipe.judge)
+        )
+
+    def hashes(self) -> dict[str, str]:
+        """Fingerprints of the world model and the judge."""
+        return {
+            "world": world_hash(Path(self.recipe.world)),
+            "judge": judge_hash(Path(self.recipe.judge)),
+        }
+
+    def known_rates(self) -> ValidatedRates | None:
+        """What is kept beside the judge of policies that were both imagined and tried."""
+        return read_known(Path(self.recipe.judge))
 
     def gates(self) -> Gates | None:
         """What replayed recordings show, where the protocol brings some."""
@@ -188,9 +206,7 @@ class Evaluation:
             return None
         self.watch.say("replaying recorded failures")
         recordings = read_recordings(Path(self.recipe.replays))
-        world = sampled_world(self.recipe, Path(self.recipe.world))
-        judge = load_judge(Path(self.recipe.judge))
-        return run_gates(world, judge, recordings, rng=np.random.default_rng(self.seed))
+        return run_gates(*self.models(), recordings, rng=np.random.default_rng(self.seed))
 
     def summary(
         self,
@@ -211,7 +227,7 @@ class Evaluation:
             margin=self.recipe.margin,
             seed=self.seed,
             validated=validated,
-            known=read_known(Path(self.recipe.judge)),
+            known=self.known_rates(),
             test=self.test,
         )
         if self.spent is not None and self.spending.looks:
@@ -223,15 +239,13 @@ class Evaluation:
         content: dict[str, Any] = to_json(
             summary, self.cards, seconds=self.seconds, episodes=len(imagined)
         )
+        hashes = self.hashes()
         content["world"] = {
             "folder": self.recipe.world,
-            "hash": world_hash(Path(self.recipe.world)),
+            "hash": hashes["world"],
             "sampler_steps": self.recipe.sampler_steps,
         }
-        content["judge"] = {
-            "folder": self.recipe.judge,
-            "hash": judge_hash(Path(self.recipe.judge)),
-        }
+        content["judge"] = {"folder": self.recipe.judge, "hash": hashes["judge"]}
         if self.spent is not None and self.spending.by_turns:
             content["spent"] = self.spent.to_json()
         if self.errors:
@@ -325,7 +339,7 @@ class Evaluation:
                     "this run will not notice"
                 )
 
-    def _check_models(self) -> None:
+    def check_models(self) -> None:
         """Raise here what would otherwise break the processes that load the models."""
         spec = read_card(Path(self.recipe.world))["spec"]
         check_sampling(self.recipe, Path(self.recipe.world))

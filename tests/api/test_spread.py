@@ -2,7 +2,7 @@
 
 import pytest
 
-from worldeval.cli.spread import evaluation_options
+from worldeval.api.spread import evaluation_options
 from worldeval.errors import UserError
 
 
@@ -20,7 +20,7 @@ def test_what_makes_no_sense_is_refused(options: dict, said: str) -> None:
 
 
 def test_options_become_fields() -> None:
-    fields = evaluation_options(num_shards=3, shard_index=1, minutes=2.0, redo_changed=True)
+    fields = evaluation_options(num_shards=3, shard_index=1, budget_minutes=2.0, redo_changed=True)
     assert (fields["shard"].index, fields["shard"].count) == (1, 3)
     assert fields["spending"].minutes == 2.0 and fields["spending"].by_turns
     assert fields["crew"] is None and fields["redo_changed"]

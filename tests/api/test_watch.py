@@ -5,7 +5,7 @@ import json
 
 from rich.console import Console
 
-from worldeval.cli.watch import Watch
+from worldeval.api.watch import Watch
 from worldeval.evaluate.workers.jobs import BatchDone, BatchFailed, Job
 
 JOB = Job(name="j", ref="r", policy="a", starts=(0, 1))

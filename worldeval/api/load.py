@@ -1,0 +1,240 @@
+"""World models, judges, policies, starts and datasets, by their addresses."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+
+from worldeval.data.source import Source, open_source
+from worldeval.errors import UserError, did_you_mean
+from worldeval.judge.judge import Judge, judge_hash
+from worldeval.judge.judge import load_judge as read_judge
+from worldeval.policy.load import expand
+from worldeval.policy.load import load_policy as read_policy
+from worldeval.policy.protocol import Policy
+from worldeval.recipe import shipped
+from worldeval.record import Start
+from worldeval.rollout.starts import read_starts
+from worldeval.world.load import load_world as read_world
+from worldeval.world.load import read_card, world_hash
+from worldeval.world.sampler import allowed_steps
+from worldeval.world.world import World
+
+Address = str | Path
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a live object was loaded from, and the fingerprint of that folder."""
+
+    folder: str = ""
+    hash: str = ""
+    weights: str = ""  # digest of the weights as loaded
+    steps: int = 0  # of the sampler, as it was trained
+
+
+_ORIGINS: "WeakKeyDictionary[object, Origin]" = WeakKeyDictionary()
+
+
+def load_world(folder: Address, *, device: str = "auto", sampler_steps: int | None = None) -> World:
+    """Load a trained world model.
+
+    Args:
+        folder: of `worldeval train`, or `models/latent` for the weights that come with the package.
+        device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
+        sampler_steps: steps of its sampler for a frame, for families that have one (`dit`, `uwm`,
+            `ctrl_world`). Default: as it was trained.
+
+    Returns:
+        The world model, ready to imagine. `world.spec` says its views, tasks and action space.
+
+    Raises:
+        UserError: the folder holds no world model, or its sampler takes no such number of steps.
+
+    >>> import worldeval as we
+    >>> world = we.load_world("toy/world")
+    >>> world.spec.tasks, world.spec.views
+    (('left', 'right'), ('side', 'top'))
+    """
+    path = Path(shipped(str(folder)))
+    if sampler_steps is not None:
+        allowed_steps(read_card(path)["recipe"].sampler, sampler_steps)
+    world = read_world(path, device=device)
+    _ORIGINS[world] = Origin(str(folder), world_hash(path), _digest(world), world.steps)
+    if sampler_steps is not None:
+        world.steps = sampler_steps
+    return world
+
+
+def load_judge(folder: Address) -> Judge:
+    """Load a trained judge.
+
+    Args:
+        folder: of `worldeval judge train`, or `models/judge` for the one that comes with the
+            package.
+
+    Returns:
+        The judge: a function of roll-outs that gives a verdict for each.
+
+    Raises:
+        UserError: the folder holds no judge.
+
+    >>> import worldeval as we
+    >>> we.load_judge("toy/judge").name
+    'learned judge of 2'
+    """
+    path = Path(shipped(str(folder)))
+    judge = read_judge(path)
+    _ORIGINS[judge] = Origin(str(folder), judge_hash(path))
+    return judge
+
+
+def load_policy(
+    address: Address, params: Mapping[str, Any] | None = None, *, trust_pickle: bool = False
+) -> Policy:
+    """Load one policy.
+
+    Args:
+        address: a checkpoint's folder, `mine.py:make` or `package.module:Class`, `ws://host:8000`,
+            `lerobot:CHECKPOINT`, `zero` or `random`.
+        params: arguments of the code that makes the policy.
+        trust_pickle: read a policy that is a pickle. Reading one runs whatever code it brings.
+
+    Returns:
+        A policy: `spec`, `reset(tasks, seeds)` and `act(observation)`.
+
+    Raises:
+        UserError: nothing is there, or it is no policy, or it does not take these parameters.
+
+    >>> import worldeval as we
+    >>> we.load_policy("toy/policies/a/step-1").spec.name
+    'a/step-1'
+    """
+    return read_policy(shipped(str(address)), params, trust_pickle=trust_pickle)
+
+
+def load_starts(
+    path: Address, *, tasks: Sequence[str] | None = None, per_task: int | None = None
+) -> list[Start]:
+    """Read the recorded moments from which every policy is tried.
+
+    Args:
+        path: an HDF5 file of starts or of recordings, such as `evaluation/metaworld/starts.h5`.
+        tasks: only these tasks. Default: all.
+        per_task: at most so many of each task, the first ones. Default: all.
+
+    Returns:
+        The starts, each with its task, frames and pose.
+
+    Raises:
+        UserError: there is no such file, or it has no start of one of the tasks.
+
+    >>> import worldeval as we
+    >>> [start.id for start in we.load_starts("toy/starts.h5", tasks=["left"], per_task=2)]
+    ['left-0', 'left-1']
+    """
+    starts = read_starts(Path(shipped(str(path))))
+    known = dict.fromkeys(start.task for start in starts)
+    for task in tasks or ():
+        if task not in known:
+            raise UserError(f"{path} has no start of the task '{task}'.{did_you_mean(task, known)}")
+    chosen = []
+    for task in known if tasks is None else tasks:
+        chosen += [start for start in starts if start.task == task][:per_task]
+    return chosen
+
+
+def open_dataset(path: Address, format: str | None = None) -> Source:
+    """Open recorded trajectories in any format that is read.
+
+    Only the index is read; rows and frames follow when they are asked for.
+
+    Args:
+        path: the folder (or file) of a dataset: LeRobot, robomimic, Ctrl-World, Diffusion Policy,
+            ALOHA, mp4 with npz, or worldeval's own shards.
+        format: its format, if it is not detected.
+
+    Returns:
+        A sequence of episodes; `.spec` says views, rate and what the numbers are called.
+
+    Raises:
+        UserError: nothing is there, or its format is not known.
+
+    >>> import worldeval as we
+    >>> data = we.open_dataset("toy/data")
+    >>> len(data), data.spec.fps, sorted(data.spec.views)
+    (8, 16.0, ['side', 'top'])
+    """
+    return open_source(Path(path), format)
+
+
+PolicyArgument = Address | Policy | Sequence[Address | Policy]
+
+
+def live_policies(policies: PolicyArgument, *, trust_pickle: bool = False) -> dict[str, Policy]:
+    """Every policy that is meant, loaded; globs and folders opened.
+
+    The keys are addresses; of live policies, their names.
+
+    Raises:
+        UserError: two policies have one name, or one of them is none.
+    """
+    found: dict[str, Policy] = {}
+    for one in as_list(policies):
+        if isinstance(one, str | Path):
+            refs = expand([shipped(str(one))])
+            found |= {ref: read_policy(ref, trust_pickle=trust_pickle) for ref in refs}
+        elif isinstance(one, Policy):
+            if one.spec.name in found:
+                raise UserError(_twice(one.spec.name))
+            found[one.spec.name] = one
+        else:
+            raise UserError(
+                f"A {type(one).__name__} is no policy: it needs `spec`, `reset(tasks, seeds)` and "
+                "`act(observation)`. Give such an object, or an address."
+            )
+    names = [policy.spec.name for policy in found.values()]
+    for name in names:
+        if names.count(name) > 1:
+            raise UserError(_twice(name))
+    if not found:
+        raise UserError("There is no policy to try. Give at least one.")
+    return found
+
+
+def as_list(policies: PolicyArgument) -> list[Address | Policy]:
+    """One policy or several, as several."""
+    if isinstance(policies, list | tuple):
+        return list(policies)
+    return [policies]  # type: ignore[list-item]
+
+
+def _twice(name: str) -> str:
+    return f"Two policies are called '{name}'. Leave one out, or give it another name in its spec."
+
+
+def origin(model: object) -> Origin:
+    """Where a live world model or judge was loaded from; nothing where it has changed since."""
+    known = _ORIGINS.get(model, Origin())
+    if known.weights and isinstance(model, World) and _digest(model) != known.weights:
+        return Origin()
+    return known
+
+
+def _digest(world: World) -> str:
+    """A digest of a world model's weights as they are now."""
+    modules = [*world.parts.values(), world.tokenizer]
+    digest = hashlib.sha256()
+    for module in modules:
+        if not isinstance(module, nn.Module):
+            continue
+        for name, tensor in module.state_dict().items():
+            digest.update(name.encode())
+            plain = tensor.detach().cpu().contiguous()
+            digest.update(plain.reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,74 @@
+"""A run as a page to read and to send."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from worldeval.api.result import Result
+from worldeval.errors import UserError
+from worldeval.report.contents import ReportContents, read_contents
+from worldeval.report.page import write_page
+from worldeval.report.poster import write_poster
+from worldeval.runs.paths import RunPaths
+
+
+@dataclass(frozen=True, kw_only=True)
+class WrittenReport:
+    """A report that was written, and what it says."""
+
+    path: Path
+    contents: ReportContents
+
+
+def report(
+    run: str | Path | Result,
+    out: str | Path | None = None,
+    *,
+    markdown: bool = False,
+    embed: bool | None = None,
+    strips: int = 4,
+    picture: str | Path | None = None,
+    seed: int = 0,
+) -> WrittenReport:
+    """Write the report of a run: ranking, agreement, gates, film strips and where it comes from.
+
+    Args:
+        run: a run folder, or a result.
+        out: a folder or file. Default: `RUN/report`.
+        markdown: Markdown with pictures beside it, not one HTML file.
+        embed: whether pictures stand inside the one file. Default: in HTML they do.
+        strips: film strips of each way of being wrong.
+        picture: also draw a picture for a README here (PNG).
+        seed: of the draws behind P(best), where the run has no ranking yet.
+
+    Returns:
+        The page's path and contents.
+
+    Raises:
+        UserError: there is no run, or nothing was ranked in it yet.
+
+    >>> import worldeval as we
+    >>> we.report("toy/run", "toy/report").path.as_posix()
+    'toy/report/index.html'
+    """
+    folder = run.folder if isinstance(run, Result) else Path(run)
+    target = _target(folder, None if out is None else Path(out), markdown)
+    contents = read_contents(folder, rng=np.random.default_rng(seed))
+    inside = target.suffix == ".html" if embed is None else embed
+    path = write_page(contents, target, embed=inside, each=strips)
+    if picture is not None:
+        write_poster(contents, Path(picture))
+    return WrittenReport(path=path, contents=contents)
+
+
+def _target(run: Path, out: Path | None, markdown: bool) -> Path:
+    """The file to write: its suffix says which kind."""
+    name = "report.md" if markdown else "index.html"
+    if out is None:
+        return RunPaths(run).report / name
+    if out.suffix not in (".html", ".md"):
+        return out / name
+    if markdown and out.suffix != ".md":
+        raise UserError(f"--markdown writes a .md file, and --out is {out}.")
+    return out

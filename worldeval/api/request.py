@@ -1,0 +1,172 @@
+"""What an evaluation is asked for: a protocol recipe, laid over by what the caller gives."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from worldeval import recipe as recipes
+from worldeval.api.load import Address, PolicyArgument, as_list, load_starts
+from worldeval.config import build
+from worldeval.errors import UserError
+from worldeval.judge.judge import Judge
+from worldeval.policy.address import refuse_code
+from worldeval.record import Start
+from worldeval.rollout.recipe import ProtocolRecipe
+from worldeval.rollout.starts import read_starts, write_starts
+from worldeval.runs.paths import RunPaths
+from worldeval.world.world import World
+
+StartArgument = Address | Sequence[Start]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """The arguments that `rank`, `imagine` and `truth` share; see `worldeval.rank`."""
+
+    policies: PolicyArgument | None
+    world: Address | World | None = None
+    judge: Address | Judge | None = None
+    starts: StartArgument | None = None
+    protocol: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)  # keys of the protocol, as values
+    sets: Sequence[str] = ()  # `key=value` texts, as the command line has them
+    needs_models: bool = True  # False for the simulator alone
+
+    def addresses(self, out: Path) -> "Request":
+        """This request, which leaves its results in `out`: only addresses will do.
+
+        Raises:
+            UserError: a policy, the world model or the judge is an object in memory.
+        """
+        live = {
+            "world": isinstance(self.world, World),
+            "judge": isinstance(self.judge, Judge),
+            "policies": any(
+                not isinstance(one, str | Path) for one in as_list(self.policies or ())
+            ),
+        }
+        if any(live.values()):
+            named = " and ".join(name for name, is_live in live.items() if is_live)
+            raise UserError(
+                f"With out={str(out)!r} the work is done by other processes and can be resumed, so "
+                f"{named} must be given by address (a folder, or 'file.py:function'). Leave out= "
+                "away to use objects in memory, and keep the result by result.save(folder)."
+            )
+        return self
+
+    def given_starts(self) -> list[Start] | None:
+        """The starts that were given, read where they are a file; None where there are none."""
+        if self.starts is None:
+            return None
+        starts = self.starts
+        found = load_starts(starts) if isinstance(starts, str | Path) else list(starts)
+        count = self.settings.get("starts")
+        if not found:
+            raise UserError("There is no start to try policies from. Give at least one.")
+        if count is None:
+            return found
+        tasks = dict.fromkeys(start.task for start in found)
+        return [one for task in tasks for one in [s for s in found if s.task == task][:count]]
+
+    def recipe(self, starts: Sequence[Start] | None) -> recipes.Recipe:
+        """The protocol with everything that was given laid over it.
+
+        Raises:
+            UserError: something is missing, does not fit, or names code that nobody typed.
+        """
+        values = {key: value for key, value in self.settings.items() if value is not None}
+        for name in ("world", "judge"):
+            model = getattr(self, name)
+            if isinstance(model, str | Path):
+                values[name] = str(model)
+        if self.policies is not None:
+            values["policies"] = [
+                str(one) if isinstance(one, str | Path) else one.spec.name
+                for one in as_list(self.policies)
+            ]
+        if starts is not None:
+            tasks = [start.task for start in starts]
+            values["tasks"] = list(dict.fromkeys(tasks))
+            values["starts"] = min(tasks.count(task) for task in values["tasks"])
+            is_file = isinstance(self.starts, str | Path)
+            values["starts_file"] = str(self.starts) if is_file else ""
+        if self.protocol is None:
+            return self._own(values, starts)
+        found = recipes.load(self.protocol, "protocol", self.sets, values=values)
+        if self.policies is None and not any(each.startswith("policies=") for each in self.sets):
+            refuse_code(found.config.policies, found.path)
+        return found
+
+    def _own(self, values: dict[str, Any], starts: Sequence[Start] | None) -> recipes.Recipe:
+        """A protocol of what was given alone."""
+        needed = {"policies": self.policies, "starts": starts}
+        if self.needs_models:
+            needed |= {"world": self.world, "judge": self.judge}
+        for name, value in needed.items():
+            if value is None:
+                raise UserError(
+                    f"Without a protocol recipe, {name}= must be given, such as {EXAMPLES[name]}."
+                )
+        if self.sets:
+            raise UserError("sets= overrides keys of a recipe: give protocol= too.")
+        raw: dict[str, Any] = {"world": "", "judge": "", "truth": {}}
+        for key, value in values.items():
+            _nested(raw, key, value)
+        config = build(ProtocolRecipe, raw, where="rank")
+        return recipes.Recipe(
+            name="rank", path=Path("rank"), kind="closed-loop", group="protocol", summary="",
+            config=config,
+        )  # fmt: skip
+
+
+EXAMPLES = {
+    "policies": "'runs/bc/step-*'",
+    "starts": "'evaluation/metaworld/starts.h5'",
+    "world": "'models/latent'",
+    "judge": "'models/judge'",
+}
+
+
+def keep_starts(folder: Path, starts: Sequence[Start]) -> None:
+    """Put the given starts into a run folder, beside those that it holds already.
+
+    Raises:
+        UserError: the folder holds another start under the same name.
+    """
+    path = RunPaths(folder).starts
+    kept = {start.id: start for start in read_starts(path)} if path.is_file() else {}
+    for start in starts:
+        known = kept.get(start.id, start)
+        if known is not start and not _same(known, start):
+            raise UserError(
+                f"{folder} was begun with another start '{start.id}' than the one given now. "
+                "Give another out=."
+            )
+    more = [start for start in starts if start.id not in kept]
+    if more:
+        write_starts(path, [*kept.values(), *more])
+
+
+def resolved(config: ProtocolRecipe, found: recipes.Recipe) -> dict[str, Any]:
+    """What a run folder keeps as its recipe."""
+    return {**found.resolved(), "policies": list(config.policies)}
+
+
+def _same(one: Start, other: Start) -> bool:
+    alike = one.task == other.task and one.seed == other.seed
+    return (
+        alike
+        and bool(np.allclose(one.pose, other.pose))
+        and one.frames.keys() == (other.frames.keys())
+        and all(np.array_equal(one.frames[view], other.frames[view]) for view in one.frames)
+    )
+
+
+def _nested(raw: dict[str, Any], key: str, value: Any) -> None:
+    *parents, leaf = key.split(".")
+    for parent in parents:
+        raw = raw.setdefault(parent, {})
+    raw[leaf] = asdict(value) if hasattr(value, "__dataclass_fields__") else value

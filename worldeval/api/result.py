@@ -1,0 +1,190 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportCallIssue=false, reportReturnType=false
+"""What a run found, as tables, a figure and text: what `rank` returns and `open_run` reads."""
+
+import shutil
+import weakref
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from worldeval.api import tables
+from worldeval.errors import UserError
+from worldeval.runs.paths import IMAGINED, TRUTH, RunPaths
+from worldeval.runs.store import RolloutStore
+from worldeval.runs.summary import Summary, find_summary
+from worldeval.runs.tables import read_table
+from worldeval.stats import Finding
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from worldeval.record import Rollout, Verdict
+
+
+class Result:
+    """A run: its ranking, episodes, agreement with what was measured, gates and caveats.
+
+    Printed, it is a table with the caveats above it, in a terminal and in a notebook.
+
+    Attributes:
+        folder: the run folder; of a result in memory, one that is removed with it (see `save`).
+        errors: of policies that broke, why some of their episodes have no outcome.
+        stopped: why imagining ended, such as 'all done' or 'time is up'; None where it is unknown.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        temporary: bool = False,
+        cards: pd.DataFrame | None = None,
+        errors: Mapping[str, str] | None = None,
+        stopped: str | None = None,
+    ) -> None:
+        self.folder, self.stopped = Path(folder), stopped
+        self._cards = cards
+        self._errors = errors
+        self._removed = (
+            weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+            if temporary
+            else None
+        )
+
+    @cached_property
+    def summary(self) -> Summary | None:
+        """Everything in numbers; None where nothing was ranked yet."""
+        return find_summary(self.folder)
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """Policy -> why some of its episodes have no outcome."""
+        if self._errors is not None:
+            return dict(self._errors)
+        return dict(self.summary.errors) if self.summary else {}
+
+    @cached_property
+    def policies(self) -> pd.DataFrame:
+        """A row per policy, best predicted first.
+
+        Columns: rank, policy, lineage, step, predicted, low, high (the interval), tied_with (the
+        policies that it is statistically tied with), tied_group (letters), p_best, episodes.
+
+        Where it is known what an imagined rate is worth, predicted, low and high are of the true
+        rate, and imagined, imagined_low and imagined_high of the imagined one. Where the policies
+        were tried in the simulator or for real, measured, measured_low and measured_high; where it
+        is known, validation_mse.
+        """
+        summary = self.summary
+        if summary is None or summary.ranking is None:
+            return tables.rates(self.episodes)
+        return tables.policies(summary, self._cards)
+
+    @cached_property
+    def episodes(self) -> pd.DataFrame:
+        """A row per imagined episode: policy, lineage, step, task, start, seed, score (the
+        predicted probability of success), reached, disagreement, mended, and `success` where the
+        simulator or a real trial says so."""
+        table = _table(self.folder, IMAGINED)
+        if self.simulated.empty:
+            return table
+        key = ["policy", "task", "start"]
+        real = self.simulated[[*key, "success"]].drop_duplicates(key)
+        return table.merge(real, on=key, how="left")
+
+    @cached_property
+    def simulated(self) -> pd.DataFrame:
+        """A row per episode of the simulator, or per real trial; empty where there is none."""
+        return _table(self.folder, TRUTH)
+
+    @property
+    def headline(self) -> str | None:
+        """What stands above the table where it may not be read as a ranking."""
+        return self.summary.caveat if self.summary else None
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What the numbers do not support; refusals first. Each has a code, severity and text."""
+        return self.summary.all_findings if self.summary else ()
+
+    @cached_property
+    def agreement(self) -> pd.DataFrame | None:
+        """How far the predicted order and rates are the measured ones; None where nothing was
+        measured. A row per measure: value, low, high, ceiling, and the baselines."""
+        return tables.agreement(self.summary) if self.summary else None
+
+    @cached_property
+    def gates(self) -> pd.DataFrame | None:
+        """What replaying recorded episodes shows; None where none was replayed. A row per gate:
+        value, low, high, episodes."""
+        return tables.gates(self.summary) if self.summary else None
+
+    def rollouts(self) -> "Iterator[tuple[Rollout, Verdict]]":
+        """Every imagined episode with its verdict: latents, actions, poses."""
+        return RolloutStore(RunPaths(self.folder).imagined).rollouts()
+
+    def plot(self) -> "Figure":
+        """The policies with their intervals, beside what was measured where something was."""
+        from worldeval.api.plot import plot_policies
+
+        return plot_policies(self.policies, headline=self.headline)
+
+    def save(self, folder: str | Path) -> Path:
+        """Keep everything in a run folder, which `open_run`, the report and the viewer read.
+
+        Raises:
+            UserError: the folder is not empty.
+        """
+        target = Path(folder)
+        if target.resolve() == self.folder.resolve():
+            return target
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise UserError(f"{target} is not empty. Save into a new folder, so nothing is lost.")
+        shutil.copytree(self.folder, target, dirs_exist_ok=True)
+        if self._removed is not None:
+            self._removed()  # the copy takes its place
+            self._removed = None
+        self.folder = target
+        return target
+
+    def __repr__(self) -> str:
+        return tables.as_text(self)
+
+    def _repr_html_(self) -> str:
+        return tables.as_html(self)
+
+
+def open_run(folder: str | Path) -> Result:
+    """Open the run in a folder, whatever made it.
+
+    Args:
+        folder: of `rank`, `imagine` or `truth`, or of the verbs of the same names.
+
+    Returns:
+        Its result.
+
+    Raises:
+        UserError: there is no run, or it holds no result yet.
+
+    >>> import worldeval as we
+    >>> result = we.open_run("toy/run")
+    >>> list(result.policies["policy"]) == [row.policy for row in result.summary.ranking.policies]
+    True
+    """
+    path, paths = Path(folder), RunPaths(Path(folder))
+    if not path.is_dir():
+        raise UserError(f"There is no run folder {path}.")
+    held = (paths.summary, paths.outcomes(IMAGINED), paths.outcomes(TRUTH))
+    if not any(each.is_file() for each in held):
+        raise UserError(
+            f"{path} holds no result of a run yet. Rank into it: worldeval rank ... --out {path}"
+        )
+    return Result(path)
+
+
+def _table(folder: Path, side: str) -> pd.DataFrame:
+    path = RunPaths(folder).outcomes(side)
+    return read_table(path) if path.is_file() else pd.DataFrame()

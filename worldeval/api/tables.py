@@ -1,0 +1,324 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportGeneralTypeIssues=false, reportCallIssue=false
+"""A run's summary as tables: data frames, text for a terminal, HTML for a notebook."""
+
+from collections.abc import Iterator
+from html import escape
+from io import StringIO
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from worldeval.runs.summary import RankingSummary, Summary
+from worldeval.stats import Estimate, Finding
+
+if TYPE_CHECKING:
+    from worldeval.api.result import Result
+
+WIDTH = 120  # of text that is no terminal
+MEASURES = {
+    "pearson": "Pearson",
+    "spearman": "Spearman",
+    "kendall": "Kendall",
+    "mmrv": "MMRV (0 is best)",
+    "pairwise_accuracy": "pairs ordered correctly",
+    "top1_regret": "top-1 regret",
+    "within_task_spearman": "Spearman within a task",
+    "midrange_spearman": "Spearman, measured .05-.97",
+    "cell_mae": "error of a policy on a task",
+}
+MEASURED = ("measured", "measured_low", "measured_high")
+GATES = {
+    "false_success": "recorded failures",
+    "near_miss_false_success": "recorded near misses",
+    "true_success": "recorded successes",
+    "action_effect": "drop in success when actions are zeroed or shuffled",
+    "informativeness": "sensitivity + specificity - 1 of the verdicts",
+}
+
+
+def policies(summary: Summary, cards: pd.DataFrame | None) -> pd.DataFrame:
+    """A row per policy, best first; see `Result.policies`."""
+    ranking = summary.ranking
+    assert ranking is not None
+    tied = _tied(ranking)
+    table = pd.DataFrame(
+        {
+            "rank": row.rank,
+            "policy": row.policy,
+            "lineage": row.lineage,
+            "step": row.step,
+            "predicted": row.value,
+            "low": row.low,
+            "high": row.high,
+            "tied_with": tied[row.policy],
+            "tied_group": row.letters,
+            "p_best": row.probability_best,
+            "episodes": row.n,
+        }
+        for row in ranking.policies
+    )
+    if ranking.worth is not None:
+        fitted = [row.predictive or row.estimate for row in ranking.policies]
+        for column in ("predicted", "low", "high"):
+            table.insert(list(table).index("tied_with"), f"imagined_{column}", table[column])
+        for column, key in (("predicted", "value"), ("low", "low"), ("high", "high")):
+            table[column] = [getattr(one, key) for one in fitted]
+        table = table.rename(columns={"imagined_predicted": "imagined"})
+    if summary.truth is not None:
+        measured = {row.policy: row for row in summary.truth.policies}
+        for column, key in (
+            ("measured", "value"),
+            ("measured_low", "low"),
+            ("measured_high", "high"),
+        ):
+            table[column] = [getattr(measured.get(name), key, None) for name in table["policy"]]
+    if cards is not None and cards["validation_mse"].notna().any():
+        errors = dict(zip(cards["policy"], cards["validation_mse"], strict=True))
+        table["validation_mse"] = [errors.get(name) for name in table["policy"]]
+    return table
+
+
+def rates(episodes: pd.DataFrame) -> pd.DataFrame:
+    """The mean prediction of every policy, of episodes that were not ranked."""
+    if episodes.empty:
+        return pd.DataFrame(columns=["policy", "predicted", "episodes"])
+    cells = episodes.groupby(["policy", "task"])["score"].mean().reset_index()
+    table = cells.groupby("policy")["score"].mean().rename("predicted").reset_index()
+    counts = episodes["policy"].value_counts()
+    table["episodes"] = [int(counts[name]) for name in table["policy"]]
+    return table.sort_values("predicted", ascending=False, ignore_index=True)
+
+
+def agreement(summary: Summary) -> pd.DataFrame | None:
+    """A row per measure of agreement, with its ceiling and the baselines; None without any."""
+    if summary.agreement is None:
+        return None
+    rows = {}
+    for key in MEASURES:
+        found = getattr(summary.agreement, key, None)
+        if found is None:
+            found = getattr(summary.agreement_details, key, None)
+        if found is None:
+            continue
+        ceiling = summary.agreement.ceiling.get(key)
+        rows[key] = {
+            **found.to_json(),
+            "ceiling": ceiling.value if ceiling else None,
+            "ceiling_low": ceiling.low if ceiling else None,
+            "ceiling_high": ceiling.high if ceiling else None,
+            **{name: values.get(key) for name, values in summary.baselines.items()},
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("measure")
+
+
+def gates(summary: Summary) -> pd.DataFrame | None:
+    """A row per gate; None where none was passed through."""
+    if not summary.gates:
+        return None
+    rows = {
+        key: {**summary.gates[key].to_json(), "episodes": summary.gates[key].n}
+        for key in GATES
+        if key in summary.gates
+    }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("gate")
+
+
+def renderables(result: "Result") -> Iterator[RenderableType]:
+    """A result for a terminal: caveats first, then the ranking, agreement and gates."""
+    summary = result.summary
+    if summary is None or summary.ranking is None:
+        yield _rates_table(result.policies if not result.episodes.empty else result.simulated)
+        return
+    if result.headline:
+        yield Text(result.headline, style="bold red")
+    yield ranking_table(result)
+    if summary.ranking.worth_text is not None:
+        yield Text(summary.ranking.worth_text)
+    if summary.agreement is not None:
+        yield agreement_table(summary, result.agreement)
+    if result.gates is not None:
+        yield gates_table(summary)
+    for finding in result.findings:
+        yield _line(finding)
+    for policy, error in result.errors.items():
+        yield Text(_broken(policy, error), style="yellow")
+
+
+def ranking_table(result: "Result") -> Table:
+    """A row per policy, best predicted first.
+
+    Where it is known what an imagined rate is worth, `predicted` is the true rate with its
+    predictive interval, and `as imagined` what more imagined starts would show.
+    """
+    rows = result.policies
+    known = "imagined" in rows
+    what = "true rate as predicted" if known else "as imagined, not validated"
+    table = Table(title=f"success: {what} [95% interval]", title_justify="left")
+    table.add_column("#", justify="right")
+    table.add_column("policy", no_wrap=True)
+    table.add_column("predicted", justify="right", no_wrap=True)
+    if known:
+        table.add_column("as imagined", justify="right", no_wrap=True)
+    table.add_column("tied group")
+    table.add_column("P(best)", justify="right")
+    further = [name for name in ("measured", "validation_mse") if name in rows]
+    if "measured" in further:
+        table.add_column("measured", justify="right", no_wrap=True)
+    if "validation_mse" in further:
+        table.add_column("validation MSE", justify="right")
+    for row in rows.to_dict("records"):
+        cells = [
+            str(row["rank"]),
+            row["policy"],
+            _interval(row["predicted"], row["low"], row["high"]),
+            row["tied_group"],
+            _number(row["p_best"], 2),
+        ]
+        if known:
+            imagined = (row["imagined"], row["imagined_low"], row["imagined_high"])
+            cells.insert(3, _interval(*imagined))
+        if "measured" in further:
+            found = tuple(row[name] for name in MEASURED)
+            cells.append("" if _missing(row["measured"]) else _interval(*found))
+        if "validation_mse" in further:
+            cells.append(_number(row["validation_mse"], 4))
+        table.add_row(*cells)
+    return table
+
+
+def agreement_table(summary: Summary, found: pd.DataFrame | None) -> Table:
+    """How far the predicted order and rates are the measured ones."""
+    assert found is not None and summary.agreement is not None
+    baselines = list(summary.baselines)
+    table = Table(title="agreement with what was measured", title_justify="left")
+    table.add_column("measure", no_wrap=True)
+    names = [name.replace("_", " ") for name in baselines]
+    for column in ("imagination", "noise ceiling", *names):
+        table.add_column(column, justify="right")
+    details = summary.agreement_details
+    margin = details.margin if details is not None else None
+    for key, row in found.to_dict("index").items():
+        label = MEASURES[str(key)]
+        if key == "pairwise_accuracy" and margin is not None:
+            label = f"{label} (gap > {margin:g})"
+        known = (row["ceiling"], row["ceiling_low"], row["ceiling_high"])
+        table.add_row(
+            label,
+            _interval(row["value"], row["low"], row["high"]),
+            "" if _missing(row["ceiling"]) else _interval(*known),
+            *(_number(row[name], 3) for name in baselines),
+        )
+    return table
+
+
+def gates_table(summary: Summary) -> Table:
+    """What replaying recordings in imagination shows."""
+    table = Table(title="gates: recorded actions replayed in imagination", title_justify="left")
+    table.add_column("replayed")
+    table.add_column("predicted success", justify="right")
+    table.add_column("episodes", justify="right")
+    for key, label in GATES.items():
+        found: Estimate | None = summary.gates.get(key)
+        if found is not None:
+            table.add_row(label, _interval(found.value, found.low, found.high), str(found.n))
+    return table
+
+
+def as_text(result: "Result") -> str:
+    """The result as plain text."""
+    stream = StringIO()
+    console = Console(file=stream, width=WIDTH, markup=False, highlight=False, no_color=True)
+    for each in renderables(result):
+        console.print(each)
+    console.print(f"Run folder: {result.folder}", soft_wrap=True)
+    return stream.getvalue().rstrip()
+
+
+def as_html(result: "Result") -> str:
+    """The result for a notebook: caveats, the table of policies, and the rest folded away."""
+    parts = []
+    if result.headline:
+        parts.append(f'<p style="color:#b3261e"><b>{escape(result.headline)}</b></p>')
+    shown = [name for name in SHOWN if name in result.policies]
+    parts.append(_html(result.policies[shown]) if shown else "<p>No episode yet.</p>")
+    for title, table in (("Agreement", result.agreement), ("Gates", result.gates)):
+        if table is not None:
+            parts.append(f"<details><summary>{title}</summary>{_html(table, index=True)}</details>")
+    if result.findings:
+        items = "".join(
+            f"<li><b>{escape(each.severity)}</b> ({escape(each.code)}): {escape(each.text)}</li>"
+            for each in result.findings
+        )
+        parts.append(f"<details open><summary>Findings</summary><ul>{items}</ul></details>")
+    for policy, error in result.errors.items():
+        parts.append(f"<p>{escape(_broken(policy, error))}</p>")
+    return "\n".join(parts)
+
+
+SHOWN = (
+    "rank", "policy", "predicted", "low", "high", "tied_with", "p_best", "measured",
+    "measured_low", "measured_high", "validation_mse", "episodes",
+)  # fmt: skip
+
+
+def _html(table: pd.DataFrame, *, index: bool = False) -> str:
+    plain = table.copy()
+    if "tied_with" in plain:
+        plain["tied_with"] = [", ".join(names) for names in plain["tied_with"]]
+    return plain.to_html(
+        index=index, border=0, escape=True, na_rep="", float_format=lambda value: f"{value:.3f}"
+    )
+
+
+def _tied(ranking: RankingSummary) -> dict[str, list[str]]:
+    """Of every policy, those that it is statistically tied with, in the order of the ranking."""
+    pairs = {frozenset((one.first, one.second)) for one in ranking.comparisons if not one.separated}
+    names = [row.policy for row in ranking.policies]
+    return {
+        name: [other for other in names if other != name and frozenset((name, other)) in pairs]
+        for name in names
+    }
+
+
+def _rates_table(rows: pd.DataFrame) -> Table:
+    table = Table(*(str(name) for name in rows.columns), box=None)
+    for row in rows.to_dict("records"):
+        table.add_row(*(_cell(value) for value in row.values()))
+    return table
+
+
+def _broken(policy: str, error: str) -> str:
+    return (
+        f"{policy}: some episodes could not be completed; they are excluded, not counted as "
+        f"failures: {error}"
+    )
+
+
+def _line(finding: Finding) -> Text:
+    style = "red" if finding.severity == "refusal" else "yellow"
+    return Text(f"{finding.severity} ({finding.code}): {finding.text}", style=style)
+
+
+def _interval(value: Any, low: Any, high: Any) -> str:
+    if _missing(value):
+        return "undefined"
+    if _missing(low) or _missing(high):
+        return f"{value:.3f}"
+    return f"{value:.3f} [{low:.2f}, {high:.2f}]"
+
+
+def _number(value: Any, digits: int) -> str:
+    return "" if _missing(value) else f"{value:.{digits}f}"
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.3f}" if isinstance(value, float) else str(value)
+
+
+def _missing(value: Any) -> bool:
+    return value is None or value != value

@@ -1,0 +1,326 @@
+"""Training world models, judges and policies from Python: what is done is kept and not repeated."""
+
+import multiprocessing as mp
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from worldeval import recipe as recipes
+from worldeval.api.load import Address
+from worldeval.api.progress import Report, training_stages
+from worldeval.api.run_folder import run_folder
+from worldeval.data.table import read_table
+from worldeval.data.weighted import Weighted, read_weighted
+from worldeval.errors import UserError
+from worldeval.evaluate.known import write_known
+from worldeval.evaluate.recalibrate import Recalibrated, recalibrated
+from worldeval.judge.fit import FittedJudge
+from worldeval.judge.judge import save_calibration
+from worldeval.judge.learn import learn_judge
+from worldeval.policy.sets import as_set, train_set
+from worldeval.policy.train import KeptCheckpoint
+from worldeval.recipe import shipped
+from worldeval.run import read_json
+from worldeval.world.load import CARD, read_card
+from worldeval.world.training.pipeline import train_base, train_fold
+from worldeval.world.training.pipeline import train_world as train_final
+from worldeval.world.training.prepare import FRAMES, TOKENIZER, prepare
+
+DataArgument = Address | Weighted | Sequence[Address | Weighted | tuple[Address, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainedWorld:
+    """A world model that was trained, and how well it replays held-out episodes."""
+
+    folder: Path
+    held_out_episodes: int
+    tokenizer_psnr: float | None  # dB
+    fidelity: Mapping[str, Any]  # horizon -> errors, replayed open loop
+
+
+def train_world(
+    data: DataArgument,
+    out: Address,
+    *,
+    model: str = "latent",
+    weak: Sequence[Address] = (),
+    latents: Sequence[Address] = (),
+    settings: Mapping[str, Any] | None = None,
+    sets: Sequence[str] = (),
+    jobs: int = 2,
+    seed: int = 0,
+    progress: bool = True,
+) -> TrainedWorld:
+    """Train a world model, and measure how well it replays held-out episodes.
+
+    The same call again does only what is missing. `load_world(out)` loads the result.
+
+    Args:
+        data: folder of a dataset; several are a mixture, with weights where pairs are given:
+            `["mine", ("others", 0.3)]`.
+        out: folder for the world model.
+        model: a model recipe, by name or path.
+        weak: datasets of policies' roll-outs to add; a judge is later trained on them.
+        latents: folders of `worldeval data encode`, one for every dataset.
+        settings: keys of the recipe as values, such as `{"trainer.steps": 100}`.
+        sets: keys of the recipe as texts, such as `["trainer.steps=100"]`.
+        jobs: folds trained at the same time.
+        seed: of everything random.
+        progress: False shows nothing.
+
+    Returns:
+        Where it is, and its fidelity.
+
+    Raises:
+        UserError: the data or the recipe do not fit; nothing is left behind then.
+
+    >>> import worldeval as we
+    >>> trained = we.train_world(
+    ...     "toy/data", "toy/trained", model="toy/model.yaml", settings={"trainer.steps": 2},
+    ...     progress=False,
+    ... )
+    >>> sorted(trained.fidelity)
+    ['h1', 'h5']
+    """
+    found = recipes.load(model, "model", sets, values=settings)
+    parts, folder = _parts(data), Path(out)
+    weak, latents = [Path(each) for each in weak], [Path(each) for each in latents]
+    for path in (*(part.path for part in parts), *weak, *latents):
+        _must_exist(path)
+    given = {"seed": seed, "latents": latents}
+    # A tokenizer that came with latents is no result: nothing was trained.
+    worthless = frozenset({TOKENIZER, FRAMES} if latents else {FRAMES})
+    recipe = found.resolved()
+    with run_folder(
+        folder, recipe=recipe, reread=found.reread, seed=seed, command="train", worthless=worthless
+    ), _stages(progress) as report:  # fmt: skip
+        say = _said if progress else (lambda text: None)
+        prepared = prepare(found.config, parts, weak, folder, report=report, say=say, **given)
+        shared = {"kind": found.kind, "seed": seed, "report": report}
+        if len(prepared.weak):
+            train_base(found.config, prepared, folder, **shared)
+            _in_parallel(found, parts, tuple(weak), folder, given, jobs=jobs, progress=progress)
+        train_final(found.config, prepared, folder, **shared)
+    card = read_json(folder / CARD)
+    return TrainedWorld(
+        folder=folder,
+        held_out_episodes=len(prepared.held),
+        tokenizer_psnr=card["tokenizer_psnr"],
+        fidelity=card["fidelity"],
+    )
+
+
+def train_judge(
+    world: Address,
+    data: DataArgument,
+    weak: Sequence[Address],
+    out: Address,
+    *,
+    recipe: str = "judge",
+    settings: Mapping[str, Any] | None = None,
+    sets: Sequence[str] = (),
+    seed: int = 0,
+    world_seed: int = 0,
+    progress: bool = True,
+) -> FittedJudge:
+    """Train a judge, and calibrate it on families of policies that it was not trained on.
+
+    Args:
+        world: folder of a world model that was trained with `weak`; it holds folds.
+        data: the data that the world model was trained on.
+        weak: the roll-outs of policies that it was trained on.
+        out: folder for the judge; `load_judge(out)` loads it.
+        recipe: a judge recipe, by name or path.
+        settings, sets: as `train_world` takes them.
+        world_seed: the seed of the world model's training.
+
+    Returns:
+        The networks, their calibration, and how they did on policies that they never saw.
+
+    Raises:
+        UserError: the data, the world model or the recipe do not fit; nothing is left behind then.
+
+    >>> import worldeval as we
+    >>> fitted = we.train_judge("runs/world", "runs/data", ["runs/weak"], "runs/judge")
+    ... # doctest: +SKIP
+    """
+    found = recipes.load(recipe, "judge", sets, values=settings)
+    parts, place, weak = _parts(data), Path(shipped(str(world))), [Path(each) for each in weak]
+    if not weak:
+        raise UserError("A judge learns from roll-outs of policies; give --weak DATASET.")
+    folds = read_card(place)["recipe"].folds
+    for fold in range(folds):
+        if not (place / f"fold-{fold}" / CARD).is_file():
+            raise UserError(
+                f"{world} holds no fold-{fold}: it was trained without roll-outs of policies. "
+                "Train it with --weak FOLDER first."
+            )
+    for path in (*(part.path for part in parts), *weak):
+        _must_exist(path)
+    folder = Path(out)
+    with (
+        run_folder(
+            folder, recipe=found.resolved(), reread=found.reread, seed=seed, command="judge train"
+        ),
+        _stages(progress) as report,
+    ):
+        return learn_judge(
+            found.config, place, parts, weak, folder,
+            seed=seed, world_seed=world_seed, report=report,
+        )  # fmt: skip
+
+
+def calibrate_judge(judge: Address, runs: Sequence[Address], out: Address) -> Recalibrated:
+    """Correct the rates of a judge by policies that were also measured.
+
+    The networks stay as they are, and so does the order of policies on each task: only a slope and
+    an offset for each task change. Judge other policies with the result.
+
+    Args:
+        judge: folder of the judge, which is not changed.
+        runs: folders of `rank` with truth and this judge.
+        out: folder for the corrected judge.
+
+    Returns:
+        The calibration, and the error of a policy on a task before and after.
+
+    Raises:
+        UserError: a run has no truth, or used another judge.
+
+    >>> import worldeval as we
+    >>> we.calibrate_judge("models/judge", ["runs/dev"], "runs/judge")  # doctest: +SKIP
+    """
+    place = Path(shipped(str(judge)))
+    found = recalibrated(place, [Path(each) for each in runs])
+    save_calibration(Path(out), place, found.calibration, learned_from=found.learned_from)
+    write_known(Path(out), found.known)
+    return found
+
+
+def train_policies(
+    recipe: str,
+    data: Sequence[Address] | Address,
+    out: Address,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    sets: Sequence[str] = (),
+    seed: int = 0,
+    jobs: int = 1,
+    done: Callable[[int, int], None] | None = None,
+) -> list[KeptCheckpoint]:
+    """Train the lineages of a policy recipe by imitation, keeping checkpoints along the way.
+
+    Args:
+        recipe: a policy or policy-set recipe, by name or path.
+        data: demonstrations, in any format.
+        out: folder; checkpoints go to `out/LINEAGE/step-N`. What is complete is not trained again.
+        settings, sets: as `train_world` takes them.
+        jobs: lineages trained at the same time.
+        done: called with how many lineages are done, and how many there are.
+
+    Returns:
+        Every checkpoint with its folder and card, in the recipe's order.
+
+    Raises:
+        UserError: the data or the recipe do not fit; nothing is left behind then.
+
+    >>> import worldeval as we
+    >>> made = we.train_policies("toy/policy.yaml", "toy/data", "toy/bc")
+    >>> [(kept.card.lineage, kept.card.step) for kept in made]
+    [('policy', 2)]
+    """
+    found = recipes.load(recipe, "policy", sets, values=settings)
+    lineages, folder = as_set(found.name, found.config), Path(out)
+    paths = [Path(data)] if isinstance(data, str | Path) else [Path(each) for each in data]
+    read_table(*paths)  # a wrong folder is an error before the run folder is made
+    order = [lineage.name for lineage in lineages.lineages]
+    made: list[KeptCheckpoint] = []
+    with run_folder(
+        folder, recipe=found.resolved(), reread=found.reread, seed=seed, command="policy train"
+    ):
+        trained = train_set(lineages, paths, folder, seed=seed, jobs=jobs)
+        for count, checkpoints in enumerate(trained, 1):
+            made += checkpoints
+            if done is not None:
+                done(count, len(order))
+    return sorted(made, key=lambda kept: (order.index(kept.card.lineage), kept.card.step))
+
+
+def _parts(data: DataArgument) -> list[Weighted]:
+    given = [data] if isinstance(data, str | Path | Weighted) else list(data)
+    return [_part(each) for each in given]
+
+
+def _part(one: Address | Weighted | tuple[Address, float]) -> Weighted:
+    if isinstance(one, Weighted):
+        return one
+    if isinstance(one, tuple):
+        return Weighted(path=Path(one[0]), weight=float(one[1]))
+    return read_weighted(str(one))
+
+
+def _must_exist(path: Path) -> None:
+    if not path.exists():
+        raise UserError(f"There is no dataset at {path}: the path does not exist.")
+
+
+def _said(text: str) -> None:
+    Console(stderr=True, markup=False, highlight=False).print(text, soft_wrap=True)
+
+
+@contextmanager
+def _stages(progress: bool) -> Iterator[Report]:
+    if not progress:
+        yield lambda stage, steps=None: lambda step, loss: None
+        return
+    with training_stages(Console(stderr=True, markup=False)) as report:
+        yield report
+
+
+def _in_parallel(
+    found: recipes.Recipe,
+    parts: Sequence[Weighted],
+    weak: tuple[Path, ...],
+    folder: Path,
+    given: dict[str, Any],
+    *,
+    jobs: int,
+    progress: bool,
+) -> None:
+    """The folds, each in its own process with its share of the cores."""
+    jobs = min(jobs, found.config.folds, os.cpu_count() or 1)
+    threads = max(1, (os.cpu_count() or 1) // jobs)
+    with ProcessPoolExecutor(jobs, mp_context=mp.get_context("spawn")) as pool:
+        futures = [
+            pool.submit(_fold, found, parts, weak, folder, given, fold, threads, progress)
+            for fold in range(found.config.folds)
+        ]
+        for future in futures:
+            future.result()
+
+
+def _fold(
+    found: recipes.Recipe,
+    parts: Sequence[Weighted],
+    weak: tuple[Path, ...],
+    folder: Path,
+    given: dict[str, Any],
+    fold: int,
+    threads: int,
+    progress: bool,
+) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+    console = Console(stderr=True, markup=False, quiet=not progress)
+    with training_stages(console, lines=True) as report:
+        prepared = prepare(found.config, parts, weak, folder, report=report, **given)
+        shared = {"kind": found.kind, "seed": given["seed"], "report": report}
+        train_fold(found.config, prepared, folder, fold=fold, **shared)

@@ -1,0 +1,94 @@
+"""An evaluation of objects in memory: a notebook's own policy, world model or judge."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pandas as pd
+
+from worldeval.errors import UserError, did_you_mean
+from worldeval.evaluate.known import read_known
+from worldeval.evaluate.run import Evaluation
+from worldeval.evaluate.workers.jobs import BatchDone, Job, by_task
+from worldeval.evaluate.workers.spread import Alone, Crew
+from worldeval.evaluate.workers.worker import Setup, Worker
+from worldeval.judge.judge import Judge
+from worldeval.policy.protocol import Policy
+from worldeval.policy.pulse import WatchedPolicy
+from worldeval.recipe import shipped
+from worldeval.record import Start
+from worldeval.rollout.inverse import load_checker
+from worldeval.runs.paths import RunPaths
+from worldeval.stats import ValidatedRates
+from worldeval.world.world import World
+
+
+class LiveWorker(Worker):
+    """A worker that is given its models. What a policy does wrong is raised, to be debugged."""
+
+    def __init__(
+        self, setup: Setup, world: World, judge: Judge, policies: Mapping[str, Policy]
+    ) -> None:
+        self._setup, self._world, self._judge = setup, world, judge
+        self._checker = load_checker(setup.recipe.checker)
+        self._policies = {ref: WatchedPolicy(policy) for ref, policy in policies.items()}
+
+    def __call__(self, job: Job) -> BatchDone:
+        return self._imagine(job)
+
+    def _policy(self, ref: str) -> WatchedPolicy:
+        return self._policies[ref]
+
+
+@dataclass(kw_only=True)
+class LiveEvaluation(Evaluation):
+    """An evaluation in this process, in a folder that nothing was done in before.
+
+    The recipe's addresses of world model, judge and policies are kept for provenance alone.
+    """
+
+    world: World
+    judge: Judge
+    policies: Mapping[str, Policy]  # by address; live ones by name
+    given: list[Start] = field(repr=False)
+    known: Mapping[str, str]  # fingerprints of world and judge; "" where they have none
+
+    def __post_init__(self) -> None:
+        self.paths = RunPaths(self.out)
+        self.starts = by_task(self.given, self.recipe.tasks)
+        self.cards = pd.DataFrame([card_of(ref, one) for ref, one in self.policies.items()])
+        self.spent, self.errors, self.seconds = None, {}, {}
+
+    def models(self) -> tuple[World, Judge]:
+        return self.world, self.judge
+
+    def hashes(self) -> dict[str, str]:
+        return dict(self.known)
+
+    def known_rates(self) -> ValidatedRates | None:
+        return read_known(Path(shipped(self.recipe.judge))) if self.recipe.judge else None
+
+    def check_models(self) -> None:
+        spec = self.world.spec
+        for task in (each for each in self.recipe.tasks if not spec.knows(each)):
+            raise UserError(
+                f"The world model was not trained on the task '{task}'."
+                f"{did_you_mean(task, spec.tasks)}"
+            )
+
+    def _crew(self) -> Crew:
+        setup = Setup(recipe=self.recipe, starts=self.starts, seed=self.seed)
+        return Alone(lambda: LiveWorker(setup, self.world, self.judge, self.policies))
+
+
+def card_of(ref: str, policy: Policy) -> dict[str, object]:
+    """What is known of a policy: a row of `policy_cards`."""
+    spec, card = policy.spec, getattr(policy, "card", None)
+    return {
+        "ref": ref,
+        "policy": spec.name,
+        "lineage": spec.lineage,
+        "step": spec.step,
+        "misleads": bool(getattr(card, "misleads", False)),
+        "validation_mse": getattr(card, "validation_mse", None),
+    }
