@@ -124,7 +124,7 @@ def load_starts(
     """Read the recorded moments from which every policy is tried.
 
     Args:
-        path: an HDF5 file of starts or of recordings, such as `evaluation/metaworld/starts.h5`.
+        path: an HDF5 file of starts or of recordings, such as `evaluation/mine/starts.h5`.
         tasks: only these tasks. Default: all.
         per_task: at most so many of each task, the first ones. Default: all.
 

@@ -238,7 +238,7 @@ def truth(
         UserError: as `rank`; or the simulator is not installed.
 
     >>> import worldeval as we
-    >>> result = we.truth(protocol="metaworld", out="runs/truth")  # doctest: +SKIP
+    >>> result = we.truth(protocol="mine.yaml", out="runs/truth")  # doctest: +SKIP
     """
     request = Request(
         policies=policies, starts=starts, protocol=protocol, needs_models=False,

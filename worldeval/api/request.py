@@ -124,7 +124,7 @@ class Request:
 
 EXAMPLES = {
     "policies": "'runs/bc/step-*'",
-    "starts": "'evaluation/metaworld/starts.h5'",
+    "starts": "'evaluation/mine/starts.h5'",
     "world": "'models/latent'",
     "judge": "'models/judge'",
 }

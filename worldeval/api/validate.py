@@ -88,7 +88,7 @@ def plan(
 
     >>> import worldeval as we
     >>> we.plan(policies=2, gap=0.2).real_alone
-    91
+    161
     """
     return trials(
         policies=policies,

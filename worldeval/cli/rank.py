@@ -70,11 +70,11 @@ def register(app: typer.Typer) -> None:
     """Add the verbs."""
     verb(
         app, "rank", rank,
-        "worldeval rank metaworld --policies 'runs/bc/step-*' --out runs/mine",
-        "worldeval rank metaworld --truth --out runs/demo",
+        "worldeval rank mine.yaml --policies 'runs/bc/step-*' --out runs/mine",
+        "worldeval rank mine.yaml --truth --out runs/demo",
     )  # fmt: skip
-    verb(app, "imagine", imagine, "worldeval imagine metaworld --starts 5 --out runs/look")
-    verb(app, "truth", truth, "worldeval truth metaworld --out runs/demo")
+    verb(app, "imagine", imagine, "worldeval imagine mine.yaml --starts 5 --out runs/look")
+    verb(app, "truth", truth, "worldeval truth mine.yaml --out runs/demo")
 
 
 def rank(
