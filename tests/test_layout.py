@@ -40,7 +40,12 @@ TORCH_LAYERS |= {"checked_weights"}
 LIGHT = {"stats", "runs"}
 
 # Third-party modules whose packages are named otherwise.
-DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml"}
+DISTRIBUTIONS = {
+    "PIL": "pillow",
+    "yaml": "pyyaml",
+    "google": "protobuf",
+    "google_crc32c": "google-crc32c",
+}
 
 
 def files(*folders: Path) -> list[Path]:
