@@ -309,14 +309,17 @@ class Evaluation:
 
     def _tell_replans(self) -> None:
         """Whose chunks are carried out by their authors' rule, and not by the protocol's."""
-        protocol = self.recipe.replan_every
+        protocol, by_rule = self.recipe.replan_every, dict[tuple[int, str], list[str]]()
         for row in self.cards.to_dict("records"):
             if row["replan_said_by"] and row["replan"] != protocol:
-                self.watch.say(
-                    f"{row['policy']} is asked again after {int(row['replan'])} frames "
-                    f"({row['replan_said_by']}), not after the protocol's {protocol}; "
-                    "replan_every= in its address changes that"
-                )
+                rule = (int(row["replan"]), row["replan_said_by"])
+                by_rule.setdefault(rule, []).append(row["policy"])
+        for (frames, said_by), names in by_rule.items():
+            every = "every frame" if frames == 1 else f"every {frames} frames"
+            self.watch.say(
+                f"{', '.join(names)}: asked {every} ({said_by}), not every {protocol} as the "
+                "protocol says; replan_every= in an address changes that"
+            )
 
     def _know(self) -> None:
         """Compare what is here with what the run folder was made of, and keep both."""
