@@ -12,6 +12,7 @@ from websockets.sync.server import serve
 from worldeval.errors import UserError
 from worldeval.policy.load import load_policy
 from worldeval.policy.protocol import Policy
+from worldeval.policy.pulse import WatchedPolicy
 from worldeval.policy.remote.connection import ServerError
 from worldeval.policy.remote.policy import RemotePolicy
 from worldeval.record import Observation
@@ -199,6 +200,12 @@ def test_an_answer_that_nobody_asked_for_is_refused() -> None:
         with pytest.raises(ServerError, match="an answer that nobody asked for"):
             policy.act(observation(1))
         policy.close()
+        called = load_policy(f"{url}?{VIEWS}&action_dim=5&chunk=1&lineage=other")
+        watched = WatchedPolicy(called)  # as a worker holds it, with labels in between
+        watched.reset(("task 0",), (0,))
+        watched.act(observation(1))
+        with pytest.raises(ServerError, match="an answer that nobody asked for"):
+            watched.settle()
 
 
 def test_metadata_with_arrays_is_compared_when_a_session_is_renewed() -> None:

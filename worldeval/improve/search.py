@@ -162,7 +162,8 @@ class Searched:
             if begin:
                 frames = self._world.render(latents[-1][:, -1], tasks)
                 pose = poses[-1][:, -1]
-            chunk = self._policy.act(Observation(frames=frames, pose=pose, tasks=tasks))
+            seen = Observation(frames=frames, pose=pose, tasks=tasks)
+            chunk = np.array(self._policy.act(seen.own()), np.float32)
             part = slice(begin, min(begin + self._executed, look))
             action = self._within(chunk[:, : part.stop - begin] + shaken[:, part])
             if follow is not None and count > 1:

@@ -89,7 +89,9 @@ class WatchedPolicy:
 
     def settle(self) -> None:
         """The end of a batch: a server may have said more than it was asked."""
-        settle: Any = getattr(self._policy, "settle", None)
-        if settle is not None:
+        inner: Any = self._policy
+        while inner is not None and not hasattr(inner, "settle"):  # labels and adapters around it
+            inner = getattr(inner, "policy", None) or getattr(inner, "_policy", None)
+        if inner is not None:
             with waiting():
-                settle()
+                inner.settle()
