@@ -1,36 +1,58 @@
 #!/usr/bin/env bash
-# LeRobot reads what we export, and its loader is timed beside ours.
+# LeRobot reads what we export, its loader is timed beside ours, and its policies act here as there.
 #
 #     benchmarks/interop.sh [DATA [EXPORTED]]
 #
 # DATA is a Ctrl-World folder with latents: default $WORLDEVAL_DROID, else ../shared/data/droid.
-# EXPORTED is a dataset that `worldeval export` wrote, to be read too: default runs/demo/dataset,
-# where there is one.
+# EXPORTED is a dataset that `worldeval export` wrote, to be read and to train LeRobot's policies on:
+# default runs/demo/dataset, else a small one made here of imagined episodes.
 #
-# Makes an environment of its own for LeRobot 0.4.4 (it pins torch < 2.11 and av < 16, so it cannot
-# live in ours) in data-cache/interop/; several GB are downloaded the first time. LeRobot's default
+# Makes environments of their own for LeRobot 0.4.4 (it pins torch < 2.11 and av < 16, so it cannot
+# live in ours) in data-cache/interop/, and for the newest LeRobot in data-cache/interop-newest/
+# where there is a Python 3.12 ($PYTHON312, else python3.12); several GB are downloaded the first
+# time. $LEROBOT and $LEROBOT_NEWEST name environments that are there already. LeRobot's default
 # decoder needs ffmpeg's libraries (Debian: apt-get install ffmpeg); it is left out without them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 data=${1:-${WORLDEVAL_DROID:-../shared/data/droid}}
 exported=${2:-runs/demo/dataset}
-python=.venv/bin/python
-theirs=data-cache/interop/bin/python
-if [ ! -d "$data" ]; then
-    echo "there is no data at $data: give a Ctrl-World folder" >&2
-    exit 2
-fi
-if [ ! -x "$theirs" ]; then
-    "$python" -m venv data-cache/interop
-    data-cache/interop/bin/pip install --quiet "lerobot==0.4.4"
-fi
+results=benchmarks/results/interop.json
+python=${PYTHON:-.venv/bin/python}
+old=${LEROBOT:-data-cache/interop}
+newest=${LEROBOT_NEWEST:-data-cache/interop-newest}
+python312=${PYTHON312:-python3.12}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export HF_HUB_OFFLINE=1
-"$python" benchmarks/interop_export.py "$data" "$work"
-"$theirs" benchmarks/interop.py check "$work/set" "$work/set.npz"
-if [ -f "$exported/meta/info.json" ]; then
-    "$python" benchmarks/interop_export.py "$exported" "$work" --as-is
-    "$theirs" benchmarks/interop.py check "$exported" "$work/$(basename "$exported").npz"
+
+"$python" -m worldeval env lerobot --out "$old" --lerobot 0.4.4
+if [ -x "$newest/bin/python" ] || command -v "$python312" > /dev/null; then
+    "$python" -m worldeval env lerobot --out "$newest" --python "$python312" \
+        --extra dataset --extra training --extra diffusion
+else
+    newest=
 fi
-"$python" benchmarks/data.py --data "$data" --lerobot-python "$theirs"
+
+if [ ! -f "$exported/meta/info.json" ]; then
+    exported=data-cache/interop-dataset
+    if [ ! -f "$exported/meta/info.json" ]; then
+        "$python" -m worldeval imagine metaworld --starts 2 --jobs 1 \
+            --policies models/policies-test/bc-all/step-2400 --out "$work/imagined"
+        "$python" -m worldeval export "$work/imagined" --out "$exported"
+    fi
+fi
+
+if [ -d "$data" ]; then
+    "$python" benchmarks/interop_export.py "$data" "$work"
+    "$old/bin/python" benchmarks/interop.py check "$work/set" "$work/set.npz"
+    "$python" benchmarks/data.py --data "$data" --lerobot-python "$old/bin/python"
+else
+    echo "there is no data at $data: the loaders are not compared" >&2
+fi
+"$python" benchmarks/interop_export.py "$exported" "$work" --as-is
+"$old/bin/python" benchmarks/interop.py check "$exported" "$work/$(basename "$exported").npz"
+
+for theirs in "$old" $newest; do
+    "$python" benchmarks/interop_policies.py "$theirs" "$exported" "$results" \
+        --work "data-cache/interop-policies/$(basename "$theirs")"
+done

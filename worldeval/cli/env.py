@@ -29,6 +29,10 @@ def lerobot(
     version: Annotated[
         str, typer.Option("--lerobot", help="Version of LeRobot; default: the newest it takes.")
     ] = "",
+    extra: Annotated[
+        list[str] | None,
+        typer.Option(help="Extra of LeRobot, as its policies need from 0.6 on: diffusion."),
+    ] = None,
     pip: Annotated[
         list[str] | None, typer.Option(help="Option for pip: --pip=--index-url=https://...")
     ] = None,
@@ -41,7 +45,13 @@ def lerobot(
     """
     from worldeval.policy.remote.beside import FOLDER, PLACE, LeRobotEnvironment
 
-    made = LeRobotEnvironment(out=out, python=python, version=version, options=tuple(pip or ()))
+    made = LeRobotEnvironment(
+        out=out,
+        python=python,
+        version=version,
+        extras=tuple(extra or ()),
+        options=tuple(pip or ()),
+    )
     found = made.make(lambda text: log.print(text))
     if out.resolve() != Path(FOLDER).resolve():
         log.print(f"Let worldeval find it: export {PLACE}={out.resolve()}")

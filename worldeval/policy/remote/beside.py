@@ -69,6 +69,7 @@ class LeRobotEnvironment:
     out: Path
     python: str = sys.executable  # LeRobot from 0.5 on needs Python 3.12
     version: str = ""  # of LeRobot; "": the newest that this Python takes
+    extras: Sequence[str] = ()  # of LeRobot: some of its policies need one
     options: Sequence[str] = ()  # for pip
 
     def make(self, say: Callable[[str], None]) -> Path:
@@ -81,7 +82,8 @@ class LeRobotEnvironment:
         if not python.is_file():
             say(f"making {self.out} with {self.python}")
             _run([self.python, "-m", "venv", str(self.out)], "no virtual environment")
-        wanted = f"lerobot=={self.version}" if self.version else "lerobot"
+        wanted = f"lerobot[{','.join(self.extras)}]" if self.extras else "lerobot"
+        wanted += f"=={self.version}" if self.version else ""
         say(f"installing {wanted} and what serving needs (several GB the first time)")
         pip = [str(python), "-m", "pip", "install", "--quiet", *self.options]
         _run([*pip, wanted, *NEEDED], f"{wanted} cannot be installed")
