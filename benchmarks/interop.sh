@@ -10,7 +10,7 @@
 # Makes environments of their own for LeRobot 0.4.4 (it pins torch < 2.11 and av < 16, so it cannot
 # live in ours) in data-cache/interop/, and for the newest LeRobot in data-cache/interop-newest/
 # where there is a Python 3.12 ($PYTHON312, else python3.12); several GB are downloaded the first
-# time. $LEROBOT and $LEROBOT_NEWEST name environments that are there already. LeRobot's default
+# time. $LEROBOT, $LEROBOT_NEWEST and $OPENPI name environments that are there already. LeRobot's default
 # decoder needs ffmpeg's libraries (Debian: apt-get install ffmpeg); it is left out without them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -51,6 +51,13 @@ else
 fi
 "$python" benchmarks/interop_export.py "$exported" "$work" --as-is
 "$old/bin/python" benchmarks/interop.py check "$exported" "$work/$(basename "$exported").npz"
+
+openpi=${OPENPI:-data-cache/interop-openpi}
+if [ ! -x "$openpi/bin/python" ]; then
+    "$python" -m venv "$openpi"
+    "$openpi/bin/pip" install --quiet openpi-client typing_extensions
+fi
+"$python" benchmarks/interop_openpi.py "$openpi/bin/python" "$results"
 
 for theirs in "$old" $newest; do
     "$python" benchmarks/interop_policies.py "$theirs" "$exported" "$results" \
