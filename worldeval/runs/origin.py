@@ -114,7 +114,7 @@ def read_recipe(folder: Path) -> dict[str, Any]:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UserError(f"{folder} is no run folder: {path} does not exist.") from error
-    except (yaml.YAMLError, UnicodeError, RecursionError, OSError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
         problem = " ".join(str(error).split())
         raise UserError(f"{path} is not readable YAML: {problem:.200}") from error
     if not isinstance(recipe, dict):
