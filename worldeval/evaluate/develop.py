@@ -8,12 +8,12 @@ import numpy as np
 from worldeval import recipe as recipes
 from worldeval.errors import UserError, did_you_mean
 from worldeval.evaluate.films import Simulated, described, imagined_frames, keep, simulated_frames
+from worldeval.evaluate.kept_starts import read_kept_starts
 from worldeval.evaluate.policies import policy_cards
 from worldeval.judge.judge import load_judge
 from worldeval.policy.address import refuse_code
 from worldeval.recipe import shipped
 from worldeval.rollout.recipe import ProtocolRecipe
-from worldeval.rollout.starts import read_starts
 from worldeval.runs.episodes import EpisodeTable, read_episodes
 from worldeval.runs.films import Filmstrip
 from worldeval.runs.paths import RunPaths
@@ -102,7 +102,7 @@ def _simulated(
         )
     cards = policy_cards([shipped(ref) for ref in recipe.policies], trust_pickle=trust_pickle)
     ref = dict(zip(cards["policy"], cards["ref"], strict=True))
-    reset = {start.id: start.seed for start in read_starts(RunPaths(run).starts)}
+    reset = {start.id: start.seed for start in read_kept_starts(run)}
     keys = {row["id"]: (ref[row["policy"]], row["task"], reset[row["start"]]) for row in rows}
     found = simulated_frames(
         recipe, list(keys.values()), processes=processes, trust_pickle=trust_pickle

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from worldeval.errors import UserError
+from worldeval.evaluate.kept_starts import keep_starts, read_kept_starts
 from worldeval.evaluate.truth import KEY, read_block, read_truth
 from worldeval.record import Start
-from worldeval.rollout.starts import read_starts, write_starts
 from worldeval.runs.manifest import Manifest, read_manifest, write_manifest
 from worldeval.runs.origin import open_run, read_recipe
 from worldeval.runs.paths import RunPaths
@@ -48,7 +48,7 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
     recipe["starts"] = max(tasks.count(task) for task in set(tasks))
     open_run(out, recipe=recipe, seed=manifest.seed, command="merge", resume=True, free=recipe)
     write_manifest(out, manifest)
-    write_starts(RunPaths(out).starts, starts)
+    keep_starts(out, starts)
     twice = 0
     for part in parts:
         twice += _copy_imagined(part, out)
@@ -70,7 +70,7 @@ def _agreed(runs: Sequence[Path]) -> tuple[Manifest, list[Start]]:
         if manifest is None:
             raise UserError(f"{run} is no part of a run: it has no manifest.json.")
         agreed = manifest if agreed is None else agreed.with_earlier(manifest, run, redo=False)
-        for start in read_starts(RunPaths(run).starts):
+        for start in read_kept_starts(run):
             if not _equal(starts.setdefault(start.id, start), start):
                 raise UserError(
                     f"{run} has another picture or pose for the start {start.id} than "

@@ -28,6 +28,7 @@ from worldeval.evaluate.films import (
 )
 from worldeval.evaluate.gates import Gates, run_gates
 from worldeval.evaluate.imagined import ImaginedPart, outcomes
+from worldeval.evaluate.kept_starts import keep_starts, read_kept_starts
 from worldeval.evaluate.known import read_known
 from worldeval.evaluate.manifest import manifest_of
 from worldeval.evaluate.policies import is_foreign, policy_cards
@@ -48,7 +49,6 @@ from worldeval.rollout.starts import (
     read_recordings,
     read_starts,
     simulated_starts,
-    write_starts,
 )
 from worldeval.run import write_json
 from worldeval.runs.files import read_record
@@ -358,14 +358,14 @@ class Evaluation:
     def _starts(self) -> list[Start]:
         """Those of the run folder, and more where the recipe wants more."""
         path, recipe = self.paths.starts, self.recipe
-        kept = read_starts(path) if path.is_file() else []
+        kept = read_kept_starts(self.out) if path.is_file() else []
         have = {task: sum(start.task == task for start in kept) for task in recipe.tasks}
         if kept and min(have.values()) >= recipe.starts:
             return kept
         known = {start.id for start in kept}
         more = [one for one in self._first_starts(min(have.values())) if one.id not in known]
         if more:
-            write_starts(path, [*kept, *more])
+            keep_starts(self.out, [*kept, *more])
         return [*kept, *more]
 
     def _first_starts(self, beyond: int) -> list[Start]:

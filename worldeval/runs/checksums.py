@@ -15,6 +15,7 @@ from pathlib import Path
 
 from worldeval.errors import UserError
 from worldeval.run import whole_file
+from worldeval.runs.files import AGAIN
 
 
 def beside(path: Path) -> Path:
@@ -31,8 +32,12 @@ def keep(path: Path) -> Iterator[None]:
         draft.write_text(f"{digest(path)}  {path.name}\n", encoding="utf-8")
 
 
-def check(path: Path) -> None:
+def check(path: Path, *, remedy: str = AGAIN) -> None:
     """Refuse a file that is not as it was written.
+
+    Args:
+        path: of the file.
+        remedy: what to do about it; a sentence.
 
     Raises:
         UserError: its checksum differs.
@@ -40,8 +45,7 @@ def check(path: Path) -> None:
     if not intact(path):
         raise UserError(
             f"{path} is damaged, or was changed by hand: it differs from its checksum. "
-            "`worldeval rank` with this run as --out writes it anew; to keep a change of your "
-            f"own, remove {beside(path)}."
+            f"{remedy} To keep a change of your own, remove {beside(path)}."
         )
 
 

@@ -1,0 +1,34 @@
+"""The starts of a run folder, with a checksum beside them: pictures that changed on the disk would
+change what every policy sees."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from worldeval.record import Start
+from worldeval.rollout.starts import read_starts, write_starts
+from worldeval.runs.checksums import check, keep
+from worldeval.runs.paths import RunPaths
+
+REMEDY = (
+    "Take the file from a copy of the run, or begin another --out: outcomes from other starts do "
+    "not compare."
+)
+
+
+def read_kept_starts(run: Path) -> list[Start]:
+    """The starts of a run.
+
+    Raises:
+        UserError: there is no file of them, or it is damaged.
+    """
+    path = RunPaths(run).starts
+    if path.is_file():
+        check(path, remedy=REMEDY)
+    return read_starts(path)
+
+
+def keep_starts(run: Path, starts: Sequence[Start]) -> None:
+    """Write the starts of a run."""
+    path = RunPaths(run).starts
+    with keep(path):
+        write_starts(path, list(starts))
