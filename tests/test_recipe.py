@@ -227,3 +227,28 @@ def test_an_earlier_versions_recipe_is_read_as_this_one_writes_it() -> None:
     assert now.reread({**before, "horizon": 7})["horizon"] == 7
     strange = {**before, "unheard": 1}
     assert now.reread(strange) == strange
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clearable:
+    text: str = "kept"
+    number: int | None = 3
+    count: int = 1
+
+
+@pytest.mark.parametrize(("key", "left"), [("text", ""), ("number", None), ("text_or_none", None)])
+def test_set_without_a_value_empties_a_key(key: str, left: object) -> None:
+    @dataclass(frozen=True, kw_only=True)
+    class Own(Clearable):
+        text_or_none: str | None = "kept"
+
+    raw: dict = {}
+    recipe._apply(raw, f"{key}=")
+    assert getattr(config.build(Own, raw, where="mine.yaml"), key) == left
+
+
+def test_a_number_that_must_be_there_is_not_emptied() -> None:
+    raw: dict = {}
+    recipe._apply(raw, "count=")
+    with pytest.raises(UserError, match="'count' is left empty, which is not int"):
+        config.build(Clearable, raw, where="mine.yaml")

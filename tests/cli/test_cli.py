@@ -59,6 +59,18 @@ def test_every_verb_takes_json_seed_and_out_and_says_what_it_does(name: str) -> 
     options = {option for parameter in command.params for option in parameter.opts}
     assert {"--json", "--seed", "--out"} <= options
     assert command.help
+    assert "\n\nworldeval " in command.epilog and command.epilog.startswith("Example")
+    assert all("\n" not in paragraph for paragraph in command.help.split("\n\n"))
+
+
+@pytest.mark.parametrize(
+    "words", [["-h"], ["rank", "-h"], ["recipes", "-h"], ["data", "check", "-h"]]
+)
+def test_h_is_help_everywhere(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, *words) == 0
+    assert "Usage:" in capsys.readouterr().out
 
 
 @pytest.fixture

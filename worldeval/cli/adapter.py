@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from worldeval.cli.common import Json, Out, Seed, console, emit, log
+from worldeval.cli.common import Json, Out, Seed, console, emit, log, verb
 
 adapter = typer.Typer(
     name="adapter", help="Fit a policy's actions to a world model's.", no_args_is_help=True
@@ -15,17 +15,19 @@ adapter = typer.Typer(
 Space = "such as joint-velocity(7)+1 or ee-absolute(euler)+1."
 Policy = Annotated[str, typer.Option("--policy", help=f"The policy's actions, {Space}")]
 World = Annotated[str, typer.Option("--world", help=f"The world's actions, {Space}")]
-PolicyFps = Annotated[float, typer.Option(help="Policy steps a second.")]
-WorldFps = Annotated[float, typer.Option(help="World frames a second.")]
+PolicyFps = Annotated[float, typer.Option(help="Policy steps per second.")]
+WorldFps = Annotated[float, typer.Option(help="World frames per second.")]
 Scale = Annotated[
     float | None,
-    typer.Option(help="rad/s for one unit of joint velocity; default: fitted to --data, else 1."),
+    typer.Option(
+        help="rad/s for one unit of joint velocity. Default: fitted to --data, otherwise 1."
+    ),
 ]
 Data = Annotated[
     Path | None,
-    typer.Option("--data", help="Recordings: fit the scale to some, measure the error on others."),
+    typer.Option("--data", help="Recordings to fit the scale to, and to measure the error on."),
 ]
-HeldOut = Annotated[float, typer.Option(help="Share of episodes kept to measure the error.")]
+HeldOut = Annotated[float, typer.Option(help="Share of episodes held out to measure the error.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -33,10 +35,9 @@ def register(app: typer.Typer) -> None:
     app.add_typer(adapter)
 
 
-@adapter.command("urdf")
 def urdf(
-    robot: Annotated[Path, typer.Argument(help="The robot's URDF; meshes are not needed.")],
-    frame: Annotated[str, typer.Option(help="The link whose pose the world's are.")],
+    robot: Annotated[Path, typer.Argument(help="URDF file of the robot. Meshes are not needed.")],
+    frame: Annotated[str, typer.Option(help="Name of the link whose pose the world model uses.")],
     policy: Policy,
     policy_fps: PolicyFps,
     world_fps: WorldFps,
@@ -85,7 +86,6 @@ def urdf(
     _show(folder, card, as_json)
 
 
-@adapter.command("train")
 def train(
     data: Annotated[
         Path, typer.Argument(help="Recordings: Ctrl-World annotations with joints, or .npz files.")
@@ -95,7 +95,9 @@ def train(
     world_fps: WorldFps,
     world: World = "ee-absolute(euler)+1",
     held_out: HeldOut = 0.2,
-    iterations: Annotated[int, typer.Option(help="Of each of three small networks.", min=1)] = 3000,
+    iterations: Annotated[
+        int, typer.Option(help="Training steps per network; there are three small ones.", min=1)
+    ] = 3000,
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -152,3 +154,20 @@ def _show(folder: Path, card: Any, as_json: bool) -> None:
             f"{error['joints_rad']:.3f} rad"
         )
     console.print(f"{folder}: use it as POLICY?adapter={folder}")
+
+
+SPACES = "Action spaces"
+FITTING = "Fitting"
+verb(
+    adapter, "urdf", urdf,
+    "worldeval adapter urdf panda.urdf --frame panda_hand --policy 'joint-velocity(7)+1' "
+    "--policy-fps 15 --world-fps 5",
+    panels={SPACES: ("policy", "policy_fps", "world", "world_fps", "frame"),
+            FITTING: ("velocity_scale", "data", "held_out")},
+)  # fmt: skip
+verb(
+    adapter, "train", train,
+    "worldeval adapter train annotations --policy 'joint-velocity(7)+1' --policy-fps 15 "
+    "--world-fps 5",
+    panels={FITTING: ("iterations",)},
+)  # fmt: skip

@@ -7,19 +7,27 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import Json, Out, Seed, Sets, console, emit, log
+from worldeval.cli.common import WORK, Json, Out, Seed, Sets, console, emit, log, verb
 
 
 def register(data: typer.Typer) -> None:
     """Add the verb to the `data` group."""
-    data.command("collect")(collect)
+    verb(
+        data,
+        "collect",
+        collect,
+        "worldeval data collect mine.yaml --out runs/data",
+        panels={WORK: ("jobs",)},
+    )
 
 
 def collect(
     recipe: Annotated[str, typer.Argument(help="A dataset recipe that collects: name or path.")],
     out: Out = None,
     seed: Seed = 0,
-    jobs: Annotated[int, typer.Option(help="Processes that collect at the same time.")] = 2,
+    jobs: Annotated[
+        int, typer.Option(help="Number of processes that collect at the same time.")
+    ] = 2,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:

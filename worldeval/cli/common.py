@@ -4,10 +4,10 @@ import inspect
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_type_hints
 
 import typer
 from rich.console import Console
@@ -104,11 +104,25 @@ log = plain_console(stderr=True)
 console = plain_console(width=None if sys.stdout.isatty() else 132)
 
 
-def verb(app: typer.Typer, name: str, run: Callable[..., Any], *examples: str) -> None:
+def verb(
+    app: typer.Typer,
+    name: str,
+    run: Callable[..., Any],
+    *examples: str,
+    panels: Mapping[str, Collection[str]] | None = None,
+) -> None:
     """Add a verb whose help is its docstring, followed by examples.
 
     Paragraphs of the docstring become single lines, which the terminal wraps at its own width.
+
+    Args:
+        panels: panel of the help -> parameters that stand in it, beside those that name their own.
     """
+    hints = get_type_hints(run, include_extras=True)
+    for panel, names in (panels or {}).items():
+        for each in names:
+            (option,) = hints[each].__metadata__
+            option.rich_help_panel = panel
     paragraphs = inspect.cleandoc(run.__doc__ or "").split("\n\n")
     text = "\n\n".join(escape(" ".join(each.split())) for each in paragraphs)
     said = ["Example:" if len(examples) == 1 else "Examples:", *map(escape, examples)]

@@ -8,7 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worldeval.cli.common import Format, Json, Map, Out, Seed, console, emit, log, opened
+from worldeval.cli.common import (
+    OUTPUT,
+    Format,
+    Json,
+    Map,
+    Out,
+    Seed,
+    console,
+    emit,
+    log,
+    opened,
+    verb,
+)
 
 if TYPE_CHECKING:
     from worldeval.data.source import Source
@@ -17,6 +29,8 @@ if TYPE_CHECKING:
 data = typer.Typer(name="data", help="Read, check and convert trajectories.", no_args_is_help=True)
 
 Dataset = Annotated[Path, typer.Argument(help="The folder (or file) of a dataset.")]
+
+CHANGES = "Which parts"
 
 # Verbs of this group that have a file of their own, each with `register(data)`.
 FURTHER = ("collect", "encode")
@@ -32,13 +46,13 @@ for name in FURTHER:
         import_module(f"worldeval.cli.{name}").register(data)
 
 
-@data.command("inspect")
 def inspect(
     path: Dataset,
     kind: Format = None,
     named: Map = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="The contact sheet, default runs/inspect/NAME.png.")
+        Path | None,
+        typer.Option("--out", help="File of the contact sheet. Default: runs/inspect/NAME.png."),
     ] = None,
     sheet: Annotated[bool, typer.Option(help="Draw the contact sheet.")] = True,
     seed: Seed = 0,  # every verb takes it; nothing here is random
@@ -62,12 +76,11 @@ def inspect(
             console.print(f"contact sheet: {picture}")
 
 
-@data.command("check")
 def check(
     path: Dataset,
     kind: Format = None,
     named: Map = None,
-    pictures: Annotated[bool, typer.Option(help="Look at every frame too.")] = True,
+    pictures: Annotated[bool, typer.Option(help="Also decode and check every frame.")] = True,
     out: Out = None,
     seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
@@ -100,31 +113,43 @@ def check(
         raise typer.Exit(1)
 
 
-@data.command("convert")
 def convert(
     path: Dataset,
     made: Annotated[
         Path | None, typer.Argument(help="What to make: a folder, or a .hdf5 file.")
     ] = None,
     to: Annotated[
-        str, typer.Option("--to", help="lerobot, robomimic, or shards to train on.")
+        str,
+        typer.Option("--to", help="Format to write: lerobot, robomimic, or shards to train on."),
     ] = "lerobot",
     kind: Format = None,
     named: Map = None,
-    views: Annotated[list[str] | None, typer.Option("--view", help="Only these views.")] = None,
-    fps: Annotated[float | None, typer.Option(help="The rate to write, if another.")] = None,
+    views: Annotated[
+        list[str] | None,
+        typer.Option("--view", help="Camera view to keep. May be repeated. Default: all."),
+    ] = None,
+    fps: Annotated[
+        float | None,
+        typer.Option(help="Frames per second to write. Default: those of the dataset."),
+    ] = None,
     size: Annotated[
-        str | None, typer.Option(help="Height and width to bring every view to: 64x64.")
+        str | None, typer.Option(help="Height and width to resize every view to, such as 64x64.")
     ] = None,
     rotation: Annotated[
-        str | None, typer.Option(help="What becomes of roll, pitch, yaw: 6d, which never jumps.")
+        str | None, typer.Option(help="Form to convert roll, pitch, yaw to: 6d, which never jumps.")
     ] = None,
-    split: Annotated[str | None, typer.Option(help="Only this split of the dataset.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Split of the dataset to convert. Default: all.")
+    ] = None,
     skip_damaged: Annotated[
-        bool, typer.Option(help="Leave out and report episodes that cannot be read.")
+        bool, typer.Option(help="Skip and report episodes that cannot be read.")
     ] = False,
-    data_mb: Annotated[float, typer.Option(help="Size of a file of rows (LeRobot).")] = 100,
-    video_mb: Annotated[float, typer.Option(help="Size of a video file (LeRobot).")] = 200,
+    data_mb: Annotated[
+        float, typer.Option(help="Maximum size of a LeRobot file of rows, in MB.")
+    ] = 100,
+    video_mb: Annotated[
+        float, typer.Option(help="Maximum size of a LeRobot video file, in MB.")
+    ] = 200,
     out: Out = None,
     seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
@@ -227,3 +252,21 @@ def _counts(counts: dict[str, int]) -> str:
 
 def _name(path: Path) -> str:
     return path.resolve().stem or "dataset"
+
+
+verb(
+    data,
+    "inspect",
+    inspect,
+    "worldeval data inspect lerobot/pusht",
+    panels={OUTPUT: ("out", "sheet")},
+)
+verb(data, "check", check, "worldeval data check lerobot/pusht", panels={CHANGES: ("pictures",)})
+verb(
+    data, "convert", convert,
+    "worldeval data convert lerobot/pusht runs/data/pusht --to shards --size 64x64",
+    panels={
+        CHANGES: ("views", "fps", "size", "rotation", "split", "skip_damaged"),
+        OUTPUT: ("to", "data_mb", "video_mb"),
+    },
+)  # fmt: skip

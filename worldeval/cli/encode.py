@@ -5,14 +5,30 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import Format, Json, Map, Seed, console, emit, log, opened
+from worldeval.cli.common import (
+    MODELS,
+    OUTPUT,
+    Format,
+    Json,
+    Map,
+    Seed,
+    console,
+    emit,
+    log,
+    opened,
+    verb,
+)
 
 SAMPLE = 32  # frames decoded to see whether the latents are those of the dataset
 
 
 def register(data: typer.Typer) -> None:
     """Add the verb to the `data` group."""
-    data.command("encode")(encode)
+    verb(
+        data, "encode", encode,
+        "worldeval data encode runs/data/mine --world runs/world --out runs/latents",
+        panels={MODELS: ("world",), OUTPUT: ("out",)},
+    )  # fmt: skip
 
 
 def encode(

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import Json, emit, log
+from worldeval.cli.common import Json, Seed, emit, log, verb
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
     group = typer.Typer(no_args_is_help=True, help="Make environments for policies of others.")
     group.callback()(_group)
-    group.command("lerobot")(lerobot)
+    verb(group, "lerobot", lerobot, "worldeval env lerobot")
     app.add_typer(group, name="env")
 
 
@@ -22,12 +22,12 @@ def _group() -> None:
 
 
 def lerobot(
-    out: Annotated[Path, typer.Option(help="Folder of the environment.")] = Path(".venv-lerobot"),
+    out: Annotated[Path, typer.Option(help="Folder for the environment.")] = Path(".venv-lerobot"),
     python: Annotated[
-        str, typer.Option(help="Python to make it with; LeRobot from 0.5 on needs 3.12.")
+        str, typer.Option(help="Python to make it with. LeRobot 0.5 and later needs 3.12.")
     ] = sys.executable,
     version: Annotated[
-        str, typer.Option("--lerobot", help="Version of LeRobot; default: the newest it takes.")
+        str, typer.Option("--lerobot", help="Version of LeRobot. Default: the newest that fits.")
     ] = "",
     extra: Annotated[
         list[str] | None,
@@ -36,6 +36,7 @@ def lerobot(
     pip: Annotated[
         list[str] | None, typer.Option(help="Option for pip: --pip=--index-url=https://...")
     ] = None,
+    seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
 ) -> None:
     """Make an environment with LeRobot, in which its checkpoints are run.

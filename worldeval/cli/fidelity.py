@@ -5,22 +5,33 @@ from typing import Annotated, Any
 
 import typer
 
-from worldeval.cli.common import Format, Json, Map, Out, Seed, console, emit, log
+from worldeval.cli.common import Format, Json, Map, Out, Seed, console, emit, log, verb
 from worldeval.cli.sampling import SamplerSteps
+
+MEASURE = "What is measured"
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("fidelity")(fidelity)
+    verb(
+        app, "fidelity", fidelity, "worldeval fidelity runs/world runs/data/mine --horizons 1,10",
+        panels={MEASURE: ("horizons", "episodes", "fvd_backbone")},
+    )  # fmt: skip
 
 
 def fidelity(
     world: Annotated[Path, typer.Argument(help="Folder of a trained world model.")],
-    data: Annotated[Path, typer.Argument(help="The data it was trained on, or other data.")],
-    horizons: Annotated[str, typer.Option(help="World frames after the start.")] = "1,5,10,20",
-    episodes: Annotated[int, typer.Option(help="Held-out episodes at most.")] = 60,
+    data: Annotated[Path, typer.Argument(help="The dataset it was trained on, or another one.")],
+    horizons: Annotated[
+        str,
+        typer.Option(
+            help="World frames after the start at which errors are measured, separated by commas."
+        ),
+    ] = "1,5,10,20",
+    episodes: Annotated[int, typer.Option(help="Maximum number of held-out episodes.")] = 60,
     fvd_backbone: Annotated[
-        Path | None, typer.Option(help="I3D as a TorchScript file; without it no FVD.")
+        Path | None,
+        typer.Option(help="I3D network as a TorchScript file. Without it FVD is left out."),
     ] = None,
     sampler_steps: SamplerSteps = None,
     kind: Format = None,

@@ -5,30 +5,48 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import Json, Out, Seed, console, emit, log
+from worldeval.cli.common import SAFETY, Json, Out, Seed, console, emit, log, verb
+
+EPISODES = "Which episodes"
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
-    app.command()(film)
+    verb(
+        app, "film", film,
+        "worldeval film runs/demo bc/step-400/start-3/3",
+        "worldeval film runs/demo --draw 20",
+        panels={EPISODES: ("draw", "real"), SAFETY: ("trust_pickle", "trust_code")},
+    )  # fmt: skip
 
 
 def film(
     run: Annotated[Path, typer.Argument(help="The folder of a ranking run.")],
     episodes: Annotated[
-        list[str] | None, typer.Argument(help="POLICY/START/SEED, as the viewer names them.")
+        list[str] | None,
+        typer.Argument(help="Episodes as POLICY/START/SEED, as the viewer names them."),
     ] = None,
     draw: Annotated[
-        int, typer.Option("--draw", help="Also so many drawn at random, to be labelled.", min=0)
+        int,
+        typer.Option(
+            "--draw", help="Number of additional random episodes to render for labelling.", min=0
+        ),
     ] = 0,
     real: Annotated[
-        bool, typer.Option("--real", help="Run them in the simulator too, beside.")
+        bool,
+        typer.Option(
+            "--real", help="Also run the episodes in the simulator and show them side by side."
+        ),
     ] = False,
     trust_pickle: Annotated[
-        bool, typer.Option("--trust-pickle", help="Read policies that are pickles, which run code.")
+        bool,
+        typer.Option(
+            "--trust-pickle",
+            help="Load policies that are pickles. Loading one runs whatever code it contains.",
+        ),
     ] = False,
     trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Run policies that are Python code of the run's.")
+        bool, typer.Option("--trust-code", help="Run policies that the run names as Python code.")
     ] = False,
     out: Out = None,
     seed: Seed = 0,

@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from worldeval.cli.common import Json, Out, Seed, console, emit, log, resumable
+from worldeval.cli.common import Json, Out, Seed, console, emit, log, resumable, verb
 from worldeval.errors import UserError
 
 if TYPE_CHECKING:
     from worldeval.evaluate.next_trials import Advice
 
+TRIALS, RULE = "Trials", "When to stop"
+
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    app.command("next")(next_trials)
+    verb(
+        app, "next", next_trials, "worldeval next runs/demo --trials 10 --ask",
+        panels={TRIALS: ("trials", "real", "ask"), RULE: ("regret", "confidence", "phi")},
+    )  # fmt: skip
 
 
 def next_trials(
@@ -40,7 +45,7 @@ def next_trials(
     phi: Annotated[
         float | None,
         typer.Option(
-            "--phi", help="Trials that an imagined rate counts as [default: as the run measured]."
+            "--phi", help="Trials that an imagined rate counts as. Default: as the run measured."
         ),
     ] = None,
     ask: Annotated[
@@ -54,8 +59,6 @@ def next_trials(
 
     Writes a blinded schedule in random order (CSV, and HTML to print) to RUN/next or --out. Fill in
     its column `success` and give the same command again, or let --ask do it.
-
-    Example: worldeval next runs/demo --trials 10 --ask
     """
     from worldeval.evaluate.next_trials import advise
 

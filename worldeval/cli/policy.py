@@ -83,4 +83,4 @@ def group() -> None:
     """Train policies to rank."""
 
 
-verb(policy, "train", train, "worldeval policy train bc --data runs/data --out runs/bc")
+verb(policy, "train", train, "worldeval policy train policy-flow --data runs/data --out runs/bc")

@@ -8,26 +8,49 @@ from typing import Annotated, Any
 
 import typer
 
-from worldeval.cli.common import Json, Out, Seed, log
+from worldeval.cli.common import SAFETY, Json, Out, Seed, log, verb
 
-Host = Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 is everywhere.")]
-Port = Annotated[int, typer.Option(help="0 takes a free one.", min=0, max=65535)]
+Host = Annotated[
+    str, typer.Option(help="Address to listen on; 0.0.0.0 is every network interface.")
+]
+Port = Annotated[
+    int, typer.Option(help="Port to listen on; 0 chooses a free one.", min=0, max=65535)
+]
 Token = Annotated[
-    str, typer.Option(help="What clients must know.", envvar="WORLDEVAL_TOKEN", show_default=False)
+    str,
+    typer.Option(
+        help="Secret that clients must send.", envvar="WORLDEVAL_TOKEN", show_default=False
+    ),
 ]
-Open = Annotated[bool, typer.Option("--open", help="Listen beyond this machine without a token.")]
-Sessions = Annotated[int, typer.Option(help="Clients at the same time.", min=1)]
-Megabytes = Annotated[int, typer.Option(help="Largest message that is read.", min=1)]
+Open = Annotated[
+    bool, typer.Option("--open", help="Allow listening beyond this machine without a token.")
+]
+Sessions = Annotated[int, typer.Option(help="Maximum number of clients at the same time.", min=1)]
+Megabytes = Annotated[int, typer.Option(help="Maximum size of a message, in MB.", min=1)]
 Answer = Annotated[
-    float, typer.Option("--timeout", help="Seconds that one answer may take.", min=0.1)
+    float, typer.Option("--timeout", help="Maximum time for one answer, in seconds.", min=0.1)
 ]
-Idle = Annotated[float, typer.Option(help="Seconds a client may take over its next request.")]
+Idle = Annotated[
+    float, typer.Option(help="Time after which a silent client is disconnected, in seconds.")
+]
+
+NETWORK, EPISODES = "Network", "Episodes"
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    app.command("serve-policy")(serve_policy)
-    app.command("serve-world")(serve_world)
+    network = ("host", "port", "token", "anybody", "sessions", "max_megabytes", "idle")
+    verb(
+        app, "serve-policy", serve_policy,
+        "worldeval serve-policy runs/bc/step-400 --port 8000",
+        "worldeval serve-policy mine.py:make -P chunk=4",
+        panels={NETWORK: network, SAFETY: ("trust_pickle",)},
+    )  # fmt: skip
+    verb(
+        app, "serve-world", serve_world,
+        "worldeval serve-world models/latent --starts starts.h5 --judge models/judge",
+        panels={NETWORK: network, EPISODES: ("horizon", "episodes")},
+    )  # fmt: skip
 
 
 def serve_policy(
@@ -35,14 +58,21 @@ def serve_policy(
         list[str], typer.Argument(help="Addresses of policies, run folders and globs.")
     ],
     params: Annotated[
-        list[str] | None, typer.Option("-P", help="A parameter of the policy: key=value.")
+        list[str] | None,
+        typer.Option("-P", help="Parameter of the policy, as key=value. May be repeated."),
     ] = None,
     keys: Annotated[
         str,
-        typer.Option(help="What clients call inputs: droid, libero, or view=key;state=key."),
+        typer.Option(
+            help="Names that clients use for inputs: droid, libero, or view=key;state=key."
+        ),
     ] = "",
     trust_pickle: Annotated[
-        bool, typer.Option("--trust-pickle", help="Read a pickle, which runs code of its own.")
+        bool,
+        typer.Option(
+            "--trust-pickle",
+            help="Load policies that are pickles. Loading one runs whatever code it contains.",
+        ),
     ] = False,
     host: Host = "127.0.0.1",
     port: Port = 8000,
@@ -54,7 +84,9 @@ def serve_policy(
     answer: Answer = 600.0,
     memory: Annotated[
         int,
-        typer.Option("--memory-megabytes", help="Weights of several policies at a time.", min=1),
+        typer.Option(
+            "--memory-megabytes", help="Memory for the weights of loaded policies, in MB.", min=1
+        ),
     ] = 8192,
     out: Out = None,
     seed: Seed = 0,
@@ -100,10 +132,10 @@ def serve_world(
     world: Annotated[str, typer.Argument(help="Folder of a trained world model.")],
     starts: Annotated[Path, typer.Option(help="File of recorded starts.")],
     judge: Annotated[
-        Path | None, typer.Option(help="Folder of a trained judge, for is_success.")
+        Path | None, typer.Option(help="Folder of a trained judge, which decides is_success.")
     ] = None,
-    horizon: Annotated[int, typer.Option(help="World frames to an episode.", min=1)] = 30,
-    episodes: Annotated[int, typer.Option(help="The most in one session.", min=1)] = 64,
+    horizon: Annotated[int, typer.Option(help="World frames per episode.", min=1)] = 30,
+    episodes: Annotated[int, typer.Option(help="Maximum episodes per session.", min=1)] = 64,
     host: Host = "127.0.0.1",
     port: Port = 8001,
     token: Token = "",

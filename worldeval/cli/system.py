@@ -10,21 +10,24 @@ from rich.table import Table
 from rich.text import Text
 from typer.core import TyperGroup
 
-from worldeval.cli.common import Json, Out, Seed, console, emit, log
+from worldeval.cli.common import Json, Out, Seed, console, emit, log, verb
 from worldeval.errors import UserError, did_you_mean
 from worldeval.run import whole_file, write_json
 
 Kind = Annotated[
-    str | None, typer.Option("--kind", help="Only model, policy, judge, dataset or protocol.")
+    str | None,
+    typer.Option(
+        "--kind", help="List one kind only: model, policy, judge, dataset, protocol or improvement."
+    ),
 ]
 
 
 def register(app: typer.Typer) -> None:
     """Add the verbs to the command."""
-    app.command()(doctor)
+    verb(app, "doctor", doctor, "worldeval doctor")
     group = typer.Typer(help="List the recipes, or show one.", cls=ListUnlessTold)
-    group.command("list")(list_recipes)
-    group.command("show")(show)
+    verb(group, "list", list_recipes, "worldeval recipes --kind model")
+    verb(group, "show", show, "worldeval recipes show latent")
     app.add_typer(group, name="recipes")
 
 
@@ -32,7 +35,7 @@ class ListUnlessTold(TyperGroup):
     """A group whose verb is `list` where none is given: `worldeval recipes --json`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if "--help" not in args and (not args or args[0].startswith("-")):
+        if not {"-h", "--help"}.intersection(args) and (not args or args[0].startswith("-")):
             args = ["list", *args]
         return super().parse_args(ctx, args)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worldeval.cli.common import Json, Out, Seed, console, emit, log
+from worldeval.cli.common import Json, Out, Seed, console, emit, log, verb
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -15,18 +15,33 @@ if TYPE_CHECKING:
 
 Level = Annotated[float, typer.Option("--level", help="Coverage of every interval.")]
 
+TABLES, METHOD, COMPARISON = "Tables", "Method", "What is compared"
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
-    app.command("validate")(validate)
-    app.command("plan")(plan)
+    verb(
+        app, "validate", validate,
+        "worldeval validate --predicted predicted.csv --real real.csv",
+        panels={TABLES: ("predicted", "real"), METHOD: ("margin", "level")},
+    )  # fmt: skip
+    verb(
+        app, "plan", plan, "worldeval plan --policies 5 --gap 0.1 --rho 0.6",
+        panels={COMPARISON: ("policies", "gap", "rate", "rho", "cost_ratio"),
+                METHOD: ("power", "level", "test")},
+    )  # fmt: skip
 
 
 def validate(
     predicted: Annotated[
-        Path, typer.Option("--predicted", help="CSV: policy, task, start, score or success.")
+        Path,
+        typer.Option(
+            "--predicted", help="CSV of predictions: policy, task, start, and score or success."
+        ),
     ],
-    real: Annotated[Path, typer.Option("--real", help="CSV: policy, task, start, success.")],
+    real: Annotated[
+        Path, typer.Option("--real", help="CSV of real trials: policy, task, start, success.")
+    ],
     margin: Annotated[
         float, typer.Option("--margin", help="Real gap above which a pair must be ordered.")
     ] = 0.05,
@@ -55,12 +70,13 @@ def validate(
 
 
 def plan(
-    policies: Annotated[int, typer.Option(help="Policies to tell apart.")],
+    policies: Annotated[int, typer.Option(help="Number of policies to compare.")],
     gap: Annotated[float, typer.Option(help="Smallest difference in success rate that matters.")],
-    power: Annotated[float, typer.Option(help="Chance of finding it.")] = 0.8,
-    rate: Annotated[float, typer.Option(help="Success rate of the worse one.")] = 0.5,
+    power: Annotated[float, typer.Option(help="Chance of finding such a difference.")] = 0.8,
+    rate: Annotated[float, typer.Option(help="Success rate of the worse policy.")] = 0.5,
     rho: Annotated[
-        float | None, typer.Option(help="Correlation of real and imagined outcomes, same start.")
+        float | None,
+        typer.Option(help="Correlation of real and imagined outcomes from the same start."),
     ] = None,
     cost_ratio: Annotated[
         float, typer.Option(help="Cost of a real trial over an imagined one.")

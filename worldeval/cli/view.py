@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import Json, Out, Seed, emit
+from worldeval.cli.common import DATA, Json, Out, Seed, emit, verb
 from worldeval.errors import UserError
 from worldeval.run import write_json
 
@@ -25,17 +25,23 @@ SERVER = {
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
-    app.command()(view)
+    verb(
+        app, "view", view, "worldeval view runs --data datasets/mine",
+        panels={"Server": ("port", "browser", "dry_run"), DATA: ("data",)},
+    )  # fmt: skip
 
 
 def view(
     runs: Annotated[Path, typer.Argument(help="The folder of runs.")] = Path("runs"),
     data: Annotated[
-        list[Path] | None, typer.Option("--data", help="A folder of datasets outside of RUNS.")
+        list[Path] | None,
+        typer.Option("--data", help="A folder of datasets outside RUNS. May be repeated."),
     ] = None,
-    port: Annotated[int, typer.Option(help="Port on this machine.")] = 8501,
+    port: Annotated[int, typer.Option(help="Port that the viewer listens on.")] = 8501,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would run.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be started, and start nothing.")
+    ] = False,
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
