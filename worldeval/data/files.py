@@ -1,10 +1,14 @@
 """Reading the files of somebody else's dataset: nothing outside its folder, no surprises.
 
+A snapshot in the Hugging Face hub's cache consists of links into the `blobs` of its own repository,
+which count as inside. What a file claims to hold is bounded by what it can hold.
+
 Every failure is a `DataError` that names the file and the field.
 """
 
 import json
 import math
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,8 +16,11 @@ from typing import Any
 import numpy as np
 
 from worldeval.axes import Array, Float32
-from worldeval.data.finding import DataError
+from worldeval.data.finding import DataError, OutsideError
 
+SMALL = 64 << 20  # bytes that are read whatever they were unpacked from
+TIGHT = 100  # times that the numbers of a robot can be packed
+LOOSE = 1032  # times that DEFLATE can pack anything, such as black pictures
 MAX_FPS = 1000.0  # faster than any camera of a robot: the number is wrong
 
 
@@ -22,22 +29,65 @@ def inside(root: Path, relative: str, *, owner: Path, field: str) -> Path:
 
     `owner` and `field` say which entry of which file named it.
     """
-    path = root / relative
-    # resolve() follows symbolic links, so a link that points outside is seen as well.
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise DataError(
-            owner,
-            field,
-            f"{relative!r} leaves the dataset folder {root}.",
-            "Only files inside it are read; copy the file in and name it there.",
-        )
-    if not path.is_file():
-        raise DataError(owner, field, f"the file {path} does not exist.")
+    try:
+        path = root / relative
+        if leads_out(root, path):
+            raise OutsideError(
+                owner,
+                field,
+                f"{relative!r:.200} leaves the dataset folder {root}.",
+                "Only files inside it are read; copy the file in and name it there.",
+            )
+        mode = path.stat().st_mode
+    except FileNotFoundError as error:
+        raise DataError(owner, field, f"the file {root / relative} does not exist.") from error
+    except (OSError, ValueError) as error:  # too long a name, a NUL or half a surrogate in it
+        raise DataError(owner, field, f"{relative!r:.200} names no file ({error}).") from error
+    if not stat.S_ISREG(mode):
+        raise DataError(owner, field, f"{path} is no regular file.")
     return path
 
 
-def load_json(path: Path) -> dict[str, Any]:
-    """A JSON object."""
+def own_file(root: Path, path: Path) -> Path:
+    """A file that was found in the dataset `root`: refused where it is a link that leads out."""
+    return inside(root, str(path.relative_to(root)), owner=path, field="file")
+
+
+def leads_out(root: Path, path: Path) -> bool:
+    """Whether a path of the dataset `root` ends outside of it, links followed."""
+    # resolve() follows symbolic links, so a link that points outside is seen as well.
+    end, top = path.resolve(), root.resolve()
+    if end.is_relative_to(top):
+        return False
+    # .../datasets--org--name/snapshots/<commit>/... links into .../datasets--org--name/blobs/.
+    snapshot = next((p for p in (top, *top.parents) if p.parent.name == "snapshots"), None)
+    return snapshot is None or end.parent != snapshot.parent.parent / "blobs"
+
+
+def listed(root: Path, *patterns: str) -> list[Path]:
+    """The files of a dataset that fit a pattern, in order of their names.
+
+    What macOS leaves beside files on foreign disks (`._name`) is no file of the dataset.
+    """
+    found = {path for pattern in patterns for path in root.glob(pattern)}
+    return sorted(p for p in found if not any(x.startswith("._") for x in p.parts[-2:]))
+
+
+def bounded(claimed: int, stored: int, path: Path, field: str, *, expansion: int = TIGHT) -> None:
+    """Refuse data that claim to unpack to far more than what is stored can hold."""
+    if claimed > SMALL and claimed > expansion * stored:
+        raise DataError(
+            path,
+            field,
+            f"it claims {claimed / 2**20:,.0f} MiB, and {stored / 2**20:,.1f} MiB are stored.",
+            "Copy or write the file again.",
+        )
+
+
+def load_json(path: Path, root: Path | None = None) -> dict[str, Any]:
+    """A JSON object; the file is to lie in the dataset `root` where one is given."""
+    if root is not None and path.exists():
+        own_file(root, path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:

@@ -34,6 +34,10 @@ class DataError(UserError):
         super().__init__(f"{file}: {field}: {problem}" + (f" {remedy}" if remedy else ""))
 
 
+class OutsideError(DataError):
+    """A file that leads out of the folder or file that was named, where nothing is read."""
+
+
 def skipped(episode: str, error: UserError) -> DataFinding:
     """The finding of an episode left out because it could not be read."""
     field = error.field if isinstance(error, DataError) else "episode"

@@ -20,7 +20,7 @@ from worldeval.axes import Array, Float, Int, UInt8
 from worldeval.data.columns import ColumnGroup, ColumnMeanings, Groups
 from worldeval.data.data_map import Channels, DataMap
 from worldeval.data.depth import grey, left_out
-from worldeval.data.files import rate
+from worldeval.data.files import listed, own_file, rate
 from worldeval.data.finding import DataError, DataFinding, skipped, why_none
 from worldeval.data.formats import hdf5
 from worldeval.data.names import numbered
@@ -57,6 +57,8 @@ class AlohaSource(Source):
         fps: float | None = None
         for file in files:
             try:
+                if path.is_dir():
+                    own_file(path, file)
                 with hdf5.opened(file) as opened:
                     found, rows, length, own = self._look(file, opened)
                     task = self._task(opened, file)
@@ -107,12 +109,13 @@ class AlohaSource(Source):
     @staticmethod
     def detect(path: Path) -> bool:
         """An HDF5 file with `observations/qpos`, or a folder with such files."""
-        file = path if path.is_file() else next(iter(sorted(_listed(path))), path)
-        try:
-            with hdf5.opened(file) as opened:
-                return "action" in opened and "observations/qpos" in opened
-        except DataError:
-            return False
+        for file in [path] if path.is_file() else _listed(path):
+            try:
+                with hdf5.opened(file) as opened:
+                    return "action" in opened and "observations/qpos" in opened
+            except DataError:
+                continue
+        return False
 
     def rows(self, index: int) -> Rows:
         file, length = self._files[index], self.heads[index].length
@@ -258,7 +261,7 @@ def _joints() -> Groups:
 
 
 def _listed(path: Path) -> list[Path]:
-    return [*path.glob("*.hdf5"), *path.glob("*.h5")] if path.is_dir() else []
+    return listed(path, "*.hdf5", "*.h5") if path.is_dir() else []
 
 
 def _number(file: Path) -> tuple[int, str]:

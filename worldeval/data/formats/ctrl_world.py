@@ -13,7 +13,7 @@ import numpy as np
 
 from worldeval.axes import Array, Float32, Int, UInt8
 from worldeval.data.columns import ColumnGroup, ColumnMeanings, Groups
-from worldeval.data.files import inside, load_json, need, numbers, rate
+from worldeval.data.files import inside, listed, load_json, need, numbers, own_file, rate
 from worldeval.data.finding import DataError, DataFinding, skipped, unused_videos
 from worldeval.data.frame_times import frames_in_turn
 from worldeval.data.source import Head, Rows, Source, SourceSpec
@@ -39,10 +39,11 @@ class CtrlWorldSource(Source):
         self._states: list[int] = []  # rows of each episode, also where a view has fewer frames
         self._named: set[Path] = set()  # videos that some annotation names
         views: dict[str, tuple[int, int]] = {}
-        files = sorted(path.glob("annotation/*/*.json"), key=_order)
+        files = sorted(listed(path, "annotation/*/*.json"), key=_order)
         for file in files:
             name = file.stem if file.stem not in self._ids() else f"{file.parent.name}-{file.stem}"
             try:
+                own_file(path, file)
                 head, sizes, states = self._head(name, file)
             except DataError as error:
                 self.findings.append(skipped(name, error))
@@ -55,7 +56,7 @@ class CtrlWorldSource(Source):
             self.heads.append(head)
             self._files.append(file)
             self._states.append(states)
-        self.findings += unused_videos(path, (path / "videos").rglob("*.mp4"), self._named)
+        self.findings += unused_videos(path, listed(path, "videos/**/*.mp4"), self._named)
         if not self.heads:
             why = self.findings[0].text if self.findings else "there is no annotation/*/*.json."
             raise DataError(path, "annotation", f"no episode can be read: {why}")
@@ -73,7 +74,7 @@ class CtrlWorldSource(Source):
     @staticmethod
     def detect(path: Path) -> bool:
         """A folder with annotation/<split>/<id>.json."""
-        return next(iter(path.glob("annotation/*/*.json")), None) is not None
+        return bool(listed(path, "annotation/*/*.json"))
 
     def rows(self, index: int) -> Rows:
         file = self._files[index]

@@ -6,6 +6,7 @@ Version 2 and 3 stores, as a folder or zipped. The store holds neither rate, tas
 """
 
 import struct
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ from worldeval.data.data_map import DataMap
 from worldeval.data.depth import grey, left_out
 from worldeval.data.files import numbers
 from worldeval.data.finding import DataError, DataFinding, skipped
+from worldeval.data.formats.zarr_store import (
+    bounded_array,
+    know_more_codecs,
+    missing_codec,
+    refuse_bombs,
+    refuse_links,
+)
 from worldeval.data.names import numbered
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.errors import UserError
@@ -264,9 +272,13 @@ class DiffusionPolicySource(Source):
 
     def _names(self, group: str) -> list[str]:
         try:
-            return sorted(self._group[group].array_keys())
+            with warnings.catch_warnings():  # of files that are no arrays, such as macOS leaves
+                warnings.simplefilter("ignore")
+                return sorted(self._group[group].array_keys())
         except Exception as error:  # zarr raises whatever the damage leads it to
-            raise DataError(self.path, group, f"it cannot be listed ({error}).") from error
+            raise DataError(
+                self.path, group, f"it cannot be listed ({error}).", missing_codec(error)
+            ) from error
 
     def _array(self, name: str):
         try:
@@ -274,18 +286,23 @@ class DiffusionPolicySource(Source):
             sound = kept.ndim > 0 and min(kept.chunks) > 0
             if kept.dtype.kind not in "fiub" or not sound:
                 raise DataError(self.path, name, f"it holds {kept.dtype} {kept.shape}.")
+            bounded_array(kept, self.path, name)
             return kept
         except DataError:
             raise
         except Exception as error:  # zarr raises whatever the damage leads it to
-            raise DataError(self.path, name, f"it is not a readable array ({error}).") from error
+            raise DataError(
+                self.path, name, f"it is not a readable array ({error}).", missing_codec(error)
+            ) from error
 
     def _read(self, name: str, begin: int, end: int | None) -> Array:
         kept = self._array(name)
         try:
             return np.asarray(kept[begin:end])
         except Exception as error:  # zarr raises whatever the damage leads it to
-            raise DataError(self.path, name, f"it cannot be read ({error}).") from error
+            raise DataError(
+                self.path, name, f"it cannot be read ({error}).", missing_codec(error)
+            ) from error
 
     def _odd(self, code: str, field: str, words: str) -> None:
         self.findings.append(
@@ -300,18 +317,17 @@ def _open(path: Path):
     except ImportError as error:
         raise UserError("Zarr stores need zarr: pip install 'worldeval[zarr]'.") from error
     if path.is_dir():
-        _refuse_links(path)
+        refuse_links(path)
+    else:
+        refuse_bombs(path)
+    know_more_codecs()
     try:
         store = ZipStore(path, mode="r") if path.is_file() else LocalStore(path, read_only=True)
         return zarr.open_group(store, mode="r")
     except Exception as error:  # zarr raises whatever the damage leads it to
-        raise DataError(path, "store", f"it is not a readable Zarr group ({error}).") from error
-
-
-def _refuse_links(path: Path) -> None:
-    for file in path.rglob("*"):
-        if file.is_symlink() and not file.resolve().is_relative_to(path.resolve()):
-            raise DataError(file, "link", "it leads out of the dataset folder; copy the file in.")
+        raise DataError(
+            path, "store", f"it is not a readable Zarr group ({error}).", missing_codec(error)
+        ) from error
 
 
 def _refuse_cut_chunks(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """Reading HDF5 files that somebody else wrote: every failure names the file and the field."""
 
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,16 +9,21 @@ import h5py
 import numpy as np
 
 from worldeval.axes import Array, Float32, Int, UInt8
-from worldeval.data.files import numbers
+from worldeval.data.files import LOOSE, bounded, numbers
 from worldeval.data.finding import DataError
+from worldeval.data.formats.hdf5_links import refuse_ways_out
 
 MAX_ROWS = 10_000_000  # of one episode; a claim beyond it is damage
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
-    """The file, open for reading."""
+    """The file, open for reading. One that leads into other files is refused as a whole."""
     try:
+        state = path.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise DataError(path, "file", "it is no regular file.")
+        refuse_ways_out(path, (state.st_mtime_ns, state.st_size))
         file = h5py.File(path, "r")
     except OSError as error:
         raise DataError(path, "file", f"it is not readable HDF5 ({error}).") from error
@@ -38,8 +44,6 @@ def dataset(parent: h5py.Group, name: str, path: Path) -> h5py.Dataset:
     found, field = _member(parent, name, path), f"{parent.name}/{name}"
     if not isinstance(found, h5py.Dataset):
         raise DataError(path, field, "it is not a dataset.")
-    if found.external or found.is_virtual:
-        raise DataError(path, field, "its values lie in other files, which are not read.")
     if found.ndim and found.shape[0] > MAX_ROWS:
         raise DataError(path, field, f"it claims {found.shape[0]} rows.")
     return found
@@ -50,6 +54,7 @@ def table(parent: h5py.Group, name: str, path: Path) -> Float32[Array, "t d"]:
     found, field = dataset(parent, name, path), f"{parent.name}/{name}"
     if found.dtype.kind not in "fiub":
         raise DataError(path, field, f"it holds {found.dtype}, not numbers.")
+    bounded(found.nbytes, found.id.get_storage_size(), path, field)
     return numbers(_read(found, path, field), path, field)
 
 
@@ -110,6 +115,9 @@ def _member(parent: h5py.Group, name: str, path: Path):
 
 def _read(found: h5py.Dataset, path: Path, field: str, rows: Int[Array, " n"] | None = None):
     try:
+        if found.chunks is not None:  # a chunk is unpacked whole, whatever is wanted of it
+            chunk = int(np.prod(found.chunks, dtype=np.float64)) * found.dtype.itemsize
+            bounded(chunk, path.stat().st_size, path, field, expansion=LOOSE)
         return found[()] if rows is None else found[rows]
     except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
         raise DataError(path, field, f"it cannot be read ({error}).") from error

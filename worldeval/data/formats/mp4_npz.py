@@ -15,7 +15,7 @@ import numpy as np
 
 from worldeval.axes import Array, Float, Float32, Int, UInt8
 from worldeval.data.data_map import DataMap
-from worldeval.data.files import inside, numbers, rate
+from worldeval.data.files import LOOSE, bounded, inside, listed, numbers, rate
 from worldeval.data.finding import DataError, DataFinding, skipped, unused_videos, why_none
 from worldeval.data.frame_times import frames_in_turn
 from worldeval.data.names import numbered, views_of
@@ -41,10 +41,11 @@ class Mp4NpzSource(Source):
         self._videos: list[dict[str, Path]] = []
         self._rows: list[int] = []  # of each episode, also where a view has fewer frames
         shared: tuple[object, ...] | None = None
-        files = sorted(path.glob("*.npz"), key=_order)
+        files = sorted(listed(path, "*.npz"), key=_order)
         self._stems = [file.stem for file in files]
         for file in files:
             try:
+                inside(path, file.name, owner=file, field="file")
                 videos = self._found(file)
                 head, facts, rows = self._look(file, videos)
                 shared = shared or facts
@@ -57,7 +58,7 @@ class Mp4NpzSource(Source):
             self._videos.append(videos)
             self._rows.append(rows)
         known = {video for videos in self._videos for video in videos.values()}
-        self.findings += unused_videos(path, path.glob("*.mp4"), known)
+        self.findings += unused_videos(path, listed(path, "*.mp4"), known)
         if shared is None:
             why = why_none(self.findings, "there is no .npz with an .mp4.")
             raise DataError(path, "file", f"no episode can be read: {why}")
@@ -106,8 +107,7 @@ class Mp4NpzSource(Source):
     def detect(path: Path) -> bool:
         """A folder with an npz that has an mp4 of its name."""
         return path.is_dir() and any(
-            next(iter(path.glob(f"{_escaped(file.stem)}*.mp4")), None) is not None
-            for file in path.glob("*.npz")
+            listed(path, f"{_escaped(file.stem)}*.mp4") for file in listed(path, "*.npz")
         )
 
     def rows(self, index: int) -> Rows:
@@ -140,7 +140,7 @@ class Mp4NpzSource(Source):
         """view -> video; a single nameless one is 'main'."""
         rests = {}
         longer = [s for s in self._stems if s != file.stem and s.startswith(file.stem)]
-        for video in sorted(self.path.glob(f"{_escaped(file.stem)}*.mp4")):
+        for video in listed(self.path, f"{_escaped(file.stem)}*.mp4"):
             rest = video.stem.removeprefix(file.stem)
             another = any(video.stem.startswith(stem) for stem in longer)  # ep and ep_1
             if (not rest or rest[0] in "_-.") and not another:
@@ -239,6 +239,10 @@ def _load(file: Path, names: tuple[str, ...]) -> dict[str, Array]:
             if not isinstance(kept, np.lib.npyio.NpzFile):
                 raise DataError(file, "npz", "it holds one bare array, not an archive of arrays.")
             with kept:
+                for entry in kept.zip.infolist():
+                    field = entry.filename.removesuffix(".npy")
+                    if field in names:
+                        bounded(entry.file_size, entry.compress_size, file, field, expansion=LOOSE)
                 return {name: kept[name] for name in names if name in kept.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, MemoryError) as error:
         raise DataError(file, "npz", f"it cannot be read ({error}).") from error

@@ -2,18 +2,23 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from string import Formatter
 from typing import Any
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from worldeval.data.files import need
+from worldeval.data.files import listed, need, own_file
 from worldeval.data.finding import DataError
 from worldeval.data.formats.lerobot.layout import OURS
+
+KEYS = ("video_key", "image_key")  # what templates call the feature of a view
+WIDEST = 64  # characters that a number of a template may take
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,20 +60,20 @@ def read_index(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> li
 
 def _v3(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Entry]:
     where = root / "meta/info.json"
-    rows_path, video_path = _template(info, "data_path", where), info.get("video_path")
-    files = sorted(root.glob("meta/episodes/*/*.parquet"))
+    rows_path, video_path = _template(info, "data_path", where), str(info.get("video_path"))
+    files = listed(root, "meta/episodes/*/*.parquet")
     if not files:
         raise DataError(root / "meta/episodes", "file", "there is no episodes table (*.parquet).")
     entries = []
     for file in files:
-        table = read_table(file)
+        table = read_table(own_file(root, file))
         names = [name for name in table.column_names if not name.startswith("stats/")]
         for row in table.select(names).to_pylist():
             get = _getter(row, file)
             clips = {}
             for key in video_keys:
                 path = _fill(
-                    str(video_path), file, video_key=key,
+                    video_path, file, **dict.fromkeys(KEYS, key),
                     chunk_index=get(f"videos/{key}/chunk_index", int),
                     file_index=get(f"videos/{key}/file_index", int),
                 )  # fmt: skip
@@ -97,15 +102,19 @@ def _v3(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Entr
 
 def _v21(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Entry]:
     where, file = root / "meta/info.json", root / "meta/episodes.jsonl"
-    rows_path, video_path = _template(info, "data_path", where), info.get("video_path")
+    rows_path, video_path = _template(info, "data_path", where), str(info.get("video_path"))
     size = need(info, "chunks_size", int, where)
     if size < 1:
         raise DataError(where, "chunks_size", f"{size} is not a number of episodes.")
     entries = []
-    for row in _lines(file):
+    for row in _lines(root, file):
         get = _getter(row, file)
         number = get("episode_index", int)
-        place = {"episode_chunk": number // size, "episode_index": number}
+        chunk = number // size
+        place = {
+            "episode_chunk": chunk, "chunk_index": chunk, "episode_index": number,
+            "episode_id": number, "file_index": number,
+        }  # fmt: skip
         entries.append(
             Entry(
                 number=number,
@@ -114,7 +123,8 @@ def _v21(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Ent
                 rows=_fill(rows_path, where, **place),
                 clips={
                     key: VideoSpan(
-                        file=_fill(str(video_path), where, video_key=key, **place), begin=0.0
+                        file=_fill(video_path, where, **dict.fromkeys(KEYS, key), **place),
+                        begin=0.0,
                     )
                     for key in video_keys
                 },
@@ -132,13 +142,13 @@ def read_tasks(root: Path) -> dict[int, str]:
     table, lines = root / "meta/tasks.parquet", root / "meta/tasks.jsonl"
     if table.is_file():
         try:
-            rows = pd.read_parquet(table)
+            rows = pd.read_parquet(own_file(root, table))
             texts = _task_texts(rows, table)
             return dict(zip(map(int, rows["task_index"].tolist()), texts, strict=True))
         except (OSError, ValueError, TypeError, KeyError, pa.ArrowException) as error:
             raise DataError(table, "task_index", f"it cannot be read ({error}).") from error
     if lines.is_file():
-        rows = [_getter(row, lines) for row in _lines(lines)]
+        rows = [_getter(row, lines) for row in _lines(root, lines)]
         return {get("task_index", int): get("task", str) for get in rows}
     return {}
 
@@ -156,13 +166,13 @@ def read_table(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
         raise DataError(file, "file", f"it is not readable parquet ({error}).") from error
 
 
-def _lines(file: Path) -> list[dict[str, Any]]:
+def _lines(root: Path, file: Path) -> list[dict[str, Any]]:
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = own_file(root, file).read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines if line.strip()]
     except FileNotFoundError as error:
         raise DataError(file, "file", "it does not exist.") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(file, "file", f"it is not readable JSON lines ({error}).") from error
     for number, row in enumerate(rows):
         if not isinstance(row, dict):
@@ -180,11 +190,19 @@ def _template(info: Mapping[str, Any], key: str, where: Path) -> str:
 
 def _fill(template: str, file: Path, **values: Any) -> str:
     try:
+        for _, name, spec, _ in Formatter().parse(template):
+            if name is not None and name not in values:
+                raise DataError(
+                    file, "path", f"{template!r:.120} needs {name!r:.40}, which is none of "
+                    f"{', '.join(values)}."
+                )  # fmt: skip
+            if "{" in (spec or "") or any(
+                int(width) > WIDEST for width in re.findall(r"\d+", spec or "")
+            ):
+                raise DataError(file, "path", f"{template!r:.120} makes names of absurd length.")
         return template.format(**values)
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
-        raise DataError(
-            file, "path", f"{template!r:.120} needs other fields than {', '.join(values)}."
-        ) from error
+    except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
+        raise DataError(file, "path", f"{template!r:.120} is no path ({error}).") from error
 
 
 def _end(row: Mapping[str, Any], key: str) -> float | None:

@@ -38,7 +38,7 @@ class LeRobotSource(Source):
         self.path, self.given = path, given or DataMap()
         self.findings: list[DataFinding] = []
         where = path / "meta/info.json"
-        info = load_json(where)
+        info = load_json(where, path)
         features = need(info, "features", dict, where)
         self._features: Mapping[str, Any] = features
         self._chosen = chosen = choose_features(features, where, self.given)

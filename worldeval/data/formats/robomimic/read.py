@@ -16,8 +16,8 @@ from worldeval.axes import Array, Float, Int, UInt8
 from worldeval.data.columns import ColumnGroup, ColumnMeanings
 from worldeval.data.data_map import DataMap
 from worldeval.data.depth import grey, left_out
-from worldeval.data.files import rate
-from worldeval.data.finding import DataError, DataFinding, skipped, why_none
+from worldeval.data.files import listed, own_file, rate
+from worldeval.data.finding import DataError, DataFinding, OutsideError, skipped, why_none
 from worldeval.data.formats import hdf5
 from worldeval.data.formats.robomimic.meaning import (
     REWARDS,
@@ -107,6 +107,8 @@ class RobomimicSource(Source):
             with hdf5.opened(_file(path)) as file:
                 data = file.get("data")
                 return isinstance(data, h5py.Group) and any(n.startswith("demo") for n in data)
+        except OutsideError:
+            raise  # it is of this kind as far as can be told, and is not to be read at all
         except DataError:
             return False
 
@@ -299,10 +301,10 @@ class RobomimicSource(Source):
 def _file(path: Path) -> Path:
     if path.is_file():
         return path
-    found = [*path.glob("*.hdf5"), *path.glob("*.h5")]
+    found = listed(path, "*.hdf5", "*.h5")
     if len(found) != 1:
         raise DataError(path, "file", f"there are {len(found)} HDF5 files in it; name one.")
-    return found[0]
+    return own_file(path, found[0])
 
 
 def _robosuite(keys: tuple[str, ...], found: tuple[str, ...]) -> tuple[ColumnGroup, ...]:

@@ -1,0 +1,67 @@
+# h5py's low-level interface has no types.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+"""The ways out of an HDF5 file: external links, external storage, virtual datasets of
+other files.
+
+HDF5 follows all of them without asking, soft links through external ones too. A file with one of
+them is refused before anything in it is read.
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+import h5py
+
+from worldeval.data.finding import DataError, OutsideError
+
+CHECKED = 4096  # files whose check is remembered while they stay as they are
+
+
+def refuse_ways_out(path: Path, state: tuple[int, int]) -> None:
+    """Look at every link and dataset of the file, once while its `state` stays the same.
+
+    Raises:
+        DataError: one of them leads out of it.
+        OSError: it is no HDF5 file.
+    """
+    found = _ways_out(path, state)
+    if found is not None:
+        raise OutsideError(path, *found, "Copy the values into this file (h5copy).")
+
+
+@lru_cache(maxsize=CHECKED)
+def _ways_out(path: Path, _state: tuple[int, int]) -> tuple[str, str] | None:
+    """The first field that leads out, and where to."""
+    found: list[tuple[str, str]] = []
+    with h5py.File(path, "r") as file:
+
+        def link(name: bytes, info: h5py.h5l.LinkInfo) -> None:
+            # HDF5 tells of a link without following it.
+            if info.type == h5py.h5l.TYPE_EXTERNAL:
+                other = file.get(name, getlink=True).filename
+                found.append((_text(name), f"it is a link to {other}, which is not read."))
+            elif info.type not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT):
+                found.append((_text(name), "it is a link of an unknown kind, and not followed."))
+
+        def item(name: bytes, info: h5py.h5o.ObjInfo) -> None:
+            if info.type != h5py.h5o.TYPE_DATASET or found:
+                return
+            made = h5py.h5d.open(file.id, name).get_create_plist()
+            if made.get_external_count():
+                found.append((_text(name), "its values lie in other files, which are not read."))
+            elif made.get_layout() == h5py.h5d.VIRTUAL:
+                parts = {made.get_virtual_filename(i) for i in range(made.get_virtual_count())}
+                if parts - {"."}:
+                    found.append((_text(name), "it shows values of other files, not read here."))
+
+        try:
+            file.id.links.visit(link, info=True)
+            if not found:
+                h5py.h5o.visit(file.id, item, info=True)
+        except (RuntimeError, KeyError, ValueError) as error:
+            raise DataError(path, "file", f"its content cannot be listed ({error}).") from error
+    return found[0] if found else None
+
+
+def _text(name: bytes | str) -> str:
+    return "/" + (name.decode("utf-8", "replace") if isinstance(name, bytes) else name)

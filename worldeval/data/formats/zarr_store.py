@@ -1,0 +1,88 @@
+# zarr types every item as a group, an array or a number.
+# pyright: reportMissingImports=false
+"""What a Zarr store may do: stay in its folder, hold what its files can hold, name its codecs."""
+
+import math
+import re
+import zipfile
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from worldeval.data.files import LOOSE, bounded, leads_out
+from worldeval.data.finding import DataError
+
+# Codec -> what brings it. imagecodecs names its own 'imagecodecs_jpegxl' and so on.
+PACKAGES = {
+    "zfpy": "numcodecs[zfpy]",
+    "pcodec": "numcodecs[pcodec]",
+    "crc32c": "numcodecs[crc32c]",
+    "msgpack2": "numcodecs[msgpack]",
+    "wavpack": "wavpack-numcodecs",
+    "jpeg": "imagecodecs",
+    "imagecodecs": "imagecodecs",
+}
+# As numcodecs and the versions of zarr say it.
+UNKNOWN = re.compile(
+    r"(?:codec not available|unknown codec|unknown compressor)[^\w]*([\w.\-]+)", re.IGNORECASE
+)
+
+
+def refuse_links(path: Path) -> None:
+    """Every file of a store that is a folder lies in it."""
+    for file in path.rglob("*"):
+        if file.is_symlink() and leads_out(path, file):
+            raise DataError(file, "link", "it leads out of the dataset folder; copy the file in.")
+
+
+def refuse_bombs(path: Path) -> None:
+    """A zipped store unpacks to what a zip of its size can hold."""
+    try:
+        with zipfile.ZipFile(path) as kept:
+            claimed = sum(entry.file_size for entry in kept.infolist())
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise DataError(path, "store", f"it is not a readable zip file ({error}).") from error
+    bounded(claimed, path.stat().st_size, path, "store", expansion=LOOSE)
+
+
+def bounded_array(kept: Any, path: Path, name: str) -> None:
+    """An array claims no more than its chunks can hold, neither in all nor in one chunk."""
+    stored = _stored(path, name, *_state(path))
+    size = kept.dtype.itemsize
+    bounded(math.prod(kept.shape) * size, stored, path, name, expansion=LOOSE)
+    bounded(math.prod(kept.chunks) * size, stored, path, f"{name}.chunks", expansion=LOOSE)
+
+
+def know_more_codecs() -> None:
+    """Register those of imagecodecs where it is installed: datasets of UMI are packed by them."""
+    try:
+        from imagecodecs.numcodecs import register_codecs
+    except ImportError:
+        return
+    register_codecs(verbose=False)
+
+
+def missing_codec(error: Exception) -> str:
+    """Which package brings the codec that an error is about; "" where it is of something else."""
+    found = UNKNOWN.search(str(error))
+    if found is None:
+        return ""
+    codec = found[1]
+    package = PACKAGES.get(codec, PACKAGES.get(codec.split("_")[0]))
+    if package is None:
+        return f"The arrays are packed by the codec '{codec}', which numcodecs does not have."
+    return f"The arrays are packed by '{codec}': pip install '{package}'."
+
+
+@lru_cache(maxsize=256)
+def _stored(path: Path, name: str, *_identity: int) -> int:
+    """Bytes of an array's files, packed."""
+    if path.is_dir():
+        return sum(file.stat().st_size for file in (path / name).rglob("*") if file.is_file())
+    with zipfile.ZipFile(path) as kept:
+        return sum(e.compress_size for e in kept.infolist() if e.filename.startswith(f"{name}/"))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    state = path.stat()
+    return state.st_mtime_ns, state.st_size
