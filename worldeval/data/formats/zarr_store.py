@@ -1,11 +1,11 @@
-# zarr types every item as a group, an array or a number.
-# pyright: reportMissingImports=false
 """What a Zarr store may do: stay in its folder, hold what its files can hold, name its codecs."""
 
 import math
 import re
 import zipfile
 from functools import lru_cache
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,8 @@ def bounded_array(kept: Any, path: Path, name: str) -> None:
 
 def know_more_codecs() -> None:
     """Register those of imagecodecs where it is installed: datasets of UMI are packed by them."""
-    try:
-        from imagecodecs.numcodecs import register_codecs
-    except ImportError:
-        return
-    register_codecs(verbose=False)
+    if find_spec("imagecodecs") is not None:
+        import_module("imagecodecs.numcodecs").register_codecs(verbose=False)
 
 
 def missing_codec(error: Exception) -> str:
