@@ -1,12 +1,16 @@
 """Hold-out: a share of all episodes, of each task only where tasks are large, or the data's own."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from tests.support.sound_datasets import make
 from tests.support.told import Told
-from worldeval.data.source import Head, Source
+from worldeval.data.convert import convert
+from worldeval.data.finding import DataError
+from worldeval.data.source import Head, Source, open_source
 from worldeval.data.split import drawn, held_out, refuse_empty
 from worldeval.errors import UserError
 
@@ -70,6 +74,32 @@ def test_small_tasks_are_put_together_beside_large_ones() -> None:
 def test_the_datasets_own_splits_are_kept() -> None:
     own = [*heads("a", "a", "a"), *heads("a", split="val"), *heads("a", split="test")]
     assert held_out(of(*own), share=0.5, seed=0).tolist() == [False] * 3 + [True] * 2
+
+
+def lerobot(folder: Path, splits: object) -> Path:
+    root = make("lerobot-v2", folder / "set")
+    info = json.loads((root / "meta/info.json").read_text())
+    (root / "meta/info.json").write_text(json.dumps({**info, "splits": splits}))
+    return root
+
+
+def test_lerobots_splits_are_spans_of_episodes(tmp_path: Path) -> None:
+    source = open_source(lerobot(tmp_path, {"train": "0:2", "val": "2:3"}))
+    assert [head.split for head in source.heads] == ["train", "train", "val"]
+    assert held_out(source, share=0.5, seed=0).tolist() == [False, False, True]
+
+
+@pytest.mark.parametrize("splits", [{"val": "x"}, {"val": 3}, ["0:2"]])
+def test_splits_that_say_nothing_are_refused(tmp_path: Path, splits: object) -> None:
+    with pytest.raises(DataError, match=r"info\.json: splits"):
+        open_source(lerobot(tmp_path, splits))
+
+
+def test_shards_keep_the_splits_of_the_data_that_they_were_made_of(tmp_path: Path) -> None:
+    source = open_source(lerobot(tmp_path, {"train": "0:2", "test": "2:3"}))
+    convert(source, tmp_path / "shards", to="shards")
+    kept = open_source(tmp_path / "shards")
+    assert [head.split for head in kept.heads] == ["train", "train", "test"]
 
 
 @pytest.mark.parametrize("held", [[True] * 3, [False] * 3])

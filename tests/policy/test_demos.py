@@ -1,7 +1,12 @@
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from worldeval.data.table import RecordedEpisodes
+from worldeval.data.convert import convert
+from worldeval.data.source import open_source
+from worldeval.data.table import RecordedEpisodes, read_table
 from worldeval.errors import UserError
 from worldeval.policy.demos import choose, corrupt, gather, reserve
 from worldeval.policy.recipe import DemoGroup, LabelRecipe, PolicyRecipe
@@ -72,3 +77,34 @@ def test_corruptions_are_what_they_say() -> None:
     np.testing.assert_array_equal(corrupt(actions, LabelRecipe(), rng), actions)
     with pytest.raises(UserError, match="does not divide"):
         corrupt(actions, LabelRecipe(bias=(0.1, 0.1, 0.1)), rng)
+
+
+@pytest.mark.parametrize("to", ["lerobot", "robomimic"])
+def test_demonstrations_in_a_format_of_somebody_else(
+    folder: Path, shards: RecordedEpisodes, tmp_path: Path, to: str
+) -> None:
+    out = tmp_path / ("set.hdf5" if to == "robomimic" else "set")
+    convert(open_source(folder), out, to=to)
+    theirs, recipe = read_table(out), PolicyRecipe(validation_per_task=2)
+    chosen = [choose(data, recipe, np.random.default_rng(0)) for data in (shards, theirs)]
+    assert chosen[0].tolist() == chosen[1].tolist()
+    ours, other = (
+        gather(data, chosen[0], ("top",), chunk=2, after_success=9) for data in (shards, theirs)
+    )
+    assert np.array_equal(ours.actions, other.actions) and ours.episodes == other.episodes
+
+
+def unlabelled(folder: Path) -> RecordedEpisodes:
+    """The same episodes, of which nobody says who drove or what came of it."""
+    source = open_source(folder)
+    source.heads = [replace(head, success=None, source="") for head in source.heads]
+    return RecordedEpisodes([source])
+
+
+def test_data_without_success_labels_need_a_recipe_that_asks_for_none(folder: Path) -> None:
+    data, rng = unlabelled(folder), np.random.default_rng(0)
+    with pytest.raises(UserError, match=r"no episode says whether it succeeded.*success: null"):
+        choose(data, PolicyRecipe(), rng)
+    recipe = PolicyRecipe(demos=(DemoGroup(success=None),), validation_per_task=2)
+    assert len(reserve(data, 2)) == 4
+    assert len(choose(data, recipe, rng)) == len(data) - 4

@@ -14,7 +14,7 @@ from worldeval.policy.adapters.adapted import AdaptedPolicy
 from worldeval.policy.adapters.motion import PlainAdapter
 from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Observation, Start
-from worldeval.rollout.actions import fitted, mend
+from worldeval.rollout.actions import clip, fitted
 from worldeval.rollout.drive import Controls, Drive, Stick
 from worldeval.rollout.loop import imagine
 from worldeval.serve.env import WorldVectorEnv
@@ -171,9 +171,9 @@ def test_the_worlds_own_range_is_clipped_to_and_counted() -> None:
 
 def test_what_is_no_number_is_the_nearest_to_nothing() -> None:
     low, high = np.array([-1, 0.2], np.float32), np.array([1, 0.5], np.float32)
-    mended = mend(np.array([[np.nan, np.nan], [1.0005, 0.3]], np.float32), low, high)
-    np.testing.assert_allclose(mended.actions, [[0, 0.2], [1, 0.3]])
-    assert mended.count.tolist() == [2, 0]  # an overshoot by rounding is none
+    clipped = clip(np.array([[np.nan, np.nan], [1.0005, 0.3]], np.float32), low, high)
+    np.testing.assert_allclose(clipped.actions, [[0, 0.2], [1, 0.3]])
+    assert clipped.count.tolist() == [2, 0]  # an overshoot by rounding is none
 
 
 def test_an_environment_has_the_worlds_range() -> None:

@@ -140,7 +140,7 @@ def test_wild_actions_are_clipped_and_counted() -> None:
     observation = Observation(frames={}, pose=np.zeros((2, 3), np.float32), tasks=("go", "go"))
     action = queue.next(lambda: observation, 3)
     assert action.tolist() == [[0, 1, 0], [0, 1, 0]]
-    assert (queue.mended, queue.given) == (4, 6)
+    assert (queue.clipped, queue.given) == (4, 6)
 
 
 def test_actions_of_another_size_are_refused() -> None:

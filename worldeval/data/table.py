@@ -81,7 +81,8 @@ class RecordedEpisodes:
             found = ", ".join(f"{view} {h}x{w}" for view, (h, w) in sizes.items())
             raise UserError(
                 f"The views of {self.where} have different sizes ({found}), and one network reads "
-                "all of them. Give one size: --set size=[64,64]."
+                "all of them. Give one: size in a world's recipe (--set size=[64,64]), or "
+                "worldeval data convert --size."
             )
         return next(iter(sizes.values()))
 

@@ -44,6 +44,12 @@ def choose(
     chosen: set[int] = set()
     for group in recipe.demos:
         fitting = _fitting(table, group)
+        if fitting.empty and group.success is not None and not recorded.labelled.any():
+            raise UserError(
+                f"{recorded.where}: no episode says whether it succeeded, and the recipe imitates "
+                f"those that {'succeeded' if group.success else 'failed'}. Imitate all of them "
+                "with success: null in the recipe's demos."
+            )
         if fitting.empty:
             found = sorted(set(recorded.episodes["source"]))
             raise UserError(
@@ -60,10 +66,13 @@ def choose(
 def reserve(recorded: RecordedEpisodes, per_task: int) -> Int[Array, " e"]:
     """Successful noise-free expert episodes held out for validation, the same for every policy.
 
-    At most a third of a task's, lowest hash of the id first.
+    At most a third of a task's, lowest hash of the id first. Where no episode says whether it
+    succeeded, all of the expert's count.
     """
     kept: list[int] = []
-    for _, rows in _fitting(recorded.episodes, DemoGroup(sources=(EXPERT,))).groupby("task"):
+    success = True if recorded.labelled.any() else None
+    experts = _fitting(recorded.episodes, DemoGroup(sources=(EXPERT,), success=success))
+    for _, rows in experts.groupby("task"):
         order = sorted(rows.index, key=lambda i: crc32(rows.loc[i, "id"].encode()))
         kept += order[: min(per_task, len(order) // 3)]
     return np.array(sorted(kept), np.int64)
@@ -121,8 +130,9 @@ def corrupt(
 
 
 def _fitting(table: pd.DataFrame, group: DemoGroup) -> pd.DataFrame:
+    # Data that do not say who drove are demonstrations.
     fits = table["source"].map(
-        lambda source: any(fnmatchcase(source, glob) for glob in group.sources)
+        lambda source: any(fnmatchcase(source or EXPERT, glob) for glob in group.sources)
     )
     if group.success is not None:
         fits &= (table["success"] == SUCCEEDED) == group.success

@@ -31,8 +31,8 @@ def validation_demos(recorded: RecordedEpisodes, per_task: int) -> Demos:
     episodes = reserve(recorded, per_task)
     if not len(episodes):
         raise UserError(
-            f"No successful episode of source '{EXPERT}' can be held out to validate on: a task "
-            "needs at least three."
+            f"{recorded.where}: no successful episode of source '{EXPERT}' can be held out to "
+            "validate on: a task needs at least three."
         )
     return gather(recorded, episodes, recorded.views, chunk=1, after_success=AFTER_SUCCESS)
 

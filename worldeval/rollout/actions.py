@@ -25,22 +25,22 @@ ADVICE = (
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mended:
+class ClippedActions:
     """Actions that a world can carry out, and how many numbers had to be changed for it."""
 
     actions: Float32[Array, "b *k a"]
     count: Int[Array, " b"]
 
 
-def mend(
+def clip(
     actions: Float32[Array, "b *k a"],
     low: float | Float32[Array, " a"],
     high: float | Float32[Array, " a"],
-) -> Mended:
+) -> ClippedActions:
     """Numbers outside [low, high] go to the nearest inside, and what is no number as 0 would."""
-    mended = np.clip(np.where(np.isnan(actions), 0, actions), low, high).astype(np.float32)
-    changed = ~(np.abs(mended - actions) <= ROUNDING)
-    return Mended(actions=mended, count=changed.reshape(len(changed), -1).sum(1))
+    clipped = np.clip(np.where(np.isnan(actions), 0, actions), low, high).astype(np.float32)
+    changed = ~(np.abs(clipped - actions) <= ROUNDING)
+    return ClippedActions(actions=clipped, count=changed.reshape(len(changed), -1).sum(1))
 
 
 def fitted(policy: Policy, world: WorldSpec) -> Policy:

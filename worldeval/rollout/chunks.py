@@ -8,7 +8,7 @@ from worldeval.axes import Array, Float32, Int
 from worldeval.errors import UserError
 from worldeval.policy.protocol import Policy
 from worldeval.record import Observation
-from worldeval.rollout.actions import mend
+from worldeval.rollout.actions import clip
 
 
 class ChunkQueue:
@@ -31,7 +31,7 @@ class ChunkQueue:
         self.replan_every = policy.spec.replans(replan_every)
         self._left: list[Float32[Array, "b a"]] = []
         # Numbers of each episode that had to be clipped or replaced, and numbers given in all.
-        self.mended_each: Int[Array, " b"] = np.zeros(0, np.int64)
+        self.clipped_each: Int[Array, " b"] = np.zeros(0, np.int64)
         self.given = 0
 
     @property
@@ -46,9 +46,9 @@ class ChunkQueue:
         return len(self._left) < self._policy.spec.history
 
     @property
-    def mended(self) -> int:
+    def clipped(self) -> int:
         """Numbers that had to be clipped or replaced."""
-        return int(self.mended_each.sum())
+        return int(self.clipped_each.sum())
 
     def next(self, observe: Callable[[], Observation], action_dim: int) -> Float32[Array, "b a"]:
         """The next world frame's actions; `observe` is called only when the policy is asked."""
@@ -61,10 +61,10 @@ class ChunkQueue:
         if self.empty:
             self._left = list(np.moveaxis(self._asked(observe(), action_dim), 1, 0))
         taken, self._left = np.stack(self._left[:most], 1), self._left[most:]
-        mended = mend(taken, self._low, self._high)
-        self.mended_each = mended.count + (self.mended_each if self.given else 0)
-        self.given += mended.actions.size
-        return mended.actions
+        clipped = clip(taken, self._low, self._high)
+        self.clipped_each = clipped.count + (self.clipped_each if self.given else 0)
+        self.given += clipped.actions.size
+        return clipped.actions
 
     def _asked(self, seen: Observation, action_dim: int) -> Float32[Array, "b k a"]:
         spec, episodes = self._policy.spec, len(seen)

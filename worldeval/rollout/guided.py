@@ -94,5 +94,5 @@ def _trust(queue: ChunkQueue, likely: Float[Array, " b"]) -> list[dict[str, floa
     given = max(queue.given // len(likely), 1)  # numbers of one episode
     return [
         {"mended_actions": float(count) / given, "log_likelihood": float(each)}
-        for count, each in zip(queue.mended_each, likely, strict=True)
+        for count, each in zip(queue.clipped_each, likely, strict=True)
     ]

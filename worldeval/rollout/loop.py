@@ -50,7 +50,7 @@ def imagine(
         latents.append(walked.latents)
         poses.append(walked.pose)
     given = max(queue.given // len(starts), 1)  # numbers of one episode
-    trust = [{"mended_actions": float(count) / given} for count in queue.mended_each]
+    trust = [{"mended_actions": float(count) / given} for count in queue.clipped_each]
     return rollouts_of(starts, policy.spec.name, seeds, latents, poses, actions, trust)
 
 

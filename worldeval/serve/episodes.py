@@ -9,7 +9,7 @@ import numpy as np
 from worldeval.axes import Array, Float32, Int
 from worldeval.errors import UserError
 from worldeval.record import Rollout, Start, Verdict
-from worldeval.rollout.actions import mend
+from worldeval.rollout.actions import clip
 from worldeval.serve.description import StepObservation, WorldDescription
 from worldeval.world.protocol import WorldModel, WorldSpec
 
@@ -88,10 +88,10 @@ class ServedEpisodes:
         if len(self._actions) >= self.place.horizon:
             raise UserError(f"The episodes ended after {self.place.horizon} world frames: reset.")
         spec = self._world.spec
-        mended = mend(np.asarray(actions, np.float32), spec.low, spec.high)
-        self._state = self._world.step(self._state, mended.actions)
-        self._actions.append(mended.actions)
-        return self._see(mended.count)
+        clipped = clip(np.asarray(actions, np.float32), spec.low, spec.high)
+        self._state = self._world.step(self._state, clipped.actions)
+        self._actions.append(clipped.actions)
+        return self._see(clipped.count)
 
     def _see(self, mended: Int[Array, " b"]) -> StepObservation:
         latents, pose = self._world.latents(self._state), self._world.pose(self._state)

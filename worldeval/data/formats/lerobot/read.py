@@ -17,6 +17,7 @@ from worldeval.data.finding import DataError, DataFinding, skipped
 from worldeval.data.formats.lerobot.features import choose_features, reward_key, without
 from worldeval.data.formats.lerobot.index import Entry, read_index, read_tasks
 from worldeval.data.formats.lerobot.layout import SUCCESS
+from worldeval.data.formats.lerobot.splits import read_splits, split_of
 from worldeval.data.formats.lerobot.table import matrix_of, read_columns, truth_of, truths_of
 from worldeval.data.frame_times import frames_at
 from worldeval.data.packed import is_deep, unpacked, unpacked_depth
@@ -41,6 +42,7 @@ class LeRobotSource(Source):
         info = load_json(where, path)
         features = need(info, "features", dict, where)
         self._features: Mapping[str, Any] = features
+        self._splits = read_splits(info, where)
         self._chosen = chosen = choose_features(features, where, self.given)
         self._refuse_deep_videos()
         self.spec = SourceSpec(
@@ -222,7 +224,7 @@ class LeRobotSource(Source):
             length=entry.length,
             task=said[0],
             success=self._success(entry),
-            split=str(entry.ours.get("split") or "train"),
+            split=str(entry.ours.get("split") or split_of(self._splits, entry.number)),
             source=str(entry.ours.get("source") or ""),
             tasks=said if len(said) > 1 else (),
         )
