@@ -63,9 +63,10 @@ def decoded(source: Source, folder: Path, name: str, *, write: bool = True) -> S
                 out.flush()
                 del out
         maps[view] = path
+    # Where another process writes, those that it has written; they are opened again after it.
+    there = {view: path for view, path in maps.items() if path.is_file()}
     return DecodedSource(
-        source,
-        {view: np.load(path, mmap_mode="r") for view, path in maps.items() if path.is_file()},
+        source, {view: np.asarray(np.load(path, mmap_mode="r")) for view, path in there.items()}
     )
 
 

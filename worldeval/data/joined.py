@@ -34,13 +34,20 @@ class JoinedRows:
             raise IndexError(f"there are {len(self)} rows, not {wanted.max()}")
         flat = np.where(wanted < 0, wanted + len(self), wanted).ravel()
         out = np.empty((len(flat), *self.shape[1:]), self.dtype)
-        owner = np.searchsorted(self._ends, flat, side="right")
-        order = np.argsort(owner, kind="stable")
-        for part in np.split(order, np.flatnonzero(np.diff(owner[order])) + 1):
-            if len(part):
-                index = int(owner[part[0]])
-                array = self._parts[index]
-                out[part] = array[flat[part] - (self._ends[index] - len(array))]
+        order = None if (flat[1:] >= flat[:-1]).all() else np.argsort(flat, kind="stable")
+        sorted_rows = flat if order is None else flat[order]
+        # Where the rows of each part begin and end among those in order.
+        ends = np.searchsorted(sorted_rows, self._ends)
+        for array, end, first, last in zip(
+            self._parts, self._ends, [0, *ends[:-1]], ends, strict=True
+        ):
+            if first == last:
+                continue
+            own = sorted_rows[first:last] - (end - len(array))
+            if order is None:  # straight into place
+                np.take(array, own, axis=0, out=out[first:last], mode="clip")
+            else:
+                out[order[first:last]] = array[own]
         return out.reshape(*wanted.shape, *self.shape[1:])
 
     def __array__(self, dtype: object = None, copy: bool | None = None) -> Array:

@@ -204,7 +204,8 @@ def _map(path: Path, tensor: str, dtype: type) -> Any:
             return None
         facts = header[tensor]
         begin = 8 + size + int(facts["data_offsets"][0])
-        return np.memmap(path, dtype, "r", begin, tuple(facts["shape"]))
+        # A plain array over the map: memmap's own class makes small reads slow.
+        return np.asarray(np.memmap(path, dtype, "r", begin, tuple(facts["shape"])))
     except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
         raise DataError(
             path, tensor, f"it is not a whole file of latents ({error}).", "Encode again."

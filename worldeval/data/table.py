@@ -5,6 +5,7 @@ The numbers of every frame are in memory; frames are read when they are asked fo
 
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -113,13 +114,14 @@ class RecordedEpisodes:
         out = np.empty((len(rows), height, width, 3), np.uint8)
         # Sorted by row, so that every episode is read in one piece, from its beginning on.
         order = np.argsort(rows, kind="stable")
-        owner = np.searchsorted(self._begin, rows[order], side="right") - 1
-        cuts = np.flatnonzero(np.diff(owner)) + 1
-        for part in np.split(order, cuts):
-            if len(part):
-                episode = int(np.searchsorted(self._begin, rows[part[0]], side="right")) - 1
-                source, index = self._at(episode)
-                out[part] = source.frames(index, view, rows[part] - self._begin[episode])
+        wanted = rows[order]
+        owner = np.searchsorted(self._begin, wanted, side="right") - 1
+        cuts = [0, *(np.flatnonzero(owner[1:] != owner[:-1]) + 1).tolist(), len(rows)]
+        for first, last in pairwise(cuts) if len(rows) else ():
+            episode = int(owner[first])
+            source, index = self._at(episode)
+            own = wanted[first:last] - self._begin[episode]
+            out[order[first:last]] = source.frames(index, view, own)
         return out
 
     def rows(self, episode: int) -> slice:

@@ -199,7 +199,8 @@ def _frames(parent: h5py.Group, view: str, path: Path) -> _Frames:
     if offset is not None and len(found):
         if offset + found.nbytes > path.stat().st_size:
             raise DataError(path, str(found.name), "it claims more frames than the file holds.")
-        mapped = np.memmap(path, np.uint8, "r", offset, found.shape)
+        # A plain array over the map: memmap's own class makes small reads slow.
+        mapped = np.asarray(np.memmap(path, np.uint8, "r", offset, found.shape))
     height, width = found.shape[1:3]
     return _Frames(path=path, name=str(found.name), size=(height, width), map=mapped)
 
