@@ -30,6 +30,7 @@ READERS = {
     "shards": "worldeval.data.formats.shards.read:ShardsSource",
     "diffusion-policy": "worldeval.data.formats.diffusion_policy:DiffusionPolicySource",
     "aloha": "worldeval.data.formats.aloha:AlohaSource",
+    "rlds": "worldeval.data.formats.rlds.read:RldsSource",
     "mp4-npz": "worldeval.data.formats.mp4_npz:Mp4NpzSource",
 }
 

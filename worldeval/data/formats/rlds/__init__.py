@@ -1,0 +1,1 @@
+"""RLDS and Open X-Embodiment: TFRecord datasets as TFDS ships them, read without TensorFlow."""

@@ -1,0 +1,92 @@
+"""TFRecord files: where each record lies, and its content, checked by its CRC-32C.
+
+A record is its length (8 bytes, little endian), the masked checksum of that (4), the content, and
+the masked checksum of the content (4). A mask keeps the checksum of data that hold checksums from
+being trivial: rotate right by 15 bits, add 0xa282ead8 (TensorFlow, core/lib/hash/crc32c.h).
+"""
+
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+from worldeval.data.finding import DataError
+from worldeval.errors import UserError
+
+HEAD, TAIL, MASK = 12, 4, 0xA282EAD8
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordPlace:
+    """Where the content of one record lies."""
+
+    file: Path
+    begin: int
+    length: int
+
+
+def find_records(file: Path) -> list[RecordPlace]:
+    """Every record of a file, by their lengths alone.
+
+    Raises:
+        DataError: a length is damaged, or the file ends within a record.
+    """
+    size, begin, found = file.stat().st_size, 0, []
+    with file.open("rb") as stream:
+        while begin < size:
+            stream.seek(begin)
+            head = stream.read(HEAD)
+            if len(head) < HEAD:
+                raise _cut(file, len(found), size)
+            length, crc = struct.unpack("<QI", head)
+            if masked_crc(head[:8]) != crc:
+                raise DataError(
+                    file,
+                    f"record {len(found)}",
+                    "the checksum of its length is wrong: it is damaged or no TFRecord file.",
+                    "Download the file again.",
+                )
+            end = begin + HEAD + length + TAIL
+            if end > size:
+                raise _cut(file, len(found), size)
+            found.append(RecordPlace(file=file, begin=begin + HEAD, length=length))
+            begin = end
+    return found
+
+
+def read_record(place: RecordPlace) -> bytes:
+    """The content of a record.
+
+    Raises:
+        DataError: its checksum is wrong.
+    """
+    with place.file.open("rb") as stream:
+        stream.seek(place.begin)
+        content = stream.read(place.length)
+        tail = stream.read(TAIL)
+    if len(tail) < TAIL or masked_crc(content) != struct.unpack("<I", tail)[0]:
+        raise DataError(
+            place.file,
+            f"byte {place.begin}",
+            "the checksum of the record is wrong: it is damaged.",
+            "Download the file again.",
+        )
+    return content
+
+
+def masked_crc(content: bytes) -> int:
+    """The masked CRC-32C of bytes."""
+    try:
+        import google_crc32c
+    except ImportError as error:
+        raise UserError("TFRecord files need: pip install 'worldeval[rlds]'.") from error
+    crc = google_crc32c.value(content)
+    return ((crc >> 15 | crc << 17) + MASK) & 0xFFFFFFFF
+
+
+def _cut(file: Path, records: int, size: int) -> DataError:
+    return DataError(
+        file,
+        f"record {records}",
+        f"the file ends within it, at byte {size}: it is cut off.",
+        "Download the file again.",
+    )
