@@ -1,5 +1,6 @@
 """What is known besides the latents: poses, actions, commands and the task, as one vector."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,8 @@ from torch.nn import functional as F
 
 from worldeval.axes import Float, Int
 from worldeval.data.normaliser import Normaliser
+from worldeval.world.body import HAND
+from worldeval.world.protocol import WorldSpec
 
 PAST_ACTIONS = 2
 FREQUENCIES = (2.0, 4.0, 8.0, 16.0)  # radians per normalised unit of position
@@ -21,8 +24,8 @@ class Motion:
     past_actions: Float[Tensor, "b 2 a"]  # newest first, zeros before the start
     pose: Float[Tensor, "b p"]
     past_poses: Float[Tensor, "b 2 p"]  # newest first, the start's own before the start
-    command: Float[Tensor, "b 3"]  # before the action
-    next_command: Float[Tensor, "b 3"]  # after it
+    command: Float[Tensor, "b c"]  # before the action
+    next_command: Float[Tensor, "b c"]  # after it
     task: Int[Tensor, " b"]
 
 
@@ -35,16 +38,26 @@ class Features(nn.Module):
     action_mean: Tensor
     action_std: Tensor
 
-    def __init__(self, *, pose_dim: int, action_dim: int, tasks: int) -> None:
+    def __init__(
+        self,
+        *,
+        pose_dim: int,
+        action_dim: int,
+        tasks: int,
+        place: Sequence[int] = HAND,
+        commanded: Sequence[int] = HAND,
+    ) -> None:
+        """`place` and `commanded` are columns of the pose (body.py)."""
         super().__init__()
         self.tasks = tasks
+        self.place, self.commanded = list(place), list(commanded)
+        self.wave_size = 2 * len(FREQUENCIES) * len(self.place)
         for name, size in (("pose", pose_dim), ("action", action_dim)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_std", torch.ones(size))
         self.register_buffer("step_std", torch.ones(pose_dim))
-        self.size = action_dim * (1 + PAST_ACTIONS) + pose_dim * 3 + 2 * 3 + self.wave_size + tasks
-
-    wave_size = 2 * len(FREQUENCIES) * 3
+        known = action_dim * (1 + PAST_ACTIONS) + pose_dim * 3 + 2 * len(self.commanded)
+        self.size = known + self.wave_size + tasks
 
     def fit(self, pose: Tensor, step: Tensor, action: Tensor) -> None:
         """Take the statistics of training poses, pose changes and actions."""
@@ -66,11 +79,14 @@ class Features(nn.Module):
 
     def waves(self, pose: Float[Tensor, "b p"]) -> Float[Tensor, "b w"]:
         """Sines and cosines of the position: where in the picture the hand is, for an MLP."""
-        angle = self.unit(pose)[:, :3, None] * torch.tensor(FREQUENCIES, device=pose.device) / 2
+        angle = (
+            self.unit(pose)[:, self.place, None] * torch.tensor(FREQUENCIES, device=pose.device) / 2
+        )
         return torch.cat([angle.sin(), angle.cos()], 2).flatten(1)
 
     def forward(self, motion: Motion) -> Float[Tensor, "b f"]:
-        position_std = self.step_std[:3]
+        told_std = self.step_std[self.commanded]
+        here = motion.pose[:, self.commanded]
         steps = torch.stack([motion.pose, motion.past_poses[:, 0]], 1) - motion.past_poses
         actions = torch.cat([motion.action[:, None], motion.past_actions], 1)
         return torch.cat(
@@ -78,10 +94,21 @@ class Features(nn.Module):
                 ((actions - self.action_mean) / self.action_std).flatten(1),
                 self.unit(motion.pose),
                 (steps / self.step_std).flatten(1),
-                (motion.command - motion.pose[:, :3]) / position_std / 3,
-                (motion.next_command - motion.pose[:, :3]) / position_std / 3,
+                (motion.command - here) / told_std / 3,
+                (motion.next_command - here) / told_std / 3,
                 self.waves(motion.pose),
                 F.one_hot(motion.task, self.tasks).float(),
             ],
             1,
         )
+
+
+def features_of(spec: WorldSpec) -> Features:
+    """Features, yet without statistics, of a world's poses, actions and tasks."""
+    return Features(
+        pose_dim=spec.pose_dim,
+        action_dim=spec.action_dim,
+        tasks=len(spec.tasks),
+        place=spec.place,
+        commanded=spec.commanded,
+    )

@@ -7,6 +7,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from worldeval.axes import Array, Float32, UInt8
+from worldeval.world.body import HAND, Body
 
 ANY_TASK = "any"  # the one task of a world to whose dynamics all tasks are the same
 
@@ -29,6 +30,9 @@ class WorldSpec:
     # The range of every number of an action, or one for all of them.
     action_low: tuple[float, ...] = (-1.0,)
     action_high: tuple[float, ...] = (1.0,)
+    # Which numbers say where the robot is and what commands them; None in worlds from before this
+    # was kept: a hand whose x, y and z come first.
+    body: Body | None = None
 
     def __post_init__(self) -> None:
         for name in ("action_low", "action_high"):
@@ -44,6 +48,16 @@ class WorldSpec:
     def knows(self, task: str) -> bool:
         """Whether an episode may be of `task`, words of any kind where all tasks are one."""
         return self.tasks == (ANY_TASK,) or task in self.tasks
+
+    @property
+    def place(self) -> tuple[int, ...]:
+        """Columns of the pose that say where the robot is."""
+        return HAND if self.body is None else self.body.place
+
+    @property
+    def commanded(self) -> tuple[int, ...]:
+        """Columns of the pose for which actions give a command."""
+        return HAND if self.body is None else self.body.commanded
 
     @property
     def low(self) -> Float32[Array, " a"]:

@@ -11,7 +11,7 @@ from worldeval.world.ctrl_world.text import embed_tasks
 from worldeval.world.ctrl_world.weights import load_checkpoint, load_pose_stats, load_svd
 from worldeval.world.ctrl_world.world import CtrlWorld, said
 from worldeval.world.families import Family, Fitting
-from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.commands import actuation_of
 from worldeval.world.hand.kinematics import new_kinematics
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.training.windows import Windows
@@ -30,7 +30,7 @@ def new(spec: WorldSpec, recipe: CtrlWorldRecipe) -> CtrlWorld:
         tokenizer=None,
         kinematics=new_kinematics(recipe.kinematics, spec),
         denoiser=denoiser,
-        actuation=Actuation(recipe.actuation),
+        actuation=actuation_of(recipe.actuation, spec),
     )
 
 

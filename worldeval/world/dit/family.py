@@ -8,8 +8,8 @@ from worldeval.world.dit.network import DitNetwork
 from worldeval.world.dit.recipe import DitRecipe
 from worldeval.world.dit.world import DitWorld
 from worldeval.world.families import Family, Fitting, gentler
-from worldeval.world.features import Features
-from worldeval.world.hand.commands import Actuation
+from worldeval.world.features import features_of
+from worldeval.world.hand.commands import actuation_of
 from worldeval.world.hand.fit import fit_features
 from worldeval.world.hand.kinematics import new_kinematics
 from worldeval.world.protocol import WorldSpec
@@ -22,7 +22,7 @@ def new(spec: WorldSpec, recipe: DitRecipe) -> DitWorld:
         tokenizer=None,
         kinematics=new_kinematics(recipe.kinematics, spec),
         network=new_network(spec, recipe),
-        actuation=Actuation(recipe.actuation),
+        actuation=actuation_of(recipe.actuation, spec),
     )
 
 
@@ -32,7 +32,7 @@ def new_network(spec: WorldSpec, recipe: DitRecipe) -> DitNetwork:
     cameras = projections(
         recipe.cameras, tasks=spec.tasks, views=spec.views, aspect=breadth / height
     )
-    features = Features(pose_dim=spec.pose_dim, action_dim=spec.action_dim, tasks=len(spec.tasks))
+    features = features_of(spec)
     latent = (len(spec.views), *spec.latent)
     return DitNetwork(recipe, features, latent=latent, cameras=cameras)
 

@@ -35,7 +35,7 @@ def fit_dit(
     """Train on every frame of sequences but the first, which nothing precedes.
 
     History latents carry noise of a strength drawn per sequence up to `latent_noise`, poses a
-    constant offset of `pose_noise` metres. Later in training (`recipe.imagined`) the history is the
+    constant offset of `pose_noise` (`Windows.place_noise`). Later in training (`recipe.imagined`) the history is the
     model's own: every frame is sampled at once, each after the history as it was, and these samples
     become the history; done twice, a history holds errors upon errors. That is the idea of "Self
     Forcing" (Huang et al., 2025) by way of parallel scheduled sampling (Duckworth et al., 2019):
@@ -60,7 +60,8 @@ def fit_dit(
         mine = own_rows(trainer.batch)
         own, bare = torch.Generator().manual_seed(seed_now + mine.start), unwrapped(net)
         picked = picked[mine]
-        offset = pose_noise * torch.randn(len(picked), 3, generator=own)
+        noise = torch.randn(len(picked), len(windows.place), generator=own)
+        offset = windows.place_noise(pose_noise) * noise
         true = forgetting(
             on_device(sequence_of(windows, picked, length, recipe, pose_offset=offset), net), own
         )

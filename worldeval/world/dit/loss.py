@@ -22,11 +22,11 @@ def sequence_of(
     length: int,
     recipe: DitRecipe,
     *,
-    pose_offset: Float[Tensor, "b 3"] | None = None,
+    pose_offset: Float[Tensor, "b k"] | None = None,
 ) -> Sequence:
     """Sequences whose first frames are `rows`; `length - 1` frames must follow each.
 
-    `pose_offset` (m) moves every pose of a sequence: what a drifted hand looks like.
+    `pose_offset` moves the place in every pose of a sequence: what a drifted robot looks like.
     """
     now, older = rows[:, None] + torch.arange(length), None
     if recipe.memory:
@@ -40,7 +40,7 @@ def sequence_of(
     )
     pose = cut.pose
     if pose_offset is not None:
-        pose = torch.cat([pose[..., :3] + pose_offset[:, None], pose[..., 3:]], 2)
+        pose = windows.moved(pose, pose_offset[:, None])
 
     def ago(values: Tensor, frames: int) -> Tensor:
         """Of every frame, what stood `frames` before it; episodes and frames as one axis."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Float
-from worldeval.world.features import Features, Motion
+from worldeval.world.features import Features, Motion, features_of
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import KinematicsRecipe
 
@@ -40,5 +40,5 @@ class Kinematics(nn.Module):
 
 def new_kinematics(recipe: KinematicsRecipe, spec: WorldSpec) -> Kinematics:
     """Kinematics with fresh weights for a world's poses, actions and latents."""
-    features = Features(pose_dim=spec.pose_dim, action_dim=spec.action_dim, tasks=len(spec.tasks))
+    features = features_of(spec)
     return Kinematics(recipe, features, latent_size=len(spec.views) * math.prod(spec.latent))

@@ -21,7 +21,7 @@ class HandState:
 
     poses: Float[Tensor, "b t p"]
     past_actions: Float[Tensor, "b 2 a"]  # newest first
-    command: Float[Tensor, "b 3"]
+    command: Float[Tensor, "b c"]
     task: Int[Tensor, " b"]
 
     def found_at(self, pose: Float[Tensor, "b p"]) -> "HandState":

@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from worldeval.world.families import Family, Fitting, fresh_dynamics, gentler
-from worldeval.world.features import Features
-from worldeval.world.hand.commands import Actuation
+from worldeval.world.features import features_of
+from worldeval.world.hand.commands import actuation_of
 from worldeval.world.hand.kinematics import new_kinematics
 from worldeval.world.latent.fit import fit_unrolled
 from worldeval.world.latent.network import LatentDynamics
@@ -16,13 +16,13 @@ from worldeval.world.protocol import WorldSpec
 def new(spec: WorldSpec, recipe: LatentRecipe) -> FrameWorld:
     """A world with fresh weights."""
     kinematics = new_kinematics(recipe.kinematics, spec)
-    features = Features(pose_dim=spec.pose_dim, action_dim=spec.action_dim, tasks=len(spec.tasks))
+    features = features_of(spec)
     return FrameWorld(
         spec,
         tokenizer=None,
         kinematics=kinematics,
         dynamics=LatentDynamics(recipe, features, latent=(len(spec.views), *spec.latent)),
-        actuation=Actuation(recipe.actuation),
+        actuation=actuation_of(recipe.actuation, spec),
     )
 
 

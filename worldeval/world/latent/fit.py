@@ -29,7 +29,7 @@ def fit_unrolled(
     """Train a deterministic dynamics on its own predictions, longer ones as training goes on.
 
     `unroll` lists (share of training from which, steps). History latents carry noise of a strength
-    drawn per window up to `latent_noise`, poses a constant offset of `pose_noise` metres: what the
+    drawn per window up to `latent_noise`, poses a constant offset of `pose_noise` (`Windows.place_noise`): what the
     model will meet in its own roll-outs.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -40,8 +40,8 @@ def fit_unrolled(
         horizon = [steps for share, steps in unroll if share <= done][-1]
         size = max(trainer.batch // 2, round(trainer.batch * (1 - 0.125 * (horizon - 1))))
         batch = on_device(windows.unrolled(rows[horizon](size, generator), horizon), net)
-        offset = pose_noise * torch.randn(size, 1, 3, generator=generator).to(batch.pose)
-        pose = torch.cat([batch.pose[..., :3] + offset, batch.pose[..., 3:]], 2)
+        noise = torch.randn(size, 1, len(windows.place), generator=generator)
+        pose = windows.moved(batch.pose, windows.place_noise(pose_noise) * noise)
         strength = latent_noise * torch.rand(size, 1, 1, 1, 1, generator=generator)
         previous, latent = (noisy(batch.latents[:, i], strength, generator) for i in (0, 1))
         losses = []

@@ -1,8 +1,8 @@
 """`rssm` as a family: see network.py for the model, fit.py for its training."""
 
 from worldeval.world.families import Family, Fitting
-from worldeval.world.features import Features
-from worldeval.world.hand.commands import Actuation
+from worldeval.world.features import features_of
+from worldeval.world.hand.commands import actuation_of
 from worldeval.world.hand.fit import fit_features
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.rssm.fit import fit_rssm
@@ -13,9 +13,11 @@ from worldeval.world.rssm.world import RssmWorld
 
 def new(spec: WorldSpec, recipe: RssmRecipe) -> RssmWorld:
     """A world with fresh weights."""
-    features = Features(pose_dim=spec.pose_dim, action_dim=spec.action_dim, tasks=len(spec.tasks))
+    features = features_of(spec)
     model = Rssm(recipe, features, latent=(len(spec.views), *spec.latent))
-    return RssmWorld(spec, tokenizer=None, model=model, actuation=Actuation(recipe.actuation))
+    return RssmWorld(
+        spec, tokenizer=None, model=model, actuation=actuation_of(recipe.actuation, spec)
+    )
 
 
 def fit(fitting: Fitting) -> None:

@@ -54,14 +54,16 @@ class Rssm(nn.Module):
         known = features.tasks + pose_dim + features.wave_size
         self.look = _GridEncoder(latent, recipe.channels, width)
         self.embed = _mlp(width + known, width, width)
-        self.control = nn.Linear(action_dim + 3 + features.wave_size + features.tasks, width)
+        told = len(features.commanded)
+        waves = 2 * len(FREQUENCIES) * told
+        self.control = nn.Linear(action_dim + told + waves + features.tasks, width)
         self.enter = _mlp(stoch + width, width, width)
         self.cell = _Cell(width, deter)
         self.prior_head = _mlp(deter, width, stoch)
         self.posterior_head = _mlp(deter + width, width, stoch)
         self.draw = _Draw(latent, recipe.channels, deter + stoch, anchored=recipe.anchored)
-        self.hand = _mlp(deter + stoch + pose_dim + 3, width, pose_dim)
-        self.reach = nn.Parameter(torch.full((3,), 0.5))  # share of the way to its command
+        self.hand = _mlp(deter + stoch + pose_dim + told, width, pose_dim)
+        self.reach = nn.Parameter(torch.full((told,), 0.5))  # share of the way to its command
         self.reward = _mlp(deter + stoch, width, recipe.bins)
         self.success = _mlp(deter + stoch, width, 1)
         self.goes_on = _mlp(deter + stoch, width, 1)
@@ -95,13 +97,14 @@ class Rssm(nn.Module):
     def steer(
         self,
         action: Float[Tensor, "b a"],
-        next_command: Float[Tensor, "b 3"],
+        next_command: Float[Tensor, "b c"],
         task: Int[Tensor, " b"],
     ) -> Float[Tensor, "b e"]:
         """What is done: the frame's action, and where it tells the hand to be."""
         features = self.features
         unit = (action - features.action_mean) / features.action_std
-        place = (next_command - features.pose_mean[:3]) / features.pose_std[:3]
+        told = features.commanded
+        place = (next_command - features.pose_mean[told]) / features.pose_std[told]
         angle = (place[:, :, None] * torch.tensor(FREQUENCIES, device=place.device)).flatten(1)
         given = [unit, place, angle.sin(), angle.cos(), self._task(task)]
         return self.control(torch.cat(given, 1))
@@ -133,15 +136,17 @@ class Rssm(nn.Module):
         self,
         features: Float[Tensor, "*n f"],
         pose: Float[Tensor, "*n p"],
-        command: Float[Tensor, "*n 3"],
+        command: Float[Tensor, "*n c"],
     ) -> Float[Tensor, "*n p"]:
         """The pose of a state, from that of the frame before and the command that led to it."""
-        scale = self.features.step_std
-        way = command - pose[..., :3]
+        scale, told = self.features.step_std, self.features.commanded
+        way = command - pose[..., told]
         unit = self.features.unit(pose.flatten(0, -2)).unflatten(0, pose.shape[:-1])
-        given = [features, unit, symlog(way / scale[:3])]
+        given = [features, unit, symlog(way / scale[told])]
         moved = symexp(self.hand(torch.cat(given, -1)).float()) * scale
-        return pose + F.pad(self.reach * way, (0, pose.shape[-1] - 3)) + moved
+        drawn = torch.zeros_like(pose)
+        drawn[..., told] = (self.reach * way).to(drawn)
+        return pose + drawn + moved
 
     def _categories(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b g c"]:
         recipe = self.recipe

@@ -39,7 +39,7 @@ class RssmState:
     latents: Float[Tensor, "b t v d h w"]
     poses: Float[Tensor, "b s p"]  # s = t, and more while nothing is drawn
     belief: Belief
-    command: Float[Tensor, "b 3"]
+    command: Float[Tensor, "b c"]
     task: Int[Tensor, " b"]
     generators: list[torch.Generator]
 

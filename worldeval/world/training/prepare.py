@@ -26,6 +26,7 @@ from worldeval.errors import UserError
 from worldeval.run import read_json, write_json
 from worldeval.training.optimise import Report
 from worldeval.training.processes import this_process
+from worldeval.world.body import body_of
 from worldeval.world.bounds import action_bounds
 from worldeval.world.protocol import ANY_TASK, WorldSpec
 from worldeval.world.recipe import WorldRecipe
@@ -292,6 +293,12 @@ class _Road:
                 fps=base.fps,
                 space=base.space,
                 **action_bounds(episodes.actions, base.space),
+                body=body_of(
+                    base.sources[0].spec.meaning,
+                    self.recipe.actuation,
+                    action_dim=episodes.actions.shape[1],
+                    pose_dim=episodes.pose.shape[1],
+                ),
             ),
             tokenizer=tokenizer,
             episodes=episodes,

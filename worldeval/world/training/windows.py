@@ -15,6 +15,7 @@ from torch import Tensor
 
 from worldeval.axes import Array, Bool, Float, Int
 from worldeval.data.latents import LatentEpisodes
+from worldeval.world.body import HAND
 from worldeval.world.features import PAST_ACTIONS, Motion
 from worldeval.world.hand.commands import Actuation
 from worldeval.world.memory import nearest
@@ -36,7 +37,7 @@ class Window:
     there: Bool[Tensor, "b t"]  # False: the episode has no such frame, its first or last stands in
     pose: Float[Tensor, "b t p"]
     actions: Float[Tensor, "b t a"]  # from each frame on; zero before the start
-    command: Float[Tensor, "b t 3"]  # where the hand has been told to be
+    command: Float[Tensor, "b t c"]  # where the robot has been told to be
     success: Bool[Tensor, "b t"]  # at this very frame
     achieved: Bool[Tensor, "b t"]  # at this frame or before, within the episode
     judged: Bool[Tensor, " b"]  # whether anybody knows of success
@@ -82,7 +83,15 @@ class Windows:
         self.begin = torch.from_numpy(data.begin[episode])
         self.end = torch.from_numpy((data.begin + data.length)[episode])
         self.task = torch.from_numpy(data.task[episode])
-        self.command = self.pose[:, :3] if actuation is None else self._commands(actuation)
+        body = None if actuation is None else actuation.body
+        # Without a body, as much of a hand as the pose has.
+        hand = [column for column in HAND if column < self.pose.shape[1]]
+        self.place = hand if body is None else list(body.place)
+        self.commanded = hand if body is None else list(body.commanded)
+        self.metres = body is None or body.metres
+        self.command = (
+            self.pose[:, self.commanded] if actuation is None else self._commands(actuation)
+        )
         self.judged = data.flags is not None
         self.success = torch.zeros(len(self.pose), dtype=torch.bool)
         if data.flags is not None:
@@ -98,6 +107,23 @@ class Windows:
         changed = copy(self)
         changed.task = torch.from_numpy(task[self.data.episode_of_row])
         return changed
+
+    def place_noise(self, metres: float) -> Float[Tensor, " k"]:
+        """The standard deviation of noise on every column of the place.
+
+        Where the place is not in metres, the same share of its spread as `metres` are of a hand
+        that moves by a tenth of a metre.
+        """
+        std = self.pose_std[self.place].cpu()
+        return torch.full_like(std, metres) if self.metres else 10 * metres * std
+
+    def moved(
+        self, pose: Float[Tensor, "b t p"], offset: Float[Tensor, "b 1 k"]
+    ) -> Float[Tensor, "b t p"]:
+        """Poses whose place is off by `offset`."""
+        out = pose.clone()
+        out[..., self.place] = out[..., self.place] + offset.to(pose)
+        return out
 
     def cut(
         self,
@@ -179,9 +205,9 @@ class Windows:
         there = torch.stack([each.there for each in found], 1)
         return Older(rows=rows, age=frames[..., None] - rows, there=there)
 
-    def _commands(self, actuation: Actuation) -> Float[Tensor, "n 3"]:
+    def _commands(self, actuation: Actuation) -> Float[Tensor, "n c"]:
         begin, length = (torch.from_numpy(x) for x in (self.data.begin, self.data.length))
-        out = self.pose[:, :3].clone()
+        out = self.pose[:, self.commanded].clone()
         now = actuation.begin(self.pose[begin])
         for step in range(int(length.max()) - 1):
             live = length > step + 1

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 
 from worldeval.world.families import Family, Fitting
-from worldeval.world.features import Features
-from worldeval.world.hand.commands import Actuation
+from worldeval.world.features import features_of
+from worldeval.world.hand.commands import actuation_of
 from worldeval.world.hand.fit import fit_features
 from worldeval.world.hand.kinematics import new_kinematics
 from worldeval.world.protocol import WorldSpec
@@ -18,13 +18,13 @@ from worldeval.world.uwm.world import UwmWorld
 
 def new(spec: WorldSpec, recipe: UwmRecipe) -> UwmWorld:
     """A world with fresh weights."""
-    features = Features(pose_dim=spec.pose_dim, action_dim=spec.action_dim, tasks=len(spec.tasks))
+    features = features_of(spec)
     return UwmWorld(
         spec,
         tokenizer=None,
         kinematics=new_kinematics(recipe.kinematics, spec),
         model=Uwm(recipe, features, latent=(len(spec.views), *spec.latent)),
-        actuation=Actuation(recipe.actuation),
+        actuation=actuation_of(recipe.actuation, spec),
     )
 
 

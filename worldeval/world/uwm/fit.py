@@ -59,7 +59,8 @@ def fit_uwm(
         batch = spoilt(
             clean,
             latent_noise=latent_noise,
-            pose_noise=pose_noise,
+            pose_noise=windows.place_noise(pose_noise),
+            place=windows.place,
             history_drop=recipe.history_drop,
             generator=generator,
         )

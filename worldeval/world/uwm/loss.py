@@ -8,6 +8,7 @@ is left to predict. A policy's actions are learned from what may be imitated alo
 action error counts only where the future is given, which is inverse dynamics.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -69,7 +70,9 @@ class MomentCutter:
         )
         assert window.first is not None
         hidden, pose = self.video[rows], window.pose[:, now]
-        command = torch.where(hidden[:, None], pose[:, :3], window.command[:, now])
+        command = torch.where(
+            hidden[:, None], pose[:, self.windows.commanded], window.command[:, now]
+        )
         return Moments(
             seen=UwmContext(
                 latent=window.latents[:, 0],
@@ -171,7 +174,8 @@ def spoilt(
     batch: Moments,
     *,
     latent_noise: float,
-    pose_noise: float,
+    pose_noise: Float[Tensor, " k"],
+    place: Sequence[int],
     history_drop: float,
     generator: torch.Generator,
 ) -> Moments:
@@ -184,7 +188,8 @@ def spoilt(
         return latent + strength * torch.randn(latent.shape, generator=generator)
 
     offset = torch.zeros_like(seen.pose)
-    offset[:, :3] = pose_noise * torch.randn(count, 3, generator=generator)
+    noise = torch.randn(count, len(place), generator=generator)
+    offset[:, list(place)] = (pose_noise * noise).to(offset)
     alone = torch.rand(count, generator=generator) < history_drop
     changed = replace(
         seen,

@@ -76,7 +76,7 @@ class Uwm(nn.Module):
         self.look_at = _FrameEncoder(
             views * depth * (1 + KEPT), (height, breadth), recipe.channels, width
         )
-        known = 2 * pose_dim + 3 + features.wave_size + features.tasks + 1
+        known = 2 * pose_dim + len(features.commanded) + features.wave_size + features.tasks + 1
         self.know = nn.Sequential(nn.Linear(known, width), nn.SiLU(), nn.Linear(width, width))
         self.length = nn.Embedding(recipe.chunk, width)
         self.action_time = _TimeEmbedding(recipe.times, width)
@@ -103,10 +103,11 @@ class Uwm(nn.Module):
 
     def look(self, seen: UwmContext) -> Look:
         """Read the observation."""
-        seen, features = seen.known(), self.features
+        seen, features = seen.known(self.features.commanded), self.features
         frames = [seen.latent, seen.latent - seen.previous, seen.first]
         step = (seen.pose - seen.past_pose) / features.step_std
-        behind = (seen.command - seen.pose[:, :3]) / features.step_std[:3] / 3
+        told = features.commanded
+        behind = (seen.command - seen.pose[:, told]) / features.step_std[told] / 3
         known = [
             features.unit(seen.pose),
             step,

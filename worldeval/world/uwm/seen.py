@@ -17,7 +17,7 @@ class UwmContext:
     first: Float[Tensor, "b v d h w"]  # the start of the episode: observed, never imagined
     pose: Float[Tensor, "b p"]
     past_pose: Float[Tensor, "b p"]  # of the frame before; ignored without history
-    command: Float[Tensor, "b 3"]  # where the hand has been told to be; ignored without history
+    command: Float[Tensor, "b c"]  # where the robot has been told to be; ignored without history
     task: Int[Tensor, " b"]
     history: Bool[Tensor, " b"]  # whether more than the newest frame is known
 
@@ -31,8 +31,11 @@ class UwmContext:
             **{key: x.to(device, non_blocking=non_blocking) for key, x in own.items()}
         )
 
-    def known(self) -> "UwmContext":
-        """The same with what is ignored made equal to the newest: nothing unknown leaks."""
+    def known(self, commanded: list[int]) -> "UwmContext":
+        """The same with what is ignored made equal to the newest: nothing unknown leaks.
+
+        `commanded` are the columns of the pose that commands are about.
+        """
         row = self.history[:, None]
         cells = row[..., None, None, None]
         return UwmContext(
@@ -41,7 +44,7 @@ class UwmContext:
             first=self.first,
             pose=self.pose,
             past_pose=torch.where(row, self.past_pose, self.pose),
-            command=torch.where(row, self.command, self.pose[:, :3]),
+            command=torch.where(row, self.command, self.pose[:, commanded]),
             task=self.task,
             history=self.history,
         )

@@ -165,7 +165,7 @@ class UwmWorld(HandWorld):
             first=first,
             pose=poses,
             past_pose=poses,
-            command=poses[:, :3],
+            command=self.actuation.begin(poses),
             task=self.task_index(tasks),
             history=torch.zeros(len(poses), dtype=torch.bool, device=self.device),
         )
