@@ -32,7 +32,9 @@ class LatentEpisodes:
     instructions: tuple[str, ...] | None = None  # each episode's own, where all tasks are one
     video: Bool[Array, " e"] | None = None  # true where actions and words are never looked at
     labelled: Bool[Array, " e"] | None = None  # where success is known; None: wherever flags are
+    timed: Bool[Array, " e"] | None = None  # where it is known frame by frame; None: everywhere
     drivers: tuple[str, ...] | None = None  # who drove each episode
+    ids: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.begin)

@@ -52,6 +52,8 @@ class RecordedEpisodes:
         pairs = zip(heads, rows, strict=True)
         # Success at each frame; 0 throughout where nobody knows.
         self.flags: UInt8[Array, " n"] = np.concatenate([_flags(*pair) for pair in pairs])
+        # Whether success is known frame by frame, or only of the whole episode.
+        self.timed: Bool[Array, " e"] = np.array([row.flags is not None for row in rows])
         self.episodes = pd.DataFrame(
             {
                 "id": [head.id for head in heads],

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t
 
-from worldeval.axes import Array, Float
+from worldeval.axes import Array, Float, Float32
+from worldeval.data.space_text import read_space
 from worldeval.record import Rollout, Verdict
 from worldeval.rollout.loop import replay_actions
 from worldeval.rollout.starts import Recording
 from worldeval.stats import Estimate, confusion, informativeness
 from worldeval.stats.combined import SUCCESS
-from worldeval.world.protocol import WorldModel
+from worldeval.world.fidelity.space import ABSOLUTE
+from worldeval.world.protocol import WorldModel, WorldSpec
 
 Judging = Callable[[Sequence[Rollout]], list[Verdict]]
 
@@ -34,14 +36,22 @@ def run_gates(
     world: WorldModel, judge: Judging, recordings: Sequence[Recording], *, rng: np.random.Generator
 ) -> Gates:
     """Replay recordings as they were, with zeroed and with shuffled actions."""
-    length = min(len(recording.actions) for recording in recordings)
-    actions = np.stack([recording.actions[:length] for recording in recordings])
+    length = max(len(recording.actions) for recording in recordings)
+    rest = [resting(world.spec, recording) for recording in recordings]
+    # A recording that is shorter than the longest stands still at its end.
+    actions = np.stack(
+        [
+            np.concatenate([r.actions, np.repeat(still[-1:], length - len(r.actions), 0)])
+            for r, still in zip(recordings, rest, strict=True)
+        ]
+    )
     failed = np.array([not recording.success for recording in recordings])
     near = failed & np.array([recording.near_miss for recording in recordings])
     probability = _judged(world, judge, recordings, actions)
     succeeded = np.flatnonzero(~failed)
     chosen = [recording for recording in recordings if recording.success]
-    zeroed = _judged(world, judge, chosen, np.zeros_like(actions[succeeded]))
+    still = np.stack([np.repeat(rest[int(index)][:1], length, 0) for index in succeeded])
+    zeroed = _judged(world, judge, chosen, still)
     shuffled = np.stack([rng.permutation(episode) for episode in actions[succeeded]])
     spoilt = np.maximum(zeroed, _judged(world, judge, chosen, shuffled))
     said = confusion((probability > SUCCESS).tolist(), (~failed).tolist())
@@ -52,6 +62,31 @@ def run_gates(
         action_effect=mean(probability[succeeded] - spoilt),
         informativeness=informativeness(said),
     )
+
+
+def resting(spec: WorldSpec, recording: Recording) -> Float32[Array, "2 a"]:
+    """The action that stands still at the recording's first frame, and at its last.
+
+    Where an action says how far to move that is zero; where it says where to be, the place where
+    the robot is (or, where the pose does not tell, the recorded action of that frame).
+    """
+    body, recorded = spec.body, recording.actions
+    ends = np.stack([recorded[0], recorded[-1]])
+    if body is None or not body.motion:
+        # Nothing is known of the action. What moves by zero is the commoner custom, and what is
+        # told where to be would leap at it: only the data can say (a map's `motion:`).
+        absolute = bool(spec.space) and read_space(spec.space).control in ABSOLUTE
+        return ends if absolute else np.zeros_like(ends)
+    out = np.zeros_like(ends).reshape(2, body.steps, -1)
+    told = ends.reshape(2, body.steps, -1)
+    for column, motion in enumerate(body.motion):
+        if motion == "absolute":
+            out[:, :, column] = told[:, :, column]
+    for command in body.commands:
+        if command.motion == "absolute":
+            here = recording.pose[[0, -1], command.pose] / command.factor
+            out[:, :, command.action] = here[:, None]
+    return out.reshape(2, -1)
 
 
 def mean(values: Float[Array, " n"], *, level: float = 0.95) -> Estimate:

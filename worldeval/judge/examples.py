@@ -21,6 +21,8 @@ class Examples:
     achieved: Bool[Array, "e t"]  # success at this frame or before
     task: Int[Array, " e"]
     family: Array  # who drove, as text: what is left out together
+    # Where success is known frame by frame; elsewhere of the whole episode alone. None: everywhere.
+    timed: Bool[Array, " e"] | None = None
 
     def __len__(self) -> int:
         return len(self.task)
@@ -32,26 +34,37 @@ class Examples:
 
     def take(self, index: Int[Array, " k"] | Bool[Array, " e"]) -> "Examples":
         """Some of the episodes."""
-        return Examples(**{name: getattr(self, name)[index] for name in self.__dataclass_fields__})
+        names = [name for name in self.__dataclass_fields__ if name != "timed"]
+        return Examples(
+            **{name: getattr(self, name)[index] for name in names},
+            timed=None if self.timed is None else self.timed[index],
+        )
 
 
 def replayed(
     world: World,
     data: LatentEpisodes,
-    episodes: Int[Array, " e"],
+    episodes: Int[Array, " k"],
     *,
     flags: Array,
     family: Array,
     horizon: int,
+    timed: Bool[Array, " e"] | None = None,
+    shuffled: Int[Array, " k"] | None = None,
     batch: int = 100,
 ) -> Examples:
     """Imagine `episodes` from their first frames with their recorded actions.
 
     `flags` is the success flag of every row of `data`, `family` who drove each episode of it. An
-    episode shorter than `horizon` stands still at its last frame.
+    episode shorter than `horizon` stands still at its last frame. With `shuffled` the actions are
+    those of these other episodes, and what comes of them is taken for a failure.
     """
     begin, last = data.begin[episodes], data.begin[episodes] + data.length[episodes] - 1
     rows = np.minimum(begin[:, None] + np.arange(horizon + 1), last[:, None])
+    given = rows[:, :horizon]
+    if shuffled is not None:
+        end = data.begin[shuffled] + data.length[shuffled] - 1
+        given = np.minimum(data.begin[shuffled][:, None] + np.arange(horizon), end[:, None])
     latents, poses = [], []
     for cut in range(0, len(episodes), batch):
         part = slice(cut, cut + batch)
@@ -59,13 +72,15 @@ def replayed(
         state = world.begin_latents(
             data.gather(begin[part]), data.pose[begin[part]], tasks, episodes[part].tolist()
         )
-        walked = walk(world, state, data.actions[rows[part, :horizon]])
+        walked = walk(world, state, data.actions[given[part]])
         seen = np.concatenate([world.latents(state)[:, None], walked.latents], 1)
         latents.append(seen.astype(np.float16))
         poses.append(np.concatenate([world.pose(state)[:, None], walked.pose], 1))
     flat = rows.reshape(-1)
     shape = (len(episodes), horizon + 1)
     achieved = np.maximum.accumulate(flags[flat].reshape(shape), 1).astype(bool)
+    if shuffled is not None:
+        achieved[:] = False
     return Examples(
         imagined=np.concatenate(latents),
         recorded=np.asarray(data.latents[flat]).reshape(*shape, *data.latents.shape[1:]),
@@ -74,12 +89,18 @@ def replayed(
         achieved=achieved,
         task=data.task[episodes],
         family=family[episodes],
+        timed=None if timed is None or shuffled is not None else timed[episodes],
     )
 
 
 def gathered(*parts: Examples) -> Examples:
     """Several sets as one."""
-    names = Examples.__dataclass_fields__
+    names = [name for name in Examples.__dataclass_fields__ if name != "timed"]
+    timed = None
+    if any(part.timed is not None for part in parts):
+        known = [np.ones(len(p), bool) if p.timed is None else p.timed for p in parts]
+        timed = np.concatenate(known)
     return Examples(
-        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+        **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names},
+        timed=timed,
     )

@@ -1,5 +1,6 @@
 """Training a judge, and calibrating it on families of policies that it was not trained on."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +14,7 @@ from worldeval.judge.examples import Examples
 from worldeval.judge.network import JudgeNet, episode_logit
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.training.optimise import Progress, Report, optimise
+from worldeval.world.body import HAND
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,9 +27,19 @@ class FittedJudge:
 
 
 def fit_judge(
-    recipe: JudgeRecipe, examples: Examples, *, tasks: int, seed: int, report: Report
+    recipe: JudgeRecipe,
+    examples: Examples,
+    *,
+    tasks: int,
+    seed: int,
+    report: Report,
+    place: Sequence[int] = HAND,
+    metres: bool = True,
 ) -> FittedJudge:
-    """Members trained on every family; calibration from members trained without each group."""
+    """Members trained on every family; calibration from members trained without each group.
+
+    `place` are the columns of the pose that say where the robot is, and are shaken in training.
+    """
     group = family_groups(examples.family, recipe.groups)
     logit = np.zeros(len(examples))
     for left in range(recipe.groups):
@@ -36,6 +48,8 @@ def fit_judge(
             recipe,
             examples.take(~out),
             tasks=tasks,
+            place=place,
+            metres=metres,
             seed=seed + left,
             progress=report(f"judge without group {left + 1}", recipe.trainer.steps),
         )
@@ -46,6 +60,8 @@ def fit_judge(
             recipe,
             examples,
             tasks=tasks,
+            place=place,
+            metres=metres,
             seed=seed + 100 + number,
             progress=report(f"judge {number + 1}", recipe.trainer.steps),
         )
@@ -60,7 +76,14 @@ def fit_judge(
 
 
 def fit_member(
-    recipe: JudgeRecipe, examples: Examples, *, tasks: int, seed: int, progress: Progress
+    recipe: JudgeRecipe,
+    examples: Examples,
+    *,
+    tasks: int,
+    seed: int,
+    progress: Progress,
+    place: Sequence[int] = HAND,
+    metres: bool = True,
 ) -> JudgeNet:
     """One network. Batches hold as many successes as failures, evenly from every task."""
     torch.manual_seed(seed)
@@ -76,6 +99,10 @@ def fit_member(
     net.pose_mean.copy_(poses.mean(0))
     net.pose_std.copy_(poses.std(0).clamp_min(1e-3))
     cells = _cells(examples)
+    where = list(place)
+    spread = net.pose_std[where].cpu()
+    # Where the place is not in metres: the share of its spread that they are of a hand's, 0.1 m.
+    noise = recipe.pose_noise * (torch.ones_like(spread) if metres else 10 * spread)
 
     def loss_of(model: nn.Module, step: int) -> Tensor:
         picked = rng.integers(len(cells), size=recipe.trainer.batch)
@@ -83,12 +110,12 @@ def fit_member(
         real = rng.random(len(chosen)) < recipe.real_share
         latents, pose = _shown(examples, chosen, real)
         latents = latents + recipe.latent_noise * torch.randn(latents.shape, generator=generator)
-        shaken = recipe.pose_noise * torch.randn(pose[..., :3].shape, generator=generator)
-        pose = torch.cat([pose[..., :3] + shaken, pose[..., 3:]], 2)
+        shaken = noise * torch.randn(pose[..., where].shape, generator=generator)
+        pose[..., where] = pose[..., where] + shaken
         achieved = torch.from_numpy(examples.achieved[chosen]).float()
         task, home = torch.from_numpy(examples.task[chosen]), next(model.parameters()).device
         logits, achieved = model(*(x.to(home) for x in (latents, pose, task))), achieved.to(home)
-        frames = F.binary_cross_entropy_with_logits(logits[:, 1:], achieved[:, 1:])
+        frames = frame_loss(logits, achieved, examples.timed, chosen)
         episodes = F.binary_cross_entropy_with_logits(episode_logit(logits), achieved[:, -1])
         return frames + 0.5 * episodes
 
@@ -135,9 +162,27 @@ def judged_well(
         "accuracy": float(((probability > 0.5) == success).mean()),
         "brier": float(np.square(probability - success).mean()),
         "auc": float(ranks / pairs) if pairs else None,
-        "false_success": float(probability[~success].mean()),
-        "missed_success": float(1 - probability[success].mean()),
+        "false_success": float(probability[~success].mean()) if pairs else None,
+        "missed_success": float(1 - probability[success].mean()) if pairs else None,
     }
+
+
+def frame_loss(
+    logits: Float[Tensor, "b t"],
+    achieved: Float[Tensor, "b t"],
+    timed: Bool[Array, " e"] | None,
+    chosen: Int[Array, " b"],
+) -> Tensor:
+    """Cross entropy of every frame but the start's, where success is known frame by frame.
+
+    Of a success that is known of the whole episode alone no frame says when; the loss of the
+    episode (the maximum over its frames) speaks for it. Failures are known at every frame.
+    """
+    if timed is None or timed[chosen].all():
+        return F.binary_cross_entropy_with_logits(logits[:, 1:], achieved[:, 1:])
+    known = torch.from_numpy(timed[chosen]).to(achieved.device) | (achieved[:, -1] == 0)
+    each = F.binary_cross_entropy_with_logits(logits[:, 1:], achieved[:, 1:], reduction="none")
+    return (each * known[:, None]).sum() / (known.sum() * each.shape[1]).clamp_min(1)
 
 
 def family_groups(family: Array, groups: int) -> Int[Array, " e"]:

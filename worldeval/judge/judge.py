@@ -113,9 +113,18 @@ class Judged:
 
 
 def save_judge(
-    folder: Path, fitted: FittedJudge, recipe: JudgeRecipe, spec: WorldSpec, *, world: str
+    folder: Path,
+    fitted: FittedJudge,
+    recipe: JudgeRecipe,
+    spec: WorldSpec,
+    *,
+    world: str,
+    uncalibrated: bool = False,
 ) -> None:
-    """Write a judge that `load_judge` reads. `world` is the fingerprint that it was taught on."""
+    """Write a judge that `load_judge` reads. `world` is the fingerprint that it was taught on.
+
+    `uncalibrated`: its failures were invented, so its rates must not be quoted.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     state = {
         f"{number}.{key}": value
@@ -131,6 +140,7 @@ def save_judge(
         "pose_dim": spec.pose_dim,
         "world": world,
         "left_out_families": fitted.left_out,
+        **({"uncalibrated": True} if uncalibrated else {}),
     }
     write_json(folder / CARD, card)
 

@@ -1,11 +1,14 @@
 """Training the judge of a world model, on what every fold imagines and never saw."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from worldeval.axes import Array, Bool, Int
+from worldeval.data.latents import LatentEpisodes
 from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
 from worldeval.judge.examples import Examples, gathered, replayed
@@ -35,50 +38,113 @@ def learn_judge(
     It learns from roll-outs of weak policies (each imagined by the fold that was not fitted to it)
     and from collected episodes that no model was fitted to.
     """
-    if not weak:
-        raise UserError("A judge learns from roll-outs of policies; give --weak DATASET.")
     world_recipe = read_card(world)["recipe"]
     prepared = prepare(world_recipe, data, weak, world, seed=world_seed, report=report)
-    examples = imagined_examples(prepared, world, folds=world_recipe.folds, horizon=recipe.horizon)
-    tasks = len(prepared.spec.tasks)
-    fitted = fit_judge(recipe, examples, tasks=tasks, seed=seed, report=report)
-    save_judge(out, fitted, recipe, prepared.spec, world=world_hash(world))
+    if not len(prepared.weak):
+        raise UserError(
+            "A judge learns from roll-outs of policies with known outcome; give --weak DATASET. "
+            "With none, train the world with --set own_rollouts=0.5: it then sets labelled "
+            "episodes of the data aside in their place."
+        )
+    horizon = judged_frames(recipe, prepared.episodes, prepared.weak)
+    recipe = replace(recipe, horizon=horizon)
+    examples, invented = imagined_examples(
+        prepared, world, folds=world_recipe.folds, horizon=horizon, seed=seed
+    )
+    spec = prepared.spec
+    fitted = fit_judge(
+        recipe,
+        examples,
+        tasks=len(spec.tasks),
+        seed=seed,
+        report=report,
+        place=spec.place,
+        metres=spec.body is None or spec.body.metres,
+    )
+    save_judge(out, fitted, recipe, spec, world=world_hash(world), uncalibrated=invented)
     return fitted
 
 
-def imagined_examples(prepared: Prepared, world: Path, *, folds: int, horizon: int) -> Examples:
-    """Every labelled episode that some fold's model can imagine without having seen it.
+def judged_frames(recipe: JudgeRecipe, data: LatentEpisodes, episodes: Int[Array, " e"]) -> int:
+    """World frames that are judged: the recipe's, or those of the longest roll-out.
 
     Raises:
-        UserError: nobody knows of any roll-out whether it succeeded.
+        UserError: roll-outs succeed later than the recipe looks, so that they would be taken for
+            failures.
+    """
+    longest = int(data.length[episodes].max()) - 1
+    if recipe.horizon is None:
+        return longest
+    late = []
+    for index in episodes:
+        begin = data.begin[index]
+        own = data.flags[begin : begin + data.length[index]] if data.flags is not None else []
+        reached = np.flatnonzero(own)
+        if len(reached) and reached[0] > recipe.horizon:
+            late.append(int(reached[0]))
+    if late:
+        raise UserError(
+            f"{len(late)} of {len(episodes)} roll-outs succeed only after frame {recipe.horizon}, "
+            f"which is as far as the judge looks (the last at frame {max(late)}): they would be "
+            f"taken for failures. Leave horizon out of the recipe, or --set horizon={longest}."
+        )
+    return recipe.horizon
+
+
+def imagined_examples(
+    prepared: Prepared, world: Path, *, folds: int, horizon: int, seed: int
+) -> tuple[Examples, bool]:
+    """Every labelled episode that some fold's model can imagine without having seen it.
+
+    Where none of them failed, each is imagined again with another one's actions, and what comes of
+    that counts as a failure; the second value says so.
+
+    Raises:
+        UserError: nobody knows of any roll-out whether it succeeded, or none succeeded.
     """
     data = prepared.episodes
     assert data.labelled is not None and data.drivers is not None
     if data.flags is None or not data.labelled[prepared.weak].any():
         raise UserError(
-            "None of the --weak roll-outs says whether it succeeded, and a judge learns from "
-            "success labels. Give labelled roll-outs (worldeval data inspect shows which are)."
+            "None of the roll-outs says whether it succeeded, and a judge learns from success "
+            "labels. Give labelled roll-outs (worldeval data inspect shows which are)."
         )
     family = families(np.array(data.drivers, dtype=object))
+    if len(set(family[prepared.weak])) == 1 and data.ids is not None:
+        family = np.array(data.ids, dtype=object)  # one driver: left out episode by episode
     family[: len(family) - len(prepared.weak)] = COLLECTED
     fold_of_weak = prepared.fold_of_weak(folds)
-    parts = []
+    rng = np.random.default_rng([seed, 1])
+    parts, invented = [], []
     for fold in range(folds):
         model = load_world(world / f"fold-{fold}")
         unseen = prepared.weak[fold_of_weak == fold]
         # Held-out collected episodes are unseen by every fold; each imagines its share of them.
         held = prepared.held[np.arange(len(prepared.held)) % folds == fold]
-        parts.append(
-            replayed(
-                model,
-                prepared.episodes,
-                _labelled(np.concatenate([held, unseen]), data.labelled),
-                flags=data.flags,
-                family=family,
-                horizon=horizon,
-            )
+        chosen = _labelled(np.concatenate([held, unseen]), data.labelled)
+        replay = partial(
+            replayed,
+            model,
+            data,
+            chosen,
+            flags=data.flags,
+            family=family,
+            horizon=horizon,
+            timed=data.timed,
         )
-    return gathered(*parts)
+        parts.append(replay())
+        if len(chosen) > 1:
+            other = np.roll(chosen, int(rng.integers(1, len(chosen))))
+            invented.append(partial(replay, shuffled=other))
+    every = gathered(*parts)
+    if not every.success.any():
+        raise UserError(
+            f"None of the {len(every)} labelled episodes succeeds within {horizon} frames: there "
+            "is nothing to tell success by. Give roll-outs or recordings that succeed."
+        )
+    if every.success.all():
+        return gathered(every, *(make() for make in invented)), True
+    return every, False
 
 
 def _labelled(episodes: Int[Array, " k"], known: Bool[Array, " e"]) -> Int[Array, " n"]:

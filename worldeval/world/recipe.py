@@ -57,6 +57,9 @@ class WorldRecipe:
     kinematics: KinematicsRecipe = field(default_factory=KinematicsRecipe)
     size: tuple[int, int] | None = None  # height, width to scale frames to; None: as they are
     held_out: float = 0.08  # share of episodes kept for validation
+    # Without roll-outs of policies: share of the labelled episodes that stand in for them, so that
+    # a judge can learn from what folds that never saw them imagine.
+    own_rollouts: float = 0.0
     folds: int = 2  # parts of the weak roll-outs, each imagined by a model that never saw it
     adapt_share: float = 0.4  # of the steps, once weak roll-outs join the data
     adapt_learning_rate: float = 0.5  # of the learning rate

@@ -35,14 +35,11 @@ def fit_dit(
     """Train on every frame of sequences but the first, which nothing precedes.
 
     History latents carry noise of a strength drawn per sequence up to `latent_noise`, poses a
-    constant offset of `pose_noise` (`Windows.place_noise`). Later in training (`recipe.imagined`) the history is the
-    model's own: every frame is sampled at once, each after the history as it was, and these samples
-    become the history; done twice, a history holds errors upon errors. That is the idea of "Self
-    Forcing" (Huang et al., 2025) by way of parallel scheduled sampling (Duckworth et al., 2019):
-    nothing is rolled out frame by frame.
-
-    An interrupted training goes on from `checkpoint`. Under several processes (replicated, not
-    sharded) all draw the same sequences, and each takes its own of them.
+    constant offset of `pose_noise` (`Windows.place_noise`). Later in training (`recipe.imagined`)
+    the history is the model's own: every frame is sampled at once, each after the history as it
+    was, and these samples become the history; done twice, a history holds errors upon errors. That
+    is the idea of "Self Forcing" (Huang et al., 2025) by way of parallel scheduled sampling
+    (Duckworth et al., 2019): nothing is rolled out frame by frame.
     """
     generator = torch.Generator().manual_seed(seed)
     recipe = model.recipe

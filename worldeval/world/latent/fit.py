@@ -29,8 +29,8 @@ def fit_unrolled(
     """Train a deterministic dynamics on its own predictions, longer ones as training goes on.
 
     `unroll` lists (share of training from which, steps). History latents carry noise of a strength
-    drawn per window up to `latent_noise`, poses a constant offset of `pose_noise` (`Windows.place_noise`): what the
-    model will meet in its own roll-outs.
+    drawn per window up to `latent_noise`, poses a constant offset of `pose_noise`
+    (`Windows.place_noise`): what the model will meet in its own roll-outs.
     """
     generator = torch.Generator().manual_seed(seed)
     rows = {horizon: windows.data.draws(episodes, horizon) for _, horizon in unroll}

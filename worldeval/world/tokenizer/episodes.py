@@ -50,6 +50,8 @@ def latent_episodes(
         length=length,
         flags=flags if known.any() else None,
         labelled=known,
+        timed=recorded.timed,
+        ids=tuple(head.id for head in recorded.heads),
         drivers=tuple(head.source for head in recorded.heads),
         instructions=tuple(h.task for h in recorded.heads) if tasks == (ANY_TASK,) else None,
     )

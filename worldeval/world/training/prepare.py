@@ -12,6 +12,7 @@ from shutil import rmtree
 import numpy as np
 
 from worldeval.axes import Array, Bool, Int
+from worldeval.data.adapt import ChosenEpisodes
 from worldeval.data.content import fingerprint
 from worldeval.data.decoded import decoded
 from worldeval.data.draws import OUTSIDE
@@ -117,12 +118,41 @@ def prepare(
         else:
             refuse_empty(mask, source)
         say(f"{source.spec.path}: training {(~mask).sum()}, held out {mask.sum()} episodes")
-    road = _Road(recipe, parts, sources, np.flatnonzero(np.concatenate(held)), home, seed=seed)
     added = [to_train_on(Weighted(path=path).open(), recipe) for path in weak]
+    if recipe.own_rollouts and not added:
+        sources, held, added = set_aside(sources, held, recipe.own_rollouts, seed=seed)
+    road = _Road(recipe, parts, sources, np.flatnonzero(np.concatenate(held)), home, seed=seed)
     RecordedEpisodes([sources[0], *added])  # refuses roll-outs of another robot before any training
     if precomputed:
         return road.of_latents(added, given, report)
     return road.of_frames(added, given, report)
+
+
+def set_aside(
+    sources: Sequence[Source], held: Sequence[Bool[Array, " e"]], share: float, *, seed: int
+) -> tuple[list[Source], list[Bool[Array, " e"]], list[Source]]:
+    """Labelled episodes in the place of roll-outs: the rest, its held-out mask, and these.
+
+    Raises:
+        UserError: fewer than four episodes that are not held out have a label.
+    """
+    rest, masks, aside = [], [], []
+    for part, (source, mask) in enumerate(zip(sources, held, strict=True)):
+        known = [i for i, head in enumerate(source.heads) if head.success is not None]
+        usable = np.setdiff1d(known, np.flatnonzero(mask)).astype(np.int64)
+        order = np.random.default_rng([seed, 3, part]).permutation(usable)
+        chosen = np.sort(order[: round(share * len(usable))])
+        kept = np.setdiff1d(np.arange(len(source)), chosen)
+        rest.append(ChosenEpisodes(source, kept.tolist()))
+        masks.append(mask[kept])
+        if len(chosen):
+            aside.append(ChosenEpisodes(source, chosen.tolist()))
+    if sum(map(len, aside)) < 4:
+        raise UserError(
+            f"{sum(map(len, aside))} labelled episodes are left to teach a judge; at least 4 are "
+            "needed. Label recordings (a success rule in --map), or give roll-outs with --weak."
+        )
+    return rest, masks, aside
 
 
 class _Road:
