@@ -182,6 +182,8 @@ def arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The latents of a robot's recordings, that training could not read by itself."""
     monkeypatch.setattr(source, "open_source", lambda path, kind=None, **_: Told(path))
     monkeypatch.setattr(Weighted, "open", lambda part: Told(part.path))
+    monkeypatch.chdir(tmp_path)
+    Path("arm").mkdir()
     a_world(tmp_path / "world", views=("top",), tasks=TASKS, numbers=4)
     done("data", "encode", "arm", "--world", tmp_path / "world", "--out", tmp_path / "latents")
     return tmp_path
