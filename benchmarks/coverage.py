@@ -252,7 +252,7 @@ def ranking_agreement(rng: np.random.Generator, reps: int) -> list[Row]:
     rows = []
     of = {
         "pearson_starts": measures.pearson,
-        "spearman": measures.spearman,
+        "spearman_starts": measures.spearman,
         "kendall": measures.kendall,
         "mmrv": lambda s, r: measures.mmrv(predicted=s, real=r),
         "top1_regret": measures.top_regret,
@@ -269,7 +269,7 @@ def ranking_agreement(rng: np.random.Generator, reps: int) -> list[Row]:
                 other = luck if shared else rng.random((k, tasks, starts))
                 found = agreement_of_units(
                     binary_units(other < s[..., None]), binary_units(luck < r[..., None]),
-                    rng=rng, draws=400,
+                    lineage={}, rng=rng, draws=400,
                 )  # fmt: skip
                 for name, measure in of.items():
                     true = float(measure(s.mean(axis=1), r.mean(axis=1)))

@@ -67,7 +67,10 @@ def test_the_ranking_begins_with_its_best(kept_runs: Path, view: View) -> None:
     test = view(kept_runs)
     assert next(iter(test.dataframe[0].value["policy"])) == "bc-all@2400"
     assert "bc-all@2400 leads" in texts(test)
-    assert list(test.dataframe[1].value["ranked by"])[:2] == ["Imagination", "Noise ceiling"]
+    assert list(test.dataframe[1].value["ranked by"])[:2] == [
+        "Imagination",
+        "A perfect binary evaluator with as many starts",
+    ]
 
 
 def test_a_refusal_stands_on_every_page(runs: Path, view: View) -> None:

@@ -28,10 +28,15 @@ def test_json_has_the_keys_of_a_summary(rng: np.random.Generator) -> None:
     found = agreement(bernoulli(RATES, rng, tasks=2, starts=40), real, rng=rng).to_json()
     json.dumps(found, allow_nan=False)
     measures = ["pearson", "spearman", "kendall", "mmrv", "pairwise_accuracy", "top1_regret"]
-    assert list(found) == [*measures, "ceiling"]
+    assert list(found) == [*measures, "ceiling", "ceiling_graded", "methods"]
     assert all(set(found[name]) == {"value", "low", "high"} for name in measures)
-    assert set(found["ceiling"]) == {"pearson", "spearman", "mmrv"}
+    assert set(found["ceiling"]) == set(found["ceiling_graded"]) == {"pearson", "spearman", "mmrv"}
+    assert found["methods"]["pearson"] == "Fisher z over 3 lineages"
+    assert found["methods"]["kendall"] == "resampled starts, these policies"
     for name in measures:
+        if found["methods"][name].startswith(("Fisher", "withheld")):
+            assert found[name]["low"] is None  # three lineages make no interval
+            continue
         assert found[name]["low"] <= found[name]["value"] <= found[name]["high"]
 
 
@@ -60,6 +65,60 @@ def test_both_sides_must_hold_the_same(rng: np.random.Generator) -> None:
         agreement(bernoulli(RATES[:7], rng), real, rng=rng)
     with pytest.raises(UserError, match="at least 3"):
         agreement(bernoulli(RATES[:2], rng), bernoulli(RATES[:2], rng), rng=rng)
+
+
+def test_a_graded_evaluator_may_agree_better_than_a_binary_one(rng: np.random.Generator) -> None:
+    """The noise of its own starts is missing: .98 against .965 (rates .1 to .9, 50 starts)."""
+    real = bernoulli(np.linspace(0.1, 0.9, 8), rng, tasks=1, starts=50)  # type: ignore[arg-type]
+    found = agreement(real, real, rng=rng)
+    binary, graded = found.ceiling["pearson"], found.ceiling_graded["pearson"]
+    assert "binary" in binary.method and "graded" in graded.method
+    assert (graded.value or 0) > (binary.value or 1) + 0.005
+    assert (found.ceiling_graded["mmrv"].value or 1) < (found.ceiling["mmrv"].value or 0)
+
+
+def test_three_policies_are_too_few_to_tell(rng: np.random.Generator) -> None:
+    three = bernoulli((0.1, 0.5, 0.9), rng, tasks=2, starts=40)
+    (said,) = agreement(three, three, rng=rng).findings
+    assert (said.code, said.severity) == ("too_few_to_tell", "refusal")
+    assert "p = 0.17" in said.text and "at least 5" in said.text
+    five = bernoulli((0.1, 0.3, 0.5, 0.7, 0.9), rng, tasks=2, starts=40)
+    assert agreement(five, five, rng=rng).findings == ()
+    # Four with two alike on both sides: no order has p below 2 / 24.
+    tied = outcomes(lambda k, t, c: float(c % 4 < min(k, 2)), policies=4)
+    assert [f.code for f in agreement(tied, tied, rng=rng).findings] == ["too_few_to_tell"]
+
+
+def test_a_task_that_is_biased_for_all_is_named(rng: np.random.Generator) -> None:
+    """The order is right and every gate would pass; rates on t1 are .24 too low."""
+
+    def side(shift: float):
+        rates = np.array(RATES)[:, None] + np.array([0.0, shift])
+        return outcomes(
+            lambda k, t, c: float(rng.random() < np.clip(rates[k, t], 0, 1)), policies=8, starts=60
+        )
+
+    found = agreement(side(-0.24), side(0.0), rng=rng)
+    (said,) = [f for f in found.findings if f.code == "task_biased"]
+    assert said.severity == "warning" and "Rates on t1 are off" in said.text
+    assert (found.task_bias["t1"].high or 0) < 0 < (found.task_bias["t0"].high or 0)
+    assert (found.pearson.value or 0) > 0.9
+    fair = agreement(side(0.0), side(0.0), rng=rng)
+    assert "task_biased" not in {f.code for f in fair.findings}
+
+
+def test_weak_policies_that_carry_r_are_said(rng: np.random.Generator) -> None:
+    real = (0.02, 0.05, 0.05, 0.1, 0.6, 0.7, 0.8, 0.9)
+    blind = (*real[:4], 0.8, 0.7, 0.8, 0.7)  # bad from good, and no good one from another
+    found = agreement(
+        bernoulli(blind, rng, tasks=2, starts=100), bernoulli(real, rng, tasks=2, starts=100),
+        rng=rng,
+    )  # fmt: skip
+    (said,) = [f for f in found.findings if f.code == "weak_policies_carry_r"]
+    assert (found.pearson.value or 0) > 0.9 and (found.pearson_strong.value or 0) < 0.45
+    assert f"Pearson's r of {found.pearson.value:.2f}" in said.text
+    right = agreement(*(bernoulli(real, rng, tasks=2, starts=100) for _ in "sr"), rng=rng)
+    assert "weak_policies_carry_r" not in {f.code for f in right.findings}
 
 
 def test_leaving_out_shows_what_it_hangs_on() -> None:

@@ -113,7 +113,7 @@ class Result:
     @cached_property
     def agreement(self) -> pd.DataFrame | None:
         """How far the predicted order and rates are the measured ones; None where nothing was
-        measured. A row per measure: value, low, high, ceiling, and the baselines."""
+        measured. A row per measure: value, low, high, the ceilings, and the baselines."""
         return tables.agreement(self.summary) if self.summary else None
 
     @cached_property

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 WIDTH = 120  # of text that is no terminal
 MEASURES = {
     "pearson": "Pearson",
+    "pearson_strong": "  above the median measured rate",
     "spearman": "Spearman",
     "kendall": "Kendall",
     "mmrv": "MMRV (0 is best)",
@@ -106,11 +107,13 @@ def agreement(summary: Summary) -> pd.DataFrame | None:
         if found is None:
             continue
         ceiling = summary.agreement.ceiling.get(key)
+        graded = summary.agreement.ceiling_graded.get(key)
         rows[key] = {
             **found.to_json(),
             "ceiling": ceiling.value if ceiling else None,
             "ceiling_low": ceiling.low if ceiling else None,
             "ceiling_high": ceiling.high if ceiling else None,
+            "ceiling_graded": graded.value if graded else None,
             **{name: values.get(key) for name, values in summary.baselines.items()},
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("measure")
@@ -198,7 +201,7 @@ def agreement_table(summary: Summary, found: pd.DataFrame | None) -> Table:
     table = Table(title="agreement with what was measured", title_justify="left")
     table.add_column("measure", no_wrap=True)
     names = [name.replace("_", " ") for name in baselines]
-    for column in ("imagination", "noise ceiling", *names):
+    for column in ("imagination", "perfect binary", "perfect graded", *names):
         table.add_column(column, justify="right")
     details = summary.agreement_details
     margin = details.margin if details is not None else None
@@ -211,6 +214,7 @@ def agreement_table(summary: Summary, found: pd.DataFrame | None) -> Table:
             label,
             _interval(row["value"], row["low"], row["high"]),
             "" if _missing(row["ceiling"]) else _interval(*known),
+            "" if _missing(row["ceiling_graded"]) else _number(row["ceiling_graded"], 3),
             *(_number(row[name], 3) for name in baselines),
         )
     return table

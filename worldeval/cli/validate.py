@@ -126,17 +126,19 @@ def _print(found: "Validation") -> None:
         console.print(found.headline, style="bold red")
     a = found.agreement
     table = Table(
-        "measure", "value", "interval", "perfect evaluator",
+        "measure", "value", "interval", "perfect binary", "perfect graded",
         title=f"{len(a.policies)} policies, {len(a.tasks)} tasks, level {a.pearson.level:g}",
     )  # fmt: skip
     for label, estimate, ceiling in (
-        ("Pearson (over policies)", a.pearson, a.ceiling["pearson"]),
-        ("Pearson (over starts)", a.pearson_starts, a.ceiling["pearson"]),
-        ("Spearman", a.spearman, a.ceiling["spearman"]),
+        ("Pearson, other lineages", a.pearson, "pearson"),
+        ("  these policies, other starts", a.pearson_starts, "pearson"),
+        ("  above the median truth", a.pearson_strong, None),
+        ("Spearman, other lineages", a.spearman, "spearman"),
+        ("  these policies, other starts", a.spearman_starts, "spearman"),
         ("  within task, mean", a.within_task_spearman, None),
         ("  policies at .05 to .97", a.midrange_spearman, None),
         ("Kendall tau-b", a.kendall, None),
-        ("MMRV", a.mmrv, a.ceiling["mmrv"]),
+        ("MMRV", a.mmrv, "mmrv"),
         (f"pairwise accuracy, gap > {a.margin:g}", a.pairwise_accuracy, None),
         ("top-1 regret", a.top1_regret, None),
         ("top-3 regret", a.top3_regret, None),
@@ -145,7 +147,11 @@ def _print(found: "Validation") -> None:
         ("  of a task and policy", a.cell_mae, None),
     ):
         value, _, bounds = str(estimate).partition(" ")
-        table.add_row(label, value, bounds, "" if ceiling is None else str(ceiling))
+        perfect = (
+            "" if ceiling is None else str(each[ceiling])
+            for each in (a.ceiling, a.ceiling_graded)
+        )  # fmt: skip
+        table.add_row(label, value, bounds, *perfect)
     console.print(table)
     if a.permutation_p is not None:
         console.print(f"Permutation p of the order: {a.permutation_p:.2g}")
@@ -161,6 +167,15 @@ def _print(found: "Validation") -> None:
             )
     if found.combined is not None and found.combined.policies:
         console.print(_combined(found.combined))
+    if found.shrunk:
+        table = Table(
+            title="real rates by imagined rates, updated by real trials", title_justify="left"
+        )
+        for column in ("policy", "rate", "real"):
+            table.add_column(column, justify="left" if column == "policy" else "right")
+        for name, one in found.shrunk.items():
+            table.add_row(name, str(one), str(one.n))
+        console.print(table)
     for finding in found.findings:
         style = "red" if finding.severity == "refusal" else "yellow"
         console.print(

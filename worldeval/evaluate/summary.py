@@ -14,16 +14,19 @@ from worldeval.evaluate.validated import Validated
 from worldeval.stats import (
     Agreement,
     CombinedRates,
+    Estimate,
     Finding,
     Outcomes,
     Ranking,
     ValidatedRates,
     agreement,
     baseline,
+    baseline_difference,
     combined_rates,
     from_frame,
     homogeneity,
     rank,
+    shrunk_rates,
 )
 from worldeval.stats.combined import SUCCESS
 from worldeval.stats.findings import (
@@ -47,6 +50,8 @@ class RunSummary:
     combined: CombinedRates | None  # real rates from few real and many imagined trials
     groups: dict[str, dict[str, Any]]  # agreement within kinds of lineages
     baselines: dict[str, dict[str, float | None]]
+    beyond: dict[str, dict[str, Estimate]]  # agreement of imagination minus that of each baseline
+    shrunk: dict[str, Estimate]  # true rates by imagination and real trials (`stats.shrunk`)
     gates: Gates | None
     findings: tuple[Finding, ...]
 
@@ -85,15 +90,23 @@ def summarise(
     ranking = rank(predicted, rng=rng, validated=validation, known=known, test=test)
     found = list(ranking.findings)
     agreed = combined = None
+    beyond, shrunk = dict[str, dict[str, Estimate]](), dict[str, Estimate]()
     groups: dict[str, dict[str, Any]] = {}
     if real is not None:
         same = predicted.only(policies=real.policies, tasks=real.tasks)
         if compared:
             agreed = agreement(same, real, rng=rng, margin=margin)
             found += agreed.findings
+            # Of its own: what is drawn for these must not move what was drawn before they were.
+            own = np.random.default_rng([seed, 1])
+            beyond = {
+                name: baseline_difference(values, same, real, rng=own)
+                for name, values in _rankers(real, cards).items()
+            }
             groups = _groups(same, real, cards, rng=rng, margin=margin)
         combined = combined_rates(same, real)
         found += combined.findings if combined is not None else ()
+        shrunk = shrunk_rates(same, real, known=known)
     if validated is not None:
         found += validated.findings()
     found += _unvalidated(predicted, real, cards, validated)
@@ -112,6 +125,8 @@ def summarise(
         combined=combined,
         groups=groups,
         baselines=_baselines(real, cards) if compared and real is not None else {},
+        beyond=beyond,
+        shrunk=shrunk,
         gates=gates,
         findings=tuple(sorted(found, key=lambda finding: finding.severity != "refusal")),
     )
@@ -140,8 +155,14 @@ def to_json(
         out["cell_mae"] = agreed.cell_mae.value
         out["groups"] = summary.groups
         out["baselines"] = summary.baselines
+        out["beyond_baselines"] = {
+            name: {key: one.record() for key, one in found.items()}
+            for name, found in summary.beyond.items()
+        }
     if summary.combined is not None:
         out["combined"] = summary.combined.to_json()
+    if summary.shrunk:
+        out["shrunk"] = {name: one.record() for name, one in summary.shrunk.items()}
     if gates is not None:
         out["gates"] = {name: getattr(gates, name).record() for name in gates.__dataclass_fields__}
     out["seconds"] = seconds
@@ -180,15 +201,20 @@ def _groups(
 
 
 def _baselines(real: Outcomes, cards: pd.DataFrame) -> dict[str, dict[str, float | None]]:
-    """How well cheaper numbers rank the same policies; larger must mean better."""
+    """How well cheaper numbers rank the same policies."""
+    return {name: baseline(values, real) for name, values in _rankers(real, cards).items()}
+
+
+def _rankers(real: Outcomes, cards: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Cheaper numbers of the policies; larger means better."""
     known = cards[cards["policy"].isin(real.policies)].set_index("policy")
     out = {}
     errors = known["validation_mse"]
     if errors.notna().all():
         mse = errors.astype(float)
-        out["validation_mse"] = baseline((-mse).to_dict(), real)
-        out["log_validation_mse"] = baseline((-np.log(mse)).to_dict(), real)
-    out["training_step"] = baseline(known["step"].astype(float).to_dict(), real)
+        out["validation_mse"] = (-mse).to_dict()
+        out["log_validation_mse"] = (-np.log(mse)).to_dict()
+    out["training_step"] = known["step"].astype(float).to_dict()
     return out
 
 

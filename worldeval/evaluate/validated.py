@@ -13,7 +13,12 @@ from worldeval.runs.tables import read_outcomes, read_side
 from worldeval.stats import Finding
 
 GATES = "actions_ignored", "false_success", "judge_uninformative", "untrusted_rollouts"
-FAILED = ("no_better_than_chance", "correlation_undefined", *GATES)  # of the earlier run
+FAILED = (
+    "no_better_than_chance",
+    "too_few_to_tell",
+    "correlation_undefined",
+    *GATES,
+)  # of the earlier run
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,10 @@ from worldeval.runs.summary import (
 from worldeval.runs.tables import find_outcomes
 from worldeval.stats import Comparison, Estimate, Finding, rank
 
+# What noise alone leaves of a perfect evaluator's agreement (`stats.ceiling`).
+BINARY = "A perfect binary evaluator with as many starts"
+GRADED = "A perfect graded evaluator"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluator:
@@ -32,7 +36,7 @@ class Evaluator:
 
     name: str
     measures: Mapping[str, Estimate]
-    kind: str  # 'imagination', 'ceiling' or 'baseline'
+    kind: str  # 'imagination', 'ceiling', 'graded ceiling' or 'baseline'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,9 +193,17 @@ def _evaluators(
     if agreement is not None:
         own = {name: getattr(agreement, name) for name in MEASURES}
         known = {name: value for name, value in own.items() if value is not None}
-        ceiling = {name: agreement.ceiling[name] for name in MEASURES if name in agreement.ceiling}
+        ceiling, graded = (
+            {name: found[name] for name in MEASURES if name in found}
+            for found in (agreement.ceiling, agreement.ceiling_graded)
+        )
         imagination = ("Imagination", known, "imagination")
-        rows = [imagination, ("Noise ceiling", ceiling, "ceiling"), *rows]
+        rows = [
+            imagination,
+            (BINARY, ceiling, "ceiling"),
+            (GRADED, graded, "graded ceiling"),
+            *rows,
+        ]
     return tuple(
         Evaluator(name=name, measures=measures, kind=kind)
         for name, measures, kind in rows

@@ -92,7 +92,9 @@ def _agreement(contents: ReportContents) -> str | None:
     text = f"Rank agreement with the real outcomes (Spearman): {shown(rho)}"
     ceiling = imagination.get("ceiling", {}).get("spearman")
     if ceiling is not None and ceiling.known:
-        text += f"; a perfect evaluator with as few trials would reach {short(ceiling.value)}"
+        text += (
+            f"; a perfect binary evaluator with as many starts would reach {short(ceiling.value)}"
+        )
     return f"{text}."
 
 

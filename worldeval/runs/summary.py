@@ -94,7 +94,10 @@ class AgreementSummary:
     mmrv: Estimate | None = None
     pairwise_accuracy: Estimate | None = None
     top1_regret: Estimate | None = None
-    ceiling: Mapping[str, Estimate] = field(default_factory=dict)  # of a perfect evaluator
+    # Of a perfect binary evaluator with as many starts, and of a perfect graded one.
+    ceiling: Mapping[str, Estimate] = field(default_factory=dict)
+    ceiling_graded: Mapping[str, Estimate] = field(default_factory=dict)
+    methods: Mapping[str, str] = field(default_factory=dict)  # measure -> what its interval is of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +115,9 @@ class AgreementDetails:
     policies: Mapping[str, RatePair] = field(default_factory=dict)
     tasks: tuple[str, ...] = ()
     pearson_starts: Estimate | None = None
+    spearman_starts: Estimate | None = None
+    pearson_strong: Estimate | None = None  # of policies above the median true rate
+    task_bias: Mapping[str, Estimate] = field(default_factory=dict)  # predicted minus true rate
     top3_regret: Estimate | None = None
     within_task_spearman: Estimate | None = None
     midrange_spearman: Estimate | None = None
@@ -180,6 +186,10 @@ class Summary:
     cell_mae: float | None = None
     groups: Mapping[str, Mapping[str, int | Measures]] = field(default_factory=dict)
     baselines: Mapping[str, Measures] = field(default_factory=dict)
+    # Agreement of imagination minus that of each baseline, measure by measure.
+    beyond_baselines: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
+    # True rates by imagination and a policy's real trials.
+    shrunk: Mapping[str, Estimate] = field(default_factory=dict)
     combined: Mapping[str, CombinedSummary] = field(default_factory=dict)
     gates: Mapping[str, Estimate] = field(default_factory=dict)
     validation_mse: Mapping[str, float] = field(default_factory=dict)  # of policies' actions

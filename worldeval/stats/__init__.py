@@ -4,7 +4,8 @@ Modules say `import scipy` and `scipy.stats.norm`: scipy loads its parts when th
 and they take longer to load than everything else that a viewer needs.
 """
 
-from worldeval.stats.agreement import Agreement, agreement, baseline
+from worldeval.stats.agreement import Agreement, agreement
+from worldeval.stats.baselines import baseline, baseline_difference
 from worldeval.stats.betting import PairedTest, mean_score, paired_test, sequence
 from worldeval.stats.calibration import Calibrated, calibrate
 from worldeval.stats.ceiling import noise_ceiling
@@ -36,6 +37,7 @@ from worldeval.stats.rogan_gladen import (
     judge_findings,
     rogan_gladen,
 )
+from worldeval.stats.shrunk import shrunk_rate, shrunk_rates
 from worldeval.stats.spending import AdaptiveOutcomes, sequential_halving, until_leader
 from worldeval.stats.validation import Validation, validate
 
@@ -60,6 +62,7 @@ __all__ = [
     "Validation",
     "agreement",
     "baseline",
+    "baseline_difference",
     "calibrate",
     "clopper_pearson",
     "clustered_rate",
@@ -92,6 +95,8 @@ __all__ = [
     "rogan_gladen",
     "sequence",
     "sequential_halving",
+    "shrunk_rate",
+    "shrunk_rates",
     "until_leader",
     "untrustworthy",
     "validate",

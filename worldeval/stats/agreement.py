@@ -1,24 +1,26 @@
 """Predicted against real rates of the same policies: how far the ranking can be relied on."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from worldeval.axes import Array, Float
+from worldeval.axes import Array, Bool, Float
 from worldeval.errors import UserError
 from worldeval.stats import findings, measures
-from worldeval.stats.ceiling import perfect_cells, shrunk, summarise
+from worldeval.stats.ceiling import GRADED, perfect_cells, shrunk, summarise
 from worldeval.stats.estimate import Estimate, undefined
 from worldeval.stats.findings import Finding
+from worldeval.stats.lineages import lineage_of, spearman_over_lineages
 from worldeval.stats.outcomes import Outcomes
 from worldeval.stats.resample import DRAWS, draw_cells, interval
-from worldeval.stats.units import Units, aligned, units
+from worldeval.stats.units import Units, aligned
 
 MIDRANGE = (0.05, 0.97)  # policies that neither always fail nor always succeed
 MARGIN = 0.05  # real gap above which a pair is worth ordering
 FEWEST = 3  # policies below which no agreement is measured
+METHOD = "resampled starts, these policies"
 ERROR = {"best": 0.0, "worst": 1.0}  # range of a measure whose 0 is perfect
 
 Measure = Callable[[Array, Array], Any]  # of predicted and real, in batches
@@ -32,9 +34,13 @@ class Agreement:
     tasks: tuple[str, ...]
     predicted: tuple[float, ...]  # rate per policy
     real: tuple[float, ...]
-    pearson: Estimate  # Fisher z: other policies of the same kind
-    pearson_starts: Estimate  # the same r, resampled over starts: other starts, these policies
+    # Over lineages: other training runs of the same kind.
+    pearson: Estimate  # Fisher z
     spearman: Estimate
+    # Over starts: other starts, these policies; so are all that follow.
+    pearson_starts: Estimate
+    spearman_starts: Estimate
+    pearson_strong: Estimate  # of policies above the median true rate
     kendall: Estimate
     mmrv: Estimate
     pairwise_accuracy: Estimate
@@ -49,7 +55,10 @@ class Agreement:
     intercept: float | None
     permutation_p: float | None  # exact, one-sided, of Spearman's rho
     margin: float
-    ceiling: Mapping[str, Estimate]  # pearson, spearman, mmrv of a perfect evaluator
+    # pearson, spearman, mmrv of a perfect binary evaluator with as many starts, and of a graded one
+    ceiling: Mapping[str, Estimate]
+    ceiling_graded: Mapping[str, Estimate]
+    task_bias: Mapping[str, Estimate]  # mean S - R over policies; simultaneous over tasks
     findings: tuple[Finding, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -58,12 +67,16 @@ class Agreement:
         return {
             **{name: getattr(self, name).to_json() for name in names},
             "ceiling": {name: e.to_json() for name, e in self.ceiling.items()},
+            "ceiling_graded": {name: e.to_json() for name, e in self.ceiling_graded.items()},
+            "methods": {name: getattr(self, name).method for name in names},
         }
 
     def details(self) -> dict[str, Any]:
         """What `to_json` leaves out."""
         names = (
             "pearson_starts",
+            "spearman_starts",
+            "pearson_strong",
             "top3_regret",
             "within_task_spearman",
             "midrange_spearman",
@@ -78,6 +91,7 @@ class Agreement:
             },
             "tasks": list(self.tasks),
             **{name: getattr(self, name).to_json() for name in names},
+            "task_bias": {task: e.to_json() for task, e in self.task_bias.items()},
             "slope": self.slope,
             "intercept": self.intercept,
             "permutation_p": self.permutation_p,
@@ -96,8 +110,8 @@ def agreement(
 ) -> Agreement:
     """Compare predicted with real rates of the same policies on the same tasks.
 
-    Intervals come from resampling the starts of every task on both sides (`resample.py`); Pearson
-    has Fisher's z over policies too.
+    Pearson and Spearman have intervals over lineages (`lineages.py`); those of the other measures
+    come from resampling the starts of every task on both sides (`resample.py`), for these policies.
 
     Args:
         margin: pairwise accuracy is over pairs whose real gap exceeds it.
@@ -106,24 +120,33 @@ def agreement(
         UserError: a policy or task is on one side only, or there are fewer than 3 policies.
     """
     s, r = aligned(predicted, real)
-    return agreement_of_units(s, r, rng=rng, margin=margin, level=level, draws=draws)
+    lineage = {**predicted.lineage, **real.lineage}
+    return agreement_of_units(
+        s, r, lineage=lineage, rng=rng, margin=margin, level=level, draws=draws
+    )
 
 
 def agreement_of_units(
     s: Units,
     r: Units,
     *,
+    lineage: Mapping[str, str],
     rng: np.random.Generator,
     margin: float = MARGIN,
     level: float = 0.95,
     draws: int = DRAWS,
 ) -> Agreement:
-    """`agreement` of start means, predicted and real, in one layout."""
+    """`agreement` of start means, predicted and real, in one layout.
+
+    Args:
+        lineage: policy -> training run; one that is not in it is a lineage of its own.
+    """
     k = len(r.policies)
     if k < FEWEST:
         raise UserError(
             f"{k} polic{'y' if k == 1 else 'ies'} on both sides: agreement needs at least "
-            f"{FEWEST}. Add checkpoints, or compare the two with `worldeval rank`."
+            f"{FEWEST}, and 5 to show anything. Add checkpoints, or compare the two with "
+            "`worldeval rank`."
         )
     redrawn_s, redrawn_r = draw_cells([s, r], rng=rng, draws=draws)
     perfect_s, perfect_r = perfect_cells(
@@ -136,10 +159,17 @@ def agreement_of_units(
         clusters=int(max((~np.isnan(side.mean)).any(axis=0).sum() for side in (s, r))),
         level=level,
     )
+    group = lineage_of(r.policies, lineage)
+    lineages = int(group.max()) + 1
     linear = float(measures.pearson(s.rates, r.rates))
-    fisher = measures.fisher_z(linear, k, level=level) or (None, None)
+    fisher = measures.fisher_z(linear, lineages, level=level) or (None, None)
     slope, intercept = measures.calibration_line(s.rates, r.rates)
     rho, chance = sides.of_rates(measures.spearman), measures.permutation_p(s.rates, r.rates)
+    floor = measures.permutation_floor(s.rates, r.rates)
+    strong = r.rates > np.median(r.rates)
+    above = sides.among(strong, measures.pearson)
+    by_task = sides.task_bias(r.tasks)
+    exact = np.broadcast_to(shrunk(r.cells, r.count).mean(axis=1), perfect_r.shape[:2])
     middle = (r.rates >= MIDRANGE[0]) & (r.rates <= MIDRANGE[1])
     wide = measures.separable(r.rates, margin=margin)
     return Agreement(
@@ -153,11 +183,21 @@ def agreement_of_units(
             high=fisher[1],
             level=level,
             n=k,
-            clusters=k,
-            method="Fisher z over policies",
+            clusters=lineages,
+            method=f"Fisher z over {lineages} lineages",
         ),
         pearson_starts=sides.of_rates(measures.pearson),
-        spearman=rho,
+        pearson_strong=above,
+        spearman=spearman_over_lineages(
+            s.rates,
+            r.rates,
+            group,
+            value=float("nan") if rho.value is None else rho.value,
+            rng=rng,
+            level=level,
+            draws=draws,
+        ),
+        spearman_starts=rho,
         kendall=sides.of_rates(measures.kendall),
         mmrv=sides.of_rates(lambda s, r: measures.mmrv(predicted=s, real=r), **ERROR),
         pairwise_accuracy=sides.of_rates(
@@ -166,11 +206,7 @@ def agreement_of_units(
         top1_regret=sides.of_rates(measures.top_regret, **ERROR),
         top3_regret=sides.of_rates(lambda s, r: measures.top_regret(s, r, top=3), **ERROR),
         within_task_spearman=sides.of_cells(within_task),
-        midrange_spearman=sides.of_rates(
-            lambda s, r: measures.spearman(s[..., middle], r[..., middle])
-        )
-        if middle.sum() >= FEWEST
-        else undefined(level=level, n=int(middle.sum()), clusters=0, method="too few policies"),
+        midrange_spearman=sides.among(middle, measures.spearman),
         cell_mae=sides.of_cells(lambda s, r: np.abs(s - r).mean(axis=(-2, -1)), **ERROR),
         bias=sides.bias(),
         mae=sides.of_rates(lambda s, r: np.abs(s - r).mean(axis=-1), **ERROR),
@@ -179,33 +215,15 @@ def agreement_of_units(
         permutation_p=chance,
         margin=margin,
         ceiling=summarise(perfect_s.mean(axis=2), perfect_r.mean(axis=2), level=level),
+        ceiling_graded=summarise(exact, perfect_r.mean(axis=2), level=level, method=GRADED),
+        task_bias=by_task,
         findings=(
             *findings.constant_side(tuple(s.rates), tuple(r.rates)),
-            *findings.chance_agreement(rho, chance, alpha=1 - level),
+            *findings.chance_agreement(rho, chance, floor, alpha=1 - level),
+            *findings.weak_policies_carry_r(linear, above),
+            *findings.task_biased(by_task, *(tuple(x.cells.mean(axis=0)) for x in (s, r))),
         ),
     )
-
-
-def baseline(values: Mapping[str, float], real: Outcomes) -> dict[str, float | None]:
-    """Agreement of any number per policy (larger means better) with the real rates.
-
-    For validation error pass its negative; the number needs no unit, since MMRV reads its order
-    only and Pearson its line.
-
-    Raises:
-        UserError: a policy has no value.
-    """
-    r = units(real)
-    missing = [name for name in r.policies if name not in values]
-    if missing:
-        raise UserError(f"The baseline has no value for policy '{missing[0]}'. Give one for each.")
-    s = np.array([float(values[name]) for name in r.policies])
-    found = {
-        "pearson": measures.pearson(s, r.rates),
-        "spearman": measures.spearman(s, r.rates),
-        "mmrv": measures.mmrv(predicted=s, real=r.rates),
-    }
-    return {name: None if np.isnan(x) else float(x) for name, x in found.items()}
 
 
 def within_task(s: Float[Array, "*b k t"], r: Float[Array, "*b k t"]) -> Float[Array, "*b"]:
@@ -245,8 +263,35 @@ class _Sides:
             level=self.level,
             n=self.seen[0].shape[0],
             clusters=self.clusters,
-            method="resampled starts",
+            method=METHOD,
         )
+
+    def among(self, chosen: Bool[Array, " k"], measure: Measure) -> Estimate:
+        """A measure of the rates of some of the policies, which stay the same in all draws."""
+        if chosen.sum() < FEWEST:
+            return undefined(
+                level=self.level, n=int(chosen.sum()), clusters=0, method="too few policies"
+            )
+        found = self.of_rates(lambda s, r: measure(s[..., chosen], r[..., chosen]))
+        return replace(found, n=int(chosen.sum()))
+
+    def task_bias(self, tasks: tuple[str, ...]) -> dict[str, Estimate]:
+        """Mean S - R over policies for each task, the intervals holding together (Bonferroni)."""
+        each = 1 - (1 - self.level) / len(tasks)
+        value, drawn = ((side[0] - side[1]).mean(axis=-2) for side in (self.seen, self.redrawn))
+        low, high = np.quantile(drawn, [(1 - each) / 2, (1 + each) / 2], axis=0)
+        return {
+            task: Estimate(
+                value=value[t],
+                low=min(low[t], value[t]),
+                high=max(high[t], value[t]),
+                level=self.level,
+                n=self.seen[0].shape[0],
+                clusters=self.clusters,
+                method=f"{METHOD}, Bonferroni over tasks",
+            )
+            for t, task in enumerate(tasks)
+        }
 
     def bias(self) -> Estimate:
         """Mean S - R: linear in the rates, so that its draws need no reflection."""
@@ -260,7 +305,7 @@ class _Sides:
             level=self.level,
             n=self.seen[0].shape[0],
             clusters=self.clusters,
-            method="resampled starts",
+            method=METHOD,
         )
 
     def of_rates(self, measure: Measure, *, best: float = 1.0, worst: float = -1.0) -> Estimate:

@@ -1,4 +1,10 @@
-"""The noise ceiling: how well even a perfect evaluator could agree with so few trials."""
+"""The noise ceiling: how well even a perfect evaluator could agree with so few trials.
+
+Two evaluators are perfect: one that answers each start with success or failure at the true rate
+(binary), whose own rates are as noisy as those of so many real trials, and one that answers with
+the true rate itself (graded), beside which the noise is that of the real trials alone. Imagination
+judged by probabilities lies between, and may agree better than the first.
+"""
 
 import numpy as np
 
@@ -7,6 +13,8 @@ from worldeval.stats import measures
 from worldeval.stats.estimate import Estimate
 
 DRAWS = 2000
+BINARY = "a perfect binary evaluator with as many starts, simulated"
+GRADED = "a perfect graded evaluator, simulated"
 
 
 def noise_ceiling(
@@ -18,7 +26,7 @@ def noise_ceiling(
     level: float = 0.95,
     draws: int = DRAWS,
 ) -> dict[str, Estimate]:
-    """Agreement of two independent sets of binary trials of the same true rates.
+    """Agreement of a perfect binary evaluator: two sets of binary trials of the same true rates.
 
     Args:
         rates: true rate per policy and task (one task: K x 1).
@@ -39,7 +47,11 @@ def noise_ceiling(
 
 
 def summarise(
-    predicted: Float[Array, "b k"], real: Float[Array, "b k"], *, level: float
+    predicted: Float[Array, "b k"],
+    real: Float[Array, "b k"],
+    *,
+    level: float,
+    method: str = BINARY,
 ) -> dict[str, Estimate]:
     """Median and central range of the ceiling's measures over simulated policy means."""
     found = {
@@ -61,7 +73,7 @@ def summarise(
             level=level,
             n=real.shape[1],
             clusters=real.shape[1],
-            method="simulated perfect evaluator",
+            method=method,
         )
     return ceiling
 

@@ -1,6 +1,6 @@
 """What the platform refuses to claim, and says instead. Each refusal is a pure function."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import sqrt
 
@@ -11,6 +11,8 @@ INFORMATIVENESS = 0.2  # least lower bound of Se + Sp - 1 of a judge that may sp
 FALSE_SUCCESS = 0.3  # largest upper bound of replayed failures that come out as success
 UNTRUSTED = 0.2  # largest share of rollouts in which trust was lost
 DEGENERATE = 1e-12
+BIAS = 0.1  # mean error of a task's rates over policies from which it is named
+CARRIED = 0.5  # of r: what is left of it among the better half of the policies
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +101,7 @@ def no_truth(validated: bool) -> list[Finding]:
             code="no_paired_truth",
             severity="refusal",
             text="A ranking hypothesis: no real outcome was compared with these numbers, so their "
-            "absolute rates must not be quoted. Give real trials of at least three of these "
+            "absolute rates must not be quoted. Give real trials of at least five of these "
             "policies.",
         )
     ]
@@ -235,8 +237,24 @@ def constant_side(predicted: Collection[float], real: Collection[float]) -> list
     return found
 
 
-def chance_agreement(spearman: Estimate, p: float | None, *, alpha: float) -> list[Finding]:
-    """Validation failed: the predicted order is not shown to be better than a random one."""
+def chance_agreement(
+    spearman: Estimate, p: float | None, floor: float | None, *, alpha: float
+) -> list[Finding]:
+    """Validation failed: the predicted order is not shown to be better than a random one.
+
+    `floor`: the least p that so many policies can have. Where that is above alpha, the order is
+    neither shown to be right nor to be wrong.
+    """
+    if floor is not None and floor > alpha:
+        return [
+            Finding(
+                code="too_few_to_tell",
+                severity="refusal",
+                text=f"{spearman.n} policies are too few to tell whether the predicted order is "
+                f"right: even the right one would come about by chance with p = {floor:.2g}. Give "
+                "real outcomes of at least 5.",
+            )
+        ]
     if p is None or (p <= alpha and (spearman.low is None or spearman.low > 0)):
         return []
     return [
@@ -246,6 +264,48 @@ def chance_agreement(spearman: Estimate, p: float | None, *, alpha: float) -> li
             text=f"Over {spearman.n} policies the predicted order is not shown to agree with the "
             f"real one better than chance (Spearman {spearman}, permutation p = {p:.3g}): "
             "do not choose by these predictions.",
+        )
+    ]
+
+
+def weak_policies_carry_r(pearson: float, strong: Estimate) -> list[Finding]:
+    """A correlation that tells bad policies from good ones, and good ones hardly apart."""
+    if strong.value is None or not pearson > 0 or strong.value >= CARRIED * pearson:
+        return []
+    return [
+        Finding(
+            code="weak_policies_carry_r",
+            severity="warning",
+            text=f"Pearson's r of {pearson:.2f} comes mostly from weak policies: among the "
+            f"{strong.n} above the median true rate it is {strong}. Telling a good policy from a "
+            "better one is less certain than r suggests.",
+        )
+    ]
+
+
+def task_biased(
+    bias: Mapping[str, Estimate], predicted: Sequence[float], real: Sequence[float]
+) -> list[Finding]:
+    """Tasks whose rates are predicted too high or too low for all policies together.
+
+    Gates and order can be right nonetheless, since a bias is common to the policies.
+    """
+    found = [
+        (abs(one.value or 0.0), task, s, r)
+        for (task, one), s, r in zip(bias.items(), predicted, real, strict=True)
+        if abs(one.value or 0.0) >= BIAS and ((one.low or 0.0) > 0 or (one.high or 0.0) < 0)
+    ]
+    if not found:
+        return []
+    _, task, s, r = max(found)
+    others = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return [
+        Finding(
+            code="task_biased",
+            severity="warning",
+            text=f"Rates on {task}{others} are off for all policies together: predicted {s:.2f} on "
+            f"average, measured {r:.2f} (interval of the difference {bias[task]}). Do not read "
+            "rates on it as measured; correct the judge (`worldeval judge calibrate`).",
         )
     ]
 

@@ -112,8 +112,19 @@ def permutation_p(predicted: Float[Array, " k"], real: Float[Array, " k"]) -> fl
     return float((1 + (orders @ r >= seen).sum()) / 20_001)
 
 
+def permutation_floor(predicted: Float[Array, " k"], real: Float[Array, " k"]) -> float | None:
+    """The least that `permutation_p` can be, whatever the order: 1/K! without ties.
+
+    Three policies in the right order have p = 1/6: they can show nothing at the 5% level.
+    """
+    order = np.argsort(real, kind="stable")
+    best = np.empty(len(real))
+    best[order] = np.sort(predicted)
+    return permutation_p(best, real)
+
+
 def fisher_z(r: float, k: int, *, level: float) -> tuple[float, float] | None:
-    """Interval of a Pearson correlation over k policies, seen as a sample; None below 4."""
+    """Interval of a Pearson correlation over k independent units, as a sample; None below 4."""
     if k < 4 or np.isnan(r):
         return None
     half = scipy.stats.norm.ppf((1 + level) / 2) / np.sqrt(k - 3)

@@ -26,8 +26,10 @@ class Combined:
 
     estimate: Estimate
     rho: float | None  # correlation of real and imagined outcomes over the pairs
-    share_saved: float  # rho^2 N / (n + N): share of real trials that imagination replaced
-    trials_saved: float  # more real trials that the same precision would have needed
+    # 1 - (width / width of the real trials alone)^2: the share of the real trials that an interval
+    # of this width would have needed. Below 0 where imagination widened it, 0 where it is unused.
+    share_saved: float
+    trials_saved: float  # more real trials that an interval of this width would have needed
     findings: tuple[Finding, ...]
 
 
@@ -57,21 +59,29 @@ def combine(
     refused = findings.imagination_unhelpful(rho, n)
     binary = bool(np.isin(everything, (0.0, 1.0)).all())
     if refused or more == 0 or rho is None:
-        if bool(np.isin(real, (0.0, 1.0)).all()):
-            alone = rate(int(real.sum()), n, level=level)
-        else:
-            alone = betting.mean_score(real, level=level)
         return Combined(
-            estimate=alone, rho=rho, share_saved=0.0, trials_saved=0.0, findings=tuple(refused)
+            estimate=_alone(real, level=level),
+            rho=rho,
+            share_saved=0.0,
+            trials_saved=0.0,
+            findings=tuple(refused),
         )
-    share = rho**2 * more / (n + more)
+    found = (post_stratified if binary else betting_rate)(real, paired, imagined, level=level)
+    alone = _alone(real, level=level)
+    wide, narrow = alone.width or 0.0, max(found.width or 0.0, 1e-9)
     return Combined(
-        estimate=(post_stratified if binary else betting_rate)(real, paired, imagined, level=level),
+        estimate=found,
         rho=rho,
-        share_saved=share,
-        trials_saved=n * share / (1 - share) if share < 1 else float("inf"),
+        share_saved=1 - (narrow / wide) ** 2 if wide else 0.0,
+        trials_saved=n * ((wide / narrow) ** 2 - 1),
         findings=(),
     )
+
+
+def _alone(real: Float[Array, " n"], *, level: float) -> Estimate:
+    if bool(np.isin(real, (0.0, 1.0)).all()):
+        return rate(int(real.sum()), len(real), level=level)
+    return betting.mean_score(real, level=level)
 
 
 def correlation(real: Float[Array, " n"], paired: Float[Array, " n"]) -> float | None:

@@ -46,19 +46,22 @@ def interval(
 ) -> tuple[float, float] | None:
     """Interval of a measure of agreement; None where it is undefined.
 
+    Policies are fixed: it says what other starts could have shown of these.
+
     A percentile interval alone is badly wrong here: the observed rates are the true ones plus
     noise, the draws add the noise once more, and every measure of agreement suffers from noise,
     so the draws lie on one side of the observed value while the truth lies on the other (at 20
     policies, 3 x 40 independent starts and a perfect evaluator it covers 0%). The interval is
-    the hull of the percentile interval and its reflection about the observed value, and it holds
-    the best possible value unless the observed one lies in the worse tail of what a perfect
-    evaluator would have shown. `benchmarks/coverage.py` measures it.
+    the hull of the percentile interval, its reflection about the observed value, and the observed
+    value corrected for what noise alone costs a perfect evaluator, at the end of that cost that
+    `level` leaves out: divided by it where 1 is best (Spearman 1904, attenuation), less it where 0
+    is best. `benchmarks/coverage.py` measures it.
 
     Args:
         value: of the observed rates.
         draws: of rates redrawn given the trials (`draw_cells`).
         perfect: of simulated trials of a perfect evaluator (`ceiling.py`).
-        best, worst: ends of the measure's range.
+        best, worst: ends of the measure's range; the best is 1 or 0.
     """
     draws = draws[~np.isnan(draws)]
     if np.isnan(value) or len(draws) == 0:
@@ -66,7 +69,11 @@ def interval(
     tail = (1 - level) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     low, high = min(low, 2 * value - high, value), max(high, 2 * value - low, value)
-    sign = np.sign(best - worst)
-    if np.mean(sign * perfect[~np.isnan(perfect)] <= sign * value + 1e-12) > tail:
-        low, high = min(low, best), max(high, best)
+    perfect = perfect[~np.isnan(perfect)]
+    if len(perfect) and best > worst:
+        cost = float(np.quantile(perfect, tail)) / best
+        if value > 0 and cost > 0:
+            high = max(high, value / cost)
+    elif len(perfect):
+        low = min(low, value - float(np.quantile(perfect, 1 - tail)))
     return max(float(low), min(best, worst)), min(float(high), max(best, worst))

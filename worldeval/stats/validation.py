@@ -9,11 +9,13 @@ import numpy as np
 from worldeval.stats import findings
 from worldeval.stats.agreement import MARGIN, Agreement, agreement
 from worldeval.stats.combined import CombinedRates, combined_rates
+from worldeval.stats.estimate import Estimate
 from worldeval.stats.findings import Finding
 from worldeval.stats.leave_out import Measures, leave_one_lineage_out, leave_one_policy_out
 from worldeval.stats.outcomes import Outcomes
 from worldeval.stats.ppi import correlation
 from worldeval.stats.ranking import Ranking, rank
+from worldeval.stats.shrunk import shrunk_rates
 from worldeval.stats.units import aligned
 
 
@@ -29,6 +31,7 @@ class Validation:
     rho: float | None  # correlation of predicted and real over paired starts, within cells
     pairs: int  # starts that both sides tried with the same policy
     combined: CombinedRates | None  # where more starts were predicted than tried for real
+    shrunk: Mapping[str, Estimate]  # rates by imagination and real trials (`shrunk.py`)
     findings: tuple[Finding, ...]
 
     @property
@@ -47,6 +50,7 @@ class Validation:
                 "paired_starts": self.pairs,
                 "rho": self.rho,
                 "combined": None if self.combined is None else self.combined.to_json(),
+                "shrunk": {name: each.record() for name, each in self.shrunk.items()},
                 "without_policy": dict(self.without_policy),
                 "without_lineage": dict(self.without_lineage),
                 "ranking": {
@@ -104,6 +108,7 @@ def validate(
         rho=rho,
         pairs=pairs,
         combined=combined,
+        shrunk=shrunk_rates(predicted, real, level=level),
         findings=tuple(sorted(refused, key=lambda f: f.severity != "refusal")),
     )
 
