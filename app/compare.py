@@ -36,8 +36,11 @@ if duel is not None and duel.difference.known:
     if duel.separated:
         st.success("They are told apart (betting test, Holm over all pairs).")
     else:
-        more = f" If they differ as seen, about {duel.needed:,} shared starts would tell."
-        st.warning(f"They are not told apart.{more if duel.needed else ''}")
+        needed = duel.needed  # None: no number of imagined starts would tell
+        more = (
+            f" If they differ as seen, about {needed:,} shared starts would tell." if needed else ""
+        )
+        st.warning(f"They are not told apart.{more}")
 
 table = episodes.table[episodes.table["policy"].isin([first, second])]
 sides = []
