@@ -135,6 +135,19 @@ def test_history_is_the_frame_before_and_not_the_last_time_it_was_asked(
     assert taken[0, 3, 0] == pytest.approx(2 * (seen[3] + 0.5 * seen[2]), abs=1e-5)
 
 
+def test_relative_actions_are_added_to_the_state_at_which_they_were_predicted(
+    lerobot: None, tmp_path: Path
+) -> None:
+    """A chunk of four is predicted at frame 0, and meant from there; the fifth is from frame 4."""
+    plain = checkpoint(tmp_path / "a", "act", n_action_steps=4)
+    relative = checkpoint(tmp_path / "b", "act", n_action_steps=4, relative=True)
+    shown = moments(episodes=2, steps=6)
+    moved = driven(load_policy(f"lerobot:{relative}"), shown, [0, 1])
+    moved = moved - driven(load_policy(f"lerobot:{plain}"), shown, [0, 1])
+    for step in range(6):
+        np.testing.assert_allclose(moved[:, step], shown[step // 4 * 4].pose, atol=1e-5)
+
+
 def test_its_spec_says_how_it_is_run(lerobot: None, tmp_path: Path) -> None:
     run = tmp_path / "outputs" / "act" / "checkpoints" / "010000"
     folder = checkpoint(run / "pretrained_model", "act", n_action_steps=4)

@@ -62,6 +62,7 @@ from worldeval.world.load import read_card, world_hash
 from worldeval.world.world import World
 
 POLICY_TIMEOUT = 600.0  # seconds
+LEAST_PATIENCE = 30.0  # seconds, however small the budget: a policy may have much to load
 REMOVE = "Remove the file: it only says how long the work took."
 
 
@@ -297,7 +298,7 @@ class Evaluation:
             starts=self.starts,
             seed=self.seed,
             trust_pickle=self.trust_pickle,
-            policy_timeout=self.policy_timeout,
+            policy_timeout=self._patience(),
         )
         if self.crew is not None:
             return self.crew(setup, list(self.cards["ref"]))
@@ -305,7 +306,14 @@ class Evaluation:
         # Code of others may end or hang the process that it runs in.
         if size == 1 and not any(map(is_foreign, self.cards["ref"])):
             return Alone(lambda: Worker(setup))
-        return Processes(size, Worker, setup, policy_timeout=self.policy_timeout)
+        return Processes(size, Worker, setup, policy_timeout=self._patience())
+
+    def _patience(self) -> float | None:
+        """Seconds for one call of a policy: none may outlast the whole budget."""
+        minutes = self.spending.minutes
+        if self.policy_timeout is None or minutes is None:
+            return self.policy_timeout
+        return min(self.policy_timeout, max(60 * minutes, LEAST_PATIENCE))
 
     def _tell_replans(self) -> None:
         """Whose chunks are carried out by their authors' rule, and not by the protocol's."""

@@ -21,6 +21,7 @@ class PreTrainedConfig:
     temporal_ensemble_coeff: float | None = None
     resize_shape: tuple[int, int] | None = None
     noise: float = 0.0
+    relative: bool = False
     device: str = "cpu"
     extra: dict[str, Any] = field(default_factory=dict)
 

@@ -34,8 +34,14 @@ def make_pre_post_processors(
     ranges = {key: {end: torch.tensor(v) for end, v in ends.items()} for key, ends in known.items()}
     normaliser = SimpleNamespace(_tensor_stats=ranges)
 
+    last: dict[str, Any] = {}  # relative actions are added to the state that was seen last
+
     def before(batch: dict[str, Any]) -> dict[str, Any]:
         assert len(batch["task"]) == len(batch["observation.state"])
+        last["state"] = batch["observation.state"]
         return dict(batch)
 
-    return Pipeline(before, [normaliser]), Pipeline(lambda action: 2 * action, [])
+    def after(action: Any) -> Any:
+        return 2 * action + (last["state"] if policy_cfg.relative else 0)
+
+    return Pipeline(before, [normaliser]), Pipeline(after, [])
