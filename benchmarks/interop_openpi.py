@@ -81,6 +81,7 @@ def main(theirs: str, out: Path) -> None:
 
     this, rng = str(Path(__file__).resolve()), np.random.default_rng(0)
     began = subprocess.Popen([theirs, this, SERVE], stdout=subprocess.PIPE, text=True)
+    chunk = np.zeros(0)
     try:
         assert began.stdout
         port = began.stdout.readline().strip()

@@ -71,5 +71,5 @@ if __name__ == "__main__":
     with redirect_stdout(sys.stderr):
         out = {str(n): select(folder, shown) for n, folder in enumerate(sys.argv[3:])}
         large = constructed()
-    np.savez(Path(sys.argv[2]), **out)
+    np.savez(Path(sys.argv[2]), allow_pickle=False, **out)
     print(json.dumps({"lerobot": version("lerobot"), "torch": torch.__version__, "large": large}))

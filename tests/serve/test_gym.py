@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -33,7 +34,8 @@ def test_gymnasium_makes_it_by_name_alone_and_in_vectors() -> None:
         for one in (vector, batch):
             assert one.call("_max_episode_steps") == (4, 4)
             assert one.call("task_description") == one.call("task")
-            assert np.shape(one.envs[1].render()) == (8, 16, 3)
+            picture: Any = one.envs[1].render()
+            assert picture.shape == (8, 16, 3)
             one.close()
         env.close()
 

@@ -52,7 +52,7 @@ class Processes:
             worker.send(job)
 
     def wait(self, workers: Collection[Connection]) -> list[tuple[Any, Ready | Died | Result]]:
-        said = []
+        said: list[tuple[Any, Ready | Died | Result]] = []
         ready: list[Any] = []
         while not ready and not said:
             ready = wait(list(workers), LOOK if self._timeout else None)

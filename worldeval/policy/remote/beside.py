@@ -148,9 +148,10 @@ def _start(python: Path) -> tuple[str, str]:
 
 
 def _first_line(process: subprocess.Popen) -> bytes:
-    assert process.stdout is not None
+    out = process.stdout
+    assert out is not None
     lines: Queue[bytes] = Queue()
-    Thread(target=lambda: lines.put(process.stdout.readline()), daemon=True).start()
+    Thread(target=lambda: lines.put(out.readline()), daemon=True).start()
     try:
         return lines.get(timeout=START)
     except Empty:

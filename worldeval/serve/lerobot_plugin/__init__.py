@@ -1,5 +1,5 @@
 # lerobot lives in an environment of its own, and draccus reads these fields' types.
-# pyright: reportUntypedBaseClass=false
+# pyright: reportInvalidTypeForm=false, reportUntypedBaseClass=false
 """A served world model as an environment that LeRobot evaluates on, under the type `worldeval`.
 
     lerobot-eval --policy.path=outputs/act/checkpoints/last/pretrained_model \\
