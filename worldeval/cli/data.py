@@ -21,6 +21,7 @@ from worldeval.cli.common import (
     opened,
     verb,
 )
+from worldeval.run import whole_file
 
 if TYPE_CHECKING:
     from worldeval.data.source import Source
@@ -55,23 +56,37 @@ def inspect(
         typer.Option("--out", help="File of the contact sheet. Default: runs/inspect/NAME.png."),
     ] = None,
     sheet: Annotated[bool, typer.Option(help="Draw the contact sheet.")] = True,
+    map_file: Annotated[
+        Path | None,
+        typer.Option("--write-map", help="File to write the map to that is printed, for editing."),
+    ] = None,
     seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
 ) -> None:
-    """Say what is in a dataset, and draw a contact sheet of it."""
+    """Say what is in a dataset and how it was read, and draw a contact sheet of it.
+
+    The map that is printed says what every column means, with guesses marked. Edit it and give it
+    with --map.
+    """
     from dataclasses import asdict
 
     from worldeval.data.contact_sheet import contact_sheet
+    from worldeval.data.map_text import write_map
     from worldeval.data.summary import summarise
 
     source = opened(path, kind, named)
-    summary = summarise(source)
+    summary, text = summarise(source), write_map(source)
+    if map_file is not None:
+        with whole_file(map_file) as draft:
+            draft.write_text(text, encoding="utf-8")
     picture = None
     if sheet:
         picture = contact_sheet(source, out or Path("runs/inspect") / f"{_name(path)}.png")
-    emit({**asdict(summary), "sheet": picture and str(picture)}, as_json=as_json)
+    result = {**asdict(summary), "sheet": picture and str(picture), "map": text}
+    emit(result, as_json=as_json)
     if not as_json:
         _show(summary)
+        console.print(text, soft_wrap=True)
         if picture:
             console.print(f"contact sheet: {picture}")
 

@@ -25,7 +25,9 @@ def through_map(source: Source, given: DataMap) -> Source:
     objects = any(group.means == "object" for group in (*known.action, *known.pose))
     if objects or any(said.values()):
         return MappedSource(source, given)
-    source.spec = replace(source.spec, meaning=known)
+    source.spec = replace(
+        source.spec, meaning=known, read_as=_read_as(source.spec.read_as, given, known)
+    )
     return source
 
 
@@ -51,6 +53,7 @@ class MappedSource(Source):
             action_names=names(meaning.action),
             pose_names=names(meaning.pose),
             meaning=meaning,
+            read_as=_read_as(spec.read_as, given, stored),
             space=meaning.space if given.action.columns or given.convert_units else spec.space,
         )
         self.findings = [each for each in source.findings if not self._answers(each)]
@@ -115,6 +118,17 @@ class MappedSource(Source):
             "pose-guessed": self.map.pose.keys or self.map.pose.columns,
         }
         return bool(answered.get(finding.code))
+
+
+def _read_as(own: DataMap, given: DataMap, stored: ColumnMeanings) -> DataMap:
+    """The map that reads the same: what the reader chose, and all columns as they are stored."""
+    kept = {name: getattr(given, name) for name in ("fps", "success", "task", "convert_units")}
+    return replace(
+        own,
+        action=replace(own.action, columns=stored.action),
+        pose=replace(own.pose, columns=stored.pose),
+        **kept,
+    )
 
 
 def _known(source: Source) -> ColumnMeanings:

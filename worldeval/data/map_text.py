@@ -1,0 +1,79 @@
+"""The map of a dataset as it was read, as text to be edited: what was guessed is marked so."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import fields
+from typing import Any
+
+import yaml
+
+from worldeval.data.columns import ColumnGroup
+from worldeval.data.data_map import DataMap, NumbersMap
+from worldeval.data.source import Source
+
+GUESS = "  # guess"
+HEAD = """\
+# How {path} ({format}) was read. Edit it, keep it in a file, and give that
+# with --map. Lines marked as a guess say what the files do not: see whether they are right.
+"""
+# finding -> the key that it makes a guess of
+GUESSED = {"fps-guessed": "fps", "channels-guessed": "channels", "success-guessed": "success"}
+SUCCESS = "reward >= 1"  # what readers take for success where rewards are 0 and 1
+
+
+def write_map(source: Source) -> str:
+    """The map that reads `source` as it was read."""
+    spec, given = source.spec, source.spec.read_as
+    guessed = {key for code, key in GUESSED.items() if any(f.code == code for f in source.findings)}
+    return HEAD.format(path=spec.path, format=spec.format) + "".join(
+        f"{line}\n" for line in _lines(source, given, guessed)
+    )
+
+
+def _lines(source: Source, given: DataMap, guessed: set[str]) -> Iterator[str]:
+    def line(key: str, value: Any) -> str:
+        return f"{key}: {_flow(value)}{GUESS if key in guessed else ''}"
+
+    yield line("fps", source.spec.fps)
+    for side, numbers in (("action", given.action), ("pose", given.pose)):
+        yield from _numbers(side, numbers)
+    if given.views:
+        yield line("views", dict(given.views))
+    for key in ("channels", "task", "task_key", "reward"):
+        if getattr(given, key):
+            yield line(key, getattr(given, key))
+    if given.depth:
+        yield line("depth", {key: list(ends) for key, ends in given.depth.items()})
+    if given.convert_units:
+        yield line("convert_units", True)
+    if given.success or "success" in guessed:
+        yield line("success", given.success or SUCCESS)
+    else:
+        yield "# success: reward >= 0.95 in the last frame"
+
+
+def _numbers(side: str, numbers: NumbersMap) -> Iterator[str]:
+    yield f"{side}:"
+    if numbers.next_pose:
+        yield "  next_pose: true"
+    elif numbers.keys:
+        yield f"  keys: {_flow(list(numbers.keys))}"
+    if numbers.columns:
+        yield "  columns:"
+    for group in numbers.columns:
+        yield f"    - {_flow(_said(group))}{GUESS if group.guessed else ''}"
+
+
+def _said(group: ColumnGroup) -> Mapping[str, Any]:
+    """What is said of a group beyond the defaults."""
+    out: dict[str, Any] = {"names": list(group.names), "means": group.means}
+    for each in fields(group):
+        value = getattr(group, each.name)
+        if each.name not in ("names", "means", "guessed") and value != each.default:
+            out[each.name] = value
+    return out
+
+
+def _flow(value: Any) -> str:
+    """One line of YAML."""
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, width=10**6)
+    return text.removesuffix("\n").removesuffix("\n...").strip()
