@@ -116,7 +116,8 @@ def test_check_of_sound_data(dataset: Path) -> None:
     done = runner.invoke(app, ["data", "check", str(dataset), "--json"])
     assert done.exit_code == 0, done.output
     (found,) = json.loads(done.stdout)
-    assert list(found) == ["code", "severity", "episode", "field", "text"]
+    keys = ["code", "severity", "episode", "field", "text", "count", "episodes", "fields"]
+    assert list(found) == keys
     assert (found["code"], found["severity"]) == ("unknown-success", "warning")
 
 

@@ -66,10 +66,11 @@ def inspect(
     """Say what is in a dataset and how it was read, and draw a contact sheet of it.
 
     The map that is printed says what every column means, with guesses marked. Edit it and give it
-    with --map.
+    with --map. The exit status is 1 where data are missing.
     """
     from dataclasses import asdict
 
+    from worldeval.data.check.check import harmful
     from worldeval.data.contact_sheet import contact_sheet
     from worldeval.data.map_text import write_map
     from worldeval.data.summary import summarise
@@ -80,7 +81,7 @@ def inspect(
         with whole_file(map_file) as draft:
             draft.write_text(text, encoding="utf-8")
     picture = None
-    if sheet:
+    if sheet and source.spec.views and source.heads:
         picture = contact_sheet(source, out or Path("runs/inspect") / f"{_name(path)}.png")
     result = {**asdict(summary), "sheet": picture and str(picture), "map": text}
     emit(result, as_json=as_json)
@@ -89,6 +90,8 @@ def inspect(
         console.print(text, soft_wrap=True)
         if picture:
             console.print(f"contact sheet: {picture}")
+    if harmful(summary.findings):
+        raise typer.Exit(1)
 
 
 def check(

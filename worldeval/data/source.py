@@ -150,6 +150,10 @@ class Source(Protocol):
                     f"Camera '{view}' is not in {self.spec.path} (it has: "
                     f"{', '.join(self.spec.views)}).{did_you_mean(view, self.spec.views)}"
                 )
+        if views is None and not self.spec.views:
+            raise UserError(
+                f"{self.spec.path} has no camera that can be read; worldeval data inspect says why."
+            )
         return tuple(self.spec.views if views is None else views)
 
     def __len__(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from worldeval.axes import Array, Float
-from worldeval.data.finding import DataError, DataFinding, skipped
+from worldeval.data.finding import DataError, DataFinding, grouped, skipped
 from worldeval.data.source import Source
 
 
@@ -68,7 +68,7 @@ def summarise(source: Source) -> DatasetSummary:
         splits=dict(Counter(head.split for head in source.heads)),
         action=_ranges(spec.action_names, actions),
         pose=_ranges(spec.pose_names, poses),
-        findings=findings,
+        findings=grouped(findings),
     )
 
 

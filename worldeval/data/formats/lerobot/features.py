@@ -54,12 +54,16 @@ def choose_features(features: Mapping[str, Any], where: Path, given: DataMap) ->
 
 def without(chosen: ChosenFeatures, view: str) -> ChosenFeatures:
     """The same without one view, which turned out to hold depth."""
+    return replace(lacking(chosen, view), depth=(*chosen.depth, chosen.views[view]))
+
+
+def lacking(chosen: ChosenFeatures, view: str) -> ChosenFeatures:
+    """The same without one view."""
     return replace(
         chosen,
         views={name: key for name, key in chosen.views.items() if name != view},
         sizes={name: size for name, size in chosen.sizes.items() if name != view},
         video={name: kind for name, kind in chosen.video.items() if name != view},
-        depth=(*chosen.depth, chosen.views[view]),
     )
 
 

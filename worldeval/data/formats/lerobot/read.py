@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from worldeval.data.data_map import DataMap
 from worldeval.data.depth import grey, left_out
 from worldeval.data.files import inside, load_json, need, rate
 from worldeval.data.finding import DataError, DataFinding, skipped
+from worldeval.data.formats.lerobot.clips import VideoFiles, shared_frames
 from worldeval.data.formats.lerobot.features import choose_features, reward_key, without
 from worldeval.data.formats.lerobot.index import Entry, read_index, read_tasks
 from worldeval.data.formats.lerobot.layout import SUCCESS
@@ -62,12 +62,16 @@ class LeRobotSource(Source):
         self._flagged = SUCCESS in features
         self._tasks = tasks = read_tasks(path)
         video_keys = [chosen.views[view] for view, video in chosen.video.items() if video]
-        self._video_files: dict[str, Path] = {}
         self._numbers: dict[tuple[int, str], Array] = {}  # frame numbers, looked up once
         self._entries: list[Entry] = []
         self.heads: list[Head] = []
         seen: set[int] = set()
-        for entry in read_index(path, info, video_keys):
+        entries = read_index(path, info, video_keys)
+        self._files = VideoFiles(path)
+        self._chosen, missing = self._files.without_missing(chosen, entries)
+        self.findings += missing
+        self.spec = replace(self.spec, views=dict(self._chosen.sizes))
+        for entry in entries:
             name = str(entry.ours.get("id") or entry.number)
             try:
                 if entry.number in seen:
@@ -147,28 +151,7 @@ class LeRobotSource(Source):
 
     def examine(self) -> list[DataFinding]:
         """Episodes that the index gives the same frames."""
-        spans: dict[str, list[tuple[float, float, str]]] = {}
-        for head, entry in zip(self.heads, self._entries, strict=True):
-            for clip in entry.clips.values():
-                end = clip.begin + (entry.length - 0.5) / self.spec.fps
-                spans.setdefault(clip.file, []).append((clip.begin, end, head.id))
-        found = []
-        for file, listed in spans.items():
-            listed.sort()
-            for (begin, end, one), (after, _, other) in pairwise(listed):
-                if after < end:
-                    found.append(
-                        DataFinding(
-                            code="frames-shared",
-                            severity="error",
-                            episode=other,
-                            field=file,
-                            text=f"begins at {after:.4g} s, within episode {one} ({begin:.4g} to "
-                            f"{end:.4g} s): both show the same frames. Correct from_timestamp in "
-                            "meta/episodes, or convert again.",
-                        )
-                    )
-        return found
+        return shared_frames([head.id for head in self.heads], self._entries, self.spec.fps)
 
     def _frame_numbers(self, index: int, key: str, file: Path) -> Int[Array, " t"]:
         """Every row's frame in its video, at from_timestamp + timestamp as LeRobot looks it up."""
@@ -192,7 +175,12 @@ class LeRobotSource(Source):
     def _head(self, name: str, entry: Entry, tasks: Mapping[int, str]) -> Head:
         if entry.length < 1:
             raise DataError(entry.listed_in, "length", f"{entry.length} frames are no episode.")
-        for key, clip in entry.clips.items():
+        clips = {key: entry.clips[key] for key in self._chosen.views.values() if key in entry.clips}
+        for key, clip in clips.items():
+            if not self._files.exists(clip.file):
+                raise DataError(
+                    entry.listed_in, f"videos/{key}", f"the file {clip.file} does not exist."
+                )
             # A span longer than the rows is an episode trimmed by its metadata.
             frames = None if clip.end is None else round((clip.end - clip.begin) * self.spec.fps)
             if frames is not None and frames < entry.length:
@@ -273,12 +261,7 @@ class LeRobotSource(Source):
                 )
 
     def _video_file(self, entry: Entry, key: str) -> Path:
-        """Where it lies, looked up once a file: following links takes longer than reading on."""
-        name = entry.clips[key].file
-        if name not in self._video_files:
-            found = inside(self.path, name, owner=entry.listed_in, field=f"videos/{key}")
-            self._video_files[name] = found
-        return self._video_files[name]
+        return self._files.find(entry, key)
 
     def _rows_file(self, entry: Entry) -> Path:
         return inside(self.path, entry.rows, owner=entry.listed_in, field="data")
