@@ -4,7 +4,7 @@
 are read when asked for, so memory stays bounded by one episode.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from inspect import signature
@@ -197,7 +197,7 @@ def open_source(
     )
 
 
-def _opened(reader: type, kind: str, path: Path, given: DataMap) -> Source:
+def _opened(reader: Callable[..., Source], kind: str, path: Path, given: DataMap) -> Source:
     """The reader's own look at the data; it gets the map where it understands more than all do."""
     understood = getattr(reader, "UNDERSTANDS", ())
     refuse_unread(given, understood, kind)
