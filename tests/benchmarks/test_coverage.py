@@ -20,7 +20,17 @@ def coverage() -> ModuleType:
 
 
 @pytest.mark.parametrize(
-    "name", ["clustered", "scores", "prediction-powered", "judge", "sequential", "family"]
+    "name",
+    [
+        "clustered",
+        "scores",
+        "prediction-powered",
+        "judge",
+        "sequential",
+        "family",
+        "uneven",
+        "plans",
+    ],
 )
 def test_bounds_hold(coverage: ModuleType, name: str) -> None:
     rows = coverage.CHECKS[name](np.random.default_rng(0), 100)
