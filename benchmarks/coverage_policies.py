@@ -95,7 +95,7 @@ def uneven(rng: np.random.Generator, reps: int) -> list[Row]:
 def runs(
     lineages: int, error: float, rng: np.random.Generator, *, own: float = 0.8, each: int = 3
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Predicted and true values of checkpoints; a run shares truth and error (correlation own^2)."""
+    """Predicted and true values of checkpoints: truth and error go by training run."""
 
     def common() -> np.ndarray:
         one, apart = rng.normal(size=(lineages, 1)), rng.normal(size=(lineages, each))

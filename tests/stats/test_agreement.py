@@ -9,6 +9,7 @@ from tests.stats.tables import bernoulli, outcomes
 from worldeval.errors import UserError
 from worldeval.stats import agreement, baseline, noise_ceiling, validate
 from worldeval.stats.leave_out import leave_one_lineage_out, leave_one_policy_out
+from worldeval.stats.resample import interval
 
 RATES = (0.05, 0.2, 0.35, 0.5, 0.65, 0.8, 0.9, 0.97)
 
@@ -75,6 +76,23 @@ def test_a_graded_evaluator_may_agree_better_than_a_binary_one(rng: np.random.Ge
     assert "binary" in binary.method and "graded" in graded.method
     assert (graded.value or 0) > (binary.value or 1) + 0.005
     assert (found.ceiling_graded["mmrv"].value or 1) < (found.ceiling["mmrv"].value or 0)
+
+
+@pytest.mark.parametrize(
+    ("value", "perfect", "best", "ends"),
+    [
+        (0.90, 0.95, 1.0, (0.88, 0.90 / 0.95)),  # 1 is not put in: noise does not explain the rest
+        (0.96, 0.95, 1.0, (0.94, 1.0)),
+        (0.10, 0.06, 0.0, (0.04, 0.12)),  # MMRV: noise alone may have added .06
+        (0.05, 0.06, 0.0, (0.0, 0.07)),
+    ],
+)
+def test_the_better_end_is_corrected_for_the_noise_of_a_perfect_evaluator(
+    value: float, perfect: float, best: float, ends: tuple[float, float]
+) -> None:
+    draws = np.linspace(value - 0.02, value + 0.02, 2001)
+    found = interval(value, draws, np.full(2001, perfect), best=best, worst=1 - best, level=0.95)
+    assert found == pytest.approx(ends, abs=2e-3)
 
 
 def test_three_policies_are_too_few_to_tell(rng: np.random.Generator) -> None:
