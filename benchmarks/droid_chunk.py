@@ -100,7 +100,7 @@ def trained(
         "imagining_cpu_seconds": process_time() - fitted,
         "training_episodes": len(prepared.episodes) - len(prepared.held),
         "held_out_episodes": len(prepared.held),
-        "parameters": sum(w.numel() for part in world.parts.values() for w in part.parameters()),
+        "parameters": sum(w.numel() for w in world.networks_state().values()),
     }
     print(
         f"{found.name}: {frames} frames ahead {measured.latent_mse:.4f}, last frame repeated "

@@ -163,9 +163,7 @@ def chosen(asked: Asked) -> tuple[str, World]:
         found = load(asked.world, "model")
         torch.manual_seed(asked.seed)
         family, world = found.kind, new_world(found.kind, LAYOUTS[asked.layout], found.config)
-        for part in (*world.parts.values(), world.tokenizer):
-            if part is not None:
-                part.eval()
+        world.eval()
     else:
         folder = Path(asked.world)
         family, world = read_card(folder)["kind"], load_world(folder)
@@ -227,7 +225,7 @@ class Rolling:
             "size": list(world.spec.size),
             "sampler_steps": world.steps or None,
             "frames_at_once": self.chunk,
-            "parameters": sum(w.numel() for p in world.parts.values() for w in p.parameters()),
+            "parameters": sum(w.numel() for w in world.networks_state().values()),
             "frames_a_round": self.frames,
             "drawing_seconds_per_frame": drawing(world, self.start.numpy(), self.tasks),
             "gigaflop_per_frame": counted.get_total_flops() / self.frames / 1e9,

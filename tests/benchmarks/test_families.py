@@ -53,8 +53,7 @@ def test_more_steps_of_the_sampler_cost_more_multiplications() -> None:
 def test_frames_imagined_at_once_cost_less_each() -> None:
     spec = replace(SPEC, latent=(3, 4, 4))
     world = new_ctrl_world(spec, replace(CTRL, kinematics=TINY.kinematics))
-    for part in world.parts.values():
-        part.eval()
+    world.eval()
     single, double = (Rolling(world, batch=1, steps=4, chunk=chunk) for chunk in (1, 2))
     assert single.frames == double.frames
     cost = [each.facts()["gigaflop_per_frame"] for each in (single, double)]

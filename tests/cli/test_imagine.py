@@ -47,7 +47,7 @@ def uwm(tmp_path_factory) -> Path:
     torch.manual_seed(0)
     world = new_world("uwm", SPEC, UWM)
     with torch.no_grad():
-        for weight in (one for part in world.parts.values() for one in part.parameters()):
+        for weight in world.parameters():
             weight.add_(0.1 * torch.randn(weight.shape))
     save_world(home / "world", world, UWM, kind="uwm", notes={})
     make_judge(home / "judge", home / "world")

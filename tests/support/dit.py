@@ -40,10 +40,9 @@ def a_world(recipe: DitRecipe = TINY) -> DitWorld:
     torch.manual_seed(0)
     world = new(SPEC, recipe)
     with torch.no_grad():
-        for weight in world.network.parameters():
+        for weight in world.dynamics.parameters():
             weight.add_(0.1 * torch.randn(weight.shape))
-    for part in world.parts.values():
-        part.eval()
+    world.eval()
     return world
 
 

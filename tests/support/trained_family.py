@@ -41,12 +41,11 @@ def trained_family(
     assert card["recipe"] == recipe
     assert np.isfinite(card["fidelity"]["h5"]["latent_mse"])
     again = load_world(folder)
-    for name, own in world.parts.items():
-        for key, value in own.state_dict().items():
-            torch.testing.assert_close(again.parts[name].state_dict()[key], value)
+    for key, value in world.state_dict().items():
+        torch.testing.assert_close(again.state_dict()[key], value)
     # Statistics are those of the base's data in every fold, so their mean is one of them.
     base = load_world(folder / "base")
     for key in statistics:
-        final, first = (each.parts[part].state_dict()[key] for each in (world, base))
+        final, first = (each.state_dict()[f"{part}.{key}"] for each in (world, base))
         torch.testing.assert_close(final, first, rtol=2e-3, atol=2e-3)
     return world

@@ -5,8 +5,8 @@ asked for. Nothing in load.py, pipeline.py or prepare.py knows any family. To ad
 
 1. `worldeval/world/mine/recipe.py`: a frozen dataclass `MineRecipe(WorldRecipe)` (no torch there),
    and its line in `worldeval/recipe.py: KINDS`.
-2. `worldeval/world/mine/world.py`: `class MineWorld(World)`. It says what its `parts` are (named
-   torch modules: these are stored, loaded, averaged over folds and moved between devices), how a
+2. `worldeval/world/mine/world.py`: `class MineWorld(World)`. Its networks are submodules of it:
+   these are stored, loaded, averaged over folds and moved between devices. It says how a
    state begins at latents (`begin_latents`), how it goes on (`step`), and what the newest `latents`
    and `pose` of a state are. The state is its own affair. `World` brings `begin`, `encode`,
    `render`, `to`; hand.py brings kinematics and commands to families that do not predict poses.
@@ -15,7 +15,7 @@ asked for. Nothing in load.py, pipeline.py or prepare.py knows any family. To ad
 
    - `new(spec, recipe)`: a world with fresh weights. Its tokenizer may be left None: whoever builds
      it sets the trained one.
-   - `fit(fitting)`: trains the parts of `fitting.world` in place, or replaces them. With
+   - `fit(fitting)`: gives `fitting.world` back with trained networks in place of its own. With
      `fitting.fresh` it takes statistics of its data first; without, the world carries the weights
      of the base model, and statistics stay as they are. `fitting.hand()` trains kinematics where
      the world has them and gives the training windows.
@@ -28,12 +28,11 @@ that count rather than weigh (integers) are the first fold's.
 """
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from worldeval.axes import Array, Int
 from worldeval.checked_weights import load_checked, save_checked
@@ -43,7 +42,6 @@ from worldeval.training.processes import this_process
 from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.hand.fit import fit_features, fit_kinematics
 from worldeval.world.hand.kinematics import Kinematics
-from worldeval.world.latent.world import FrameWorld
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import WorldRecipe
 from worldeval.world.training.prepare import Prepared
@@ -65,8 +63,16 @@ FAMILIES = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainedHand:
+    """Kinematics, and windows whose memory is found in its units of the pose."""
+
+    kinematics: Kinematics
+    windows: Windows
+
+
+@dataclass(frozen=True, kw_only=True)
 class Fitting:
-    """One training: a world whose parts are to be trained, and on what."""
+    """One training: a world whose networks are to be trained, and on what."""
 
     world: Any  # the family's own World
     recipe: Any  # the family's own WorldRecipe
@@ -84,34 +90,34 @@ class Fitting:
         return self.folder / TRAINING
 
     def windows(self) -> Windows:
-        """Windows over the encoded episodes, commands and memory included."""
-        std = torch.ones(self.prepared.spec.pose_dim)
-        return Windows(self.prepared.episodes, self.world.actuation, std)
+        """Windows over the encoded episodes, commands included."""
+        return Windows(self.prepared.episodes, self.world.actuation)
 
-    def hand(self) -> Windows:
-        """Train `world.kinematics`; gives the windows that the dynamics is to be trained on.
+    def hand(self) -> TrainedHand:
+        """The world's kinematics, trained, and the windows that the dynamics is to be trained on.
 
         It is kept at once: a training that was interrupted after it goes on with the same hand.
         """
-        windows, path = self.windows(), self.folder / HAND
+        kinematics, path = deepcopy(self.world.kinematics), self.folder / HAND
+        windows = self.windows()
         if path.is_file():
-            fill(self.world.kinematics, load_checked(path), path)
+            fill(kinematics, load_checked(path), path)
         else:
-            self.world.kinematics = self._trained_hand(windows)
+            kinematics = self._trained(kinematics, windows)
             if this_process().is_main_process:
-                save_checked(path, self.world.kinematics.state_dict())
-        windows.pose_std = self.world.kinematics.features.pose_std
-        return windows
+                save_checked(path, kinematics.state_dict())
+        return TrainedHand(
+            kinematics=kinematics, windows=windows.in_units(kinematics.features.pose_std)
+        )
 
-    def _trained_hand(self, windows: Windows) -> Kinematics:
-        kinematics, recipe = self.world.kinematics, self.recipe
+    def _trained(self, kinematics: Kinematics, windows: Windows) -> Kinematics:
+        recipe = self.recipe
         if self.fresh:
             fit_features(kinematics.features, windows, self.episodes)
-        windows.pose_std = kinematics.features.pose_std
         return fit_kinematics(
             kinematics,
             recipe.kinematics,
-            windows,
+            windows.in_units(kinematics.features.pose_std),
             self.episodes,
             latent_noise=recipe.latent_noise,
             seed=self.seed,
@@ -143,7 +149,7 @@ class Family:
 
     recipe: type[WorldRecipe]
     new: Callable[[WorldSpec, Any], World]
-    fit: Callable[[Fitting], None]
+    fit: Callable[[Fitting], World]
     adapt: Callable[[Any], Any] = gentler
     compress: bool = True  # large matrices in one byte a number; False: half precision throughout
 
@@ -154,11 +160,3 @@ def family(kind: str) -> Family:
         raise UserError(f"There is no family '{kind}'.{did_you_mean(kind, FAMILIES)}")
     module, name = FAMILIES[kind].split(":")
     return getattr(import_module(module), name)
-
-
-def fresh_dynamics(fitting: Fitting) -> Windows:
-    """What families of `FrameWorld` begin with: statistics, and a trained hand."""
-    world: FrameWorld = fitting.world
-    if fitting.fresh:
-        fit_features(world.dynamics.features, fitting.windows(), fitting.episodes)  # type: ignore[arg-type]
-    return fitting.hand()

@@ -18,7 +18,7 @@ from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import WorldRecipe
 from worldeval.world.tokenizer.build import new_tokenizer
 from worldeval.world.training.prepare import TOKENIZER
-from worldeval.world.weights import fill, join_states, load_weights, save_weights
+from worldeval.world.weights import fill, load_weights, misfit, save_weights
 from worldeval.world.world import World
 
 CARD, DYNAMICS = "world.json", "dynamics.safetensors"
@@ -31,8 +31,7 @@ def save_world(
     folder.mkdir(parents=True, exist_ok=True)
     if world.tokenizer is not None:
         save_weights(folder / TOKENIZER, world.tokenizer.state_dict(), compress=False)
-    state = join_states(**world.parts)
-    save_weights(folder / DYNAMICS, state, compress=family(kind).compress)
+    save_weights(folder / DYNAMICS, world.networks_state(), compress=family(kind).compress)
     card = {"kind": kind, "spec": asdict(world.spec), "recipe": asdict(recipe), **notes}
     write_json(folder / CARD, card)
 
@@ -47,15 +46,13 @@ def load_world(folder: Path, *, device: str = "auto") -> World:
     if (folder / TOKENIZER).is_file():
         assert world.tokenizer is not None
         fill(world.tokenizer, load_weights(folder / TOKENIZER), folder / TOKENIZER)
-        world.tokenizer.eval()
     else:
         world.tokenizer = None
-    state = load_weights(folder / DYNAMICS)
-    for name, part in world.parts.items():
-        own = {k.removeprefix(f"{name}."): v for k, v in state.items() if k.startswith(f"{name}.")}
-        fill(part, own, folder / DYNAMICS)
-        part.eval()
-    return world.to(pick_device(device))
+    try:
+        world.load_networks(load_weights(folder / DYNAMICS))
+    except RuntimeError as error:
+        raise misfit(folder / DYNAMICS, error) from error
+    return world.eval().to(pick_device(device))
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """How large the networks of a recipe are: counted from shapes, no weight is allocated."""
 
 from dataclasses import replace
-from typing import Any
 
 import torch
+from torch import nn
 
 from worldeval.world.families import family
 from worldeval.world.protocol import ANY_TASK, WorldSpec
@@ -20,7 +20,7 @@ def parameters(kind: str, recipe: WorldRecipe) -> int:
         UserError: a package that the family is made of is not installed.
     """
     with torch.device("meta"):
-        parts: list[Any] = []
+        parts: list[nn.Module] = []
         spec = DROID
         if recipe.actuation.scale:
             own = replace(recipe.tokenizer, folder="")
@@ -30,7 +30,7 @@ def parameters(kind: str, recipe: WorldRecipe) -> int:
             spec = replace(SMALL, latent=tokenizer.grid)
         elif recipe.turned:
             spec = replace(DROID, action_dim=TURNED, pose_dim=TURNED)
-        parts += family(kind).new(spec, recipe).parts.values()
+        parts.append(family(kind).new(spec, recipe))
     return sum(
         weight.numel() for part in parts for weight in part.parameters() if weight.requires_grad
     )

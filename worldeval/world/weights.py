@@ -45,21 +45,17 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     return out
 
 
-def join_states(**parts: nn.Module) -> dict[str, Tensor]:
-    """The weights of several modules under their names."""
-    return {
-        f"{name}.{key}": value
-        for name, part in parts.items()
-        for key, value in part.state_dict().items()
-    }
-
-
 def fill(module: nn.Module, state: dict[str, Tensor], where: Path) -> None:
     """Load weights strictly, naming the file in the error."""
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
-        raise UserError(f"{where} does not fit its card: {error}") from error
+        raise misfit(where, error) from error
+
+
+def misfit(where: Path, error: RuntimeError) -> UserError:
+    """torch's error where weights do not fit, naming their file."""
+    return UserError(f"{where} does not fit its card: {error}")
 
 
 def mean_state(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:

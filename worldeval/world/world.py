@@ -3,6 +3,7 @@
 A family's world says how a state begins at latents and how it goes on (see families.py).
 """
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,15 +21,22 @@ from worldeval.world.protocol import ANY_TASK, WorldSpec
 from worldeval.world.sampler import allowed_steps
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer, index_of
 
+TOKENIZER = "tokenizer."  # what its keys begin with
 
-class World(ABC):
-    """A `WorldModel` (see protocol.py) out of named torch parts and, mostly, a tokenizer."""
+
+class World(nn.Module, ABC):
+    """A `WorldModel` (see protocol.py) as a torch module of networks and, mostly, a tokenizer.
+
+    What goes in and comes out stays in numpy, wherever the module is. The names of a family's
+    networks are the first part of their keys in the weights file.
+    """
 
     remembers = False  # whether the family looks up older frames at all
     retrieve = True  # set False to imagine without looking them up: what memory is worth
     sampler = range(0)  # the numbers of steps that its sampler may take; none: it has none
 
     def __init__(self, spec: WorldSpec, *, tokenizer: FrameTokenizer | None) -> None:
+        super().__init__()
         self._spec = spec
         self.tokenizer = tokenizer
         self._steps = 0
@@ -45,11 +53,6 @@ class World(ABC):
     @steps.setter
     def steps(self, count: int) -> None:
         self._steps = allowed_steps(self.sampler, count)
-
-    @property
-    @abstractmethod
-    def parts(self) -> dict[str, nn.Module]:
-        """Every trained network but the tokenizer: the names stand in the weights file."""
 
     @abstractmethod
     def begin_latents(
@@ -81,16 +84,21 @@ class World(ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the parts are; states live there too."""
-        parts = self.parts.values()
-        return next(w.device for part in parts for w in (*part.parameters(), *part.buffers()))
+        """Where the networks are; states live there too."""
+        return next(each.device for each in itertools.chain(self.parameters(), self.buffers()))
 
-    def to(self, device: torch.device | str) -> "World":
-        """Move every network, as torch does; what goes in and comes out stays in numpy."""
-        for part in (*self.parts.values(), self.tokenizer):
-            if part is not None:
-                part.to(device)
-        return self
+    def networks_state(self) -> dict[str, Tensor]:
+        """The weights of every network but the tokenizer, which has a file of its own."""
+        return {k: v for k, v in self.state_dict().items() if not k.startswith(TOKENIZER)}
+
+    def load_networks(self, state: Mapping[str, Tensor]) -> None:
+        """Take what `networks_state` gave; the tokenizer stays as it is.
+
+        Raises:
+            RuntimeError: torch's, naming the keys and shapes that do not fit.
+        """
+        kept = {k: v for k, v in self.state_dict().items() if k.startswith(TOKENIZER)}
+        self.load_state_dict({**kept, **state})
 
     @torch.inference_mode()
     def begin(

@@ -42,6 +42,6 @@ def test_a_recipe_becomes_a_world_on_the_disk(prepared: Prepared, tmp_path: Path
     again = load_world(tmp_path)
     assert isinstance(again, DitWorld)
     for each in (world, again):
-        matrix = each.network.maps.matrix
+        matrix = each.dynamics.maps.matrix
         assert torch.equal(matrix[0, 1], projection(ABOVE, aspect=1.0))
         assert not matrix[0, 0].any() and not matrix[1].any()

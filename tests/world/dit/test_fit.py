@@ -85,7 +85,7 @@ def test_a_start_stands_still_and_remembers_nothing() -> None:
 
 def test_an_imagined_history_keeps_what_was_observed() -> None:
     cut = sequence_of(some_windows(9), torch.tensor([0]), 5, TINY)
-    drawn = imagined(a_world().network, cut, torch.Generator().manual_seed(0))
+    drawn = imagined(a_world().dynamics, cut, torch.Generator().manual_seed(0))
     assert torch.equal(drawn.latents[:, 0], cut.latents[:, 0])
     assert not torch.allclose(drawn.latents[:, 1], cut.latents[:, 1])
     assert torch.equal(drawn.given.previous[2], drawn.latents[0, 1])

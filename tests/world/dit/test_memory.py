@@ -96,12 +96,12 @@ def a_painted_world() -> DitWorld:
     )
     torch.manual_seed(0)
     world, every = new(SPEC, RECIPE), np.arange(len(held))
-    features = world.network.features
+    features = world.dynamics.features
     windows = Windows(data, Actuation(RECIPE.actuation), torch.ones(4))
     fit_features(features, windows, every)
     windows.pose_std = features.pose_std
-    world.network = fit_dit(
-        world.network,
+    world.dynamics = fit_dit(
+        world.dynamics,
         windows,
         every,
         TrainerRecipe(steps=150, batch=24, learning_rate=4e-3, ema=0.95),
@@ -109,7 +109,7 @@ def a_painted_world() -> DitWorld:
         pose_noise=0.0,
         seed=0,
     ).model
-    world.kinematics = Obedient(world.network.features)
+    world.kinematics = Obedient(world.dynamics.features)
     return world
 
 

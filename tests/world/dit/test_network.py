@@ -43,7 +43,7 @@ def test_a_change_is_in_units_of_its_training_deviation() -> None:
 @pytest.mark.parametrize("late", [1, 3, 5])
 def test_a_later_frame_changes_nothing_before_it(late: int) -> None:
     sequence, x, time = a_sequence(), torch.randn(2, LENGTH, *LATENT), torch.rand(2, LENGTH)
-    network = a_world().network
+    network = a_world().dynamics
     before = network(x, time, sequence)
     latents = sequence.latents.clone()
     latents[:, late] += 1
@@ -59,7 +59,7 @@ def test_a_later_frame_changes_nothing_before_it(late: int) -> None:
 
 def test_another_episode_changes_nothing() -> None:
     sequence, x, time = a_sequence(), torch.randn(2, LENGTH, *LATENT), torch.rand(2, LENGTH)
-    network = a_world().network
+    network = a_world().dynamics
     before = network(x, time, sequence)
     latents = sequence.latents.clone()
     latents[1] += 1
@@ -72,7 +72,7 @@ def test_another_episode_changes_nothing() -> None:
 def test_frames_beyond_the_window_are_reached_through_the_frames_between() -> None:
     """Two blocks of a window of 3 reach 6 frames; one block reaches 3."""
     recipe = replace(TINY, depth=1, memory=0, window=2)
-    network, sequence = a_world(recipe).network, a_sequence(memory=0)
+    network, sequence = a_world(recipe).dynamics, a_sequence(memory=0)
     x, time = torch.randn(2, LENGTH, *LATENT), torch.rand(2, LENGTH)
     before = network(x, time, sequence)
     latents = sequence.latents.clone()
@@ -84,7 +84,7 @@ def test_frames_beyond_the_window_are_reached_through_the_frames_between() -> No
 
 
 def test_memory_is_read_where_it_is_there() -> None:
-    network, sequence = a_world().network, a_sequence()
+    network, sequence = a_world().dynamics, a_sequence()
     memory = sequence.memory
     assert memory is not None
     x, time = torch.randn(2, LENGTH, *LATENT), torch.rand(2, LENGTH)
@@ -101,7 +101,7 @@ def test_memory_is_read_where_it_is_there() -> None:
 
 @pytest.mark.parametrize("name", ["pose", "age"])
 def test_memory_says_from_where_and_when_it_is(name: str) -> None:
-    network, sequence = a_world().network, a_sequence()
+    network, sequence = a_world().dynamics, a_sequence()
     memory = sequence.memory
     assert memory is not None
     x, time = torch.randn(2, LENGTH, *LATENT), torch.rand(2, LENGTH)
@@ -114,7 +114,7 @@ def test_memory_says_from_where_and_when_it_is(name: str) -> None:
     "name", ["action", "past_actions", "pose", "past_poses", "command", "next_command", "task"]
 )
 def test_every_part_of_the_motion_is_read(name: str) -> None:
-    network, sequence = a_world().network, a_sequence()
+    network, sequence = a_world().dynamics, a_sequence()
     motion = sequence.given.motion
     value = 1 - motion.task if name == "task" else getattr(motion, name) + 1
     given = replace(sequence.given, motion=replace(motion, **{name: value}))
@@ -124,7 +124,7 @@ def test_every_part_of_the_motion_is_read(name: str) -> None:
 
 
 def test_cells_survive_the_way_to_tokens_and_back() -> None:
-    network, latent = a_world().network, torch.randn(2, *LATENT)
+    network, latent = a_world().dynamics, torch.randn(2, *LATENT)
     assert torch.equal(network._cells(network._patches(latent)), latent)
 
 

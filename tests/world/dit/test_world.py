@@ -107,7 +107,7 @@ def uncached(world: DitWorld, state: DitState, log: list, frame: int) -> torch.T
     """Frame `frame` computed anew from the whole history, as training computes it."""
     from worldeval.world.flow import sample
 
-    network, count = world.network, frame + 1
+    network, count = world.dynamics, frame + 1
     hand = world.hand.begin(state.poses[:, 0], state.hand.task)
     motions = [standing(hand), *(entry[0] for entry in log[:frame])]
     poses = [state.poses[:, 0], *(entry[1] for entry in log[:frame])]

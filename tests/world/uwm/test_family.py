@@ -17,7 +17,6 @@ from worldeval.world.uwm.family import fit, new
 from worldeval.world.uwm.fit import action_free
 from worldeval.world.uwm.recipe import UwmRecipe
 from worldeval.world.uwm.world import UwmWorld
-from worldeval.world.weights import join_states
 
 TOY = toy_recipe()
 RECIPE = UwmRecipe(
@@ -89,4 +88,4 @@ def trained(data: LatentEpisodes, folder: Path) -> UwmWorld:
 
 
 def all_weights(world: UwmWorld) -> dict[str, torch.Tensor]:
-    return join_states(**world.parts)
+    return world.networks_state()

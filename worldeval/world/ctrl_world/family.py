@@ -34,7 +34,7 @@ def new(spec: WorldSpec, recipe: CtrlWorldRecipe) -> CtrlWorld:
     )
 
 
-def fit(fitting: Fitting) -> None:
+def fit(fitting: Fitting) -> CtrlWorld:
     """Kinematics, then the denoiser, from known weights where the recipe names them.
 
     `trainer.steps: 0` keeps the weights as they were loaded.
@@ -42,19 +42,21 @@ def fit(fitting: Fitting) -> None:
     world: CtrlWorld = fitting.world
     recipe: CtrlWorldRecipe = fitting.recipe
     world.denoiser.recipe = recipe
-    windows = fitting.hand()
+    hand = fitting.hand()
+    world.kinematics = hand.kinematics
     if fitting.fresh:
         begin(world.denoiser, fitting)
     if not recipe.trainer.steps:
-        return
+        return world
     world.denoiser = fit_denoiser(
         world.denoiser,
-        by_words(world, windows),
+        by_words(world, hand.windows),
         fitting.episodes,
         seed=fitting.seed,
         checkpoint=fitting.checkpoint,
         progress=fitting.report(f"{fitting.stage}: denoiser", recipe.trainer.steps),
     ).model
+    return world
 
 
 def begin(denoiser: VideoDenoiser, fitting: Fitting) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32, Int
 from worldeval.device import autocast
@@ -57,10 +57,6 @@ class CtrlWorld(HandWorld):
         super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
         self.denoiser = denoiser
         self.sampler, self.steps = denoiser.recipe.sampler, denoiser.recipe.edm.steps
-
-    @property
-    def parts(self) -> dict[str, nn.Module]:
-        return {"kinematics": self.kinematics, "denoiser": self.denoiser}
 
     @torch.inference_mode()
     def begin_latents(

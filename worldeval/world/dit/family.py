@@ -21,7 +21,7 @@ def new(spec: WorldSpec, recipe: DitRecipe) -> DitWorld:
         spec,
         tokenizer=None,
         kinematics=new_kinematics(recipe.kinematics, spec),
-        network=new_network(spec, recipe),
+        dynamics=new_network(spec, recipe),
         actuation=actuation_of(recipe.actuation, spec),
     )
 
@@ -37,16 +37,17 @@ def new_network(spec: WorldSpec, recipe: DitRecipe) -> DitNetwork:
     return DitNetwork(recipe, features, latent=latent, cameras=cameras)
 
 
-def fit(fitting: Fitting) -> None:
+def fit(fitting: Fitting) -> DitWorld:
     """Kinematics, then the flow."""
     recipe: DitRecipe = fitting.recipe
     world: DitWorld = fitting.world
     if fitting.fresh:
-        fit_features(world.network.features, fitting.windows(), fitting.episodes)
-    windows = fitting.hand()
-    world.network = fit_dit(
-        world.network,
-        windows,
+        fit_features(world.dynamics.features, fitting.windows(), fitting.episodes)
+    hand = fitting.hand()
+    world.kinematics = hand.kinematics
+    world.dynamics = fit_dit(
+        world.dynamics,
+        hand.windows,
         fitting.episodes,
         recipe.trainer,
         latent_noise=recipe.latent_noise,
@@ -55,6 +56,7 @@ def fit(fitting: Fitting) -> None:
         progress=fitting.report(f"{fitting.stage}: dynamics", recipe.trainer.steps),
         checkpoint=fitting.checkpoint,
     ).model
+    return world
 
 
 def adapt(recipe: DitRecipe) -> DitRecipe:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32
 from worldeval.device import autocast
@@ -48,16 +48,12 @@ class DitWorld(HandWorld):
         *,
         tokenizer: FrameTokenizer | None,
         kinematics: Kinematics,
-        network: DitNetwork,
+        dynamics: DitNetwork,
         actuation: Actuation,
     ) -> None:
         super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
-        self.network = network
-        self.sampler, self.steps = network.recipe.sampler, network.recipe.steps
-
-    @property
-    def parts(self) -> dict[str, nn.Module]:
-        return {"kinematics": self.kinematics, "dynamics": self.network}
+        self.dynamics = dynamics
+        self.sampler, self.steps = dynamics.recipe.sampler, dynamics.recipe.steps
 
     @torch.inference_mode()
     def begin_latents(
@@ -72,7 +68,7 @@ class DitWorld(HandWorld):
         still = Given(
             previous=start, first=start, motion=standing(hand), next_pose=hand.poses[:, 0]
         )
-        network = self.network
+        network = self.dynamics
         empty = network.nothing(start)
         with autocast(self.device):
             scene = network.look(still)
@@ -85,7 +81,7 @@ class DitWorld(HandWorld):
     def step(self, state: DitState, actions: Float32[Array, "b a"]) -> DitState:
         """One world frame later: first the hand, then what the cameras show of it."""
         newest, first = state.latents[:, -1], state.latents[:, 0]
-        network = self.network
+        network = self.dynamics
         moved = self.hand.step(state.hand, self.tensor(actions), newest=newest, first=first)
         given = Given(previous=newest, first=first, motion=moved.motion, next_pose=moved.pose)
         noise = own_noise(newest, state.generators)
@@ -118,8 +114,8 @@ class DitWorld(HandWorld):
         also says from which pose it was seen and how long ago, that is, that the hand is back where
         it began and nothing seen since is nearer. Training cuts its sequences by the same rule.
         """
-        frames, window = state.latents.shape[1], self.network.recipe.window
-        count = min(self.network.recipe.memory, frames - window)
+        frames, window = state.latents.shape[1], self.dynamics.recipe.window
+        count = min(self.dynamics.recipe.memory, frames - window)
         if not self.retrieve or count < 1:
             return None
         poses = state.poses[:, : frames - window]

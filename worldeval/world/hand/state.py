@@ -43,7 +43,7 @@ class HandStep:
 
 
 class Hand:
-    """Kinematics and actuation of one robot. Both are the world's parts; this only joins them."""
+    """Kinematics and actuation of one robot. Both are the world's; this only joins them."""
 
     def __init__(self, kinematics: Kinematics, actuation: Actuation, *, action_dim: int) -> None:
         self.kinematics, self.actuation, self.action_dim = kinematics, actuation, action_dim

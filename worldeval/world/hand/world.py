@@ -31,7 +31,7 @@ class HandWorld(World):
 
     @property
     def hand(self) -> Hand:
-        """The hand out of the parts as they are now: training replaces them."""
+        """The hand as its parts are now: training replaces them."""
         return Hand(self.kinematics, self.actuation, action_dim=self.spec.action_dim)
 
     def observe_latents(

@@ -1,10 +1,11 @@
-"""`latent` as a family: see latent.py for the network, fit_dynamics.py for its training."""
+"""`latent` as a family: see network.py for the dynamics, fit.py for its training."""
 
 from dataclasses import replace
 
-from worldeval.world.families import Family, Fitting, fresh_dynamics, gentler
+from worldeval.world.families import Family, Fitting, gentler
 from worldeval.world.features import features_of
 from worldeval.world.hand.commands import actuation_of
+from worldeval.world.hand.fit import fit_features
 from worldeval.world.hand.kinematics import new_kinematics
 from worldeval.world.latent.fit import fit_unrolled
 from worldeval.world.latent.network import LatentDynamics
@@ -26,13 +27,17 @@ def new(spec: WorldSpec, recipe: LatentRecipe) -> FrameWorld:
     )
 
 
-def fit(fitting: Fitting) -> None:
+def fit(fitting: Fitting) -> FrameWorld:
     """Kinematics, then the dynamics on its own predictions."""
     recipe: LatentRecipe = fitting.recipe
-    windows = fresh_dynamics(fitting)
-    fitting.world.dynamics = fit_unrolled(
-        fitting.world.dynamics,
-        windows,
+    world: FrameWorld = fitting.world
+    if fitting.fresh:
+        fit_features(world.dynamics.features, fitting.windows(), fitting.episodes)
+    hand = fitting.hand()
+    world.kinematics = hand.kinematics
+    world.dynamics = fit_unrolled(
+        world.dynamics,
+        hand.windows,
         fitting.episodes,
         recipe.trainer,
         unroll=recipe.unroll,
@@ -41,6 +46,7 @@ def fit(fitting: Fitting) -> None:
         seed=fitting.seed,
         progress=fitting.report(f"{fitting.stage}: dynamics", recipe.trainer.steps),
     ).model
+    return world
 
 
 def adapt(recipe: LatentRecipe) -> LatentRecipe:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32, Int
 from worldeval.world.hand.commands import Actuation
@@ -48,10 +48,6 @@ class FrameWorld(HandWorld):
     ) -> None:
         super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
         self.dynamics = dynamics
-
-    @property
-    def parts(self) -> dict[str, nn.Module]:
-        return {"kinematics": self.kinematics, "dynamics": self.dynamics}
 
     @torch.inference_mode()
     def begin_latents(

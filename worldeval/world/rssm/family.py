@@ -20,7 +20,7 @@ def new(spec: WorldSpec, recipe: RssmRecipe) -> RssmWorld:
     )
 
 
-def fit(fitting: Fitting) -> None:
+def fit(fitting: Fitting) -> RssmWorld:
     """One network, trained on sequences; it predicts poses itself, so there is no kinematics."""
     recipe: RssmRecipe = fitting.recipe
     world: RssmWorld = fitting.world
@@ -37,6 +37,7 @@ def fit(fitting: Fitting) -> None:
         progress=fitting.report(f"{fitting.stage}: dynamics", recipe.trainer.steps),
         checkpoint=fitting.checkpoint,
     ).model
+    return world
 
 
 # One byte a number costs a recurrent state more than it saves: rounding adds up over the frames.

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32, Int
 from worldeval.errors import UserError
@@ -69,10 +69,6 @@ class RssmWorld(World):
     ) -> None:
         super().__init__(spec, tokenizer=tokenizer)
         self.model, self.actuation = model, actuation
-
-    @property
-    def parts(self) -> dict[str, nn.Module]:
-        return {"model": self.model}
 
     @property
     def feature_size(self) -> int:

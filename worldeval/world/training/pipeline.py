@@ -46,9 +46,8 @@ def train_world(
         folds = [load_world(path, device="cpu") for path in paths]
         world = new_world(kind, prepared.spec, recipe)
         world.tokenizer = prepared.tokenizer
-        for name, part in world.parts.items():
-            part.load_state_dict(mean_state([fold.parts[name].state_dict() for fold in folds]))
-            part.eval()
+        world.load_networks(mean_state([fold.networks_state() for fold in folds]))
+        world.eval()
         _keep(world, recipe, prepared, out, kind=kind, seed=seed, stage="mean of the folds")
     return load_world(out)
 
@@ -109,10 +108,8 @@ def _train(
     own = family(kind)
     if begin_from is not None:
         recipe = own.adapt(recipe)
-        before = load_world(begin_from, device="cpu").parts
-        for name, part in world.parts.items():
-            part.load_state_dict(before[name].state_dict())
-    own.fit(
+        world.load_networks(load_world(begin_from, device="cpu").networks_state())
+    world = own.fit(
         Fitting(
             world=world,
             recipe=recipe,

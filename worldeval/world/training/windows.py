@@ -125,6 +125,12 @@ class Windows:
         out[..., self.place] = out[..., self.place] + offset.to(pose)
         return out
 
+    def in_units(self, pose_std: Float[Tensor, " p"]) -> "Windows":
+        """The same windows, where poses are near in units of `pose_std`."""
+        changed = copy(self)
+        changed.pose_std = pose_std
+        return changed
+
     def cut(
         self,
         rows: Int[Tensor, " b"],

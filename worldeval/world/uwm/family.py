@@ -28,7 +28,7 @@ def new(spec: WorldSpec, recipe: UwmRecipe) -> UwmWorld:
     )
 
 
-def fit(fitting: Fitting) -> None:
+def fit(fitting: Fitting) -> UwmWorld:
     """Kinematics, then the transformer. Nothing learns from the actions of action-free episodes."""
     recipe: UwmRecipe = fitting.recipe
     world: UwmWorld = fitting.world
@@ -36,10 +36,11 @@ def fit(fitting: Fitting) -> None:
     acting = replace(fitting, episodes=np.setdiff1d(fitting.episodes, free))
     if fitting.fresh:
         fit_features(world.model.features, acting.windows(), acting.episodes)
-    windows = acting.hand()
+    hand = acting.hand()
+    world.kinematics = hand.kinematics
     world.model = fit_uwm(
         world.model,
-        windows,
+        hand.windows,
         fitting.episodes,
         recipe.trainer,
         latent_noise=recipe.latent_noise,
@@ -48,6 +49,7 @@ def fit(fitting: Fitting) -> None:
         progress=fitting.report(f"{fitting.stage}: dynamics", recipe.trainer.steps),
         checkpoint=fitting.checkpoint,
     ).model
+    return world
 
 
 FAMILY = Family(recipe=UwmRecipe, new=new, fit=fit)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32
 from worldeval.world.hand.commands import Actuation
@@ -72,10 +72,6 @@ class UwmWorld(HandWorld):
         super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
         self.model = model
         self.sampler, self.steps = model.recipe.sampler, model.recipe.steps
-
-    @property
-    def parts(self) -> dict[str, nn.Module]:
-        return {"kinematics": self.kinematics, "model": self.model}
 
     @torch.no_grad()
     def begin_latents(
