@@ -37,10 +37,10 @@ from worldeval.recipe import load
 from worldeval.run import write_json
 from worldeval.runs.origin import commit_of
 from worldeval.world.load import load_world, new_world, read_card
-from worldeval.world.size import DROID, METAWORLD
+from worldeval.world.size import DROID, SMALL
 from worldeval.world.world import World
 
-LAYOUTS = {"metaworld": METAWORLD, "droid": DROID}
+LAYOUTS = {"metaworld": SMALL, "droid": DROID}
 RESULT = Path(__file__).parent / "results" / "world_speed.json"
 TOLD = (
     "frames_per_second",
