@@ -90,8 +90,9 @@ def make_world(folder: Path) -> None:
         trainer=trainer,
     )
     world = new_world("latent", SPEC, recipe)
-    for part in world.parts.values():
-        _shake(part)
+    for name, part in world.named_children():
+        if name != "tokenizer":
+            _shake(part)
     save_world(folder, world, recipe, kind="latent", notes={})
 
 

@@ -8,7 +8,6 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
 
 from worldeval.data.source import Source, open_source
 from worldeval.errors import UserError, did_you_mean
@@ -228,13 +227,9 @@ def origin(model: object) -> Origin:
 
 def _digest(world: World) -> str:
     """A digest of a world model's weights as they are now."""
-    modules = [*world.parts.values(), world.tokenizer]
     digest = hashlib.sha256()
-    for module in modules:
-        if not isinstance(module, nn.Module):
-            continue
-        for name, tensor in module.state_dict().items():
-            digest.update(name.encode())
-            plain = tensor.detach().cpu().contiguous()
-            digest.update(plain.reshape(-1).view(torch.uint8).numpy())
+    for name, tensor in world.state_dict().items():
+        digest.update(name.encode())
+        plain = tensor.detach().cpu().contiguous()
+        digest.update(plain.reshape(-1).view(torch.uint8).numpy())
     return digest.hexdigest()
