@@ -64,7 +64,7 @@ def test_a_recipe_is_timed_with_fresh_weights() -> None:
     family, world = chosen(asked("dit-droid", layout="droid", sampler_steps=1))
     assert (family, world.spec) == ("dit", LAYOUTS["droid"])
     assert world.steps == 1  # type: ignore[attr-defined]
-    with pytest.raises(UserError, match="no sampler with steps"):
+    with pytest.raises(UserError, match="no such sampler"):
         chosen(asked("rssm-tiny", sampler_steps=2))
     with pytest.raises(UserError, match="one frame at a time"):
         chosen(asked("rssm-tiny", chunk=2))

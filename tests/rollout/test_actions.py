@@ -205,7 +205,7 @@ def test_old_worlds_say_nothing_and_go_from_minus_one_to_one() -> None:
             "pose_dim": 4, "tasks": ["go"], "fps": 16}  # fmt: skip
     spec = build(WorldSpec, card, where="world.json")
     assert spec.space == "" and set(spec.low) == {-1} and set(spec.high) == {1}
-    with pytest.raises(UserError, match="action_low has 2 numbers; 1 or 20 are needed"):
+    with pytest.raises(UserError, match="action_low has 2 numbers; expected 1 or 20"):
         build(WorldSpec, {**card, "action_low": [-1, -1]}, where="world.json")
     with pytest.raises(UserError, match="is above action_high"):
         build(WorldSpec, {**card, "action_low": [2]}, where="world.json")

@@ -52,7 +52,7 @@ def test_an_interruption_leaves_no_trace(tmp_path: Path) -> None:
 def test_the_state_of_another_network_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "training.pt"
     fit(path=path)
-    with pytest.raises(UserError, match="another training"):
+    with pytest.raises(UserError, match="a different training run"):
         fit(path=path, net=nn.Linear(4, 5, bias=False))
 
 

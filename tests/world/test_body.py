@@ -116,11 +116,11 @@ def test_the_recipes_hand_is_as_it_was() -> None:
     ("meaning", "sizes", "says"),
     [
         (PUSHER, (2, 2), "no x, y and z"),
-        (ColumnMeanings(), (7, 7), "not steps of 4"),
+        (ColumnMeanings(), (7, 7), "cannot be divided into steps of 4"),
         (
             ColumnMeanings(action=(group("x y z w", "joint"),)),
             (4, 4),
-            "their actions are absolute",
+            "declares absolute actions",
         ),
     ],
 )

@@ -126,7 +126,7 @@ def test_latents_of_others_are_refused(home: Path, tmp_path: Path) -> None:
     train = ("train", "--model", home / "toy.yaml", "--data", home / "data")
     latents = ("--latents", home / "data-latents")
     said = refused(*train, "--latents", home / "more-latents", "--out", tmp_path / "a")
-    assert "No latents are of the 8 episodes" in said and "(6 episodes)" in said
+    assert "No given latents match the 8 episodes" in said and "(6 episodes)" in said
     said = refused(*train, *latents, "--latents", home / "more-latents", "--out", tmp_path / "b")
     assert "more-latents matches no --data dataset" in said
     other = ("--set", "tokenizer.channels=8", "--out", tmp_path / "c")
@@ -140,7 +140,7 @@ def test_latents_of_others_are_refused(home: Path, tmp_path: Path) -> None:
         kind="latent",
         notes={},
     )
-    assert "another tokenizer" in refused(*train, *latents, "--out", tmp_path / "d")
+    assert "is not the tokenizer that encoded" in refused(*train, *latents, "--out", tmp_path / "d")
 
 
 def test_latents_without_a_tokenizer_do_not_do_for_shards(home: Path, tmp_path: Path) -> None:

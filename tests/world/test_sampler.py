@@ -37,7 +37,7 @@ def test_a_world_takes_any_of_them_and_no_other() -> None:
 
 
 def test_a_world_without_a_sampler_says_so() -> None:
-    with pytest.raises(UserError, match="no sampler with steps"):
+    with pytest.raises(UserError, match="no such sampler"):
         allowed_steps(LatentRecipe().sampler, 1)
 
 

@@ -91,13 +91,13 @@ def test_what_is_no_autoencoder_says_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="holds no autoencoder"):
         new_tokenizer(recipe, tasks=1, views=1, size=SIZE)
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "UNet2DModel"}))
-    with pytest.raises(UserError, match="holds a UNet2DModel; a tokenizer is one of"):
+    with pytest.raises(UserError, match="holds a UNet2DModel; a tokenizer must be one of"):
         new_tokenizer(recipe, tasks=1, views=1, size=SIZE)
     save("AutoencoderKL", tmp_path)
     with pytest.raises(UserError, match="2 x 2 pixels, which does not divide frames of 15 x 24"):
         new_tokenizer(recipe, tasks=1, views=1, size=(15, 24))
     (tmp_path / "diffusion_pytorch_model.safetensors").unlink()
-    with pytest.raises(UserError, match="does not hold whole weights"):
+    with pytest.raises(UserError, match="does not hold complete weights"):
         new_tokenizer(recipe, tasks=1, views=1, size=SIZE)
 
 

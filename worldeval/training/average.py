@@ -1,4 +1,4 @@
-"""A running average of weights: what is kept of a training, steadier than its last step."""
+"""A moving average of weights, the result of training: steadier than the last step's weights."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,11 +11,11 @@ from worldeval.training.processes import shards_of
 
 
 class Average:
-    """torch's average of a model's trained weights; weights that are sharded, shard by shard.
+    """torch's average of a model's trained weights; sharded weights are averaged shard by shard.
 
-    Its decay forgets the first weights: min(`decay`, (1 + n) / (10 + n)) after n updates. A fixed
-    decay of .999 keeps a fifth of the untrained weights over 1,500 steps. Without `decay` it is the
-    weights as they are.
+    The decay is min(`decay`, (1 + n) / (10 + n)) after n updates, which forgets the initial
+    weights: a fixed decay of .999 keeps a fifth of the untrained weights over 1,500 steps. With a
+    `decay` of 0, the result is the current weights.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -26,23 +26,23 @@ class Average:
 
     @property
     def values(self) -> list[Tensor]:
-        """The averaged weights, in the order of the model's."""
+        """The averaged weights, in the model's order."""
         return [each.detach() for each in self._average.parameters()]
 
     def update(self) -> None:
-        """Take the model's weights after one more step; the first ones as they are."""
+        """Add the model's weights after one more step; the first ones are copied."""
         self._average.update_parameters(self._own)
         self.count += 1
 
     def take(self, values: list[Tensor], *, count: int) -> None:
-        """Go on from averaged weights, given whole, of `count` updates."""
+        """Continue from whole averaged weights after `count` updates."""
         divided = [shards_of(*each) for each in zip(values, self.values, strict=True)]
         put(self.values, divided)
         self.count = count
         self._average.n_averaged.fill_(count)
 
     def copy_to(self, model: nn.Module) -> None:
-        """Write the averaged weights into `model`."""
+        """Copy the averaged weights into `model`."""
         put(trained(model), self.values)
 
     @torch.no_grad()
@@ -53,7 +53,7 @@ class Average:
 
 
 def trained(model: nn.Module) -> list[nn.Parameter]:
-    """The parameters of a model that training changes, in their order."""
+    """The parameters of a model that are trained, in order."""
     return [each for each in model.parameters() if each.requires_grad]
 
 

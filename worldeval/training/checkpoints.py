@@ -1,8 +1,8 @@
-"""Keeping a training whole: an interrupted one goes on as if nothing had happened.
+"""Checkpoint a training run, so that an interrupted one resumes as if nothing had happened.
 
-One file holds model, optimiser, schedule, averaged weights, step, the generators that the loss
-draws its samples from, and torch's own randomness. Shards of several processes are gathered, so a
-training goes on with another number of processes too.
+One file holds the model, optimiser, schedule, averaged weights, step, the generators from which the
+loss draws its samples, and torch's own random state. Shards of several processes are gathered, so
+training may also resume with another number of processes.
 """
 
 from collections.abc import Callable
@@ -26,23 +26,23 @@ from worldeval.training.processes import this_process, whole
 
 @dataclass(frozen=True, kw_only=True)
 class Saving:
-    """Where and how often a training is kept. `generators` are those that its loss draws from."""
+    """Where and how often a training run is saved. The loss draws from `generators`."""
 
     path: Path
-    every: int  # steps; 0 never
+    every: int  # steps; 0: never
     generators: tuple[torch.Generator, ...] = ()
 
 
 @dataclass(kw_only=True)
 class Training:
-    """An optimisation under way. `model` and `optimiser` may be sharded or wrapped."""
+    """An optimisation in progress. `model` and `optimiser` may be sharded or wrapped."""
 
     model: nn.Module
     optimiser: torch.optim.Optimizer
     schedule: torch.optim.lr_scheduler.LRScheduler
     average: Average
     saving: Saving | None
-    step: int = 0  # steps done
+    step: int = 0  # completed steps
     smooth: float | None = None  # recent mean of the loss
     _options: StateDictOptions = field(
         default_factory=lambda: StateDictOptions(full_state_dict=True, cpu_offload=True)
@@ -50,22 +50,22 @@ class Training:
 
     @property
     def due(self) -> bool:
-        """Whether this is a step after which the state is kept."""
+        """Whether the state is saved after this step."""
         every = 0 if self.saving is None else self.saving.every
         return bool(every) and self.step % every == 0
 
     def keep(self) -> None:
-        """Write the state if this is a step to do so."""
+        """Save the state if it is due at this step."""
         if self.saving is None or not self.due:
             return
-        state = self._state(self.saving)  # gathering shards is a task of every process
+        state = self._state(self.saving)  # every process takes part in gathering shards
         if this_process().is_main_process:
             with whole_file(self.saving.path) as draft:
                 torch.save(state, draft)
         this_process().wait_for_everyone()
 
     def go_on(self) -> None:
-        """Take up the state that was kept, if there is one."""
+        """Resume from the saved state, if there is one."""
         if self.saving is None or not self.saving.path.is_file():
             return
         state = _read(self.saving.path)
@@ -83,8 +83,8 @@ class Training:
                 generator.set_state(kept)
         except (RuntimeError, ValueError, KeyError) as error:
             raise UserError(
-                f"{self.saving.path} is the state of another training ({error}). Remove it to "
-                "begin anew."
+                f"{self.saving.path} is the state of a different training run ({error}). Remove it "
+                "to start from scratch."
             ) from error
         torch.set_rng_state(state["torch"])
         if state["cuda"] and torch.cuda.is_available():
@@ -110,12 +110,12 @@ class Training:
 def _read(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever the damage leads it to
+    except Exception as error:  # torch raises many types of errors for damaged files
         raise UserError(
-            f"{path} is not a whole state of a training ({error}). Remove it to begin anew."
+            f"{path} is not a complete training state ({error}). Remove it to start from scratch."
         ) from error
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """A schedule's numbers, without the functions that some schedules keep among them."""
+    """A schedule's numbers, without the functions that some schedules store among them."""
     return {key: value for key, value in state.items() if not isinstance(value, Callable)}

@@ -1,8 +1,8 @@
-"""One optimisation loop for every network here: accelerate, AdamW, warm-up and cosine, EMA.
+"""The optimisation loop of every network here: accelerate, AdamW, warm-up and cosine, EMA.
 
-Under `accelerate launch` it trains on several processes, replicated (DDP) or sharded (FSDP2). A
-loss then draws the batch of all processes from one generator and takes its own rows of it
-(processes.py), so that any number of processes follows the same course.
+Under `accelerate launch` it trains on several processes, replicated (DDP) or sharded (FSDP2). The
+loss then draws the batch of all processes from one generator and uses its own rows of it
+(processes.py), so that training follows the same course with any number of processes.
 """
 
 import math
@@ -26,14 +26,14 @@ from worldeval.training.processes import this_process, whole
 from worldeval.training.recipe import TrainerRecipe
 
 Progress = Callable[[int, float], None]  # step, recent mean of the loss
-Report = Callable[[str, int], Progress]  # a stage and its steps -> its progress
+Report = Callable[[str, int], Progress]  # a stage and its number of steps -> its progress
 LossOf = Callable[[Any, int], Tensor]  # (model, step) -> scalar loss
-RECENT = 50  # steps over which the mean of the loss reaches back
+RECENT = 50  # steps in the recent mean of the loss
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """What an optimisation leaves: the averaged weights and the recent mean of the loss."""
+    """The result of an optimisation: the averaged weights and the recent mean of the loss."""
 
     model: Any
     loss: float
@@ -53,18 +53,17 @@ def optimise(
 ) -> Fitted:
     """Minimise `loss_of(net, step)` for `recipe.steps` steps; returns the EMA of the weights.
 
-    `model` itself is left alone: a copy is trained on accelerate's device, which is what `loss_of`
-    is given (perhaps wrapped, see `unwrapped`), and comes back on the CPU. `on_cpu` trains it there
-    too: small networks gain nothing from a GPU. After the steps in `keep_at`, `keep` is given what
-    would be returned then. With `saving` the whole training is
-    kept every few steps and goes on from there, on the same course as if it had not been
-    interrupted. With `accumulate` the loss is taken that often in every step, for the gradient of
-    a batch that does not fit at once.
+    `model` itself is not changed: a copy is trained on accelerate's device, is passed to `loss_of`
+    (possibly wrapped, see `unwrapped`), and is returned on the CPU. `on_cpu` also trains it there:
+    small networks gain nothing from a GPU. After the steps in `keep_at`, `keep` receives what would
+    be returned at that point. With `saving`, the training state is saved every few steps, and an
+    interrupted training resumes from there on the same course. With `accumulate`, each step sums
+    that many losses, to get the gradient of a batch that does not fit at once.
     """
     device = torch.device("cpu") if on_cpu else this_process().device
     assert device is not None  # accelerate sets it when it starts
     pays = bf16_pays(device)
-    # Buffers are statistics, equal everywhere: sending them before every forward is of no use.
+    # Buffers are statistics, equal in every process, so they need not be sent before each forward.
     replicas = DistributedDataParallelKwargs(broadcast_buffers=False)
     engine = Accelerator(
         device_placement=not on_cpu,
@@ -124,12 +123,12 @@ def optimise(
 
 
 def unwrapped(net: Any) -> Any:
-    """The module under what wraps it for several processes."""
+    """Unwrap a module that was wrapped for several processes."""
     return net.module if isinstance(net, nn.parallel.DistributedDataParallel) else net
 
 
 def _averaged(average: Average, bare: nn.Module, target: nn.Module, *, sharded: bool) -> nn.Module:
-    """`target` with the averaged weights of `bare`, whole in every process."""
+    """Return `target` with the averaged weights of `bare`, complete in every process."""
     if not sharded:
         if target is not bare:
             target.load_state_dict(bare.state_dict())
@@ -146,13 +145,13 @@ def _averaged(average: Average, bare: nn.Module, target: nn.Module, *, sharded: 
 def _refuse_first_fsdp(engine: Accelerator) -> None:
     if engine.distributed_type == DistributedType.FSDP and not engine.is_fsdp2:
         raise UserError(
-            "Sharded training needs FSDP2, and accelerate is set to FSDP1. Set `fsdp_version: 2` "
-            "in its configuration, or give `accelerate launch --fsdp_version 2`."
+            "Sharded training needs FSDP2, but accelerate is configured for FSDP1. Set "
+            "`fsdp_version: 2` in its configuration, or pass `accelerate launch --fsdp_version 2`."
         )
 
 
 def _groups(model: nn.Module, recipe: TrainerRecipe) -> list[dict]:
-    """What is decayed and what is not."""
+    """Split parameters into those with and without weight decay."""
     trained = [each for each in model.parameters() if each.requires_grad]
     if recipe.decays == "all":
         return [{"params": trained, "weight_decay": recipe.weight_decay}]
@@ -166,7 +165,7 @@ def _groups(model: nn.Module, recipe: TrainerRecipe) -> list[dict]:
 def _schedule(
     optimiser: torch.optim.Optimizer, recipe: TrainerRecipe
 ) -> torch.optim.lr_scheduler.LRScheduler:
-    """The course of the learning rate: up over the warm-up, then down by a cosine."""
+    """Build the learning rate schedule: a warm-up, then a cosine decay."""
     if recipe.course == "cosine":
         return torch.optim.lr_scheduler.LambdaLR(
             optimiser, lambda step: rate(step, recipe.steps, recipe.warmup_steps)
@@ -183,7 +182,7 @@ def _schedule(
 
 
 def rate(step: int, steps: int, warmup: int) -> float:
-    """Share of the learning rate: a linear start, then a cosine to a twentieth."""
+    """Factor on the learning rate: a linear warm-up, then a cosine decay to a twentieth."""
     if step < warmup:
         return (step + 1) / warmup
     share = (step - warmup) / max(1, steps - warmup)

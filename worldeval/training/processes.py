@@ -1,4 +1,4 @@
-"""Training on several processes and devices: which rows are mine, what is whole, what is where."""
+"""Train on several processes and devices: own rows, complete tensors, device placement."""
 
 import os
 from dataclasses import fields, replace
@@ -17,8 +17,8 @@ from worldeval.errors import UserError
 def this_process() -> PartialState:
     """This process among those that accelerate or torchrun started.
 
-    The first to ask accelerate decides for all: not told that there is no GPU, it takes every
-    process for the only one.
+    The first call to accelerate decides for all later ones: unless it is told that there is no GPU,
+    it takes every process for the only one.
     """
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     without = several and pick_device().type == "cpu"
@@ -26,28 +26,28 @@ def this_process() -> PartialState:
 
 
 def own_rows(count: int) -> slice:
-    """This process's rows of a batch of `count`, which all processes draw alike.
+    """Rows of a batch of `count` that belong to this process; all processes draw the same batch.
 
-    Equal parts: the mean of the processes' gradients is then that of the whole batch. Raises
-    UserError where the batch cannot be divided.
+    The parts are equal, so the mean of the processes' gradients is that of the whole batch. Raises
+    UserError if the batch cannot be divided evenly.
     """
     state = this_process()
     share, left = divmod(count, state.num_processes)
     if left:
         raise UserError(
-            f"A batch of {count} cannot be divided among {state.num_processes} processes. "
+            f"A batch of {count} cannot be divided evenly among {state.num_processes} processes. "
             f"Set trainer.batch to a multiple of {state.num_processes}."
         )
     return slice(share * state.process_index, share * (state.process_index + 1))
 
 
 def whole(value: Tensor) -> Tensor:
-    """A tensor with all of its shards, gathered where it was sharded over processes."""
+    """Return a tensor with all its shards, gathered if it was sharded over processes."""
     return value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def shards_of(value: Tensor, like: Tensor) -> Tensor:
-    """A whole tensor divided as `like` is, or as it is where that one is whole."""
+    """Shard a whole tensor like `like`; unchanged if `like` is not sharded."""
     value = value.to(like.device)
     if isinstance(like, DTensor):
         return distribute_tensor(value, like.device_mesh, like.placements)
@@ -55,7 +55,7 @@ def shards_of(value: Tensor, like: Tensor) -> Tensor:
 
 
 def on_device(record: Any, net: nn.Module) -> Any:
-    """A record of tensors, and of records of them, on the device of a network."""
+    """Move a record of tensors, and of such records, to the device of a network."""
     device = next(net.parameters()).device
     return record if device.type == "cpu" else _moved(record, device)
 

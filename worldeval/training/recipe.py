@@ -1,4 +1,4 @@
-"""How long and how a network is trained: one recipe for worlds, judges and policies."""
+"""How a network is trained, and for how long: one recipe for worlds, judges and policies."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -6,20 +6,20 @@ from typing import ClassVar, Literal
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerRecipe:
-    """One optimisation by AdamW: its length, its learning rate, and the average that is kept."""
+    """One optimisation by AdamW: its length, its learning rate, and the averaging of weights."""
 
     steps: int
     batch: int
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
-    warmup: float = 0.03  # share of the steps; from 1 on, a number of steps
-    ema: float = 0.999  # decay of the average of weights that is kept; 0 keeps the last ones
-    grad_clip: float = 1.0  # largest norm of the gradient; 0 never clips it
+    warmup: float = 0.03  # share of the steps; values of 1 and above are a number of steps
+    ema: float = 0.999  # decay of the averaged weights; 0 keeps the last weights
+    grad_clip: float = 1.0  # largest norm of the gradient; 0 disables clipping
 
-    # What differs between worlds and policies and nobody tunes.
-    course: ClassVar[Literal["one-cycle", "cosine"]] = "one-cycle"  # of the learning rate
+    # Differs between worlds and policies, but is not meant to be tuned.
+    course: ClassVar[Literal["one-cycle", "cosine"]] = "one-cycle"  # learning rate schedule
     betas: ClassVar[tuple[float, float]] = (0.9, 0.98)
-    decays: ClassVar[Literal["matrices", "all"]] = "matrices"  # what weight decay pulls to zero
+    decays: ClassVar[Literal["matrices", "all"]] = "matrices"  # parameters with weight decay
 
     def __post_init__(self) -> None:
         if not 0 <= self.ema < 1:
@@ -27,10 +27,10 @@ class TrainerRecipe:
 
     @property
     def warmup_share(self) -> float:
-        """The warm-up as a share of the steps."""
+        """Warm-up as a share of the steps."""
         return self.warmup if self.warmup < 1 else self.warmup / self.steps
 
     @property
     def warmup_steps(self) -> int:
-        """The warm-up in steps."""
+        """Warm-up in steps."""
         return round(self.warmup if self.warmup >= 1 else self.warmup * self.steps)

@@ -1,9 +1,9 @@
-"""The body of a robot, of any kind: which numbers say where it is, and which of them are commanded.
+"""Which numbers of a robot's pose are its position, and which of them its actions command.
 
-A world model needs to know little of a robot: the columns of the pose that are a place (for memory,
-for where it is drawn, for errors), and which columns of an action say where these are to be or how
-far to move. Both are read from what the data say their columns mean (data/columns.py): one end
-effector or several, joints, a place in the plane, a base. What nobody said is learned as it is.
+A world model needs little knowledge of a robot: which columns of the pose give its position (for
+memory, for drawing it, for errors), and which columns of an action set or move them. Both follow
+from what the dataset says its columns mean (data/columns.py): one or several end effectors, joints,
+a planar position, a mobile base. Columns without a declared meaning are learned as plain numbers.
 """
 
 from dataclasses import dataclass
@@ -15,51 +15,51 @@ from worldeval.world.recipe import ActuationRecipe
 
 Motion = Literal["absolute", "delta", "velocity", "unknown"]
 PLACES: tuple[Means, ...] = ("position", "planar", "base")
-COMMANDED: tuple[Means, ...] = ("position", "planar", "joint")  # whose deltas simply add up
+COMMANDED: tuple[Means, ...] = ("position", "planar", "joint")  # types whose deltas simply add up
 
 
 @dataclass(frozen=True, kw_only=True)
 class CommandedColumn:
-    """A column of the pose and the column of a controller step's action that commands it."""
+    """A pose column and the column of a controller step's action that commands it."""
 
     pose: int
     action: int
     motion: Literal["absolute", "delta", "velocity"]
-    factor: float = 1.0  # units of the pose for one unit of the action
+    factor: float = 1.0  # pose units per action unit
 
 
 @dataclass(frozen=True, kw_only=True)
 class Body:
-    """What a world knows of the robot whose poses and actions it was trained on."""
+    """What a world knows about the robot whose poses and actions it was trained on."""
 
-    place: tuple[int, ...] = (0, 1, 2)  # columns of the pose that say where the robot is
-    unit: str = "m"  # of the place: m, px, rad, ...; "" where nobody said or several
+    place: tuple[int, ...] = (0, 1, 2)  # pose columns that give the robot's position
+    unit: str = "m"  # of the position: m, px, rad, ...; "" if unknown or mixed
     commands: tuple[CommandedColumn, ...] = ()
-    # What each number of one controller step's action is; empty: of all of them nothing is known.
+    # Meaning of each number of one controller step's action; empty if nothing is known.
     motion: tuple[Motion, ...] = ()
     steps: int = 1  # controller steps in a world frame's action
 
     @property
     def commanded(self) -> tuple[int, ...]:
-        """Columns of the pose for which there is a command."""
+        """Pose columns that have a command."""
         return tuple(command.pose for command in self.commands)
 
     @property
     def metres(self) -> bool:
-        """Whether the place is in metres."""
+        """Whether the position is in metres."""
         return self.unit == "m"
 
 
-# A hand whose x, y and z (m) come first in its pose: what recipes with `actuation` describe, and
-# what every world before bodies were kept was trained on.
+# An end effector whose x, y and z (m) come first in its pose: what recipes with `actuation`
+# describe, and what every world was trained on before `Body` was stored with it.
 HAND = (0, 1, 2)
 
 
 def hand_body(recipe: ActuationRecipe, *, action_dim: int) -> Body:
-    """A hand at the first three numbers of the pose, commanded as the recipe says.
+    """Describe an end effector at the first three pose numbers, commanded as the recipe says.
 
-    With `scale` every controller step moves the target by its first three numbers; with 0 an
-    action's first three numbers are the target.
+    With a non-zero `scale`, every controller step moves the target by the action's first three
+    numbers; with a `scale` of 0, those three numbers are the target.
     """
     delta = bool(recipe.scale)
     step = recipe.step_dim if delta else action_dim
@@ -80,13 +80,14 @@ def hand_body(recipe: ActuationRecipe, *, action_dim: int) -> Body:
 def body_of(
     meaning: ColumnMeanings, recipe: ActuationRecipe, *, action_dim: int, pose_dim: int
 ) -> Body:
-    """The body that the data describe, or the hand that the recipe describes.
+    """Return the body that the dataset describes, or else the end effector in the recipe.
 
-    Columns whose meaning is a guess by their names say where the robot is, and never what an action
-    does. A recipe's `actuation.scale` is for data that cannot say it themselves.
+    Columns whose meaning was only guessed from their names may give the robot's position, but never
+    what an action does. Set a recipe's `actuation.scale` for datasets that cannot describe it.
 
     Raises:
-        UserError: the recipe describes a hand that the data do not have, or contradicts them.
+        UserError: the recipe describes an end effector that the data do not have, or contradicts
+            them.
     """
     said = [group for group in meaning.action if not group.guessed]
     if recipe.scale:
@@ -112,13 +113,13 @@ def _refuse_scale(
     if pose_dim < len(HAND) or recipe.step_dim < len(HAND):
         what = f"poses of {pose_dim} numbers have no x, y and z"
     elif action_dim % recipe.step_dim:
-        what = f"actions of {action_dim} numbers are not steps of {recipe.step_dim}"
+        what = f"actions of {action_dim} numbers cannot be divided into steps of {recipe.step_dim}"
     elif any(group.motion == "absolute" and group.means != "gripper" for group in said):
-        what = "the data say that their actions are absolute"
+        what = "the dataset declares absolute actions"
     if what:
         raise UserError(
-            f"The recipe's actuation.scale {recipe.scale:g} is for steps that move a hand's x, y "
-            f"and z, and {what}. Leave it out: --set actuation.scale=0."
+            f"The recipe's actuation.scale {recipe.scale:g} describes actions that move an end "
+            f"effector's x, y and z, but {what}. Turn it off: --set actuation.scale=0."
         )
 
 
@@ -127,7 +128,7 @@ def _fits(meaning: ColumnMeanings, pose_dim: int) -> bool:
 
 
 def _place(pose: Groups, pose_dim: int) -> tuple[tuple[int, ...], str]:
-    """Positions, else joints, else everything; and their unit, where they share one."""
+    """Select positions, else joints, else every column; and their unit if they share one."""
     if sum(map(len, pose)) == pose_dim:
         for wanted in (PLACES, ("joint",)):
             found = [(group, span) for group, span in spans(pose) if group.means in wanted]
@@ -136,7 +137,7 @@ def _place(pose: Groups, pose_dim: int) -> tuple[tuple[int, ...], str]:
                 columns = tuple(
                     column
                     for group, span in found
-                    # The angle of a place in the plane is no place.
+                    # The angle of a planar pose is not part of the position.
                     for column in range(span.start, span.start + _axes(group))
                 )
                 return columns, units.pop() if len(units) == 1 else ""
@@ -148,7 +149,7 @@ def _axes(group: ColumnGroup) -> int:
 
 
 def _commands(pose: Groups, action: Groups) -> list[CommandedColumn]:
-    """Every place or joint that the action of the same arm commands in a unit that fits."""
+    """Pair every position or joint with the same arm's action column in a compatible unit."""
     out = []
     for own, where in spans(pose):
         for group, span in spans(action):
@@ -171,7 +172,7 @@ def _commands(pose: Groups, action: Groups) -> list[CommandedColumn]:
 
 
 def _factor(pose: ColumnGroup, action: ColumnGroup) -> float | None:
-    """What turns the action's unit into the pose's; None where that is not known."""
+    """Convert the action's unit to the pose's; None if the conversion is unknown."""
     if pose.factor is not None and action.factor is not None:
         return action.factor / pose.factor
     same = pose.unit == action.unit.removesuffix("/s")

@@ -1,7 +1,7 @@
-"""States that branch: some episodes of a batch, several of one, told what is really there.
+"""Branching states: select or repeat episodes of a batch, and update them with observations.
 
-A search imagines many continuations of the same moment. Beginning anew at that moment would forget
-what the hand was told before, where the episode began and what memory holds; a branch keeps it.
+A search imagines many continuations of the same moment. Starting again from that moment would lose
+the earlier commands, the episode's first frame and the memory; a branch keeps them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,10 +16,10 @@ from worldeval.axes import Array, Float32, Int, UInt8
 
 @runtime_checkable
 class Branching(Protocol):
-    """A world whose states branch, and that may be told, on the way, what is really there."""
+    """A world whose states can be branched, and updated with real observations on the way."""
 
     def branch(self, state: Any, rows: Int[Array, " n"]) -> Any:
-        """Some episodes of the batch, repeated ones included."""
+        """Select episodes of the batch; rows may repeat."""
         ...
 
     def observe(
@@ -29,16 +29,16 @@ class Branching(Protocol):
         pose: Float32[Array, "b p"],
         tasks: Sequence[str],
     ) -> Any:
-        """The state with what is seen now in the place of its newest frame and pose."""
+        """Replace the state's newest frame and pose with what is observed now."""
         ...
 
 
 def rows_of(record: Any, rows: slice | Int[Tensor, " n"]) -> Any:
-    """Some rows of a record, repeated ones included.
+    """Select rows of a record; rows may repeat.
 
-    A record is a dataclass of tensors whose first axis is the batch, of lists with an entry a row
-    (generators, which are copied: every branch draws as the episode itself would), of lists of such
-    records, and of such records.
+    A record is a dataclass of tensors whose first axis is the batch, of lists with one entry per
+    row (generators, which are copied so that every branch draws what the episode itself would
+    draw), of lists of such records, and of such records.
     """
     own = [each.name for each in fields(record)]
     return replace(record, **{name: _part(getattr(record, name), rows) for name in own})

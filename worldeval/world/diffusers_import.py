@@ -1,4 +1,4 @@
-"""diffusers, imported where it is first needed: it is an extra, and slow to import."""
+"""Import diffusers on first use: it is an optional extra, and slow to import."""
 
 from pathlib import Path
 from types import ModuleType
@@ -9,7 +9,7 @@ from worldeval.world.torchvision_ops import need_torchvision
 
 
 def need_diffusers(what: str) -> ModuleType:
-    """The package. Raises UserError with the install line where it is missing; `what` needs it."""
+    """Return the package for `what`. Raises UserError with the install command if it is missing."""
     try:
         import diffusers
     except ImportError as error:
@@ -21,12 +21,12 @@ def need_diffusers(what: str) -> ModuleType:
 
 
 def read_model(kind: str, home: Path) -> Any:
-    """The model of class `kind` in a local folder. Raises UserError where its files do not fit."""
+    """Load a model of class `kind` from a local folder. Raises UserError for unfit files."""
     models = need_diffusers(f"The {kind} in {home}")
     try:
         return getattr(models, kind).from_pretrained(home, local_files_only=True)
     except (OSError, ValueError, RuntimeError) as error:
         raise UserError(
-            f"{home} does not hold whole weights of a {kind}: {error} Give the folder as diffusers "
-            "writes it, with config.json and diffusion_pytorch_model.safetensors."
+            f"{home} does not hold complete weights of a {kind}: {error} Name a folder saved by "
+            "diffusers, with config.json and diffusion_pytorch_model.safetensors."
         ) from error

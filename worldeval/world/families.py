@@ -1,30 +1,31 @@
-"""Families of world models, and how one is added: a folder, a recipe and a line here.
+"""The families of world models. A new one needs a folder, a recipe and one line here.
 
-A family is a `Family` record named `FAMILY` in a module of its own, imported when its kind is first
-asked for. Nothing in load.py, pipeline.py or prepare.py knows any family. To add `mine`:
+A family is a `Family` record named `FAMILY` in its own module, imported when its kind is first
+requested. Nothing in load.py, pipeline.py or prepare.py refers to a particular family. To add
+`mine`:
 
-1. `worldeval/world/mine/recipe.py`: a frozen dataclass `MineRecipe(WorldRecipe)` (no torch there),
-   and its line in `worldeval/recipe.py: KINDS`.
-2. `worldeval/world/mine/world.py`: `class MineWorld(World)`. Its networks are submodules of it:
-   these are stored, loaded, averaged over folds and moved between devices. It says how a
-   state begins at latents (`begin_latents`), how it goes on (`step`), and what the newest `latents`
-   and `pose` of a state are. The state is its own affair. `World` brings `begin`, `encode`,
-   `render`, `to`; hand.py brings kinematics and commands to families that do not predict poses.
-   A family that needs no tokenizer sets it to None; `render` is then its own.
+1. `worldeval/world/mine/recipe.py`: a frozen dataclass `MineRecipe(WorldRecipe)` that does not
+   import torch, and its line in `worldeval/recipe.py: KINDS`.
+2. `worldeval/world/mine/world.py`: `class MineWorld(World)`. Its networks are its submodules, which
+   are stored, loaded, averaged over folds and moved between devices. It defines how a state begins
+   from latents (`begin_latents`), how it advances (`step`), and the newest `latents` and `pose` of a
+   state. The type of the state is up to the family. `World` provides `begin`, `encode` and `render`;
+   hand/ provides kinematics and commands for families that do not predict poses. A family without a
+   tokenizer sets it to None and implements `render` itself.
 3. `worldeval/world/mine/family.py`: `FAMILY = Family(...)` with
 
-   - `new(spec, recipe)`: a world with fresh weights. Its tokenizer may be left None: whoever builds
-     it sets the trained one.
-   - `fit(fitting)`: gives `fitting.world` back with trained networks in place of its own. With
-     `fitting.fresh` it takes statistics of its data first; without, the world carries the weights
-     of the base model, and statistics stay as they are. `fitting.hand()` trains kinematics where
-     the world has them and gives the training windows.
-   - `adapt(recipe)`: the shorter, gentler recipe with which folds go on from the base. The default
-     shortens `trainer` and `kinematics.trainer`.
+   - `new(spec, recipe)`: a world with fresh weights. Its tokenizer may be None; the caller sets the
+     trained one.
+   - `fit(fitting)`: returns `fitting.world` with trained networks. If `fitting.fresh`, it first
+     computes the statistics of its data; otherwise the world already has the weights of the base
+     model, and the statistics stay unchanged. `fitting.hand()` trains the kinematics if the world
+     has them, and returns the training windows as well.
+   - `adapt(recipe)`: the shorter recipe with a lower learning rate that continues the base model
+     for each fold. The default shortens `trainer` and `kinematics.trainer`.
 4. A line in `FAMILIES` below, a recipe in `models/`, tests in `tests/world/mine/`.
 
-Training runs base -> one model a fold of weak roll-outs -> the mean of the folds' weights; buffers
-that count rather than weigh (integers) are the first fold's.
+Training runs base -> one model per fold of weak roll-outs -> the mean of the folds' weights.
+Integer buffers are counts, so they are taken from the first fold.
 """
 
 from collections.abc import Callable
@@ -49,7 +50,7 @@ from worldeval.world.training.windows import Windows
 from worldeval.world.weights import fill
 from worldeval.world.world import World
 
-# What an unfinished training leaves in its folder: its whole state, and the hand trained before it.
+# Files of an unfinished training: its complete state, and the kinematics trained before it.
 TRAINING, HAND = "training.pt", "hand.safetensors"
 
 # kind in a recipe and in a stored card -> the module and name of its `Family`
@@ -64,7 +65,7 @@ FAMILIES = {
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedHand:
-    """Kinematics, and windows whose memory is found in its units of the pose."""
+    """Trained kinematics, and windows whose memory is retrieved in their units of the pose."""
 
     kinematics: Kinematics
     windows: Windows
@@ -72,7 +73,7 @@ class TrainedHand:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitting:
-    """One training: a world whose networks are to be trained, and on what."""
+    """One training run: the world whose networks are trained, and the data to train them on."""
 
     world: Any  # the family's own World
     recipe: Any  # the family's own WorldRecipe
@@ -80,23 +81,23 @@ class Fitting:
     episodes: Int[Array, " e"]  # indices into `prepared.episodes` to fit to
     seed: int
     report: Report  # report(stage, steps) -> progress(step, loss)
-    stage: str  # 'base' or 'fold 0', to stand before what is reported
-    fresh: bool  # no weights from an earlier stage: take the statistics of the data
-    folder: Path  # where the result will be stored; checkpoints may lie in it
+    stage: str  # 'base' or 'fold 0'; the prefix of progress reports
+    fresh: bool  # no weights from an earlier stage: compute the statistics of the data
+    folder: Path  # where the result is stored; may hold checkpoints
 
     @property
     def checkpoint(self) -> Path:
-        """Where the state of the training of the dynamics is kept until that is done."""
+        """Path of the dynamics' training state, kept until the training is complete."""
         return self.folder / TRAINING
 
     def windows(self) -> Windows:
-        """Windows over the encoded episodes, commands included."""
+        """Windows over the encoded episodes, with commands."""
         return Windows(self.prepared.episodes, self.world.actuation)
 
     def hand(self) -> TrainedHand:
-        """The world's kinematics, trained, and the windows that the dynamics is to be trained on.
+        """Train a copy of the world's kinematics; returns it and the windows for the dynamics.
 
-        It is kept at once: a training that was interrupted after it goes on with the same hand.
+        The kinematics are saved at once, so that a training interrupted later resumes with them.
         """
         kinematics, path = deepcopy(self.world.kinematics), self.folder / HAND
         windows = self.windows()
@@ -126,7 +127,7 @@ class Fitting:
 
 
 def gentler(recipe: Any) -> Any:
-    """The recipe with which training goes on: shorter, and at a lower rate."""
+    """Shorten the recipe and lower its learning rate, to continue training a model."""
     hands = recipe.kinematics
     return replace(
         recipe,
@@ -145,18 +146,18 @@ def _shorter(trainer: TrainerRecipe, recipe: WorldRecipe) -> TrainerRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A family of world models: its recipe, how a world of it is made, and how it is trained."""
+    """A family of world models: its recipe, how its worlds are built, and how they are trained."""
 
     recipe: type[WorldRecipe]
     new: Callable[[WorldSpec, Any], World]
     fit: Callable[[Fitting], World]
     adapt: Callable[[Any], Any] = gentler
-    compress: bool = True  # large matrices in one byte a number; False: half precision throughout
+    compress: bool = True  # store large matrices in one byte per number; False: half precision
 
 
 def family(kind: str) -> Family:
-    """The family of a kind. Raises UserError for an unknown one."""
+    """Return the family of a kind. Raises UserError if the kind is unknown."""
     if kind not in FAMILIES:
-        raise UserError(f"There is no family '{kind}'.{did_you_mean(kind, FAMILIES)}")
+        raise UserError(f"There is no world model family '{kind}'.{did_you_mean(kind, FAMILIES)}")
     module, name = FAMILIES[kind].split(":")
     return getattr(import_module(module), name)

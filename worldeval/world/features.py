@@ -1,4 +1,4 @@
-"""What is known besides the latents: poses, actions, commands and the task, as one vector."""
+"""The non-visual inputs of a world: poses, actions, commands and the task, as one vector."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ class Motion:
     """The recent motion of a batch of episodes, in the robot's units."""
 
     action: Float[Tensor, "b a"]  # of the step to be imagined
-    past_actions: Float[Tensor, "b 2 a"]  # newest first, zeros before the start
+    past_actions: Float[Tensor, "b 2 a"]  # newest first; zeros before the start
     pose: Float[Tensor, "b p"]
-    past_poses: Float[Tensor, "b 2 p"]  # newest first, the start's own before the start
-    command: Float[Tensor, "b c"]  # before the action
-    next_command: Float[Tensor, "b c"]  # after it
+    past_poses: Float[Tensor, "b 2 p"]  # newest first; the first pose before the start
+    command: Float[Tensor, "b c"]  # commanded position before the action
+    next_command: Float[Tensor, "b c"]  # and after it
     task: Int[Tensor, " b"]
 
 
 class Features(nn.Module):
-    """Normalises a `Motion` with the training statistics and lays it out as one vector."""
+    """Normalise a `Motion` by the training statistics and concatenate it into one vector."""
 
     pose_mean: Tensor
     pose_std: Tensor
@@ -47,7 +47,7 @@ class Features(nn.Module):
         place: Sequence[int] = HAND,
         commanded: Sequence[int] = HAND,
     ) -> None:
-        """`place` and `commanded` are columns of the pose (body.py)."""
+        """`place` and `commanded` are pose columns (see body.py)."""
         super().__init__()
         self.tasks = tasks
         self.place, self.commanded = list(place), list(commanded)
@@ -60,7 +60,7 @@ class Features(nn.Module):
         self.size = known + self.wave_size + tasks
 
     def fit(self, pose: Tensor, step: Tensor, action: Tensor) -> None:
-        """Take the statistics of training poses, pose changes and actions."""
+        """Compute the statistics of training poses, pose changes and actions."""
         poses = Normaliser.fit([pose.numpy()], "mean-std", least=1e-3)
         steps = Normaliser.fit([step.numpy()], "mean-std", least=1e-4)
         actions = Normaliser.fit([action.numpy()], "mean-std", least=1e-3)
@@ -74,11 +74,11 @@ class Features(nn.Module):
             buffer.copy_(torch.from_numpy(found))
 
     def unit(self, pose: Float[Tensor, "b p"]) -> Float[Tensor, "b p"]:
-        """A pose in standard deviations from the training mean."""
+        """Express a pose in standard deviations from the training mean."""
         return (pose - self.pose_mean) / self.pose_std
 
     def waves(self, pose: Float[Tensor, "b p"]) -> Float[Tensor, "b w"]:
-        """Sines and cosines of the position: where in the picture the hand is, for an MLP."""
+        """Sine and cosine features of the position, which help an MLP locate the gripper."""
         angle = (
             self.unit(pose)[:, self.place, None] * torch.tensor(FREQUENCIES, device=pose.device) / 2
         )
@@ -104,7 +104,7 @@ class Features(nn.Module):
 
 
 def features_of(spec: WorldSpec) -> Features:
-    """Features, yet without statistics, of a world's poses, actions and tasks."""
+    """Build features for a world's poses, actions and tasks; their statistics are not set yet."""
     return Features(
         pose_dim=spec.pose_dim,
         action_dim=spec.action_dim,

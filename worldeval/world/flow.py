@@ -1,8 +1,8 @@
-"""The sampler: rectified flow from noise at time 0 to data at time 1, in a few Euler steps.
+"""Rectified flow: sample from noise at time 0 to data at time 1 in a few Euler steps.
 
 Lipman et al., "Flow Matching for Generative Modeling" (2023), on the straight path of Liu et al.,
 "Flow Straight and Fast" (2023): x_s = (1 - s) noise + s data. The network predicts the data; the
-velocity then is (data - x_s) / (1 - s), and the last step ends on the prediction itself.
+velocity is then (data - x_s) / (1 - s), and the last step ends at the prediction itself.
 """
 
 from collections.abc import Callable
@@ -12,21 +12,21 @@ from torch import Tensor
 
 from worldeval.axes import Float
 
-# (x at the flow times, flow times) -> the data expected there
+# (x at the flow times, flow times) -> the predicted data
 Denoise = Callable[[Float[Tensor, "b ..."], Float[Tensor, " b"]], Float[Tensor, "b ..."]]
 
 
 def along_path(
     noise: Float[Tensor, "b ..."], data: Float[Tensor, "b ..."], time: Float[Tensor, " b"]
 ) -> Float[Tensor, "b ..."]:
-    """The point x_s of the straight path at flow time s, for each row of the batch."""
+    """Return the point x_s on the straight path at flow time s, for each row of the batch."""
     return torch.lerp(noise, data, time.view(-1, *[1] * (data.ndim - 1)))
 
 
 def sample(
     denoise: Denoise, noise: Float[Tensor, "b ..."], *, steps: int
 ) -> Float[Tensor, "b ..."]:
-    """Carry `noise` to data in `steps` Euler steps of equal length."""
+    """Integrate from `noise` to data in `steps` Euler steps of equal length."""
     x = noise
     for step in range(steps):
         now, then = step / steps, (step + 1) / steps
@@ -39,7 +39,7 @@ def sample(
 def own_noise(
     like: Float[Tensor, "b ..."], generators: list[torch.Generator] | None
 ) -> Float[Tensor, "b ..."]:
-    """Noise shaped as `like`, row i from generator i; without generators, all from seed 0."""
+    """Draw noise shaped as `like`, row i from generator i; without generators, all from seed 0."""
     if generators is None:
         generators = [torch.Generator().manual_seed(0) for _ in like]
     rows = [torch.randn(like.shape[1:], generator=each) for each in generators]

@@ -1,4 +1,4 @@
-"""The norm of queries and keys, in whatever precision attention is computed."""
+"""The norm of queries and keys, at whatever precision attention is computed."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -9,8 +9,8 @@ from worldeval.axes import Float
 class HeadNorm(nn.RMSNorm):
     """RMSNorm over a head's width.
 
-    Under autocast queries and keys are half precision and the weight is not: torch's own module
-    then warns and leaves its fused path. The weight follows its input here.
+    Under autocast, queries and keys are half precision but the weight is not; torch's own module
+    then warns and leaves its fused path. Here the weight is cast to its input's dtype.
     """
 
     def forward(self, x: Float[Tensor, "... e"]) -> Float[Tensor, "... e"]:

@@ -1,7 +1,8 @@
-"""A trained world model as a folder: `world.json`, `tokenizer.safetensors`, `dynamics.safetensors`.
+"""Save and load a trained world model: `world.json`, `tokenizer.safetensors`,
+`dynamics.safetensors`.
 
-The card names the family (families.py), the data it was trained on and its recipe; weights.py says
-how weights are stored.
+The card names the family (families.py), the dataset it was trained on and its recipe; weights.py
+describes how weights are stored.
 """
 
 import hashlib
@@ -27,7 +28,7 @@ CARD, DYNAMICS = "world.json", "dynamics.safetensors"
 def save_world(
     folder: Path, world: World, recipe: WorldRecipe, *, kind: str, notes: dict[str, Any]
 ) -> None:
-    """Write a world model that `load_world` reads; `notes` are kept in its card."""
+    """Write a world model that `load_world` reads; `notes` are stored in its card."""
     folder.mkdir(parents=True, exist_ok=True)
     if world.tokenizer is not None:
         save_weights(folder / TOKENIZER, world.tokenizer.state_dict(), compress=False)
@@ -37,9 +38,9 @@ def save_world(
 
 
 def load_world(folder: Path, *, device: str = "auto") -> World:
-    """The world model in `folder`, ready to imagine: on a GPU where there is one.
+    """Load the world model in `folder`, ready to imagine; on a GPU if there is one.
 
-    What it is given and what it says stays in numpy, so policies and judges may be elsewhere.
+    Its inputs and outputs are NumPy arrays, so policies and judges may run on other devices.
     """
     card = read_card(folder)
     world = new_world(card["kind"], card["spec"], card["recipe"])
@@ -56,7 +57,7 @@ def load_world(folder: Path, *, device: str = "auto") -> World:
 
 
 def read_card(folder: Path) -> dict[str, Any]:
-    """The card of a saved world, its `spec` and `recipe` as typed records."""
+    """Read the card of a saved world, with `spec` and `recipe` as typed records."""
     if not (folder / CARD).is_file():
         raise UserError(f"{folder} holds no world model (no {CARD}). Train one: worldeval train.")
     card = read_json(folder / CARD)
@@ -70,7 +71,7 @@ def read_card(folder: Path) -> dict[str, Any]:
 
 
 def new_world(kind: str, spec: WorldSpec, recipe: WorldRecipe) -> World:
-    """A world model with fresh weights, tokenizer included."""
+    """Build a world model with fresh weights, including its tokenizer."""
     world = family(kind).new(spec, recipe)
     if world.tokenizer is None:
         world.tokenizer = new_tokenizer(
@@ -80,7 +81,7 @@ def new_world(kind: str, spec: WorldSpec, recipe: WorldRecipe) -> World:
 
 
 def world_hash(folder: Path) -> str:
-    """A short fingerprint of a saved world model, for provenance."""
+    """Return a short fingerprint of a saved world model, for provenance."""
     digest = hashlib.sha256()
     for name in (CARD, TOKENIZER, DYNAMICS):
         if (folder / name).is_file():

@@ -1,4 +1,4 @@
-"""Looking older frames up by pose: one rule for training and for imagination."""
+"""Retrieve older frames by pose: one rule for training and for imagination."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,10 @@ from worldeval.axes import Bool, Float, Int
 
 @dataclass(frozen=True, kw_only=True)
 class Nearest:
-    """The places of `k` frames, nearest first."""
+    """Indices of `k` frames, nearest first."""
 
-    place: Int[Tensor, "b k"]  # 0, the start, where nothing is found
-    there: Bool[Tensor, "b k"]  # whether so many frames were allowed
+    place: Int[Tensor, "b k"]  # 0, the first frame, if nothing is found
+    there: Bool[Tensor, "b k"]  # whether that many frames were allowed
 
 
 def nearest(
@@ -24,11 +24,11 @@ def nearest(
     scale: Float[Tensor, " p"],
     count: int = 1,
 ) -> Nearest:
-    """The `count` allowed frames whose poses are nearest to `target`, at most as many as there are.
+    """Find the `count` allowed frames with poses nearest to `target`, or as many as there are.
 
-    Distances are in units of `scale`. The newest frames are seen anyway, so the caller does not
-    allow them. The start is seen too, but as the start: it may be found, since only a frame that is
-    found says at which pose it was seen.
+    Distances are in units of `scale`. The model sees the newest frames anyway, so the caller does
+    not allow them. It also sees the first frame, but only as the start of the episode; that frame
+    may still be retrieved, because only retrieved frames come with the pose they were seen at.
     """
     distance = ((poses - target[:, None]) / scale).square().sum(2)
     found = distance.masked_fill(~allowed, torch.inf).topk(count, dim=1, largest=False)

@@ -1,4 +1,4 @@
-"""What every world model offers: begin from real frames, step by one world frame, render."""
+"""The interface of world models: begin from real frames, step by one world frame, render."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,29 +9,29 @@ import numpy as np
 from worldeval.axes import Array, Float32, UInt8
 from worldeval.world.body import HAND, Body
 
-ANY_TASK = "any"  # the one task of a world to whose dynamics all tasks are the same
+ANY_TASK = "any"  # the only task of a world whose dynamics do not depend on the task
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorldSpec:
-    """The data that a world model was trained on, which starts and actions must match."""
+    """The data that a world model was trained on; starts and actions must match it."""
 
     views: tuple[str, ...]
     size: tuple[int, int]  # height, width of a view in pixels
     latent: tuple[int, int, int]  # d h w of one view's latent
     action_dim: int  # of one world frame
     pose_dim: int
-    tasks: tuple[str, ...]  # those that it can tell apart; `ANY_TASK` alone: it takes every task
+    tasks: tuple[str, ...]  # those it distinguishes; `ANY_TASK` alone accepts every task
     fps: float
-    # What the training episodes were told, where tasks are one to the dynamics and words are read.
+    # Instructions of the training episodes, if the model reads text instead of task labels.
     instructions: tuple[str, ...] = ()
     # What the numbers of an action mean, as data/space_text.py writes it; "" is the world's own.
     space: str = ""
-    # The range of every number of an action, or one for all of them.
+    # The range of every number of an action, or one range for all of them.
     action_low: tuple[float, ...] = (-1.0,)
     action_high: tuple[float, ...] = (1.0,)
-    # Which numbers say where the robot is and what commands them; None in worlds from before this
-    # was kept: a hand whose x, y and z come first.
+    # Which numbers give the robot's position and which command it. None in worlds saved before this
+    # field existed: an end effector whose x, y and z come first.
     body: Body | None = None
 
     def __post_init__(self) -> None:
@@ -39,42 +39,43 @@ class WorldSpec:
             count = len(getattr(self, name))
             if count not in (1, self.action_dim):
                 raise ValueError(
-                    f"{name} has {count} numbers; 1 or {self.action_dim} are needed, as many as an "
-                    "action has"
+                    f"{name} has {count} numbers; expected 1 or {self.action_dim}, the size of an "
+                    "action"
                 )
         if not (self.low <= self.high).all():
             raise ValueError(f"action_low {self.action_low} is above action_high")
 
     def knows(self, task: str) -> bool:
-        """Whether an episode may be of `task`, words of any kind where all tasks are one."""
+        """Whether an episode may have this `task`; any text if tasks are not distinguished."""
         return self.tasks == (ANY_TASK,) or task in self.tasks
 
     @property
     def place(self) -> tuple[int, ...]:
-        """Columns of the pose that say where the robot is."""
+        """Pose columns that give the robot's position."""
         return HAND if self.body is None else self.body.place
 
     @property
     def commanded(self) -> tuple[int, ...]:
-        """Columns of the pose for which actions give a command."""
+        """Pose columns that actions command."""
         return HAND if self.body is None else self.body.commanded
 
     @property
     def low(self) -> Float32[Array, " a"]:
-        """The least of every number of an action."""
+        """Lower bound of every number of an action."""
         return np.broadcast_to(np.array(self.action_low, np.float32), self.action_dim)
 
     @property
     def high(self) -> Float32[Array, " a"]:
-        """The most of every number of an action."""
+        """Upper bound of every number of an action."""
         return np.broadcast_to(np.array(self.action_high, np.float32), self.action_dim)
 
 
 @runtime_checkable
 class WorldModel(Protocol):
-    """An action-conditioned world that many episodes step through together.
+    """An action-conditioned world that a batch of episodes steps through together.
 
-    `State` is the world's own: histories of latents, poses and actions, and each episode's memory.
+    The state's type is up to the world: histories of latents, poses and actions, and the memory of
+    each episode.
     """
 
     @property
@@ -87,19 +88,19 @@ class WorldModel(Protocol):
         tasks: Sequence[str],
         seeds: Sequence[int],
     ) -> Any:
-        """A state at observed frames."""
+        """Begin a state at observed frames."""
         ...
 
     def step(self, state: Any, actions: Float32[Array, "b a"]) -> Any:
-        """The state one world frame later."""
+        """Advance the state by one world frame."""
         ...
 
     def latents(self, state: Any) -> Float32[Array, "b v d h w"]:
-        """The newest latents of every view."""
+        """Return the newest latents of every view."""
         ...
 
     def pose(self, state: Any) -> Float32[Array, "b p"]:
-        """The newest predicted proprioception, in the robot's units."""
+        """Return the newest predicted proprioception, in the robot's units."""
         ...
 
     def render(

@@ -1,4 +1,4 @@
-"""How large the networks of a recipe are: counted from shapes, no weight is allocated."""
+"""Count the parameters of a recipe's networks from shapes, without allocating weights."""
 
 from dataclasses import replace
 
@@ -12,12 +12,12 @@ from worldeval.world.tokenizer.build import new_tokenizer
 
 
 def parameters(kind: str, recipe: WorldRecipe) -> int:
-    """Trainable weights of a world of family `kind` on the data that the recipe is written for.
+    """Count trainable parameters of a `kind` world on the data its recipe is written for.
 
-    Those of kinematics and of a tokenizer of our own are among them.
+    The count includes the kinematics and, where there is one, this project's own tokenizer.
 
     Raises:
-        UserError: a package that the family is made of is not installed.
+        UserError: a package that the family needs is not installed.
     """
     with torch.device("meta"):
         parts: list[nn.Module] = []
@@ -36,8 +36,8 @@ def parameters(kind: str, recipe: WorldRecipe) -> int:
     )
 
 
-# Two layouts. A recipe that moves by shares of a step (`actuation.scale`) is one for a
-# small simulated arm: five steps of the controller a frame, and latents of our own tokenizer.
+# Two layouts. A recipe with relative actions (`actuation.scale`) is meant for a small simulated
+# arm: five controller steps per frame, and latents of this project's tokenizer.
 SMALL = WorldSpec(
     views=("side", "top"),
     size=(64, 64),
@@ -47,7 +47,7 @@ SMALL = WorldSpec(
     tasks=("button", "door", "drawer", "faucet", "window"),
     fps=16.0,
 )
-# The others are for DROID as Ctrl-World stores it: absolute poses, and SVD's latents.
+# The others are meant for DROID as Ctrl-World stores it: absolute poses and SVD latents.
 DROID = WorldSpec(
     views=("exterior_1", "exterior_2", "wrist"),
     size=(192, 320),
@@ -57,4 +57,4 @@ DROID = WorldSpec(
     tasks=(ANY_TASK,),
     fps=5.0,
 )
-TURNED = 10  # numbers of a pose whose rotation is in six, as most families train it
+TURNED = 10  # numbers per pose with a 6-D rotation, as most families train it

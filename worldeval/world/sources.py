@@ -1,4 +1,4 @@
-"""Datasets as worlds read them: turned to numbers without jumps, in pictures of one size."""
+"""Prepare datasets for a world: continuous rotations and images of one size."""
 
 from worldeval.data.adapt import AdaptedSource, ChosenEpisodes, without_jumps
 from worldeval.data.source import Source
@@ -6,11 +6,11 @@ from worldeval.errors import UserError
 from worldeval.world.protocol import ANY_TASK, WorldSpec
 from worldeval.world.recipe import WorldRecipe
 
-MANY = 100  # tasks; more of them are free words, and not told apart
+MANY = 100  # with more tasks than this, instructions are free text, not task labels
 
 
 def to_train_on(source: Source, recipe: WorldRecipe) -> Source:
-    """A dataset as the recipe wants it trained on."""
+    """Convert a dataset to the form that the recipe trains on."""
     if recipe.turned:
         source = without_jumps(source)
     if recipe.size and any(size != recipe.size for size in source.spec.views.values()):
@@ -19,7 +19,7 @@ def to_train_on(source: Source, recipe: WorldRecipe) -> Source:
 
 
 def as_trained(source: Source, world: WorldSpec) -> Source:
-    """The data as `world` was trained on it: worlds of angles are read with angles."""
+    """Convert a dataset to the form `world` was trained on; some worlds read angles."""
     turned = without_jumps(source)
     if len(turned.spec.pose_names) == world.pose_dim:
         source = turned
@@ -30,21 +30,21 @@ def as_trained(source: Source, world: WorldSpec) -> Source:
 
 
 def with_latents(source: Source) -> Source:
-    """The episodes of a dataset that come with precomputed latents.
+    """Select the episodes of a dataset that have precomputed latents.
 
     Raises:
-        UserError: none of them does.
+        UserError: no episode has them.
     """
     usable = [index for index in range(len(source)) if source.has_latents(index)]
     if not usable:
-        raise UserError(f"{source.spec.path} ({source.spec.format}) comes with no latents.")
+        raise UserError(f"{source.spec.path} ({source.spec.format}) has no precomputed latents.")
     return source if len(usable) == len(source) else ChosenEpisodes(source, usable)
 
 
 def tasks_of(sources: list[Source]) -> tuple[str, ...]:
-    """The tasks that a world tells apart, in order; `ANY_TASK` alone where they are free words.
+    """List the tasks that a world distinguishes, in order; only `ANY_TASK` for free instructions.
 
-    Tasks are told apart where there are at most 100, and two episodes of one on average.
+    Tasks are distinguished if there are at most 100, with two episodes each on average.
     """
     every = [head.task for source in sources for head in source.heads]
     names = tuple(sorted(set(every)))

@@ -1,8 +1,8 @@
-"""torchvision beside a torch that it was not built for: its Python parts work, its import does not.
+"""Make torchvision importable next to a torch build that its binary does not match.
 
-diffusers and lpips import torchvision. Where its binary does not load (a CPU build of torch beside
-the common wheel), the import fails at `operator torchvision::nms does not exist`, although neither
-package ever calls that operator. Its bare schema is enough.
+diffusers and lpips import torchvision. If its binary does not load (for example, a CPU build of
+torch with the common torchvision wheel), the import fails with `operator torchvision::nms does not
+exist`, although neither package ever calls that operator. Registering its schema is enough.
 """
 
 import importlib
@@ -15,7 +15,7 @@ _library: torch.library.Library | None = None  # a schema lives as long as its l
 
 
 def need_torchvision() -> None:
-    """Make `import torchvision` work where it can; nothing happens where it is not installed."""
+    """Make `import torchvision` work if possible; do nothing if it is not installed."""
     global _library
     if importlib.util.find_spec("torchvision") is None:
         return

@@ -1,4 +1,4 @@
-"""Several frames' actions carried out in a row: by as few calls as the family of the world can."""
+"""Execute several frames' actions in a row, in as few calls as the world's family allows."""
 
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -11,7 +11,7 @@ from worldeval.world.protocol import WorldModel
 
 @dataclass(frozen=True, kw_only=True)
 class Walk:
-    """Where a walk ended, and every frame after the one that it began at."""
+    """The state at the end of a walk, and every frame after the initial one."""
 
     state: Any
     latents: Float32[Array, "b t v d h w"]
@@ -20,16 +20,16 @@ class Walk:
 
 @runtime_checkable
 class Walking(Protocol):
-    """A world that imagines several frames a call where it is told their actions at once."""
+    """A world that imagines several frames per call when it is given their actions together."""
 
     def walk(self, state: Any, actions: Float32[Array, "b t a"]) -> Walk: ...
 
 
 def walk(world: WorldModel, state: Any, actions: Float32[Array, "b t a"]) -> Walk:
-    """Carry out the actions of t frames, t at least 1.
+    """Execute the actions of t frames, t at least 1.
 
-    What is imagined of a frame may depend on how many actions were told at once: a world that
-    imagines whole chunks (`ctrl_world`) sees where the hand is going.
+    An imagined frame may depend on how many actions are passed at once: a world that imagines whole
+    chunks (`ctrl_world`) also sees the actions that follow.
     """
     if isinstance(world, Walking):
         return world.walk(state, actions)
@@ -37,7 +37,7 @@ def walk(world: WorldModel, state: Any, actions: Float32[Array, "b t a"]) -> Wal
 
 
 def stepped(world: WorldModel, state: Any, actions: Float32[Array, "b t a"]) -> Walk:
-    """The same, frame by frame."""
+    """Execute the same actions frame by frame."""
     latents, poses = [], []
     for action in np.moveaxis(actions, 1, 0):
         state = world.step(state, action)

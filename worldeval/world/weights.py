@@ -1,7 +1,7 @@
-"""Weights on disk: safetensors in half precision, large matrices in one byte a number if wished.
+"""Store weights as safetensors in half precision, optionally with 8-bit large matrices.
 
-With `compress`, a matrix takes one byte a number and one scale a row, so that a model small enough
-for a laptop is small enough for a repository.
+With `compress`, a large matrix takes one byte per number and one scale per row, so that a small
+model also fits into a repository.
 """
 
 from pathlib import Path
@@ -16,7 +16,7 @@ BYTES_FROM = 65536  # matrices with fewer numbers stay in half precision
 
 
 def save_weights(path: Path, state: dict[str, Tensor], *, compress: bool) -> None:
-    """Half precision, or one byte a number for large matrices."""
+    """Save weights in half precision; with `compress`, large matrices in one byte per number."""
     out: dict[str, Tensor] = {}
     for key, value in state.items():
         value = value.detach().cpu()
@@ -30,7 +30,7 @@ def save_weights(path: Path, state: dict[str, Tensor], *, compress: bool) -> Non
 
 
 def load_weights(path: Path) -> dict[str, Tensor]:
-    """What `save_weights` wrote, in float32.
+    """Load what `save_weights` wrote, in float32.
 
     Raises:
         UserError: the file is missing or damaged.
@@ -46,7 +46,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
 
 
 def fill(module: nn.Module, state: dict[str, Tensor], where: Path) -> None:
-    """Load weights strictly, naming the file in the error."""
+    """Load weights strictly; errors name the file."""
     try:
         module.load_state_dict(state)
     except RuntimeError as error:
@@ -54,12 +54,12 @@ def fill(module: nn.Module, state: dict[str, Tensor], where: Path) -> None:
 
 
 def misfit(where: Path, error: RuntimeError) -> UserError:
-    """torch's error where weights do not fit, naming their file."""
-    return UserError(f"{where} does not fit its card: {error}")
+    """Turn torch's error about weights that do not fit into one that names their file."""
+    return UserError(f"{where} does not match its model card: {error}")
 
 
 def mean_state(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of several modules' weights; what is counted, not weighed, is the first one's."""
+    """Average several modules' weights; integer buffers are taken from the first module."""
     return {
         key: torch.stack([state[key] for state in states]).mean(0)
         if value.is_floating_point()

@@ -1,6 +1,6 @@
-"""What worlds of every family share: the spec, the tokenizer, and the way from pictures and back.
+"""Base class of the worlds of every family: spec, tokenizer, encoding and rendering.
 
-A family's world says how a state begins at latents and how it goes on (see families.py).
+Each family defines how a state begins from latents and how it advances (see families.py).
 """
 
 import itertools
@@ -21,19 +21,19 @@ from worldeval.world.protocol import ANY_TASK, WorldSpec
 from worldeval.world.sampler import allowed_steps
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer, index_of
 
-TOKENIZER = "tokenizer."  # what its keys begin with
+TOKENIZER = "tokenizer."  # prefix of its keys in the state dict
 
 
 class World(nn.Module, ABC):
-    """A `WorldModel` (see protocol.py) as a torch module of networks and, mostly, a tokenizer.
+    """A `WorldModel` (see protocol.py) as a torch module of networks and, usually, a tokenizer.
 
-    What goes in and comes out stays in numpy, wherever the module is. The names of a family's
+    Inputs and outputs are NumPy arrays on whatever device the module is. The names of a family's
     networks are the first part of their keys in the weights file.
     """
 
-    remembers = False  # whether the family looks up older frames at all
-    retrieve = True  # set False to imagine without looking them up: what memory is worth
-    sampler = range(0)  # the numbers of steps that its sampler may take; none: it has none
+    remembers = False  # whether the family retrieves older frames at all
+    retrieve = True  # False: imagine without retrieving them, to measure what memory contributes
+    sampler = range(0)  # the numbers of steps its sampler accepts; empty if it has no sampler
 
     def __init__(self, spec: WorldSpec, *, tokenizer: FrameTokenizer | None) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class World(nn.Module, ABC):
 
     @property
     def steps(self) -> int:
-        """Steps of the sampler for a frame; 0 where there is no sampler."""
+        """Sampler steps per frame; 0 if there is no sampler."""
         return self._steps
 
     @steps.setter
@@ -62,40 +62,40 @@ class World(nn.Module, ABC):
         tasks: Sequence[str],
         seeds: Sequence[int],
     ) -> Any:
-        """A state at frames that are encoded already."""
+        """Begin a state at frames that are already encoded."""
 
     @abstractmethod
     def observe_latents(
         self, state: Any, latents: Float[Tensor, "b v d h w"], pose: Float32[Array, "b p"]
     ) -> Any:
-        """The state with these in the place of its newest latents and pose."""
+        """Replace the state's newest latents and pose."""
 
     @abstractmethod
     def step(self, state: Any, actions: Float32[Array, "b a"]) -> Any:
-        """The state one world frame later."""
+        """Advance the state by one world frame."""
 
     @abstractmethod
     def latents(self, state: Any) -> Float32[Array, "b v d h w"]:
-        """The newest latents of every view."""
+        """Return the newest latents of every view."""
 
     @abstractmethod
     def pose(self, state: Any) -> Float32[Array, "b p"]:
-        """The newest predicted proprioception, in the robot's units."""
+        """Return the newest predicted proprioception, in the robot's units."""
 
     @property
     def device(self) -> torch.device:
-        """Where the networks are; states live there too."""
+        """The device of the networks and of the states."""
         return next(each.device for each in itertools.chain(self.parameters(), self.buffers()))
 
     def networks_state(self) -> dict[str, Tensor]:
-        """The weights of every network but the tokenizer, which has a file of its own."""
+        """Weights of every network except the tokenizer, which has its own file."""
         return {k: v for k, v in self.state_dict().items() if not k.startswith(TOKENIZER)}
 
     def load_networks(self, state: Mapping[str, Tensor]) -> None:
-        """Take what `networks_state` gave; the tokenizer stays as it is.
+        """Load the result of `networks_state`; the tokenizer is not changed.
 
         Raises:
-            RuntimeError: torch's, naming the keys and shapes that do not fit.
+            RuntimeError: from torch; names the keys and shapes that do not fit.
         """
         kept = {k: v for k, v in self.state_dict().items() if k.startswith(TOKENIZER)}
         self.load_state_dict({**kept, **state})
@@ -108,11 +108,11 @@ class World(nn.Module, ABC):
         tasks: Sequence[str],
         seeds: Sequence[int],
     ) -> Any:
-        """A state at observed frames. Raises UserError for an unknown task, view or size."""
+        """Begin a state at observed frames. Raises UserError for an unknown task, view or size."""
         return self.begin_latents(self.encode(frames, tasks), pose, tasks, seeds)
 
     def branch(self, state: Any, rows: Int[Array, " n"]) -> Any:
-        """Some episodes of the batch, repeated ones included; all draw as the episode would."""
+        """Select episodes of the batch, possibly repeated; each draws as the original would."""
         return rows_of(state, torch.from_numpy(rows))
 
     @torch.inference_mode()
@@ -123,14 +123,14 @@ class World(nn.Module, ABC):
         pose: Float32[Array, "b p"],
         tasks: Sequence[str],
     ) -> Any:
-        """The state with what is seen now in the place of its newest frame and pose."""
+        """Replace the state's newest frame and pose with what is observed now."""
         return self.observe_latents(state, self.encode(frames, tasks), pose)
 
     @torch.inference_mode()
     def encode(
         self, frames: Mapping[str, UInt8[Array, "b h w 3"]], tasks: Sequence[str]
     ) -> Float[Tensor, "b v d y x"]:
-        """Latents of observed frames of every view."""
+        """Encode observed frames of every view into latents."""
         tokenizer = self._need_tokenizer()
         task = self.task_index(tasks)
         per_view = []
@@ -162,24 +162,24 @@ class World(nn.Module, ABC):
         return dict(zip(self.spec.views, parts, strict=True))
 
     def tensor(self, values: Float[Array, "..."]) -> Float[Tensor, "..."]:
-        """An array as float32 on this world's device."""
+        """Convert an array to a float32 tensor on this world's device."""
         return torch.from_numpy(np.ascontiguousarray(values)).float().to(self.device)
 
     def task_index(self, tasks: Sequence[str]) -> Int[Tensor, " n"]:
-        """Positions of task names in the spec; every task has the place of the one for all.
+        """Return task indices in the spec; a world with one common task maps every task to it.
 
         Raises:
-            UserError: a task that the world model cannot tell from others, and has to.
+            UserError: the world model distinguishes tasks and has not seen this one.
         """
         if self.spec.tasks == (ANY_TASK,):
             return torch.zeros(len(tasks), dtype=torch.int64, device=self.device)
         for task in set(tasks) - set(self.spec.tasks):
             hint = did_you_mean(task, self.spec.tasks)
-            raise UserError(f"The world model never saw the task '{task}'.{hint}")
+            raise UserError(f"The world model was not trained on the task '{task}'.{hint}")
         return index_of(tasks, self.spec.tasks).to(self.device)
 
     def tasks_of(self, data: LatentEpisodes, episodes: Int[Array, " e"]) -> list[str]:
-        """The task of each encoded episode: its own instruction where that is kept."""
+        """Return the task of each encoded episode: its own instruction if that was stored."""
         if data.instructions is not None:
             return [data.instructions[episode] for episode in episodes]
         return [self.spec.tasks[task] for task in data.task[episodes]]
@@ -187,12 +187,12 @@ class World(nn.Module, ABC):
     def _need_tokenizer(self) -> FrameTokenizer:
         if self.tokenizer is None:
             raise UserError(
-                "This world model works on latents that came with its data and has no decoder, so "
-                "policies that read pictures cannot act in it. Train one with a tokenizer."
+                "This world model was trained on precomputed latents and has no decoder, so "
+                "policies that read images cannot act in it. Train one with a tokenizer."
             )
         return self.tokenizer
 
 
 def generators_of(seeds: Sequence[int]) -> list[torch.Generator]:
-    """One generator an episode, on the CPU: the same draws on every device."""
+    """Create one generator per episode, on the CPU, so that draws are equal on every device."""
     return [torch.Generator().manual_seed(int(seed)) for seed in seeds]

@@ -103,10 +103,10 @@ def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "training.pt"
     torch.save({"model": {}}, path)
     recipe = with_trainer(steps=2, save_every=1)
-    with pytest.raises(UserError, match="another training"):
+    with pytest.raises(UserError, match="a different training run"):
         fit_denoiser(a_denoiser(recipe), Windows(some_episodes()), ALL, seed=0, checkpoint=path)
     path.write_bytes(b"half a file")
-    with pytest.raises(UserError, match="not a whole state"):
+    with pytest.raises(UserError, match="not a complete training state"):
         fit_denoiser(a_denoiser(recipe), Windows(some_episodes()), ALL, seed=0, checkpoint=path)
 
 

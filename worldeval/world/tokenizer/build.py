@@ -1,4 +1,4 @@
-"""From a recipe to a tokenizer: our own network, or an autoencoder that others trained."""
+"""Build the tokenizer of a recipe: this project's own network, or a pretrained autoencoder."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from worldeval.world.tokenizer.pretrained import DiffusersTokenizer
 def new_tokenizer(
     recipe: TokenizerRecipe, *, tasks: int, views: int, size: tuple[int, int]
 ) -> FrameTokenizer:
-    """The tokenizer that a recipe asks for: one that others trained, or ours with fresh weights."""
+    """Build the tokenizer of a recipe: a pretrained one, or ours with fresh weights."""
     if recipe.folder:
         return DiffusersTokenizer(Path(recipe.folder), size=size)
     return Tokenizer(recipe, tasks=tasks, views=views, size=size)

@@ -1,9 +1,9 @@
-"""From the frames of a dataset, or its precomputed latents, to a latent cache named by content.
+"""Write a dataset's frames or precomputed latents to a latent cache named by content.
 
     <home>/latents/<name>/ as data/latent_cache.py writes it
 
-The name is a digest of the tokenizer and of the data, so latents are found again wherever the data
-lie and in whatever format, and those of other data or another tokenizer are never taken for them.
+The name is a digest of the tokenizer and the data. Latents are therefore found again wherever the
+data lie and in whatever format, and never confused with those of other data or tokenizers.
 """
 
 import hashlib
@@ -32,13 +32,13 @@ from worldeval.training.processes import this_process
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 from worldeval.world.tokenizer.frames import task_place, to_unit
 
-LATENTS = "latents"  # the folder of the caches, within that of a world
+LATENTS = "latents"  # the folder of the caches, within a world's folder
 
 
 def batch_encoder(
     tokenizer: FrameTokenizer, tasks: tuple[str, ...], views: Sequence[str]
 ) -> Encode:
-    """What gives the latents of frames of one task, where the tokenizer is."""
+    """Build a function that encodes frames of one task on the tokenizer's device."""
     weights = itertools.chain(tokenizer.parameters(), tokenizer.buffers())
     device = next((each.device for each in weights), torch.device("cpu"))
 
@@ -56,7 +56,7 @@ def batch_encoder(
 
 
 def digest_of(tokenizer: FrameTokenizer) -> str:
-    """A digest of a tokenizer's weights."""
+    """Return a digest of a tokenizer's weights."""
     digest = hashlib.sha256()
     for key, value in sorted(tokenizer.state_dict().items()):
         digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
@@ -70,7 +70,7 @@ def cache_place(
     tasks: tuple[str, ...],
     views: Sequence[str],
 ) -> Path:
-    """Where the latents of `source` lie; without a tokenizer those that came with the data."""
+    """Path of the latents of `source`; without a tokenizer, of its precomputed latents."""
     parts = [fingerprint(source, views, latents=tokenizer is None)]
     if tokenizer is not None:
         places = [task_place(tasks, head.task) for head in source.heads]
@@ -86,13 +86,13 @@ def cached(
     views: Sequence[str],
     report: Report,
 ) -> LatentCache:
-    """The latents of `source` in `place`: what is missing there is encoded now.
+    """Open the latents of `source` in `place`, encoding what is missing.
 
-    Of several processes each encodes some of the files.
+    With several processes, each encodes a share of the files.
     """
     state = this_process()
     missing = not is_whole(place)
-    state.wait_for_everyone()  # all have looked before one writes
+    state.wait_for_everyone()  # every process has checked before one writes
     if missing:
         files = -(-len(source) // PER_FILE)
         if tokenizer is None:

@@ -1,4 +1,4 @@
-"""Recorded episodes with their cached latents: what windows are cut from."""
+"""Combine recorded episodes with their cached latents; windows are cut from the result."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,9 @@ from worldeval.world.tokenizer.frames import task_place
 def latent_episodes(
     recorded: RecordedEpisodes, caches: Sequence[LatentCache], tasks: tuple[str, ...]
 ) -> LatentEpisodes:
-    """The episodes with their latents in memory maps; `caches` are those of their datasets.
+    """Open the episodes with their latents memory-mapped; `caches` are those of their datasets.
 
-    An episode ends where its latents do, which may be before its last frame.
+    An episode ends with its latents, which may be before its last frame.
 
     Raises:
         UserError: the latents of two datasets have different shapes.
@@ -27,9 +27,9 @@ def latent_episodes(
     for cache in caches:
         if cache.maps[0].shape[1:] != maps[0].shape[1:]:
             raise UserError(
-                f"{cache.card['source']} has latents of {cache.maps[0].shape[1:]}, and "
-                f"{caches[0].card['source']} of {maps[0].shape[1:]} (view, channel, height, "
-                "width). One world model learns from latents of one encoder."
+                f"{cache.card['source']} has latents of shape {cache.maps[0].shape[1:]}, but "
+                f"{caches[0].card['source']} has {maps[0].shape[1:]} (view, channel, height, "
+                "width). Encode all datasets of one world model with the same encoder."
             )
     length = np.concatenate([cache.lengths for cache in caches])
     begin = recorded.episodes["begin"].to_numpy()

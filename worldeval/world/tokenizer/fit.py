@@ -1,4 +1,4 @@
-"""Training a tokenizer on the frames of any dataset."""
+"""Train a tokenizer on the frames of any dataset."""
 
 from collections.abc import Sequence
 
@@ -26,10 +26,10 @@ def fit_tokenizer(
     seed: int,
     progress: Progress | None = None,
 ) -> Fitted:
-    """A tokenizer trained on the frames of `episodes`; one that others trained is left as it is.
+    """Train a tokenizer on the frames of `episodes`; a pretrained one is returned unchanged.
 
-    `weights` are those of the datasets, where there are several. Under several processes all draw
-    the same frames, and each takes its own of them.
+    `weights` are the datasets' sampling weights, if there are several. With several processes, all
+    draw the same frames and each uses its own share.
     """
     recorded, tasks = frames.recorded, len(frames.tasks)
     if recipe.folder:
@@ -63,10 +63,10 @@ def fit_tokenizer(
 
 
 class TokenizerLoss(nn.Module):
-    """The loss as a module, so that what wraps modules for several devices can wrap it.
+    """The loss as a module, so that wrappers for several devices can wrap it.
 
-    Squared and absolute error of what is drawn from noisy latents, where the picture differs from
-    its mean up to `foreground` times, and a penalty on large latents.
+    Squared and absolute error of the frames decoded from noisy latents, weighted up to `foreground`
+    times where a frame differs from its mean image, plus a penalty on large latents.
     """
 
     def __init__(self, model: Tokenizer, recipe: TokenizerRecipe) -> None:
@@ -98,7 +98,7 @@ def psnr(
     frames: int,
     seed: int,
 ) -> float:
-    """Mean PSNR (dB) per frame of decoding what was encoded, over random frames of `episodes`."""
+    """Mean PSNR (dB) of reconstructed frames, over random frames of `episodes`."""
     rng = np.random.default_rng(seed)
     rows = given.rows(episodes)
     chosen = rng.choice(rows, min(frames, len(rows)), replace=False)
@@ -109,7 +109,7 @@ def psnr(
 
 
 def where(model: nn.Module) -> torch.device:
-    """The device that a model is on."""
+    """Return the device that a model is on."""
     return next(model.parameters()).device
 
 
@@ -120,7 +120,7 @@ def _mean_images(frames: TokenizerFrames, rows: Int[Array, " n"], *, most: int =
     for task in range(len(frames.tasks)):
         own = rows[frames.task_of_row[rows] == task]
         own = own[:: max(1, len(own) // most)]
-        if not len(own):  # a task of which no episode is trained on
+        if not len(own):  # no training episode has this task
             continue
         for index, view in enumerate(recorded.views):
             mean = recorded.frames(view, own).mean(0, dtype=np.float64) / 255

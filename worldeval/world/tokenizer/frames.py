@@ -1,4 +1,4 @@
-"""Recorded frames as a tokenizer reads them: every view, with the places of its task and view."""
+"""Read recorded frames for a tokenizer: every view, with the indices of task and view."""
 
 from functools import cached_property
 
@@ -13,12 +13,12 @@ from worldeval.world.protocol import ANY_TASK
 
 
 class TokenizerFrames:
-    """The frames of `recorded`, of the `tasks` that a tokenizer tells apart."""
+    """The frames of `recorded`, labelled with the `tasks` that a tokenizer distinguishes."""
 
     def __init__(self, recorded: RecordedEpisodes, tasks: tuple[str, ...]) -> None:
         """
         Raises:
-            UserError: an episode is of none of the tasks.
+            UserError: an episode's task is not among the tasks.
         """
         self.recorded, self.tasks = recorded, tasks
         self.task: Int[Array, " e"] = np.array(
@@ -27,16 +27,16 @@ class TokenizerFrames:
 
     @cached_property
     def task_of_row(self) -> Int[Array, " n"]:
-        """The place of every frame's task."""
+        """Task index of every frame."""
         return np.repeat(self.task, self.recorded.episodes["length"])
 
     def rows(self, episodes: Int[Array, " k"]) -> Int[Array, " n"]:
-        """The rows of some episodes."""
+        """Row indices of some episodes."""
         spans = (self.recorded.rows(int(episode)) for episode in episodes)
         return np.concatenate([np.arange(span.start, span.stop) for span in spans])
 
     def read(self, rows: Int[Array, " n"]) -> tuple[Tensor, Tensor, Tensor]:
-        """Every view's frames (0-1, channels first) at `rows`, with the places of task and view."""
+        """Read every view's frames (0-1, channels first) at `rows`, with task and view indices."""
         views = self.recorded.views
         frames = np.concatenate([self.recorded.frames(view, rows) for view in views])
         task = torch.from_numpy(np.tile(self.task_of_row[rows], len(views)))
@@ -44,14 +44,16 @@ class TokenizerFrames:
 
 
 def task_place(tasks: tuple[str, ...], task: str) -> int:
-    """The place of a task among those told apart; 0 where all are one. Refuses an unknown one."""
+    """Return a task's index; 0 if tasks are not distinguished. Raises UserError if unknown."""
     if tasks == (ANY_TASK,):
         return 0
     if task not in tasks:
-        raise UserError(f"The tokenizer never saw the task '{task}'.{did_you_mean(task, tasks)}")
+        raise UserError(
+            f"The tokenizer was not trained on the task '{task}'.{did_you_mean(task, tasks)}"
+        )
     return tasks.index(task)
 
 
 def to_unit(frames: Array) -> Tensor:
-    """uint8 n h w 3 -> float 0-1, n 3 h w in channels_last memory."""
+    """Convert uint8 n h w 3 to float 0-1, n 3 h w in channels_last memory."""
     return torch.from_numpy(frames).permute(0, 3, 1, 2).float().div_(255)

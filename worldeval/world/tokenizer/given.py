@@ -1,7 +1,7 @@
-"""Latents that `worldeval data encode` made, given instead of encoding: of which data, by what.
+"""Use latents from `worldeval data encode` instead of encoding, after checking their origin.
 
-A cache holds the latents of one dataset, by the tokenizer of the world model that encoded it. Both
-are checked before anything is trained: a cache of other episodes, frames or tokenizers is refused.
+A cache holds the latents of one dataset, made by the tokenizer of the world model that encoded it.
+Both are checked before any training: caches of other episodes, frames or tokenizers are refused.
 """
 
 import os
@@ -24,13 +24,13 @@ from worldeval.world.tokenizer.encode import batch_encoder
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 from worldeval.world.weights import load_weights
 
-SAMPLE = 16  # frames that are encoded to see whether latents are theirs
-APART = 0.1  # mean distance from which they are not: latents are standardised
+SAMPLE = 16  # frames that are encoded again to check the latents
+APART = 0.1  # mean distance at which latents no longer match; latents are standardised
 AGAIN = "worldeval data encode DATA --world WORLD --out LATENTS"
 
 
 class GivenLatents:
-    """Caches of one encoder, each of another dataset."""
+    """Latent caches of one encoder, each of another dataset."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
         self._caches = [LatentCache(folder) for folder in folders]
@@ -38,37 +38,38 @@ class GivenLatents:
         for other in self._caches[1:]:
             if other.encoder != first.encoder:
                 raise UserError(
-                    f"{other.path} was encoded by {other.encoder}, and {first.path} by "
-                    f"{first.encoder}. Encode both by one: {AGAIN}."
+                    f"{other.path} was encoded by {other.encoder}, but {first.path} by "
+                    f"{first.encoder}. Encode both with the same world: {AGAIN}."
                 )
-        # Folder, widths, channels, size and tasks of what made them; None: they came with the data.
+        # Folder, widths, channels, size and tasks of the encoder; None: precomputed latents.
         self.tokenizer = first.tokenizer
         self._found: set[Path] = set()
 
     @property
     def tasks(self) -> tuple[str, ...]:
-        """The tasks that the tokenizer tells apart, in its order; none where there is none."""
+        """Tasks that the tokenizer distinguishes, in its order; empty without a tokenizer."""
         return tuple(self.tokenizer["tasks"]) if self.tokenizer else ()
 
     def copy_tokenizer(self, path: Path, recipe: TokenizerRecipe, *, size: tuple[int, int]) -> None:
-        """Put the tokenizer that encoded the latents at `path`, where it is not already.
+        """Copy the tokenizer that encoded the latents to `path`, unless it is there already.
 
         Raises:
-            UserError: there is none, another one is at `path`, or it is for frames of another size,
-                or built otherwise than the recipe says.
+            UserError: there is none, another one is at `path`, it was built for frames of another
+                size, or it does not match the recipe.
         """
         folder = self._caches[0].path
         if self.tokenizer is None or not (folder / path.name).is_file():
             raise UserError(
-                f"{folder} holds latents without their tokenizer. Encode again: {AGAIN}."
+                f"{folder} holds latents without their tokenizer. Encode them again: {AGAIN}."
             )
         then = tuple(self.tokenizer["size"])
         if then != size:
             raise UserError(
-                f"The latents in {folder} are of frames of {then}, and the data's are {size}."
+                f"The latents in {folder} were made from frames of {then}, but the data's are "
+                f"{size}. Encode them again: {AGAIN}."
             )
         theirs, ours = self.tokenizer, {**asdict(recipe), "widths": list(recipe.widths)}
-        # One that others trained is the same wherever its folder lies, and knows no tasks.
+        # A pretrained autoencoder is the same wherever its folder lies, and has no tasks.
         if not (theirs["folder"] and ours["folder"]):
             self._refuse_unlike(theirs, ours)
         if not this_process().is_main_process:
@@ -80,9 +81,9 @@ class GivenLatents:
         here, there = load_weights(path), load_weights(folder / path.name)
         if here.keys() != there.keys() or any(not torch.equal(here[k], there[k]) for k in here):
             raise UserError(
-                f"{path} is another tokenizer than the one that encoded {folder}. Train into "
-                f"another --out, or encode with this one: worldeval data encode DATA --world "
-                f"{path.parent} --out LATENTS."
+                f"{path} is not the tokenizer that encoded {folder}. Train into another --out, or "
+                f"encode with this tokenizer: worldeval data encode DATA --world {path.parent} "
+                "--out LATENTS."
             )
 
     def _refuse_unlike(self, theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> None:
@@ -92,15 +93,15 @@ class GivenLatents:
                 given = str(theirs[key]).replace(" ", "")
                 advice = f"Give --set tokenizer.{key}={given}" if given else f"Leave {key} out"
                 raise UserError(
-                    f"The latents in {folder} are those of a tokenizer with {key} {given or None}, "
-                    f"and the recipe wants {ours[key] or None}. {advice}."
+                    f"The latents in {folder} were made by a tokenizer with {key} {given or None}, "
+                    f"but the recipe sets {ours[key] or None}. {advice}."
                 )
 
     def find(self, source: Source, views: Sequence[str]) -> LatentCache:
-        """The cache of a dataset.
+        """Return the cache of a dataset.
 
         Raises:
-            UserError: none of the caches is of these episodes, or it is of other views.
+            UserError: no cache has these episodes, or it holds other views.
         """
         where = source.spec.path
         wanted = [(head.id, head.length) for head in source.heads]
@@ -109,30 +110,30 @@ class GivenLatents:
                 continue
             if cache.views != tuple(views):
                 raise UserError(
-                    f"{cache.path} holds latents of the views {', '.join(cache.views)}; "
-                    f"{where} has {', '.join(views)}, and training wants the same in this order."
+                    f"{cache.path} holds latents of the views {', '.join(cache.views)}, but "
+                    f"{where} has {', '.join(views)}. Encode the same views in the same order."
                 )
             self._found.add(cache.path)
             return cache
         held = ", ".join(f"{cache.path} ({len(cache)} episodes)" for cache in self._caches)
         raise UserError(
-            f"No latents are of the {len(wanted)} episodes of {where}: given are {held}. Encode "
+            f"No given latents match the {len(wanted)} episodes of {where}: found {held}. Encode "
             f"them: worldeval data encode {where} --world WORLD --out LATENTS."
         )
 
     def all_found(self) -> None:
-        """Refuse a cache that would not be used."""
+        """Raise UserError if a cache matched no dataset and would go unused."""
         for cache in self._caches:
             if cache.path not in self._found:
                 raise UserError(f"{cache.path} matches no --data dataset; remove it.")
 
 
 def adopt(cache: LatentCache, place: Path) -> None:
-    """Put a given cache at `place`, where encoding would put it: linked where the disk allows."""
+    """Place a given cache at `place`, where encoding would write it; linked if the disk allows."""
     if is_whole(place) or not this_process().is_main_process:
         return
     place.mkdir(parents=True, exist_ok=True)
-    # The card last: it says that all is there.
+    # The card is copied last: it marks the cache as complete.
     for file in [*cache.files, cache.path / CARD]:
         target = place / file.name
         target.unlink(missing_ok=True)
@@ -146,10 +147,10 @@ def adopt(cache: LatentCache, place: Path) -> None:
 def refuse_others(
     cache: LatentCache, source: Source, tokenizer: FrameTokenizer, tasks: tuple[str, ...]
 ) -> None:
-    """Encode a few frames, evenly over the episodes: the cache must hold their latents.
+    """Encode a few evenly spaced frames and check that the cache holds their latents.
 
     Raises:
-        UserError: it does not: episodes may bear the same names and lengths and be others.
+        UserError: it does not; other episodes may have the same names and lengths.
     """
     encode = batch_encoder(tokenizer, tasks, cache.views)
     apart = []
@@ -160,8 +161,8 @@ def refuse_others(
         apart.append(np.abs(own - cache.latents(index, row).astype(np.float32)).mean())
     if float(np.mean(apart)) > APART:
         raise UserError(
-            f"{cache.path} does not hold the latents of the frames in {source.spec.path}, although "
-            f"episodes have the same names and lengths (they are {np.mean(apart):.2f} deviations "
-            f"apart). Encode again: worldeval data encode {source.spec.path} --world WORLD --out "
-            "LATENTS."
+            f"{cache.path} does not hold the latents of the frames in {source.spec.path}, "
+            "although episodes have the same names and lengths (they differ by "
+            f"{np.mean(apart):.2f} standard deviations). Encode them again: worldeval data "
+            f"encode {source.spec.path} --world WORLD --out LATENTS."
         )

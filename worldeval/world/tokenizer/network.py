@@ -1,4 +1,4 @@
-"""The tokenizer: frames to small latents and back, one network for every view and task."""
+"""The tokenizer network: frames to small latents and back, shared by every view and task."""
 
 import itertools
 
@@ -23,9 +23,9 @@ class _Residual(nn.Module):
 
 
 class Tokenizer(FrameTokenizer):
-    """Frames (0-1) of a known (task, view) to standardised latents and back.
+    """Encode frames (0-1) of a known (task, view) to standardised latents and decode them.
 
-    A fixed camera sees mostly the same picture, so the encoder also reads the difference from the
+    A fixed camera shows mostly the same image, so the encoder also reads the difference from the
     mean image of its task and view, and the decoder's output is added to that mean image.
     """
 
@@ -37,7 +37,7 @@ class Tokenizer(FrameTokenizer):
         super().__init__()
         widths, channels = recipe.widths, recipe.channels
         self.encoder = nn.Sequential(
-            # Straight to a quarter of the resolution: reading needs less detail than drawing.
+            # Reduce to a quarter of the resolution at once: encoding needs less detail.
             nn.PixelUnshuffle(4),
             nn.Conv2d(16 * 6, widths[1], 3, padding=1),
             _Residual(widths[1]),
@@ -70,7 +70,7 @@ class Tokenizer(FrameTokenizer):
     def raw(
         self, frames: Float[Tensor, "n 3 h w"], task: Int[Tensor, " n"], view: Int[Tensor, " n"]
     ) -> Float[Tensor, "n d y x"]:
-        """Latents before they are standardised, as trained."""
+        """Encode to the raw latents of training, before they are standardised."""
         mean = self.mean_image[task, view]
         return self.encoder(
             torch.cat([frames - 0.5, 2 * (frames - mean)], 1).contiguous(
@@ -81,18 +81,18 @@ class Tokenizer(FrameTokenizer):
     def encode(
         self, frames: Float[Tensor, "n 3 h w"], task: Int[Tensor, " n"], view: Int[Tensor, " n"]
     ) -> Float[Tensor, "n d y x"]:
-        """Standardised latents: zero mean and unit variance per view and channel."""
+        """Encode to standardised latents: zero mean and unit variance per view and channel."""
         return (self.raw(frames, task, view) - self.shift[view]) / self.scale[view]
 
     def decode(
         self, latents: Float[Tensor, "n d y x"], task: Int[Tensor, " n"], view: Int[Tensor, " n"]
     ) -> Float[Tensor, "n 3 h w"]:
-        """Frames (0-1, not clipped) of standardised latents."""
+        """Decode standardised latents to frames (0-1, not clipped)."""
         return self.from_raw(latents * self.scale[view] + self.shift[view], task, view)
 
     def from_raw(
         self, raw: Float[Tensor, "n d y x"], task: Int[Tensor, " n"], view: Int[Tensor, " n"]
     ) -> Float[Tensor, "n 3 h w"]:
-        """Frames of latents as trained."""
+        """Decode raw latents to frames."""
         raw = raw.contiguous(memory_format=torch.channels_last)
         return self.decoder(raw).float() + self.mean_image[task, view]

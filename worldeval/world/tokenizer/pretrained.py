@@ -1,8 +1,8 @@
-"""Autoencoders that others trained, as tokenizers: SVD's VAE, `AutoencoderKL`, `AutoencoderTiny`.
+"""Pretrained autoencoders as tokenizers: SVD's VAE, `AutoencoderKL`, `AutoencoderTiny`.
 
-They stay where they are: a world keeps the folder's path and a fingerprint of the weights, not the
-weights. Latents are the autoencoder's own, at the scale that its configuration gives (SVD's times
-0.18215, as in Ctrl-World's latent files): about unit variance, so every family trains on them.
+The weights stay in their folder: a world stores the folder's path and a fingerprint of the weights.
+Latents are scaled as the autoencoder's configuration says (SVD's times 0.18215, as in Ctrl-World's
+latent files) and have about unit variance, so every family can train on them.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ from worldeval.world.diffusers_import import read_model
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 
 KINDS = ("AutoencoderKL", "AutoencoderTiny", "AutoencoderKLTemporalDecoder")
-AT_ONCE = 16  # frames through the autoencoder together: its inner pictures are large
+AT_ONCE = 16  # frames per pass of the autoencoder: its activations are large
 
 
 class DiffusersTokenizer(FrameTokenizer):
-    """A frozen diffusers autoencoder behind the interface of our own; task and view are not read.
+    """A frozen diffusers autoencoder with this project's tokenizer interface; ignores task, view.
 
-    SVD's decoder smooths a video over time; here frames of many episodes come together, so each is
-    decoded alone.
+    SVD's decoder smooths a video over time; here frames of many episodes form a batch, so each is
+    decoded on its own.
     """
 
     fingerprint: Tensor
@@ -46,7 +46,7 @@ class DiffusersTokenizer(FrameTokenizer):
     def encode(
         self, frames: Float[Tensor, "n 3 h w"], task: Int[Tensor, " n"], view: Int[Tensor, " n"]
     ) -> Float[Tensor, "n d y x"]:
-        """Latents of frames (0-1): the most likely ones, nothing is drawn."""
+        """Encode frames (0-1) to the most likely latents; nothing is sampled."""
         parts = []
         for part in frames.split(AT_ONCE):
             found = self.vae.encode(2 * part - 1)
@@ -58,7 +58,7 @@ class DiffusersTokenizer(FrameTokenizer):
     def decode(
         self, latents: Float[Tensor, "n d y x"], task: Int[Tensor, " n"], view: Int[Tensor, " n"]
     ) -> Float[Tensor, "n 3 h w"]:
-        """Frames (0-1, not clipped) of latents."""
+        """Decode latents to frames (0-1, not clipped)."""
         alone = {"num_frames": 1} if self.kind == "AutoencoderKLTemporalDecoder" else {}
         parts = [
             self.vae.decode(part / self.scale + self.shift, **alone).sample.float()
@@ -67,21 +67,21 @@ class DiffusersTokenizer(FrameTokenizer):
         return (torch.cat(parts) + 1) / 2
 
     def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Tensor]:
-        """The fingerprint alone: the weights stay in their folder."""
+        """Return only the fingerprint: the weights stay in their folder."""
         whole = super().state_dict(*args, **kwargs)
         return {key: value for key, value in whole.items() if not _frozen(key)}
 
     def load_state_dict(self, state: Any, *args: Any, **kwargs: Any) -> Any:
-        """Check that the folder holds the autoencoder with which the latents were made."""
+        """Check that the folder still holds the autoencoder that made the latents."""
         if not torch.equal(state["fingerprint"].cpu(), self.fingerprint.cpu()):
             raise UserError(
-                f"{self.folder} holds another autoencoder than the one that the world was trained "
-                "with: its latents would mean something else. Bring the first one back."
+                f"{self.folder} does not hold the autoencoder that the world was trained with, so "
+                "its latents would mean something else. Restore the original one."
             )
 
 
 def _home(folder: Path) -> Path:
-    """The folder of the autoencoder itself: a whole pipeline keeps it in `vae`."""
+    """Find the autoencoder's own folder: a complete pipeline keeps it in `vae`."""
     for home in (folder / "vae", folder):
         if (home / "config.json").is_file():
             return home
@@ -95,7 +95,7 @@ def _described(home: Path) -> tuple[str, dict[str, Any]]:
     config = read_json(home / "config.json")
     kind = str(config.get("_class_name"))
     if kind not in KINDS:
-        raise UserError(f"{home} holds a {kind}; a tokenizer is one of {', '.join(KINDS)}.")
+        raise UserError(f"{home} holds a {kind}; a tokenizer must be one of {', '.join(KINDS)}.")
     return kind, config
 
 
@@ -105,8 +105,8 @@ def _grid(config: dict[str, Any], size: tuple[int, int], home: Path) -> tuple[in
     fold = 2 ** (len(widths) - 1)
     if any(side % fold for side in size):
         raise UserError(
-            f"{home} makes one latent cell of {fold} x {fold} pixels, which does not divide frames "
-            f"of {size[0]} x {size[1]}. Take another autoencoder, or other frames."
+            f"{home} makes one latent cell per {fold} x {fold} pixels, which does not divide "
+            f"frames of {size[0]} x {size[1]}. Use another autoencoder, or set another frame size."
         )
     return int(config["latent_channels"]), size[0] // fold, size[1] // fold
 

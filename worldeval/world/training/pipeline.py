@@ -1,11 +1,12 @@
-"""Training a world model of any family (families.py), stage by stage.
+"""Train a world model of any family (families.py), stage by stage.
 
-First on base data. Then one model for each fold goes on with roll-outs of weak policies, without
-its part of them: what it imagines of that part is honest, and teaches the judge what imagination
-looks like. The final model is the mean of the folds' weights (model soups, arXiv 2203.05482): they
-began from the same weights, together they saw everything, and no further training is needed.
+Training starts on base data. Then one model per fold continues with roll-outs of weak policies,
+except its own part of them: it imagines that part without having seen it, which shows the judge
+what imagination really looks like. The final model is the mean of the folds' weights (model soups,
+arXiv 2203.05482): they started from the same weights, together they saw all data, and no further
+training is needed.
 
-Of several processes all train, and the first one writes and measures while the others wait.
+With several processes, all of them train; the first one writes and measures while the others wait.
 """
 
 from pathlib import Path
@@ -33,7 +34,7 @@ def train_world(
     seed: int,
     report: Report,
 ) -> World:
-    """Train what `out` lacks: the base, the folds, and their mean, which is the final model."""
+    """Train what is missing in `out`: the base, the folds, and their mean, the final model."""
     if not len(prepared.weak):
         _train(recipe, prepared, out, kind=kind, seed=seed, report=report, stage="base")
         return load_world(out)
@@ -55,7 +56,7 @@ def train_world(
 def train_base(
     recipe: WorldRecipe, prepared: Prepared, out: Path, *, kind: str, seed: int, report: Report
 ) -> Path:
-    """The model of base data alone, that the final one and the folds go on from."""
+    """Train the model on base data alone, from which the folds and the final model continue."""
     folder = out / "base"
     _train(recipe, prepared, folder, kind=kind, seed=seed, report=report, stage="base")
     return folder
@@ -71,7 +72,7 @@ def train_fold(
     seed: int,
     report: Report,
 ) -> Path:
-    """The model of `out/fold-<fold>`, which never saw that part of the weak roll-outs."""
+    """Train the model of `out/fold-<fold>`, which never sees that part of the weak roll-outs."""
     folder = out / f"fold-{fold}"
     _train(
         recipe,
@@ -135,7 +136,7 @@ def _keep(
     seed: int,
     stage: str,
 ) -> None:
-    """Save a model with its fidelity, measured as stored: what is measured is what is shipped."""
+    """Save a model and measure the fidelity of the saved files, not of the model in memory."""
     if not this_process().is_main_process:
         this_process().wait_for_everyone()
         return

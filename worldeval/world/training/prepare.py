@@ -1,7 +1,7 @@
-"""From any dataset to encoded episodes: what every family of world model trains on.
+"""Turn any dataset into the encoded episodes that every family of world model trains on.
 
-frames or precomputed latents -> the latent cache -> `LatentEpisodes`, of which windows are cut. The
-tokenizer is trained on the way where there is none; nothing is encoded twice.
+frames or precomputed latents -> the latent cache -> `LatentEpisodes`, from which windows are cut.
+If there is no tokenizer, it is trained along the way; nothing is encoded twice.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,26 +42,26 @@ from worldeval.world.tokenizer.given import GivenLatents, adopt, refuse_others
 from worldeval.world.weights import fill, load_weights, save_weights
 
 TOKENIZER = "tokenizer.safetensors"
-QUALITY = "tokenizer.json"  # how well it draws what it encoded
-FRAMES = "frames"  # decoded for the training of a tokenizer, and removed after it
+QUALITY = "tokenizer.json"  # how well it reconstructs the frames it encoded
+FRAMES = "frames"  # decoded for training a tokenizer, and removed afterwards
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Prepared:
-    """Encoded episodes, base data first. `weak` marks what folds divide among them."""
+    """Encoded episodes, base data first. `weak` indexes the episodes that are split into folds."""
 
     spec: WorldSpec
     tokenizer: FrameTokenizer | None
     episodes: LatentEpisodes
-    held: Int[Array, " h"]  # kept from every training
-    weak: Int[Array, " w"]  # roll-outs of policies, which teach the judge too
+    held: Int[Array, " h"]  # held out of all training
+    weak: Int[Array, " w"]  # policy roll-outs, from which the judge learns as well
     tokenizer_psnr: float | None = None
 
     def training(self, *, weak: bool, without_fold: int | None, folds: int) -> Int[Array, " e"]:
-        """Indices to fit to: base episodes that are not held out, and the weak ones of all folds
-        but one."""
+        """Indices to fit to: base episodes that are not held out, and the weak episodes of every
+        fold except `without_fold`."""
         every = np.arange(len(self.episodes))
         base = np.setdiff1d(every, np.concatenate([self.held, self.weak]))
         if not weak:
@@ -71,7 +71,7 @@ class Prepared:
         return np.concatenate([base, self.weak[self.fold_of_weak(folds) != without_fold]])
 
     def fold_of_weak(self, folds: int) -> Int[Array, " w"]:
-        """Which fold leaves a weak episode out: by turns, so alike across tasks."""
+        """The fold that leaves each weak episode out: round robin, so balanced across tasks."""
         return np.arange(len(self.weak)) % folds
 
 
@@ -86,17 +86,18 @@ def prepare(
     latents: Sequence[Path] = (),
     say: Say = lambda text: None,
 ) -> Prepared:
-    """Encode `data` (and roll-outs in `weak`), training the tokenizer of `home` if it is missing.
+    """Encode `data` and the roll-outs in `weak`; train the tokenizer of `home` if it is missing.
 
-    Data in any format. Where every dataset comes with precomputed latents, these are trained on;
-    else frames are encoded. Several datasets are a mixture: windows come from each by its weight,
-    and every dataset holds out the episodes that it would hold out alone.
+    The data may be in any format. If every dataset has precomputed latents, training uses them;
+    otherwise the frames are encoded. Several datasets form a mixture: windows are drawn from each
+    in proportion to its weight, and each keeps the held-out episodes it would have on its own.
 
-    `latents` are folders of `worldeval data encode`, one for every dataset: they are trained on
+    `latents` are folders written by `worldeval data encode`, one per dataset: training uses them
     with their tokenizer, and nothing is encoded again. Roll-outs in `weak` are encoded by it.
 
     Raises:
-        UserError: the datasets do not fit each other or the recipe; what is missing is named.
+        UserError: the datasets do not match each other or the recipe; the message names what is
+            missing.
     """
     parts = weighted(data)
     family = type(recipe).__name__.removesuffix("Recipe").lower()
@@ -113,7 +114,7 @@ def prepare(
     elif any(ready) and given is None:
         say(_unused([part.path for part, one in zip(parts, ready, strict=True) if one]))
     for part, mask, source in zip(parts, held, sources, strict=True):
-        if part.video:  # without actions there is nothing to follow, so nothing to measure
+        if part.video:  # without actions, following them cannot be measured
             mask[:] = False
         else:
             refuse_empty(mask, source)
@@ -131,7 +132,7 @@ def prepare(
 def set_aside(
     sources: Sequence[Source], held: Sequence[Bool[Array, " e"]], share: float, *, seed: int
 ) -> tuple[list[Source], list[Bool[Array, " e"]], list[Source]]:
-    """Labelled episodes in the place of roll-outs: the rest, its held-out mask, and these.
+    """Set labelled episodes aside to replace roll-outs; returns the rest, their mask, and these.
 
     Raises:
         UserError: fewer than four episodes that are not held out have a label.
@@ -149,14 +150,14 @@ def set_aside(
             aside.append(ChosenEpisodes(source, chosen.tolist()))
     if sum(map(len, aside)) < 4:
         raise UserError(
-            f"{sum(map(len, aside))} labelled episodes are left to teach a judge; at least 4 are "
-            "needed. Label recordings (a success rule in --map), or give roll-outs with --weak."
+            f"{sum(map(len, aside))} labelled episodes are left to train a judge; at least 4 are "
+            "needed. Label recordings (a success rule in --map), or add roll-outs with --weak."
         )
     return rest, masks, aside
 
 
 class _Road:
-    """What both beginnings of the road share."""
+    """State shared by the two ways of preparing: from latents and from frames."""
 
     def __init__(
         self,
@@ -177,7 +178,7 @@ class _Road:
     def of_latents(
         self, weak: Sequence[Source], given: GivenLatents | None, report: Report
     ) -> Prepared:
-        """Latents that came with the data; a decoder where the recipe names theirs."""
+        """Use the dataset's latents, with a decoder if the recipe names their autoencoder."""
         views, tasks = self.base.views, (ANY_TASK,)
         if given is None:
             caches = [self._cache(source, None, tasks, report) for source in self.sources]
@@ -191,8 +192,8 @@ class _Road:
             own = all(map(source.has_latents, range(len(source))))
             if not own and decoder is None:
                 raise UserError(
-                    f"--weak {source.spec.path} comes with no latents, and the data's latents came "
-                    "without the autoencoder that made them. Name its folder with --set "
+                    f"--weak {source.spec.path} has no precomputed latents, and the autoencoder "
+                    "that made the dataset's latents is unknown. Name its folder with --set "
                     "tokenizer.folder=..., or encode both with one world (worldeval data encode)."
                 )
             caches.append(self._cache(source, None if own else decoder, tasks, report))
@@ -201,10 +202,10 @@ class _Road:
     def of_frames(
         self, weak: Sequence[Source], given: GivenLatents | None, report: Report
     ) -> Prepared:
-        """Frames encoded by a tokenizer: that of `home`, that of `given`, or one trained now."""
+        """Encode frames with the tokenizer of `home` or of `given`, or with a newly trained one."""
         size = self.base.size
         tasks = tasks_of(list(self.sources)) if given is None else given.tasks
-        # Frames are decoded once: for the training of the tokenizer and for encoding.
+        # Decode frames once, both for training the tokenizer and for encoding.
         sources = list(self.sources)
         if given is not None:
             given.copy_tokenizer(self.home / TOKENIZER, self.recipe.tokenizer, size=size)
@@ -222,7 +223,7 @@ class _Road:
         this_process().wait_for_everyone()
         if this_process().is_main_process:
             rmtree(self.home / FRAMES, ignore_errors=True)
-        # Its GPU is for what is trained next.
+        # Free its GPU for the next training.
         return self._prepared(weak, caches, tasks, tokenizer.cpu(), size=size, quality=quality)
 
     def _tokenizer(self, frames: TokenizerFrames, report: Report) -> FrameTokenizer:
@@ -232,7 +233,7 @@ class _Road:
             recipe, tasks=len(frames.tasks), views=len(recorded.views), size=recorded.size
         )
         missing = not path.is_file()
-        state.wait_for_everyone()  # all have looked before one writes
+        state.wait_for_everyone()  # every process has checked before one writes
         if missing:
             training = np.setdiff1d(np.arange(len(recorded)), self.held)
             progress = report("tokenizer", recipe.trainer.steps)
@@ -280,7 +281,7 @@ class _Road:
         return source_or
 
     def _quality(self, tokenizer: FrameTokenizer, frames: TokenizerFrames) -> float:
-        """PSNR on held-out frames, measured once and kept beside the tokenizer."""
+        """PSNR on held-out frames, measured once and stored next to the tokenizer."""
         path = self.home / QUALITY
         of = f"{digest_of(tokenizer)[:16]} {self.seed} {self.held.tolist()}"
         kept = read_json(path) if path.is_file() else {}
@@ -339,12 +340,12 @@ class _Road:
 
 
 def _of(mask: Bool[Array, " e"], source: Source) -> Bool[Array, " u"]:
-    """Of a mask over all episodes what is of those with latents."""
+    """Restrict a mask over all episodes to those that have latents."""
     return mask[[index for index in range(len(source)) if source.has_latents(index)]]
 
 
 def _marked(episodes: LatentEpisodes, video: Bool[Array, " b"]) -> LatentEpisodes:
-    """The episodes with the first of them marked as video, whose instructions are not read."""
+    """Mark the first episodes as video, whose instructions are not read."""
     marked = np.concatenate([video, np.zeros(len(episodes) - len(video), bool)])
     words = episodes.instructions
     if words is not None:
@@ -355,22 +356,22 @@ def _marked(episodes: LatentEpisodes, video: Bool[Array, " b"]) -> LatentEpisode
 def _unused(paths: Sequence[Path]) -> str:
     listed = ", ".join(map(str, paths))
     return (
-        f"{listed}: precomputed latents are not used, because other datasets have none; the frames "
-        "of all are encoded"
+        f"{listed}: the precomputed latents are not used because other datasets have none; frames "
+        "of all datasets are encoded"
     )
 
 
 def _decoder(
     recipe: WorldRecipe, *, size: tuple[int, int], latent: tuple[int, int, int]
 ) -> FrameTokenizer | None:
-    """The autoencoder that made the latents of the data, where the recipe names its folder."""
+    """Load the autoencoder that made the dataset's latents, if the recipe names its folder."""
     if not recipe.tokenizer.folder:
         return None
     tokenizer = new_tokenizer(recipe.tokenizer, tasks=1, views=1, size=size)
     if tokenizer.grid != tuple(latent):
         raise UserError(
-            f"The autoencoder in {recipe.tokenizer.folder} makes latents of {tokenizer.grid}, and "
-            f"those of the data are {tuple(latent)}: it did not make them. Give the one that did, "
-            "or none."
+            f"The autoencoder in {recipe.tokenizer.folder} makes latents of shape "
+            f"{tokenizer.grid}, but the dataset's latents are {tuple(latent)}, so it did not make "
+            "them. Name the one that did, or leave tokenizer.folder out."
         )
     return tokenizer

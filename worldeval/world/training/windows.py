@@ -1,8 +1,9 @@
-"""Windows cut out of encoded episodes: what every family of world model is trained on.
+"""Cut training windows from encoded episodes, for every family of world model.
 
-A window is the frames around a row of the data, at any offsets: a past, the newest frame, a future.
-It never reaches into another episode: where an offset would, the episode's first or last frame
-stands, and `there` says so. Beside it may stand older frames, found by pose, and the start.
+A window holds the frames around a row of the data at arbitrary offsets: past frames, the newest
+frame and future frames. It never crosses into another episode: where an offset would, the episode's
+first or last frame is repeated and `there` is False. A window may also hold older frames, retrieved
+by pose, and the episode's first frame.
 """
 
 from collections.abc import Sequence
@@ -23,33 +24,33 @@ from worldeval.world.memory import nearest
 
 @dataclass(frozen=True, kw_only=True)
 class Older:
-    """For each of `s` frames of a window, `k` frames older than what it is shown."""
+    """For each of `s` frames of a window, `k` retrieved frames older than what the model sees."""
 
-    rows: Int[Tensor, "b s k"]  # the start's where nothing is old enough
-    age: Int[Tensor, "b s k"]  # frames before the one that they are for
+    rows: Int[Tensor, "b s k"]  # the first frame's row if nothing is old enough
+    age: Int[Tensor, "b s k"]  # in frames, relative to the frame they are retrieved for
     there: Bool[Tensor, "b s k"]  # False: nothing is old enough
 
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """`b` cuts of recorded episodes, `t` frames each."""
+    """`b` excerpts of recorded episodes, `t` frames each."""
 
-    there: Bool[Tensor, "b t"]  # False: the episode has no such frame, its first or last stands in
+    there: Bool[Tensor, "b t"]  # False: outside the episode, so its first or last frame is repeated
     pose: Float[Tensor, "b t p"]
     actions: Float[Tensor, "b t a"]  # from each frame on; zero before the start
-    command: Float[Tensor, "b t c"]  # where the robot has been told to be
-    success: Bool[Tensor, "b t"]  # at this very frame
+    command: Float[Tensor, "b t c"]  # commanded position of the robot
+    success: Bool[Tensor, "b t"]  # at exactly this frame
     achieved: Bool[Tensor, "b t"]  # at this frame or before, within the episode
-    judged: Bool[Tensor, " b"]  # whether anybody knows of success
+    judged: Bool[Tensor, " b"]  # whether the episode has a success label
     task: Int[Tensor, " b"]
-    latents: Float[Tensor, "b u v d h w"]  # of the frames that were asked for
+    latents: Float[Tensor, "b u v d h w"]  # of the requested frames
     first: Float[Tensor, "b v d h w"] | None = None
     older: Older | None = None
     older_latents: Float[Tensor, "b s k v d h w"] | None = None
     older_pose: Float[Tensor, "b s k p"] | None = None
 
     def motion(self, now: int, pose: Float[Tensor, "b t p"]) -> Motion:
-        """The motion that leads from frame `now` of the window to the next.
+        """Return the motion that leads from frame `now` of the window to the next frame.
 
         Poses are read from `pose`: the true ones, noisy ones, or a model's own.
         """
@@ -65,7 +66,7 @@ class Window:
 
 
 class Windows:
-    """Cuts windows out of `LatentEpisodes`, with everything but the latents held as tensors."""
+    """Cut windows from `LatentEpisodes`; everything except the latents is held in tensors."""
 
     def __init__(
         self,
@@ -73,8 +74,8 @@ class Windows:
         actuation: Actuation | None = None,
         pose_std: Float[Tensor, " p"] | None = None,
     ) -> None:
-        """`pose_std` are the units in which poses are near; without `actuation` a hand is where it
-        was told to be."""
+        """`pose_std` gives the units of pose distance; without `actuation` the gripper is assumed
+        to be where it was commanded to be."""
         self.data = data
         self.pose = torch.from_numpy(np.ascontiguousarray(data.pose)).float()
         self.actions = torch.from_numpy(np.ascontiguousarray(data.actions)).float()
@@ -84,7 +85,7 @@ class Windows:
         self.end = torch.from_numpy((data.begin + data.length)[episode])
         self.task = torch.from_numpy(data.task[episode])
         body = None if actuation is None else actuation.body
-        # Without a body, as much of a hand as the pose has.
+        # Without a body, assume as many end-effector coordinates as the pose has.
         hand = [column for column in HAND if column < self.pose.shape[1]]
         self.place = hand if body is None else list(body.place)
         self.commanded = hand if body is None else list(body.commanded)
@@ -103,16 +104,16 @@ class Windows:
         self._longest = int(data.length.max())
 
     def with_tasks(self, task: Int[Array, " e"]) -> "Windows":
-        """The same windows, each of another task: one for every episode."""
+        """Return the same windows with other task labels, one per episode."""
         changed = copy(self)
         changed.task = torch.from_numpy(task[self.data.episode_of_row])
         return changed
 
     def place_noise(self, metres: float) -> Float[Tensor, " k"]:
-        """The standard deviation of noise on every column of the place.
+        """Standard deviation of the noise on every position column.
 
-        Where the place is not in metres, the same share of its spread as `metres` are of a hand
-        that moves by a tenth of a metre.
+        If the position is not in metres, the noise is the same share of its spread as `metres` is
+        of an end effector's spread of a tenth of a metre.
         """
         std = self.pose_std[self.place].cpu()
         return torch.full_like(std, metres) if self.metres else 10 * metres * std
@@ -120,7 +121,7 @@ class Windows:
     def moved(
         self, pose: Float[Tensor, "b t p"], offset: Float[Tensor, "b 1 k"]
     ) -> Float[Tensor, "b t p"]:
-        """Poses whose place is off by `offset`."""
+        """Shift the position columns of poses by `offset`."""
         out = pose.clone()
         out[..., self.place] = out[..., self.place] + offset.to(pose)
         return out
@@ -140,10 +141,10 @@ class Windows:
         start: bool = False,
         older: Older | None = None,
     ) -> Window:
-        """The frames at `offsets` from each of the rows.
+        """Cut the frames at `offsets` from each of the rows.
 
-        Latents are read of the frames `shown` (places in the window), of the episode's `start`, and
-        of `older` frames.
+        Latents are read for the frames in `shown` (indices into the window), for the episode's
+        first frame if `start`, and for `older` frames.
         """
         begin, end = self.begin[rows][:, None], self.end[rows][:, None]
         span = rows[:, None] + offsets
@@ -156,7 +157,7 @@ class Windows:
         if older is not None:
             wanted.append(older.rows.flatten(1))
         every = torch.cat(wanted, 1)
-        # Sorted and each once: what a memory map reads best.
+        # Sort and deduplicate: memory maps are read fastest that way.
         unique, place = torch.unique(every, return_inverse=True)
         latents = self.data.gather(unique.numpy())[place]
         own = wanted[0].shape[1]
@@ -178,10 +179,10 @@ class Windows:
         )
 
     def unrolled(self, rows: Int[Tensor, " b"], horizon: int) -> Window:
-        """The window of a roll-out: the motion before it, and the frame that memory would find for
-        each of the `horizon` frames. Latents begin a frame before the newest."""
+        """Cut the window of a roll-out: the motion before it, and the frame that memory would
+        retrieve for each of the `horizon` frames. Latents begin one frame before the newest."""
         ahead = rows[:, None] + torch.arange(1, horizon + 1)
-        # Older than what the first frame is shown: the roll-out itself is no memory of its own.
+        # Older than the first frame's inputs, since a roll-out must not retrieve its own frames.
         than = (rows - 1)[:, None].expand_as(ahead)
         return self.cut(
             rows,
@@ -192,8 +193,8 @@ class Windows:
         )
 
     def older(self, frames: Int[Tensor, "b s"], *, than: Int[Tensor, "b s"], count: int) -> Older:
-        """For every row of `frames`, the `count` frames nearest in pose among those of its episode
-        that are older `than` a row: later ones would leak what is to be imagined."""
+        """For every row of `frames`, find the `count` frames nearest in pose in the same episode
+        that are older than the row in `than`: later ones would leak what is to be imagined."""
         begin = self.begin[frames[:, 0]][:, None]
         candidates = begin + torch.arange(max(self._longest, count))
         poses = self.pose[candidates.clamp(max=len(self.pose) - 1)]
@@ -224,7 +225,7 @@ class Windows:
 
 
 def steps(past: int, future: int) -> Int[Tensor, " t"]:
-    """Offsets of `past` frames, the newest and `future` ones, one after another."""
+    """Consecutive offsets of `past` frames, the newest frame and `future` frames."""
     return torch.arange(-past, future + 1)
 
 
@@ -233,6 +234,6 @@ def noisy(
     strength: float | Float[Tensor, "b ..."],
     generator: torch.Generator,
 ) -> Float[Tensor, "b ..."]:
-    """Latents with Gaussian noise of the given standard deviation."""
+    """Add Gaussian noise of the given standard deviation to latents."""
     noise = torch.randn(latent.shape, generator=generator)
     return latent + (strength * noise).to(latent)
