@@ -208,7 +208,7 @@ def test_roll_outs_join_data_with_latents_or_are_refused(
     found = prepared(recipe, Path("arm"), tmp_path, weak=[Path("rolled")])
     assert found.weak.tolist() == list(range(9, 18))
     assert len(found.episodes) == 18 and found.tokenizer is None
-    with pytest.raises(UserError, match=r"--weak blind has no precomputed latents"):
+    with pytest.raises(UserError, match="--weak blind has no precomputed latents"):
         prepared(recipe, Path("arm"), tmp_path, weak=[Path("blind")])
 
 

@@ -8,10 +8,10 @@ requested. Nothing in load.py, pipeline.py or prepare.py refers to a particular 
    import torch, and its line in `worldeval/recipe.py: KINDS`.
 2. `worldeval/world/mine/world.py`: `class MineWorld(World)`. Its networks are its submodules, which
    are stored, loaded, averaged over folds and moved between devices. It defines how a state begins
-   from latents (`begin_latents`), how it advances (`step`), and the newest `latents` and `pose` of a
-   state. The type of the state is up to the family. `World` provides `begin`, `encode` and `render`;
-   hand/ provides kinematics and commands for families that do not predict poses. A family without a
-   tokenizer sets it to None and implements `render` itself.
+   from latents (`begin_latents`), how it advances (`step`), and the newest `latents` and `pose` of
+   a state. The type of the state is up to the family. `World` provides `begin`, `encode`, `render`;
+   hand/ provides kinematics and commands for families that do not predict poses. A family without
+   a tokenizer sets it to None and implements `render` itself.
 3. `worldeval/world/mine/family.py`: `FAMILY = Family(...)` with
 
    - `new(spec, recipe)`: a world with fresh weights. Its tokenizer may be None; the caller sets the

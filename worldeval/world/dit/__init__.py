@@ -1,6 +1,6 @@
-"""`dit`: a flow-matching transformer over the latent cells of every view, causal over frames.
+"""`dit`: a flow-matching transformer over the latent cells of all views, causal over frames.
 
-camera.py -> maps.py: the hand drawn where each camera sees it. attention.py -> network.py: what
-attends to what. sequences.py -> fit.py: training. world.py: imagination with a cache. family.py
-joins them.
+camera.py and maps.py draw the gripper into every camera's view. attention.py and network.py define
+the transformer and its attention pattern. loss.py and fit.py train it. world.py imagines with a
+cache. family.py joins them.
 """

@@ -1,9 +1,9 @@
-"""A transformer block in which a frame's tokens attend to each other and to what lies before.
+"""A transformer block in which a frame's tokens attend to each other and to earlier frames.
 
 adaLN-zero modulation: Peebles & Xie, "Scalable Diffusion Models with Transformers" (2023). Keys of
-past frames carry a learned vector of how many frames ago they are (Shaw et al., "Self-Attention
-with Relative Position Representations", 2018), added when they are looked up: a cached key serves
-at every distance.
+past frames carry a learned vector for their age in frames (Shaw et al., "Self-Attention with
+Relative Position Representations", 2018). It is added when keys are read, so that a cached key can
+be used at any age.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from worldeval.world.head_norm import HeadNorm
 
 @dataclass(frozen=True, kw_only=True)
 class KeysValues:
-    """Keys and values of whole frames, as one block made them."""
+    """Keys and values of whole frames, as computed by one block."""
 
     keys: Float[Tensor, "b t h n e"]
     values: Float[Tensor, "b t h n e"]
@@ -27,15 +27,15 @@ class KeysValues:
 
 @dataclass(frozen=True, kw_only=True)
 class AttendedFrames:
-    """What a batch of frames may look at besides themselves."""
+    """Keys and values that a batch of frames attends to besides its own."""
 
     keys: Float[Tensor, "m h p e"]
     values: Float[Tensor, "m h p e"]
-    mask: Bool[Tensor, "m p"]  # what is there
+    mask: Bool[Tensor, "m p"]  # True where there is a token
 
 
 class Block(nn.Module):
-    """Attention within the frame and to what is seen, then an MLP; the condition gates both."""
+    """Attention within the frame and to `seen` tokens, then an MLP; the condition gates both."""
 
     def __init__(
         self, width: int, heads: int, *, condition: int, window: int, remembers: bool
@@ -46,7 +46,7 @@ class Block(nn.Module):
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width, 2 * width)
         self.read_key_value = nn.Linear(width, 2 * width) if remembers else None
-        # Normalised queries and keys keep attention from saturating at the high learning rates.
+        # Normalised queries and keys keep attention from saturating at high learning rates.
         self.query_norm = HeadNorm(width // heads, eps=1e-6)
         self.key_norm = HeadNorm(width // heads, eps=1e-6)
         self.lag = nn.Parameter(0.02 * torch.randn(window, heads, 1, width // heads))
@@ -59,7 +59,7 @@ class Block(nn.Module):
     def forward(
         self, x: Float[Tensor, "m n u"], condition: Float[Tensor, "m c"], seen: AttendedFrames
     ) -> Float[Tensor, "m n u"]:
-        """The tokens of `m` frames after this block."""
+        """Apply the block to the tokens of `m` frames."""
         parts = self.modulation(condition)[:, None].chunk(6, 2)
         given = modulated(x, *parts[:2])
         own = self.own(given)
@@ -68,7 +68,7 @@ class Block(nn.Module):
     def settle(
         self, x: Float[Tensor, "m n u"], condition: Float[Tensor, "m c"], seen: AttendedFrames
     ) -> tuple[Float[Tensor, "m n u"], KeysValues]:
-        """The same, and the keys and values that later frames will look up (t = 1)."""
+        """Apply the block and return the keys and values for later frames as well (t = 1)."""
         parts = self.modulation(condition)[:, None].chunk(6, 2)
         given = modulated(x, *parts[:2])
         own = self.own(given)
@@ -78,7 +78,7 @@ class Block(nn.Module):
     def settle_sequence(
         self, x: Float[Tensor, "m n u"], condition: Float[Tensor, "m c"], *, frames: int
     ) -> tuple[Float[Tensor, "m n u"], KeysValues]:
-        """`settle` of `frames` consecutive frames (m = b t), each seeing those before it."""
+        """Apply `settle` to `frames` consecutive frames (m = b t); each sees those before it."""
         parts = self.modulation(condition)[:, None].chunk(6, 2)
         given = modulated(x, *parts[:2])
         own = self.own(given)
@@ -88,18 +88,18 @@ class Block(nn.Module):
         return self._rest(x, given, parts, own, self.before_each(kept)), kept
 
     def own(self, given: Float[Tensor, "m n u"]) -> tuple[Tensor, Tensor]:
-        """Keys and values of the frame itself."""
+        """Compute keys and values of the frame itself."""
         keys, values = self._split(self.key_value(given), 2)
         return self.key_norm(keys), values
 
     def read(self, tokens: Float[Tensor, "m p u"], mask: Bool[Tensor, "m p"]) -> AttendedFrames:
-        """Tokens that are read but never written: memory."""
+        """Compute keys and values of memory tokens, which are read but never updated."""
         assert self.read_key_value is not None
         keys, values = self._split(self.read_key_value(tokens), 2)
         return AttendedFrames(keys=self.key_norm(keys), values=values, mask=mask)
 
     def recall(self, past: KeysValues) -> AttendedFrames:
-        """The cached frames, newest last, as the next frame sees them."""
+        """Return the cached frames, newest last, as the next frame sees them."""
         frames, cells = past.keys.shape[1], past.keys.shape[3]
         lag = self.lag[:frames].flip(0)
         keys, values = (
@@ -109,12 +109,12 @@ class Block(nn.Module):
         return AttendedFrames(keys=keys, values=values, mask=mask)
 
     def before_each(self, sequence: KeysValues) -> AttendedFrames:
-        """For every frame of a sequence, the window of frames before it (m = b t)."""
+        """For every frame of a sequence, return the window of frames before it (m = b t)."""
         window, (batch, frames, _, cells, _) = len(self.lag), sequence.keys.shape
 
         def cut(each: Tensor) -> Tensor:
             padded = F.pad(each, (0, 0, 0, 0, 0, 0, window, 0))[:, :-1]
-            # The oldest frame of a window stands first.
+            # The oldest frame of a window comes first.
             return rearrange(padded.unfold(1, window, 1), "b t h n e w -> (b t) w h n e")
 
         slot = torch.arange(window, device=sequence.keys.device)
@@ -149,7 +149,7 @@ class Block(nn.Module):
 
 
 def both(first: AttendedFrames, second: AttendedFrames) -> AttendedFrames:
-    """What is seen in either."""
+    """Concatenate two sets of attended tokens."""
     return AttendedFrames(
         keys=torch.cat([first.keys, second.keys], 2),
         values=torch.cat([first.values, second.values], 2),
@@ -158,7 +158,7 @@ def both(first: AttendedFrames, second: AttendedFrames) -> AttendedFrames:
 
 
 def longer(past: KeysValues, newest: KeysValues, *, window: int) -> KeysValues:
-    """A cache with one frame more; the oldest leaves when it is full."""
+    """Append a frame to a cache; the oldest frame is dropped when the cache is full."""
     return KeysValues(
         keys=torch.cat([past.keys, newest.keys], 1)[:, -window:],
         values=torch.cat([past.values, newest.values], 1)[:, -window:],
@@ -166,5 +166,5 @@ def longer(past: KeysValues, newest: KeysValues, *, window: int) -> KeysValues:
 
 
 def modulated(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
-    """Layer normalisation whose gain and shift come from the condition."""
+    """Apply layer normalisation with gain and shift from the condition."""
     return F.layer_norm(x, x.shape[-1:]) * (1 + gain) + shift

@@ -1,4 +1,4 @@
-"""Where fixed cameras see a point: one 3 x 4 projection for each task and view that is known."""
+"""Project points into fixed cameras: one 3 x 4 matrix for each known task and view."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,8 +10,8 @@ from worldeval.world.dit.recipe import CameraRecipe
 
 
 def projection(camera: CameraRecipe, *, aspect: float) -> Float[Tensor, "3 4"]:
-    """The matrix P of a pinhole camera: P (x, 1) = (a, b, depth); a / depth and b / depth run
-    from -1 to 1 over the picture, rightwards and downwards. `aspect` is breadth over height."""
+    """The matrix P of a pinhole camera: P (x, 1) = (a, b, depth). a / depth and b / depth run from
+    -1 to 1 across the image, rightwards and downwards. `aspect` is width over height."""
     azimuth, elevation = torch.deg2rad(torch.tensor([camera.azimuth, camera.elevation])).double()
     flat = elevation.cos()
     forward = torch.stack([flat * azimuth.cos(), flat * azimuth.sin(), elevation.sin()])
@@ -30,7 +30,7 @@ def projections(
     views: Sequence[str],
     aspect: float,
 ) -> Float[Tensor, "k v 3 4"]:
-    """Every task's and view's matrix; all zeros where the camera is not known."""
+    """Stack every task's and view's matrix; unknown cameras are all zeros."""
     out = torch.zeros(len(tasks), len(views), 3, 4)
     for i, task in enumerate(tasks):
         for j, view in enumerate(views):
@@ -43,9 +43,9 @@ def projections(
 def project(
     matrix: Float[Tensor, "b v 3 4"], point: Float[Tensor, "b 3"]
 ) -> Float[Tensor, "b v 2"]:
-    """Where each view shows the point: (right, down), each from -1 to 1 within the picture."""
+    """Project a point into each view: (right, down), each from -1 to 1 within the image."""
     homogeneous = torch.cat([point, torch.ones_like(point[:, :1])], 1)
     seen = torch.einsum("bvij,bj->bvi", matrix, homogeneous)
-    # Unknown cameras give 0 / .01 = 0; a point behind a camera is nowhere near the picture.
+    # Unknown cameras give 0 / .01 = 0; a point behind a camera lands far outside the image.
     depth = seen[..., 2:].clamp_min(0.01)
     return seen[..., :2] / depth

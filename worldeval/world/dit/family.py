@@ -1,4 +1,4 @@
-"""`dit` as a family: kinematics for the hand, the flow transformer for what cameras see."""
+"""Register `dit` as a family: kinematics for the pose, the flow transformer for the latents."""
 
 from dataclasses import replace
 
@@ -16,7 +16,7 @@ from worldeval.world.protocol import WorldSpec
 
 
 def new(spec: WorldSpec, recipe: DitRecipe) -> DitWorld:
-    """A world with fresh weights."""
+    """Build a world with fresh weights."""
     return DitWorld(
         spec,
         tokenizer=None,
@@ -27,7 +27,7 @@ def new(spec: WorldSpec, recipe: DitRecipe) -> DitWorld:
 
 
 def new_network(spec: WorldSpec, recipe: DitRecipe) -> DitNetwork:
-    """The transformer alone, with fresh weights."""
+    """Build only the transformer, with fresh weights."""
     height, breadth = spec.size
     cameras = projections(
         recipe.cameras, tasks=spec.tasks, views=spec.views, aspect=breadth / height
@@ -38,7 +38,7 @@ def new_network(spec: WorldSpec, recipe: DitRecipe) -> DitNetwork:
 
 
 def fit(fitting: Fitting) -> DitWorld:
-    """Kinematics, then the flow."""
+    """Train the kinematics, then the flow transformer."""
     recipe: DitRecipe = fitting.recipe
     world: DitWorld = fitting.world
     if fitting.fresh:
@@ -60,7 +60,7 @@ def fit(fitting: Fitting) -> DitWorld:
 
 
 def adapt(recipe: DitRecipe) -> DitRecipe:
-    """Shorter and gentler, on its own histories from the first step."""
+    """Shorten the recipe and lower its learning rate, with imagined histories from the start."""
     return replace(gentler(recipe), imagined=((0.0, recipe.imagined[-1][1]),))
 
 

@@ -1,4 +1,4 @@
-"""Training `dit`: the straight-path loss on noisy histories, then on histories of its making."""
+"""Train `dit`: the straight-path loss on noisy histories, then on the model's own histories."""
 
 from collections.abc import Sequence as Schedule
 from dataclasses import replace
@@ -17,7 +17,7 @@ from worldeval.world.dit.network import DitNetwork, Sequence
 from worldeval.world.flow import sample
 from worldeval.world.training.windows import Windows, noisy
 
-STATISTICS = 4096  # transitions from which the deviation of changes is taken
+STATISTICS = 4096  # transitions from which the standard deviation of changes is estimated
 
 
 def fit_dit(
@@ -32,20 +32,20 @@ def fit_dit(
     progress: Progress | None = None,
     checkpoint: Path | None = None,
 ) -> Fitted:
-    """Train on every frame of sequences but the first, which nothing precedes.
+    """Train on every frame of a sequence except the first, which has no predecessor.
 
-    History latents carry noise of a strength drawn per sequence up to `latent_noise`, poses a
-    constant offset of `pose_noise` (`Windows.place_noise`). Later in training (`recipe.imagined`)
-    the history is the model's own: every frame is sampled at once, each after the history as it
-    was, and these samples become the history; done twice, a history holds errors upon errors. That
-    is the idea of "Self Forcing" (Huang et al., 2025) by way of parallel scheduled sampling
-    (Duckworth et al., 2019): nothing is rolled out frame by frame.
+    Latents of the history carry noise of a strength drawn per sequence up to `latent_noise`, poses
+    a constant offset of `pose_noise` (`Windows.place_noise`). Later in training (`recipe.imagined`)
+    the history is the model's own: all frames are sampled at once, each from the current history,
+    and the samples become the new history. When this is done twice, the history holds errors caused
+    by errors. The idea is that of "Self Forcing" (Huang et al., 2025), by way of parallel scheduled
+    sampling (Duckworth et al., 2019): nothing is rolled out frame by frame.
     """
     generator = torch.Generator().manual_seed(seed)
     recipe = model.recipe
     length = min(recipe.length, int(windows.data.length[episodes].max()))
     rows = windows.data.draws(episodes, length - 1)
-    if not model.change_fitted:  # training that goes on from earlier weights keeps their scale
+    if not model.change_fitted:  # training that continues from earlier weights keeps their scale
         single = torch.from_numpy(windows.data.transitions(episodes, 1))
         model.fit_change(_changes(windows, single, generator))
 
@@ -78,7 +78,7 @@ def fit_dit(
 
 @torch.no_grad()
 def imagined(model: DitNetwork, sequence: Sequence, generator: torch.Generator) -> Sequence:
-    """The sequence with every frame but the first sampled anew, each after the history given."""
+    """Sample every frame of the sequence except the first again, each from the given history."""
     scene, seen = model.settle_sequence(sequence)
     noise = torch.randn(sequence.latents.shape, generator=generator).to(sequence.latents)
     change = sample(
@@ -91,11 +91,11 @@ def imagined(model: DitNetwork, sequence: Sequence, generator: torch.Generator) 
 
 
 def most(schedule: Schedule[tuple[float, int]], done: float) -> int:
-    """The number that a schedule (share of training from which, number) gives when `done`."""
+    """Evaluate a schedule of (share of training from which, number) at the share `done`."""
     return [number for share, number in schedule if share <= done][-1]
 
 
 def _changes(windows: Windows, rows: Tensor, generator: torch.Generator) -> Tensor:
-    """Changes from one frame to the next, of transitions drawn from `rows`."""
+    """Changes between consecutive frames, for transitions drawn from `rows`."""
     picked = rows[torch.randperm(len(rows), generator=generator)[:STATISTICS]].sort().values.numpy()
     return windows.data.gather(picked + 1) - windows.data.gather(picked)

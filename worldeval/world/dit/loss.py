@@ -1,4 +1,4 @@
-"""What `dit` is trained on: consecutive frames, what each may know, and the straight-path loss."""
+"""Training sequences of `dit`, the inputs of each frame, and the straight-path loss."""
 
 from dataclasses import replace
 
@@ -12,8 +12,8 @@ from worldeval.world.features import PAST_ACTIONS, Motion
 from worldeval.world.flow import along_path
 from worldeval.world.training.windows import Windows, steps
 
-BACK = 1 + PAST_ACTIONS  # frames before the first that its motion is read from
-FORGETFUL = 0.1  # share of frames trained without memory, so that imagination may do without
+BACK = 1 + PAST_ACTIONS  # frames before the first that its motion is computed from
+FORGETFUL = 0.1  # share of frames trained without memory, so that imagination can do without
 
 
 def sequence_of(
@@ -24,9 +24,9 @@ def sequence_of(
     *,
     pose_offset: Float[Tensor, "b k"] | None = None,
 ) -> Sequence:
-    """Sequences whose first frames are `rows`; `length - 1` frames must follow each.
+    """Build sequences whose first frames are `rows`; `length - 1` frames must follow each.
 
-    `pose_offset` moves the place in every pose of a sequence: what a drifted robot looks like.
+    `pose_offset` shifts the position in every pose of a sequence, like the drift of a robot.
     """
     now, older = rows[:, None] + torch.arange(length), None
     if recipe.memory:
@@ -43,7 +43,7 @@ def sequence_of(
         pose = windows.moved(pose, pose_offset[:, None])
 
     def ago(values: Tensor, frames: int) -> Tensor:
-        """Of every frame, what stood `frames` before it; episodes and frames as one axis."""
+        """Values `frames` before each frame; episodes and frames are flattened into one axis."""
         return values[:, BACK - frames : BACK - frames + length].flatten(0, 1)
 
     motion = Motion(
@@ -86,10 +86,10 @@ def flow_loss(
     at_noise: float,
     generator: torch.Generator,
 ) -> Float[Tensor, ""]:
-    """Squared error of the predicted change of all frames but the first; a share `at_noise` of the
-    frames at flow time 0."""
+    """Squared error of the predicted change of all frames except the first; a share `at_noise` of
+    the frames is trained at flow time 0."""
     noise = torch.randn(change.shape, generator=generator).to(change)
-    # Times spread evenly over the batch, in random order: less variance than independent ones.
+    # Flow times are spread evenly over the batch, in random order, which has a lower variance.
     count = change.shape[0] * change.shape[1]
     time = (torch.arange(count) + torch.rand(count, generator=generator)) / count
     time = ((time - at_noise) / (1 - at_noise)).clamp_min(0)
@@ -100,7 +100,7 @@ def flow_loss(
 
 
 def forgetting(sequence: Sequence, generator: torch.Generator) -> Sequence:
-    """The sequence with the memory of some frames taken away."""
+    """Remove the memory of some frames of the sequence."""
     memory = sequence.memory
     if memory is None:
         return sequence

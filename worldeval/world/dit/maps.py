@@ -1,8 +1,8 @@
-"""The hand as a picture: for every token of every view, how far the projected hand is from it.
+"""The gripper's position as an image: each token's distance from the projected gripper.
 
-Where the hand goes is a matter of place, and a network that is told the place draws it there twice
-as exactly as one that must find it from numbers (channel-concatenated action maps: GigaWorld-1,
-arXiv 2607.02642).
+Where the gripper goes is spatial information. A network that receives it as a map draws the gripper
+twice as accurately as one that must infer it from numbers (channel-concatenated action maps:
+GigaWorld-1, arXiv 2607.02642).
 """
 
 import torch
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 from worldeval.axes import Float, Int
 from worldeval.world.dit.camera import project
 
-CHANNELS = 9  # for the hand now and next: two bumps and two distances; and whether it is known
+CHANNELS = 9  # now and next: two bumps and two distances each; and whether the camera is known
 NARROW, WIDE, FAR = 0.75, 2.0, 4.0  # in tokens
 
 
 class HandMaps(nn.Module):
-    """Maps of the hand over the token grid of every view, zeros where a camera is not known."""
+    """Maps of the gripper on the token grid of every view; zeros if a camera is unknown."""
 
     matrix: Tensor  # k v 3 4: task and view
     across: Tensor  # n: centres of one view's tokens, -1 to 1
@@ -39,7 +39,7 @@ class HandMaps(nn.Module):
         pose: Float[Tensor, "b p"],
         next_pose: Float[Tensor, "b p"],
     ) -> Float[Tensor, "b n e"]:
-        """Channels of every token, views one after another."""
+        """Compute the channels of every token, view after view."""
         matrix = self.matrix[task]
         known = (matrix != 0).any(3).any(2).to(pose)[:, :, None]
         channels = [known.expand(-1, -1, len(self.down))]

@@ -1,14 +1,15 @@
-"""The network of `dit`: which tokens there are, and what attends to what.
+"""The network of `dit`: its tokens and their attention pattern.
 
-A token is a patch of cells of one view of one frame. It carries the change that leads to its frame,
-the frame before and the start at the same place, and the hand as this view sees it; the frame's
-motion modulates every block. A frame being imagined holds a noisy change at some flow time; once
-it is settled it holds the change itself at flow time 1 and is cached: history is the same network
-at its last flow time, and a roll-out computes each frame's keys and values once.
+A token is a patch of latent cells of one view of one frame. It carries the change that leads to its
+frame, the previous and the first frame at the same place, and the gripper as this view sees it; the
+frame's motion modulates every block. While a frame is being imagined, its tokens hold a noisy
+change at some flow time. Once the frame is settled, they hold the change itself at flow time 1 and
+are cached. So the history is processed by the same network at its last flow time, and a roll-out
+computes each frame's keys and values once.
 
-A frame attends to its own tokens, to those of the `window` settled frames before it, and, while it
+A frame attends to its own tokens, to those of the `window` settled frames before it and, while it
 is imagined, to read-only tokens of `memory` older frames, the nearest in pose, which carry their
-pose and their age. Nothing attends to a later frame.
+pose and age. Nothing attends to a later frame.
 """
 
 import math
@@ -28,24 +29,24 @@ from worldeval.world.dit.maps import CHANNELS, HandMaps
 from worldeval.world.dit.recipe import DitRecipe
 from worldeval.world.features import Features, Motion
 
-PAINT = 16  # numbers of motion painted onto each token
-FREQUENCIES = 8  # of the embeddings of flow time and of age
-LONGEST = 256.0  # frames; ages are embedded as shares of it
+PAINT = 16  # motion features added to each token
+FREQUENCIES = 8  # of the embeddings of flow time and age
+LONGEST = 256.0  # frames; ages are embedded relative to this
 
 
 @dataclass(frozen=True, kw_only=True)
 class Given:
-    """What is known of `m` frames before they are imagined."""
+    """Inputs of `m` frames that are known before the frames are imagined."""
 
-    previous: Float[Tensor, "m v d h w"]  # the frame before; for a start, the start itself
+    previous: Float[Tensor, "m v d h w"]  # the frame before; for a first frame, itself
     first: Float[Tensor, "m v d h w"]  # observed, never imagined
     motion: Motion
-    next_pose: Float[Tensor, "m p"]  # where the hand is when the frame is taken
+    next_pose: Float[Tensor, "m p"]  # pose at the time of the frame
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryFrames:
-    """Older frames that `m` frames may read, none of them within their windows."""
+    """Older frames that `m` frames may read, all of them outside the frames' windows."""
 
     latents: Float[Tensor, "m k v d h w"]
     pose: Float[Tensor, "m k p"]
@@ -55,7 +56,7 @@ class MemoryFrames:
 
 @dataclass(frozen=True, kw_only=True)
 class Sequence:
-    """Consecutive frames of `b` episodes and all that training knows of them (m = b t)."""
+    """Consecutive frames of `b` episodes with all training inputs (m = b t)."""
 
     latents: Float[Tensor, "b t v d h w"]  # the history that later frames see
     before: Float[Tensor, "b v d h w"]  # the frame before the first
@@ -63,15 +64,15 @@ class Sequence:
     memory: MemoryFrames | None
 
     def change(self) -> Float[Tensor, "b t v d h w"]:
-        """From each frame's previous one to it, in latents."""
+        """Change of latents from each frame's previous frame to it."""
         return self.latents - self.previous()
 
     def previous(self) -> Float[Tensor, "b t v d h w"]:
-        """The frame before each."""
+        """The frame before each frame."""
         return torch.cat([self.before[:, None], self.latents[:, :-1]], 1)
 
     def seeing(self, latents: Float[Tensor, "b t v d h w"]) -> "Sequence":
-        """The same episodes with another history."""
+        """Replace the history of the same episodes."""
         changed = replace(self, latents=latents)
         previous = changed.previous().flatten(0, 1)
         return replace(changed, given=replace(self.given, previous=previous))
@@ -79,16 +80,16 @@ class Sequence:
 
 @dataclass(frozen=True, kw_only=True)
 class Scene:
-    """What `m` frames look like before any noise is drawn: computed once a frame."""
+    """Noise-independent features of `m` frames, computed once per frame."""
 
     tokens: Float[Tensor, "m n u"]
     known: Float[Tensor, "m c"]
 
 
 class DitNetwork(nn.Module):
-    """Predicts the change to a frame, in units of its training deviation (`fit_change`).
+    """Predict the change to a frame, in units of its training standard deviation (`fit_change`).
 
-    A new network predicts no change. Nothing here depends on the other episodes of a batch.
+    A new network predicts no change. No output depends on the other episodes of a batch.
     """
 
     change_std: Tensor
@@ -107,7 +108,7 @@ class DitNetwork(nn.Module):
         if height % patch or breadth % patch:
             raise UserError(
                 f"patch: {patch} does not divide latents of {height} x {breadth} cells. "
-                "Set a patch that does; 1 always fits."
+                "Set a patch that divides both; 1 always fits."
             )
         self.recipe, self.features, self.latent = recipe, features, latent
         grid = (height // patch, breadth // patch)
@@ -148,11 +149,11 @@ class DitNetwork(nn.Module):
 
     @property
     def change_fitted(self) -> bool:
-        """Whether the deviations are those of data, not of a new network."""
+        """Whether the standard deviations were fitted to data, unlike those of a new network."""
         return not bool((self.change_std == 1).all())
 
     def fit_change(self, change: Float[Tensor, "n v d h w"]) -> None:
-        """Take the deviation of training changes, per view and channel."""
+        """Set the standard deviation of training changes, per view and channel."""
         self.change_std.copy_(
             change.square().mean((0, 3, 4)).sqrt().clamp_min(1e-3)[..., None, None]
         )
@@ -160,14 +161,14 @@ class DitNetwork(nn.Module):
     def forward(
         self, x: Float[Tensor, "b t v d h w"], time: Float[Tensor, "b t"], sequence: Sequence
     ) -> Float[Tensor, "b t v d h w"]:
-        """The change to every frame expected from `x` at flow times `time`, each frame seeing the
-        history of the sequence before it: what a cached roll-out computes, all frames at once."""
+        """Predict the change to every frame from `x` at flow times `time`. Each frame sees the
+        sequence's history before it: a cached roll-out's result, for all frames at once."""
         scene, seen = self.settle_sequence(sequence)
         found = self.denoise(x.flatten(0, 1), time.flatten(), scene, seen)
         return found.unflatten(0, x.shape[:2])
 
     def settle_sequence(self, sequence: Sequence) -> tuple[Scene, list[AttendedFrames]]:
-        """What every frame of a sequence sees before it and in memory, block by block."""
+        """Compute what every frame of a sequence attends to, before it and in memory, per block."""
         frames = sequence.latents.shape[1]
         scene = self.look(sequence.given)
         change = (sequence.change() / self.change_std).flatten(0, 1)
@@ -182,7 +183,7 @@ class DitNetwork(nn.Module):
         return scene, out
 
     def look(self, given: Given) -> Scene:
-        """Read what is known of frames, once for all steps of the sampler."""
+        """Compute the features of frames once for all sampler steps."""
         known = self.motion(self._known(given))
         palette = rearrange(self.palette(known), "m (n e) -> m n e", e=PAINT)
         near = [self._patches(frame) for frame in (given.previous, given.first)]
@@ -193,7 +194,7 @@ class DitNetwork(nn.Module):
     def read(
         self, memory: MemoryFrames | None, next_pose: Float[Tensor, "m p"]
     ) -> list[AttendedFrames] | list[None]:
-        """What each block sees of memory; Nones without any."""
+        """Compute each block's memory tokens; Nones without memory."""
         if memory is None or not self.recipe.memory:
             return [None] * len(self.blocks)
         frames, features = memory.pose.shape[1], self.features
@@ -214,7 +215,7 @@ class DitNetwork(nn.Module):
         scene: Scene,
         seen: list[AttendedFrames],
     ) -> Float[Tensor, "m v d h w"]:
-        """The change expected from `x` at flow time `time`, of frames that see `seen`."""
+        """Predict the change from `x` at flow time `time`, for frames that attend to `seen`."""
         tokens, condition = self._noised(x, time, scene)
         for block, there in zip(self.blocks, seen, strict=True):
             tokens = self._spare(block, tokens, condition, there)
@@ -224,7 +225,7 @@ class DitNetwork(nn.Module):
     def settle(
         self, change: Float[Tensor, "m v d h w"], scene: Scene, seen: list[AttendedFrames]
     ) -> list[KeysValues]:
-        """The cache entries of frames whose change is known; memory is not for them to read."""
+        """Compute the cache entries of frames whose change is known; they do not read memory."""
         time = torch.ones(len(change), device=change.device)
         tokens, condition = self._noised(change, time, scene)
         out = []
@@ -235,12 +236,12 @@ class DitNetwork(nn.Module):
         return out
 
     def recall(self, cache: list[KeysValues]) -> list[AttendedFrames]:
-        """What the frame after the cached ones sees of them."""
+        """Return what the frame after the cached ones attends to."""
         pairs = zip(self.blocks, cache, strict=True)
         return [block.recall(past) for block, past in pairs]  # type: ignore[operator]
 
     def nothing(self, like: Float[Tensor, "m v d h w"]) -> list[KeysValues]:
-        """The cache before any frame."""
+        """An empty cache, before any frame."""
         heads = self.recipe.heads
         shape = (len(like), 0, heads, len(self.place), self.recipe.width // heads)
         empty = KeysValues(keys=like.new_zeros(shape), values=like.new_zeros(shape))
@@ -291,6 +292,6 @@ def _mlp(size: int, width: int) -> nn.Sequential:
 
 
 def _waves(share: Float[Tensor, " m"]) -> Float[Tensor, "m e"]:
-    """Sines and cosines of numbers in [0, 1]."""
+    """Sine and cosine features of numbers in [0, 1]."""
     angle = share[:, None] * math.pi * 2.0 ** torch.arange(-1, FREQUENCIES - 1, device=share.device)
     return torch.cat([angle.sin(), angle.cos()], 1)

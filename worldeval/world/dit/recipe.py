@@ -8,9 +8,9 @@ from worldeval.world.recipe import WorldRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class CameraRecipe:
-    """A fixed camera: the point it looks at (m), how far from it (m), and its angles (degrees).
+    """A fixed camera: the point it looks at (m), its distance (m), and its angles (degrees).
 
-    Angles as MuJoCo's free camera counts them: azimuth from x towards y, elevation upwards.
+    Angles follow MuJoCo's free camera: azimuth from x towards y, elevation upwards.
     """
 
     lookat: tuple[float, float, float]
@@ -22,29 +22,27 @@ class CameraRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class DitRecipe(WorldRecipe):
-    """`dit`: a flow-matching transformer, block-causal over frames, with memory found by pose."""
+    """`dit`: a flow-matching transformer, block-causal over frames, with memory by pose."""
 
     width: int = 192
     depth: int = 4
     heads: int = 6
-    patch: int = 2  # latent cells along the side of a token
-    window: int = 4  # past frames that a frame attends to: the cache
-    memory: int = 1  # older frames that it may read, nearest in pose; 0: none
-    steps: int = 2  # Euler steps of the sampler; 1 gives the mean of what may happen
-    at_noise: float = 0.25  # share of training at flow time 0, from which every sample departs
+    patch: int = 2  # side of a token in latent cells
+    window: int = 4  # past frames that a frame attends to; the size of the cache
+    memory: int = 1  # older frames it may also read, nearest in pose; 0: none
+    steps: int = 2  # Euler steps of the sampler; 1 gives the mean of the possible futures
+    at_noise: float = 0.25  # share of training at flow time 0, where every sample starts
     length: int = 8  # frames of a training sequence
-    # (share of training from which, times that a history is replaced by the model's own samples)
+    # (share of training from which, times that the history is replaced by the model's own samples)
     imagined: tuple[tuple[float, int], ...] = ((0.0, 0), (0.5, 1), (0.75, 2))
-    checkpoint: bool = (
-        False  # compute blocks again in the backward pass: less memory, a third slower
-    )
-    save_every: int = 1000  # steps after which an unfinished training is kept; 0 never
-    # task -> view -> camera; tasks or views not named here are drawn from motion alone
+    checkpoint: bool = False  # recompute blocks in the backward pass: less memory, a third slower
+    save_every: int = 1000  # steps between saves of the training state; 0: never
+    # task -> view -> camera; other tasks and views are predicted without a map of the gripper
     cameras: Mapping[str, Mapping[str, CameraRecipe]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.steps not in self.sampler:
-            raise ValueError(f"steps: {self.steps} is outside 1-8, for which this sampler is made.")
+            raise ValueError(f"steps: {self.steps} is outside the sampler's range of 1 to 8.")
         if self.width % self.heads:
             raise ValueError(f"width: {self.width} is not a multiple of heads: {self.heads}.")
         if self.window < 1 or self.memory < 0 or self.length < 2:
@@ -52,5 +50,5 @@ class DitRecipe(WorldRecipe):
 
     @property
     def sampler(self) -> range:
-        """Up to the 8 Euler steps that this flow is made for."""
+        """The allowed numbers of Euler steps: 1 to 8."""
         return range(1, 9)

@@ -1,4 +1,4 @@
-"""`dit` as a world: a frame is sampled and settled once, and cached for the frames after it."""
+"""`dit` as a world: each frame is sampled and settled once, then cached for later frames."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,12 +24,12 @@ from worldeval.world.world import generators_of
 
 @dataclass(frozen=True, kw_only=True)
 class DitState:
-    """Every frame so far, for memory to choose from, and the newest as the network knows them."""
+    """Every frame so far, for memory retrieval, and the network's cache of the newest ones."""
 
     latents: Float[Tensor, "b t v d h w"]
     hand: HandState
     generators: list[torch.Generator]
-    cache: list[KeysValues]  # one a block; the newest `window` frames
+    cache: list[KeysValues]  # one per block; the newest `window` frames
 
     @property
     def poses(self) -> Float[Tensor, "b t p"]:
@@ -38,7 +38,7 @@ class DitState:
 
 
 class DitWorld(HandWorld):
-    """Kinematics says where the hand goes; the flow draws what the cameras then see."""
+    """A world whose kinematics predict the pose and whose flow samples the latents."""
 
     remembers = True
 
@@ -79,7 +79,7 @@ class DitWorld(HandWorld):
 
     @torch.inference_mode()
     def step(self, state: DitState, actions: Float32[Array, "b a"]) -> DitState:
-        """One world frame later: first the hand, then what the cameras show of it."""
+        """Advance by one world frame: first the pose, then the latents at that pose."""
         newest, first = state.latents[:, -1], state.latents[:, 0]
         network = self.dynamics
         moved = self.hand.step(state.hand, self.tensor(actions), newest=newest, first=first)
@@ -108,11 +108,11 @@ class DitWorld(HandWorld):
         )
 
     def memory(self, state: DitState, target: Float[Tensor, "b p"]) -> MemoryFrames | None:
-        """The frames nearest in pose to `target` among those that the cache no longer holds.
+        """Retrieve the frames nearest in pose to `target` among those no longer in the cache.
 
-        The start may be one of them, although every frame is shown it cell by cell: as a memory it
-        also says from which pose it was seen and how long ago, that is, that the hand is back where
-        it began and nothing seen since is nearer. Training cuts its sequences by the same rule.
+        The first frame may be one of them, although every frame receives it anyway: as a memory it
+        also carries its pose and age, which says that the gripper is back where it began and that
+        no later frame is nearer. Training sequences are cut by the same rule.
         """
         frames, window = state.latents.shape[1], self.dynamics.recipe.window
         count = min(self.dynamics.recipe.memory, frames - window)
@@ -132,7 +132,7 @@ class DitWorld(HandWorld):
 
 
 def standing(hand: HandState) -> Motion:
-    """The motion that leads to a start: none."""
+    """The motion that leads to a first frame: none."""
     pose, command = hand.poses[:, 0], hand.command
     return Motion(
         action=torch.zeros_like(hand.past_actions[:, 0]),

@@ -1,4 +1,4 @@
-"""The commanded pose: where the controller has been told to bring the robot so far.
+"""The commanded pose: where the controller has been commanded to move the robot so far.
 
 A robot lags behind its command, and images show only the robot, so the difference is a state that a
 world model must carry. For delta control it is the sum of all commands, clipped to the workspace.
@@ -14,10 +14,10 @@ from worldeval.world.recipe import ActuationRecipe
 
 
 class Actuation:
-    """Integrates frame actions into commanded places, in the pose's units."""
+    """Integrate frame actions into commanded positions, in the pose's units."""
 
     def __init__(self, recipe: ActuationRecipe, body: Body, *, fps: float = 1.0) -> None:
-        """`fps` are world frames a second: velocities are commanded for a step's share of one."""
+        """`fps` are world frames per second; a velocity command lasts one controller step."""
         self.body, self.scaled = body, bool(recipe.scale)
         if self.scaled:
             self.low, self.high = torch.tensor(recipe.low), torch.tensor(recipe.high)
@@ -31,13 +31,13 @@ class Actuation:
         self._all_absolute = bool(self._absolute.all())
 
     def begin(self, pose: Float[Tensor, "b p"]) -> Float[Tensor, "b c"]:
-        """At a start, the robot is where it was told to be."""
+        """At a start, the command is the robot's position."""
         return pose[:, self._pose]
 
     def step(
         self, command: Float[Tensor, "b c"], action: Float[Tensor, "b a"]
     ) -> Float[Tensor, "b c"]:
-        """The command after one frame's action; absolute actions are their own command."""
+        """Update the command by one frame's action; absolute actions replace it."""
         if not self._pose:
             return command
         factor = self._factor.to(action)
@@ -56,6 +56,6 @@ class Actuation:
 
 
 def actuation_of(recipe: ActuationRecipe, spec: WorldSpec) -> Actuation:
-    """The actuation of a world: by the body that its data describe, or by its recipe's hand."""
+    """Build a world's actuation from its data's body, or from the end effector in its recipe."""
     body = spec.body or hand_body(recipe, action_dim=spec.action_dim)
     return Actuation(recipe, body, fps=spec.fps)

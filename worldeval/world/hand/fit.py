@@ -1,4 +1,4 @@
-"""Training what families share: the statistics of motion, and the kinematics of a hand."""
+"""Train what families share: the statistics of motion, and the kinematics."""
 
 import torch
 from torch import Tensor, nn
@@ -13,7 +13,7 @@ from worldeval.world.training.windows import Windows, noisy
 
 
 def fit_features(features: Features, windows: Windows, episodes: Int[Array, " e"]) -> None:
-    """Take normalisation statistics from the training episodes."""
+    """Compute normalisation statistics from the training episodes."""
     rows = torch.from_numpy(windows.data.transitions(episodes, 1))
     pose = windows.pose[rows]
     features.fit(pose, windows.pose[rows + 1] - pose, windows.actions[rows])

@@ -1,4 +1,4 @@
-"""Kinematics: the next proprioception, which policies read and the dynamics draws the hand at."""
+"""Kinematics: predict the next pose, which policies read and the dynamics are conditioned on."""
 
 import itertools
 import math
@@ -13,7 +13,7 @@ from worldeval.world.recipe import KinematicsRecipe
 
 
 class Kinematics(nn.Module):
-    """An MLP from motion and a glance at the latents (contact stops a hand) to the pose change."""
+    """An MLP that predicts the pose change from motion and, to detect contact, the latents."""
 
     def __init__(self, recipe: KinematicsRecipe, features: Features, *, latent_size: int) -> None:
         super().__init__()
@@ -32,13 +32,13 @@ class Kinematics(nn.Module):
     def forward(
         self, latent: Float[Tensor, "b z"], first: Float[Tensor, "b z"], motion: Motion
     ) -> Float[Tensor, "b p"]:
-        """The pose one frame later; `latent` is the newest frame's, `first` the start's."""
+        """Predict the pose one frame later, from the newest and the first frame's latents."""
         sight = torch.tanh(self.glance(torch.cat([latent, first], 1)))
         change = self.net(torch.cat([self.features(motion), sight], 1)).float()
         return motion.pose + change * self.features.step_std
 
 
 def new_kinematics(recipe: KinematicsRecipe, spec: WorldSpec) -> Kinematics:
-    """Kinematics with fresh weights for a world's poses, actions and latents."""
+    """Build kinematics with fresh weights for a world's poses, actions and latents."""
     features = features_of(spec)
     return Kinematics(recipe, features, latent_size=len(spec.views) * math.prod(spec.latent))

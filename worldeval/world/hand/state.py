@@ -1,7 +1,7 @@
-"""The hand of a world: where it is, what it was told, and where the next action brings it.
+"""The state of a world's robot: its poses, its command, and the effect of the next action.
 
-Pictures show the hand, policies read its pose, and a controller remembers its command. Families
-whose data gives only commands share this part; a family that predicts poses itself does without.
+Images show the gripper, policies read its pose, and a controller remembers its command. Families
+that do not predict poses share this part.
 """
 
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from worldeval.world.hand.kinematics import Kinematics
 
 @dataclass(frozen=True, kw_only=True)
 class HandState:
-    """The poses so far, and what the next one follows from."""
+    """The poses so far, and what determines the next one."""
 
     poses: Float[Tensor, "b t p"]
     past_actions: Float[Tensor, "b 2 a"]  # newest first
@@ -25,31 +25,31 @@ class HandState:
     task: Int[Tensor, " b"]
 
     def found_at(self, pose: Float[Tensor, "b p"]) -> "HandState":
-        """The same hand, seen to be elsewhere than expected."""
+        """Replace the newest pose by an observed one."""
         return replace(self, poses=torch.cat([self.poses[:, :-1], pose[:, None]], 1))
 
 
 @dataclass(frozen=True, kw_only=True)
 class HandStep:
-    """One frame's motion and the hand after it."""
+    """One frame's motion and the state after it."""
 
     motion: Motion
     hand: HandState
 
     @property
     def pose(self) -> Float[Tensor, "b p"]:
-        """Where the hand is when the next frame is taken."""
+        """The pose at the time of the next frame."""
         return self.hand.poses[:, -1]
 
 
 class Hand:
-    """Kinematics and actuation of one robot. Both are the world's; this only joins them."""
+    """Join the kinematics and actuation of one robot; both belong to the world."""
 
     def __init__(self, kinematics: Kinematics, actuation: Actuation, *, action_dim: int) -> None:
         self.kinematics, self.actuation, self.action_dim = kinematics, actuation, action_dim
 
     def begin(self, pose: Float[Tensor, "b p"], task: Int[Tensor, " b"]) -> HandState:
-        """At a start the hand is where it was told to be, and nothing was done before."""
+        """Begin at rest: the command is the current position and there are no past actions."""
         return HandState(
             poses=pose[:, None],
             past_actions=pose.new_zeros(len(pose), PAST_ACTIONS, self.action_dim),
@@ -65,7 +65,7 @@ class Hand:
         newest: Float[Tensor, "b v d h w"],
         first: Float[Tensor, "b v d h w"],
     ) -> HandStep:
-        """One frame's action carried out; contact is read from the newest and the first latents."""
+        """Execute one frame's action; contact is inferred from the newest and first latents."""
         next_command = self.actuation.step(hand.command, action)
         motion = Motion(
             action=action,
@@ -87,5 +87,5 @@ class Hand:
 
 
 def back(history: Float[Tensor, "b t ..."], lag: int) -> Float[Tensor, "b ..."]:
-    """The frame `lag` before the newest, or the start where there is none."""
+    """The frame `lag` before the newest, or the first frame if there is none."""
     return history[:, max(history.shape[1] - 1 - lag, 0)]

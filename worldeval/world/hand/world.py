@@ -1,4 +1,4 @@
-"""What worlds with a hand of their own share: kinematics, actuation, the newest frame and pose."""
+"""Base class of worlds with kinematics: actuation, and the newest frame and pose."""
 
 from dataclasses import replace
 from typing import Any
@@ -16,7 +16,7 @@ from worldeval.world.world import World
 
 
 class HandWorld(World):
-    """A world whose state holds `latents` and `poses` of every frame, and moves the hand first."""
+    """A world whose state holds `latents` and `poses` of every frame, and predicts poses first."""
 
     def __init__(
         self,
@@ -31,13 +31,13 @@ class HandWorld(World):
 
     @property
     def hand(self) -> Hand:
-        """The hand as its parts are now: training replaces them."""
+        """Join the current parts; built on each access, because training replaces the parts."""
         return Hand(self.kinematics, self.actuation, action_dim=self.spec.action_dim)
 
     def observe_latents(
         self, state: Any, latents: Float[Tensor, "b v d h w"], pose: Float32[Array, "b p"]
     ) -> Any:
-        """What was told, and everything older, stays; so do keys and values of a cache."""
+        """Commands, older frames and a cache's keys and values are kept."""
         seen = torch.cat([state.latents[:, :-1], latents.float().to(self.device)[:, None]], 1)
         return replace(state, latents=seen, hand=state.hand.found_at(self.tensor(pose)))
 

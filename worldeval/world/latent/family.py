@@ -1,4 +1,4 @@
-"""`latent` as a family: see network.py for the dynamics, fit.py for its training."""
+"""Register `latent` as a family: network.py holds the dynamics, fit.py its training."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from worldeval.world.protocol import WorldSpec
 
 
 def new(spec: WorldSpec, recipe: LatentRecipe) -> FrameWorld:
-    """A world with fresh weights."""
+    """Build a world with fresh weights."""
     kinematics = new_kinematics(recipe.kinematics, spec)
     features = features_of(spec)
     return FrameWorld(
@@ -28,7 +28,7 @@ def new(spec: WorldSpec, recipe: LatentRecipe) -> FrameWorld:
 
 
 def fit(fitting: Fitting) -> FrameWorld:
-    """Kinematics, then the dynamics on its own predictions."""
+    """Train the kinematics, then the dynamics on its own predictions."""
     recipe: LatentRecipe = fitting.recipe
     world: FrameWorld = fitting.world
     if fitting.fresh:
@@ -50,7 +50,7 @@ def fit(fitting: Fitting) -> FrameWorld:
 
 
 def adapt(recipe: LatentRecipe) -> LatentRecipe:
-    """Shorter and gentler, at the full unroll from the first step."""
+    """Shorten the recipe and lower its learning rate, at the full unroll from the first step."""
     return replace(gentler(recipe), unroll=((0.0, recipe.unroll[-1][1]),))
 
 

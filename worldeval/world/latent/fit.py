@@ -1,4 +1,4 @@
-"""Training `latent`: a deterministic dynamics on its own predictions."""
+"""Train `latent`: deterministic dynamics on its own predictions."""
 
 from collections.abc import Sequence
 
@@ -26,11 +26,11 @@ def fit_unrolled(
     seed: int,
     progress: Progress | None = None,
 ) -> Fitted:
-    """Train a deterministic dynamics on its own predictions, longer ones as training goes on.
+    """Train deterministic dynamics on its own predictions, with longer unrolls as training goes on.
 
-    `unroll` lists (share of training from which, steps). History latents carry noise of a strength
-    drawn per window up to `latent_noise`, poses a constant offset of `pose_noise`
-    (`Windows.place_noise`): what the model will meet in its own roll-outs.
+    `unroll` lists (share of training from which, steps). Latents of the history carry noise of a
+    strength drawn per window up to `latent_noise`, poses a constant offset of `pose_noise`
+    (`Windows.place_noise`), similar to the errors the model meets in its own roll-outs.
     """
     generator = torch.Generator().manual_seed(seed)
     rows = {horizon: windows.data.draws(episodes, horizon) for _, horizon in unroll}
@@ -58,7 +58,7 @@ def fit_unrolled(
 def context_of(
     batch: Window, ahead: int, pose: Tensor, latent: Tensor, previous: Tensor
 ) -> Context:
-    """The context of future frame `ahead` of a window, with the given poses and newest latents."""
+    """Build the context of future frame `ahead` of a window from given poses and newest latents."""
     assert batch.first is not None
     assert batch.older_latents is not None and batch.older_pose is not None
     now = PAST_ACTIONS + ahead

@@ -1,7 +1,8 @@
-"""`latent`: a residual MLP over every view's latents at once, modulated by motion (FiLM).
+"""The network of `latent`: a residual MLP over all views' latents, modulated by motion (FiLM).
 
-Deterministic and small: a step of 40 episodes is a handful of matrix products. It is trained on its
-own predictions (1, then 2, then 4 steps) with noise on the history, so that it does not drift.
+It is deterministic and small: a step of 40 episodes takes a handful of matrix products. It is
+trained on its own predictions (1, then 2, then 4 steps) with noise on the history, so that it does
+not drift.
 """
 
 import math
@@ -19,19 +20,19 @@ CONDITION = 128
 
 @dataclass(frozen=True, kw_only=True)
 class Context:
-    """One step's condition for a batch of episodes. Latents are standardised."""
+    """Inputs of one step for a batch of episodes. Latents are standardised."""
 
     latent: Float[Tensor, "b v d h w"]  # newest frame
-    previous: Float[Tensor, "b v d h w"]  # the frame before; the start's own at the start
-    first: Float[Tensor, "b v d h w"]  # the start: observed, never imagined
-    memory: Float[Tensor, "b v d h w"]  # an older frame, the nearest in pose to the next
+    previous: Float[Tensor, "b v d h w"]  # the frame before; at the start, the first frame
+    first: Float[Tensor, "b v d h w"]  # the first frame: observed, never imagined
+    memory: Float[Tensor, "b v d h w"]  # an older frame, the nearest in pose to the next one
     memory_pose: Float[Tensor, "b p"]
     motion: Motion
-    next_pose: Float[Tensor, "b p"]  # where the hand will be when the frame is taken
+    next_pose: Float[Tensor, "b p"]  # predicted pose at the time of the next frame
 
 
 class _FilmBlock(nn.Module):
-    """Pre-norm residual block whose hidden units are scaled and shifted by the condition."""
+    """A pre-norm residual block whose hidden units are scaled and shifted by the condition."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -51,7 +52,7 @@ class _FilmBlock(nn.Module):
 
 
 class LatentDynamics(nn.Module):
-    """Next latents = newest latents + a change read from four frames, the motion and both poses."""
+    """Predict the change of the newest latents from four frames, the motion and both poses."""
 
     def __init__(
         self, recipe: LatentRecipe, features: Features, *, latent: tuple[int, ...]
@@ -60,7 +61,7 @@ class LatentDynamics(nn.Module):
         size = math.prod(latent)
         width, pose_dim = recipe.width, len(features.pose_mean)
         self.features = features
-        # Newest, previous, first and memory frame share one embedding; each keeps its own place.
+        # The newest, previous, first and memory frames share one embedding, in separate slots.
         self.stem = nn.Linear(size, width)
         self.mix = nn.Linear(4 * width, width)
         known = features.size + 2 * features.wave_size + 3 * pose_dim
@@ -75,7 +76,7 @@ class LatentDynamics(nn.Module):
         self.head = nn.Sequential(nn.LayerNorm(width), last)
 
     def forward(self, context: Context) -> Float[Tensor, "b v d h w"]:
-        """The next frame's latents (standardised)."""
+        """Predict the next frame's latents (standardised)."""
         frames = torch.stack(
             [context.latent, context.previous, context.first, context.memory], 1
         ).flatten(2)

@@ -1,4 +1,4 @@
-"""A world that imagines one frame from a `Context`: newest frames, start, memory and motion."""
+"""A world that imagines frame by frame: from the newest frames, the first, memory and motion."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ from worldeval.world.world import generators_of
 
 @dataclass(frozen=True, kw_only=True)
 class FrameState:
-    """Everything imagined so far: all of it is memory for the frames to come."""
+    """Every frame imagined so far; memory may retrieve any of them."""
 
     latents: Float[Tensor, "b t v d h w"]
     hand: HandState
@@ -33,7 +33,7 @@ class FrameState:
 
 
 class FrameWorld(HandWorld):
-    """Kinematics says where the hand goes; the dynamics says what the cameras then see."""
+    """A world whose kinematics predict the pose and whose dynamics predict the latents."""
 
     remembers = True
 
@@ -65,7 +65,7 @@ class FrameWorld(HandWorld):
 
     @torch.inference_mode()
     def step(self, state: FrameState, actions: Float32[Array, "b a"]) -> FrameState:
-        """One world frame later: first the hand, then what the cameras show of it."""
+        """Advance by one world frame: first the pose, then the latents at that pose."""
         newest, first = back(state.latents, 0), state.latents[:, 0]
         moved = self.hand.step(state.hand, self.tensor(actions), newest=newest, first=first)
         place = self._memory(state.poses, moved.pose)
@@ -86,7 +86,7 @@ class FrameWorld(HandWorld):
     def _memory(
         self, poses: Float[Tensor, "b t p"], target: Float[Tensor, "b p"]
     ) -> Int[Tensor, " b"]:
-        # Without retrieval the start stands in, as it does while nothing older is there.
+        # Without retrieval, use the first frame, as at the start when nothing older exists.
         oldest_in_context = poses.shape[1] - 2 if self.retrieve else 0
         frame = torch.arange(poses.shape[1], device=poses.device)
         allowed = (frame < oldest_in_context).expand(len(target), -1)

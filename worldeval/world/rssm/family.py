@@ -1,4 +1,4 @@
-"""`rssm` as a family: see network.py for the model, fit.py for its training."""
+"""Register `rssm` as a family: network.py holds the model, fit.py its training."""
 
 from worldeval.world.families import Family, Fitting
 from worldeval.world.features import features_of
@@ -12,7 +12,7 @@ from worldeval.world.rssm.world import RssmWorld
 
 
 def new(spec: WorldSpec, recipe: RssmRecipe) -> RssmWorld:
-    """A world with fresh weights."""
+    """Build a world with fresh weights."""
     features = features_of(spec)
     model = Rssm(recipe, features, latent=(len(spec.views), *spec.latent))
     return RssmWorld(
@@ -21,7 +21,7 @@ def new(spec: WorldSpec, recipe: RssmRecipe) -> RssmWorld:
 
 
 def fit(fitting: Fitting) -> RssmWorld:
-    """One network, trained on sequences; it predicts poses itself, so there is no kinematics."""
+    """Train the network on sequences; it predicts poses itself, so there are no kinematics."""
     recipe: RssmRecipe = fitting.recipe
     world: RssmWorld = fitting.world
     windows = fitting.windows()
@@ -40,5 +40,5 @@ def fit(fitting: Fitting) -> RssmWorld:
     return world
 
 
-# One byte a number costs a recurrent state more than it saves: rounding adds up over the frames.
+# Half precision: in a recurrent state, the rounding of one-byte weights adds up over the frames.
 FAMILY = Family(recipe=RssmRecipe, new=new, fit=fit, compress=False)

@@ -1,4 +1,4 @@
-"""Training the recurrent state-space model on sequences of encoded episodes."""
+"""Train the recurrent state-space model on sequences of encoded episodes."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from worldeval.world.rssm.loss import RssmLoss
 from worldeval.world.rssm.network import Rssm
 from worldeval.world.training.windows import Windows, steps
 
-AT_START = 0.25  # share of sequences that begin where an episode does, as evaluation does
+AT_START = 0.25  # share of sequences that begin at an episode's start, as evaluation does
 
 
 def fit_rssm(
@@ -30,11 +30,11 @@ def fit_rssm(
     progress: Progress | None = None,
     checkpoint: Path | None = None,
 ) -> Fitted:
-    """Train on sequences of `recipe.length` frames after the first, drawn from `episodes`.
+    """Train on sequences of a first frame and `recipe.length` more, drawn from `episodes`.
 
-    What the posterior sees carries noise of a strength drawn per sequence up to `latent_noise`. An
-    interrupted training goes on from `checkpoint`. Under several processes all draw the same batch,
-    and each takes its own rows of it.
+    The posterior's inputs carry noise of a strength drawn per sequence up to `latent_noise`. An
+    interrupted training resumes from `checkpoint`. With several processes, all draw the same batch
+    and each uses its own rows of it.
     """
     recipe, ahead = model.recipe, steps(0, model.recipe.length)
     generator = torch.Generator().manual_seed(seed)
@@ -42,7 +42,7 @@ def fit_rssm(
     if not len(anywhere):
         longest = int(np.max(windows.data.length[episodes], initial=0))
         raise UserError(
-            f"length: {recipe.length} frames must follow the first of a sequence; the longest "
+            f"length: sequences have {recipe.length} frames after the first, but the longest "
             f"training episode has {longest} frames. Set length below that."
         )
     starts = anywhere.where(torch.isin(anywhere.rows, torch.from_numpy(windows.data.begin)))

@@ -1,9 +1,10 @@
-"""What the recurrent state-space model is trained on: drawing, divergence, heads; and overshoot.
+"""The loss of the recurrent state-space model: reconstruction, divergence, heads, overshooting.
 
-DreamerV3 (arXiv 2301.04104), equations 2 and 3, over sequences that begin with nothing known. The
-same drawing and heads are asked of states imagined from the first frame alone (`overshoot`, after
-the latent overshooting of PlaNet, arXiv 1811.04551, on observations instead of divergences):
-evaluation replays whole episodes from one frame, which a divergence of single steps hardly trains.
+DreamerV3 (arXiv 2301.04104), equations 2 and 3, over sequences that begin with an empty state. The
+same reconstruction and head losses also apply to states imagined from the first frame alone
+(`overshoot`, after the latent overshooting of PlaNet, arXiv 1811.04551, on observations instead of
+divergences): evaluation replays whole episodes from one frame, for which single-step divergences
+are a weak training signal.
 """
 
 from dataclasses import dataclass
@@ -21,17 +22,17 @@ from worldeval.world.training.windows import Window
 
 @dataclass(frozen=True, kw_only=True)
 class Told:
-    """How well a run of states tells what was recorded, each a mean over frames."""
+    """How well a run of states predicts the recording; each a mean over frames."""
 
     latents: Float[
         Tensor, ""
     ]  # half the squared error, summed over a frame: nats, up to a constant
-    pose: Float[Tensor, ""]  # the same of symlog errors in units of a frame's motion
+    pose: Float[Tensor, ""]  # the same for symlog errors, in units of a frame's motion
     heads: Float[Tensor, ""]  # cross-entropies of reward, success and continue, in nats
 
 
 class RssmLoss(nn.Module):
-    """The loss as a module, so that what wraps modules for several devices can wrap it."""
+    """The loss as a module, so that wrappers for several devices can wrap it."""
 
     def __init__(self, model: Rssm) -> None:
         super().__init__()
@@ -53,10 +54,10 @@ def sequence_loss(
     *,
     noise: Float[Tensor, "b t v d h w"] | None = None,
 ) -> Float[Tensor, ""]:
-    """The whole loss of sequences, in nats a number of a frame's latents.
+    """The total loss of sequences, in nats per number of a frame's latents.
 
-    `uniform` decides the draws of z, of observed and of imagined states; `noise` is added to what
-    the posterior sees, never to what is to be drawn.
+    `uniform` determines the samples of z in observed and imagined states. `noise` is added to the
+    posterior's inputs, never to the reconstruction target.
     """
     recipe, first = model.recipe, batch.latents[:, 0]
     seen = batch.latents if noise is None else batch.latents + noise
@@ -96,8 +97,8 @@ def sequence_loss(
 
 
 def told(model: Rssm, beliefs: list[Belief], batch: Window, *, own_poses: bool) -> Told:
-    """Decode states of all frames of `batch` and compare; poses follow the model's own or the true
-    ones of the frame before."""
+    """Decode the states of all frames of `batch` and compare; each pose is predicted from the
+    previous one, the model's own or the true one."""
     features = torch.stack([belief.features for belief in beliefs], 1)
     steps = features.shape[1]
     drawn = model.decode(features, _along(batch.latents[:, 0], steps))
@@ -121,12 +122,12 @@ def _pose_error(
     else:
         predicted = model.move(features[:, 1:], batch.pose[:, :-1], batch.command[:, 1:])
     scale = model.features.step_std
-    # symlog of the remaining distance: a hand that is far off must not outweigh all others.
+    # symlog of the remaining distance, so that one large error does not outweigh all others.
     return symlog((predicted - batch.pose[:, 1:]) / scale).square().sum(2).mean()
 
 
 def _heads(model: Rssm, features: Float[Tensor, "b t f"], batch: Window) -> Float[Tensor, ""]:
-    # The first frame of an episode that has achieved something is the one that pays.
+    # The reward is paid at the first successful frame of an episode.
     reward = batch.achieved.float().diff(dim=1)
     paid = model.two_hot.loss(model.reward(features[:, 1:]), reward)
     success = _bernoulli(model.success(features)[..., 0], batch.success)

@@ -1,12 +1,12 @@
-"""The recurrent state-space model: what is remembered (h), what is guessed (z), what is drawn.
+"""The recurrent state-space model: deterministic state h, stochastic state z, and decoder.
 
     h' = f(h, z, control)        z' ~ p(z' | h')  prior        z' ~ q(z' | h', frame)  posterior
 
-DreamerV3 (arXiv 2301.04104), equation 1. We differ in four places. Frames come as a tokenizer's
-latents; the recurrent cell is dense, as in the first version of the paper, not in eight blocks; the
-decoder draws the change since the episode's first frame, which every roll-out observed, so that an
-unseen room need not fit into z (`anchored`); and the control holds the commanded position beside
-the action, since a hand lags behind its command and the integral of its actions is exact.
+DreamerV3 (arXiv 2301.04104), equation 1, with four differences. Frames are a tokenizer's latents;
+the recurrent cell is dense, as in the first version of the paper, not in eight blocks; the decoder
+predicts the change since the episode's first frame, which every roll-out has observed, so that z
+need not encode an unseen scene (`anchored`); and the control includes the commanded position beside
+the action, because a gripper lags behind its command and integrating the actions is exact.
 """
 
 from dataclasses import dataclass
@@ -32,14 +32,14 @@ class Belief:
 
     @property
     def features(self) -> Float[Tensor, "*n f"]:
-        """Both as one vector: what heads and policies read."""
+        """Both as one vector, the input of heads and policies."""
         return torch.cat([self.deter, self.stoch.flatten(-2)], -1)
 
 
 class Rssm(nn.Module):
     """The network. Latents are standardised, poses and actions in the robot's units."""
 
-    judged: Tensor  # whether its data said what succeeded
+    judged: Tensor  # whether its training data had success labels
 
     def __init__(
         self, recipe: RssmRecipe, features: Features, *, latent: tuple[int, int, int, int]
@@ -72,11 +72,11 @@ class Rssm(nn.Module):
 
     @property
     def feature_size(self) -> int:
-        """Numbers in `Belief.features`."""
+        """Size of `Belief.features`."""
         return self.recipe.deter + self.recipe.groups * self.recipe.classes
 
     def nothing(self, count: int) -> Float[Tensor, "b d"]:
-        """The recurrent state before anything was seen."""
+        """The recurrent state before any observation."""
         return torch.zeros(count, self.recipe.deter, device=self.features.pose_mean.device)
 
     def read(
@@ -86,7 +86,7 @@ class Rssm(nn.Module):
         pose: Float[Tensor, "*n p"],
         task: Int[Tensor, " *n"],
     ) -> Float[Tensor, "*n e"]:
-        """A frame as the posterior reads it: pictures, their change since the start, the pose."""
+        """Encode a frame for the posterior: latents, their change since the start, the pose."""
         shape = pose.shape[:-1]
         flat = pose.flatten(0, -2)
         seen = torch.cat([latents, latents - first], -3).flatten(0, -5)
@@ -100,7 +100,7 @@ class Rssm(nn.Module):
         next_command: Float[Tensor, "b c"],
         task: Int[Tensor, " b"],
     ) -> Float[Tensor, "b e"]:
-        """What is done: the frame's action, and where it tells the hand to be."""
+        """Encode the control: the frame's action and the position it commands."""
         features = self.features
         unit = (action - features.action_mean) / features.action_std
         told = features.commanded
@@ -110,24 +110,24 @@ class Rssm(nn.Module):
         return self.control(torch.cat(given, 1))
 
     def advance(self, belief: Belief, control: Float[Tensor, "b e"]) -> Float[Tensor, "b d"]:
-        """The recurrent state one frame later."""
+        """Advance the recurrent state by one frame."""
         entering = self.enter(torch.cat([belief.stoch.flatten(1), F.silu(control)], 1))
         return self.cell(entering, belief.deter)
 
     def prior(self, deter: Float[Tensor, "b d"]) -> Float[Tensor, "b g c"]:
-        """Log-probabilities of z before the frame is seen."""
+        """Log-probabilities of z before the frame is observed."""
         return self._categories(self.prior_head(deter))
 
     def posterior(
         self, deter: Float[Tensor, "b d"], read: Float[Tensor, "b e"]
     ) -> Float[Tensor, "b g c"]:
-        """Log-probabilities of z once the frame is seen."""
+        """Log-probabilities of z after the frame is observed."""
         return self._categories(self.posterior_head(torch.cat([deter, read], 1)))
 
     def decode(
         self, features: Float[Tensor, "*n f"], first: Float[Tensor, "*n v d h w"]
     ) -> Float[Tensor, "*n v d h w"]:
-        """The latents of a state in an episode that began at `first`."""
+        """Decode the latents of a state in an episode that began at `first`."""
         shape = features.shape[:-1]
         flat = first.flatten(0, -5)
         return self.draw(features.flatten(0, -2), flat).unflatten(0, shape)
@@ -138,7 +138,7 @@ class Rssm(nn.Module):
         pose: Float[Tensor, "*n p"],
         command: Float[Tensor, "*n c"],
     ) -> Float[Tensor, "*n p"]:
-        """The pose of a state, from that of the frame before and the command that led to it."""
+        """Predict the pose of a state from the previous pose and the command that led to it."""
         scale, told = self.features.step_std, self.features.commanded
         way = command - pose[..., told]
         unit = self.features.unit(pose.flatten(0, -2)).unflatten(0, pose.shape[:-1])
@@ -157,7 +157,7 @@ class Rssm(nn.Module):
 
 
 class _Cell(nn.Module):
-    """A gated recurrent cell with a normalised input, slow to forget at first."""
+    """A gated recurrent cell with a normalised input, initialised to forget slowly."""
 
     def __init__(self, width: int, deter: int) -> None:
         super().__init__()
@@ -190,7 +190,7 @@ class _GridEncoder(nn.Module):
 
 
 class _Draw(nn.Module):
-    """A state to the latents of every view, beside those of the start where it is anchored."""
+    """Decode a state to the latents of every view, relative to the first frame if anchored."""
 
     def __init__(
         self, latent: tuple[int, int, int, int], channels: int, features: int, *, anchored: bool
@@ -229,7 +229,7 @@ class _Draw(nn.Module):
 
 
 def _levels(height: int, breadth: int) -> int:
-    """How often a grid of cells is halved: to about four cells along its shorter side."""
+    """Number of times a grid is halved, down to about four cells along its shorter side."""
     levels = 0
     while min(height, breadth) > 4 and not height % 2 and not breadth % 2:
         height, breadth, levels = height // 2, breadth // 2, levels + 1
@@ -243,6 +243,6 @@ def _mlp(inputs: int, width: int, outputs: int) -> nn.Sequential:
 
 
 def _silence(layers: nn.Sequential) -> None:
-    """Let the last layer say zero until it is trained."""
+    """Initialise the last layer to output zero."""
     for parameter in layers[-1].parameters():
         nn.init.zeros_(parameter)

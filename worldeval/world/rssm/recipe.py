@@ -12,21 +12,21 @@ class RssmRecipe(WorldRecipe):
     Hafner et al., "Mastering Diverse Domains through World Models" (DreamerV3, arXiv 2301.04104).
     """
 
-    deter: int = 384  # numbers of the recurrent state h
+    deter: int = 384  # size of the recurrent state h
     groups: int = 16  # categorical variables of the stochastic state z
-    classes: int = 16  # of each variable
+    classes: int = 16  # per variable
     width: int = 256  # of hidden layers
-    channels: int = 48  # of convolutions over the latents' cells
+    channels: int = 48  # of convolutions over the latent cells
     unimix: float = 0.01  # share of the uniform distribution in every categorical
-    free_nats: float = 1.0  # divergence that costs nothing
-    dynamics_scale: float = 1.0  # draws the prior to the posterior
-    representation_scale: float = 0.1  # draws the posterior to the prior
-    heads_scale: float = 10.0  # of reward, success and continue, against a nat
-    # Weight of the same losses on states imagined from the first frame of a sequence alone: what
-    # evaluation asks at every frame, and DreamerV3 trains through single steps' divergence only.
+    free_nats: float = 1.0  # divergence below which there is no penalty
+    dynamics_scale: float = 1.0  # pulls the prior towards the posterior
+    representation_scale: float = 0.1  # pulls the posterior towards the prior
+    heads_scale: float = 10.0  # weight of reward, success and continue, per nat
+    # Weight of the same losses on states imagined from a sequence's first frame alone. Evaluation
+    # depends on these, while DreamerV3 trains them only through single-step divergences.
     overshoot: float = 1.0
     length: int = 10  # frames of a training sequence after its first
     bins: int = 41  # of the two-hot reward head
-    save_every: int = 1000  # steps after which a training is kept whole, to go on from; 0 never
-    anchored: bool = True  # decode the change since the observed start instead of the whole scene
-    sampled: bool = True  # draw z, seen or imagined; False takes the likeliest classes
+    save_every: int = 1000  # steps between saves of the training state; 0: never
+    anchored: bool = True  # decode the change since the observed first frame, not the whole scene
+    sampled: bool = True  # sample z, observed or imagined; False takes the most likely classes

@@ -1,16 +1,16 @@
-"""The recurrent state-space model as a world, and as a place to learn in without drawing anything.
+"""The recurrent state-space model as a world, and for learning without rendering frames.
 
     world.begin(frames, pose, tasks, seeds) -> RssmState  frames: view -> (b h w 3); pose (b p)
     world.step(state, actions) -> RssmState               actions (b a): one world frame
     world.latents(state), world.pose(state)               (b v d h w), (b p), newest, numpy
-    world.features(state) -> (b f) tensor                 h and z: what an actor reads
+    world.features(state) -> (b f) tensor                 h and z: the actor's input
     world.feature_size -> f
-    world.success(state) -> (b) tensor                    chance that the task is solved now
+    world.success(state) -> (b) tensor                    probability that the task is solved now
     world.imagine(actor, state, horizon) -> LatentTrajectory  actor: (b f) features -> (b a) actions
 
-`step` draws every frame, for judges and cameras; `imagine` draws none and is several times faster.
-Every episode draws from its own generator: what else is in the batch never changes it. A state is
-never changed in place, except that its generators move on.
+`step` decodes every frame, for judges and cameras; `imagine` decodes none and is several times
+faster. Every episode draws from its own generator, so the rest of the batch never changes it.
+States are immutable, except that their generators advance.
 """
 
 from collections.abc import Callable, Sequence
@@ -34,10 +34,10 @@ Actor = Callable[[Float[Tensor, "b f"]], Float[Tensor, "b a"]]
 
 @dataclass(frozen=True, kw_only=True)
 class RssmState:
-    """Where a batch of episodes is, and every frame drawn so far."""
+    """The state of a batch of episodes, with every frame decoded so far."""
 
     latents: Float[Tensor, "b t v d h w"]
-    poses: Float[Tensor, "b s p"]  # s = t, and more while nothing is drawn
+    poses: Float[Tensor, "b s p"]  # s = t, or more while frames are not decoded
     belief: Belief
     command: Float[Tensor, "b c"]
     task: Int[Tensor, " b"]
@@ -46,13 +46,13 @@ class RssmState:
 
 @dataclass(frozen=True, kw_only=True)
 class LatentTrajectory:
-    """`k` steps taken in thought. Entry i of the last four follows action i."""
+    """`k` imagined steps. Entry i of the last four follows action i."""
 
     features: Float[Tensor, "b t f"]  # t = k + 1: before each action, and at the end
     actions: Float[Tensor, "b k a"]
-    reward: Float[Tensor, "b k"]  # 1 is expected where the task is solved for the first time
-    success: Float[Tensor, "b k"]  # chance that the task is solved at this frame
-    goes_on: Float[Tensor, "b k"]  # chance that it was never solved so far: the discount
+    reward: Float[Tensor, "b k"]  # expected reward; 1 when the task is first solved
+    success: Float[Tensor, "b k"]  # probability that the task is solved at this frame
+    goes_on: Float[Tensor, "b k"]  # probability that it has not been solved yet: the discount
     poses: Float[Tensor, "b k p"]
 
 
@@ -72,7 +72,7 @@ class RssmWorld(World):
 
     @property
     def feature_size(self) -> int:
-        """Numbers in a state's features."""
+        """Size of a state's features."""
         return self.model.feature_size
 
     @torch.no_grad()
@@ -100,7 +100,7 @@ class RssmWorld(World):
     def observe_latents(
         self, state: RssmState, latents: Float[Tensor, "b v d h w"], pose: Float32[Array, "b p"]
     ) -> RssmState:
-        """z is drawn again, from what is seen."""
+        """Draw z again from the observation."""
         newest, poses = latents.float().to(self.device), self.tensor(pose)
         read = self.model.read(newest, state.latents[:, 0], poses, state.task)
         posterior = self.model.posterior(state.belief.deter, read)
@@ -125,21 +125,21 @@ class RssmWorld(World):
         return state.poses[:, -1].cpu().numpy()
 
     def features(self, state: RssmState) -> Float[Tensor, "b f"]:
-        """h and z of every episode."""
+        """Return h and z of every episode."""
         return state.belief.features
 
     @torch.no_grad()
     def success(self, state: RssmState) -> Float[Tensor, " b"]:
-        """The chance that each episode's task is solved at the newest frame."""
+        """Return the probability that each episode's task is solved at the newest frame."""
         self._need_judgement()
         return self.model.success(self.features(state))[:, 0].float().sigmoid()
 
     @torch.no_grad()
     def imagine(self, actor: Actor, state: RssmState, horizon: int) -> LatentTrajectory:
-        """Let `actor` act for `horizon` frames from `state`, without drawing a frame.
+        """Let `actor` act for `horizon` frames from `state`, without decoding frames.
 
-        Nothing is differentiated: policy gradients need the actor's own log-likelihoods, which it
-        computes again from the features returned.
+        Gradients are not tracked: policy gradients need the actor's own log-likelihoods, which it
+        recomputes from the returned features.
         """
         self._need_judgement()
         features, actions, poses = [self.features(state)], [], []
@@ -160,7 +160,7 @@ class RssmWorld(World):
         )
 
     def _advance(self, state: RssmState, action: Float[Tensor, "b a"]) -> RssmState:
-        """The state one frame later, before the frame is drawn."""
+        """Advance the state by one frame, before the frame is decoded."""
         model = self.model
         command = self.actuation.step(state.command, action)
         deter = model.advance(state.belief, model.steer(action, command, state.task))
@@ -172,7 +172,7 @@ class RssmWorld(World):
     def _drawn(
         self, log_chance: Float[Tensor, "b g c"], generators: list[torch.Generator]
     ) -> Float[Tensor, "b g c"]:
-        """z by these chances, each episode by its own generator; the likeliest where none draws."""
+        """Sample z, each episode from its own generator; most likely classes if not sampling."""
         if not self.model.recipe.sampled:
             return draw(log_chance, None)
         rows = [torch.rand(log_chance.shape[1:], generator=each) for each in generators]
@@ -181,6 +181,6 @@ class RssmWorld(World):
     def _need_judgement(self) -> None:
         if not bool(self.model.judged):
             raise UserError(
-                "This world model was trained on episodes of which nobody knows whether they "
-                "succeeded, so it cannot say what success is. Train it on data with success flags."
+                "This world model was trained without success labels, so it cannot predict "
+                "success. Train it on data with success labels."
             )
