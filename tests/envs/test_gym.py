@@ -100,11 +100,11 @@ def test_success_by_rule_and_by_key(query: str) -> None:
 @pytest.mark.parametrize(
     ("query", "says"),
     [
-        ("?tells=null", "says nothing of success"),
-        ("?pixels=false", "shows no pictures"),
+        ("?tells=null", "does not report success"),
+        ("?pixels=false", "gives no images"),
         ("?views=pixels/frnt", "pixels/front"),
         ("?pose=agnt_pos", "agent_pos"),
-        ("?nothing=1", "does not take these parameters"),
+        ("?nothing=1", "does not accept these parameters"),
     ],
 )
 def test_what_is_not_known_is_asked_for(query: str, says: str) -> None:

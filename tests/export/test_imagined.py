@@ -115,7 +115,7 @@ def test_what_is_missing_is_named(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="lacks the column score"):
         open_imagined(run).records()
     (run / "recipe.yaml").write_text("kind: closed-loop\n")
-    with pytest.raises(UserError, match=r"names no world model\. Give its folder with --world"):
+    with pytest.raises(UserError, match=r"names no world model\. Pass its folder with --world"):
         open_imagined(run)
     with pytest.raises(UserError, match="is no run folder"):
         open_imagined(tmp_path / "nowhere")

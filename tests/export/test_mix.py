@@ -90,7 +90,7 @@ def test_both_kinds_in_one_dataset(recorded, tmp_path: Path) -> None:
     back = open_source(tmp_path / "mixed")
     assert [head.success for head in back.heads] == [True, True, None, True, None, True]
     card = (tmp_path / "mixed/README.md").read_text()
-    assert "as the judge says, 0.800; 5 are recorded, not imagined" in card
+    assert "according to the judge 0.800; 5 are recorded, not imagined" in card
 
 
 @pytest.mark.parametrize(

@@ -71,12 +71,12 @@ def test_an_unknown_column_answers_with_the_nearest() -> None:
 
 @pytest.mark.parametrize("text", ["success and", "", "import os", "a; b", "(" * 500, "\0"])
 def test_what_is_no_expression(text: str) -> None:
-    with pytest.raises(UserError, match="cannot be understood"):
+    with pytest.raises(UserError, match="cannot be parsed"):
         Selection(text, RECORD)
 
 
 def test_what_cannot_be_worked_out_names_the_record() -> None:
-    with pytest.raises(UserError, match=r"cannot be worked out for .*bc-400"):
+    with pytest.raises(UserError, match=r"cannot be evaluated for .*bc-400"):
         Selection("policy > 3", RECORD)(RECORD)
     with pytest.raises(UserError, match="division by zero"):
         Selection("1 / (seed - 3) > 0", RECORD)(RECORD)

@@ -1,11 +1,11 @@
-"""How users name a simulator.
+"""Addresses of simulators.
 
-- `metaworld`: Meta-World's task of the name that is asked for.
+- `metaworld`: the Meta-World task of the requested name.
 - `gym:ID?param=value`: any gymnasium environment; gym.py lists the parameters.
-- `./sim.py:make?param=value`, `package.module:Class`: code that gives an `Environment`.
+- `./sim.py:make?param=value`, `package.module:Class`: code that returns an `Environment`.
 
-`{task}` in an address stands for the task's name. Code gets `task=`, `size=` and
-`steps_per_frame=` where it takes parameters of these names.
+`{task}` in an address stands for the task's name. Code receives `task=`, `size=` and
+`steps_per_frame=` if it takes parameters with these names.
 """
 
 import inspect
@@ -26,16 +26,16 @@ NEEDED = ("views", "action_dim", "steps_per_frame", "fps", "reset", "step", "clo
 
 
 def open_environment(address: str, *, task: str, size: int, steps_per_frame: int) -> Environment:
-    """The simulator at `address`, set to one task.
+    """Open the simulator at `address`, set to one task.
 
     Args:
         address: see the module's table.
         task: the name that recipes and starts use.
-        size: height and width of the pictures, where the simulator lets one choose.
-        steps_per_frame: simulator steps to a world frame; the same as in the world model's data.
+        size: height and width of the images, if the simulator lets one choose.
+        steps_per_frame: simulator steps per world frame; the same as in the world model's data.
 
     Raises:
-        UserError: nothing is there, it cannot run here, or it is no simulator.
+        UserError: nothing is at the address, it cannot run here, or it is not a simulator.
     """
     place, params = read_env_address(address.replace("{task}", task))
     if place == METAWORLD:
@@ -68,18 +68,18 @@ def open_environment(address: str, *, task: str, size: int, steps_per_frame: int
                 if not hasattr(env, name)
             ]
             raise UserError(
-                f"{place} gave a {type(env).__name__}, which is no simulator: it lacks "
-                f"{', '.join(lacking)} (worldeval/envs/protocol.py)."
+                f"{place} returned a {type(env).__name__}, which is not a simulator: it lacks "
+                f"{', '.join(lacking)} (see worldeval/envs/protocol.py)."
             )
         return env
     hint = did_you_mean(place, [METAWORLD])
     raise UserError(
-        f"'{address}' names no simulator.{hint} Write metaworld, gym:ID or ./file.py:name."
+        f"'{address}' is not a simulator's address.{hint} Use metaworld, gym:ID or ./file.py:name."
     )
 
 
 def unavailable(address: str) -> str | None:
-    """Why the simulator at `address` cannot run here, as far as can be said without starting it."""
+    """Say why the simulator at `address` cannot run here, as far as known without starting it."""
     import importlib.util
 
     place, _ = read_env_address(address)
@@ -93,7 +93,7 @@ def unavailable(address: str) -> str | None:
 
 
 def read_env_address(address: str) -> tuple[str, dict[str, Any]]:
-    """What stands before `?`, and the parameters after it, read as YAML scalars."""
+    """Split an address at `?`; the parameters after it are read as YAML scalars."""
     place, _, query = address.partition("?")
     params = {}
     for pair in (unquote(part) for part in query.split("&") if part):
@@ -103,23 +103,23 @@ def read_env_address(address: str) -> tuple[str, dict[str, Any]]:
         try:
             params[key] = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise UserError(f"{address}: the value of '{key}' is not readable.") from error
+            raise UserError(f"{address}: the value of '{key}' is not valid YAML.") from error
     return place, params
 
 
 def is_code(address: str) -> bool:
-    """Whether an address names Python code to be run."""
+    """Whether an address names Python code to be executed."""
     place = address.partition("?")[0]
     return ":" in place and not place.startswith((GYM, "ws://", "wss://"))
 
 
 def refuse_env_code(addresses: Iterable[str], where: Path) -> None:
-    """Raise UserError where a recipe's or run's own file names code: it may be somebody else's."""
+    """Raise UserError if a recipe's or run's file names code, which may be somebody else's."""
     for address in addresses:
         if is_code(address):
             raise UserError(
-                f"{where} names Python code to run as a simulator ({address}). Recipes are data: "
-                f"if you trust the code, name it yourself: --truth '{address}'."
+                f"{where} names Python code to run as a simulator ({address}). Recipes may not run "
+                f"code. If you trust it, name it on the command line: --truth '{address}'."
             )
 
 
@@ -129,5 +129,5 @@ def _called(
     try:
         inspect.signature(make).bind(**{**known, **params})
     except TypeError as error:
-        raise UserError(f"{place} cannot be made with these parameters: {error}.") from error
+        raise UserError(f"{place} does not accept these parameters: {error}.") from error
     return make(**{**known, **params})

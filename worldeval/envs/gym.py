@@ -1,12 +1,12 @@
-"""Any gymnasium environment as a simulator: pictures, what the robot senses, and success by name.
+"""Any gymnasium environment as a simulator: images, proprioception, and success by name.
 
-`gym:ID?param=value` passes its parameters to `gymnasium.make`, but for these, which are ours:
+`gym:ID?param=value` passes its parameters to `gymnasium.make`, except these:
 
-- `views`: observation keys that are pictures, comma-separated, or `render`. Without it: every
-  picture in the observation, or what the environment renders.
-- `pose`: observation keys that the robot senses. Without it: agent_pos, state, or the only numbers.
-- `success`: a key of `info`, `reward>=0.95`, or `terminated`. Without it: is_success or success.
-- `fps`: simulator steps a second. Without it: the environment's render_fps.
+- `views`: comma-separated observation keys of images, or `render`. Default: every image in the
+  observation, or else what the environment renders.
+- `pose`: observation keys of the robot's state. Default: agent_pos, state, or the only numbers.
+- `success`: a key of `info`, `reward>=0.95`, or `terminated`. Default: is_success or success.
+- `fps`: simulator steps per second. Default: the environment's render_fps.
 - `env.NAME`: a parameter of the environment that has one of these names.
 
 Nested observations are named with dots or slashes: `pixels/top`. A view is called by the last part
@@ -33,24 +33,24 @@ RULE = re.compile(r"reward\s*(>=|>)\s*(-?[0-9.]+(?:e-?[0-9]+)?)")
 
 
 class GymEnvironment:
-    """A gymnasium environment, `steps_per_frame` of its steps to a world frame. See `Environment`.
+    """A gymnasium environment with `steps_per_frame` steps per world frame. See `Environment`.
 
     Raises:
-        UserError: there is no such environment, its observation has no pictures or nothing that the
-            robot senses, its rate is not known, or its actions are no box of numbers.
+        UserError: there is no such environment, its observation has no images or no robot state,
+            its rate is unknown, or its actions are not a box of numbers.
     """
 
     def __init__(
         self, name: str, params: Mapping[str, Any], *, size: int, steps_per_frame: int
     ) -> None:
-        # `size` is for simulators that can be asked for one; here it is a parameter of the address.
+        # `size` is for simulators with a choice of image size; here the address sets it.
         self.name, self.steps_per_frame = name, steps_per_frame
         own = {key: value for key, value in params.items() if key in OURS}
         given = {key.removeprefix("env."): v for key, v in params.items() if key not in OURS}
         self.env = _make(name, given)
         box = self.env.action_space
         if not hasattr(box, "low") or not np.issubdtype(box.dtype, np.floating):
-            raise UserError(f"{name}: actions are {box}, not a box of numbers.")
+            raise UserError(f"{name}: the action space is {box}, but a box of floats is needed.")
         self._low, self._high, self._shape = box.low.ravel(), box.high.ravel(), box.shape
         spaces = _flat_spaces(self.env.observation_space)
         pictures = [key for key, space in spaces.items() if _is_picture(space)]
@@ -60,7 +60,7 @@ class GymEnvironment:
         rate = own.get("fps") or (self.env.metadata or {}).get("render_fps")
         if not isinstance(rate, int | float) or not rate > 0:
             raise UserError(
-                f"{name} does not say how many steps it makes a second. Add fps=: {name}?fps=10."
+                f"{name} does not declare its steps per second. Add fps=, e.g. {name}?fps=10."
             )
         self._rate = float(rate)
         self._last: EnvFrame | None = None
@@ -95,7 +95,7 @@ class GymEnvironment:
             over = bool(terminated or truncated)
             if over:
                 break
-        # The last frame of an episode is made even if nobody asked: it is shown from then on.
+        # Render an episode's last frame even if not requested, because it is shown from then on.
         self._last = self._frame(seen, success=success, over=over, look=look or over)
         return self._last
 
@@ -122,7 +122,7 @@ class GymEnvironment:
         if flag is None:
             wanted = self._success or " or ".join(SUCCESSES)
             raise UserError(
-                f"{self.name} says nothing of success: its info has no {wanted} (it has: "
+                f"{self.name} does not report success: its info has no {wanted} (it has: "
                 f"{', '.join(map(str, info)) or 'nothing'}). Add success=KEY, "
                 "success=terminated or success=reward>=0.95."
             )
@@ -142,8 +142,8 @@ class GymEnvironment:
             keys = [RENDER] if self.env.render_mode == "rgb_array" else []
         if not keys:
             raise UserError(
-                f"{self.name} shows no pictures: its observation has {_listed(spaces)}. Add what "
-                "makes it show some (obs_type=pixels_agent_pos, say), or "
+                f"{self.name} gives no images: its observation has {_listed(spaces)}. Add the "
+                "parameter that enables them (e.g. obs_type=pixels_agent_pos), or "
                 "views=render&render_mode=rgb_array."
             )
         for key in keys:
@@ -151,7 +151,7 @@ class GymEnvironment:
                 continue
             if key not in pictures:
                 hint = did_you_mean(key, pictures)
-                raise UserError(f"{self.name}: '{key}' is no picture of its observation.{hint}")
+                raise UserError(f"{self.name}: '{key}' is not an image of its observation.{hint}")
         views = {re.split(r"[./]", key)[-1]: key for key in keys}
         if len(views) < len(keys):
             raise UserError(f"{self.name}: two views of {', '.join(keys)} have the same name.")
@@ -166,13 +166,13 @@ class GymEnvironment:
             keys = numbers
         if not keys:
             raise UserError(
-                f"{self.name}: which part of the observation does the robot sense of itself? It "
+                f"{self.name}: cannot tell which part of the observation is the robot's state. It "
                 f"has {_listed(spaces)}. Add pose=KEY[,KEY]."
             )
         for key in keys:
             if key not in numbers:
                 hint = did_you_mean(key, numbers)
-                raise UserError(f"{self.name}: '{key}' is no numbers of its observation.{hint}")
+                raise UserError(f"{self.name}: '{key}' is not numeric in its observation.{hint}")
         return tuple(keys)
 
 
@@ -185,7 +185,7 @@ def _make(name: str, params: dict[str, Any]) -> Any:
     package = name.partition("/")[0]
     if "/" in name and ":" not in name and name not in gymnasium.registry:
         try:
-            importlib.import_module(package)  # which registers its environments
+            importlib.import_module(package)  # registers its environments
         except ModuleNotFoundError as error:
             if error.name != package:
                 raise UserError(f"{package} needs {error.name}, which is not installed.") from error
@@ -194,14 +194,14 @@ def _make(name: str, params: dict[str, Any]) -> Any:
     except (Error, ModuleNotFoundError) as error:
         raise UserError(
             f"There is no gymnasium environment '{name}' here: {error}. Install the package that "
-            f"brings it{f' (pip install {package})' if '/' in name else ''}."
+            f"provides it{f' (pip install {package})' if '/' in name else ''}."
         ) from error
     except TypeError as error:
-        raise UserError(f"{name} does not take these parameters: {error}.") from error
+        raise UserError(f"{name} does not accept these parameters: {error}.") from error
 
 
 def _flat_spaces(space: Any, at: str = "") -> dict[str, Any]:
-    """Every leaf of a space by its path; a lone one is called `observation`."""
+    """Every leaf of a space by its path; a single leaf is called `observation`."""
     inner = getattr(space, "spaces", None)
     if isinstance(inner, Mapping):
         out = {}

@@ -1,4 +1,4 @@
-"""What a simulator offers: a seeded start and frame-level steps."""
+"""The interface of simulators: seeded starts and frame-level steps."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,20 +9,20 @@ from worldeval.axes import Array, Float32, UInt8
 
 @dataclass(frozen=True, kw_only=True)
 class EnvFrame:
-    """What the simulator shows at one world frame."""
+    """A simulator's output at one world frame."""
 
-    frames: Mapping[str, UInt8[Array, "h w 3"]]  # view -> RGB, 0-255; empty where nobody looks
-    pose: Float32[Array, " p"]  # what the robot senses of itself
+    frames: Mapping[str, UInt8[Array, "h w 3"]]  # view -> RGB, 0-255; empty if not rendered
+    pose: Float32[Array, " p"]  # proprioception
     success: bool  # the simulator's flag, at any simulator step since the last frame
-    over: bool = False  # the simulator ended the episode: nothing more can happen in it
+    over: bool = False  # the simulator ended the episode; nothing more can happen in it
 
 
 @runtime_checkable
 class Environment(Protocol):
     """One task, one episode at a time.
 
-    A world frame is `steps_per_frame` simulator steps, and its action is all of theirs, one after
-    the other. Once an episode is over, further steps change nothing and show its last frame.
+    A world frame is `steps_per_frame` simulator steps, and its action holds all of theirs, one
+    after another. Once an episode is over, further steps change nothing and show its last frame.
     """
 
     @property
@@ -38,15 +38,15 @@ class Environment(Protocol):
 
     @property
     def fps(self) -> float:
-        """World frames a second."""
+        """World frames per second."""
         ...
 
     def reset(self, seed: int) -> EnvFrame:
-        """Begin the episode that `seed` alone decides."""
+        """Begin the episode that is determined by `seed` alone."""
         ...
 
     def step(self, action: Float32[Array, " a"], *, look: bool = True) -> EnvFrame:
-        """Apply one world frame's action. Without `look` no picture is made."""
+        """Apply one world frame's action. Without `look`, no image is rendered."""
         ...
 
     def close(self) -> None: ...

@@ -1,4 +1,4 @@
-"""Imagined episodes as a LeRobot v3.0 or robomimic dataset, with the provenance of every one."""
+"""Write imagined episodes as a LeRobot v3.0 or robomimic dataset, with provenance per episode."""
 
 import json
 from collections import Counter
@@ -16,16 +16,16 @@ from worldeval.errors import UserError
 from worldeval.export.card import ExportCounts, dataset_card
 from worldeval.record import Episode
 
-# What is known of every exported episode: `origin` is 'imagined' or 'recorded', `start` what it
-# begins from, `probability` the judge's, that an imagined one succeeded, and `trust` how far its
-# signs are to be trusted, from 0 to 1.
+# Stored for every exported episode: `origin` is 'imagined' or 'recorded', `start` names the initial
+# frame, `probability` is the judge's success probability of an imagined episode, and `trust` says
+# how far its signals can be trusted, from 0 to 1.
 PROVENANCE = ("origin", "world_model", "policy", "seed", "start", "judge", "probability", "trust")
 FORMAT_NAMES = {"lerobot": "LeRobot v3.0", "robomimic": "robomimic HDF5"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Exported:
-    """What was written."""
+    """What was written, and where."""
 
     out: Path
     episodes: int
@@ -51,28 +51,28 @@ def export_episodes(
     """Write episodes with their provenance; one episode is in memory at a time.
 
     Args:
-        episodes: each with a record that has every one of `PROVENANCE`, plain values.
-        out: the folder (LeRobot) or .hdf5 file (robomimic) to make; it appears when complete. Texts
-            are in its `meta/` and `README.md`, groups and datasets of those names in HDF5.
-        signals: further columns of the records to keep, null where a record has none.
+        episodes: each with a record that has every field of `PROVENANCE`, as plain values.
+        out: the folder (LeRobot) or .hdf5 file (robomimic) to create; it appears when complete.
+            Texts go to its `meta/` and `README.md`, or to HDF5 groups and datasets of those names.
+        signals: additional columns of the records to store; null if a record lacks one.
         facts: what is common to all episodes, for meta/provenance.json and the card.
-        license: its short name for the card, left out where None.
-        action_names, pose_names: of the dimensions; numbered where None.
+        license: its short name for the card; left out if None.
+        action_names, pose_names: names of the dimensions; numbered if None.
 
     Raises:
-        UserError: no episode, a record that lacks a field, or episodes that do not go together.
+        UserError: there is no episode, a record lacks a field, or episodes do not match each other.
     """
     stream = iter(episodes)
     first = next(stream, None)
     if first is None:
-        raise UserError("No episode is left to export. Loosen --select.")
+        raise UserError("No episode is left to export. Use a less strict --select.")
     shape = _shape(first[0], action_names, pose_names)
     fields = tuple(dict.fromkeys((*PROVENANCE, *signals)))
     facts = dict(facts or {})
     lines: list[dict[str, Any]] = []
     tasks: Counter[str] = Counter()
     frames = successes = 0
-    # Nothing is continued: another selection could hide behind the same facts.
+    # Never continue an existing dataset: it may have been made with another selection.
     with open_writer(out, shape, to=to, robot=robot, limits=limits, fresh=True) as writer:
         for episode, record in chain([first], stream):
             missing = [field for field in PROVENANCE if field not in record]

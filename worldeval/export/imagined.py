@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportCallIssue=false
-"""Imagined roll-outs of a run as episodes, each with what is known of it."""
+"""Read the imagined roll-outs of a run as episodes, each with its metadata."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -22,13 +22,13 @@ from worldeval.runs.tables import read_side
 from worldeval.world.load import world_hash
 from worldeval.world.protocol import WorldSpec
 
-CALLED = 0.5  # probability from which the judge's verdict is called a success
+CALLED = 0.5  # success probability from which a verdict counts as a success
 TABLE = ("policy", "lineage", "step", "task", "start", "seed", "score")
 
 
 @runtime_checkable
 class Renderer(Protocol):
-    """The part of a world model that is needed here."""
+    """The part of a world model that export needs."""
 
     @property
     def spec(self) -> WorldSpec: ...
@@ -40,10 +40,10 @@ class Renderer(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ImaginedRun:
-    """The imagined part of a run folder: its roll-outs, their outcomes and the world they were in.
+    """The imagined part of a run folder: its roll-outs, their outcomes and their world.
 
-    A roll-out's record has what every exported episode has (`export.dataset.PROVENANCE`), the
-    judge's verdict, the frame at which its evidence peaked and every trust signal.
+    A roll-out's record has the fields of every exported episode (`export.dataset.PROVENANCE`), the
+    judge's verdict, the frame with the strongest evidence and every trust signal.
     """
 
     folder: Path
@@ -54,7 +54,7 @@ class ImaginedRun:
         return RolloutStore(RunPaths(self.folder).imagined)
 
     def records(self) -> list[dict[str, Any]]:
-        """What is known of every roll-out, without reading one frame."""
+        """Return the records of all roll-outs, without reading frames."""
         outcomes = _outcomes(self.folder)
         made_in = world_hash(self.world)
         records = []
@@ -63,8 +63,8 @@ class ImaginedRun:
             if key not in outcomes:
                 raise UserError(
                     f"{self.folder}/outcomes/imagined.csv has no row for policy {key[0]}, task "
-                    f"{key[1]}, start {key[2]}, seed {key[3]}, which was imagined. The run is "
-                    "unfinished: run it again, it continues where it stopped."
+                    f"{key[1]}, start {key[2]}, seed {key[3]}, although it was imagined. The run "
+                    "is unfinished: run it again, and it continues where it stopped."
                 )
             row = outcomes[key]
             records.append(
@@ -81,13 +81,13 @@ class ImaginedRun:
             )
         if not records:
             raise UserError(
-                f"{self.folder}/imagined holds no roll-out. Run `worldeval rank` first."
+                f"{self.folder}/imagined holds no roll-outs. Run `worldeval rank` first."
             )
         columns = dict.fromkeys(name for record in records for name in record)
         return [{name: record.get(name) for name in columns} for record in records]
 
     def select(self, text: str | None) -> list[dict[str, Any]]:
-        """The records for which the expression holds, all where it is None."""
+        """Select the records for which the expression is true; all if it is None."""
         records = self.records()
         if text is None:
             return records
@@ -98,7 +98,7 @@ class ImaginedRun:
     def episodes(
         self, records: list[dict[str, Any]], world: Renderer
     ) -> Iterator[tuple[Episode, dict[str, Any]]]:
-        """The chosen roll-outs with frames decoded from latents, one at a time."""
+        """Decode the selected roll-outs into frames, one at a time."""
         chosen = {_of(record): record for record in records}
         for rollout, _ in self.store.rollouts():
             record = chosen.get(_key(rollout.policy, rollout.task, rollout.start, rollout.seed))
@@ -107,12 +107,12 @@ class ImaginedRun:
 
 
 def open_imagined(folder: Path, world: Path | None = None) -> ImaginedRun:
-    """The imagined part of the run in `folder`; its recipe names the world unless one is given."""
+    """Open the imagined part of a run; its recipe names the world unless one is given."""
     if world is None:
         named = read_recipe(folder).get("world")
         if not named:
             where = RunPaths(folder).recipe
-            raise UserError(f"{where} names no world model. Give its folder with --world.")
+            raise UserError(f"{where} names no world model. Pass its folder with --world.")
         world = Path(str(named))
     return ImaginedRun(folder=folder, world=world)
 
@@ -125,7 +125,7 @@ def _episode(rollout: Rollout, record: dict[str, Any], world: Renderer) -> Episo
     return Episode(
         id=f"{rollout.policy}/{rollout.start}/{rollout.seed}",
         frames=frames,
-        # There is a frame more than there are actions; its action is never carried out.
+        # There is one more frame than actions; the last frame's action is never executed.
         actions=np.concatenate([rollout.actions, rollout.actions[-1:]]),
         pose=rollout.pose,
         task=rollout.task,

@@ -1,4 +1,4 @@
-"""Recorded episodes mixed into an exported dataset, told apart by their provenance."""
+"""Mix recorded episodes into an exported dataset; their provenance marks them as recorded."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -12,12 +12,12 @@ from worldeval.world.protocol import WorldSpec
 
 
 def of_training(source: Source) -> list[int]:
-    """The episodes that the data do not hold out: what a policy is tested on stays unseen."""
+    """Indices of the episodes that are not held out, so that test data stay unseen."""
     return [index for index, head in enumerate(source.heads) if head.split == "train"]
 
 
 def recorded_count(imagined: int, ratio: float, available: int) -> int:
-    """How many recorded episodes make up `ratio` of all, beside `imagined` ones.
+    """Number of recorded episodes that make up `ratio` of all, next to `imagined` ones.
 
     Raises:
         UserError: the ratio is not in [0, 1), or there are too few recorded episodes.
@@ -28,9 +28,9 @@ def recorded_count(imagined: int, ratio: float, available: int) -> int:
     if count > available:
         most = available / (available + imagined)
         raise UserError(
-            f"A recorded share of {ratio:g} beside {imagined} imagined episodes takes {count}, and "
-            f"there are {available}. Lower --ratio to {np.floor(most * 100) / 100:g}, or tighten "
-            "--select."
+            f"A recorded share of {ratio:g} next to {imagined} imagined episodes needs {count} "
+            f"recorded ones, but there are {available}. Lower --ratio to "
+            f"{np.floor(most * 100) / 100:g}, or use a stricter --select."
         )
     return count
 
@@ -38,7 +38,7 @@ def recorded_count(imagined: int, ratio: float, available: int) -> int:
 def recorded_episodes(
     source: Source, spec: WorldSpec, count: int, rng: np.random.Generator
 ) -> Iterator[tuple[Episode, Mapping[str, Any]]]:
-    """`count` training episodes drawn without repetition, with what is known; in recorded order.
+    """Draw `count` training episodes without replacement, with provenance, in recorded order.
 
     Raises:
         UserError: views, dimensions or rate are not those of the world model.
@@ -48,19 +48,19 @@ def recorded_episodes(
         "views": {view: tuple(source.spec.views[view]) for view in views},
         "action dimensions": len(source.spec.action_names),
         "pose dimensions": len(source.spec.pose_names),
-        "frames a second": float(source.spec.fps),
+        "frames per second": float(source.spec.fps),
     }
     needed = {
         "views": dict.fromkeys(views, tuple(spec.size)),
         "action dimensions": spec.action_dim,
         "pose dimensions": spec.pose_dim,
-        "frames a second": float(spec.fps),
+        "frames per second": float(spec.fps),
     }
     for name, value in needed.items():
         if found[name] != value:
             raise UserError(
-                f"--mix {source.spec.path}: its {name} are {found[name]}, and those of the "
-                f"imagined episodes {value}. Mix in the data that the world model was trained on."
+                f"--mix {source.spec.path}: its {name} are {found[name]}, but the imagined "
+                f"episodes have {value}. Mix in the dataset that the world model was trained on."
             )
     for index in np.sort(rng.choice(of_training(source), count, replace=False)).tolist():
         episode = source.episode(index, views)

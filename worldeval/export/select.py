@@ -1,7 +1,7 @@
-"""`success and probability > 0.8`: which rollouts to keep, in a small safe part of Python.
+"""Select roll-outs with expressions such as `success and probability > 0.8`.
 
-The text is parsed, never executed: names of columns, numbers, texts, comparisons, arithmetic,
-`and`, `or`, `not` and `in` are all there is.
+The text is parsed, never executed. It may contain column names, numbers, texts, comparisons,
+arithmetic, `and`, `or`, `not` and `in`.
 """
 
 import ast
@@ -11,7 +11,7 @@ from typing import Any
 
 from worldeval.errors import UserError, did_you_mean
 
-LONGEST = 1000  # characters; far beyond any selection that a person writes
+LONGEST = 1000  # characters; far more than anybody would write
 
 COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Eq: operator.eq,
@@ -32,27 +32,27 @@ ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 
 
 class Selection:
-    """A parsed expression over `columns`; call it with a record to learn whether to keep that."""
+    """A parsed expression over `columns`; call it with a record to see whether it is selected."""
 
     def __init__(self, text: str, columns: Collection[str]) -> None:
         self.text = text
         if len(text) > LONGEST:
-            raise UserError(f"--select has {len(text)} characters; {LONGEST} are allowed.")
+            raise UserError(f"--select has {len(text)} characters; at most {LONGEST} are allowed.")
         try:
             self._tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             raise UserError(
-                f"--select {text!r} cannot be understood ({error}). {_example(columns)}"
+                f"--select {text!r} cannot be parsed ({error}). {_example(columns)}"
             ) from error
         self._check(self._tree, columns)
 
     def __call__(self, record: Mapping[str, Any]) -> bool:
-        """Whether the expression holds for `record`."""
+        """Whether the expression is true for `record`."""
         try:
             return bool(self._value(self._tree, record))
         except (TypeError, ZeroDivisionError) as error:
             raise UserError(
-                f"--select {self.text!r} cannot be worked out for {dict(record)}: {error}."
+                f"--select {self.text!r} cannot be evaluated for {dict(record)}: {error}."
             ) from error
 
     def _check(self, node: ast.expr, columns: Collection[str]) -> None:
@@ -106,7 +106,7 @@ class Selection:
                 values = [self._value(value, record) for value in (left, *rest)]
                 pairs = zip(values, ops, values[1:], strict=False)
                 return all(COMPARISONS[type(op)](a, b) for a, op, b in pairs)
-            case _:  # _check lets nothing else pass
+            case _:  # _check rejects everything else
                 raise AssertionError(ast.dump(node))
 
 

@@ -1,4 +1,4 @@
-"""From logits to probabilities: Platt scaling with one slope and an offset for each task."""
+"""Calibrate logits to probabilities: Platt scaling with one slope and one offset per task."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from scipy.special import expit, log_expit
 
 from worldeval.axes import Array, Bool, Float, Int
 
-LEAST = 1e-6  # a probability is no nearer to 0 or 1 than this
+LEAST = 1e-6  # probabilities are clipped to at least this distance from 0 and 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +23,7 @@ class Calibration:
         return expit(self.slope * logit + np.asarray(self.offsets)[task])
 
     def logit(self, probability: Float[Array, " n"], task: Int[Array, " n"]) -> Float[Array, " n"]:
-        """The judge's logit behind a probability that this calibration gave."""
+        """Recover the judge's logit from a probability given by this calibration."""
         shown = special.logit(probability.clip(LEAST, 1 - LEAST))
         return (shown - np.asarray(self.offsets)[task]) / self.slope
 
@@ -37,14 +37,14 @@ def calibrate(
     cells: Int[Array, " n"] | None = None,
     prior: float = 0.5,
 ) -> Calibration:
-    """Maximum likelihood (Platt, 1999), offsets drawn towards their mean by a Gaussian prior.
+    """Fit by maximum likelihood (Platt, 1999), with a Gaussian prior on offsets around their mean.
 
-    With `cells` (which policy on which task an episode is), the likelihood is that of each cell's
-    number of successes at its mean probability: rates are to be right, not single episodes.
-    Probabilities that are right episode by episode draw the rates of good and bad policies
-    together, since what a judge cannot see of an episode it takes from the average policy.
+    With `cells` (the policy and task of each episode), the likelihood is that of each cell's number
+    of successes at its mean probability: rates should be right, not single episodes. Probabilities
+    that are right episode by episode pull the rates of good and bad policies together, because
+    whatever a judge cannot see in an episode it fills in from the average policy.
 
-    `prior` is the precision of that pull: it matters for tasks with few labels or one outcome only.
+    `prior` is the precision of the prior. It matters for tasks with few labels or only one outcome.
     """
     own = np.arange(len(logit)) if cells is None else np.unique(cells, return_inverse=True)[1]
     count = np.bincount(own)
@@ -72,10 +72,10 @@ def recalibrate(
     policy: Int[Array, " n"],
     success: Bool[Array, " n"],
 ) -> Calibration:
-    """`before`, corrected by policies that were imagined in closed loop and tried for real.
+    """Correct `before` using policies that were both imagined in closed loop and really executed.
 
     Args:
-        probability: what `before` gave the imagined episodes.
+        probability: what `before` gave for the imagined episodes.
         task, policy: of each episode.
         success: the real outcome from the same start.
     """

@@ -12,16 +12,16 @@ from worldeval.world.world import World
 
 @dataclass(frozen=True, kw_only=True)
 class Examples:
-    """Episodes of equal length with the simulator's word on every frame."""
+    """Episodes of equal length with a success label at every frame."""
 
-    imagined: Float[Array, "e t v d h w"]  # float16; what a world model made of the real actions
+    imagined: Float[Array, "e t v d h w"]  # float16; a world model's prediction of the actions
     recorded: Float[Array, "e t v d h w"]  # float16; what the cameras saw
     imagined_pose: Float32[Array, "e t p"]
     recorded_pose: Float32[Array, "e t p"]
     achieved: Bool[Array, "e t"]  # success at this frame or before
     task: Int[Array, " e"]
-    family: Array  # who drove, as text: what is left out together
-    # Where success is known frame by frame; elsewhere of the whole episode alone. None: everywhere.
+    family: Array  # names of the policy families, which are held out together
+    # True if success is known frame by frame, not only for the whole episode. None: for all.
     timed: Bool[Array, " e"] | None = None
 
     def __len__(self) -> int:
@@ -33,7 +33,7 @@ class Examples:
         return self.achieved[:, -1]
 
     def take(self, index: Int[Array, " k"] | Bool[Array, " e"]) -> "Examples":
-        """Some of the episodes."""
+        """Select some of the episodes."""
         names = [name for name in self.__dataclass_fields__ if name != "timed"]
         return Examples(
             **{name: getattr(self, name)[index] for name in names},
@@ -55,9 +55,9 @@ def replayed(
 ) -> Examples:
     """Imagine `episodes` from their first frames with their recorded actions.
 
-    `flags` is the success flag of every row of `data`, `family` who drove each episode of it. An
-    episode shorter than `horizon` stands still at its last frame. With `shuffled` the actions are
-    those of these other episodes, and what comes of them is taken for a failure.
+    `flags` holds the success flag of every row of `data`, `family` the policy family of each of its
+    episodes. An episode shorter than `horizon` stays at its last frame. With `shuffled`, actions are
+    taken from those other episodes, and the outcome counts as a failure.
     """
     begin, last = data.begin[episodes], data.begin[episodes] + data.length[episodes] - 1
     rows = np.minimum(begin[:, None] + np.arange(horizon + 1), last[:, None])
@@ -94,7 +94,7 @@ def replayed(
 
 
 def gathered(*parts: Examples) -> Examples:
-    """Several sets as one."""
+    """Concatenate several sets of examples."""
     names = [name for name in Examples.__dataclass_fields__ if name != "timed"]
     timed = None
     if any(part.timed is not None for part in parts):

@@ -1,4 +1,4 @@
-"""Training a judge, and calibrating it on families of policies that it was not trained on."""
+"""Train a judge, and calibrate it on families of policies that it was not trained on."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from worldeval.world.body import HAND
 
 @dataclass(frozen=True, kw_only=True)
 class FittedJudge:
-    """Networks, their common calibration, and how they did on families they never saw."""
+    """Networks, their common calibration, and their accuracy on held-out families."""
 
     members: list[JudgeNet]
     calibration: Calibration
@@ -36,9 +36,9 @@ def fit_judge(
     place: Sequence[int] = HAND,
     metres: bool = True,
 ) -> FittedJudge:
-    """Members trained on every family; calibration from members trained without each group.
+    """Train members on every family; calibrate with members trained without each group.
 
-    `place` are the columns of the pose that say where the robot is, and are shaken in training.
+    `place` lists the pose columns that give the robot's position; training adds noise to them.
     """
     group = family_groups(examples.family, recipe.groups)
     logit = np.zeros(len(examples))
@@ -85,7 +85,7 @@ def fit_member(
     place: Sequence[int] = HAND,
     metres: bool = True,
 ) -> JudgeNet:
-    """One network. Batches hold as many successes as failures, evenly from every task."""
+    """Train one network. Batches are balanced between successes and failures, and across tasks."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -101,7 +101,7 @@ def fit_member(
     cells = _cells(examples)
     where = list(place)
     spread = net.pose_std[where].cpu()
-    # Where the place is not in metres: the share of its spread that they are of a hand's, 0.1 m.
+    # If the position is not in metres, scale the noise by its spread; a gripper's is about 0.1 m.
     noise = recipe.pose_noise * (torch.ones_like(spread) if metres else 10 * spread)
 
     def loss_of(model: nn.Module, step: int) -> Tensor:
@@ -124,7 +124,7 @@ def fit_member(
 
 @torch.inference_mode()
 def episode_logits(members: list[JudgeNet], examples: Examples) -> Float[Array, " e"]:
-    """Mean over members of the episode logit of what was imagined."""
+    """Mean over members of the episode logits of the imagined frames."""
     out = []
     for part in np.array_split(np.arange(len(examples)), max(1, len(examples) // 200)):
         latents, pose = _shown(examples, part, np.zeros(len(part), bool))
@@ -137,7 +137,7 @@ def episode_logits(members: list[JudgeNet], examples: Examples) -> Float[Array, 
 def crossfitted(
     logit: Float[Array, " e"], group: Int[Array, " e"], examples: Examples, *, tasks: int
 ) -> Float[Array, " e"]:
-    """Probabilities in which neither network nor calibration saw the episode's family."""
+    """Probabilities for which neither network nor calibration saw the episode's family."""
     probability = np.zeros(len(logit))
     for left in np.unique(group):
         out = group == left
@@ -173,10 +173,10 @@ def frame_loss(
     timed: Bool[Array, " e"] | None,
     chosen: Int[Array, " b"],
 ) -> Tensor:
-    """Cross entropy of every frame but the start's, where success is known frame by frame.
+    """Cross-entropy of every frame but the first, for episodes with success labels per frame.
 
-    Of a success that is known of the whole episode alone no frame says when; the loss of the
-    episode (the maximum over its frames) speaks for it. Failures are known at every frame.
+    If success is only known for the whole episode, no frame has a label; the episode's loss (over
+    the maximum of its frames) covers it. Failures are known at every frame.
     """
     if timed is None or timed[chosen].all():
         return F.binary_cross_entropy_with_logits(logits[:, 1:], achieved[:, 1:])
@@ -186,7 +186,7 @@ def frame_loss(
 
 
 def family_groups(family: Array, groups: int) -> Int[Array, " e"]:
-    """Families dealt to groups by their size, largest first, to the smallest group so far."""
+    """Assign families to groups, largest first, each to the smallest group so far."""
     names, counts = np.unique(family, return_counts=True)
     filled, place = np.zeros(groups), {}
     for index in np.argsort(-counts, kind="stable"):

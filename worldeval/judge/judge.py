@@ -1,4 +1,4 @@
-"""The learned judge as a folder and as a function of roll-outs: probabilities, votes, the step."""
+"""The learned judge: saved as a folder, called on roll-outs; gives probabilities and votes."""
 
 import hashlib
 import shutil
@@ -26,7 +26,7 @@ CARD, WEIGHTS = "judge.json", "judge.safetensors"
 
 
 class Judge:
-    """Judges imagined roll-outs. Fixed once trained: nothing here adapts to what it judges."""
+    """Judge imagined roll-outs. It is fixed after training: judging never changes it."""
 
     def __init__(
         self, members: list[JudgeNet], calibration: Calibration, *, tasks: tuple[str, ...]
@@ -36,21 +36,21 @@ class Judge:
         self.name = f"learned judge of {len(members)}"
 
     def __call__(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
-        """A verdict for each roll-out; they must be equally long."""
+        """Return a verdict for each roll-out; all must have the same length."""
         return self.judged(rollouts).verdicts
 
     @torch.inference_mode()
     def judged(self, rollouts: Sequence[Rollout]) -> "Judged":
-        """Verdicts, and the evidence frame by frame, of equally long roll-outs.
+        """Return verdicts and frame-by-frame evidence for roll-outs of equal length.
 
         Raises:
-            UserError: a task is unknown, or the roll-outs end at their start.
+            UserError: a task is unknown, or the roll-outs have no frames after their start.
         """
         task = self._numbers(rollouts)
         if rollouts and len(rollouts[0].pose) < 2:
             raise UserError(
-                f"The roll-out of {rollouts[0].policy} from {rollouts[0].start} ends at its start: "
-                "nothing was imagined, so there is nothing to judge. Give a longer horizon."
+                f"The roll-out of {rollouts[0].policy} from {rollouts[0].start} has no frames "
+                "after its start, so there is nothing to judge. Set a longer horizon."
             )
         logits = self._logits(rollouts, task)
         each = torch.stack([episode_logit(member) for member in logits]).numpy()
@@ -73,21 +73,24 @@ class Judge:
 
     @torch.inference_mode()
     def over_time(self, rollouts: Sequence[Rollout]) -> Float[Array, "b t"]:
-        """The calibrated probability of success at each frame, the start's too."""
+        """Return the calibrated success probability at each frame, including the first."""
         task = self._numbers(rollouts)
         return self._evidence(self._logits(rollouts, task).mean(0).numpy(), task)
 
     def _numbers(self, rollouts: Sequence[Rollout]) -> Int[Array, " b"]:
-        """The number that each roll-out's task has here."""
+        """Return this judge's index of each roll-out's task."""
         unknown = {rollout.task for rollout in rollouts} - set(self._tasks)
         if unknown:
-            raise UserError(f"The judge was never taught the task '{unknown.pop()}'.")
+            raise UserError(
+                f"The judge was not trained on the task '{unknown.pop()}'. It knows: "
+                f"{', '.join(self._tasks)}."
+            )
         return np.array([self._tasks.index(rollout.task) for rollout in rollouts])
 
     def _logits(
         self, rollouts: Sequence[Rollout], task: Int[Array, " b"]
     ) -> Float[torch.Tensor, "m b t"]:
-        """What every member says at every frame."""
+        """Return every member's logit at every frame."""
         latents = np.stack([np.asarray(rollout.latents) for rollout in rollouts])
         given = (
             torch.from_numpy(latents).float(),
@@ -99,14 +102,14 @@ class Judge:
     def _evidence(
         self, by_frame: Float[Array, "b t"], task: Int[Array, " b"]
     ) -> Float[Array, "b t"]:
-        """Logits of frames as calibrated probabilities."""
+        """Convert frame logits to calibrated probabilities."""
         each = np.repeat(task, by_frame.shape[1])
         return self._calibration(by_frame.ravel(), each).reshape(by_frame.shape)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Judged:
-    """What a judge says of a batch."""
+    """A judge's results for a batch."""
 
     verdicts: list[Verdict]
     evidence: Float[Array, "b t"]  # calibrated probability of success by each frame
@@ -121,9 +124,9 @@ def save_judge(
     world: str,
     uncalibrated: bool = False,
 ) -> None:
-    """Write a judge that `load_judge` reads. `world` is the fingerprint that it was taught on.
+    """Write a judge that `load_judge` reads; `world` is the fingerprint of the world it learned in.
 
-    `uncalibrated`: its failures were invented, so its rates must not be quoted.
+    `uncalibrated`: its failures were synthesised, so its rates must not be reported.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {
@@ -148,7 +151,7 @@ def save_judge(
 def save_calibration(
     folder: Path, source: Path, calibration: Calibration, *, learned_from: dict[str, Any]
 ) -> None:
-    """Write the judge of `source` to `folder` with another calibration, and where that is from."""
+    """Write the judge of `source` to `folder` with a new calibration and where it comes from."""
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / WEIGHTS) as draft:
         shutil.copyfile(source / WEIGHTS, draft)
@@ -157,7 +160,7 @@ def save_calibration(
 
 
 def judge_hash(folder: Path) -> str:
-    """A short fingerprint of a saved judge, for provenance."""
+    """Return a short fingerprint of a saved judge, for provenance."""
     digest = hashlib.sha256()
     for name in (CARD, WEIGHTS):
         digest.update((folder / name).read_bytes())
@@ -165,14 +168,14 @@ def judge_hash(folder: Path) -> str:
 
 
 def read_calibration(folder: Path) -> tuple[Calibration, tuple[str, ...]]:
-    """The calibration of a saved judge, and its tasks."""
+    """Read the calibration of a saved judge, and its tasks."""
     card = _card(folder)
     fitted = build(Calibration, card["calibration"], where=str(folder / CARD))
     return fitted, tuple(card["tasks"])
 
 
 def load_judge(folder: Path) -> Judge:
-    """The judge in `folder`."""
+    """Load the judge in `folder`."""
     card = _card(folder)
     where = str(folder / CARD)
     recipe = build(JudgeRecipe, card["recipe"], where=where)

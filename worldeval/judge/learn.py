@@ -1,4 +1,4 @@
-"""Training the judge of a world model, on what every fold imagines and never saw."""
+"""Train the judge of a world model on what each fold imagines without having seen it."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ from worldeval.training.optimise import Report
 from worldeval.world.load import load_world, read_card, world_hash
 from worldeval.world.training.prepare import Prepared, prepare
 
-COLLECTED = "collected"  # the family of held-out collected episodes
+COLLECTED = "collected"  # family name of held-out collected episodes
 
 
 def learn_judge(
@@ -35,16 +35,16 @@ def learn_judge(
 ) -> FittedJudge:
     """Train and save a judge for the world model in `world`.
 
-    It learns from roll-outs of weak policies (each imagined by the fold that was not fitted to it)
-    and from collected episodes that no model was fitted to.
+    It learns from roll-outs of weak policies (each imagined by the fold that was not trained on it)
+    and from collected episodes that no model was trained on.
     """
     world_recipe = read_card(world)["recipe"]
     prepared = prepare(world_recipe, data, weak, world, seed=world_seed, report=report)
     if not len(prepared.weak):
         raise UserError(
-            "A judge learns from roll-outs of policies with known outcome; give --weak DATASET. "
-            "With none, train the world with --set own_rollouts=0.5: it then sets labelled "
-            "episodes of the data aside in their place."
+            "A judge learns from policy roll-outs with known outcomes, and none were given. Pass "
+            "--weak DATASET. If you have none, train the world with --set own_rollouts=0.5, which "
+            "uses labelled episodes of the dataset instead."
         )
     horizon = judged_frames(recipe, prepared.episodes, prepared.weak)
     recipe = replace(recipe, horizon=horizon)
@@ -66,11 +66,10 @@ def learn_judge(
 
 
 def judged_frames(recipe: JudgeRecipe, data: LatentEpisodes, episodes: Int[Array, " e"]) -> int:
-    """World frames that are judged: the recipe's, or those of the longest roll-out.
+    """Number of world frames to judge: the recipe's, or that of the longest roll-out.
 
     Raises:
-        UserError: roll-outs succeed later than the recipe looks, so that they would be taken for
-            failures.
+        UserError: roll-outs succeed after the recipe's horizon and would be labelled as failures.
     """
     longest = int(data.length[episodes].max()) - 1
     if recipe.horizon is None:
@@ -84,9 +83,9 @@ def judged_frames(recipe: JudgeRecipe, data: LatentEpisodes, episodes: Int[Array
             late.append(int(reached[0]))
     if late:
         raise UserError(
-            f"{len(late)} of {len(episodes)} roll-outs succeed only after frame {recipe.horizon}, "
-            f"which is as far as the judge looks (the last at frame {max(late)}): they would be "
-            f"taken for failures. Leave horizon out of the recipe, or --set horizon={longest}."
+            f"{len(late)} of {len(episodes)} roll-outs first succeed after frame {recipe.horizon}, "
+            f"the judge's horizon (the last at frame {max(late)}), so they would be labelled as "
+            f"failures. Leave horizon out of the recipe, or --set horizon={longest}."
         )
     return recipe.horizon
 
@@ -94,24 +93,24 @@ def judged_frames(recipe: JudgeRecipe, data: LatentEpisodes, episodes: Int[Array
 def imagined_examples(
     prepared: Prepared, world: Path, *, folds: int, horizon: int, seed: int
 ) -> tuple[Examples, bool]:
-    """Every labelled episode that some fold's model can imagine without having seen it.
+    """Imagine every labelled episode with a fold's model that has not seen it.
 
-    Where none of them failed, each is imagined again with another one's actions, and what comes of
-    that counts as a failure; the second value says so.
+    If none of them failed, each is imagined again with another episode's actions, and the outcome
+    counts as a failure; the second return value says whether this happened.
 
     Raises:
-        UserError: nobody knows of any roll-out whether it succeeded, or none succeeded.
+        UserError: no roll-out has a success label, or none succeeded.
     """
     data = prepared.episodes
     assert data.labelled is not None and data.drivers is not None
     if data.flags is None or not data.labelled[prepared.weak].any():
         raise UserError(
-            "None of the roll-outs says whether it succeeded, and a judge learns from success "
-            "labels. Give labelled roll-outs (worldeval data inspect shows which are)."
+            "None of the roll-outs has a success label, and a judge learns from success labels. "
+            "Give labelled roll-outs (worldeval data inspect shows which are)."
         )
     family = families(np.array(data.drivers, dtype=object))
     if len(set(family[prepared.weak])) == 1 and data.ids is not None:
-        family = np.array(data.ids, dtype=object)  # one driver: left out episode by episode
+        family = np.array(data.ids, dtype=object)  # one driver: hold out single episodes
     family[: len(family) - len(prepared.weak)] = COLLECTED
     fold_of_weak = prepared.fold_of_weak(folds)
     rng = np.random.default_rng([seed, 1])
@@ -119,7 +118,7 @@ def imagined_examples(
     for fold in range(folds):
         model = load_world(world / f"fold-{fold}")
         unseen = prepared.weak[fold_of_weak == fold]
-        # Held-out collected episodes are unseen by every fold; each imagines its share of them.
+        # No fold has seen the held-out collected episodes; each fold imagines a share of them.
         held = prepared.held[np.arange(len(prepared.held)) % folds == fold]
         chosen = _labelled(np.concatenate([held, unseen]), data.labelled)
         replay = partial(
@@ -139,8 +138,8 @@ def imagined_examples(
     every = gathered(*parts)
     if not every.success.any():
         raise UserError(
-            f"None of the {len(every)} labelled episodes succeeds within {horizon} frames: there "
-            "is nothing to tell success by. Give roll-outs or recordings that succeed."
+            f"None of the {len(every)} labelled episodes succeeds within {horizon} frames, so a "
+            "judge cannot learn what success is. Give roll-outs or recordings that succeed."
         )
     if every.success.all():
         return gathered(every, *(make() for make in invented)), True
@@ -152,5 +151,5 @@ def _labelled(episodes: Int[Array, " k"], known: Bool[Array, " e"]) -> Int[Array
 
 
 def families(source: Array) -> Array:
-    """The training run behind a roll-out: `weak-few/step-150>weak-near/step-900` is `weak-few`."""
+    """The training run of a roll-out: `weak-few/step-150>weak-near/step-900` gives `weak-few`."""
     return np.array([str(name).split("/")[0] for name in source], dtype=object)

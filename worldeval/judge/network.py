@@ -1,4 +1,4 @@
-"""The network of the learned judge: frames of an episode to a success logit at each of them."""
+"""The network of the learned judge: an episode's frames to a success logit at each frame."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from worldeval.judge.recipe import JudgeRecipe
 
 
 class JudgeNet(nn.Module):
-    """Reads every frame beside the start's, so that it sees what changed, not what is there."""
+    """Read every frame together with the first, to see what changed rather than what is there."""
 
     pose_mean: Tensor
     pose_std: Tensor
@@ -46,7 +46,7 @@ class JudgeNet(nn.Module):
         pose: Float[Tensor, "b t p"],
         task: Int[Tensor, " b"],
     ) -> Float[Tensor, "b t"]:
-        """The logit, at every frame, that the episode has succeeded by then."""
+        """Return, at every frame, the logit that the episode has succeeded by then."""
         first = latents[:, :1]
         seen = torch.cat([latents, latents - first], 3).flatten(2, 3)
         looked = self.look(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
@@ -60,5 +60,5 @@ class JudgeNet(nn.Module):
 
 
 def episode_logit(logits: Float[Tensor, "b t"]) -> Float[Tensor, " b"]:
-    """The episode's logit: the most certain of its frames (the start, observed, is not one)."""
+    """The episode's logit: the maximum over its frames, except the observed first frame."""
     return logits[:, 1:].amax(1)

@@ -11,14 +11,14 @@ class JudgeRecipe:
 
     channels: int = 64  # of the convolution over the latents of all views
     hidden: int = 128
-    recurrent: int = 64  # width of the memory over frames; 0 looks at each frame alone
+    recurrent: int = 64  # width of the recurrent layer over frames; 0 judges each frame alone
     dropout: float = 0.2
     latent_noise: float = 0.2  # std, in standardised latents
-    pose_noise: float = 0.004  # metres; where the pose is in others, as a share of its spread
-    real_share: float = 0.25  # of training episodes shown as recorded, not as imagined
+    pose_noise: float = 0.004  # metres; for poses in other units, a share of their spread
+    real_share: float = 0.25  # share of training episodes shown as recorded, not as imagined
     members: int = 3  # networks whose votes are averaged
-    groups: int = 4  # groups of policy families, each left out once for the calibration
-    horizon: int | None = None  # world frames that are judged; None: those of the longest episode
+    groups: int = 4  # groups of policy families, each held out once for the calibration
+    horizon: int | None = None  # world frames to judge; None: those of the longest episode
     trainer: TrainerRecipe = field(
         default_factory=lambda: TrainerRecipe(
             steps=900, batch=32, learning_rate=1e-3, weight_decay=0.02, ema=0.99

@@ -114,7 +114,7 @@ def test_actions_matter() -> None:
 
 def test_success_is_not_made_up() -> None:
     world = new_world(judged=False)
-    with pytest.raises(UserError, match="nobody knows whether they succeeded"):
+    with pytest.raises(UserError, match="trained without success labels"):
         world.success(begun(world, [0]))
     with pytest.raises(UserError, match="success flags"):
         world.imagine(lambda features: torch.zeros(1, 4), begun(world, [0]), 1)

@@ -1,1 +1,1 @@
-"""Meta-World (Farama, MuJoCo): one simulator among others, with cameras and scripted drivers."""
+"""Meta-World (Farama, MuJoCo): one of the simulators, with cameras and scripted drivers."""

@@ -1,4 +1,4 @@
-"""Collecting episodes in parallel processes, shard by shard, resumably."""
+"""Collect episodes in parallel processes, shard by shard; an interrupted collection resumes."""
 
 import multiprocessing as mp
 import zlib
@@ -15,14 +15,14 @@ from worldeval.envs.metaworld.env import MetaWorld
 from worldeval.envs.metaworld.recipe import CollectRecipe
 from worldeval.record import Episode
 
-Progress = Callable[[int, int], None]  # shards done, shards in all
+Progress = Callable[[int, int], None]  # completed shards, all shards
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Job:
     path: Path
     task: str
-    numbers: range  # which episodes of the task
+    numbers: range  # episode numbers of the task
     recipe: CollectRecipe
     seed: int
 
@@ -30,7 +30,7 @@ class _Job:
 def collect(
     recipe: CollectRecipe, out: Path, *, seed: int, jobs: int, progress: Progress | None = None
 ) -> int:
-    """Collect every missing shard of `recipe` into `out`; returns how many were made now."""
+    """Collect every missing shard of `recipe` into `out`; returns how many were collected now."""
     planned = [
         _Job(
             path=out / f"{task}-{begin:05d}.h5",
@@ -43,7 +43,7 @@ def collect(
         for task in recipe.tasks
     ]
     missing = [job for job in planned if not job.path.exists()]
-    # One task to a process: a second renderer in the same process would show garbage.
+    # One task per process: a second renderer in the same process would show garbage.
     context = mp.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
         futures = [pool.submit(_collect_shard, job) for job in missing]
@@ -57,7 +57,7 @@ def collect(
 def drive(
     env: MetaWorld, driver_recipe: DriverRecipe, recipe: CollectRecipe, *, seed: int, number: int
 ) -> ShardEpisode:
-    """One episode. `number` decides the start and, with `seed`, everything the driver draws."""
+    """Drive one episode. `number` sets the start and, with `seed`, the driver's random draws."""
     reset_seed = recipe.first_seed + number
     rng = np.random.default_rng([seed, number, _stable(env.task)])
     frame = env.reset(reset_seed)
@@ -100,5 +100,5 @@ def _collect_shard(job: _Job) -> None:
 
 
 def _stable(task: str) -> int:
-    """A number for a name that is the same in every process, which `hash` is not."""
+    """Hash a name to the same number in every process, unlike `hash`."""
     return zlib.crc32(task.encode())

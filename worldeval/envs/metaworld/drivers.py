@@ -1,6 +1,6 @@
-"""Who drives the simulator while data is collected: experts, spoilt experts, and play.
+"""Controllers for data collection: experts, perturbed experts, and random play.
 
-A world model that saw only successes calls everything a success, so most drivers fail on purpose.
+A world model that saw only successes predicts success everywhere, so most drivers fail on purpose.
 """
 
 from dataclasses import dataclass
@@ -18,15 +18,15 @@ HAND_LOW, HAND_HIGH = np.array([-0.35, 0.42, 0.06]), np.array([0.35, 0.88, 0.40]
 
 @dataclass(frozen=True, kw_only=True)
 class DriverRecipe:
-    """A share of the episodes and how they are driven; ranges are drawn from per episode."""
+    """A share of the episodes and how they are driven; values are drawn from ranges per episode."""
 
     name: str
     share: float
     noise: tuple[float, ...] = (0.0,)  # std of coloured action noise, one drawn per episode
-    displaced: tuple[float, float] = (0.0, 0.0)  # metres between the object and where it aims
-    slowed: tuple[float, float] = (1.0, 1.0)  # factor on the hand's commanded motion
-    interrupted: bool = False  # play breaks in after a random time
-    resumed: float = 0.5  # chance that the expert comes back after the interruption
+    displaced: tuple[float, float] = (0.0, 0.0)  # metres between the object and the target
+    slowed: tuple[float, float] = (1.0, 1.0)  # factor on the commanded motion
+    interrupted: bool = False  # play interrupts the expert at a random time
+    resumed: float = 0.5  # probability that the expert resumes after the interruption
     play: bool = False  # waypoints around the object, no task
 
 
@@ -52,7 +52,7 @@ class Driver:
         action = self._play() if playing else self._expertly()
         self._step += 1
         action[:3] *= self._slow
-        # Coloured noise (an AR(1) process) pushes the hand off its path; white noise averages out.
+        # Coloured noise (an AR(1) process) pushes the gripper off course; white noise averages out.
         self._coloured = 0.9 * self._coloured + 0.436 * self._rng.normal(size=RAW_ACTION_DIM)
         return np.clip(action + self._noise * self._coloured, -1, 1).astype(np.float32)
 
@@ -78,7 +78,7 @@ def _expert(task: str):
     from metaworld.policies import ENV_POLICY_MAP
 
     if task not in ENV_POLICY_MAP:
-        raise UserError(f"Meta-World ships no scripted expert for '{task}'.")
+        raise UserError(f"Meta-World has no scripted expert for '{task}'.")
     return ENV_POLICY_MAP[task]()
 
 

@@ -1,6 +1,6 @@
-# The library's stubs are narrower than what it takes and gives.
+# The library's type stubs are narrower than what it accepts and returns.
 # pyright: reportAttributeAccessIssue=false
-"""Meta-World (Farama, MuJoCo) as the ground truth that imagination is measured against."""
+"""Meta-World (Farama, MuJoCo) as the ground truth that imagination is compared with."""
 
 import importlib.util
 import os
@@ -14,10 +14,10 @@ from worldeval.envs.metaworld.scene import Camera, cameras
 from worldeval.envs.protocol import EnvFrame
 from worldeval.errors import UserError, did_you_mean
 
-# OSMesa was faster than EGL for small frames on a CPU; whoever sets the variable decides.
+# OSMesa was faster than EGL for small frames on a CPU; an existing setting takes precedence.
 os.environ.setdefault("MUJOCO_GL", "osmesa")
 
-# Experts ask for more than the arm can do and are clipped, as intended; said once a process.
+# Experts command more than the arm can do and are clipped, as intended; the warning is not useful.
 warnings.filterwarnings("ignore", message=r"Constant\(s\) may be too high")
 
 POSE_DIM = 4  # hand x y z (m), gripper opening (0-1)
@@ -26,17 +26,17 @@ SIMULATOR_FPS = 80.0  # 1 / (5 physics steps of 2.5 ms)
 
 
 def available() -> str | None:
-    """None where the simulator can run, else what to do."""
+    """Return None if the simulator can run, else what to do."""
     if importlib.util.find_spec("metaworld") is None:
         return "Meta-World is not installed: pip install 'worldeval[sim]'."
     return None
 
 
 class MetaWorld:
-    """One task of Meta-World with k simulator steps to a world frame. See `Environment`.
+    """One Meta-World task with k simulator steps per world frame. See `Environment`.
 
     MuJoCo under OSMesa renders garbage from a second renderer in the same process, so use one
-    environment a process.
+    environment per process.
     """
 
     def __init__(self, task: str, *, size: int = 64, k: int = 5) -> None:
@@ -46,7 +46,7 @@ class MetaWorld:
         import mujoco
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # gymnasium's advice about its own spaces
+            warnings.simplefilter("ignore")  # gymnasium's warnings about its own spaces
             from metaworld.env_dict import ALL_V3_ENVIRONMENTS_GOAL_OBSERVABLE as KNOWN
 
             name = f"{task}-goal-observable"
@@ -57,13 +57,13 @@ class MetaWorld:
         self.env._freeze_rand_vec = False
         self.task, self.k, self._cameras = task, k, cameras(task)
         model = self.env.model
-        model.vis.quality.shadowsize = 0  # shadows and multisampling cost ten times the frame
+        model.vis.quality.shadowsize = 0  # shadows and multisampling make rendering 10x slower
         model.vis.quality.offsamples = 0
         self._renderer = mujoco.Renderer(model, size, size)
         flags = self._renderer.scene.flags
         flags[mujoco.mjtRndFlag.mjRND_SHADOW] = flags[mujoco.mjtRndFlag.mjRND_REFLECTION] = 0
         self._options = mujoco.MjvOption()
-        self._options.sitegroup[:] = 0  # goal markers would give the answer away
+        self._options.sitegroup[:] = 0  # hide goal markers, which would reveal the goal
         self._free = {camera.name: _free_camera(mujoco, camera) for camera in self._cameras}
         self.raw: Float32[Array, " o"] = np.zeros(39, np.float32)
 
@@ -84,7 +84,7 @@ class MetaWorld:
         return SIMULATOR_FPS / self.k
 
     def reset(self, seed: int) -> EnvFrame:
-        # Meta-World draws the object's place from its own generator and from numpy's global one.
+        # Meta-World draws the object's position from its own generator and NumPy's global one.
         np.random.seed(seed % 2**32)
         self.env.seed(seed)
         with warnings.catch_warnings():
@@ -102,7 +102,7 @@ class MetaWorld:
         return self.frame(success=success)
 
     def advance(self, raw_action: Float32[Array, " 4"]) -> bool:
-        """One simulator step without rendering, for controllers that act between frames."""
+        """Advance one simulator step without rendering, for controllers that act between frames."""
         raw, _, _, _, info = self.env.step(np.clip(raw_action, -1, 1))
         self.raw = np.asarray(raw, np.float32)
         return bool(info["success"])
@@ -111,7 +111,7 @@ class MetaWorld:
         self._renderer.close()
 
     def frame(self, *, success: bool) -> EnvFrame:
-        """Render what is there now."""
+        """Render the current state."""
         frames = {}
         for name, camera in self._free.items():
             self._renderer.update_scene(self.env.data, camera, self._options)

@@ -1,4 +1,4 @@
-"""The recipe of a collected dataset: tasks, cameras' size, and a mixture of drivers."""
+"""The recipe of a collected dataset: tasks, image size, and a mixture of drivers."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,17 +9,17 @@ from worldeval.envs.metaworld.drivers import DriverRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class CollectRecipe:
-    """How many episodes of what to collect in Meta-World."""
+    """What to collect in Meta-World, and how many episodes of it."""
 
     tasks: tuple[str, ...]
     drivers: tuple[DriverRecipe, ...]
     episodes: int = 450  # per task
     size: int = 64  # pixels, height and width of a view
-    k: int = 5  # simulator steps to a world frame
+    k: int = 5  # simulator steps per world frame
     horizon: int = 30  # world frames
-    after_success: int = 8  # world frames that an episode goes on after success
-    first_seed: int = 0  # of the simulator's resets; starts of evaluations lie elsewhere
-    shard: int = 50  # episodes to a file
+    after_success: int = 8  # world frames for which an episode continues after success
+    first_seed: int = 0  # of the simulator's resets; evaluation starts use other seeds
+    shard: int = 50  # episodes per file
 
     def __post_init__(self) -> None:
         total = sum(driver.share for driver in self.drivers)

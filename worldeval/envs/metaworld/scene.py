@@ -1,4 +1,4 @@
-"""Where the cameras stand. Meta-World's own show the object too small to tell a near miss."""
+"""Camera placement. In Meta-World's own views the object is too small to recognise a near miss."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ class Camera:
     elevation: float
 
 
-# The arm's elbow swings out at negative x, so both cameras stand on the other side of it.
+# The arm's elbow swings out at negative x, so both cameras are on the other side of it.
 def _two(
     side: tuple[float, float, float], near: float, top: tuple[float, float, float], far: float
 ) -> tuple[Camera, Camera]:
