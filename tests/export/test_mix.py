@@ -96,7 +96,7 @@ def test_both_kinds_in_one_dataset(recorded, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fps": 5.0}, r"frames a second are 10\.0, and those of the imagined episodes 5\.0"),
+        ({"fps": 5.0}, r"frames per second are 10\.0, but the imagined episodes have 5\.0"),
         ({"size": (64, 64)}, "its views are"),
         ({"action_dim": 4}, "action dimensions are 2"),
         ({"views": ("front",)}, "Camera 'front' is not in"),

@@ -56,8 +56,8 @@ def replayed(
     """Imagine `episodes` from their first frames with their recorded actions.
 
     `flags` holds the success flag of every row of `data`, `family` the policy family of each of its
-    episodes. An episode shorter than `horizon` stays at its last frame. With `shuffled`, actions are
-    taken from those other episodes, and the outcome counts as a failure.
+    episodes. An episode shorter than `horizon` stays at its last frame. With `shuffled`, actions
+    come from those other episodes, and the outcome counts as a failure.
     """
     begin, last = data.begin[episodes], data.begin[episodes] + data.length[episodes] - 1
     rows = np.minimum(begin[:, None] + np.arange(horizon + 1), last[:, None])
