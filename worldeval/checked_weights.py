@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from worldeval.errors import UserError
 from worldeval.run import whole_file
+from worldeval.written import safetensors_written
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +25,7 @@ def save_checked(path: Path, tensors: Mapping[str, "Tensor"]) -> None:
     from safetensors.torch import save_file
 
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    with whole_file(path) as draft:
+    with whole_file(path) as draft, safetensors_written(draft):
         save_file(kept, draft, metadata={CHECKSUM: digest(kept)})
 
 

@@ -58,7 +58,7 @@ def make(kind: str, root: Path) -> Path:
     elif kind == "lerobot-v2":
         make_v2(root)
     elif kind == "robomimic":
-        root.mkdir()
+        root.mkdir(exist_ok=True)
         with RobomimicWriter(root / "set.hdf5", SHAPE) as writer:
             for index in range(COUNT):
                 writer.add(episode(index))

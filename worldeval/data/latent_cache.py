@@ -22,6 +22,7 @@ from worldeval.data.finding import DataError
 from worldeval.data.source import Source
 from worldeval.errors import UserError
 from worldeval.run import read_json, whole_file, write_json
+from worldeval.written import safetensors_written
 
 PER_FILE = 16  # episodes
 BATCH = 64  # frames of a view encoded at a time
@@ -102,7 +103,7 @@ def build_cache(
                 raise UserError(f"The encoder gave values that are not finite, for {path.name}.")
             # safetensors writes the bytes as they lie, and calls them rows in order.
             rows = np.ascontiguousarray(joined, np.float16)
-            with whole_file(path) as draft:
+            with whole_file(path) as draft, safetensors_written(draft):
                 lengths = np.array([len(part) for part in parts], np.int64)
                 save_file({TENSOR: rows, LENGTHS: lengths}, draft)
         if progress is not None:

@@ -22,6 +22,7 @@ import numpy as np
 from worldeval.axes import Array, Float, Int, UInt8
 from worldeval.data.finding import DataError
 from worldeval.data.pyav_video import VideoFacts, open_video
+from worldeval.written import check_video
 
 Backend = Literal["pyav", "decord"]
 # Random windows cost mostly decoding, and of that the arithmetic coding of H.264 (CABAC) is the
@@ -74,7 +75,7 @@ class VideoWriter:
                 f"{height}x{width} is odd; H.264 yuv420p needs even sides.",
                 "Crop or pad the frames by one pixel.",
             )
-        self._size = size
+        self._size, self._path = size, path
         rate = Fraction(fps).limit_denominator(1001)
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
         self._stream = self._container.add_stream("libx264", rate=rate, options=ENCODING)
@@ -105,12 +106,15 @@ class VideoWriter:
         if kind is None:
             self._container.mux(self._stream.encode(None))
         self._container.close()
+        if kind is None:
+            check_video(self._path, self._written)
 
 
 class VideoJoiner:
     """One long file from many that `VideoWriter` wrote: packets are copied, not encoded anew."""
 
     def __init__(self, path: Path, *, fps: float) -> None:
+        self._path = path
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
         self._tick = 1 / Fraction(fps).limit_denominator(1001)
         self._stream = None
@@ -133,5 +137,6 @@ class VideoJoiner:
                 self.frames += 1
 
     def close(self) -> None:
-        """Complete the file."""
+        """Complete the file. Raises UserError where the disk has not all of it."""
         self._container.close()
+        check_video(self._path, self.frames)

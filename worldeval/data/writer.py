@@ -89,6 +89,7 @@ class Writer:
             self._assemble(self.staging.episodes(), draft)
             for name, text in (files or {}).items():
                 self._put(draft, name, text)
+            self._check_whole(draft)
 
     def _put(self, draft: Path, name: str, text: str) -> None:
         """Add a text to the assembled dataset: a file of its folder, unless the format has none."""
@@ -107,6 +108,9 @@ class Writer:
 
     def _assemble(self, staged: list[Path], draft: Path) -> None:
         raise NotImplementedError
+
+    def _check_whole(self, draft: Path) -> None:
+        """Read once more what was not yet; raises UserError where it is not what was written."""
 
     def __enter__(self: W) -> W:
         return self

@@ -7,23 +7,27 @@ after a start (actions, poses, outcome), so that recorded failures can be replay
 """
 
 import multiprocessing as mp
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
-from worldeval.axes import Array, Float32, Int
+from worldeval.axes import Array, Float32, Int, UInt8
+from worldeval.data.finding import DataError
+from worldeval.data.formats import hdf5
 from worldeval.data.formats.shards.layout import TEXT
 from worldeval.data.table import RecordedEpisodes
 from worldeval.envs.address import open_environment
 from worldeval.errors import UserError
 from worldeval.record import Start
 from worldeval.rollout.recipe import TruthRecipe
-from worldeval.run import whole_file
+from worldeval.sealed_hdf5 import whole_hdf5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,19 +83,23 @@ def recordings(
 
 def write_starts(path: Path, starts: Sequence[Start]) -> None:
     """Starts to one compressed file."""
-    with whole_file(path) as draft, h5py.File(draft, "w") as file:
+    with whole_hdf5(path) as file:
         _write_starts(file, starts)
 
 
 def read_starts(path: Path) -> list[Start]:
-    """Starts from a file of starts or of recordings."""
-    with _open(path) as file:
-        return _read_starts(file)
+    """Starts from a file of starts or of recordings.
+
+    Raises:
+        UserError: it is missing or damaged.
+    """
+    with _opened(path) as file:
+        return _read_starts(file, path)
 
 
 def write_recordings(path: Path, items: Sequence[Recording]) -> None:
     """Recordings to one compressed file."""
-    with whole_file(path) as draft, h5py.File(draft, "w") as file:
+    with whole_hdf5(path) as file:
         _write_starts(file, [item.start for item in items])
         file["length"] = np.array([len(item.actions) for item in items], np.int32)
         file["success"] = np.array([item.success for item in items], np.int8)
@@ -103,39 +111,53 @@ def write_recordings(path: Path, items: Sequence[Recording]) -> None:
 
 
 def read_recordings(path: Path) -> list[Recording]:
-    """Recordings from their file."""
-    with _open(path) as file:
+    """Recordings from their file.
+
+    Raises:
+        UserError: it is missing, damaged, or holds starts alone.
+    """
+    with _opened(path) as file:
         if "recorded" not in file:
             raise UserError(f"{path} holds starts without recorded actions; it cannot be replayed.")
-        starts, length = _read_starts(file), file["length"][:]
-        ends = np.cumsum(length)
-        actions = np.split(file["recorded/actions"][:], ends[:-1])
-        pose = np.split(file["recorded/pose"][:], np.cumsum(length + 1)[:-1])
-        success, near = file["success"][:], file["near_miss"][:]
-        source = file["source"].asstr()[:]
+        starts, recorded = _read_starts(file, path), hdf5.group(file, "recorded", path)
+        whole = ("length", "success", "near_miss")
+        length, success, near = (_numbers(file, name, path, len(starts)) for name in whole)
+        source = _texts(file, "source", path, len(starts))
+        actions, pose = (hdf5.table(recorded, name, path) for name in ("actions", "pose"))
+    if (length < 0).any() or len(actions) != length.sum() or len(pose) != (length + 1).sum():
+        raise DataError(
+            path,
+            "length",
+            f"its recordings have {length.sum()} steps, and there are {len(actions)} actions and "
+            f"{len(pose)} poses.",
+        )
+    acted = np.split(actions, np.cumsum(length)[:-1])
+    stood = np.split(pose, np.cumsum(length + 1)[:-1])
     return [
         Recording(
             start=start,
-            actions=actions[i],
-            pose=pose[i],
+            actions=acted[i],
+            pose=stood[i],
             success=bool(success[i]),
             near_miss=bool(near[i]),
-            source=str(source[i]),
+            source=source[i],
         )
         for i, start in enumerate(starts)
     ]
 
 
-def _open(path: Path) -> h5py.File:
-    try:
-        return h5py.File(path)
-    except FileNotFoundError as error:
-        raise UserError(f"There is no file of starts {path}.") from error
-    except OSError as error:
-        raise UserError(f"{path} is not a readable HDF5 file of starts: {error}") from error
+@contextmanager
+def _opened(path: Path) -> Iterator[h5py.File]:
+    if not path.exists():
+        raise UserError(f"There is no file of starts {path}.")
+    with hdf5.opened(path) as file:
+        yield file
 
 
 def _write_starts(file: h5py.File, starts: Sequence[Start]) -> None:
+    for start in starts:
+        if not np.isfinite(start.pose).all():
+            raise UserError(f"The pose of start '{start.id}' is not finite: {start.pose.tolist()}.")
     file["id"] = np.array([start.id for start in starts], TEXT)
     file["task"] = np.array([start.task for start in starts], TEXT)
     file["seed"] = np.array([start.seed for start in starts], np.int64)
@@ -148,14 +170,18 @@ def _write_starts(file: h5py.File, starts: Sequence[Start]) -> None:
         )
 
 
-def _read_starts(file: h5py.File) -> list[Start]:
-    frames = {view: file["frames"][view][:] for view in file["frames"]}
-    ids, tasks = file["id"].asstr()[:], file["task"].asstr()[:]
-    seeds, pose = file["seed"][:], file["pose"][:]
+def _read_starts(file: h5py.File, path: Path) -> list[Start]:
+    ids = _texts(file, "id", path)
+    tasks, seeds = _texts(file, "task", path, len(ids)), _numbers(file, "seed", path, len(ids))
+    pose, views = hdf5.table(file, "pose", path), hdf5.group(file, "frames", path)
+    frames = {str(view): _pictures(views, str(view), path) for view in views}
+    for name, column in {"pose": pose, **frames}.items():
+        if len(column) != len(ids):
+            raise DataError(path, name, f"there are {len(column)} rows for {len(ids)} starts.")
     return [
         Start(
-            id=str(ids[i]),
-            task=str(tasks[i]),
+            id=ids[i],
+            task=tasks[i],
             seed=int(seeds[i]),
             frames={view: frames[view][i] for view in frames},
             pose=pose[i],
@@ -164,11 +190,42 @@ def _read_starts(file: h5py.File) -> list[Start]:
     ]
 
 
+def _texts(file: h5py.Group, name: str, path: Path, count: int | None = None) -> list[str]:
+    values = hdf5.texts(file, name, path)
+    _fits(values, name, path, count)
+    return values
+
+
+def _numbers(file: h5py.Group, name: str, path: Path, count: int) -> Int[Array, " n"]:
+    values = hdf5.whole_numbers(file, name, path)
+    _fits(values, name, path, count)
+    return values
+
+
+def _fits(values: Sequence[Any] | Array, name: str, path: Path, count: int | None) -> None:
+    if count is not None and len(values) != count:
+        raise DataError(path, name, f"there are {len(values)} of them for {count} starts.")
+
+
+def _pictures(views: h5py.Group, view: str, path: Path) -> UInt8[Array, "n h w 3"]:
+    found = hdf5.dataset(views, view, path)
+    if not hdf5.is_images(found):
+        raise DataError(
+            path, str(found.name), f"it holds {found.dtype} {found.shape}, not frames (n, h, w, 3)."
+        )
+    return hdf5.whole(found, path)
+
+
 def _task_starts(task: str, *, seeds: tuple[int, ...], truth: TruthRecipe) -> list[Start]:
     env = open_environment(truth.env, task=task, size=truth.size, steps_per_frame=truth.k)
     out = []
     for seed in seeds:
         frame = env.reset(seed)
+        if not np.isfinite(frame.pose).all():
+            raise UserError(
+                f"The simulator's start of task '{task}', seed {seed}, has a pose that is not "
+                f"finite ({frame.pose.tolist()}). Correct the simulator, or choose other seeds."
+            )
         out.append(
             Start(id=f"{task}-{seed}", task=task, seed=seed, frames=frame.frames, pose=frame.pose)
         )

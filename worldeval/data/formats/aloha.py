@@ -180,8 +180,8 @@ class AlohaSource(Source):
             raise DataError(file, "observations/images", f"there is no frame ({counts}).")
         if len(set(counts.values())) > 1:
             self._odd("frame-count", "observations", f"{counts}; {length} are used.", file.stem)
-        fps = opened.attrs.get("fps")
-        own = None if fps is None else rate(np.asarray(fps).item(), file)
+        fps = hdf5.attribute(opened, "fps", file)
+        own = None if fps is None else rate(fps, file)
         return views, tuple(widths), length, own
 
     def _size(self, found: h5py.Dataset, key: str, file: Path) -> tuple[int, int] | None:
@@ -215,10 +215,14 @@ class AlohaSource(Source):
     def _task(self, opened: h5py.File, file: Path) -> str:
         key = self.given.task_key
         if not key:
-            return hdf5.text(opened.attrs.get("task", ""))
-        if key in opened.attrs:
-            return hdf5.text(opened.attrs[key])
-        return hdf5.text(np.asarray(hdf5.dataset(opened, key, file)[()]).reshape(-1)[0])
+            return hdf5.text(hdf5.attribute(opened, "task", file, ""))
+        said = hdf5.attribute(opened, key, file)
+        if said is not None:
+            return hdf5.text(said)
+        values = np.asarray(hdf5.dataset(opened, key, file)[()]).reshape(-1)
+        if not len(values):
+            raise DataError(file, key, "it is empty, and is to hold the task.")
+        return hdf5.text(values[0])
 
     def _odd(self, code: str, field: str, words: str, episode: str | None = None) -> None:
         self.findings.append(
@@ -245,7 +249,7 @@ def _camera(opened: h5py.File, key: str, file: Path) -> h5py.Dataset:
 
 def _success(opened: h5py.File, file: Path) -> bool | None:
     try:
-        return truth(opened.attrs.get("success"), unknown=-1)
+        return truth(hdf5.attribute(opened, "success", file), unknown=-1)
     except ValueError as error:
         raise DataError(file, "success", f"{error}.") from error
 

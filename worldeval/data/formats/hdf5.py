@@ -4,6 +4,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -12,6 +13,7 @@ from worldeval.axes import Array, Float32, Int, UInt8
 from worldeval.data.files import LOOSE, bounded, numbers
 from worldeval.data.finding import DataError
 from worldeval.data.formats.hdf5_links import refuse_ways_out
+from worldeval.sealed_hdf5 import Seal
 
 MAX_ROWS = 10_000_000  # of one episode; a claim beyond it is damage
 
@@ -28,7 +30,10 @@ def opened(path: Path) -> Iterator[h5py.File]:
     except OSError as error:
         raise DataError(path, "file", f"it is not readable HDF5 ({error}).") from error
     with file:
-        yield file
+        try:
+            yield file
+        except (OSError, RuntimeError) as error:  # of a link or an attribute that is damaged
+            raise DataError(path, "file", f"it cannot be read ({error}).") from error
 
 
 def group(parent: h5py.Group, name: str, path: Path) -> h5py.Group:
@@ -56,6 +61,28 @@ def table(parent: h5py.Group, name: str, path: Path) -> Float32[Array, "t d"]:
         raise DataError(path, field, f"it holds {found.dtype}, not numbers.")
     bounded(found.nbytes, found.id.get_storage_size(), path, field)
     return numbers(_read(found, path, field), path, field)
+
+
+def texts(parent: h5py.Group, name: str, path: Path) -> list[str]:
+    """A dataset that is a list of text."""
+    column, field = dataset(parent, name, path), f"{parent.name}/{name}".replace("//", "/")
+    if not h5py.check_string_dtype(column.dtype) or column.ndim != 1:
+        raise DataError(path, field, f"it holds {column.dtype} {column.shape}, not a list of text.")
+    return [text(value) for value in _read(column, path, field)]
+
+
+def whole_numbers(parent: h5py.Group, name: str, path: Path) -> Int[Array, " n"]:
+    """A dataset that is a list of whole numbers."""
+    column, field = dataset(parent, name, path), f"{parent.name}/{name}".replace("//", "/")
+    if column.dtype.kind not in "iu" or column.ndim != 1:
+        raise DataError(path, field, f"it holds {column.dtype} {column.shape}, not whole numbers.")
+    return _read(column, path, field).astype(np.int64)
+
+
+def whole(found: h5py.Dataset, path: Path) -> Array:
+    """All values of a dataset, which its file must have room for."""
+    bounded(found.nbytes, found.id.get_storage_size(), path, str(found.name), expansion=LOOSE)
+    return _read(found, path, str(found.name))
 
 
 def images(found: h5py.Dataset, path: Path, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
@@ -94,6 +121,22 @@ def pictures(found: h5py.Dataset, path: Path, rows: Int[Array, " n"]) -> Array:
     return _read(found, path, str(found.name), wanted)[where]
 
 
+def attribute(item: h5py.HLObject, name: str, path: Path, default: Any = None) -> Any:
+    """An attribute that is one value; the default where there is none."""
+    field = f"{item.name}.{name}"
+    try:
+        value = item.attrs.get(name, default)
+    except (OSError, RuntimeError, ValueError, TypeError, KeyError, MemoryError) as error:
+        raise DataError(path, field, f"it cannot be read ({error}).") from error
+    if isinstance(value, h5py.Empty):
+        return default
+    if isinstance(value, np.ndarray):
+        if value.size != 1:
+            raise DataError(path, field, f"its shape is {value.shape}, where one value is needed.")
+        return value.reshape(-1)[0]
+    return value
+
+
 def text(value: object) -> str:
     """An attribute or a cell as text."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
@@ -118,6 +161,10 @@ def _read(found: h5py.Dataset, path: Path, field: str, rows: Int[Array, " n"] | 
         if found.chunks is not None:  # a chunk is unpacked whole, whatever is wanted of it
             chunk = int(np.prod(found.chunks, dtype=np.float64)) * found.dtype.itemsize
             bounded(chunk, path.stat().st_size, path, field, expansion=LOOSE)
-        return found[()] if rows is None else found[rows]
+        if rows is not None:
+            return found[rows]
+        values, sealed = found[()], Seal(found)
+        sealed.compare(values)
+        return values
     except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
         raise DataError(path, field, f"it cannot be read ({error}).") from error

@@ -26,6 +26,7 @@ from worldeval.data.formats.lerobot.layout import (
 )
 from worldeval.data.video import VideoJoiner
 from worldeval.run import read_json, write_json
+from worldeval.written import check_parquet
 
 MB = 1024 * 1024
 QUANTILE_ROWS = 1_000_000  # of the whole dataset; more are sampled evenly
@@ -56,6 +57,7 @@ def assemble(staged: Sequence[Path], out: Path, layout: Layout) -> None:
     table = pd.DataFrame({"task_index": range(len(tasks))}, index=pd.Index(tasks, dtype="str"))
     (out / "meta").mkdir(exist_ok=True)
     table.to_parquet(out / "meta" / "tasks.parquet")
+    check_parquet(out / "meta" / "tasks.parquet", len(tasks))
     write_json(out / "meta" / "stats.json", total)
     info = layout.info(episodes=len(rows), frames=frames, tasks=len(tasks), flagged=flagged)
     write_json(out / "meta" / "info.json", info)
@@ -94,7 +96,8 @@ def _data(
     roll = _Roll(layout.limits.data_mb, layout.limits.files_per_chunk)
     running: dict[str, stats.Running] = {}
     index_of = {task: index for index, task in enumerate(tasks)}
-    writer, begin = None, 0
+    files: dict[Path, int] = {}  # rows of each
+    file, writer, begin = out, None, 0
     for path, row, entry in zip(staged, rows, described, strict=True):
         table = pq.read_table(path / "rows.parquet")
         if not flagged:
@@ -114,6 +117,7 @@ def _data(
             file = _made(out / DATA_PATH.format(**roll.place))
             writer = pq.ParquetWriter(file, table.schema)
         writer.write_table(table)
+        files[file] = files.get(file, 0) + length
         row |= {f"data/{key}": value for key, value in roll.place.items()}
         row |= {"dataset_from_index": begin, "dataset_to_index": end}
         for name in table.column_names:
@@ -123,6 +127,8 @@ def _data(
         begin = end
     if writer is not None:
         writer.close()
+    for path, count in files.items():
+        check_parquet(path, count)
     return {name: column.stats() for name, column in running.items()}
 
 
@@ -169,6 +175,7 @@ def _episodes(rows: list[dict[str, Any]], out: Path) -> None:
     columns = {name: pa.array([row.get(name) for row in rows], types.get(name)) for name in names}
     file = _made(out / EPISODES_PATH.format(chunk_index=0, file_index=0))
     pq.write_table(pa.table(columns), file)
+    check_parquet(file, len(rows))
 
 
 def _put(row: dict[str, Any], feature: str, values: stats.Stats) -> None:

@@ -27,6 +27,7 @@ from worldeval.data.source import Head, Rows
 from worldeval.data.video import VideoWriter
 from worldeval.data.writer import Value, Writer, whole_rate
 from worldeval.errors import UserError
+from worldeval.written import check_parquet
 
 
 class LeRobotWriter(Writer):
@@ -77,6 +78,7 @@ class LeRobotWriter(Writer):
             counts[key], described["sampled_frames"] = histogram.counts, histogram.frames
         np.savez(folder / "histograms.npz", **counts)
         pq.write_table(self._table(head, rows), folder / "rows.parquet")
+        check_parquet(folder / "rows.parquet", head.length)
         (folder / "episode.json").write_text(json.dumps(described))
 
     def _assemble(self, staged: list[Path], draft: Path) -> None:

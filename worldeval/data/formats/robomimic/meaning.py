@@ -55,7 +55,7 @@ def problem_text(data: h5py.Group) -> str:
         found = json.loads(hdf5.text(data.attrs.get("problem_info", "{}")))
         words = found.get("language_instruction", "")
         return ("".join(words) if isinstance(words, list) else str(words)).strip().strip('"')
-    except (ValueError, AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError, RecursionError):
         return ""  # another tool's
 
 

@@ -234,8 +234,13 @@ class RobomimicSource(Source):
         counts = {key: len(hdf5.dataset(demo, key, self.file)) for key in self._action_keys}
         for key in (*self._view_keys.values(), *self._pose_keys):
             counts[f"obs/{key}"] = len(hdf5.dataset(observed, key, self.file))
-        if "num_samples" in demo.attrs:
-            counts["num_samples"] = int(demo.attrs["num_samples"])
+        claimed = hdf5.attribute(demo, "num_samples", self.file)
+        if claimed is not None:
+            if not isinstance(claimed, int | np.integer):
+                raise DataError(
+                    self.file, f"{demo.name}.num_samples", f"{claimed!r:.80} is no whole number."
+                )
+            counts["num_samples"] = int(claimed)
         length = min(counts.values())
         if length < 1:
             raise DataError(self.file, str(demo.name), f"it is empty ({counts}).")
@@ -243,38 +248,42 @@ class RobomimicSource(Source):
             self._odd("frame-count", name, "num_samples", f"{counts}; {length} are used.")
         flags = flags_of(demo, self.file) if rewarded else None
         success = None if flags is None else bool(flags.any())
-        if "success" in demo.attrs:  # our writer's: -1 unknown, 0, 1
+        told_success = hdf5.attribute(demo, "success", self.file)
+        if told_success is not None:  # our writer's: -1 unknown, 0, 1
             try:
-                success = truth(demo.attrs["success"], unknown=-1)
+                success = truth(told_success, unknown=-1)
             except ValueError as error:
                 raise DataError(self.file, f"{demo.name}.success", f"{error}.") from error
         return Head(
-            id=hdf5.text(demo.attrs.get("id", name)),
+            id=hdf5.text(hdf5.attribute(demo, "id", self.file, name)),
             length=length,
             task=self._task(demo, environment, told),
             success=success,
             split=splits.get(name, "train"),
-            source=hdf5.text(demo.attrs.get("source", "")),
+            source=hdf5.text(hdf5.attribute(demo, "source", self.file, "")),
         )
 
     def _task(self, demo: h5py.Group, environment: Mapping[str, Any], told: str) -> str:
         if self.given.task_key:
-            if self.given.task_key not in demo.attrs:
+            task = hdf5.attribute(demo, self.given.task_key, self.file)
+            if task is None:
                 raise DataError(self.file, f"{demo.name}.{self.given.task_key}", "it is missing.")
-            return hdf5.text(demo.attrs[self.given.task_key])
-        if "task" in demo.attrs:
-            return hdf5.text(demo.attrs["task"])
-        if "ep_meta" in demo.attrs:  # robocasa's
+            return hdf5.text(task)
+        task = hdf5.attribute(demo, "task", self.file)
+        if task is not None:
+            return hdf5.text(task)
+        about = hdf5.attribute(demo, "ep_meta", self.file)
+        if about is not None:  # robocasa's
             try:
-                return str(json.loads(hdf5.text(demo.attrs["ep_meta"]))["lang"])
+                return str(json.loads(hdf5.text(about))["lang"])
             except (ValueError, KeyError, TypeError):
                 pass  # another tool's; the file's words or the environment's name are the task then
         return told or str(environment.get("env_name") or "")
 
     def _environment(self, data: h5py.Group) -> dict[str, Any]:
         try:
-            found = json.loads(hdf5.text(data.attrs.get("env_args", "{}")))
-        except ValueError as error:
+            found = json.loads(hdf5.text(hdf5.attribute(data, "env_args", self.file, "{}")))
+        except (ValueError, RecursionError) as error:
             raise DataError(self.file, "data.env_args", f"it is not JSON ({error}).") from error
         return found if isinstance(found, dict) else {}
 
@@ -321,7 +330,7 @@ def _robosuite(keys: tuple[str, ...], found: tuple[str, ...]) -> tuple[ColumnGro
 def _names(
     data: h5py.Group, key: str, size: int, prefix: str, known: list[str] | None = None
 ) -> tuple[str, ...]:
-    kept = [hdf5.text(name) for name in data.attrs.get(key, ())]
+    kept = [hdf5.text(name) for name in np.atleast_1d(data.attrs.get(key, ()))]
     if len(kept) == size:
         return tuple(kept)
     return tuple(known) if known is not None else numbered(prefix, size)

@@ -15,6 +15,7 @@ from worldeval.data.formats.robomimic.read import IMAGE
 from worldeval.data.source import Head, Rows
 from worldeval.data.writer import Shape, Value, Writer
 from worldeval.errors import UserError
+from worldeval.sealed_hdf5 import sealed_hdf5, verify_hdf5
 
 ROBOSUITE = 1  # robomimic's number of the environment type
 
@@ -40,7 +41,7 @@ class RobomimicWriter(Writer):
         frames: Mapping[str, Iterable[UInt8[Array, "n h w 3"]]],
         columns: Mapping[str, Value],
     ) -> None:
-        with h5py.File(folder / "demo.hdf5", "w") as file:
+        with sealed_hdf5(folder / "demo.hdf5") as file:
             demo = file.create_group("demo")
             last = np.arange(head.length) == head.length - 1
             demo["actions"] = rows.actions
@@ -54,7 +55,12 @@ class RobomimicWriter(Writer):
                 shape = (head.length, *size, 3)
                 # One frame to a chunk: reading a frame at random unpacks that frame only.
                 kept = observed.create_dataset(
-                    view + IMAGE, shape, np.uint8, chunks=(1, *shape[1:]), compression=1
+                    view + IMAGE,
+                    shape,
+                    np.uint8,
+                    chunks=(1, *shape[1:]),
+                    compression=1,
+                    fletcher32=True,  # so that every reader notices a frame that changed
                 )
                 begin = 0
                 for block in frames[view]:
@@ -72,7 +78,7 @@ class RobomimicWriter(Writer):
         names: dict[str, list[str]] = {"train": [], "valid": []}
         tasks: dict[str, None] = {}
         total = 0
-        with h5py.File(draft, "w") as file:
+        with sealed_hdf5(draft, verify=False) as file:
             data = file.create_group("data")
             for number, folder in enumerate(staged):
                 name = f"demo_{number}"
@@ -100,8 +106,11 @@ class RobomimicWriter(Writer):
 
     def _put(self, draft: Path, name: str, text: str) -> None:
         """One file is the whole dataset: texts are datasets in it, beside `data` and `mask`."""
-        with h5py.File(draft, "r+") as file:
+        with sealed_hdf5(draft, "r+", verify=False) as file:
             file[name] = text
+
+    def _check_whole(self, draft: Path) -> None:
+        verify_hdf5(draft)
 
     def _link_next(self, demo: h5py.Group) -> None:
         """`next_obs` of a view shows the frames of `obs` one later, without storing them twice."""

@@ -16,7 +16,7 @@ import numpy as np
 from worldeval.axes import Array, UInt8
 from worldeval.data.table import code
 from worldeval.record import Episode
-from worldeval.run import whole_file
+from worldeval.sealed_hdf5 import whole_hdf5
 
 TEXT = h5py.string_dtype()
 ACTION_NAMES, POSE_NAMES = "action_names", "pose_names"  # attributes, where dimensions have names
@@ -35,7 +35,7 @@ def write_shard(path: Path, items: Sequence[ShardEpisode]) -> None:
     """Write whole episodes to one new file."""
     first = items[0].episode
     lengths = np.array([len(item.episode) for item in items], np.int32)
-    with whole_file(path) as draft, h5py.File(draft, "w") as file:
+    with whole_hdf5(path) as file:
         file.attrs["fps"] = first.fps
         for view in first.frames:
             # Contiguous and uncompressed: a reader maps it into memory instead of decoding it.

@@ -25,6 +25,7 @@ from worldeval.data.names import numbered
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.split import TRAINING
 from worldeval.data.table import UNKNOWN
+from worldeval.sealed_hdf5 import Seal
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,9 +36,14 @@ class _Frames:
     name: str
     size: tuple[int, int]
     map: UInt8[Array, "n h w 3"] | None  # None: in chunks, as another tool wrote them
+    seal: Seal
 
     def read(self, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
         if self.map is not None:
+            try:
+                self.seal.compare(self.map, rows)
+            except ValueError as error:
+                raise DataError(self.path, self.name, f"{error}.") from error
             return self.map[rows]
         with hdf5.opened(self.path) as file:
             return hdf5.images(hdf5.dataset(file, self.name, self.path), self.path, rows)
@@ -146,7 +152,7 @@ def _shape(spec: SourceSpec) -> str:
 def _look(path: Path, folder: Path) -> _Shard:
     """Everything but the frames of a file. Raises DataError where it is not as it should be."""
     with hdf5.opened(path) as file:
-        fps = rate(file.attrs.get("fps"), path)
+        fps = rate(hdf5.attribute(file, "fps", path), path)
         actions, pose = (hdf5.table(file, name, path) for name in ("actions", "pose"))
         flags = hdf5.table(file, "flags", path)
         parent = hdf5.group(file, "frames", path)
@@ -201,14 +207,20 @@ def _frames(parent: h5py.Group, view: str, path: Path) -> _Frames:
             raise DataError(path, str(found.name), "it claims more frames than the file holds.")
         # A plain array over the map: memmap's own class makes small reads slow.
         mapped = np.asarray(np.memmap(path, np.uint8, "r", offset, found.shape))
+    try:
+        seal = Seal(found)
+    except (OSError, RuntimeError, ValueError, TypeError) as error:
+        raise DataError(path, str(found.name), f"it cannot be read ({error}).") from error
     height, width = found.shape[1:3]
-    return _Frames(path=path, name=str(found.name), size=(height, width), map=mapped)
+    return _Frames(path=path, name=str(found.name), size=(height, width), map=mapped, seal=seal)
 
 
 def _heads(table: h5py.Group, path: Path) -> list[Head]:
-    ids, tasks, drivers = (_texts(table, name, path) for name in ("id", "task", "source"))
-    success, seeds, lengths = (_whole(table, name, path) for name in ("success", "seed", "length"))
-    splits = _texts(table, "split", path) if "split" in table else [TRAINING] * len(ids)
+    ids, tasks, drivers = (hdf5.texts(table, name, path) for name in ("id", "task", "source"))
+    success, seeds, lengths = (
+        hdf5.whole_numbers(table, name, path) for name in ("success", "seed", "length")
+    )
+    splits = hdf5.texts(table, "split", path) if "split" in table else [TRAINING] * len(ids)
     columns = (tasks, drivers, success, seeds, lengths, splits)
     if not ids or any(len(column) != len(ids) for column in columns):
         raise DataError(path, "episodes", "its columns are empty, or of different lengths.")
@@ -228,26 +240,6 @@ def _heads(table: h5py.Group, path: Path) -> list[Head]:
         )
         for i in range(len(ids))
     ]
-
-
-def _texts(table: h5py.Group, name: str, path: Path) -> list[str]:
-    column, field = hdf5.dataset(table, name, path), f"episodes/{name}"
-    if not h5py.check_string_dtype(column.dtype) or column.ndim != 1:
-        raise DataError(path, field, f"it holds {column.dtype} {column.shape}, not a list of text.")
-    try:
-        return [str(value) for value in column.asstr("utf-8", "replace")[:]]
-    except (OSError, RuntimeError, ValueError, MemoryError) as error:
-        raise DataError(path, field, f"it cannot be read ({error}).") from error
-
-
-def _whole(table: h5py.Group, name: str, path: Path) -> Int[Array, " e"]:
-    column, field = hdf5.dataset(table, name, path), f"episodes/{name}"
-    if column.dtype.kind not in "iu" or column.ndim != 1:
-        raise DataError(path, field, f"it holds {column.dtype} {column.shape}, not whole numbers.")
-    try:
-        return column[:].astype(np.int64)
-    except (OSError, RuntimeError, ValueError, MemoryError) as error:
-        raise DataError(path, field, f"it cannot be read ({error}).") from error
 
 
 def _names(file: h5py.File, attribute: str, count: int, path: Path) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from worldeval.data.source import Head, Rows
 from worldeval.data.table import code
 from worldeval.data.writer import Shape, Value, Writer
 from worldeval.errors import UserError
+from worldeval.sealed_hdf5 import sealed_hdf5
 
 SHARD_MB = 256  # of frames, after which the next file begins
 BLOCK = 256  # frames copied at a time
@@ -45,7 +46,7 @@ class ShardsWriter(Writer):
         columns: Mapping[str, Value],
     ) -> None:
         last = np.arange(head.length) == head.length - 1
-        with h5py.File(folder / "episode.h5", "w") as file:
+        with sealed_hdf5(folder / "episode.h5") as file:
             for view in self.shape.views:
                 self._frames(file, view, head.length, frames[view])
             file["actions"], file["pose"] = rows.actions, rows.pose
@@ -63,7 +64,7 @@ class ShardsWriter(Writer):
         seen: set[str] = set()
         begin = 0
         for number, group in enumerate(_groups(parts)):
-            with h5py.File(draft / f"{number:05d}.h5", "w") as file:
+            with sealed_hdf5(draft / f"{number:05d}.h5") as file:
                 self._join(file, group, begin, seen)
             begin += len(group)
 
