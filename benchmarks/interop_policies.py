@@ -9,6 +9,7 @@ observations in a row three times over, compares our actions with those of LeRob
 """
 
 import argparse
+import csv
 import json
 import os
 import subprocess
@@ -108,7 +109,20 @@ def ranked(pattern: str, out: Path, protocol: str, starts: int) -> dict[str, Any
     )
     if done.returncode:
         raise SystemExit(f"rank ended with {done.returncode}\n{done.stderr[-3000:]}")
-    policies = json.loads(done.stdout)["policies"]
+    with (out / "outcomes" / "imagined.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    policies = [
+        {
+            "policy": name,
+            "lineage": next(row["lineage"] for row in rows if row["policy"] == name),
+            "step": int(next(row["step"] for row in rows if row["policy"] == name)),
+            "episodes": sum(row["policy"] == name for row in rows),
+            "predicted": round(
+                float(np.mean([float(row["score"]) for row in rows if row["policy"] == name])), 4
+            ),
+        }
+        for name in dict.fromkeys(row["policy"] for row in rows)
+    ]
     return {
         "command": f"worldeval rank {protocol} --policies '{pattern}' --starts {starts}",
         "seconds": round(time.perf_counter() - begin, 1),

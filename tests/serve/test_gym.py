@@ -106,3 +106,17 @@ def test_a_client_needs_little() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert {"numpy", "msgpack", "websockets", "gymnasium"} <= set(done.stdout.split())
+
+
+def test_lerobots_loop_learns_of_a_success() -> None:
+    """It looks into `final_info` of a SyncVectorEnv that begins anew within the last step."""
+    with serving(WorldService(setting(far, horizon=2))) as (url, _):
+        vector = gymnasium.vector.SyncVectorEnv(
+            [lambda: gymnasium.make(WORLD, url=url)] * 2,
+            autoreset_mode=gymnasium.vector.AutoresetMode.SAME_STEP,
+        )
+        vector.reset(seed=[0, 1])
+        go = np.array([[1, 0, 0], [0, 0, 0]], np.float32)
+        assert "final_info" not in vector.step(go)[4]
+        assert vector.step(go)[4]["final_info"]["is_success"].tolist() == [True, False]
+        vector.close()
