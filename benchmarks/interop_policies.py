@@ -124,10 +124,15 @@ def ranked(pattern: str, out: Path, protocol: str, starts: int) -> dict[str, Any
         for name in dict.fromkeys(row["policy"] for row in rows)
     ]
     return {
-        "command": f"worldeval rank {protocol} --policies '{pattern}' --starts {starts}",
+        "command": f"worldeval rank {protocol} --policies '{_told(pattern)}' --starts {starts}",
         "seconds": round(time.perf_counter() - begin, 1),
         "policies": policies,
     }
+
+
+def _told(pattern: str) -> str:
+    """The glob without where this machine keeps it."""
+    return "lerobot:" + pattern[pattern.index("trained/") :]
 
 
 def main() -> None:

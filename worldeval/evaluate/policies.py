@@ -16,6 +16,7 @@ from worldeval.policy.protocol import PolicySpec
 from worldeval.policy.specs import SpecsWanted, tell_specs
 from worldeval.rollout.apart import run_apart
 
+PATIENCE = 600.0  # seconds that a policy may take to be loaded
 FOREIGN = ("code", "pickle")  # loading one runs code of others
 
 
@@ -25,7 +26,7 @@ def is_foreign(ref: str) -> bool:
 
 
 def policy_specs(
-    refs: Sequence[str], *, trust_pickle: bool = False, policy_timeout: float | None = None
+    refs: Sequence[str], *, trust_pickle: bool = False, policy_timeout: float | None = PATIENCE
 ) -> dict[str, PolicySpec]:
     """What every policy says of itself. Code of others is loaded in a process of its own.
 
@@ -63,7 +64,7 @@ def policy_specs(
 
 
 def policy_cards(
-    refs: Sequence[str], *, trust_pickle: bool = False, policy_timeout: float | None = None
+    refs: Sequence[str], *, trust_pickle: bool = False, policy_timeout: float | None = PATIENCE
 ) -> pd.DataFrame:
     """A row per policy: ref, policy (its name), lineage, step, misleads, validation_mse.
 
