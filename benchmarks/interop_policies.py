@@ -9,7 +9,6 @@ observations in a row three times over, compares our actions with those of LeRob
 """
 
 import argparse
-import csv
 import json
 import os
 import subprocess
@@ -28,6 +27,8 @@ from worldeval.policy.remote.beside import PLACE
 from worldeval.record import Observation
 from worldeval.rollout.chunks import ChunkQueue
 from worldeval.run import write_json
+from worldeval.runs.paths import RunPaths
+from worldeval.runs.tables import read_table
 
 STEPS, EPISODES = 50, 3
 SEEDS = (5, 6, 7)
@@ -109,19 +110,18 @@ def ranked(pattern: str, out: Path, protocol: str, starts: int) -> dict[str, Any
     )
     if done.returncode:
         raise SystemExit(f"rank ended with {done.returncode}\n{done.stderr[-3000:]}")
-    with (out / "outcomes" / "imagined.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
+    table = read_table(
+        RunPaths(out).outcomes("imagined"), needed=("policy", "lineage", "step", "score")
+    )
     policies = [
         {
-            "policy": name,
-            "lineage": next(row["lineage"] for row in rows if row["policy"] == name),
-            "step": int(next(row["step"] for row in rows if row["policy"] == name)),
-            "episodes": sum(row["policy"] == name for row in rows),
-            "predicted": round(
-                float(np.mean([float(row["score"]) for row in rows if row["policy"] == name])), 4
-            ),
+            "policy": str(name),
+            "lineage": str(rows["lineage"].iloc[0]),
+            "step": int(rows["step"].iloc[0]),
+            "episodes": len(rows),
+            "predicted": round(float(rows["score"].mean()), 4),
         }
-        for name in dict.fromkeys(row["policy"] for row in rows)
+        for name, rows in table.groupby("policy", sort=False)
     ]
     return {
         "command": f"worldeval rank {protocol} --policies '{_told(pattern)}' --starts {starts}",
