@@ -22,6 +22,8 @@ from worldeval.world.features import Features
 from worldeval.world.sources import as_trained
 from worldeval.world.training.pipeline import train_world
 from worldeval.world.training.prepare import Prepared, prepare
+from worldeval.world.uwm.fit import action_free
+from worldeval.world.uwm.recipe import UwmRecipe
 
 ARM = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")
 LENGTH = 20
@@ -176,3 +178,22 @@ def test_statistics_are_those_that_worlds_were_always_trained_with() -> None:
     assert torch.equal(features.step_std, step.std(0).clamp_min(1e-4))
     assert torch.equal(features.action_mean, action.mean(0))
     assert torch.equal(features.action_std, action.std(0).clamp_min(1e-3))
+
+
+def test_data_marked_as_video_reach_a_family_that_learns_from_it_and_no_other(
+    tmp_path: Path,
+) -> None:
+    a = toy_shards(tmp_path / "a", episodes=8)
+    b = toy_shards(tmp_path / "b", episodes=4, seed=1)
+    parts = [Weighted(path=a), Weighted(path=b, weight=0.5, video=True)]
+    with pytest.raises(UserError, match=r"b is marked as video, and a latent world model learns"):
+        prepared(toy_recipe(steps=1), *parts)
+    toy = toy_recipe(steps=1)
+    shared = {name: getattr(toy, name) for name in ("tokenizer", "trainer", "held_out", "folds")}
+    found = prepared(UwmRecipe(action_free=0.25, **shared), *parts)
+    assert found.episodes.video is not None
+    assert found.episodes.video.tolist() == [False] * 16 + [True] * 8
+    assert (found.held < 16).all()  # there is nothing to follow in video
+    every = np.arange(24)
+    free = action_free(every, 0.25, marked=found.episodes.video)
+    assert free.tolist() == [3, 7, 11, 15, *range(16, 24)]  # a quarter of the others, and video

@@ -16,7 +16,7 @@ from worldeval.api.load import Address
 from worldeval.api.progress import Report, training_stages
 from worldeval.api.run_folder import run_folder
 from worldeval.data.table import read_table
-from worldeval.data.weighted import Weighted, read_weighted
+from worldeval.data.weighted import Weighted, read_weighted, refuse_video
 from worldeval.errors import UserError
 from worldeval.evaluate.known import write_known
 from worldeval.evaluate.recalibrate import Recalibrated, recalibrated
@@ -206,7 +206,7 @@ def calibrate_judge(judge: Address, runs: Sequence[Address], out: Address) -> Re
 
 def train_policies(
     recipe: str,
-    data: Sequence[Address] | Address,
+    data: DataArgument,
     out: Address,
     *,
     settings: Mapping[str, Any] | None = None,
@@ -238,14 +238,20 @@ def train_policies(
     """
     found = recipes.load(recipe, "policy", sets, values=settings)
     lineages, folder = as_set(found.name, found.config), Path(out)
-    paths = [Path(data)] if isinstance(data, str | Path) else [Path(each) for each in data]
-    read_table(*paths)  # a wrong folder is an error before the run folder is made
+    parts = _parts(data)
+    refuse_video(parts, "policy", learns_video=False)
+    if weighed := [part for part in parts if part.weight != 1]:
+        raise UserError(
+            f"{weighed[0].path} has the weight {weighed[0].weight:g}, and policies learn from all "
+            "demonstrations alike. Leave the weight out."
+        )
+    read_table(*parts)  # a wrong folder is an error before the run folder is made
     order = [lineage.name for lineage in lineages.lineages]
     made: list[KeptCheckpoint] = []
     with run_folder(
         folder, recipe=found.resolved(), reread=found.reread, seed=seed, command="policy train"
     ):
-        trained = train_set(lineages, paths, folder, seed=seed, jobs=jobs)
+        trained = train_set(lineages, parts, folder, seed=seed, jobs=jobs)
         for count, checkpoints in enumerate(trained, 1):
             made += checkpoints
             if done is not None:

@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import WORK, Json, Out, Seed, Sets, console, emit, log, verb
+from worldeval.cli.common import (
+    WORK,
+    Formats,
+    Json,
+    Maps,
+    Out,
+    Seed,
+    Sets,
+    console,
+    emit,
+    log,
+    verb,
+)
 
 policy = typer.Typer(name="policy", help="Train policies to rank.", no_args_is_help=True)
 
@@ -18,8 +30,10 @@ def register(app: typer.Typer) -> None:
 def train(
     recipe: Annotated[str, typer.Argument(help="A policy or policy-set recipe: name or path.")],
     data: Annotated[
-        list[Path], typer.Option("--data", help="Demonstrations, in any format. May be repeated.")
+        list[str], typer.Option("--data", help="Demonstrations, in any format. May be repeated.")
     ],
+    formats: Formats = None,
+    maps: Maps = None,
     out: Out = None,
     seed: Seed = 0,
     jobs: Annotated[
@@ -39,6 +53,7 @@ def train(
     from rich.table import Table
 
     from worldeval.api.train import train_policies
+    from worldeval.data.weighted import read_mixture
 
     folder = out or Path("runs/policies") / Path(recipe).stem
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
@@ -46,7 +61,7 @@ def train(
         task = bar.add_task("lineages", total=None)
         made = train_policies(
             recipe,
-            data,
+            read_mixture(data, formats or (), maps or ()),
             folder,
             sets=sets or (),
             seed=seed,

@@ -252,7 +252,8 @@ def _space(groups: Groups) -> str:
     (motion,) = motions
     if [group.means for group in arm] == ["position", "rotation"] and motion != "velocity":
         form = arm[1].form
-        if arm[0].factor != 1.0 or form not in SIZES or arm[1].frame != "base":
+        tool = any(group.frame != "base" for group in arm)
+        if arm[0].factor != 1.0 or form not in SIZES or tool:
             return ""
         if form in ("euler", "axis-angle") and arm[1].factor != 1.0:
             return ""

@@ -13,7 +13,8 @@ import pandas as pd
 
 from worldeval.axes import Array, Bool, Float32, Int, UInt8
 from worldeval.data.names import numbered
-from worldeval.data.source import Head, Rows, Source, open_source
+from worldeval.data.source import Head, Rows, Source
+from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
 from worldeval.record import Episode
 
@@ -168,9 +169,10 @@ class RecordedEpisodes:
             copies.add(copy)
 
 
-def read_table(*paths: Path) -> RecordedEpisodes:
-    """The datasets at `paths`, each in whatever format, as one table."""
-    return RecordedEpisodes([open_source(path) for path in paths])
+def read_table(*data: Path | Weighted) -> RecordedEpisodes:
+    """Datasets in whatever format, read by their own maps, as one table."""
+    parts = [one if isinstance(one, Weighted) else Weighted(path=one) for one in data]
+    return RecordedEpisodes([part.open() for part in parts])
 
 
 def code(success: bool | None) -> int:

@@ -77,14 +77,14 @@ def read_mixture(
 def refuse_video(parts: Sequence[Weighted], family: str, *, learns_video: bool) -> None:
     """Refuse data marked as video for a family that learns from actions alone, or all of it."""
     marked = [str(part.path) for part in parts if part.video]
-    if len(marked) == len(parts):
+    if learns_video and len(marked) == len(parts):
         raise UserError(
             f"All of the data ({', '.join(marked)}) is marked as video. Something must have "
             "actions, or a model cannot learn to follow them: add such a --data."
         )
     if marked and not learns_video:
         raise UserError(
-            f"{', '.join(marked)} is marked as video, and {family} models learn from actions; "
+            f"{', '.join(marked)} is marked as video, and a {family} learns from actions; "
             "leave it out, or train a family that learns from video (uwm)."
         )
 

@@ -6,6 +6,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from worldeval.data.table import read_table
+from worldeval.data.weighted import Weighted
 from worldeval.device import threads
 from worldeval.policy.recipe import Lineage, PolicyRecipe, PolicySetRecipe
 from worldeval.policy.train import KeptCheckpoint, train
@@ -19,7 +20,12 @@ def as_set(name: str, recipe: PolicyRecipe | PolicySetRecipe) -> PolicySetRecipe
 
 
 def train_set(
-    recipe: PolicySetRecipe, data: Sequence[Path], out: Path, *, seed: int = 0, jobs: int = 1
+    recipe: PolicySetRecipe,
+    data: Sequence[Path | Weighted],
+    out: Path,
+    *,
+    seed: int = 0,
+    jobs: int = 1,
 ) -> Iterator[list[KeptCheckpoint]]:
     """Train every lineage, yielding each one's checkpoints as it ends.
 
@@ -39,7 +45,7 @@ def train_set(
 
 
 def _one(
-    recipe: PolicySetRecipe, lineage: Lineage, data: Sequence[Path], out: Path, seed: int
+    recipe: PolicySetRecipe, lineage: Lineage, data: Sequence[Path | Weighted], out: Path, seed: int
 ) -> list[KeptCheckpoint]:
     with threads(1):
         return train(recipe.recipe(lineage), lineage, read_table(*data), out, seed=seed)

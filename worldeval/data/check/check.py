@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 
+from worldeval.axes import Array
+from worldeval.data.check.alignment import alignment_findings
 from worldeval.data.check.control import control_findings
 from worldeval.data.check.duplicates import duplicates
 from worldeval.data.check.numbers import dataset_findings, episode_findings
-from worldeval.data.check.pictures import picture_findings
+from worldeval.data.check.pictures import joint_motion, picture_findings
 from worldeval.data.finding import DataError, DataFinding, grouped, skipped
 from worldeval.data.source import Head, Rows, Source
 
@@ -36,6 +38,7 @@ def check(
     heads: list[Head] = []
     parts: list[Rows] = []
     indices: list[int] = []
+    motions: list[Array] = []  # in the pictures of each episode that could be read
     for index, head in enumerate(source.heads):
         try:
             rows = source.rows(index)
@@ -47,7 +50,9 @@ def check(
             parts.append(rows)
             findings += episode_findings(head, rows, source.spec.fps, names)
             if pictures:
-                findings += picture_findings(source, index, rows.pose)
+                seen: dict[str, Array] = {}
+                findings += picture_findings(source, index, rows.pose, seen)
+                motions.append(joint_motion(seen))
         if progress is not None:
             progress(index + 1, len(source))
     if parts:
@@ -56,6 +61,8 @@ def check(
         findings += dataset_findings("pose", names["pose"], heads, poses)
         findings += duplicates(source, indices, parts, pictures=pictures)
         findings += control_findings(parts)
+        if pictures:
+            findings += alignment_findings(motions, parts, source.spec.meaning)
     findings += source.examine() if pictures else []
     findings += _identities(source)
     findings += _success(source)

@@ -1,6 +1,6 @@
 """What can be wrong with the frames of a camera: unreadable, black, or frozen in a moving scene."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, MutableMapping
 from itertools import pairwise
 
 import numpy as np
@@ -16,9 +16,15 @@ SHARE, SECONDS = 0.25, 2.0  # frozen for this much of the episode, and at least 
 
 
 def picture_findings(
-    source: Source, index: int, pose: Float32[Array, "t p"]
+    source: Source,
+    index: int,
+    pose: Float32[Array, "t p"],
+    motions: MutableMapping[str, Float[Array, " _"]],
 ) -> Iterator[DataFinding]:
-    """Look at every frame of every view of one episode."""
+    """Look at every frame of every view of one episode.
+
+    `motions` takes down how much the pictures of every sound view change from frame to frame.
+    """
     head = source.heads[index]
     for view in source.spec.views:
         try:
@@ -43,6 +49,7 @@ def picture_findings(
                 f"{int(np.argmax(dark))}. Leave the view or the episode out.",
             )
             continue
+        motions[view] = np.abs(np.diff(cells, axis=0)).mean(axis=1)
         yield from _frozen(head.id, view, cells, pose, source.spec.fps)
 
 
@@ -66,6 +73,12 @@ def _frozen(
             text=f"shows the same picture from frame {begin} to {begin + length} while the pose "
             "changes. Leave the view or the episode out.",
         )
+
+
+def joint_motion(motions: Mapping[str, Float[Array, " _"]]) -> Float[Array, " _"]:
+    """The motion in all views together, each in its own standard deviations; empty of none."""
+    found = [(one - one.mean()) / one.std() for one in motions.values() if len(one) and one.std()]
+    return np.mean(found, axis=0) if found else np.zeros(0)
 
 
 def brightness(frames: UInt8[Array, "n h w 3"]) -> Float[Array, "n c"]:

@@ -101,7 +101,7 @@ def prepare(
     """
     parts = weighted(data)
     family = type(recipe).__name__.removesuffix("Recipe").lower()
-    refuse_video(parts, family, learns_video=recipe.learns_video)
+    refuse_video(parts, f"{family} world model", learns_video=recipe.learns_video)
     given = GivenLatents(latents) if latents else None
     whole = [to_train_on(part.open(), recipe) for part in parts]
     held = [held_out(source, share=recipe.held_out, seed=seed) for source in whole]
