@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportArgumentType=false
 """LeRobot's policies here and there: the same actions, and one ranking over one glob.
 
     python benchmarks/interop_policies.py ENVIRONMENT DATASET OUT.json [--starts N]
