@@ -44,13 +44,17 @@ fi
 
 if [ -d "$data" ]; then
     "$python" benchmarks/interop_export.py "$data" "$work"
-    "$old/bin/python" benchmarks/interop.py check "$work/set" "$work/set.npz"
+    for theirs in "$old" $newest; do
+        "$theirs/bin/python" benchmarks/interop.py check "$work/set" "$work/set.npz"
+    done
     "$python" benchmarks/data.py --data "$data" --lerobot-python "$old/bin/python"
 else
     echo "there is no data at $data: the loaders are not compared" >&2
 fi
 "$python" benchmarks/interop_export.py "$exported" "$work" --as-is
 "$old/bin/python" benchmarks/interop.py check "$exported" "$work/$(basename "$exported").npz"
+
+"$python" benchmarks/interop_frames.py "$results" "$old/bin/python" ${newest:+"$newest/bin/python"}
 
 openpi=${OPENPI:-data-cache/interop-openpi}
 if [ ! -x "$openpi/bin/python" ]; then

@@ -131,36 +131,42 @@ def cut_by_an_edit_list(root: Path) -> Seen:
 
 def first_rows_cut(root: Path, version: str = "v2.1") -> Seen:
     """The first 15 rows of every episode are gone; times and videos were kept."""
-    write(root, [Made(times=_times(40)[15:]) for _ in range(2)], version=version)
-    for number in range(2):
-        film(_old_video(root, number), clip(number, 40))
-    return [[(number, t) for t in range(15, 40)] for number in range(2)]
+    return _own_videos(root, version, _times(40)[15:], [clip(n, 40) for n in range(2)],
+                       list(range(15, 40)))  # fmt: skip
 
 
-def idle_rows_cut(root: Path) -> Seen:
+def idle_rows_cut(root: Path, version: str = "v2.1") -> Seen:
     """Rows 10 to 19 are gone from the middle; times and videos were kept."""
     kept = [*range(10), *range(20, 40)]
-    write(root, [Made(times=_times(40)[kept]) for _ in range(2)], version="v2.1")
-    for number in range(2):
-        film(_old_video(root, number), clip(number, 40))
-    return [[(number, t) for t in kept] for number in range(2)]
+    return _own_videos(root, version, _times(40)[kept], [clip(n, 40) for n in range(2)], kept)
 
 
-def filmed_three_times_as_fast(root: Path) -> Seen:
+def filmed_three_times_as_fast(root: Path, version: str = "v2.0") -> Seen:
     """The camera ran at 30 frames a second, the rows are of every third."""
-    write(root, [Made(times=_times(15)) for _ in range(2)], version="v2.0")
-    for number in range(2):
-        film(_old_video(root, number), clip(number, 45), fps=30)
-    return [[(number, 3 * t) for t in range(15)] for number in range(2)]
+    shown = list(range(0, 45, 3))
+    return _own_videos(root, version, _times(15), [clip(n, 45) for n in range(2)], shown, fps=30)
 
 
-def unevenly_filmed(root: Path) -> Seen:
+def unevenly_filmed(root: Path, version: str = "v2.1") -> Seen:
     """Rows are of the moments at which the camera took its frames, evenly or not."""
     times = _times(20) + np.where(np.arange(20) % 5 == 2, 0.03, 0)
-    write(root, [Made(times=times) for _ in range(2)], version="v2.1")
-    for number in range(2):
-        film(_old_video(root, number), clip(number, 20), times=times)
-    return [_whole(number, 20) for number in range(2)]
+    pictures = [clip(n, 20) for n in range(2)]
+    return _own_videos(root, version, times, pictures, list(range(20)), taken=times)
+
+
+def first_rows_cut_v3(root: Path) -> Seen:
+    """The same in version 3, both episodes in one file."""
+    return first_rows_cut(root, "v3.0")
+
+
+def idle_rows_cut_v3(root: Path) -> Seen:
+    """The same in version 3, both episodes in one file."""
+    return idle_rows_cut(root, "v3.0")
+
+
+def filmed_three_times_as_fast_v3(root: Path) -> Seen:
+    """The same in version 3, both episodes in one file."""
+    return filmed_three_times_as_fast(root, "v3.0")
 
 
 CASES: dict[str, Callable[[Path], Seen]] = {
@@ -174,8 +180,37 @@ CASES: dict[str, Callable[[Path], Seen]] = {
         idle_rows_cut,
         filmed_three_times_as_fast,
         unevenly_filmed,
+        first_rows_cut_v3,
+        idle_rows_cut_v3,
+        filmed_three_times_as_fast_v3,
     )
 }
+
+
+def _own_videos(
+    root: Path,
+    version: str,
+    times: np.ndarray,
+    pictures: list[np.ndarray],
+    shown: list[int],
+    *,
+    fps: int = FPS,
+    taken: np.ndarray | None = None,
+) -> Seen:
+    """Episodes whose rows are of `times`, in videos of their own, or end to end in version 3."""
+    lasts = len(pictures[0]) / fps
+    begins = [n * lasts if version.startswith("v3") else 0.0 for n in range(len(pictures))]
+    write(
+        root,
+        [Made(times=times, begin=begin, end=begin + lasts) for begin in begins],
+        version=version,
+    )
+    if version.startswith("v3"):
+        film(_v3_video(root), np.concatenate(pictures), fps=fps)
+    else:
+        for number, own in enumerate(pictures):
+            film(_old_video(root, number), own, fps=fps, times=taken)
+    return [[(number, t) for t in shown] for number in range(len(pictures))]
 
 
 def _times(count: int) -> np.ndarray:
