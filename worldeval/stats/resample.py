@@ -55,7 +55,8 @@ def interval(
     the hull of the percentile interval, its reflection about the observed value, and the observed
     value corrected for what noise alone costs a perfect evaluator, at the end of that cost that
     `level` leaves out: divided by it where 1 is best (Spearman 1904, attenuation), less it where 0
-    is best. `benchmarks/coverage.py` measures it.
+    is best, or less its median and half the length of the percentile interval, whichever is lower.
+    `benchmarks/coverage.py` measures it.
 
     Args:
         value: of the observed rates.
@@ -67,7 +68,7 @@ def interval(
     if np.isnan(value) or len(draws) == 0:
         return None
     tail = (1 - level) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail])
+    low, high = ends = np.quantile(draws, [tail, 1 - tail])
     low, high = min(low, 2 * value - high, value), max(high, 2 * value - low, value)
     perfect = perfect[~np.isnan(perfect)]
     if len(perfect) and best > worst:
@@ -75,5 +76,6 @@ def interval(
         if value > 0 and cost > 0:
             high = max(high, value / cost)
     elif len(perfect):
-        low = min(low, value - float(np.quantile(perfect, 1 - tail)))
+        usual, most = np.quantile(perfect, [0.5, 1 - tail])
+        low = min(low, value - float(most), value - float(usual) - float(np.ptp(ends)) / 2)
     return max(float(low), min(best, worst)), min(float(high), max(best, worst))
