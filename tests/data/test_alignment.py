@@ -82,7 +82,8 @@ def test_weak_evidence_is_a_note(seed: int = 5) -> None:
     ],
 )  # fmt: skip
 def test_where_nothing_can_be_said_nothing_is(made) -> None:
-    assert alignment(*made, STEPS) is None
+    motions, parts = made
+    assert alignment(motions, parts, STEPS) is None
 
 
 def test_real_droid_episodes_are_aligned(droid: Path) -> None:

@@ -7,6 +7,7 @@ from scipy.spatial.transform import Rotation
 from worldeval.data.columns import (
     ColumnGroup,
     ColumnMeanings,
+    Means,
     arms,
     columns_of,
     guess,
@@ -18,7 +19,7 @@ from worldeval.data.rotation import write_rotation
 TURNS = Rotation.from_euler("xyz", [[0.1, -0.4, 2.0], [1.0, 0.2, -3.0], [0, 0, 0.5]])
 
 
-def group(means: str, *columns: str, **said) -> ColumnGroup:
+def group(means: Means, *columns: str, **said) -> ColumnGroup:
     return ColumnGroup(names=columns, means=means, **said)
 
 

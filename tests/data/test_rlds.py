@@ -72,7 +72,8 @@ def test_what_the_format_leaves_open_is_said_and_a_map_answers_it(bridge: Path) 
     source = open_source(bridge, given=given)
     assert (source.spec.fps, list(source.spec.views)) == (5, ["over"])
     assert [head.success for head in source.heads] == [True, False, True, False]
-    assert source.rows(0).flags.tolist() == [0, 0, 0, 1]
+    flags = source.rows(0).flags
+    assert flags is not None and flags.tolist() == [0, 0, 0, 1]
     assert source.findings == []
 
 

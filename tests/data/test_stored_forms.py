@@ -1,16 +1,21 @@
 # h5py types every item as a group, a dataset or a datatype.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
+# pyright: reportIndexIssue=false, reportOptionalMemberAccess=false
 """The form in which a value is stored does not change what it means."""
 
+import io
 import json
+import shutil
 from pathlib import Path
 
+import av
 import h5py
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from tests.support.sound_datasets import LENGTH, SHAPE, episode, make
 from worldeval.data.convert import convert
@@ -163,6 +168,7 @@ def test_two_lerobot_features_of_one_short_name_are_two_views(tmp_path: Path) ->
         if name.startswith("videos/observation.images.top"):
             table = table.append_column(name.replace(".images.top", ".top"), table[name])
     pq.write_table(table, listed)
+    shutil.copytree(path / "videos/observation.images.top", path / "videos/observation.top")
     assert list(open_source(path).spec.views) == ["observation.images.top", "observation.top"]
 
 
@@ -215,3 +221,57 @@ def test_depth_of_lerobot_by_its_flag_its_bits_and_its_pixel_format(tmp_path: Pa
     ]
     with pytest.raises(DataError, match="depth in a video is not shown"):
         open_source(path, given=DataMap(depth={"observation.images.depth": (0, 1)}))
+
+
+def test_a_video_of_twelve_grey_bits_is_depth_though_no_flag_says_so(tmp_path: Path) -> None:
+    path = make("lerobot-v3", tmp_path / "set")
+    second_camera(path, "video")
+    file = path / "videos/observation.images.far/chunk-000/file-000.mp4"
+    file.parent.mkdir(parents=True)
+    with av.open(str(file), "w", format="matroska") as container:
+        stream = container.add_stream("ffv1", rate=5)
+        stream.width, stream.height, stream.pix_fmt = 32, 16, "gray12le"
+        for t in range(15):
+            grey = np.full((16, 32), 100 * t, np.uint16)
+            frame = av.VideoFrame.from_ndarray(grey, format="gray16le").reformat(format="gray12le")
+            frame.pts = t
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    source = open_source(path)
+    assert list(source.spec.views) == ["top"]
+    assert "depth-left-out" in [finding.code for finding in source.findings]
+
+
+def test_pictures_of_sixteen_bits_are_depth_though_no_flag_says_so(tmp_path: Path) -> None:
+    path = make("lerobot-v3", tmp_path / "set")
+    second_camera(path, "image")
+    cells = []
+    for t in range(15):
+        stream = io.BytesIO()
+        Image.fromarray(np.full((16, 32), 400 + 100 * t, np.uint16)).save(stream, "png")
+        cells.append({"bytes": stream.getvalue(), "path": f"{t}.png"})
+    file = path / "data/chunk-000/file-000.parquet"
+    table = pq.read_table(file).append_column("observation.images.far", pa.array(cells))
+    pq.write_table(table, file)
+    source = open_source(path)
+    assert list(source.spec.views) == ["top"]
+    (finding,) = [one for one in source.findings if one.code == "depth-left-out"]
+    assert "NEAR, FAR" in finding.text
+    given = DataMap(depth={"observation.images.far": (400, 1400)})
+    shown = open_source(path, given=given).frames(1, "far")  # frames 5 to 9 of the file
+    assert shown[:, 0, 0, 0].tolist() == [128, 153, 178, 204, 230]
+
+
+def second_camera(path: Path, dtype: str) -> None:
+    """Describe one more view, `far`, in the dataset's own words."""
+    where = path / "meta/info.json"
+    info = json.loads(where.read_text())
+    feature = {**info["features"]["observation.images.top"], "dtype": dtype}
+    info["features"]["observation.images.far"] = feature
+    where.write_text(json.dumps(info))
+    listed = path / "meta/episodes/chunk-000/file-000.parquet"
+    table = pq.read_table(listed)
+    for name in list(table.column_names):
+        if name.startswith("videos/observation.images.top"):
+            table = table.append_column(name.replace("images.top", "images.far"), table[name])
+    pq.write_table(table, listed)

@@ -165,7 +165,7 @@ class AlohaSource(Source):
             widths.append(sum(table.shape[1] for table in tables.values()))
         if not self.given.views:
             cameras = hdf5.group(hdf5.group(opened, "observations", file), "images", file)
-            self._view_keys |= {view: f"{IMAGES}/{view}" for view in cameras}
+            self._view_keys |= {str(view): f"{IMAGES}/{view}" for view in cameras}
         views = {}
         for view, key in list(self._view_keys.items()):
             found = _camera(opened, key, file)

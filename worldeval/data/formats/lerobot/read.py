@@ -210,7 +210,7 @@ class LeRobotSource(Source):
         return Head(
             id=name,
             length=entry.length,
-            task=said[0],
+            task=next(iter(said), ""),
             success=self._success(entry),
             split=str(entry.ours.get("split") or split_of(self._splits, entry.number)),
             source=str(entry.ours.get("source") or ""),

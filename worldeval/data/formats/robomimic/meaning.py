@@ -1,5 +1,5 @@
 # h5py types every item as a group, a dataset or a datatype.
-# pyright: reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
 """What rewards and attributes of a robomimic file say of success and of the task."""
 
 import json
