@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.dots import ACTUATION, SPEC
+from tests.support.dots import SPEC, TOLD
 from tests.world.uwm.tiny import TINY, new_world
 from worldeval.errors import UserError
 from worldeval.evaluate.policies import policy_cards
@@ -30,7 +30,7 @@ TOKENS = TokenizerRecipe(widths=(8, 16), channels=1)
 RECIPE = replace(
     TINY,
     tokenizer=TOKENS,
-    actuation=ACTUATION.recipe,
+    actuation=TOLD,
     kinematics=KinematicsRecipe(width=16, depth=1, sight=4),
     policy_steps=3,
 )

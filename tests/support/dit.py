@@ -7,7 +7,7 @@ from worldeval.data.latents import LatentEpisodes
 from worldeval.world.dit.family import new
 from worldeval.world.dit.recipe import DitRecipe
 from worldeval.world.dit.world import DitWorld
-from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.commands import actuation_of
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import ActuationRecipe, KinematicsRecipe
 from worldeval.world.training.windows import Windows
@@ -57,4 +57,4 @@ def some_windows(*lengths: int, seed: int = 0) -> Windows:
         begin=np.cumsum(lengths) - np.array(lengths),
         length=np.array(lengths),
     )
-    return Windows(data, Actuation(ActuationRecipe()), torch.ones(4))
+    return Windows(data, actuation_of(ActuationRecipe(), SPEC), torch.ones(4))

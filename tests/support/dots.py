@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from worldeval.data.latents import LatentEpisodes
-from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.commands import actuation_of
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import ActuationRecipe
 from worldeval.world.training.windows import Windows
@@ -20,7 +20,8 @@ SPEC = WorldSpec(
     fps=10.0,
 )
 SCALE = 0.2  # metres a unit of action
-ACTUATION = Actuation(ActuationRecipe(scale=SCALE, low=(-1, -1, -1), high=(1, 1, 1)))
+TOLD = ActuationRecipe(scale=SCALE, low=(-1, -1, -1), high=(1, 1, 1))
+ACTUATION = actuation_of(TOLD, SPEC)
 
 
 def drawn(x: float) -> np.ndarray:

@@ -14,7 +14,7 @@ from tests.world.rssm import tiny as rssm
 from tests.world.uwm import tiny as uwm
 from worldeval.world import load
 from worldeval.world.ctrl_world.world import CtrlWorld
-from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.commands import actuation_of
 from worldeval.world.hand.kinematics import new_kinematics
 from worldeval.world.world import World
 
@@ -26,7 +26,7 @@ def a_ctrl_world() -> CtrlWorld:
         tokenizer=None,
         kinematics=new_kinematics(recipe.kinematics, dit.SPEC),
         denoiser=ctrl_world.a_denoiser(recipe),
-        actuation=Actuation(recipe.actuation),
+        actuation=actuation_of(recipe.actuation, dit.SPEC),
     )
 
 

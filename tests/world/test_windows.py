@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from tests.support import dots
 from worldeval.data.latents import LatentEpisodes
-from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.commands import actuation_of
 from worldeval.world.memory import nearest
 from worldeval.world.recipe import ActuationRecipe
 from worldeval.world.training.windows import Windows, steps
@@ -27,7 +28,7 @@ def episodes() -> LatentEpisodes:
 
 
 def windows(scale: float = 0.0) -> Windows:
-    return Windows(episodes(), Actuation(ActuationRecipe(scale=scale)), torch.ones(4))
+    return Windows(episodes(), actuation_of(ActuationRecipe(scale=scale), dots.SPEC), torch.ones(4))
 
 
 def test_a_window_in_the_middle() -> None:
@@ -64,7 +65,7 @@ def test_transitions_stay_within_their_episode() -> None:
 
 def test_the_command_is_the_clipped_sum_of_actions() -> None:
     recipe = ActuationRecipe(scale=0.5, low=(-1, -1, -1), high=(1, 1, 1), step_dim=4)
-    actuation = Actuation(recipe)
+    actuation = actuation_of(recipe, replace(dots.SPEC, action_dim=8))
     command = torch.tensor([[0.0, 0.9, 0.0]])
     action = torch.tensor([[1.0, 1.0, -1.0, 0.0, 1.0, -1.0, 0.0, 0.0]])
     # x: .5 then 1; y: clipped to 1, then .5; z: -.5, then stays.

@@ -27,6 +27,7 @@ from worldeval.policy.sets import as_set, train_set
 from worldeval.policy.train import KeptCheckpoint
 from worldeval.recipe import shipped
 from worldeval.run import read_json
+from worldeval.training.track import tracked
 from worldeval.world.load import CARD, read_card
 from worldeval.world.training.pipeline import train_base, train_fold
 from worldeval.world.training.pipeline import train_world as train_final
@@ -54,6 +55,7 @@ def train_world(
     latents: Sequence[Address] = (),
     settings: Mapping[str, Any] | None = None,
     sets: Sequence[str] = (),
+    track: Sequence[str] = (),
     jobs: int = 2,
     seed: int = 0,
     progress: bool = True,
@@ -71,6 +73,7 @@ def train_world(
         latents: folders of `worldeval data encode`, one for every dataset.
         settings: keys of the recipe as values, such as `{"trainer.steps": 100}`.
         sets: keys of the recipe as texts, such as `["trainer.steps=100"]`.
+        track: trackers that training curves are sent to, such as `["tensorboard"]`.
         jobs: folds trained at the same time.
         seed: of everything random.
         progress: False shows nothing.
@@ -98,15 +101,20 @@ def train_world(
     # A tokenizer that came with latents is no result: nothing was trained.
     worthless = frozenset({TOKENIZER, FRAMES} if latents else {FRAMES})
     recipe = found.resolved()
-    with run_folder(
-        folder, recipe=recipe, reread=found.reread, seed=seed, command="train", worthless=worthless
-    ), _stages(progress) as report:  # fmt: skip
+    kept = {"recipe": recipe, "reread": found.reread, "worthless": worthless}
+    with (
+        run_folder(folder, **kept, seed=seed, command="train"),
+        _stages(progress) as shown,
+        tracked(shown, track, folder, recipe=recipe) as report,
+    ):
         say = _said if progress else (lambda text: None)
         prepared = prepare(found.config, parts, weak, folder, report=report, say=say, **given)
         shared = {"kind": found.kind, "seed": seed, "report": report}
         if len(prepared.weak):
             train_base(found.config, prepared, folder, **shared)
-            _in_parallel(found, parts, tuple(weak), folder, given, jobs=jobs, progress=progress)
+            _in_parallel(
+                found, parts, tuple(weak), folder, given, jobs=jobs, progress=progress, track=track
+            )
         train_final(found.config, prepared, folder, **shared)
     card = read_json(folder / CARD)
     return TrainedWorld(
@@ -126,6 +134,7 @@ def train_judge(
     recipe: str = "judge",
     settings: Mapping[str, Any] | None = None,
     sets: Sequence[str] = (),
+    track: Sequence[str] = (),
     seed: int = 0,
     world_seed: int = 0,
     progress: bool = True,
@@ -138,7 +147,7 @@ def train_judge(
         weak: the roll-outs of policies that it was trained on.
         out: folder for the judge; `load_judge(out)` loads it.
         recipe: a judge recipe, by name or path.
-        settings, sets: as `train_world` takes them.
+        settings, sets, track: as `train_world` takes them.
         world_seed: the seed of the world model's training.
 
     Returns:
@@ -169,7 +178,8 @@ def train_judge(
         run_folder(
             folder, recipe=found.resolved(), reread=found.reread, seed=seed, command="judge train"
         ),
-        _stages(progress) as report,
+        _stages(progress) as shown,
+        tracked(shown, track, folder, recipe=found.resolved()) as report,
     ):
         return learn_judge(
             found.config, place, parts, weak, folder,
@@ -211,6 +221,7 @@ def train_policies(
     *,
     settings: Mapping[str, Any] | None = None,
     sets: Sequence[str] = (),
+    track: Sequence[str] = (),
     seed: int = 0,
     jobs: int = 1,
     done: Callable[[int, int], None] | None = None,
@@ -221,7 +232,7 @@ def train_policies(
         recipe: a policy or policy-set recipe, by name or path.
         data: demonstrations, in any format.
         out: folder; checkpoints go to `out/LINEAGE/step-N`. What is complete is not trained again.
-        settings, sets: as `train_world` takes them.
+        settings, sets, track: as `train_world` takes them; a lineage has a run of its own.
         jobs: lineages trained at the same time.
         done: called with how many lineages are done, and how many there are.
 
@@ -251,7 +262,7 @@ def train_policies(
     with run_folder(
         folder, recipe=found.resolved(), reread=found.reread, seed=seed, command="policy train"
     ):
-        trained = train_set(lineages, parts, folder, seed=seed, jobs=jobs)
+        trained = train_set(lineages, parts, folder, seed=seed, jobs=jobs, track=track)
         for count, checkpoints in enumerate(trained, 1):
             made += checkpoints
             if done is not None:
@@ -299,13 +310,14 @@ def _in_parallel(
     *,
     jobs: int,
     progress: bool,
+    track: Sequence[str],
 ) -> None:
     """The folds, each in its own process with its share of the cores."""
     jobs = min(jobs, found.config.folds, os.cpu_count() or 1)
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with ProcessPoolExecutor(jobs, mp_context=mp.get_context("spawn")) as pool:
         futures = [
-            pool.submit(_fold, found, parts, weak, folder, given, fold, threads, progress)
+            pool.submit(_fold, found, parts, weak, folder, given, fold, threads, progress, track)
             for fold in range(found.config.folds)
         ]
         for future in futures:
@@ -321,12 +333,14 @@ def _fold(
     fold: int,
     threads: int,
     progress: bool,
+    track: Sequence[str],
 ) -> None:
     import torch
 
     torch.set_num_threads(threads)
     console = Console(stderr=True, markup=False, quiet=not progress)
-    with training_stages(console, lines=True) as report:
+    own = {"folder": folder / f"fold-{fold}", "recipe": found.resolved()}
+    with training_stages(console, lines=True) as shown, tracked(shown, track, **own) as report:
         prepared = prepare(found.config, parts, weak, folder, report=report, **given)
         shared = {"kind": found.kind, "seed": given["seed"], "report": report}
         train_fold(found.config, prepared, folder, fold=fold, **shared)

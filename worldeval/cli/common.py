@@ -36,6 +36,14 @@ Out = Annotated[
     Path | None,
     typer.Option("--out", help="Folder (or file) for the result.", rich_help_panel=OUTPUT),
 ]
+Track = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        help="Send training curves to a tracker: tensorboard, wandb, trackio... May be repeated.",
+        rich_help_panel=OUTPUT,
+    ),
+]
 Sets = Annotated[
     list[str] | None,
     typer.Option(

@@ -14,6 +14,7 @@ from worldeval.cli.common import (
     Out,
     Seed,
     Sets,
+    Track,
     console,
     emit,
     verb,
@@ -62,6 +63,7 @@ def train(
         int,
         typer.Option(help="Seed of the world model's training.", rich_help_panel=RECIPE),
     ] = 0,
+    track: Track = None,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
@@ -77,6 +79,7 @@ def train(
         folder,
         recipe=recipe,
         sets=sets or (),
+        track=track or (),
         seed=seed,
         world_seed=world_seed,
     )

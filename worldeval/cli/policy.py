@@ -13,6 +13,7 @@ from worldeval.cli.common import (
     Out,
     Seed,
     Sets,
+    Track,
     console,
     emit,
     log,
@@ -42,6 +43,7 @@ def train(
             help="Number of lineages trained at the same time.", min=1, rich_help_panel=WORK
         ),
     ] = 1,
+    track: Track = None,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
@@ -64,6 +66,7 @@ def train(
             read_mixture(data, formats or (), maps or ()),
             folder,
             sets=sets or (),
+            track=track or (),
             seed=seed,
             jobs=jobs,
             done=lambda count, total: bar.update(task, completed=count, total=total),

@@ -16,6 +16,7 @@ from worldeval.cli.common import (
     Out,
     Seed,
     Sets,
+    Track,
     console,
     emit,
     verb,
@@ -70,6 +71,7 @@ def train(
     ] = 2,
     out: Out = None,
     seed: Seed = 0,
+    track: Track = None,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
@@ -97,6 +99,7 @@ def train(
         weak=weak or (),
         latents=latents or (),
         sets=sets or (),
+        track=track or (),
         jobs=jobs,
         seed=seed,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from worldeval.data.weighted import Weighted
 from worldeval.device import threads
 from worldeval.policy.recipe import Lineage, PolicyRecipe, PolicySetRecipe
 from worldeval.policy.train import KeptCheckpoint, train
+from worldeval.training.optimise import Progress
+from worldeval.training.track import tracked
 
 
 def as_set(name: str, recipe: PolicyRecipe | PolicySetRecipe) -> PolicySetRecipe:
@@ -26,26 +29,40 @@ def train_set(
     *,
     seed: int = 0,
     jobs: int = 1,
+    track: Sequence[str] = (),
 ) -> Iterator[list[KeptCheckpoint]]:
     """Train every lineage, yielding each one's checkpoints as it ends.
 
     Finished lineages are skipped. A process has one core: these networks are too small for more.
+    Curves go to the trackers named by `track`, a run a lineage.
     """
     if jobs <= 1:
         for lineage in recipe.lineages:
-            yield _one(recipe, lineage, data, out, seed)
+            yield _one(recipe, lineage, data, out, seed, track)
         return
     # A fresh process instead of a fork: torch's threads do not survive a fork.
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         waiting = [
-            pool.submit(_one, recipe, lineage, data, out, seed) for lineage in recipe.lineages
+            pool.submit(_one, recipe, lineage, data, out, seed, track)
+            for lineage in recipe.lineages
         ]
         for done in as_completed(waiting):
             yield done.result()
 
 
 def _one(
-    recipe: PolicySetRecipe, lineage: Lineage, data: Sequence[Path | Weighted], out: Path, seed: int
+    recipe: PolicySetRecipe,
+    lineage: Lineage,
+    data: Sequence[Path | Weighted],
+    out: Path,
+    seed: int,
+    track: Sequence[str],
 ) -> list[KeptCheckpoint]:
-    with threads(1):
-        return train(recipe.recipe(lineage), lineage, read_table(*data), out, seed=seed)
+    own, folder = recipe.recipe(lineage), out / lineage.name
+    curves = tracked(_silent, track, folder, recipe=asdict(own))
+    with threads(1), curves as report:
+        return train(own, lineage, read_table(*data), out, seed=seed, report=report)
+
+
+def _silent(stage: str, steps: int) -> Progress:
+    return lambda step, loss: None

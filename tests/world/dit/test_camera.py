@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from worldeval.envs import scene
+from worldeval.envs.metaworld import scene
 from worldeval.recipe import load
 from worldeval.world.dit.camera import project, projection, projections
 from worldeval.world.dit.maps import HandMaps

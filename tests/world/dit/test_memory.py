@@ -18,7 +18,7 @@ from worldeval.world.dit.world import DitWorld
 from worldeval.world.features import Features, Motion
 from worldeval.world.fidelity.held_out import Held, imagine_held
 from worldeval.world.fidelity.memory import memory_of, returns
-from worldeval.world.hand.commands import Actuation
+from worldeval.world.hand.commands import actuation_of
 from worldeval.world.hand.fit import fit_features
 from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.protocol import WorldSpec
@@ -97,7 +97,7 @@ def a_painted_world() -> DitWorld:
     torch.manual_seed(0)
     world, every = new(SPEC, RECIPE), np.arange(len(held))
     features = world.dynamics.features
-    windows = Windows(data, Actuation(RECIPE.actuation), torch.ones(4))
+    windows = Windows(data, actuation_of(RECIPE.actuation, SPEC), torch.ones(4))
     fit_features(features, windows, every)
     windows.pose_std = features.pose_std
     world.dynamics = fit_dit(

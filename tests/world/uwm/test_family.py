@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.support.dots import ACTUATION, SPEC, walks
+from tests.support.dots import SPEC, TOLD, walks
 from tests.support.toy import toy_recipe
 from tests.support.trained_family import FEW, trained_family
 from worldeval.data.latents import LatentEpisodes
@@ -66,7 +66,7 @@ def test_nothing_that_is_trained_depends_on_the_actions_of_action_free_episodes(
 
 def trained(data: LatentEpisodes, folder: Path) -> UwmWorld:
     """A world of which a quarter of the training episodes is video."""
-    recipe = replace(RECIPE, action_free=0.25, patch=2, actuation=ACTUATION.recipe)
+    recipe = replace(RECIPE, action_free=0.25, patch=2, actuation=TOLD)
     nothing = np.zeros(0, np.int64)
     folder.mkdir()
     torch.manual_seed(0)

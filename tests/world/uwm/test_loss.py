@@ -132,8 +132,8 @@ def test_the_error_of_a_silent_network_by_hand() -> None:
 def test_spoiling_leaves_the_start_and_the_answers_alone() -> None:
     batch = moments([9, 13, 20, 29])
     generator = torch.Generator().manual_seed(0)
-    given = {"latent_noise": 0.5, "pose_noise": 0.01, "history_drop": 0.5}
-    worse = spoilt(batch, generator=generator, **given)
+    given = {"latent_noise": 0.5, "pose_noise": torch.full((3,), 0.01), "history_drop": 0.5}
+    worse = spoilt(batch, place=(0, 1, 2), generator=generator, **given)
     assert torch.equal(worse.seen.first, batch.seen.first)
     assert torch.equal(worse.future, batch.future)
     assert (worse.seen.latent - batch.seen.latent).abs().max() > 0.01

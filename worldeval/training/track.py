@@ -1,0 +1,85 @@
+"""Training curves in a tracker: TensorBoard, Weights & Biases, trackio, all that accelerate knows.
+
+A command has one run; a stage of its training (tokenizer, kinematics, dynamics of a fold) has one
+curve in it. Stages follow one another on the axis of steps, since trackers want steps to grow.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from accelerate import tracking
+
+from worldeval.errors import UserError, did_you_mean
+from worldeval.training.optimise import Progress, Report
+from worldeval.training.processes import this_process
+
+FOLDER = "tracking"  # within the run folder, for trackers that write files
+PROJECT = "worldeval"
+
+
+@contextmanager
+def tracked(
+    report: Report, trackers: Sequence[str], folder: Path, *, recipe: Mapping[str, Any]
+) -> Iterator[Report]:
+    """`report`, whose losses also go to the `trackers`; they are closed at the end.
+
+    Args:
+        folder: the run folder, whose name is the run's.
+        recipe: what is trained, as plain data: kept with the curves.
+
+    Raises:
+        UserError: a tracker is unknown, or its package is not installed.
+    """
+    opened = [_opened(name, folder) for name in dict.fromkeys(trackers)]
+    for each in opened:
+        each.store_init_configuration(_flat(recipe))
+    begin = 0
+
+    def tracking_too(stage: str, steps: int) -> Progress:
+        nonlocal begin
+        first, shown = begin, report(stage, steps)
+        begin += steps
+
+        def progress(step: int, loss: float) -> None:
+            shown(step, loss)
+            for each in opened:
+                each.log({f"{stage}/loss": loss}, step=first + step)
+
+        return progress
+
+    try:
+        yield tracking_too if opened else report
+    finally:
+        for each in opened:
+            each.finish()
+
+
+def _opened(name: str, folder: Path) -> Any:
+    known = {str(key): kind for key, kind in tracking.LOGGER_TYPE_TO_CLASS.items()}
+    if name not in known:
+        raise UserError(
+            f"There is no tracker '{name}' (there are: {', '.join(sorted(known))})."
+            f"{did_you_mean(name, known)}"
+        )
+    if name not in {str(each) for each in tracking.get_available_trackers()}:
+        raise UserError(f"--track {name} needs its package: pip install {name.replace('_', '-')}")
+    this_process()  # trackers ask accelerate which process they are in
+    kind = known[name]
+    where = {"logging_dir": folder / FOLDER} if kind.requires_logging_directory else {}
+    tracker = kind(folder.name if where else PROJECT, **where)
+    tracker.start()
+    return tracker
+
+
+def _flat(recipe: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """Numbers, truth values and texts under dotted keys: what every tracker can keep."""
+    out: dict[str, Any] = {}
+    for key, value in recipe.items():
+        name = f"{above}{key}"
+        if isinstance(value, Mapping):
+            out |= _flat(value, f"{name}.")
+        else:
+            out[name] = value if isinstance(value, bool | int | float | str) else str(value)
+    return out
