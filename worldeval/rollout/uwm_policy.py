@@ -68,7 +68,7 @@ class UwmPolicy:
         pose = np.asarray(observation.pose, np.float32)
         acted = self.world.act(latents, self._first, pose, observation.tasks, self._generators)
         # Relative commands are shares of the longest step; absolute ones have no such bound.
-        bounded = self.world.actuation.recipe.scale > 0
+        bounded = self.world.actuation.scaled
         return np.clip(acted, -1, 1) if bounded else acted
 
 
