@@ -116,5 +116,5 @@ def test_success_is_not_made_up() -> None:
     world = new_world(judged=False)
     with pytest.raises(UserError, match="trained without success labels"):
         world.success(begun(world, [0]))
-    with pytest.raises(UserError, match="success flags"):
+    with pytest.raises(UserError, match="success labels"):
         world.imagine(lambda features: torch.zeros(1, 4), begun(world, [0]), 1)
