@@ -160,5 +160,7 @@ def test_mistakes(run: Path, words: list[str], message: str) -> None:
 def test_a_share_that_the_recorded_data_cannot_give(run: Path, tmp_path: Path) -> None:
     recorded = real(tmp_path / "recorded")
     words = ["export", str(run), "--mix", str(recorded), "--ratio", "0.6"]
-    with pytest.raises(UserError, match=r"needs 6 recorded ones, but there are 2\. Lower --ratio to 0\.33"):
+    with pytest.raises(
+        UserError, match=r"needs 6 recorded ones, but there are 2\. Lower --ratio to 0\.33"
+    ):
         runner.invoke(app, words, catch_exceptions=False)

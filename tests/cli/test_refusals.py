@@ -49,7 +49,7 @@ COMMANDS = {
     "imagine": ("imagine HOME/toy.yaml --guided 1", "Only `uwm`"),
     "export": ("export HOME --to lerobt", "lerobot"),
     "export, run": ("export HOME/data", "recipe.yaml"),
-    "improve sft": ("improve sft --policy zero --data HOME/data", "no checkpoint"),
+    "improve sft": ("improve sft --policy zero --data HOME/data", "not a worldeval checkpoint"),
     "improve search": ("improve search --policy HOME/nowhere/step-1", "nowhere"),
     "improve rl": ("improve rl --policy HOME/policies/a/step-1 --task up", "up"),
 }  # fmt: skip

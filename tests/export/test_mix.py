@@ -53,7 +53,9 @@ def test_counts() -> None:
     assert recorded_count(10, 0.5, 20) == 10
     assert recorded_count(30, 0.25, 20) == 10
     assert recorded_count(10, 0, 0) == 0
-    with pytest.raises(UserError, match=r"needs 10 recorded ones, but there are 5\. Lower --ratio to 0\.33"):
+    with pytest.raises(
+        UserError, match=r"needs 10 recorded ones, but there are 5\. Lower --ratio to 0\.33"
+    ):
         recorded_count(10, 0.5, 5)
     with pytest.raises(UserError, match="below 1"):
         recorded_count(10, 1.0, 5)

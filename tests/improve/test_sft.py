@@ -127,7 +127,7 @@ def test_a_policy_that_reads_no_words_is_not_told_others(
     place: Simulation, shards: RecordedEpisodes, undecided: LearnedPolicy, tmp_path: Path
 ) -> None:
     phrases = ExploreRecipe(phrases={"left": ("to the left",)})
-    with pytest.raises(UserError, match="reads none"):
+    with pytest.raises(UserError, match="does not read language"):
         improving(place, shards, undecided, tmp_path, explore=phrases).run(undecided)
 
 

@@ -146,7 +146,7 @@ def test_wild_actions_are_clipped_and_counted() -> None:
 def test_actions_of_another_size_are_refused() -> None:
     queue = ChunkQueue(CountingPolicy(chunk=1), replan_every=1)
     observation = Observation(frames={}, pose=np.zeros((2, 3), np.float32), tasks=("go", "go"))
-    with pytest.raises(UserError, match=r"\(episodes, chunk, 7\) is needed"):
+    with pytest.raises(UserError, match=r"expected \(episodes, chunk, 7\)"):
         queue.next(lambda: observation, 7)
 
 

@@ -87,7 +87,7 @@ def replaced(file: h5py.File, name: str, value) -> None:
         (lambda file: file.__delitem__("frames"), "frames"),
         (lambda file: replaced(file, "id", [1, 2]), "not a list of text"),
         (lambda file: replaced(file, "seed", [0.5, 1.5]), "not whole numbers"),
-        (lambda file: replaced(file, "seed", [1]), "1 of them for 2 starts"),
+        (lambda file: replaced(file, "seed", [1]), "1 entries for 2 starts"),
         (lambda file: replaced(file, "pose", np.zeros((3, 3))), "3 rows for 2 starts"),
         (lambda file: replaced(file, "frames/top", np.zeros((2, 8, 8))), "not frames"),
         (lambda file: replaced(file, "frames/top", "text"), "frames/top"),

@@ -1,11 +1,11 @@
-"""Two policies as one: a convex mixture of their scores at every noise level.
+"""Combine two policies: a convex mixture of their scores at every noise level.
 
 Cao et al., "Compose Your Policies! Improving Diffusion-based or Flow-based Robot Policies via
-Test-time Distribution-level Composition" (arXiv 2510.01068). At one noise level and one noised
+Test-time Distribution-level Composition" (arXiv 2510.01068). At a given noise level and noised
 chunk, score, noise and clean chunk determine each other linearly, so mixing scores with weights
-that sum to 1 is mixing the clean chunks that the policies expect. That also holds for policies
-that standardise actions differently, and for a diffusion with a flow policy: each goes down its
-own path through the same signal-to-noise ratios, towards the common mixture.
+that sum to 1 is the same as mixing the policies' predicted clean chunks. This also holds for
+policies that standardise actions differently, and for a diffusion with a flow policy: each follows
+its own path through the same signal-to-noise ratios, towards the common mixture.
 """
 
 from collections.abc import Sequence
@@ -30,12 +30,12 @@ class Composed:
     """A mixture of two diffusion or flow policies; `weight` is that of the first."""
 
     def __init__(self, first: LearnedPolicy, second: LearnedPolicy, weight: float) -> None:
-        """Raises UserError where the two cannot be mixed."""
+        """Raises UserError if the two policies cannot be mixed."""
         one, two = first.spec, second.spec
         if (one.action_dim, one.chunk) != (two.action_dim, two.chunk):
             raise UserError(
-                f"{one.name} gives chunks of {one.chunk} x {one.action_dim} numbers and {two.name} "
-                f"of {two.chunk} x {two.action_dim}: only equal ones can be mixed."
+                f"{one.name} gives chunks of {one.chunk} x {one.action_dim} numbers, but "
+                f"{two.name} of {two.chunk} x {two.action_dim}. Only policies with equal chunks can be mixed."
             )
         self._heads = [_head(policy) for policy in (first, second)]
         self._policies, self._weights = (first, second), (weight, 1 - weight)
@@ -59,7 +59,7 @@ class Composed:
 
     @torch.no_grad()
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        """Chunks in [-1, 1], denoised together."""
+        """Return chunks in [-1, 1], denoised together."""
         networks = [policy.network for policy in self._policies]
         features = [policy.network.encoder(*policy.see(observation)) for policy in self._policies]
         noise = noise_of(self._policies[0].generators, len(observation), self._heads[0].target)
@@ -82,7 +82,7 @@ class Composed:
 
 @dataclass(frozen=True, kw_only=True)
 class MixtureOutcome:
-    """A weight and the imagined success of the mixture."""
+    """A weight and the mixture's imagined success."""
 
     weight: float
     imagined: Estimate
@@ -97,7 +97,7 @@ def search_weight(
     *,
     seed: int,
 ) -> list[MixtureOutcome]:
-    """Imagined success of every weight from the same starts; the best is the most successful."""
+    """Estimate the imagined success of every weight from the same starts."""
     tried = []
     for weight in weights:
         attempts = place.compared(Composed(first, second, weight), starts, seed=seed)
@@ -106,7 +106,7 @@ def search_weight(
 
 
 def best_weight(tried: Sequence[MixtureOutcome]) -> float:
-    """The weight of the highest imagined success; the first of equals."""
+    """Return the weight with the highest imagined success; the first one on ties."""
     return max(tried, key=lambda one: one.imagined.value or 0.0).weight
 
 
@@ -121,6 +121,6 @@ def _head(policy: LearnedPolicy) -> DenoisingHead:
 
 
 def _to_units(network: PolicyNetwork, target: Float[Tensor, "b ka"]) -> Float[Tensor, "b k a"]:
-    """A chunk in the robot's units, not clipped: it is an expectation on the way."""
+    """Convert a chunk to the robot's units, unclipped, because it is an intermediate prediction."""
     out = target.unflatten(1, (network.chunk, network.action_dim))
     return out * network.action_scale + network.action_mean

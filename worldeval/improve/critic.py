@@ -1,4 +1,4 @@
-"""The value head: what an imagined episode is still going to earn, by the world's features."""
+"""The value function: an imagined episode's expected future reward, from the world's features."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -33,23 +33,23 @@ class Critic(nn.Module):
         self.register_buffer("std", torch.ones(width))
 
     def fit_normaliser(self, features: Float[Tensor, "n f"]) -> None:
-        """Standardise by the first features seen; those that never change count as they are."""
+        """Standardise by the first batch of features; constant ones are left unchanged."""
         self.mean.copy_(features.mean(0))
         spread = features.std(0)
         self.std.copy_(torch.where(spread > 1e-4, spread, torch.ones_like(spread)))
 
     def forward(self, features: Float[Tensor, "*n f"]) -> Float[Tensor, "*n"]:
-        """The value of every state."""
-        # A feature that was nearly constant at first must not rule later on.
+        """Predict the value of every state."""
+        # A feature that was nearly constant at first must not dominate later.
         unit = ((features - self.mean) / self.std).clamp(-5, 5)
         return self.layers(unit)[..., 0]
 
 
 class Tapped:
-    """A world model that notes the features of every state that it passes through.
+    """Wrap a world model and record the features of every state that it passes through.
 
-    They are the world's own where it has a method `features` (a recurrent state-space model's
-    deterministic and stochastic state); else its latents and proprioception.
+    They are the world's own if it has a method `features` (a recurrent state-space model's
+    deterministic and stochastic state), else its latents and proprioception.
     """
 
     def __init__(self, world: WorldModel) -> None:
@@ -68,7 +68,7 @@ class Tapped:
         tasks: Sequence[str],
         seeds: Sequence[int],
     ) -> Any:
-        """A state at observed frames; forgets the states before."""
+        """Begin a state at observed frames; forgets the recorded features."""
         self.noted.clear()
         return self._note(self._world.begin(frames, pose, tasks, seeds))
 
@@ -76,7 +76,7 @@ class Tapped:
         return self._note(self._world.step(state, actions))
 
     def walk(self, state: Any, actions: Float32[Array, "b t a"]) -> Walk:
-        """Several frames; a world with features of its own is stepped, to be asked for each."""
+        """Advance several frames; a world with its own features is stepped one by one."""
         if self._features is not None:
             return stepped(self, state, actions)
         walked = walk(self._world, state, actions)
@@ -114,10 +114,10 @@ def features_of(
     *,
     every: int,
 ) -> Float[Tensor, "t b all"]:
-    """What the critic sees at each call of the policy, `every` frames apart.
+    """Stack the critic's inputs at each call of the policy, `every` frames apart.
 
-    The world's features, the task and the share of time gone: an episode that ends has less to
-    earn. The last of `noted` is the end, at which nobody is asked.
+    These are the world's features, the task and the elapsed share of the episode, because little
+    reward is left near its end. The last of `noted` is the final state, without a policy call.
     """
     frames = torch.arange(0, len(noted) - 1, every)
     which = torch.eye(len(tasks))[[tasks.index(rollout.task) for rollout in rollouts]]

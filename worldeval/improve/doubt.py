@@ -1,8 +1,8 @@
-"""Does imagined success survive when the same actions are carried out again, elsewhere?
+"""Check whether imagined success survives when the same actions are replayed elsewhere.
 
-A policy that improves inside a world model may learn the model's errors. Its actions are replayed
-in a second world model, or in the same one from starts seen through noise; success that depends on
-an error of the first does not come back.
+A policy that improves inside a world model may exploit the model's errors. Its actions are replayed
+in a second world model, or in the same one from starts with image noise. Success that depends on an
+error of the first world model is then lost.
 """
 
 from collections.abc import Sequence
@@ -23,15 +23,15 @@ TOKENIZER = "tokenizer.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class Doubt:
-    """Where actions are carried out again."""
+    """Where actions are replayed."""
 
     place: Simulation
     second: WorldModel | None = None  # None: the place's own world
-    disturbance: float = 6.0  # standard deviation, pixel values, where there is no second world
+    disturbance: float = 6.0  # std of image noise in pixel values, without a second world
     seed: int = 0
 
     def again(self, attempts: Sequence[Attempt]) -> Float[Array, " n"]:
-        """The probability of success of every attempt's actions, carried out again."""
+        """Return the success probability of every attempt's replayed actions."""
         world = self.second or self.place.world
         rng = np.random.default_rng([self.seed, 23])
         out: list[float] = []
@@ -47,12 +47,12 @@ class Doubt:
         return np.array(out)
 
     def gap(self, attempts: Sequence[Attempt]) -> float:
-        """Imagined success less that of the same actions carried out again, on average."""
+        """Mean imagined success minus the mean success of the replayed actions."""
         return float((probabilities(attempts) - self.again(attempts)).mean())
 
 
 def disturbed(start: Start, std: float, rng: np.random.Generator) -> Start:
-    """The start with Gaussian noise on its pictures."""
+    """Add Gaussian noise to a start's images."""
     frames = {}
     for view, frame in start.frames.items():
         noisy = frame + std * rng.standard_normal(frame.shape)
@@ -64,13 +64,13 @@ def check_second(world: Path, second: Path) -> None:
     """Refuse a second world whose latents the judge cannot read.
 
     Raises:
-        UserError: the two do not share their tokenizer.
+        UserError: the two worlds do not share a tokenizer.
     """
     pair = [folder / TOKENIZER for folder in (world, second)]
     missing = [str(path) for path in pair if not path.is_file()]
     if missing or pair[0].read_bytes() != pair[1].read_bytes():
         why = f"{missing[0]} does not exist" if missing else "their tokenizers differ"
         raise UserError(
-            f"{second} cannot doubt what {world} imagines: {why}, and the judge reads the latents "
-            "of one tokenizer. Give another fold of the same training, or second: ''."
+            f"{second} cannot check what {world} imagines: {why}, and the judge reads the latents "
+            "of one tokenizer. Use another fold of the same training run, or second: ''."
         )

@@ -1,10 +1,10 @@
 """Policy gradients through denoising, inside the world model.
 
 Ren et al., "Diffusion Policy Policy Optimization" (2024): the last denoising steps of a chunk are
-decisions of their own, all with the advantage of the step of the environment that they end in.
-Chandra et al., "DiWA" (arXiv 2508.03645): entirely in a frozen world model, rewarded by a success
-classifier, held near the policy that it began with by a behaviour-cloning term. One network serves
-all denoising steps, so those before the last ones move along without being decisions.
+actions of their own, all with the advantage of the environment step that they end in. Chandra et
+al., "DiWA" (arXiv 2508.03645): entirely inside a frozen world model, rewarded by a success
+classifier and kept close to the initial policy by a behaviour-cloning term. One network serves all
+denoising steps, so the earlier steps change too, although they are not optimised.
 """
 
 from collections.abc import Callable
@@ -39,17 +39,17 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Learned:
-    """What one iteration of learning did."""
+    """Statistics of one iteration of learning."""
 
     value_error: float  # share of the returns' variance that the critic does not explain
-    divergence: float  # of the policy from the one that explored
-    cloning: float  # of the policy from the one that it began with: the behaviour-cloning term
+    divergence: float  # from the policy that explored
+    cloning: float  # from the initial policy: the behaviour-cloning term
     steps: int  # gradient steps of the policy
 
 
 @dataclass(frozen=True, kw_only=True)
 class Iteration:
-    """What one iteration saw and did."""
+    """Record of one iteration."""
 
     number: int
     imagined: float  # mean probability of success while exploring
@@ -58,12 +58,12 @@ class Iteration:
 
 @dataclass(frozen=True, kw_only=True)
 class DriftCheck:
-    """The policy on the watched starts, acting as it will, and its actions carried out again."""
+    """The policy's imagined success on the monitored starts, and that of its replayed actions."""
 
     iteration: int
     imagined: Estimate
     again: float
-    gap: float  # imagined less again
+    gap: float  # imagined minus replayed
     checkpoint: Path | None
 
     def to_json(self) -> dict[str, Any]:
@@ -73,12 +73,12 @@ class DriftCheck:
 
 @dataclass(frozen=True, kw_only=True)
 class Improved:
-    """How it went, and the policy that is kept."""
+    """The training history, and the selected policy."""
 
     policy: LearnedPolicy
     iterations: tuple[Iteration, ...]
     checks: tuple[DriftCheck, ...]
-    stopped: str  # why it ended
+    stopped: str  # reason for stopping
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -93,7 +93,7 @@ class Improved:
 
 @dataclass(kw_only=True)
 class Dppo:
-    """One run of improvement. `run` begins at a policy, which stays as it is."""
+    """One training run. `run` starts from a policy, which is not modified."""
 
     place: Simulation
     recipe: RlRecipe
@@ -106,9 +106,9 @@ class Dppo:
     done: list[Iteration] = field(default_factory=list)
 
     def run(self, origin: LearnedPolicy) -> Improved:
-        """Improve until the iterations are over or the world model is no longer to be believed.
+        """Improve until the iterations end or the world model can no longer be trusted.
 
-        Of all checkpoints, the one whose success held up best when carried out again is kept.
+        Returns the checkpoint whose success was highest when its actions were replayed.
         """
         recipe = self.recipe
         network = deepcopy(origin.network)
@@ -117,7 +117,7 @@ class Dppo:
         rng = np.random.default_rng([self.seed, 31])
         began = perf_counter()
         self._check(origin, 0, None)
-        stopped = "all iterations are done"
+        stopped = "all iterations completed"
         for number in range(1, recipe.iterations + 1):
             self.done.append(self._iterate(policy, learner, number, rng))
             if number % recipe.check_every and number != recipe.iterations:
@@ -136,8 +136,8 @@ class Dppo:
             widened = self._check(stored, number, folder) - self.checks[0].gap
             if widened > recipe.disagreement:
                 stopped = (
-                    f"at iteration {number} imagined success exceeds that of the same actions "
-                    f"carried out again by {widened:.3f} more than at the start"
+                    f"at iteration {number}, imagined success exceeds that of the same actions "
+                    f"when replayed by {widened:.3f} more than at the start"
                 )
                 break
         return Improved(
@@ -154,7 +154,7 @@ class Dppo:
         drawn = self.starts.draw(-(-self.recipe.episodes // tasks), rng)
         seeds = rng.integers(2**31, size=len(drawn)).tolist()
         experience = collect(self.place, policy, learner.actor, drawn, seeds)
-        # At first the critic knows nothing, and its advantages would only shake the policy.
+        # The critic is untrained at first, and its advantages would only add noise.
         learned = learner.learn(experience, policy_too=number > self.recipe.critic_warmup)
         seen = float(experience.probability.mean())
         return Iteration(number=number, imagined=seen, learned=learned)
@@ -174,7 +174,7 @@ class Dppo:
                 "checks": [check.to_json() for check in self.checks],
             },
         )
-        self.say(f"iteration {number}: imagined success {imagined}, carried out again {again:.3f}")
+        self.say(f"iteration {number}: imagined success {imagined}, replayed {again:.3f}")
         return gap
 
     def _best(self, origin: LearnedPolicy) -> LearnedPolicy:
@@ -205,7 +205,7 @@ class Learner:
         self._seed = seed
 
     def learn(self, experience: Experience, *, policy_too: bool) -> Learned:
-        """Epochs over minibatches; `policy_too` is false while the critic learns alone."""
+        """Train epochs over minibatches; with `policy_too` false, only the critic learns."""
         recipe = self.recipe
         critic, optimiser = self._ready(experience)
         with torch.no_grad():
@@ -237,7 +237,7 @@ class Learner:
         taught: Float[Tensor, "n links ka"] | None,
         rows: Int[Tensor, " r"],
     ) -> tuple[float, float]:
-        """One gradient step of the policy: how far it has moved, and the cloning term."""
+        """Take one gradient step of the policy; returns its divergence and the cloning term."""
         recipe = self.recipe
         feature = experience.feature[rows]
         if recipe.tune == "all":
@@ -261,7 +261,7 @@ class Learner:
 
     @torch.no_grad()
     def _taught(self, experience: Experience) -> Float[Tensor, "n links ka"]:
-        """What the policy that it began with would have drawn at every call."""
+        """Sample what the initial policy would have done at every call."""
         feature = experience.feature
         if self.recipe.tune == "all":
             feature = self.origin.encoder(*experience.seen)
@@ -289,7 +289,7 @@ def surrogate(
     clip: float,
     gamma_denoising: float,
 ) -> tuple[Float[Tensor, ""], float]:
-    """The clipped loss over every decision of every chain, and how far the actor has moved."""
+    """Return the clipped loss over every denoising step, and the actor's divergence."""
     now = log_probs(actor, links, feature)
     discount = denoising_discount(actor.decisions, gamma_denoising)
     loss = clipped(now, before, advantage[:, None] * discount, clip)
@@ -299,10 +299,10 @@ def surrogate(
 def cloning_loss(
     actor: Actor, taught: Float[Tensor, "n links ka"], feature: Float[Tensor, "n d"]
 ) -> Float[Tensor, ""]:
-    """The negative log-probability of the teacher's chains, a mean over decisions.
+    """The negative log-probability of the teacher's chains, averaged over denoising steps.
 
-    Summed over the numbers of a chunk, as the log-probabilities in the policy's ratio are. Code
-    that descends from DPPO's averages both; DiWA's weight of .05 is taken as meant on one scale.
+    It is summed over the numbers of a chunk, as are the log-probabilities in the policy's ratio.
+    Code derived from DPPO averages both; DiWA's weight of .05 is assumed to mean a common scale.
     """
     every = choices(actor, taught, feature)
     logs = [one.log_prob(taught[:, i + 1]).mean() for i, one in enumerate(every)]

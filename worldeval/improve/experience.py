@@ -1,4 +1,4 @@
-"""Imagined episodes as experience: what was drawn, how likely it was, and what it earned."""
+"""Imagined episodes as experience: sampled chunks, their log-probabilities and rewards."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Observation, Rollout, Start
 from worldeval.rollout.loop import imagine
 
-Seen = tuple[Tensor, Tensor, Tensor]  # images, pose and task, as a network reads them
+Seen = tuple[Tensor, Tensor, Tensor]  # images, pose and task, as network inputs
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,16 +25,16 @@ class Experience:
     """Episodes of one iteration; t counts calls of the policy."""
 
     seen: Seen  # each with t * b rows
-    feature: Float[Tensor, "n d"]  # of the policy, n = t * b rows
+    feature: Float[Tensor, "n d"]  # of the policy; n = t * b rows
     links: Float[Tensor, "n links ka"]
     log_prob: Float[Tensor, "n m"]
-    state: Float[Tensor, "t b f"]  # what the critic reads
+    state: Float[Tensor, "t b f"]  # the critic's input
     reward: Float[Tensor, "t b"]
-    probability: Float[Tensor, " b"]  # of success, as the judge says in the end
+    probability: Float[Tensor, " b"]  # of success, according to the judge at the end
 
 
 class Drawing:
-    """A policy that acts by its actor's draws and remembers them."""
+    """A policy that acts by its actor's samples and records them."""
 
     def __init__(self, policy: LearnedPolicy, actor: Actor) -> None:
         self._policy, self._actor = policy, actor
@@ -48,14 +48,14 @@ class Drawing:
         return self._policy.spec
 
     def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Begin a batch and forget the one before."""
+        """Begin a batch and forget the previous one."""
         self._policy.reset(tasks, seeds)
         for memory in (self.seen, self.features, self.links, self.log_probs):
             memory.clear()
 
     @torch.no_grad()
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        """A chunk for every episode."""
+        """Return a chunk for every episode."""
         network = self._policy.network
         seen = self._policy.see(observation)
         feature = network.encoder(*seen)
@@ -74,11 +74,11 @@ def collect(
     starts: Sequence[Start],
     seeds: Sequence[int],
 ) -> Experience:
-    """Imagine one episode from every start, drawing every action.
+    """Imagine one episode from every start, sampling every action.
 
-    The reward of a call is how much the frames that follow it, up to the next call, raise the
-    highest probability of success so far: over an episode it sums to the judge's own verdict, less
-    what the start gave, and it comes when it is earned.
+    The reward of a call is the increase of the highest success probability so far, over the frames
+    up to the next call. Summed over an episode, it is the judge's own verdict minus the start's
+    value, and it is given when it is earned.
     """
     drawing, world = Drawing(policy, actor), Tapped(place.world)
     rollouts = imagine(
@@ -104,12 +104,12 @@ def collect(
 
 
 def highest_so_far(judge: Judging, rollouts: Sequence[Rollout]) -> Float32[Array, "t b"]:
-    """The highest probability of success up to every frame, the start's among them."""
+    """The highest success probability up to every frame, including the first."""
     return np.maximum.accumulate(judge.over_time(rollouts).T, 0).astype(np.float32)
 
 
 def rewards(highest: Float32[Array, "frames b"], *, every: int) -> Float32[Array, "t b"]:
-    """The rise between one call and the next; the last call's goes to the end."""
+    """The increase between consecutive calls; the last call's reward extends to the end."""
     calls = np.arange(0, len(highest) - 1, every)
     ends = np.append(calls[1:], len(highest) - 1)
     return highest[ends] - highest[calls]

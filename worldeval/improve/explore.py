@@ -1,4 +1,4 @@
-"""Exploration: what makes several tries from one start differ."""
+"""Exploration: make several attempts from one start differ."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from worldeval.record import Observation
 
 
 def exploring(policy: Policy, recipe: ExploreRecipe) -> Policy:
-    """The policy with shaken, pushed and scaled actions, and tasks worded in other ways."""
+    """Wrap the policy with noisy, biased and scaled actions, and with rephrased tasks."""
     if recipe.phrases:
         policy = Rephrased(policy, recipe.phrases)
     how = Perturbation(
@@ -30,7 +30,7 @@ def exploring(policy: Policy, recipe: ExploreRecipe) -> Policy:
 
 
 class Rephrased:
-    """A policy that is told its task in words drawn for every episode, from the episode's seed."""
+    """A policy whose instruction is drawn for every episode, from the episode's seed."""
 
     def __init__(self, policy: Policy, phrases: Mapping[str, Sequence[str]]) -> None:
         self._policy, self._phrases = policy, phrases

@@ -1,4 +1,4 @@
-"""Whether an improvement is established: paired, on unseen starts, in a world that is trusted."""
+"""Decide whether an improvement is established: paired, on unseen starts, in a trusted world."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,22 +12,22 @@ from worldeval.stats import Estimate, Finding
 from worldeval.stats.betting import mean_bounds, mean_score
 
 LEVEL = 0.95
-NO_GATE = "no_replay_gate"  # nothing was replayed, so nobody knows what this world model makes up
+NO_GATE = "no_replay_gate"  # nothing was replayed, so this world model's errors are unknown
 
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What may be said of an improved policy, from imagination alone."""
+    """What can be said about an improved policy from imagination alone."""
 
     before: Estimate
     after: Estimate
     difference: Estimate  # after minus before, paired by start
     tasks: dict[str, Estimate]  # the difference on each task
-    findings: tuple[Finding, ...]  # what stands against it
+    findings: tuple[Finding, ...]  # objections to the result
 
     @property
     def refusal(self) -> Finding | None:
-        """The first reason not to believe these numbers at all."""
+        """The first reason to reject these numbers entirely."""
         return next((one for one in self.findings if one.severity == "refusal"), None)
 
     @property
@@ -37,14 +37,14 @@ class Claim:
 
     @property
     def established(self) -> bool:
-        """Better, by an interval above zero, in a world whose gates were asked and hold."""
+        """Better by an interval above zero, in a world whose checks were run and passed."""
         low = self.difference.low
         asked = self.refusal is None and self.ungated is None
         return asked and low is not None and low > 0
 
     @property
     def text(self) -> str:
-        """The sentence for a report: a number only where it may be read as one."""
+        """Summarise the result for a report; numbers appear only if they may be interpreted."""
         if self.refusal is not None:
             return f"Improvement not established ({self.refusal.code}): {self.refusal.text}"
         said = f"from {self.before} to {self.after}, difference {self.difference}"
@@ -56,7 +56,7 @@ class Claim:
         return f"Improvement not established: {said} ({starts}); the interval includes 0."
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data; without the numbers where they are refused."""
+        """Plain data; without the numbers if they were rejected."""
         found = [asdict(finding) for finding in self.findings]
         if self.refusal is not None:
             return {"established": False, "text": self.text, "findings": found}
@@ -74,13 +74,13 @@ class Claim:
 def claim(
     before: Sequence[Attempt], after: Sequence[Attempt], findings: Sequence[Finding] = ()
 ) -> Claim:
-    """Compare two policies tried from the same starts with the same seeds.
+    """Compare two policies that ran from the same starts with the same seeds.
 
     Raises:
         ValueError: the attempts are not from the same starts in the same order.
     """
     if [one.start.id for one in before] != [one.start.id for one in after]:
-        raise ValueError("both policies must be tried from the same starts, in the same order")
+        raise ValueError("both policies must run from the same starts, in the same order")
     old, new = by_task(before), by_task(after)
     return Claim(
         before=mean_score(_columns(old)),
@@ -94,9 +94,9 @@ def claim(
 def paired_difference(
     before: Float[Array, "n t"], after: Float[Array, "n t"], *, level: float = LEVEL
 ) -> Estimate:
-    """The mean of `after - before`, a column a task, by betting: whatever the distribution.
+    """The mean of `after - before` with a betting interval, valid for any distribution.
 
-    Values lie in [0, 1]; NaN where a task has fewer starts.
+    Each column is a task. Values lie in [0, 1]; NaN where a task has fewer starts.
     """
     shared = after - before
     low, high = mean_bounds(((shared + 1) / 2)[None], level=level)
@@ -114,7 +114,7 @@ def paired_difference(
 
 
 def by_task(attempts: Sequence[Attempt]) -> dict[str, Float[Array, " n"]]:
-    """The probabilities of success of every task, in the order of the attempts."""
+    """Success probabilities of every task, in the order of the attempts."""
     out: dict[str, list[float]] = {}
     for attempt in attempts:
         out.setdefault(attempt.start.task, []).append(attempt.verdict.probability)

@@ -1,4 +1,4 @@
-"""From the names in a recipe to what improvement works with."""
+"""Load what a recipe of improvement names: world, judge, starts and data."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +19,7 @@ from worldeval.world.load import load_world, world_hash
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
-    """A place, its starts, and the recorded data where they are there."""
+    """A place, its starts, and the recorded data if there are any."""
 
     place: Simulation
     starts: Starts
@@ -29,12 +29,12 @@ class Opened:
 
 
 def open_place(recipe: PlaceRecipe, policy_tasks: tuple[str, ...] | None, *, seed: int) -> Opened:
-    """Load world and judge, and draw the starts, of the tasks to improve on.
+    """Load world and judge, and draw the starts of the tasks to improve on.
 
-    `policy_tasks` is None for a policy that does not say which it knows.
+    `policy_tasks` is None for a policy that does not declare its tasks.
 
     Raises:
-        UserError: a task that policy or world do not know, or no start for one.
+        UserError: the policy or the world does not know a task, or a task has no start.
     """
     folder = Path(shipped(recipe.world))
     world = load_world(folder)
@@ -43,7 +43,7 @@ def open_place(recipe: PlaceRecipe, policy_tasks: tuple[str, ...] | None, *, see
     for task in tasks:
         for known, whose in ((policy_tasks, "The policy"), (world.spec.tasks, "The world model")):
             if task not in known:
-                raise UserError(f"{whose} does not know '{task}'.{did_you_mean(task, known)}")
+                raise UserError(f"{whose} was not trained on '{task}'.{did_you_mean(task, known)}")
     data = Path(recipe.data)
     recorded = read_table(data) if data.exists() else None
     if recipe.starts_file:
@@ -52,7 +52,7 @@ def open_place(recipe: PlaceRecipe, policy_tasks: tuple[str, ...] | None, *, see
         found = recorded_starts(recorded, tasks, np.random.default_rng([seed, 0]))
     else:
         raise UserError(
-            f"There is no folder of recorded episodes {data} to start from. Give --data, or "
+            f"There is no folder of recorded episodes {data} to start from. Pass --data, or set "
             "starts_file in the recipe."
         )
     starts = divide(found, check=recipe.check, held_out=recipe.held_out, tasks=tasks)
@@ -75,7 +75,7 @@ def open_place(recipe: PlaceRecipe, policy_tasks: tuple[str, ...] | None, *, see
 
 
 def open_policy(ref: str) -> LearnedPolicy:
-    """A checkpoint of ours, which is what training can go on from.
+    """Load one of this project's checkpoints, which can be trained further.
 
     Raises:
         UserError: the reference is not a checkpoint folder.
@@ -83,7 +83,7 @@ def open_policy(ref: str) -> LearnedPolicy:
     folder = Path(shipped(ref))
     if not is_checkpoint(folder):
         raise UserError(
-            f"{ref} is no checkpoint of worldeval (no policy.json), so its training cannot go on "
-            "here. `worldeval improve search` works on any policy."
+            f"{ref} is not a worldeval checkpoint (no policy.json), so it cannot be trained "
+            "further here. `worldeval improve search` works with any policy."
         )
     return load(folder)

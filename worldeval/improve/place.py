@@ -1,4 +1,4 @@
-"""The place of improvement: a world model and a judge, and policies tried in it. No simulator."""
+"""Where improvement happens: a world model and a judge in which policies run, no simulator."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,20 +15,20 @@ from worldeval.world.protocol import WorldModel
 
 @runtime_checkable
 class Judging(Protocol):
-    """What is needed of a judge."""
+    """The part of a judge's interface that improvement needs."""
 
     def __call__(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
-        """A verdict for each of equally long roll-outs."""
+        """Return a verdict for each roll-out; all have the same length."""
         ...
 
     def over_time(self, rollouts: Sequence[Rollout]) -> Float[Array, "b t"]:
-        """The probability of success at each frame of equally long roll-outs, the start's too."""
+        """Return the success probability at each frame, including the first."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
-    """One imagined episode, from where, and what the judge says of it."""
+    """One imagined episode, its start, and the judge's verdict."""
 
     start: Start
     rollout: Rollout
@@ -37,7 +37,7 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """Where policies are tried."""
+    """A world model and a judge in which policies run."""
 
     world: WorldModel
     judge: Judging
@@ -48,7 +48,7 @@ class Simulation:
     def attempt(
         self, policy: Policy, starts: Sequence[Start], seeds: Sequence[int]
     ) -> list[Attempt]:
-        """Imagine and judge one episode from every start, some at a time."""
+        """Imagine and judge one episode from every start, in batches."""
         out: list[Attempt] = []
         for begin in range(0, len(starts), self.batch):
             part = list(starts[begin : begin + self.batch])
@@ -68,10 +68,10 @@ class Simulation:
         return out
 
     def compared(self, policy: Policy, starts: Sequence[Start], *, seed: int) -> list[Attempt]:
-        """Attempts with the seeds that every policy gets, so that two policies are paired."""
+        """Imagine attempts with the same seeds for every policy, so that results are paired."""
         return self.attempt(policy, starts, [seed + start.seed for start in starts])
 
 
 def probabilities(attempts: Sequence[Attempt]) -> Float[Array, " n"]:
-    """The judge's probability of success of every attempt."""
+    """The judge's success probability of every attempt."""
     return np.array([attempt.verdict.probability for attempt in attempts])

@@ -1,4 +1,4 @@
-"""Proximal policy optimisation as equations: advantages, the clipped ratio, the divergence."""
+"""Equations of proximal policy optimisation: advantages, clipped ratio, divergence."""
 
 import torch
 from jaxtyping import Float
@@ -10,7 +10,7 @@ def gae(
 ) -> Float[Tensor, "t b"]:
     """Generalised advantages (Schulman et al., 2016, eq. 16) of episodes of a fixed length.
 
-    Nothing is earned after the last step, so its next value is 0.
+    There is no reward after the last step, so its next value is 0.
     """
     advantage = torch.zeros_like(reward)
     running = torch.zeros_like(reward[0])
@@ -35,13 +35,13 @@ def clipped(
 
 
 def divergence(now: Float[Tensor, "*n"], before: Float[Tensor, "*n"]) -> float:
-    """KL(before | now) from draws of `before`, by Schulman's estimator (r - 1) - log r."""
+    """KL(before | now) from samples of `before`, by Schulman's estimator (r - 1) - log r."""
     log_ratio = (now - before).detach()
     return float((log_ratio.exp() - 1 - log_ratio).mean())
 
 
 def denoising_discount(decisions: int, gamma: float) -> Float[Tensor, " m"]:
-    """What the advantage counts at each denoising step: the last, which acts, counts fully.
+    """Weight of the advantage at each denoising step; the last one, which acts, has weight 1.
 
     Ren et al., "Diffusion Policy Policy Optimization" (2024), section 4.
     """
@@ -49,6 +49,6 @@ def denoising_discount(decisions: int, gamma: float) -> Float[Tensor, " m"]:
 
 
 def standardised(advantage: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
-    """Mean 0 and deviation 1; as it is where all are equal."""
+    """Scale to mean 0 and standard deviation 1; unchanged if all values are equal."""
     spread = advantage.std()
     return (advantage - advantage.mean()) / spread if spread > 1e-8 else advantage

@@ -1,4 +1,4 @@
-"""Chosen attempts as episodes with frames, as training samples, and as rows of provenance."""
+"""Convert selected attempts to episodes with frames, training samples and provenance records."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,18 +11,18 @@ from worldeval.policy.demos import Demos
 from worldeval.record import Episode
 from worldeval.world.protocol import WorldModel
 
-CALLED = 0.5  # probability from which the judge's verdict is called a success
+CALLED = 0.5  # success probability from which a verdict counts as a success
 BATCH = 100  # attempts judged at a time
 
 
 def episode(attempt: Attempt, world: WorldModel) -> Episode:
-    """An imagined episode with its frames decoded."""
+    """Decode an imagined episode's frames."""
     rollout = attempt.rollout
     latents = np.asarray(rollout.latents).astype(np.float32)
     return Episode(
         id=f"{rollout.policy}/{rollout.start}/{rollout.seed}",
         frames=world.render(latents, [rollout.task] * len(latents)),
-        # There is a frame more than there are actions; its action is never carried out.
+        # There is one more frame than actions; the last frame's action is never executed.
         actions=np.concatenate([rollout.actions, rollout.actions[-1:]]).astype(np.float32),
         pose=rollout.pose.astype(np.float32),
         task=rollout.task,
@@ -33,7 +33,7 @@ def episode(attempt: Attempt, world: WorldModel) -> Episode:
 
 
 def provenance(attempt: Attempt, *, world_model: str, weight: float) -> dict[str, Any]:
-    """What an exported episode's record says of where it comes from."""
+    """Build the provenance record of an exported episode."""
     rollout, verdict = attempt.rollout, attempt.verdict
     votes = verdict.votes
     doubts = [max(votes) - min(votes)] if votes else []
@@ -52,9 +52,9 @@ def provenance(attempt: Attempt, *, world_model: str, weight: float) -> dict[str
 
 
 def reached(judge: Judging, attempts: Sequence[Attempt]) -> Int[Array, " n"]:
-    """The frame at which each attempt is first called a success; the verdict's where it never is.
+    """The frame at which each attempt first counts as a success; else that of its verdict.
 
-    Demonstrations end at the first success too: what comes after it, nobody needs to imitate.
+    Demonstrations also end at the first success: there is nothing to imitate after it.
     """
     parts = [attempts[first : first + BATCH] for first in range(0, len(attempts), BATCH)]
     seen = [judge.over_time([attempt.rollout for attempt in part])[:, 1:] for part in parts]
@@ -73,9 +73,9 @@ def samples(
     reached: Int[Array, " n"],
     after_success: int,
 ) -> tuple[Demos, Float[Array, " m"]]:
-    """Every frame and its weight; of a success up to `after_success` after it was `reached`.
+    """Return every frame and its weight; successes end `after_success` after they were `reached`.
 
-    A chunk that runs over the end of its episode repeats the last action.
+    A chunk that extends beyond its episode repeats the last action.
     """
     frames, pose, task, actions, weights = [], [], [], [], []
     counts: dict[str, int] = {}

@@ -1,10 +1,10 @@
-"""Search at every replan: imagine several chunks, act on the one that the judge likes best.
+"""Search at every replan: imagine several chunks and execute the one that the judge rates best.
 
-Nothing is trained. The policy proposes; noise that the episode's seed decides sets the proposals
-apart; each is imagined with the policy going on after it, and judged. `best` takes the likeliest
-of n ('best-of-n'); `cem` refits a Gaussian around the likeliest few (the cross-entropy method of
-Rubinstein and Kroese, 2004). The policy's own proposal and the rest of the last plan are always
-among them.
+Nothing is trained. The policy proposes candidates; noise from the episode's seed makes them differ.
+Each is imagined, with the policy continuing after it, and judged. `best` takes the most probable
+success of n candidates ('best-of-n'); `cem` refits a Gaussian to the best few (the cross-entropy
+method of Rubinstein and Kroese, 2004). The candidates always include the policy's own proposal and
+the rest of the previous plan.
 """
 
 from collections.abc import Mapping, Sequence
@@ -27,19 +27,19 @@ from worldeval.world.walk import walk
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateOutcomes:
-    """What came of the candidates of every episode; rows are episodes times candidates."""
+    """Imagined outcomes of all candidates; rows are episodes times candidates."""
 
     actions: Float32[Array, "r look a"]
-    latents: Float32[Array, "r look v d h w"]  # of the frames to come
+    latents: Float32[Array, "r look v d h w"]  # of the future frames
     pose: Float32[Array, "r look p"]
 
 
 class Searched:
     """A policy that searches. It can be ranked like any other.
 
-    The world model is told what is seen at every call and remembers the rest: where the episode
-    began, every action, and what it imagined between two calls. A world that cannot be told begins
-    anew at every call.
+    The world model receives the observation at every call and keeps the rest: the first frame,
+    every action, and what it imagined between two calls. A world that cannot be updated with
+    observations begins anew at every call.
     """
 
     def __init__(
@@ -47,14 +47,14 @@ class Searched:
     ) -> None:
         policy = fitted(policy, world.spec)
         self._policy, self._world, self._judge, self._recipe = policy, world, judge, recipe
-        # What is carried out of a chunk before the next call.
+        # Number of frames executed before the next call.
         self._executed = min(recipe.replan_every, policy.spec.chunk)
         name = f"{recipe.method}-of-{recipe.candidates}"
         self._spec = replace(policy.spec, name=f"{policy.spec.name}+{name}")
         self._tasks: tuple[str, ...] = ()
         self._seeds: tuple[int, ...] = ()
         self._calls = 0
-        self._state: Any = None  # of the world, as the last choice leaves it
+        self._state: Any = None  # of the world, after the last choice
         self._seen: list[tuple[Array, Array]] = []  # latents and poses of every frame so far
         self._plan: Float32[Array, "b look a"] | None = None  # the rest of the last choice
         self.changed = 0.0  # share of choices that were not the policy's own
@@ -70,13 +70,13 @@ class Searched:
         self._plan, self.changed = None, 0.0
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        """The first chunk of the likeliest plan of every episode."""
+        """Return the first chunk of every episode's best plan."""
         recipe, world, episodes = self._recipe, self._world, len(observation)
         pose = observation.pose.astype(np.float32)
         state = self._standing(observation.frames, pose)
         self._seen.append((world.latents(state)[:, None], pose[:, None]))
         noise = self._noise(episodes)
-        noise[:, 0] = 0.0  # the policy's own proposal is one of them
+        noise[:, 0] = 0.0  # the first candidate is the policy's own proposal
         imagined = self._imagine(state, observation, noise, follow=self._plan)
         scores = self._score(imagined, episodes)
         plans = _apart(imagined.actions, episodes)
@@ -94,14 +94,14 @@ class Searched:
 
     @property
     def _ahead(self) -> int:
-        """World frames to imagine now: no further than the episode goes, a whole chunk at least."""
+        """World frames to imagine: at most to the episode's end, at least a whole chunk."""
         left = self._recipe.horizon - self._calls * self._executed
         return max(min(self._recipe.lookahead, left), self._policy.spec.chunk)
 
     def _standing(
         self, frames: Mapping[str, UInt8[Array, "b h w 3"]], pose: Float32[Array, "b p"]
     ) -> Any:
-        """The world's state at what is seen now."""
+        """Return the world's state at the current observation."""
         if self._state is None or not isinstance(self._world, Branching):
             return self._world.begin(frames, pose, self._tasks, self._seeds)
         return self._world.observe(self._state, frames, pose, self._tasks)
@@ -109,7 +109,7 @@ class Searched:
     def _branched(
         self, state: Any, frames: Mapping[str, UInt8[Array, "r h w 3"]], pose: Array
     ) -> Any:
-        """The state of every candidate; what is random goes alike for all of one episode."""
+        """Branch the state for every candidate; randomness is shared within an episode."""
         rows = np.arange(len(self._tasks)).repeat(len(pose) // len(self._tasks))
         if isinstance(self._world, Branching):
             return self._world.branch(state, rows)
@@ -117,13 +117,13 @@ class Searched:
         return self._world.begin(frames, pose, tasks, [self._seeds[row] for row in rows])
 
     def _choice(self, scores: Float[Array, "b n"]) -> Int[Array, " b"]:
-        """The likeliest; the policy's own where no other is better by the margin."""
+        """Select the best candidate; the policy's own if no other exceeds it by the margin."""
         best = scores.argmax(1)
         gain = scores[np.arange(len(scores)), best] - scores[:, 0]
         return np.where(gain > self._recipe.margin, best, 0)
 
     def _noise(self, episodes: int) -> Float32[Array, "b n look a"]:
-        """Slowly changing noise over the whole look-ahead, from each episode's seed."""
+        """Draw slowly varying noise over the whole look-ahead, from each episode's seed."""
         recipe, action_dim = self._recipe, self._world.spec.action_dim
         coloured = ColouredNoise(recipe.step_dim, size=recipe.noise, memory=recipe.memory)
         coloured.reset(
@@ -144,10 +144,10 @@ class Searched:
         follow: Float32[Array, "b rest a"] | None = None,
         chunks: Float32[Array, "b n k a"] | None = None,
     ) -> CandidateOutcomes:
-        """Carry every candidate out in imagination, the policy deciding where nothing else does.
+        """Imagine every candidate; the policy acts wherever no action is given.
 
-        `follow` is a plan that the second candidate carries out to its end; `chunks` are the first
-        chunks of every candidate where they are given.
+        The second candidate executes the plan `follow` to its end; `chunks`, if given, are the
+        first chunks of all candidates.
         """
         count, look = noise.shape[1:3]
         tasks = tuple(task for task in self._tasks for _ in range(count))
@@ -188,14 +188,14 @@ class Searched:
         return np.clip(actions, spec.low, spec.high).astype(np.float32)
 
     def _draw(self, seed: int, candidate: int) -> int:
-        """The seed of a candidate's own noise in policy and world."""
+        """Seed of a candidate's own noise in policy and world."""
         return int(np.random.default_rng([seed, self._calls, candidate, 13]).integers(2**31))
 
     def _score(self, imagined: CandidateOutcomes, episodes: int) -> Float[Array, "b n"]:
-        """The highest probability of success among the frames to come.
+        """Return the highest success probability among the future frames.
 
-        The judge is shown the episode from its start, frame by frame. What it once thought likely
-        and did not come true counts for no candidate.
+        The judge sees the episode from its start, frame by frame. Success that it predicted at
+        earlier frames is not credited to any candidate.
         """
         count = len(imagined.actions) // episodes
         seen, hands = (np.concatenate(part, 1) for part in zip(*self._seen, strict=True))
@@ -225,7 +225,7 @@ class Searched:
         scores: Float[Array, "b n"],
         plans: Float32[Array, "b n look a"],
     ) -> tuple[Float[Array, "b every"], Float32[Array, "b every look a"]]:
-        """Cross-entropy over the first chunk, from the proposals on; all that it saw stays."""
+        """Refine the first chunk by the cross-entropy method; returns every candidate it tried."""
         recipe, chunk, episodes = self._recipe, self._policy.spec.chunk, len(observation)
         every_score, every_plan = [scores], [plans]
         rngs = [np.random.default_rng([seed, self._calls, 17]) for seed in self._seeds]
@@ -244,5 +244,5 @@ class Searched:
 
 
 def _apart(rows: Array, episodes: int) -> Array:
-    """Rows of episodes times candidates as two axes."""
+    """Split rows of episodes times candidates into two axes."""
     return rows.reshape(episodes, -1, *rows.shape[1:])

@@ -1,4 +1,4 @@
-"""Which attempts are learned from, and how much each of them weighs."""
+"""Select the attempts to learn from, and weight them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,18 +10,18 @@ from worldeval.axes import Array, Float
 from worldeval.improve.place import Attempt, probabilities
 from worldeval.improve.recipe import TrustRecipe
 
-LARGEST_WEIGHT = 20.0  # of an attempt that did far better than its siblings (AWR's clipping)
+LARGEST_WEIGHT = 20.0  # cap for attempts far better than their siblings (AWR's clipping)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Chosen:
-    """Attempts to learn from and their weights, and how many there were to choose from."""
+    """Selected attempts with weights, and the number that they were selected from."""
 
     attempts: tuple[Attempt, ...]
     weight: Float[Array, " n"]
     tried: int
     trusted: int  # whose trust signals are within bounds
-    successful: int  # trusted, and a success as far as the judge can tell
+    successful: int  # trusted, and successful according to the judge
 
 
 def choose(
@@ -32,11 +32,12 @@ def choose(
     weight: Literal["alike", "success", "advantage"] = "alike",
     temperature: float = 1.0,
 ) -> Chosen:
-    """Trusted successes, the `best` of each start; or all tries that are trusted, weighted.
+    """Select the `best` trusted successes of each start, or weight all trusted attempts.
 
-    'alike' is filtered behaviour cloning. 'success' weighs every trusted attempt by its probability
-    of success. 'advantage' by exp(A / temperature), with A the probability above the mean of the
-    same start's trusted attempts (Peng et al., "Advantage-Weighted Regression", 2019, eq. 3).
+    'alike' is filtered behaviour cloning. 'success' weights every trusted attempt by its success
+    probability. 'advantage' weights by exp(A / temperature), where A is the probability minus the
+    mean of the same start's trusted attempts (Peng et al., "Advantage-Weighted Regression", 2019,
+    eq. 3).
     """
     believed = [attempt for attempt in attempts if is_trusted(attempt, trust)]
     good = [one for one in believed if one.verdict.probability >= trust.probability]
@@ -60,7 +61,7 @@ def is_trusted(attempt: Attempt, trust: TrustRecipe) -> bool:
 
 
 def _best(attempts: Sequence[Attempt], best: int) -> list[Attempt]:
-    """The likeliest successes of each start, at most `best`; all where that is 0."""
+    """Select the most probable successes of each start, at most `best`; all if that is 0."""
     if best == 0:
         return list(attempts)
     left: dict[str, int] = {}

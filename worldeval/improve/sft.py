@@ -1,7 +1,7 @@
-"""Fine-tuning on imagined successes, round after round: explore, judge, keep, imitate.
+"""Fine-tune on imagined successes in rounds: explore, judge, select, imitate.
 
 Filtered behaviour cloning on what a policy imagines (as in Ctrl-World, arXiv 2510.10125), and its
-weighted variants. The policy is trained with its own loss; real demonstrations stay in every batch.
+weighted variants. The policy is trained with its own loss, and every batch includes demonstrations.
 """
 
 import shutil
@@ -38,16 +38,16 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What one round did."""
+    """Record of one round."""
 
     number: int
     checkpoint: Path
-    dataset: Path | None  # none where nothing imagined was learned from
+    dataset: Path | None  # None if no imagined episode was used
     tried: int
     trusted: int
     successful: int
     kept: int
-    imagined: Estimate  # success of the round's policy on the watched starts, in imagination
+    imagined: Estimate  # imagined success of the round's policy on the monitored starts
     steps: int  # gradient steps of this round
     loss: float
     seconds: float
@@ -59,38 +59,38 @@ class Round:
 
 @dataclass(frozen=True, kw_only=True)
 class Sft:
-    """Everything that the rounds share."""
+    """State shared by all rounds."""
 
     place: Simulation
     recipe: SftRecipe
     starts: Starts
-    demos: Demos | None  # the original demonstrations; needed where `ratio` is not 0
+    demos: Demos | None  # the original demonstrations; needed unless `ratio` is 0
     out: Path
     seed: int
     write: WriteDataset
     world_model: str = ""  # fingerprint, for provenance
-    recorded: RecordedEpisodes | None = None  # to measure action error on, where given
+    recorded: RecordedEpisodes | None = None  # for measuring the action error, if given
     say: Say = lambda text: None
 
     def run(self, policy: LearnedPolicy) -> tuple[LearnedPolicy, list[Round]]:
-        """Every round; returns the policy that is kept, which may be the one it began with.
+        """Run every round; returns the selected policy, which may be the initial one.
 
         Results of an earlier run in `out` are replaced.
 
         Raises:
-            UserError: tasks are to be worded in other ways, or nothing imagined is a success.
+            UserError: the recipe rephrases tasks, or no imagined episode is a success.
         """
         if self.recipe.explore.phrases:
             raise UserError(
-                f"explore.phrases words tasks in other ways, but {policy.spec.name} reads none: "
-                "it knows its tasks by number. Leave them out."
+                f"explore.phrases rephrases tasks, but {policy.spec.name} does not read language: "
+                "it identifies its tasks by number. Remove explore.phrases."
             )
         for old in (*self.out.glob("round-*"), self.out / "policies"):
             shutil.rmtree(old, ignore_errors=True)
         origin, rounds, past = policy.card.lineage, [], []
         watched = imagined_success(self.place.compared(policy, self.starts.check, seed=self.seed))
         kept, most = policy, watched.value or 0.0
-        self.say(f"imagined success at first {watched}")
+        self.say(f"initial imagined success {watched}")
         for number in range(1, self.recipe.rounds + 1):
             policy, done = self._round(policy, origin, number, past)
             rounds.append(done)
@@ -145,7 +145,7 @@ class Sft:
     def _explore(self, policy: LearnedPolicy, rng: np.random.Generator) -> Chosen:
         recipe = self.recipe
         starts = self.starts.draw(recipe.starts, rng)
-        # Tries of one start stand together, so that a batch holds few starts many times.
+        # Attempts from one start are adjacent, so that a batch holds few starts many times.
         tries = [start for start in starts for _ in range(recipe.tries)]
         seeds = rng.integers(2**31, size=len(tries)).tolist()
         attempts = self.place.attempt(exploring(policy, recipe.explore), tries, seeds)
@@ -160,13 +160,13 @@ class Sft:
             top = max(attempt.verdict.probability for attempt in attempts)
             raise UserError(
                 f"None of {chosen.tried} imagined episodes of {policy.spec.name} is a trusted "
-                f"success (the highest probability is {top:.2f}). Lower trust.probability, raise "
-                "tries, or start from a better policy."
+                f"success (the highest probability is {top:.2f}). Lower trust.probability, "
+                "increase tries, or start from a better policy."
             )
         return chosen
 
     def _learned_from(self, chosen: Chosen, dataset: Path, policy: LearnedPolicy) -> BatchShare:
-        """Decode and keep what was chosen, as a dataset and as training samples."""
+        """Decode the selected attempts and store them as a dataset and as training samples."""
         episodes = [episode(attempt, self.place.world) for attempt in chosen.attempts]
         records = [
             provenance(attempt, world_model=self.world_model, weight=float(weight))
@@ -192,21 +192,21 @@ class Sft:
         return BatchShare(demos=demos, share=float(weight.sum()), weight=weight)
 
     def _parts(self, past: list[BatchShare]) -> list[BatchShare]:
-        """Original demonstrations at `ratio`; the rest imagined, every sample as it weighs."""
+        """Combine original demonstrations at `ratio` with the weighted imagined samples."""
         ratio, imagined = self.recipe.ratio, sum(part.share for part in past)
         parts = [replace(part, share=(1 - ratio) * part.share / imagined) for part in past]
         if ratio > 0:
             if self.demos is None:
                 raise UserError(
-                    f"ratio {ratio:g} mixes original demonstrations in, and there are none. Give "
-                    "the data that the policy was trained on, or ratio: 0."
+                    f"ratio {ratio:g} mixes in original demonstrations, but none were given. Pass "
+                    "the dataset that the policy was trained on, or set ratio: 0."
                 )
             parts.insert(0, BatchShare(demos=self.demos, share=ratio))
         return parts
 
 
 def imagined_success(attempts: list[Attempt]) -> Estimate:
-    """The mean probability of success, with its interval over starts; tasks weigh the same."""
+    """The mean success probability with its interval over starts; tasks have equal weight."""
     values = by_task(attempts)
     shortest = min(len(column) for column in values.values())
     return mean_score(np.stack([column[:shortest] for column in values.values()], axis=1))

@@ -1,4 +1,4 @@
-"""Starts of improvement: recorded frames alone, split so that what is compared was never used."""
+"""Starts for improvement: recorded frames, split so that the comparison uses unseen ones."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,17 +15,17 @@ from worldeval.record import Start
 class Starts:
     """Three sets of starts that share no recorded episode."""
 
-    training: tuple[Start, ...]  # what policies improve on
-    check: tuple[Start, ...]  # what rounds and iterations are watched on
-    held_out: tuple[Start, ...]  # what the result is compared on, once
+    training: tuple[Start, ...]  # for improving policies
+    check: tuple[Start, ...]  # for monitoring rounds and iterations
+    held_out: tuple[Start, ...]  # for the final comparison, once
 
     def later(self, starts: Sequence[Start]) -> "Starts":
-        """The same sets with other frames of the same recordings to improve on."""
+        """Return the same sets with other frames of the training recordings."""
         own = {_recording(start) for start in self.training}
         return replace(self, training=tuple(one for one in starts if _recording(one) in own))
 
     def draw(self, per_task: int, rng: np.random.Generator) -> list[Start]:
-        """Training starts of every task, repeated only where there are too few."""
+        """Draw training starts of every task; they repeat only if there are too few."""
         drawn: list[Start] = []
         for task in dict.fromkeys(start.task for start in self.training):
             own = [start for start in self.training if start.task == task]
@@ -43,16 +43,16 @@ def recorded_starts(
     *,
     begin_at: tuple[int, int] = (0, 0),
 ) -> list[Start]:
-    """One start of every recorded episode: a frame between `begin_at`, both included.
+    """Draw one start per recorded episode: a frame between `begin_at`, both included.
 
-    Later frames are starts that recorded behaviour has perturbed: the hand is elsewhere, and the
-    object may have moved. Frames from the recording's first success on are not drawn.
+    Later frames are starts perturbed by the recorded behaviour: the gripper is elsewhere, and the
+    object may have moved. Frames at or after the recording's first success are not drawn.
     """
     starts = []
     for task in tasks:
         rows = recorded.episodes[recorded.episodes["task"] == task]
         if rows.empty:
-            raise UserError(f"The data hold no episode of '{task}' to start from.")
+            raise UserError(f"The dataset has no episode of '{task}' to start from.")
         for index, row in rows.iterrows():
             span = recorded.rows(int(str(index)))
             done = np.flatnonzero(recorded.flags[span])[:1]
@@ -66,7 +66,7 @@ def recorded_starts(
 
 
 def divide(starts: Sequence[Start], *, check: int, held_out: int, tasks: Sequence[str]) -> Starts:
-    """Split starts by the hash of their names: whatever else is drawn, a start stays in its set.
+    """Split starts by the hash of their names, so that a start always stays in its set.
 
     Raises:
         UserError: a task has too few starts for the three sets.
@@ -81,8 +81,9 @@ def divide(starts: Sequence[Start], *, check: int, held_out: int, tasks: Sequenc
         )
         if len(own) <= check + held_out:
             raise UserError(
-                f"There are {len(own)} starts of '{task}', and {held_out} are held out and {check} "
-                "watched: none is left to improve on. Give more data, or lower held_out and check."
+                f"There are {len(own)} starts of '{task}', but {held_out} are held out and {check} "
+                "monitored, so none is left for training. Give more data, or lower held_out and "
+                "check."
             )
         kept += own[:held_out]
         watched += own[held_out : held_out + check]

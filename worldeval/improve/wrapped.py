@@ -1,4 +1,4 @@
-"""Policies that improvement wrapped, as files: `OUT/policy.py:policy` names one for every verb."""
+"""Store policies made by improvement: every verb accepts `OUT/policy.py:policy`."""
 
 from functools import cache
 from pathlib import Path
@@ -33,7 +33,7 @@ def policy():
 
 
 def write_policy(folder: Path, verb: str) -> str:
-    """Write the file that makes the policy of a run folder; returns the reference to it."""
+    """Write the file that builds the policy of a run folder; returns its reference."""
     maker = {"search": "searched", "compose": "composed"}[verb]
     with whole_file(folder / FILE) as draft:
         draft.write_text(TEXT.format(verb=verb, folder=folder, maker=maker))
@@ -41,7 +41,7 @@ def write_policy(folder: Path, verb: str) -> str:
 
 
 def searched(folder: Path) -> Searched:
-    """The searching policy of a run of `improve search`."""
+    """Build the searching policy of a run of `improve search`."""
     raw = _recipe(folder)
     ref = raw.pop("policy")
     recipe = build(SearchRecipe, raw, where=str(RunPaths(folder).recipe))
@@ -50,7 +50,7 @@ def searched(folder: Path) -> Searched:
 
 
 def composed(folder: Path) -> Composed:
-    """The mixture of a run of `improve compose`, with the weight that was found."""
+    """Build the mixture of a run of `improve compose`, with the selected weight."""
     first, second = (open_policy(ref) for ref in _recipe(folder)["policies"])
     return Composed(first, second, float(read_json(folder / WEIGHT)["weight"]))
 

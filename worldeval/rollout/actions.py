@@ -1,6 +1,6 @@
-"""A policy's actions as a world takes them: in its action space, finite and in its range.
+"""Convert a policy's actions to a world's action space, finite and within range.
 
-Everything that lets a policy act in a world model goes through here.
+Every policy that acts in a world model goes through this module.
 """
 
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from worldeval.policy.protocol import Policy
 from worldeval.policy.stacked import Stacked
 from worldeval.world.protocol import WorldSpec
 
-ROUNDING = 1e-3  # a policy that overshoots by rounding is not counted
+ROUNDING = 1e-3  # excess that is attributed to rounding and not counted
 ADVICE = (
-    "Give actions as the world takes them, or an adapter that makes them so: worldeval adapter "
-    "urdf or worldeval adapter train, and then POLICY?adapter=FOLDER."
+    "Return actions as the world takes them, or make an adapter that converts them: worldeval "
+    "adapter urdf or worldeval adapter train, then POLICY?adapter=FOLDER."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClippedActions:
-    """Actions that a world can carry out, and how many numbers had to be changed for it."""
+    """Actions that a world can execute, and how many of their numbers had to be changed."""
 
     actions: Float32[Array, "b *k a"]
     count: Int[Array, " b"]
@@ -37,22 +37,23 @@ def clip(
     low: float | Float32[Array, " a"],
     high: float | Float32[Array, " a"],
 ) -> ClippedActions:
-    """Numbers outside [low, high] go to the nearest inside, and what is no number as 0 would."""
+    """Clip numbers outside [low, high] to the nearest bound; treat NaN and infinities as 0."""
     clipped = np.clip(np.where(np.isnan(actions), 0, actions), low, high).astype(np.float32)
     changed = ~(np.abs(clipped - actions) <= ROUNDING)
     return ClippedActions(actions=clipped, count=changed.reshape(len(changed), -1).sum(1))
 
 
 def fitted(policy: Policy, world: WorldSpec) -> Policy:
-    """`policy` acting in `world`: itself, or within the adapter that its actions need.
+    """Return a policy that can act in `world`: `policy` itself, or wrapped in an adapter.
 
-    Where both say what their actions mean, other rotations, relative instead of absolute poses and
-    joint velocities instead of positions are converted, one step of the policy to a world frame.
-    Where one does not say, only the numbers are counted, and where a world frame has a whole
-    multiple of the policy's, so many of its steps make one (`stacked_for`).
+    If both declare what their actions mean, rotations, relative and absolute poses, and joint
+    velocities and positions are converted, one policy step per world frame. If one of them does
+    not, only the action sizes are compared; if a world frame's size is a whole multiple of the
+    policy's, that many policy steps make one frame (`stacked_for`).
 
     Raises:
-        UserError: the policy's actions cannot become the world's; says what both are.
+        UserError: the policy's actions cannot be converted to the world's; the message describes
+            both.
     """
     spec, theirs = policy.spec, _space(world.space, "The world model")
     own = _space(spec.space, f"Policy {spec.name}")
@@ -61,22 +62,22 @@ def fitted(policy: Policy, world: WorldSpec) -> Policy:
         spec = policy.spec
         if spec.action_dim != world.action_dim:
             raise UserError(
-                f"Policy {spec.name} gives {_told(spec.action_dim, own)} a world frame; the world "
-                f"model takes {_told(world.action_dim, theirs)}. {ADVICE}"
+                f"Policy {spec.name} gives {_told(spec.action_dim, own)} per world frame; the "
+                f"world model takes {_told(world.action_dim, theirs)}. {ADVICE}"
             )
         return policy
     if world.action_dim != theirs.size:
         raise UserError(
             f"Policy {spec.name} commands {with_units(own)}; the world model takes "
-            f"{world.action_dim} numbers a frame, {world.action_dim / theirs.size:g} steps of "
+            f"{world.action_dim} numbers per frame, {world.action_dim / theirs.size:g} steps of "
             f"{with_units(theirs)}. {ADVICE}"
         )
     return AdaptedPolicy(policy, PlainAdapter(own, theirs, steps=1, fps=world.fps))
 
 
 def stacked_for(policy: Policy, action_dim: int) -> Policy:
-    """`policy`, several of its actions to a world frame where a frame has so many times its
-    numbers: a world of five controller steps to a frame takes five of them."""
+    """Stack several of the policy's actions into one if a frame has a multiple of their size: a
+    world with five controller steps per frame takes five of them."""
     steps, rest = divmod(action_dim, policy.spec.action_dim)
     return Stacked(policy, steps) if steps > 1 and not rest else policy
 

@@ -1,7 +1,7 @@
-"""Work that runs code of others, each piece in a process of its own.
+"""Run jobs with third-party code, each in a process of its own.
 
-Whatever that code does (raise, `sys.exit`, `os._exit`, a signal, hang), it ends its own piece: the
-process that gave the work hears of it and goes on.
+Whatever that code does (raise, `sys.exit`, `os._exit`, die from a signal, hang), it ends only its
+own job: the parent process is informed and continues.
 """
 
 import multiprocessing as mp
@@ -18,7 +18,7 @@ from worldeval.errors import UserError
 from worldeval.policy.pulse import Pulse, beat_into, waited
 from worldeval.rollout.pool import leave_with
 
-LOOK = 0.5  # seconds between two looks at processes that say nothing
+LOOK = 0.5  # seconds between checks on processes that have sent nothing
 GONE = (EOFError, ConnectionResetError, BrokenPipeError)
 
 J = TypeVar("J")
@@ -27,10 +27,10 @@ Say = Callable[[Any], None]
 
 @dataclass(frozen=True)
 class Finished:
-    """The last that a process says: how it ended."""
+    """A process's last message: how it ended."""
 
     error: str | None = None
-    mistake: bool = False  # the user's, to be read as it stands
+    mistake: bool = False  # a user error, whose message is complete
 
 
 def run_apart(
@@ -42,13 +42,13 @@ def run_apart(
     heard: Callable[[J, Any], None],
     ended: Callable[[J, str | None], None],
 ) -> None:
-    """Do every job, so many at a time; both callbacks happen here.
+    """Run every job, `processes` at a time; both callbacks run in this process.
 
     Args:
         jobs: taken from the left; `ended` may add to them.
-        work: called in a process of its own with the job and what tells `heard` of it.
-        policy_timeout: seconds that a call of a policy may take.
-        ended: hears of every job why it ended early; None where it did not.
+        work: called in a process of its own with the job and a function that sends to `heard`.
+        policy_timeout: seconds that a policy call may take.
+        ended: called for every job with the reason why it ended early, or None.
 
     Raises:
         UserError: raised by a job.
@@ -88,19 +88,19 @@ def run_apart(
 
 
 def hung(seconds: float) -> str:
-    """What is said of a policy that was ended for not answering."""
-    return f"the policy did not answer within {seconds:g} s; give it longer with --policy-timeout"
+    """Error text for a policy that was stopped because it did not answer."""
+    return f"the policy did not answer within {seconds:g} s; increase --policy-timeout"
 
 
 def why_gone(code: int) -> str:
-    """What the exit status of a process says."""
+    """Explain a process's exit status."""
     if code == -signal.SIGKILL:
-        return "a process was killed, as the system does when memory is short"
+        return "a process was killed, which the system does when memory runs out"
     return f"a process ended with {f'signal {-code}' if code < 0 else f'status {code}'}"
 
 
 def told(error: BaseException) -> str:
-    """An exception of others' code as one line of a report."""
+    """Format an exception of third-party code as one line of a report."""
     if isinstance(error, Exception):
         return str(error) or type(error).__name__
     return f"the policy raised {type(error).__name__}({error})"

@@ -1,4 +1,4 @@
-"""Steering a world model by hand, one chunk of world frames at a time; chunks can be undone."""
+"""Steer a world model manually, one chunk of world frames at a time; chunks can be undone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from worldeval.errors import UserError
 from worldeval.record import Rollout, Start
 from worldeval.world.protocol import WorldModel
 
-REACH = 0.02  # metres a world frame, of absolute actions at full deflection
+REACH = 0.02  # metres per world frame, for absolute actions at full deflection
 HAND = "by hand"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stick:
-    """Where the person pushes: each from -1 to 1."""
+    """Joystick axes, each from -1 to 1."""
 
     x: float = 0.0
     y: float = 0.0
@@ -26,31 +26,31 @@ class Stick:
 
     @property
     def move(self) -> Float32[Array, "3"]:
-        """Direction of the hand."""
+        """Direction of motion of the gripper."""
         return np.array([self.x, self.y, self.z], np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Controls:
-    """How a stick becomes a world frame's action.
+    """Convert a joystick's axes to a world frame's action.
 
-    Delta actions repeat `move, gripper` for every step within the frame. Absolute ones (a pose to
-    go to) carry on from the newest pose.
+    Delta actions repeat `move, gripper` for every step within the frame. Absolute actions (target
+    poses) continue from the newest pose.
     """
 
     action_dim: int
-    step_dim: int  # numbers of one of the robot's own steps
+    step_dim: int  # numbers per controller step of the robot
     absolute: bool
 
     def __post_init__(self) -> None:
         if self.step_dim < 3 or self.action_dim % self.step_dim:
             raise UserError(
-                f"This world takes {self.action_dim} numbers a frame in steps of {self.step_dim}; "
-                "only actions that begin with x, y, z can be given by hand."
+                f"This world takes {self.action_dim} numbers per frame in steps of "
+                f"{self.step_dim}; only actions that begin with x, y, z can be controlled manually."
             )
 
     def action(self, stick: Stick, pose: Float32[Array, " p"]) -> Float32[Array, " a"]:
-        """The action of one world frame."""
+        """Return the action of one world frame."""
         step = np.zeros(self.step_dim, np.float32)
         if self.absolute:
             kept = min(self.step_dim, len(pose))
@@ -70,7 +70,7 @@ class Drive:
         """Begin at `start`.
 
         Raises:
-            UserError: the world never saw the start's task, or needs other views.
+            UserError: the world was not trained on the start's task, or needs other views.
         """
         self.world, self.start, self.controls, self.seed = world, start, controls, seed
         frames = {view: image[None] for view, image in start.frames.items()}
@@ -79,14 +79,14 @@ class Drive:
         self._latents = [world.latents(self._states[0])[0]]
         self._poses = [world.pose(self._states[0])[0]]
         self._actions: list[Array] = []
-        self._chunks: list[int] = []  # frames of each
+        self._chunks: list[int] = []  # frames of each chunk
 
     def __len__(self) -> int:
-        """World frames so far, the start among them."""
+        """Number of world frames so far, including the start."""
         return len(self._frames)
 
     def go(self, stick: Stick, frames: int) -> None:
-        """Imagine a chunk of `frames` world frames with the stick held where it is."""
+        """Imagine a chunk of `frames` world frames with the stick held in place."""
         for _ in range(frames):
             state: Any = self._states[-1]
             action = self._within(self.controls.action(stick, self._poses[-1]))
@@ -103,20 +103,20 @@ class Drive:
         self._chunks.append(frames)
 
     def undo(self) -> None:
-        """Take the last chunk back; nothing happens at the start."""
+        """Remove the last chunk; does nothing at the start."""
         count = self._chunks.pop() if self._chunks else 0
         for kept in (self._states, self._frames, self._latents, self._poses, self._actions):
             del kept[len(kept) - count :]
 
     def _within(self, action: Float32[Array, " a"]) -> Float32[Array, " a"]:
-        """As far as the world's data went, where it says what its actions mean: a full deflection
-        is then the greatest step, not a metre."""
+        """Scale to the range of the world's data, if the meaning of its actions is declared: full
+        deflection is then the largest step, not a metre."""
         spec = self.world.spec
         return np.clip(action, spec.low, spec.high) if spec.space else action
 
     @property
     def frames(self) -> Mapping[str, UInt8[Array, "t h w 3"]]:
-        """Every frame so far, view by view."""
+        """Return every frame so far, view by view."""
         return {
             view: np.stack([frame[view] for frame in self._frames])
             for view in self.world.spec.views
@@ -124,12 +124,12 @@ class Drive:
 
     @property
     def pose(self) -> Float32[Array, "t p"]:
-        """Predicted proprioception, the start's first."""
+        """Predicted proprioception, beginning with the start's."""
         return np.stack(self._poses)
 
     @property
     def rollout(self) -> Rollout:
-        """The episode as judges take it."""
+        """Return the episode in the form that judges take."""
         none = np.zeros((0, self.controls.action_dim), np.float32)
         return Rollout(
             start=self.start.id,

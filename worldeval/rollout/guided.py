@@ -1,11 +1,11 @@
-"""Whole episodes drawn near a policy: the joint mode of `uwm`, guided by the policy's likelihood.
+"""Sample whole episodes near a policy: joint mode of `uwm`, guided by the policy's likelihood.
 
-Policy-guided diffusion (arXiv 2404.06356) over episodes instead of single states: every chunk's
-actions are drawn together with the frames they lead to, moved to what the policy would do. In
-between what the data did (scale 0) and what the policy does (a large scale), episodes stay where
-the world model has seen data; for a policy far from its data that is where it errs least. What they
-show is no longer what the policy alone would do: they are to look at and to train on, not to rank
-by.
+Policy-guided diffusion (arXiv 2404.06356) over episodes instead of single states: each chunk's
+actions are sampled together with the frames they lead to, and moved towards the policy's actions.
+Between the behaviour in the data (scale 0) and the policy's (a large scale), episodes stay where
+the world model has seen data; for a policy far from its data, that is where it errs least. Such
+episodes no longer show what the policy alone would do, so they are for viewing and training, not
+for ranking.
 """
 
 from collections.abc import Sequence
@@ -36,12 +36,12 @@ def imagine_guided(
     seeds: Sequence[int],
     steps: int | None = None,
 ) -> list[Rollout]:
-    """Draw an episode from every start, moved to `policy` by `guided.scale`.
+    """Sample an episode from every start, moved towards `policy` by `guided.scale`.
 
-    The policy is taken as Gaussian around the chunk it gives, and asked again every `replan_every`
-    frames, or when its chunk or the world's is used up. Every chunk is drawn in `steps` steps of
-    the sampler; without it in as many as the world's own policy takes. `trust` keeps the mean
-    log-likelihood of the drawn actions, per number, beside what the loop keeps.
+    The policy is treated as a Gaussian around its chunk. It is queried every `replan_every` frames,
+    or when its chunk or the world's is used up. Every chunk takes `steps` sampler steps; by default
+    as many as the world's own policy. In addition to the loop's signals, `trust` holds the mean
+    log-likelihood of the sampled actions, per number.
     """
     policy, spec = fitted(policy, world.spec), world.spec
     tasks = tuple(start.task for start in starts)
@@ -71,7 +71,7 @@ def imagine_guided(
         )
         state, done = proposed.walk.state, done + wanted.shape[1]
         likely += target(world.tensor(proposed.actions)).cpu().numpy()
-        actions.append(np.clip(proposed.actions, spec.low, spec.high))  # what rounding left over
+        actions.append(np.clip(proposed.actions, spec.low, spec.high))  # removes rounding excess
         latents.append(proposed.walk.latents)
         poses.append(proposed.walk.pose)
     return rollouts_of(
@@ -86,12 +86,12 @@ def imagine_guided(
 
 
 def _within(guide: Guide, low: Float[Tensor, " a"], high: Float[Tensor, " a"]) -> Guide:
-    """The guide, kept in the range of the world's actions: frames are drawn for what is done."""
+    """Keep the guide within the world's action range, so that frames match the executed actions."""
     return lambda actions, left: guide(actions, left).clamp(low, high)
 
 
 def _trust(queue: ChunkQueue, likely: Float[Array, " b"]) -> list[dict[str, float]]:
-    given = max(queue.given // len(likely), 1)  # numbers of one episode
+    given = max(queue.given // len(likely), 1)  # numbers per episode
     return [
         {"mended_actions": float(count) / given, "log_likelihood": float(each)}
         for count, each in zip(queue.clipped_each, likely, strict=True)

@@ -1,8 +1,8 @@
-"""Inverse dynamics as a trust signal: do the imagined frames show the actions that were commanded?
+"""Inverse dynamics as a trust signal: do imagined frames show the commanded actions?
 
-A world model that ignores its actions, or has lost the hand, shows motion that no longer fits the
-commands. The inverse mode of a `uwm` world model says which action leads from each frame to the
-next, and the distance to the commanded one is kept with the roll-out, step by step.
+A world model that ignores its actions, or has lost the gripper, shows motion that does not match
+the commands. The inverse mode of a `uwm` world model infers the action between consecutive frames;
+its distance from the commanded action is stored with the roll-out, step by step.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ from worldeval.world.protocol import WorldModel
 from worldeval.world.uwm.world import UwmWorld
 
 SIGNAL = "inverse_error"
-SEED = 0  # of the inverse mode's draws: a signal must not depend on what it is asked after
-FLOOR = 0.1  # least deviation of an action number, against that of the one that varies most
+SEED = 0  # for inverse-mode samples: a signal must not depend on the order of evaluation
+FLOOR = 0.1  # smallest std of an action number, relative to the largest one
 
 
 def checked(rollouts: Sequence[Rollout], world: WorldModel, checker: UwmWorld) -> list[Rollout]:
-    """The roll-outs with `inverse_error` among their trust signals: per step, and its mean.
+    """Add `inverse_error` to the roll-outs' trust signals: per step, and its mean.
 
-    `world` imagined them; where its latents are not those of `checker`, they are drawn and encoded
-    again. Roll-outs must be equally long.
+    `world` imagined the roll-outs; if `checker` uses other latents, the frames are rendered and
+    encoded again. Roll-outs must have the same length.
     """
     errors = inverse_error(rollouts, world, checker)
     return [
@@ -43,9 +43,9 @@ def checked(rollouts: Sequence[Rollout], world: WorldModel, checker: UwmWorld) -
 def inverse_error(
     rollouts: Sequence[Rollout], world: WorldModel, checker: UwmWorld
 ) -> Float32[Array, "b t"]:
-    """Root mean square distance of commanded and inferred actions, in training deviations.
+    """Root mean square distance between commanded and inferred actions, in training std.
 
-    About 1 means that the frames say nothing of the action.
+    A value of about 1 means that the frames carry no information about the action.
     """
     tasks = [rollout.task for rollout in rollouts]
     actions = np.stack([rollout.actions for rollout in rollouts])
@@ -57,12 +57,12 @@ def inverse_error(
         seed=SEED,
     )
     std = checker.model.features.action_std.cpu().numpy()
-    std = np.maximum(std, FLOOR * std.max())  # a number that never varies must not rule
+    std = np.maximum(std, FLOOR * std.max())  # a number that never varies must not dominate
     return np.sqrt(np.square((inferred - actions) / std).mean(2)).astype(np.float32)
 
 
 def load_checker(folder: str) -> UwmWorld | None:
-    """The `uwm` world model in `folder`, which infers actions; None for no folder."""
+    """Load the `uwm` world model in `folder`, which infers actions; None if no folder is given."""
     if not folder:
         return None
     world = load_world(Path(folder))
@@ -82,7 +82,7 @@ def _latents(
         return latents
     if not set(checker.spec.views) <= set(world.spec.views):
         raise UserError(
-            f"The checker looks at the views {', '.join(checker.spec.views)}; the world model "
+            f"The checker needs the views {', '.join(checker.spec.views)}, but the world model "
             f"imagines {', '.join(world.spec.views)}. Train a checker on the same views."
         )
     steps = latents.shape[1]
@@ -93,7 +93,7 @@ def _latents(
 
 
 def same_latents(world: WorldModel, checker: UwmWorld) -> bool:
-    """Whether both were trained on the latents of one tokenizer."""
+    """Whether both were trained on the latents of the same tokenizer."""
     own, other = getattr(world, "tokenizer", None), checker.tokenizer
     if own is None or other is None or world.spec.views != checker.spec.views:
         return own is other and world.spec.views == checker.spec.views

@@ -1,4 +1,4 @@
-"""The closed loop: a policy acts in a world model, many episodes together."""
+"""The closed loop: a policy acts in a world model, in a batch of episodes."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,7 @@ def imagine(
 ) -> list[Rollout]:
     """Roll `policy` out from every start, as one batch.
 
-    Its actions become the world's (see actions.py); what they cannot become is refused.
+    Its actions are converted to the world's (see actions.py), or refused if they cannot be.
     """
     policy = fitted(policy, world.spec)
     history = policy.spec.history
@@ -49,7 +49,7 @@ def imagine(
         state, done = walked.state, done + actions[-1].shape[1]
         latents.append(walked.latents)
         poses.append(walked.pose)
-    given = max(queue.given // len(starts), 1)  # numbers of one episode
+    given = max(queue.given // len(starts), 1)  # numbers per episode
     trust = [{"mended_actions": float(count) / given} for count in queue.clipped_each]
     return rollouts_of(starts, policy.spec.name, seeds, latents, poses, actions, trust)
 
@@ -62,10 +62,10 @@ def shown_before(
     *,
     count: int,
 ) -> tuple[Observation, ...]:
-    """The `count` world frames before the newest, oldest first; rendered for who looks at them.
+    """Render the `count` world frames before the newest, oldest first, for policies with history.
 
-    `latents` and `poses` are the parts of the episode so far, the newest frame at their end. What
-    would lie before the start is the start.
+    `latents` and `poses` are the parts of the episode so far, ending with the newest frame. Frames
+    before the start are copies of the start.
     """
     if not count:
         return ()
@@ -80,7 +80,7 @@ def shown_before(
 
 
 def replay(world: WorldModel, recordings: Sequence[Recording]) -> list[Rollout]:
-    """Carry out recorded actions in imagination. Recordings must be equally long."""
+    """Execute recorded actions in imagination. Recordings must have the same length."""
     starts = [recording.start for recording in recordings]
     seeds = [start.seed for start in starts]
     recorded = np.stack([recording.actions for recording in recordings])
@@ -94,7 +94,7 @@ def replay_actions(
     *,
     seeds: Sequence[int],
 ) -> list[Rollout]:
-    """Carry out given actions in imagination."""
+    """Execute given actions in imagination."""
     state = begin_at(world, starts, seeds)
     walked = walk(world, state, actions)
     latents = [world.latents(state)[:, None], walked.latents]
@@ -118,7 +118,7 @@ def rollouts_of(
     actions: list[Array],
     trust: list[dict[str, float]],
 ) -> list[Rollout]:
-    """The episodes of a batch, out of parts that follow one another in time (axis 1)."""
+    """Assemble the episodes of a batch from consecutive parts (joined along axis 1)."""
     z, p, a = (np.concatenate(part, 1) for part in (latents, poses, actions))
     return [
         Rollout(

@@ -1,4 +1,4 @@
-"""Processes for simulators: gone at once when they are interrupted, and never left behind."""
+"""Process pools for simulators that end at once when interrupted and leave no process behind."""
 
 import multiprocessing as mp
 import os
@@ -14,7 +14,7 @@ from threading import Thread
 def short_lived(processes: int) -> Iterator[ProcessPoolExecutor]:
     """A pool whose processes do one job each: a second renderer in one would show garbage.
 
-    An exception or Ctrl-C ends the processes instead of waiting for every job that was given.
+    An exception or Ctrl-C ends the processes instead of waiting for all submitted jobs.
     """
     others = set(mp.active_children())
     pool = ProcessPoolExecutor(
@@ -36,13 +36,13 @@ def short_lived(processes: int) -> Iterator[ProcessPoolExecutor]:
 def _watch_parent() -> None:
     # Ctrl-C reaches every process of the terminal; the parent decides.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A pool's process holds both ends of its queue: it would wait forever for a parent that was
+    # A pool's process holds both ends of its queue, so it would wait forever for a parent that was
     # killed.
     Thread(target=leave_with, args=(mp.parent_process(),), daemon=True).start()
 
 
 def leave_with(parent: BaseProcess | None) -> None:
-    """Wait for the parent, and end this process when it is gone."""
+    """Wait for the parent, and end this process when the parent is gone."""
     if parent is not None:
         parent.join()
         os._exit(1)

@@ -1,4 +1,4 @@
-"""The recipe of an evaluation: what is tried, from where, in which world, judged by whom."""
+"""The recipe of an evaluation: policies, starts, world model and judge."""
 
 from dataclasses import dataclass
 
@@ -8,16 +8,16 @@ class TruthRecipe:
     """The simulator that the ranking is compared with."""
 
     env: str = "metaworld"  # its address: gym:ID?..., ./sim.py:make (worldeval/envs/address.py)
-    k: int = 5  # simulator steps to a world frame; the same as the world model's data
-    size: int = 64  # height and width of its pictures, where it can be asked for that
+    k: int = 5  # simulator steps per world frame; the same as in the world model's data
+    size: int = 64  # height and width of its images, if they can be chosen
 
 
 @dataclass(frozen=True, kw_only=True)
 class GuidedRecipe:
-    """Episodes drawn between what the data did and what a policy does (guided.py)."""
+    """Episodes sampled between the behaviour in the data and a policy's (see guided.py)."""
 
-    scale: float  # 0: what the data did; a large one: what the policy does
-    std: float = 0.5  # of the policy around its chunk, in deviations of the data's actions
+    scale: float  # 0: the behaviour in the data; large: the policy's behaviour
+    std: float = 0.5  # of the policy around its chunk, in std of the data's actions
 
     def __post_init__(self) -> None:
         if self.scale < 0 or self.std <= 0:
@@ -34,34 +34,34 @@ class ProtocolRecipe:
     policies: tuple[str, ...]  # references or globs
     world: str  # folder of a trained world model
     judge: str  # folder of a trained judge
-    # Folder of a trained `uwm` world whose inverse dynamics says, for every imagined step, how well
-    # its frames show the action that was commanded; it may be the world itself.
+    # Folder of a trained `uwm` world whose inverse dynamics measures, for every imagined step, how
+    # well the frames show the commanded action; may be the world itself.
     checker: str = ""
     starts: int = 20  # per task
-    first_seed: int = 0  # of the simulator's resets; no collected episode may share them
-    starts_file: str = ""  # recorded starts to use where there is no simulator
-    replays: str = ""  # recorded episodes for the replay gate
+    first_seed: int = 0  # of the simulator's resets; must not be used by collected episodes
+    starts_file: str = ""  # recorded starts to use if there is no simulator
+    replays: str = ""  # recorded episodes for the replay check
     horizon: int = 30  # world frames
-    replan_every: int = 2  # world frames of a chunk that are carried out
-    sampler_steps: int | None = None  # of the world model, for a frame; None: as it was trained
-    guided: GuidedRecipe | None = None  # for `uwm`: episodes near a policy instead of its own
+    replan_every: int = 2  # world frames of a chunk to execute before the next query
+    sampler_steps: int | None = None  # of the world model, per frame; None: as it was trained
+    guided: GuidedRecipe | None = None  # for `uwm`: sample episodes near the policy
     batch: int = 40  # episodes that advance together
-    margin: float = 0.1  # true gap from which a pair of policies counts as separable
+    margin: float = 0.1  # true difference from which a pair of policies counts as separable
     truth: TruthRecipe | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutsRecipe:
-    """A dataset made by policies in the simulator, most of them weak: what failure looks like."""
+    """A dataset of policy roll-outs in the simulator, mostly failures, to learn failure from."""
 
     tasks: tuple[str, ...]
     policies: tuple[str, ...]  # references or globs
     episodes: int = 240  # per task
     first_seed: int = 100_000  # of the simulator's resets
-    switched: float = 0.25  # share that hands over to another policy midway
-    perturbed: float = 0.6  # share that is pushed, scaled, shaken or misled about its hand
+    switched: float = 0.25  # share of episodes that change to another policy midway
+    perturbed: float = 0.6  # share with biased, scaled or noisy actions or a wrong pose
     horizon: int = 30
     replan_every: int = 2
     after_success: int = 8
-    shard: int = 60  # episodes to a file
+    shard: int = 60  # episodes per file
     truth: TruthRecipe = TruthRecipe()

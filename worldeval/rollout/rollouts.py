@@ -1,4 +1,4 @@
-"""Recording what weak and spoilt policies do in the simulator, as shards to train on."""
+"""Record weak and perturbed policies in the simulator, as shards to train on."""
 
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -43,7 +43,7 @@ def record_rollouts(
 
 
 def drawn_policy(_: str, seed: int, *, refs: Sequence[str], recipe: RolloutsRecipe) -> Policy:
-    """The policy of one episode: which, whether it is spoilt and whether it hands over."""
+    """Draw the policy of one episode: which one, whether it is perturbed, whether it changes."""
     rng = np.random.default_rng([seed, 7])
     first, second = (refs[int(index)] for index in rng.choice(len(refs), 2, replace=False))
     switched, perturbed = rng.random() < recipe.switched, rng.random() < recipe.perturbed

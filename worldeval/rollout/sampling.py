@@ -1,6 +1,6 @@
-"""How a protocol wants episodes imagined: in how many steps of the sampler, and how near a policy.
+"""Imagine episodes as a protocol specifies: number of sampler steps, and guidance to a policy.
 
-Whoever imagines by a protocol (workers, gates) loads its world and rolls policies out through here.
+All code that imagines by a protocol loads its world and rolls out policies with these functions.
 """
 
 from collections.abc import Sequence
@@ -17,29 +17,29 @@ from worldeval.world.sampler import allowed_steps
 from worldeval.world.uwm.world import UwmWorld
 from worldeval.world.world import World
 
-GUIDED = "uwm"  # the family that draws actions
+GUIDED = "uwm"  # the family that samples actions
 
 
 def check_sampling(recipe: ProtocolRecipe, folder: Path) -> None:
-    """Refuse what the world model in `folder` cannot do, by its card alone.
+    """Refuse settings that the world model in `folder` does not support, by its card alone.
 
     Raises:
-        UserError: a number of steps that its sampler does not take, or guidance of a world that
-            draws no actions.
+        UserError: the sampler does not take that number of steps, or guidance was requested for a
+            world model that does not sample actions.
     """
     card = read_card(folder)
     if recipe.sampler_steps is not None:
         allowed_steps(card["recipe"].sampler, recipe.sampler_steps)
     if recipe.guided is not None and card["kind"] != GUIDED:
         raise UserError(
-            f"--guided draws actions together with where they lead, and {folder} holds a world "
-            f"model of the family '{card['kind']}', which is told its actions. Only `{GUIDED}` "
-            "draws them: worldeval train --model uwm-tiny."
+            f"--guided samples actions together with the frames they lead to, but {folder} holds a "
+            f"world model of the family '{card['kind']}', which only takes actions as input. Use a "
+            f"`{GUIDED}` model: worldeval train --model uwm-tiny."
         )
 
 
 def sampled_world(recipe: ProtocolRecipe, folder: Path) -> World:
-    """The world model in `folder`, whose sampler takes the steps that the protocol wants."""
+    """Load the world model in `folder` with the protocol's number of sampler steps."""
     check_sampling(recipe, folder)
     world = load_world(folder)
     if recipe.sampler_steps is not None:
@@ -55,7 +55,7 @@ def roll_out(
     *,
     seeds: Sequence[int],
 ) -> list[Rollout]:
-    """An episode from every start: the policy's own, or drawn near it where that is wanted."""
+    """Imagine an episode from every start: the policy's own, or guided towards it."""
     given = {"horizon": recipe.horizon, "replan_every": recipe.replan_every, "seeds": seeds}
     if recipe.guided is None:
         return imagine(world, policy, starts, **given)

@@ -1,4 +1,4 @@
-"""The same closed loop in the ground-truth simulator: what imagination is measured against."""
+"""Run the same closed loop in the ground-truth simulator, for comparison with imagination."""
 
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -23,13 +23,13 @@ from worldeval.rollout.chunks import ChunkQueue
 from worldeval.rollout.pool import short_lived
 from worldeval.rollout.recipe import TruthRecipe
 
-Progress = Callable[[int, int], None]  # jobs done, jobs in all
+Progress = Callable[[int, int], None]  # completed jobs, all jobs
 LoadPolicy = Callable[[str, int], Policy]  # a reference and the episode's seed
 
 
 @dataclass(frozen=True, kw_only=True)
 class TruthJob:
-    """Episodes on one task, for one process, which loads their policies itself."""
+    """Episodes on one task for one process, which loads their policies itself."""
 
     task: str
     episodes: tuple[tuple[str, int], ...]  # (policy's reference, seed of the reset)
@@ -38,7 +38,7 @@ class TruthJob:
 
 @dataclass(frozen=True, kw_only=True)
 class TruthOutcome:
-    """What the simulator says of one episode."""
+    """The simulator's result for one episode."""
 
     policy: str  # the reference
     task: str
@@ -60,8 +60,8 @@ def simulate(
 ) -> None:
     """Run every job in its own process; `done` is called in this one as each finishes.
 
-    A policy that breaks, ends its process or takes longer than `policy_timeout` seconds for a call
-    has no further outcomes: `failed` hears its reference and why. The others' episodes go on.
+    If a policy raises, ends its process or exceeds `policy_timeout` seconds in a call, it has no
+    further outcomes: `failed` receives its reference and the reason. Other episodes continue.
     """
 
     def heard(part: _Part, said: Any) -> None:
@@ -75,7 +75,7 @@ def simulate(
 
     def ended(part: _Part, error: str | None) -> None:
         if error is not None and part.at is None:
-            raise UserError(f"The simulator broke at {part.job.task}: {error}")
+            raise UserError(f"The simulator failed on {part.job.task}: {error}")
         if error is not None:
             part.broken.add(str(part.at))
             failed(str(part.at), error)
@@ -101,7 +101,7 @@ def simulate(
 
 @dataclass(kw_only=True)
 class _Part:
-    """What is left to do of a job, and what is known of it already."""
+    """The remaining part of a job, and the results so far."""
 
     job: TruthJob
     episodes: tuple[tuple[str, int], ...]
@@ -110,7 +110,7 @@ class _Part:
     replan: int
     found: list[TruthOutcome] = field(default_factory=list)
     broken: set[str] = field(default_factory=set)  # references of policies
-    at: str | None = None  # the reference of the policy that acts
+    at: str | None = None  # the reference of the policy that is acting
 
     def rest(self) -> tuple[tuple[str, int], ...]:
         done = {(outcome.policy, outcome.seed) for outcome in self.found}
@@ -133,7 +133,7 @@ def record(
     processes: int,
     progress: Progress | None = None,
 ) -> None:
-    """Run jobs and keep every frame: a shard a job, skipping those that exist."""
+    """Run jobs and store every frame: one shard per job; existing shards are skipped."""
     missing = [(job, path) for job, path in jobs if not path.exists()]
     with short_lived(processes) as pool:
         futures = [
@@ -147,7 +147,7 @@ def record(
 
 
 def _run(part: _Part, say: Say) -> None:
-    """A part's episodes; says whose turn it is, every outcome, and what a policy broke."""
+    """Run a part's episodes; report the policy in turn, every outcome, and policy failures."""
     env, broken = _environment(part.job, part.truth), set[str]()
     for ref, seed in part.episodes:
         if ref in broken:
@@ -156,7 +156,7 @@ def _run(part: _Part, say: Say) -> None:
         try:
             say(_episode(part, env, ref, seed))
         except UserError as error:
-            if type(error) is UserError:  # the user's mistake, which trying again repeats
+            if type(error) is UserError:  # a user error would only be repeated
                 raise
             broken.add(ref)
             say(_Broke(ref=ref, error=str(error)))
@@ -175,7 +175,7 @@ def _episode(part: _Part, env: Environment, ref: str, seed: int) -> TruthOutcome
     step, success = 0, False
     while step < horizon and not success:
         action = queue.next(partial(_observation, policy, seen, job.task), env.action_dim)
-        # A frame that nobody looks at is not rendered.
+        # Do not render frames that the policy will not see.
         frame = env.step(action[0], look=queue.looks)
         success, step = frame.success, step + 1
         if frame.over:
@@ -186,7 +186,7 @@ def _episode(part: _Part, env: Environment, ref: str, seed: int) -> TruthOutcome
 
 
 def _recorded(job: TruthJob, *how: Any) -> None:
-    """`_record`; a policy that calls `sys.exit` must not end whoever asked for the recording."""
+    """Call `_record`, so that a policy's `sys.exit` does not end the calling process."""
     try:
         _record(job, *how)
     except Exception:
@@ -235,7 +235,7 @@ def _record(
 def _environment(job: TruthJob, truth: TruthRecipe) -> Environment:
     import torch
 
-    torch.set_num_threads(1)  # the processes are the parallelism
+    torch.set_num_threads(1)  # parallelism comes from the processes
     return open_environment(truth.env, task=job.task, size=truth.size, steps_per_frame=truth.k)
 
 
@@ -245,7 +245,7 @@ def _begin(policy: Policy, task: str, seed: int, replan_every: int) -> ChunkQueu
 
 
 def _observation(policy: Policy, seen: Sequence[EnvFrame], task: str) -> Observation:
-    """The newest frame, and as many before it as the policy looks at."""
+    """The newest frame, with as much history as the policy reads."""
     last = len(seen) - 1
     moments = [seen[max(last - back, 0)] for back in range(policy.spec.history - 1, -1, -1)]
     *past, now = (

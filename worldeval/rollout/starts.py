@@ -1,8 +1,8 @@
 # h5py types every item as a group, a dataset or a datatype.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportIndexIssue=false, reportOperatorIssue=false
-"""Starts: the moments from which every policy is tried, paired across policies.
+"""Starts: the initial states of every policy's episodes, paired across policies.
 
-They come from the simulator's seeded resets or from a file. A file also keeps what was recorded
+They come from the simulator's seeded resets or from a file. A file may also hold what was recorded
 after a start (actions, poses, outcome), so that recorded failures can be replayed in imagination.
 """
 
@@ -32,20 +32,20 @@ from worldeval.sealed_hdf5 import whole_hdf5
 
 @dataclass(frozen=True, kw_only=True)
 class Recording:
-    """A start with what really happened after it."""
+    """A start with what was recorded after it."""
 
     start: Start
     actions: Float32[Array, "t a"]
     pose: Float32[Array, "t+1 p"]
     success: bool
-    near_miss: bool  # meant to fail by little: an expert that aimed centimetres off
+    near_miss: bool  # a failure by a small margin: an expert that aimed centimetres off
     source: str
 
 
 def simulated_starts(
     tasks: Sequence[str], seeds: Sequence[int], truth: TruthRecipe, *, jobs: int
 ) -> list[Start]:
-    """The simulator's first frames for every task and seed."""
+    """Return the simulator's first frames for every task and seed."""
     make = partial(_task_starts, seeds=tuple(seeds), truth=truth)
     context = mp.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
@@ -55,7 +55,7 @@ def simulated_starts(
 def recordings(
     recorded: RecordedEpisodes, episodes: Int[Array, " e"], horizon: int
 ) -> list[Recording]:
-    """Recorded episodes, cut to `horizon` world frames."""
+    """Cut recorded episodes to `horizon` world frames."""
     out = []
     for index in episodes:
         row, rows = recorded.episodes.loc[int(index)], recorded.rows(int(index))
@@ -82,23 +82,23 @@ def recordings(
 
 
 def write_starts(path: Path, starts: Sequence[Start]) -> None:
-    """Starts to one compressed file."""
+    """Write starts to one compressed file."""
     with whole_hdf5(path) as file:
         _write_starts(file, starts)
 
 
 def read_starts(path: Path) -> list[Start]:
-    """Starts from a file of starts or of recordings.
+    """Read starts from a file of starts or recordings.
 
     Raises:
-        UserError: it is missing or damaged.
+        UserError: the file is missing or damaged.
     """
     with _opened(path) as file:
         return _read_starts(file, path)
 
 
 def write_recordings(path: Path, items: Sequence[Recording]) -> None:
-    """Recordings to one compressed file."""
+    """Write recordings to one compressed file."""
     with whole_hdf5(path) as file:
         _write_starts(file, [item.start for item in items])
         file["length"] = np.array([len(item.actions) for item in items], np.int32)
@@ -111,10 +111,10 @@ def write_recordings(path: Path, items: Sequence[Recording]) -> None:
 
 
 def read_recordings(path: Path) -> list[Recording]:
-    """Recordings from their file.
+    """Read recordings from their file.
 
     Raises:
-        UserError: it is missing, damaged, or holds starts alone.
+        UserError: the file is missing, damaged, or holds only starts.
     """
     with _opened(path) as file:
         if "recorded" not in file:
@@ -128,7 +128,7 @@ def read_recordings(path: Path) -> list[Recording]:
         raise DataError(
             path,
             "length",
-            f"its recordings have {length.sum()} steps, and there are {len(actions)} actions and "
+            f"its recordings have {length.sum()} steps, but there are {len(actions)} actions and "
             f"{len(pose)} poses.",
         )
     acted = np.split(actions, np.cumsum(length)[:-1])
@@ -164,7 +164,7 @@ def _write_starts(file: h5py.File, starts: Sequence[Start]) -> None:
     file["pose"] = np.stack([start.pose for start in starts])
     for view in starts[0].frames:
         frames = np.stack([start.frames[view] for start in starts])
-        # Fixed cameras show nearly the same picture: compressed together, they take little room.
+        # Fixed cameras show nearly the same image, so joint compression saves most of the space.
         file.create_dataset(
             f"frames/{view}", data=frames, chunks=frames.shape, compression="gzip", shuffle=True
         )
@@ -204,7 +204,7 @@ def _numbers(file: h5py.Group, name: str, path: Path, count: int) -> Int[Array, 
 
 def _fits(values: Sequence[Any] | Array, name: str, path: Path, count: int | None) -> None:
     if count is not None and len(values) != count:
-        raise DataError(path, name, f"there are {len(values)} of them for {count} starts.")
+        raise DataError(path, name, f"it has {len(values)} entries for {count} starts.")
 
 
 def _pictures(views: h5py.Group, view: str, path: Path) -> UInt8[Array, "n h w 3"]:

@@ -1,8 +1,8 @@
-"""A `uwm` world model asked what to do: its policy mode as a policy that can be ranked.
+"""A `uwm` world model as a policy: its policy mode can be ranked like any other policy.
 
     worldeval rank PROTOCOL --policies runs/world/uwm-tiny
 
-Fairest in a world model of another family: in its own imagination it is judged by itself.
+Rank it in a world model of another family: in its own imagination it would judge itself.
 """
 
 from collections.abc import Sequence
@@ -20,11 +20,11 @@ from worldeval.world.load import load_world, read_card
 from worldeval.world.uwm.world import UwmWorld
 
 KIND = "uwm"
-PARTS = ("base", "fold-")  # folders within that of a training, which bear its name
+PARTS = ("base", "fold-")  # subfolders of a training run, which use its name
 
 
 class UwmPolicy:
-    """The transformer's policy mode as a `Policy`: it sees the newest frame and the first."""
+    """The transformer's policy mode as a `Policy`; it sees the newest frame and the first."""
 
     def __init__(self, world: UwmWorld, *, lineage: str, step: int) -> None:
         self.world = world
@@ -50,16 +50,17 @@ class UwmPolicy:
         self._first = None
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        """Action chunks; the first call after a reset sees the first frame."""
+        """Return action chunks; the first call after a reset sees the first frame."""
         if len(observation) != len(self._generators):
             raise ValueError(
-                f"{len(observation)} episodes observed, {len(self._generators)} begun by reset"
+                f"{len(observation)} episodes observed, but reset began {len(self._generators)}"
             )
         spec = self.world.spec
         for task in (each for each in observation.tasks if not spec.knows(each)):
             known = ", ".join(spec.tasks)
             raise UserError(
-                f"Policy {self._spec.name} never saw the task '{task}' (it saw {known})."
+                f"Policy {self._spec.name} was not trained on the task '{task}' (it knows: "
+                f"{known})."
             )
         frames = {view: np.asarray(observation.frames[view]) for view in self._spec.views}
         latents = self.world.encode(frames, observation.tasks)
@@ -73,13 +74,13 @@ class UwmPolicy:
 
 
 def load(folder: str) -> UwmPolicy:
-    """The policy in the folder of a trained `uwm` world model."""
+    """Load the policy from the folder of a trained `uwm` world model."""
     path = Path(folder)
     card = read_card(path)
     if card["kind"] != KIND:
         raise UserError(
             f"{path} holds a world model of the family '{card['kind']}', which imagines but does "
-            f"not act. Of the families, '{KIND}' does both."
+            f"not act. Only the family '{KIND}' does both."
         )
     world = load_world(path)
     assert isinstance(world, UwmWorld)
