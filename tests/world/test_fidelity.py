@@ -62,7 +62,7 @@ def test_what_cannot_be_measured_says_what_to_do(tmp_path: Path, monkeypatch) ->
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     taken, missing = measures()
     assert set(taken) == {"psnr", "ssim"}
-    assert "AlexNet's weights are not here" in missing["lpips"]
+    assert "AlexNet's weights are missing" in missing["lpips"]
 
 
 def test_a_copying_world_is_as_good_as_the_copied_frame(world: World, held: Held) -> None:
@@ -141,10 +141,10 @@ def test_everything_about_a_toy_world(world: World, toy_folder: Path) -> None:
 @pytest.mark.parametrize(
     ("space", "scale", "absolute", "step_dim", "said_by"),
     [
-        ("ee-absolute(6d)+1", 0.0, True, 8, "the data say ee-absolute(6d)+1"),
-        ("ee-delta(euler)+1", 0.0, False, 8, "the data say ee-delta(euler)+1"),
-        ("joint-velocity(7)+1", 0.0, False, 8, "the data say"),
-        ("joint-position(7)+1", 0.01, True, 8, "the data say"),  # before the recipe
+        ("ee-absolute(6d)+1", 0.0, True, 8, "the dataset: ee-absolute(6d)+1"),
+        ("ee-delta(euler)+1", 0.0, False, 8, "the dataset: ee-delta(euler)+1"),
+        ("joint-velocity(7)+1", 0.0, False, 8, "the dataset:"),
+        ("joint-position(7)+1", 0.01, True, 8, "the dataset:"),  # before the recipe
         ("", 0.01, False, 4, "recipe"),
         ("", 0.0, True, 8, "assumed"),
     ],
@@ -218,7 +218,7 @@ def test_lpips_of_a_frame_and_itself_is_nothing(
 
 
 def test_bad_horizons_and_data_are_refused(world: World, toy_folder: Path) -> None:
-    with pytest.raises(UserError, match="frames from 1 on"):
+    with pytest.raises(UserError, match="at least 1 frame"):
         measure(toy_folder / "world", toy_folder / "data", horizons=(0,))
     with pytest.raises(UserError, match="does not exist"):
         measure(toy_folder / "world", toy_folder / "nowhere")

@@ -35,7 +35,8 @@ class Composed:
         if (one.action_dim, one.chunk) != (two.action_dim, two.chunk):
             raise UserError(
                 f"{one.name} gives chunks of {one.chunk} x {one.action_dim} numbers, but "
-                f"{two.name} of {two.chunk} x {two.action_dim}. Only policies with equal chunks can be mixed."
+                f"{two.name} of {two.chunk} x {two.action_dim}. Only policies with equal chunks "
+                "can be mixed."
             )
         self._heads = [_head(policy) for policy in (first, second)]
         self._policies, self._weights = (first, second), (weight, 1 - weight)

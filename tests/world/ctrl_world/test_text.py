@@ -25,7 +25,7 @@ def test_a_task_means_the_same_beside_any_other(clip: Path) -> None:
 
 
 def test_a_width_that_it_does_not_tile_is_refused(clip: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="do not tile a token of 9"):
+    with pytest.raises(UserError, match="cannot be tiled to a token of 9"):
         embed_tasks(clip, ["open"], width=9)
     with pytest.raises(UserError, match="no CLIP text encoder"):
         embed_tasks(tmp_path, ["open"], width=WIDTH)

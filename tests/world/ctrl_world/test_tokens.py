@@ -20,7 +20,7 @@ def test_known_statistics_are_taken_as_they_are() -> None:
     scale = PoseScale(2)
     scale.put(torch.tensor([0.0, -1.0]), torch.tensor([4.0, 1.0]))
     assert scale(torch.tensor([[[1.0, 0.5]]])).flatten().tolist() == pytest.approx([-0.5, 0.5])
-    with pytest.raises(UserError, match="3 and 3 dimensions do not fit poses of 2"):
+    with pytest.raises(UserError, match="3 and 3 dimensions do not match poses of 2"):
         scale.put(torch.zeros(3), torch.ones(3))
 
 

@@ -40,12 +40,12 @@ def test_the_official_state_dict_loads_strictly_at_full_size() -> None:
     ("key", "shape", "said"),
     [
         ("unet.conv_in.weight", None, "unet.conv_in.weight is missing"),
-        ("unet.conv_in.wieght", (3,), "unet.conv_in.wieght has no place"),
+        ("unet.conv_in.wieght", (3,), "unet.conv_in.wieght is not part of the network"),
         ("optimizer.step", (1,), "optimizer.step has no place"),
         (
             "action_encoder.action_encode.0.weight",
             (1024, 8),
-            r"action_encode.0.weight is \(1024, 8\), where \(1024, 7\) is needed",
+            r"action_encode.0.weight is \(1024, 8\), but \(1024, 7\) is needed",
         ),
     ],
 )
@@ -100,7 +100,7 @@ def test_an_unet_of_other_heads_is_refused_although_its_shapes_fit(tmp_path: Pat
     )
     with pytest.raises(UserError, match=r"has \[1, 2\] heads, the recipe \[2, 2\]"):
         load_svd(CtrlWorldNetwork(other, channels=3, pose_dim=4), tmp_path)
-    with pytest.raises(UserError, match="no Stable Video Diffusion"):
+    with pytest.raises(UserError, match="is not Stable Video Diffusion"):
         load_svd(tiny(0), tmp_path / "elsewhere")
 
 

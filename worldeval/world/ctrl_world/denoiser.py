@@ -1,11 +1,13 @@
-"""Ctrl-World's diffusion: what the network is shown of a clip, its loss, and the frames to come.
+"""Ctrl-World's diffusion: the network's inputs for a clip, its loss, and sampling.
 
-A sequence is m past frames, then the newest frame and the future ones. The past stands clean (in
-training: noisy) on the time axis; the newest and the future are noise to be cleaned, since the
-newest is imagined again with them; what is known of it is concatenated to every frame's channels.
+A sequence is m past frames, then the newest frame and the future ones. Past frames are inputs,
+clean (in training: noisy), on the time axis. The newest and the future frames are denoised, since
+the newest is imagined again with them; its known latents are concatenated to every frame's
+channels.
 
-With `change` (not in the paper) frames are differences from the newest, in units of their training
-deviation, and the newest itself is shown as it is: an untrained network then repeats it.
+With `change` (not in the paper) frames are differences from the newest one, in units of their
+training standard deviation, and the newest frame itself is an input as it is, so that an untrained
+network repeats it.
 """
 
 import torch
@@ -24,10 +26,10 @@ from worldeval.world.training.windows import Window
 
 
 class VideoDenoiser(nn.Module):
-    """The network with its pose statistics. `forward` is EDM's D: the clean frames expected."""
+    """The network with its pose statistics. `forward` is EDM's D: the predicted clean frames."""
 
-    # For FSDP's `TRANSFORMER_BASED_WRAP`, which reads it of the module that is trained: the blocks
-    # that are gathered one at a time.
+    # For FSDP's `TRANSFORMER_BASED_WRAP`, which reads this attribute of the trained module: the
+    # blocks to gather one at a time.
     _no_split_modules = (
         "BasicTransformerBlock",
         "TemporalBasicTransformerBlock",
@@ -52,9 +54,9 @@ class VideoDenoiser(nn.Module):
         self.network = CtrlWorldNetwork(recipe.unet, channels=self.frame[0], pose_dim=pose_dim)
         self.scale = PoseScale(pose_dim, recipe.angles)
         self.register_buffer("change_std", torch.ones(views, channels, 1, 1))
-        # What tasks say, embedded once: known ones are imagined without the text encoder.
+        # Instructions are embedded once, so known ones need no text encoder in imagination.
         self.register_buffer("text", torch.zeros(tasks, recipe.unet.token))
-        if recipe.change:  # unlearned, every frame is expected to be like the newest
+        if recipe.change:  # before training, every frame is predicted to equal the newest
             nn.init.zeros_(self.network.unet.conv_out.weight)
             nn.init.zeros_(self.network.unet.conv_out.bias)
         if recipe.checkpointing:
@@ -71,10 +73,10 @@ class VideoDenoiser(nn.Module):
         kept: Bool[Tensor, " b"],
         augmentation: float = 0.0,
     ) -> Float[Tensor, "b n e g x"]:
-        """Clean frames expected of the noisy newest and future frames `x` at `sigma`.
+        """Predict the clean newest and future frames from noisy `x` at `sigma`.
 
-        Every frame's token is that of its pose plus the task's words; none where not `kept`.
-        `augmentation` is what SVD is told of noise on the newest frame.
+        Every frame's token is that of its pose plus the instruction's; zero where not `kept`.
+        `augmentation` is SVD's conditioning on the noise level of the newest frame.
         """
         tokens = self.network.action_encoder(self.scale(poses)) + words[:, None]
         tokens = tokens.masked_fill(~kept[:, None, None], 0.0)
@@ -86,7 +88,7 @@ class VideoDenoiser(nn.Module):
         return scales.out * found[:, self.past :].float() + scales.skip * x
 
     def loss(self, net: nn.Module, clip: Window, draw: Draw) -> Float[Tensor, ""]:
-        """EDM's loss on the newest and the future frames; `net` is this module, perhaps wrapped."""
+        """EDM's loss on the newest and future frames; `net` is this module, possibly wrapped."""
         newest = clip.latents[:, self.past : self.past + 1]
         clean = self._stacked(self._relative(clip.latents, newest))
         past, target = clean[:, : self.past], clean[:, self.past :]
@@ -112,10 +114,10 @@ class VideoDenoiser(nn.Module):
         generators: list[torch.Generator] | None,
         steps: int | None = None,
     ) -> Float[Tensor, "b k v d h w"]:
-        """The frames that follow the past and the newest one (u = m + 1), as many as have poses.
+        """Sample the frames that follow the past and newest ones (u = m + 1), one for each pose.
 
-        Row i draws from generator i. With guidance above 1 the network is asked with and without
-        tokens, and the difference is weighted from the first to the last frame.
+        Row i draws from generator i. With guidance above 1, the network is evaluated with and
+        without tokens, and the weight of the difference grows from the first to the last frame.
         """
         edm = self.recipe.edm
         newest = known[:, self.past :]
@@ -143,7 +145,7 @@ class VideoDenoiser(nn.Module):
         ]
 
     def fit_change(self, change: Float[Tensor, "n v d h w"]) -> None:
-        """Take the deviation of training changes, per view and channel."""
+        """Set the standard deviation of training changes, per view and channel."""
         self.change_std.copy_(
             change.square().mean((0, 3, 4)).sqrt().clamp_min(1e-3)[..., None, None]
         )
@@ -163,20 +165,20 @@ class VideoDenoiser(nn.Module):
 
 
 def frame_of(latent: tuple[int, int, int, int], patch: int) -> tuple[int, int, int]:
-    """Channels, height and width of a frame as the network sees it, the views above one another."""
+    """Channels, height and width of the network's frame, with views stacked vertically."""
     views, channels, height, breadth = latent
     if height % patch or breadth % patch:
         raise UserError(
             f"patch: {patch} does not divide latents of {height} x {breadth} cells. "
-            "Set one that does; 1 always fits."
+            "Set a patch that divides both; 1 always fits."
         )
     return channels * patch**2, views * height // patch, breadth // patch
 
 
 def stacked(latents: Float[Tensor, "b f v d h w"], patch: int) -> Float[Tensor, "b f e g x"]:
-    """The views of a frame above one another, as one picture.
+    """Stack the views of a frame vertically into one image.
 
-    `patch` x `patch` cells become the channels of one; 1 leaves the cells as they are.
+    Each block of `patch` x `patch` cells becomes one cell with more channels; 1 changes nothing.
     """
     return rearrange(
         latents, "b f v d (h i) (w j) -> b f (d i j) (v h) w", i=patch, j=patch
@@ -186,12 +188,12 @@ def stacked(latents: Float[Tensor, "b f v d h w"], patch: int) -> Float[Tensor, 
 def unstacked(
     frames: Float[Tensor, "b f e g x"], *, views: int, patch: int
 ) -> Float[Tensor, "b f v d h w"]:
-    """The views apart again."""
+    """Separate the views again."""
     return rearrange(
         frames, "b f (d i j) (v h) w -> b f v d (h i) (w j)", v=views, i=patch, j=patch
     )
 
 
 def _unit(clean: Tensor, noise: Tensor, sigma: Tensor) -> Tensor:
-    """Noise added and the variance brought back to one."""
+    """Add noise and rescale to unit variance."""
     return (clean + sigma * noise) / (sigma.square() + 1).sqrt()

@@ -1,4 +1,4 @@
-"""Everything random in a training batch, drawn at once so that processes can divide it."""
+"""Random numbers of a training batch, drawn together so that processes can divide them."""
 
 from dataclasses import dataclass, fields
 
@@ -12,7 +12,7 @@ from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class Draw:
-    """One row a clip. `n` frames are cleaned, the newest and the future ones; `m` are past."""
+    """One row per clip. `n` frames are denoised, the newest and the future ones; `m` are past."""
 
     sigma: Float[Tensor, " b"]
     noise: Float[Tensor, "b n e g x"]
@@ -20,10 +20,10 @@ class Draw:
     past_noise: Float[Tensor, "b m e g x"]
     newest_sigma: Float[Tensor, "b 1 1 1 1"]
     newest_noise: Float[Tensor, "b 1 e g x"]
-    kept: Bool[Tensor, " b"]  # False: the clip is shown without its tokens
+    kept: Bool[Tensor, " b"]  # False: the clip is trained without its tokens
 
     def rows(self, mine: slice) -> "Draw":
-        """The draw of some of the clips."""
+        """Select some of the clips."""
         return Draw(**{each.name: getattr(self, each.name)[mine] for each in fields(self)})
 
 
@@ -35,7 +35,7 @@ def draw(
     future: int,
     generator: torch.Generator,
 ) -> Draw:
-    """The randomness of `count` clips with `future` new frames of shape `frame` (e g x)."""
+    """Draw random numbers for `count` clips with `future` new frames of shape `frame` (e g x)."""
     past = len(recipe.memory.recall)
 
     def normal(*shape: int) -> Tensor:

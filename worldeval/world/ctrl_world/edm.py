@@ -1,8 +1,8 @@
-"""Noise levels as in EDM, on Stable Video Diffusion's v-prediction with data of unit variance.
+"""Noise levels as in EDM, for Stable Video Diffusion's v-prediction with data of unit variance.
 
 Karras et al., "Elucidating the Design Space of Diffusion-Based Generative Models" (arXiv
-2206.00364): x0 = c_skip x + c_out F(c_in x, c_noise), weighted so that F's error counts alike at
-every sigma. With v-prediction c_out is negative (diffusers' `EulerDiscreteScheduler` has the same).
+2206.00364): x0 = c_skip x + c_out F(c_in x, c_noise), weighted so that F's error weighs the same at
+every sigma. With v-prediction c_out is negative (as in diffusers' `EulerDiscreteScheduler`).
 """
 
 import itertools
@@ -15,13 +15,13 @@ from torch import Tensor
 from worldeval.axes import Float
 from worldeval.world.ctrl_world.recipe import EdmRecipe
 
-# (noisy frames, their sigma) -> the clean frames expected
+# (noisy frames, their sigma) -> the predicted clean frames
 Denoise = Callable[[Float[Tensor, "b f d h w"], Float[Tensor, " b"]], Float[Tensor, "b f d h w"]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scales:
-    """The coefficients at one sigma a row, each shaped to multiply frames b f d h w."""
+    """The coefficients for one sigma per row, each shaped to multiply frames b f d h w."""
 
     skip: Float[Tensor, "b 1 1 1 1"]
     out: Float[Tensor, "b 1 1 1 1"]
@@ -31,7 +31,7 @@ class Scales:
 
     @classmethod
     def at(cls, sigma: Float[Tensor, " b"]) -> "Scales":
-        """Karras et al., table 1, with sigma_data 1 and v-prediction's sign."""
+        """Compute Karras et al., table 1, with sigma_data 1 and v-prediction's sign."""
         s = sigma.view(-1, 1, 1, 1, 1)
         total = s.square() + 1
         return cls(
@@ -46,12 +46,12 @@ class Scales:
 def training_sigmas(
     count: int, recipe: EdmRecipe, generator: torch.Generator
 ) -> Float[Tensor, " b"]:
-    """Levels drawn for a batch: their logarithm is normal."""
+    """Draw noise levels for a batch; their logarithm is normally distributed."""
     return (recipe.mean + recipe.std * torch.randn(count, generator=generator)).exp()
 
 
 def sampling_sigmas(recipe: EdmRecipe, steps: int) -> Float[Tensor, " s"]:
-    """`steps` levels from sigma_max down to sigma_min, then 0 (equation 5)."""
+    """Return `steps` levels from sigma_max down to sigma_min, then 0 (equation 5)."""
     low, high = recipe.sigma_min ** (1 / recipe.rho), recipe.sigma_max ** (1 / recipe.rho)
     levels = (high + torch.linspace(0, 1, steps, dtype=torch.float64) * (low - high)) ** recipe.rho
     return torch.cat([levels, levels.new_zeros(1)]).float()
@@ -60,7 +60,7 @@ def sampling_sigmas(recipe: EdmRecipe, steps: int) -> Float[Tensor, " s"]:
 def sample(
     denoise: Denoise, noise: Float[Tensor, "b f d h w"], recipe: EdmRecipe, *, steps: int
 ) -> Float[Tensor, "b f d h w"]:
-    """Carry unit noise to clean frames in `steps` Euler steps (algorithm 1's first half)."""
+    """Integrate unit noise to clean frames in `steps` Euler steps (algorithm 1's first half)."""
     sigmas = sampling_sigmas(recipe, steps).to(noise)
     x = noise * sigmas[0]
     for now, then in itertools.pairwise(sigmas):

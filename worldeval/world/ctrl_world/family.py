@@ -1,4 +1,4 @@
-"""`ctrl_world` as a family: how a world of it is made, begun from known weights, and trained."""
+"""Register `ctrl_world` as a family: building, initialising from known weights, training."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from worldeval.world.training.windows import Windows
 
 
 def new(spec: WorldSpec, recipe: CtrlWorldRecipe) -> CtrlWorld:
-    """A world with fresh weights."""
+    """Build a world with fresh weights."""
     denoiser = VideoDenoiser(
         recipe,
         latent=(len(spec.views), *spec.latent),
@@ -35,7 +35,7 @@ def new(spec: WorldSpec, recipe: CtrlWorldRecipe) -> CtrlWorld:
 
 
 def fit(fitting: Fitting) -> CtrlWorld:
-    """Kinematics, then the denoiser, from known weights where the recipe names them.
+    """Train the kinematics, then the denoiser, from known weights if the recipe names them.
 
     `trainer.steps: 0` keeps the weights as they were loaded.
     """
@@ -60,7 +60,7 @@ def fit(fitting: Fitting) -> CtrlWorld:
 
 
 def begin(denoiser: VideoDenoiser, fitting: Fitting) -> None:
-    """What stands before the first step: known weights, statistics, and what the tasks say."""
+    """Prepare the first training step: known weights, statistics, and instruction embeddings."""
     recipe = denoiser.recipe
     if recipe.svd:
         load_svd(denoiser.network, Path(recipe.svd))
@@ -75,7 +75,7 @@ def begin(denoiser: VideoDenoiser, fitting: Fitting) -> None:
 
 
 def by_words(world: CtrlWorld, windows: Windows) -> Windows:
-    """The windows with their words' row of `denoiser.text` for a task: what clips are told."""
+    """Return windows whose task is the instruction's row in `denoiser.text`."""
     if not world.spec.instructions:
         return windows
     row = {words: index for index, words in enumerate(said(world.spec))}

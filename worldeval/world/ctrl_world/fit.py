@@ -1,4 +1,4 @@
-"""Training Ctrl-World on clips of encoded episodes."""
+"""Train Ctrl-World on clips of encoded episodes."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from worldeval.world.ctrl_world.draw import draw
 from worldeval.world.ctrl_world.recipe import MemoryRecipe
 from worldeval.world.training.windows import Windows, steps
 
-STATISTICS = 2048  # changes from which their deviation is taken
+STATISTICS = 2048  # changes from which their standard deviation is estimated
 
 
 def fit_denoiser(
@@ -28,9 +28,9 @@ def fit_denoiser(
     checkpoint: Path | None = None,
     progress: Progress | None = None,
 ) -> Fitted:
-    """Train on clips of `episodes`, as `model.recipe` says; goes on from `checkpoint`, if there.
+    """Train on clips of `episodes` as `model.recipe` says; resumes from `checkpoint` if present.
 
-    Under several processes all draw the same batch, and each takes its own rows of it.
+    With several processes, all draw the same batch and each uses its own rows of it.
     """
     recipe = model.recipe
     trainer, data = recipe.trainer, windows.data
@@ -41,7 +41,7 @@ def fit_denoiser(
             f"trainer.accumulate: {trainer.accumulate} does not divide the batch of "
             f"{trainer.batch} clips."
         )
-    transitions(data, episodes, recipe.future)  # that there are any
+    transitions(data, episodes, recipe.future)  # checks that there are any
     rows = {k: data.draws(episodes, k) for k in futures(recipe.future, recipe.any_future)}
 
     def loss_of(net: nn.Module, step: int) -> Tensor:
@@ -64,11 +64,11 @@ def fit_denoiser(
 def training_offsets(
     count: int, memory: MemoryRecipe, future: int, generator: torch.Generator
 ) -> Int[Tensor, "b t"]:
-    """Where the frames of training clips stand, by the official code's rule.
+    """Frame offsets of training clips, by the official code's rule.
 
-    A clip has one stride of its past, and its future is as much faster as that is longer than the
-    shortest: with strides of 4 and 8, pairs (4, 1) and (8, 2). In a share `still` of the clips the
-    newest frame stands for all of the past, and the future keeps its stride.
+    Each clip draws one stride for its past, and its future stride grows in proportion to the
+    shortest: with strides of 4 and 8, the pairs are (4, 1) and (8, 2). In a share `still` of the
+    clips, all past frames are the newest frame, and the future keeps its stride.
     """
     strides = torch.tensor(memory.strides)
     drawn = strides[torch.randint(len(strides), (count,), generator=generator)]
@@ -81,7 +81,7 @@ def training_offsets(
 def fit_statistics(
     model: VideoDenoiser, data: LatentEpisodes, episodes: Int[Array, " e"], *, seed: int
 ) -> None:
-    """Take the statistics of a robot's poses and changes from its training episodes."""
+    """Compute the statistics of a robot's poses and changes from its training episodes."""
     spans = [
         torch.arange(int(data.begin[each]), int(data.begin[each] + data.length[each]))
         for each in episodes
@@ -92,18 +92,18 @@ def fit_statistics(
 
 
 def transitions(data: LatentEpisodes, episodes: Int[Array, " e"], future: int) -> Int[Tensor, " n"]:
-    """Rows that `future` frames of the same episode follow; UserError where there is none."""
+    """Rows followed by `future` frames of the same episode. Raises UserError if there are none."""
     rows = torch.from_numpy(data.transitions(episodes, future))
     if not len(rows):
         raise UserError(
-            f"No training episode is longer than the {future} frames to be imagined at once. "
-            "Set a smaller `future`, or bring longer episodes."
+            f"No training episode is longer than the {future} frames to imagine at once. "
+            "Set a smaller `future`, or add longer episodes."
         )
     return rows
 
 
 def futures(most: int, any_future: bool) -> list[int]:
-    """The numbers of new frames that are trained on."""
+    """The numbers of new frames to train on."""
     return list(range(1, most + 1)) if any_future else [most]
 
 

@@ -1,4 +1,4 @@
-"""The UNet of Stable Video Diffusion with one condition token a frame, and the tokens' encoder.
+"""The UNet of Stable Video Diffusion with one condition token per frame, and the token encoder.
 
 The state dict has the official checkpoint's keys: `unet.*` as in diffusers and
 `action_encoder.action_encode.{0,2,4}.*`.
@@ -20,7 +20,7 @@ PLAIN = ("DownBlockSpatioTemporal", "UpBlockSpatioTemporal")
 
 
 class ActionEncoder(nn.Module):
-    """A frame's normalised pose to its token."""
+    """Encode a frame's normalised pose as its token."""
 
     def __init__(self, pose_dim: int, width: int) -> None:
         super().__init__()
@@ -37,11 +37,11 @@ class ActionEncoder(nn.Module):
 
 
 class CtrlWorldNetwork(nn.Module):
-    """diffusers' UNet, each frame's spatial cross-attention seeing its own token only.
+    """diffusers' UNet, with each frame's spatial cross-attention restricted to its own token.
 
-    The stock UNet repeats its tokens over all frames. Given one token a frame it would show every
-    token to every frame; here each attention takes the frame's own first. The temporal
-    cross-attention reads the first frame's token, as in the official code, which changes no more.
+    The stock UNet repeats its tokens over all frames, so with one token per frame it would show
+    every token to every frame; here each attention first selects the frame's own. The temporal
+    cross-attention reads the first frame's token, as in the official code, which changes only this.
     """
 
     def __init__(self, recipe: UnetRecipe, *, channels: int, pose_dim: int) -> None:
@@ -61,14 +61,14 @@ class CtrlWorldNetwork(nn.Module):
         tokens: Float[Tensor, "b f c"],
         times: Float[Tensor, "b 3"],
     ) -> Float[Tensor, "b f d h w"]:
-        """The network's raw output for the frames at noise level `noise` (EDM's c_noise)."""
+        """Return the network's raw output for the frames at noise level `noise` (EDM's c_noise)."""
         return self.unet(frames, noise, tokens, times, return_dict=False)[0]
 
 
 def own_token(
     module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Before an attention over b*f frames: of the f tokens that each was given, keep its own."""
+    """Select, before an attention over b*f frames, each frame's own token out of f tokens."""
     tokens, frames = kwargs["encoder_hidden_states"], kwargs["image_only_indicator"].shape[1]
     if tokens.shape[1] != frames:
         raise UserError(f"{tokens.shape[1]} tokens for {frames} frames; every frame needs its own.")
@@ -78,7 +78,7 @@ def own_token(
 
 
 def unet_config(recipe: UnetRecipe, channels: int) -> dict[str, Any]:
-    """The arguments of diffusers' UNet for latents of so many channels."""
+    """Build the arguments of diffusers' UNet for latents with `channels` channels."""
     levels = len(recipe.widths)
     return {
         "in_channels": 2 * channels,

@@ -1,11 +1,11 @@
-"""The recipe of `ctrl_world`: the defaults are the paper's, the tiny ones stand in models/."""
+"""The recipe of `ctrl_world`: the defaults are the paper's; models/ holds small variants."""
 
 from dataclasses import dataclass, field
 
 from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.recipe import WorldRecipe
 
-START = 100_000  # "so many frames back" is before every start, and means the start
+START = 100_000  # a number of frames back that always means the first frame
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -14,17 +14,19 @@ class UnetRecipe:
 
     widths: tuple[int, ...] = (320, 640, 1280, 1280)  # of the levels, multiples of 32
     heads: tuple[int, ...] = (5, 10, 20, 20)
-    attention: tuple[bool, ...] = (True, True, True, False)  # which levels attend
-    layers: int = 2  # residual blocks a level
+    attention: tuple[bool, ...] = (True, True, True, False)  # which levels have attention
+    layers: int = 2  # residual blocks per level
     token: int = 1024  # width of a frame's token
     time_width: int = 256  # of each of the three numbers: rate, motion, augmentation
 
     def __post_init__(self) -> None:
         if not len(self.widths) == len(self.heads) == len(self.attention):
-            raise ValueError("unet: widths, heads and attention need one entry a level.")
+            raise ValueError("unet: widths, heads and attention need one entry per level.")
         for width, heads in zip(self.widths, self.heads, strict=True):
             if width % 32 or width % heads:
-                raise ValueError(f"unet: width {width} must divide by 32 and by its {heads} heads.")
+                raise ValueError(
+                    f"unet: width {width} must be divisible by 32 and by its {heads} heads."
+                )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,18 +38,18 @@ class EdmRecipe:
     sigma_min: float = 0.002
     sigma_max: float = 700.0
     rho: float = 7.0
-    steps: int = 50  # of the sampler; 1 gives the mean of what may happen
+    steps: int = 50  # of the sampler; 1 gives the mean of the possible futures
     guidance: tuple[float, float] = (1.0, 2.0)  # at the first and last frame; 1 costs nothing
 
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryRecipe:
-    """Past frames that the network reads beside the newest, each with its own pose token."""
+    """Past frames that the network reads besides the newest, each with its own pose token."""
 
-    # Frames between them in training, one stride drawn a sample; the future is strided in the same
-    # ratio: 1 with the shortest, 2 with one twice as long.
+    # Frames between past frames in training, one stride drawn per sample; the future stride grows
+    # in proportion: 1 with the shortest, 2 with one twice as long.
     strides: tuple[int, ...] = (4, 8)
-    still: float = 0.15  # share of training in which the newest frame stands for all of them
+    still: float = 0.15  # share of training samples whose past frames are all the newest frame
     recall: tuple[int, ...] = (
         START,
         START,
@@ -61,58 +63,58 @@ class MemoryRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class LongTrainerRecipe(TrainerRecipe):
-    """A training that outlasts a night: kept on the way, and larger than one batch in memory."""
+    """A long training: saved on the way, with batches larger than memory."""
 
-    save_every: int = 1000  # steps; 0 never
-    accumulate: int = 1  # parts that the batch is taken in
+    save_every: int = 1000  # steps; 0: never
+    accumulate: int = 1  # parts into which the batch is split
 
 
 @dataclass(frozen=True, kw_only=True)
 class CtrlWorldRecipe(WorldRecipe):
-    """`ctrl_world`: Stable Video Diffusion conditioned on the hand's pose, frame by frame."""
+    """`ctrl_world`: Stable Video Diffusion conditioned on the gripper's pose, frame by frame."""
 
     unet: UnetRecipe = field(default_factory=UnetRecipe)
     edm: EdmRecipe = field(default_factory=EdmRecipe)
     memory: MemoryRecipe = field(default_factory=MemoryRecipe)
-    patch: int = 1  # latent cells along the side of one of the network's
-    future: int = 4  # new frames that one call imagines at most
+    patch: int = 1  # side of one of the network's cells, in latent cells
+    future: int = 4  # largest number of new frames per call
     any_future: bool = False  # train on 1 to `future` new frames, for harnesses that step by one
     angles: tuple[int, ...] = ()  # pose dimensions in radians, measured from their mean direction
-    change: bool = False  # imagine changes to the newest frame: for training from nothing
-    condition_noise: float = 0.2  # highest strength of the noise on the newest frame in training
-    condition_scale: float = 0.18215  # the newest frame is shown divided by it
+    change: bool = False  # imagine changes to the newest frame: for training from scratch
+    condition_noise: float = 0.2  # largest strength of the noise on the newest frame in training
+    condition_scale: float = 0.18215  # the newest frame is divided by it as an input
     drop: float = 0.05  # share of training without tokens, for guidance
-    fps: int = 7  # what SVD is told, whatever the data's rate: part of the official weights
+    fps: int = 7  # SVD's conditioning, whatever the data's rate: part of the official weights
     motion: int = 127
-    augmentation: float = 0.02  # what SVD is told of noise on the newest frame, in sampling alone
+    augmentation: float = 0.02  # SVD's noise level of the newest frame; used only in sampling
     checkpointing: bool = False  # recompute activations in the backward pass: less memory
-    svd: str = ""  # folder of Stable Video Diffusion (diffusers layout) to begin from
-    checkpoint: str = ""  # file of official Ctrl-World weights to begin from
-    text: str = ""  # folder of a CLIP text encoder; none: tasks are not read
-    pose_stats: str = ""  # JSON with state_01 and state_99; none: taken from the training data
+    svd: str = ""  # folder of Stable Video Diffusion (diffusers layout) to initialise from
+    checkpoint: str = ""  # file of official Ctrl-World weights to initialise from
+    text: str = ""  # folder of a CLIP text encoder; empty: instructions are not read
+    pose_stats: str = ""  # JSON with state_01 and state_99; empty: computed from the training data
     trainer: LongTrainerRecipe = field(
         default_factory=lambda: LongTrainerRecipe(steps=50_000, batch=64, learning_rate=1e-5)
     )
 
     @property
     def turned(self) -> bool:
-        """Not where weights or statistics of others are for angles, or `angles` says how."""
+        """No if given weights or statistics are for angles, or if `angles` handles them."""
         return not (self.checkpoint or self.pose_stats or self.angles)
 
     @property
     def reads_tasks(self) -> bool:
-        """With a text encoder."""
+        """Only with a text encoder."""
         return bool(self.text)
 
     @property
     def sampler(self) -> range:
-        """Up to the 50 steps of the paper."""
+        """The allowed numbers of steps: 1 to the paper's 50."""
         return range(1, 51)
 
     def __post_init__(self) -> None:
         if self.edm.steps not in self.sampler:
             raise ValueError(f"edm.steps: {self.edm.steps} is outside 1-50.")
         if self.svd and self.checkpoint:
-            raise ValueError("svd and checkpoint are both given; a training begins from one.")
+            raise ValueError("svd and checkpoint are both given; training starts from only one.")
         if self.future < 1 or not self.memory.recall or not self.memory.strides:
             raise ValueError("future, memory.recall and memory.strides must not be empty.")

@@ -1,4 +1,4 @@
-"""What a task's words say to Ctrl-World: CLIP's text embedding, tiled to the width of a token."""
+"""Embed instructions for Ctrl-World: CLIP's text embedding, tiled to the width of a token."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -12,12 +12,12 @@ from worldeval.axes import Float
 from worldeval.errors import UserError
 from worldeval.world.torchvision_ops import need_torchvision
 
-AT_ONCE = 256  # tasks that the encoder reads together
+AT_ONCE = 256  # instructions encoded per batch
 
 
 @torch.no_grad()
 def embed_tasks(folder: Path, tasks: Sequence[str], *, width: int) -> Float[Tensor, "n c"]:
-    """Embeddings of tasks by the CLIP text encoder in `folder` (openai/clip-vit-base-patch32's).
+    """Embed tasks with the CLIP text encoder in `folder` (openai/clip-vit-base-patch32's).
 
     The official model adds the 512 numbers, tiled twice, to every frame's token of 1024.
     """
@@ -31,26 +31,26 @@ def embed_tasks(folder: Path, tasks: Sequence[str], *, width: int) -> Float[Tens
     found = torch.cat(parts)
     if width % found.shape[1]:
         raise UserError(
-            f"Embeddings of {found.shape[1]} numbers do not tile a token of {width} "
-            f"(unet.token). Give another text encoder, or another token width."
+            f"Embeddings of {found.shape[1]} numbers cannot be tiled to a token of {width} "
+            f"(unet.token). Use another text encoder, or another token width."
         )
     return found.repeat(1, width // found.shape[1])
 
 
 @lru_cache(maxsize=1)
 def _reader(folder: Path) -> tuple[Any, Any]:
-    """The words' tokenizer and the encoder, kept for the next batch of episodes."""
+    """Load the text tokenizer and encoder, cached for the next batch of episodes."""
     need_torchvision()  # transformers imports it
     try:
         from transformers import AutoTokenizer, CLIPTextModelWithProjection
     except ImportError as error:
         raise UserError(
-            "Reading tasks needs CLIP's text encoder: pip install 'worldeval[diffusers]'. "
+            "Reading instructions needs CLIP's text encoder: pip install 'worldeval[diffusers]'. "
             "Or leave `text` empty."
         ) from error
     if not (folder / "config.json").is_file():
         raise UserError(
-            f"{folder} holds no CLIP text encoder (no config.json). Give a local copy of "
+            f"{folder} holds no CLIP text encoder (no config.json). Name a local copy of "
             "openai/clip-vit-base-patch32, or leave `text` empty."
         )
     words = AutoTokenizer.from_pretrained(folder, local_files_only=True)

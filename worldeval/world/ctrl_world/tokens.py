@@ -1,4 +1,4 @@
-"""A pose as the network reads it: the range from its 1st to its 99th percentile becomes [-1, 1]."""
+"""Normalise poses for the network: the range from their 1st to 99th percentile becomes [-1, 1]."""
 
 import math
 
@@ -13,8 +13,8 @@ from worldeval.errors import UserError
 class PoseScale(nn.Module):
     """Statistics of a robot's poses. Outliers are clipped, as in the official code.
 
-    An angle that crosses pi jumps from one end of the range to the other, and with it the token:
-    the dimensions in `angles` (radians) are therefore measured from their mean direction.
+    An angle that crosses pi jumps from one end of the range to the other, and so does the token.
+    Therefore the dimensions in `angles` (radians) are measured from their mean direction.
     """
 
     low: Tensor
@@ -31,7 +31,7 @@ class PoseScale(nn.Module):
         self.register_buffer("centre", torch.zeros(pose_dim))
 
     def fit(self, pose: Float[Tensor, "n p"]) -> None:
-        """Take the statistics of training poses."""
+        """Compute the statistics of training poses."""
         here = pose[:, self.angles]
         self.centre[self.angles] = torch.atan2(here.sin().mean(0), here.cos().mean(0))
         found = Normaliser.fit([self._turned(pose).numpy()], "percentile")
@@ -39,19 +39,19 @@ class PoseScale(nn.Module):
         self.put(centre - scale, centre + scale)
 
     def put(self, low: Float[Tensor, " p"], high: Float[Tensor, " p"]) -> None:
-        """Take percentiles that are known, a robot's `stat.json` for example."""
+        """Set known percentiles, such as those of a robot's `stat.json`."""
         if low.shape != self.low.shape or high.shape != self.high.shape:
             raise UserError(
-                f"Pose statistics of {len(low)} and {len(high)} dimensions do not fit poses of "
+                f"Pose statistics of {len(low)} and {len(high)} dimensions do not match poses of "
                 f"{len(self.low)}."
             )
-        # A dimension that does not move keeps its place and the scale 1.
+        # A dimension that does not move keeps its value and the scale 1.
         flat = high - low < 1e-6
         self.low.copy_(torch.where(flat, low - 1, low))
         self.high.copy_(torch.where(flat, high + 1, high))
 
     def forward(self, pose: Float[Tensor, "b f p"]) -> Float[Tensor, "b f p"]:
-        """Poses in [-1, 1]."""
+        """Scale poses to [-1, 1]."""
         share = (self._turned(pose) - self.low) / (self.high - self.low)
         return (2 * share - 1).clamp(-1, 1)
 

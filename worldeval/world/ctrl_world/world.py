@@ -1,4 +1,4 @@
-"""Ctrl-World as a world to act in: several frames a call where several actions are known."""
+"""Ctrl-World as a world: several frames per call if several actions are known."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -24,11 +24,11 @@ from worldeval.world.world import generators_of
 
 @dataclass(frozen=True, kw_only=True)
 class CtrlWorldState:
-    """Everything imagined so far: all of it is memory for the frames to come."""
+    """Every frame imagined so far; memory may retrieve any of them."""
 
     latents: Float[Tensor, "b t v d h w"]
     hand: HandState
-    words: Float[Tensor, "b c"]  # what the tasks say
+    words: Float[Tensor, "b c"]  # embeddings of the instructions
     generators: list[torch.Generator]
 
     @property
@@ -38,12 +38,12 @@ class CtrlWorldState:
 
 
 def said(spec: WorldSpec) -> tuple[str, ...]:
-    """The words whose embeddings a denoiser keeps, row by row: those of its training data."""
+    """The instructions whose embeddings a denoiser stores, in row order: its training data's."""
     return spec.instructions or spec.tasks
 
 
 class CtrlWorld(HandWorld):
-    """Kinematics says where the hand will be; the denoiser imagines what is seen of it."""
+    """A world whose kinematics predict the pose and whose denoiser imagines the frames."""
 
     def __init__(
         self,
@@ -74,12 +74,12 @@ class CtrlWorld(HandWorld):
         )
 
     def words(self, tasks: Sequence[str]) -> Float[Tensor, "b c"]:
-        """What tasks say to the denoiser: those of the training data as they were embedded then.
+        """Embed tasks for the denoiser; those of the training data were embedded at training time.
 
-        Others are embedded now. Nothing is said where the recipe names no text encoder.
+        Others are embedded now. Embeddings are zero if the recipe names no text encoder.
 
         Raises:
-            UserError: a task that the training data never had, and no text encoder to read it.
+            UserError: a task is not in the training data, and there is no text encoder to read it.
         """
         text, recipe = self.denoiser.text, self.denoiser.recipe
         if not recipe.reads_tasks:
@@ -89,8 +89,8 @@ class CtrlWorld(HandWorld):
         if new and not Path(recipe.text).is_dir():
             raise UserError(
                 f"The world model was not trained on the task '{new[0]}', and the text encoder "
-                f"that could read it is not in {recipe.text} any more. Put it back, or take one of "
-                f"the {len(known)} tasks of the training data."
+                f"that could read it is no longer in {recipe.text}. Restore it, or use one of the "
+                f"{len(known)} tasks of the training data."
             )
         if new:
             read = embed_tasks(Path(recipe.text), new, width=text.shape[1]).to(text)
@@ -99,12 +99,12 @@ class CtrlWorld(HandWorld):
 
     @torch.inference_mode()
     def step(self, state: CtrlWorldState, actions: Float32[Array, "b a"]) -> CtrlWorldState:
-        """One frame later. Told several frames' actions, `walk` costs a fraction of it."""
+        """Advance by one frame. For several known actions, `walk` costs a fraction of it."""
         return self.advance(state, actions[:, None])
 
     @torch.inference_mode()
     def walk(self, state: CtrlWorldState, actions: Float32[Array, "b t a"]) -> Walk:
-        """Any number of frames, as many to a call as this world was trained to imagine."""
+        """Advance any number of frames, as many per call as this world was trained to imagine."""
         begin, most = state.latents.shape[1], self.denoiser.recipe.future
         for first in range(0, actions.shape[1], most):
             state = self.advance(state, actions[:, first : first + most])
@@ -116,16 +116,16 @@ class CtrlWorld(HandWorld):
 
     @torch.inference_mode()
     def advance(self, state: CtrlWorldState, actions: Float32[Array, "b k a"]) -> CtrlWorldState:
-        """The state k frames later, imagined in one call; k is at most the recipe's `future`.
+        """Advance k frames, imagined in one call; k is at most the recipe's `future`.
 
-        The hand's path is known before its pictures: while it moves, contact is read from the
-        newest frame there is. A world trained on whole chunks alone imagines a whole one, in which
-        the hand rests where it was brought, and gives the frames asked for.
+        The poses are predicted before the frames; meanwhile contact is read from the newest frame
+        there is. A world trained only on whole chunks imagines a whole one, at whose end the robot
+        rests at its last position, and returns the requested frames.
         """
         most = self.denoiser.recipe.future
         if not 1 <= actions.shape[1] <= most:
             raise UserError(
-                f"{actions.shape[1]} frames cannot be imagined at once: this world was trained to "
+                f"{actions.shape[1]} frames cannot be imagined at once; this world was trained to "
                 f"imagine up to {most} (`future` in its recipe)."
             )
         newest, first, hand = back(state.latents, 0), state.latents[:, 0], state.hand
@@ -147,6 +147,6 @@ class CtrlWorld(HandWorld):
         return replace(state, latents=torch.cat([state.latents, imagined.float()], 1), hand=hand)
 
     def _recalled(self, now: int) -> Int[Tensor, " u"]:
-        """The places of the past frames and the newest, the start standing for what was before."""
+        """Indices of the past frames and the newest; before the start, the first frame repeats."""
         past = [max(now - lag, 0) for lag in self.denoiser.recipe.memory.recall]
         return torch.tensor([*past, now], device=self.device)

@@ -1,8 +1,8 @@
-"""Whether the world does what it is told.
+"""Measure whether a world model follows its actions.
 
-A probe learns from recorded pictures how far the hand moved between two frames, and reads it back
-from imagined ones: the inverse-dynamics error. And other actions must lead elsewhere: recorded
-actions are carried out as they are, at rest, shuffled between episodes, and mirrored.
+A probe learns from recorded frames how far the gripper moved between two frames, and is then
+applied to imagined ones: the inverse-dynamics error. In addition, other actions must lead to other
+outcomes: recorded actions are executed unchanged, at rest, shuffled between episodes, and mirrored.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ from worldeval.world.world import World
 
 WIDTH = 48
 PROBE = TrainerRecipe(steps=400, batch=64, learning_rate=2e-3, weight_decay=0.05, ema=0.99)
-NOISE = 0.2  # on the probe's latents: imagined ones are never exact
+NOISE = 0.2  # on the probe's latents, since imagined ones are never exact
 
 
 class Probe(nn.Module):
-    """Two latent frames of every view -> how far the hand moved between them, in deviations."""
+    """Predict the gripper's standardised displacement from two latent frames of every view."""
 
     def __init__(self, views: int, latent: tuple[int, int, int]) -> None:
         super().__init__()
@@ -43,17 +43,17 @@ class Probe(nn.Module):
         )
 
     def forward(self, pair: Float[Tensor, "n 2 v d h w"]) -> Float[Tensor, "n 3"]:
-        """Displacements in deviations of the training ones."""
+        """Displacements in units of their training standard deviation."""
         return self.sight(pair.flatten(1, 3))
 
 
 @dataclass(frozen=True, kw_only=True)
 class FittedProbe:
-    """A probe and the unit it speaks in."""
+    """A probe and the scale of its output."""
 
     probe: Probe
     std: Float32[Array, " 3"]  # metres
-    mean: Float32[Array, " 3"]  # of the training displacements: the answer of who sees nothing
+    mean: Float32[Array, " 3"]  # of the training displacements: the answer without any input
 
     @torch.inference_mode()
     def __call__(self, latents: Float32[Array, "e t v d h w"]) -> Float32[Array, "e s 3"]:
@@ -64,24 +64,24 @@ class FittedProbe:
 
 @dataclass(frozen=True, kw_only=True)
 class Followed:
-    """What the probe reads, in millimetres a frame (mean distance from what was recorded)."""
+    """The probe's mean distance from the recorded displacement, in millimetres per frame."""
 
-    imagined: Mean  # from imagined pictures
-    recorded: Mean  # from recorded pictures of the same episodes: the probe's own error
-    still: Mean  # from nothing: the mean displacement
+    imagined: Mean  # on imagined frames
+    recorded: Mean  # on recorded frames of the same episodes: the probe's own error
+    still: Mean  # of the mean displacement: without any input
 
 
 @dataclass(frozen=True, kw_only=True)
 class Changed:
-    """What other actions do, at one horizon."""
+    """The effect of other actions at one horizon."""
 
-    error: Mean | None  # latent MSE to what was recorded
-    change: Mean | None  # latent RMS from the true actions' outcome, in what really changed
-    hand_mm: Mean | None  # the hand's distance from where the true actions bring it
+    error: Mean | None  # latent MSE to the recording
+    change: Mean | None  # latent RMS from the true actions' outcome, where the recording changed
+    hand_mm: Mean | None  # the gripper's distance from where the true actions move it
 
 
 def fit_probe(seen: Held, *, seed: int, trainer: TrainerRecipe = PROBE) -> FittedProbe:
-    """Learn to read displacements from recorded episodes that are not the ones measured on."""
+    """Train the probe on recorded episodes other than those used for measuring."""
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
     moved = np.diff(seen.pose[..., :3], axis=1)
@@ -92,13 +92,13 @@ def fit_probe(seen: Held, *, seed: int, trainer: TrainerRecipe = PROBE) -> Fitte
     index = torch.from_numpy(rows)
     views, depth, height, breadth = latents.shape[2:]
     probe = Probe(views, (depth, height, breadth))
-    probe(torch.zeros(1, 2, *latents.shape[2:]))  # the lazy layer takes its size
+    probe(torch.zeros(1, 2, *latents.shape[2:]))  # sets the lazy layer's size
 
     def loss_of(net: nn.Module, step: int) -> Tensor:
         e, t = index[torch.randint(len(index), (trainer.batch,), generator=generator)].unbind(1)
         pair = torch.stack([latents[e, t], latents[e, t + 1]], 1)
         wanted = displacement[e, t]
-        # A film run backwards shows the opposite motion: twice the data.
+        # Reversed clips show the opposite motion, which doubles the data.
         turned = torch.rand(len(e), generator=generator) < 0.5
         pair = torch.where(turned.view(-1, 1, 1, 1, 1, 1), pair.flip(1), pair)
         wanted = torch.where(turned[:, None], -wanted, wanted)
@@ -111,7 +111,7 @@ def fit_probe(seen: Held, *, seed: int, trainer: TrainerRecipe = PROBE) -> Fitte
 
 
 def followed(probe: FittedProbe, held: Held, imagined: OpenLoop) -> Followed:
-    """The inverse-dynamics error over the imagined frames, by episode."""
+    """Compute the inverse-dynamics error over the imagined frames, by episode."""
     steps = imagined.latents.shape[1] - 1
     moved = np.diff(held.pose[:, : steps + 1, :3], axis=1)
     live = np.arange(steps) < held.length[:, None] - 1
@@ -132,11 +132,11 @@ def followed(probe: FittedProbe, held: Held, imagined: OpenLoop) -> Followed:
 def other_actions(
     held: Held, *, absolute: bool, step_dim: int, rng: np.random.Generator
 ) -> dict[str, Float32[Array, "e t a"]]:
-    """The recorded actions, and what is done to them.
+    """Return the recorded actions and their modifications.
 
-    Absolute actions come to rest at the first one and are mirrored about it; deltas come to rest
-    at zero. Only the position (the first three of every `step_dim` numbers) is mirrored. Shuffled
-    actions are those of another episode, of the same task where there is one.
+    Absolute actions rest at the first one and are mirrored about it; deltas rest at zero. Only the
+    position (the first three of every `step_dim` numbers) is mirrored. Shuffled actions come from
+    another episode, of the same task if there is one.
     """
     true = held.actions
     rest = np.repeat(true[:, :1], true.shape[1], 1) if absolute else np.zeros_like(true)
@@ -147,7 +147,7 @@ def other_actions(
     for task in sorted(set(held.tasks)):
         here = rng.permutation(np.flatnonzero(tasks == task))
         other[here] = np.roll(here, 1)
-    if (other == np.arange(len(held))).all():  # one episode a task: across tasks then
+    if (other == np.arange(len(held))).all():  # one episode per task: shuffle across tasks
         other = np.roll(other, 1)
     return {"true": true, "zeroed": rest, "shuffled": true[other], "mirrored": mirrored}
 
@@ -159,7 +159,7 @@ def changed(
     *,
     horizons: Sequence[int],
 ) -> dict[str, dict[str, Changed]]:
-    """kind of actions -> 'h<horizon>' -> what they led to."""
+    """Return kind of actions -> 'h<horizon>' -> their effect."""
     steps = max(horizons)
     made = {
         name: imagine_held(world, held, steps=steps, actions=each) for name, each in given.items()

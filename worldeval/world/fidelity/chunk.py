@@ -1,4 +1,4 @@
-"""One-chunk prediction against the frame before it, repeated: the least a world model must do."""
+"""One-chunk prediction against repeating the last frame, the baseline to beat."""
 
 from dataclasses import dataclass
 
@@ -14,15 +14,15 @@ from worldeval.world.world import World
 
 @dataclass(frozen=True, kw_only=True)
 class OneChunk:
-    """Squared errors in standardised latents, all frames of all chunks counted alike.
+    """Squared errors in standardised latents, averaged over all frames of all chunks.
 
-    Chunks of one episode are not independent: `by_episode` shows how far episodes differ.
+    Chunks of one episode are not independent; `by_episode` shows how far episodes differ.
     """
 
     latent_mse: float
-    repeated_mse: float  # of the observed frame, repeated
+    repeated_mse: float  # of repeating the observed frame
     by_episode: tuple[tuple[float, float], ...]  # the same two numbers, episode by episode
-    frames: int  # of a chunk
+    frames: int  # per chunk
     moments: int  # observed frames from which a chunk was imagined
 
 
@@ -31,7 +31,7 @@ def one_chunk(
 ) -> OneChunk:
     """Imagine `frames` frames with the recorded actions from every `every`-th frame of `episodes`.
 
-    Raises UserError where no episode is longer than a chunk.
+    Raises UserError if no episode is longer than a chunk.
     """
     begin = data.transitions(episodes, frames)[::every]
     if not len(begin):
@@ -56,7 +56,7 @@ def one_chunk(
 def _errors(
     world: World, data: LatentEpisodes, begin: Int[Array, " n"], frames: int
 ) -> Float[Array, "n t 2"]:
-    """Of every frame ahead: the imagined one's error, and that of the observed one."""
+    """For every frame ahead, the error of the imagined frame and of repeating the observed one."""
     tasks = world.tasks_of(data, data.episode_of_row[begin])
     first = data.gather(begin)
     observed = first.numpy()

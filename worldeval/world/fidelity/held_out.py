@@ -1,4 +1,4 @@
-"""Held-out episodes as the world sees them: latents, actions, poses and, if it draws, frames."""
+"""Held-out episodes as the world sees them: latents, actions, poses and, with a decoder, frames."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -22,10 +22,10 @@ BATCH = 32  # episodes, and frames, that are computed together
 
 @dataclass(frozen=True, kw_only=True)
 class Held:
-    """The first `t` frames of `e` episodes. Shorter ones stand still at their last frame."""
+    """The first `t` frames of `e` episodes. Shorter ones repeat their last frame."""
 
-    latents: Float32[Array, "e t v d h w"]  # what was recorded, encoded
-    frames: Mapping[str, UInt8[Array, "e t y x 3"]] | None  # None: the world cannot draw
+    latents: Float32[Array, "e t v d h w"]  # the encoded recording
+    frames: Mapping[str, UInt8[Array, "e t y x 3"]] | None  # None: the world has no decoder
     actions: Float32[Array, "e t a"]
     pose: Float32[Array, "e t p"]
     tasks: tuple[str, ...]
@@ -35,11 +35,11 @@ class Held:
         return len(self.tasks)
 
     def there(self, frame: int) -> Bool[Array, " e"]:
-        """Which episodes are at least that long."""
+        """Whether each episode has that frame."""
         return self.length > frame
 
     def take(self, index: Int[Array, " k"]) -> "Held":
-        """Some of the episodes."""
+        """Select some of the episodes."""
         frames = self.frames
         return replace(
             self,
@@ -54,7 +54,7 @@ class Held:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenLoop:
-    """What a world makes of actions carried out open loop from the first frame of `Held`."""
+    """A world's open-loop prediction for given actions from the first frame of `Held`."""
 
     latents: Float32[Array, "e t v d h w"]
     pose: Float32[Array, "e t p"]
@@ -62,18 +62,18 @@ class OpenLoop:
 
 @dataclass(frozen=True, kw_only=True)
 class Shelf:
-    """A dataset's episodes, split as in training; pictures are read only for those chosen."""
+    """A dataset's episodes, split as in training; frames are read only for selected episodes."""
 
     held: Int[Array, " h"]
     training: Int[Array, " t"]
     tasks: list[str]  # of every episode
-    space: str  # of actions, as the data declare it (data/space_text.py); "" where they do not
+    space: str  # the declared action space (data/space_text.py); "" if there is none
     pose: Callable[[int], Float32[Array, "t p"]]
-    read: Callable[[Int[Array, " k"], int], Held]  # episodes, and how many frames of each
+    read: Callable[[Int[Array, " k"], int], Held]  # episodes, and the number of frames of each
 
 
 def open_shelf(world: World, data: Path | Weighted, *, share: float, seed: int) -> Shelf:
-    """The episodes of `data` that `world` can read.
+    """Open the episodes of `data` that `world` can read.
 
     `share` and `seed` are those of the training, so that the same episodes are held out.
     """
@@ -96,8 +96,8 @@ def open_shelf(world: World, data: Path | Weighted, *, share: float, seed: int) 
     )
     if not len(shelf.held) or not len(shelf.training):
         raise UserError(
-            f"{part.path} holds out {len(shelf.held)} of the episodes that this world can read, "
-            f"and {len(shelf.training)} are left to learn from. It takes at least one of each."
+            f"Of the episodes that this world can read, {part.path} holds out {len(shelf.held)} "
+            f"and leaves {len(shelf.training)} for training. At least one of each is needed."
         )
     return shelf
 
@@ -105,7 +105,7 @@ def open_shelf(world: World, data: Path | Weighted, *, share: float, seed: int) 
 def imagine_held(
     world: World, held: Held, *, steps: int, actions: Float32[Array, "e t a"] | None = None
 ) -> OpenLoop:
-    """Carry out the recorded actions (or those given) for `steps` frames."""
+    """Execute the recorded actions, or the given ones, for `steps` frames."""
     given = held.actions if actions is None else actions
     latents, poses = [], []
     for begin in range(0, len(held), BATCH):
@@ -120,7 +120,7 @@ def imagine_held(
 
 
 def by_turns(index: Int[Array, " n"], tasks: list[str], count: int) -> Int[Array, " k"]:
-    """At most `count` of the episodes, one of each task after another."""
+    """Select at most `count` of the episodes, alternating between tasks."""
     queues: dict[str, list[int]] = {}
     for each in index:
         queues.setdefault(tasks[each], []).append(int(each))
@@ -136,7 +136,7 @@ def by_turns(index: Int[Array, " n"], tasks: list[str], count: int) -> Int[Array
 def _drawn(
     world: World, read: Callable[[int], Episode], index: Int[Array, " k"], frames: int
 ) -> Held:
-    """Episodes with pictures, encoded by the world's own tokenizer."""
+    """Read episodes with frames, encoded by the world's own tokenizer."""
     views, episodes = world.spec.views, [read(int(each)) for each in index]
     rows = [np.minimum(np.arange(frames), len(episode) - 1) for episode in episodes]
     pairs = list(zip(episodes, rows, strict=True))
@@ -156,7 +156,7 @@ def _drawn(
 
 
 def _precomputed(world: World, source: Source, index: Int[Array, " k"], frames: int) -> Held:
-    """Episodes with precomputed latents, for a world that cannot draw."""
+    """Read episodes with precomputed latents, for a world without a decoder."""
     latents, actions, pose, length = [], [], [], []
     for each in index:
         rows, own = source.rows(int(each)), source.latents(int(each))

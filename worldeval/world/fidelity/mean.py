@@ -1,4 +1,4 @@
-"""A mean over episodes with its 95% interval: what every number of fidelity is."""
+"""A mean over episodes with its 95% interval, the form of every fidelity measure."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from worldeval.axes import Array, Float
 
 @dataclass(frozen=True, kw_only=True)
 class Mean:
-    """A mean over `n` episodes; no interval where one episode is all there is."""
+    """A mean over `n` episodes; without an interval if there is only one episode."""
 
     value: float
     low: float | None
@@ -19,7 +19,7 @@ class Mean:
 
 
 def mean_of(values: Float[Array, " n"]) -> Mean | None:
-    """The mean with Student's interval, episodes being independent; None without any."""
+    """Mean with Student's t interval over independent episodes; None without any."""
     values = np.asarray(values, np.float64)
     if not len(values):
         return None

@@ -1,8 +1,8 @@
-"""Whether the world remembers: a place that was left and come back to, with and without retrieval.
+"""Measure memory: returning to a place that was left, with and without retrieval.
 
-Recorded episodes come back by themselves: a frame whose hand is where it was some frames ago, and
-was far away in between. Such episodes are replayed open loop twice from the same seeds, with the
-older frames at hand and without them, and compared on the frames of return.
+Some recorded episodes return by themselves: the gripper is back where it was some frames earlier,
+after being far away. These episodes are replayed open loop twice from the same seeds, with and
+without retrieval of older frames, and compared on the frames of return.
 """
 
 from dataclasses import dataclass
@@ -16,29 +16,32 @@ from worldeval.world.fidelity.mean import Mean, mean_of
 from worldeval.world.fidelity.pictures import draw, psnr
 from worldeval.world.world import World
 
-AWAY = 6  # frames at least between leaving and coming back
-NEAR, FAR = 0.25, 0.6  # of the spread of hand positions: back there, and gone from there
+AWAY = 6  # minimum number of frames between leaving and returning
+NEAR, FAR = 0.25, 0.6  # share of the spread of positions that counts as back, and as away
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReturnFidelity:
-    """Frames of return, by episode. `unit`: 'dB' (PSNR) or, undrawn, 'latent dB' (-10 log MSE)."""
+    """Results on frames of return, by episode. `unit`: 'dB' (PSNR), or 'latent dB' (-10 log MSE)
+    without a decoder."""
 
     unit: str
     with_retrieval: Mean
     without: Mean
-    gain: Mean  # paired: with minus without; above 0 memory helps
+    gain: Mean  # paired: with minus without; above 0 if memory helps
     frames: int
 
 
 def memory_of(world: World, held: Held, *, steps: int) -> ReturnFidelity:
-    """Compare the frames of return. Raises UserError where there is nothing to compare."""
+    """Compare the frames of return. Raises UserError if there is nothing to compare."""
     if not world.remembers:
-        raise UserError("worlds of this family look up no older frames")
+        raise UserError("worlds of this family do not retrieve older frames")
     back = returns(held.pose[:, : steps + 1], length=held.length)
     rows = np.flatnonzero(back.any(1))
     if len(rows) < 2:
-        raise UserError(f"{len(rows)} held-out episodes come back to where they were")
+        raise UserError(
+            f"{len(rows)} held-out episodes return to an earlier position; 2 are needed"
+        )
     some = held.take(rows)
     scores = {}
     for retrieve in (True, False):
@@ -64,7 +67,7 @@ def memory_of(world: World, held: Held, *, steps: int) -> ReturnFidelity:
 
 
 def returning(shelf: Shelf, *, steps: int, count: int) -> Int[Array, " k"]:
-    """Held-out episodes that come back, at most `count`, by turns of task."""
+    """Select at most `count` held-out episodes that return, alternating between tasks."""
     poses = [shelf.pose(int(index))[: steps + 1] for index in shelf.held]
     length = np.array([len(pose) for pose in poses])
     whole = np.stack([pose[np.minimum(np.arange(steps + 1), len(pose) - 1)] for pose in poses])
@@ -73,9 +76,9 @@ def returning(shelf: Shelf, *, steps: int, count: int) -> Int[Array, " k"]:
 
 
 def returns(pose: Float32[Array, "e t p"], *, length: Array) -> Bool[Array, "e t"]:
-    """Frames at which the hand is back where it was at least `AWAY` frames before, after a journey.
+    """Frames at which the gripper is back after being away for at least `AWAY` frames.
 
-    Near and far are measured in the spread of all positions (root mean square from their mean).
+    Distances are relative to the spread of all positions (root mean square from their mean).
     """
     place = pose[..., :3].astype(np.float64)
     frames = place.shape[1]

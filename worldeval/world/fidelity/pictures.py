@@ -1,7 +1,7 @@
-"""How like the recorded frames the imagined ones are: PSNR, SSIM, LPIPS by horizon and view.
+"""Compare imagined with recorded frames: PSNR, SSIM and LPIPS by horizon and view.
 
-Beside each stands what repeating the first frame gives, and the ceiling of the tokenizer: the true
-latents decoded. FVD compares whole films and needs a network that only a user can bring.
+Next to each are the result of repeating the first frame and the tokenizer's ceiling (the true
+latents decoded). FVD compares whole clips and needs a backbone network from the user.
 """
 
 import importlib.util
@@ -23,12 +23,12 @@ from worldeval.world.torchvision_ops import need_torchvision
 from worldeval.world.world import World
 
 Measure = Callable[[UInt8[Array, "n h w 3"], UInt8[Array, "n h w 3"]], Float[Array, " n"]]
-ALEXNET = "alexnet-owt-7be5be79.pth"  # torchvision's file, on which LPIPS stands
-SHORTEST_FILM = 10  # frames; the usual backbones pool over time and need about as many
+ALEXNET = "alexnet-owt-7be5be79.pth"  # torchvision's file, the backbone of LPIPS
+SHORTEST_FILM = 10  # frames; the usual backbones pool over time and need about this many
 
 
 def measures() -> tuple[dict[str, Measure], dict[str, str]]:
-    """The measures that can be taken here, and why the others cannot."""
+    """Return the available measures, and the reasons why others are unavailable."""
     if importlib.util.find_spec("torchmetrics") is None:
         raise UserError("PSNR and SSIM need torchmetrics: pip install 'worldeval[fidelity]'.")
     found: dict[str, Measure] = {"psnr": psnr, "ssim": ssim}
@@ -37,14 +37,14 @@ def measures() -> tuple[dict[str, Measure], dict[str, str]]:
     if importlib.util.find_spec("lpips") is None:
         missing["lpips"] = "lpips is not installed: pip install 'worldeval[fidelity]'"
     elif not weights.is_file():
-        missing["lpips"] = f"AlexNet's weights are not here: put torchvision's file at {weights}"
+        missing["lpips"] = f"AlexNet's weights are missing: put torchvision's file at {weights}"
     else:
         found["lpips"] = _lpips()
     return found, missing
 
 
 def psnr(frames: UInt8[Array, "n h w 3"], truth: UInt8[Array, "n h w 3"]) -> Float[Array, " n"]:
-    """Decibels, of every frame; at most 80, which is an error of a fortieth of a grey level."""
+    """PSNR of every frame in dB, at most 80, which is an error of a fortieth of a grey level."""
     metrics = _metrics()
     each = [
         metrics.peak_signal_noise_ratio(one[None], other[None], data_range=1.0)
@@ -69,7 +69,7 @@ def compare(
     horizons: Sequence[int],
     taken: Mapping[str, Measure],
 ) -> dict[str, dict[str, dict[str, Mean | None]]]:
-    """view -> 'h<horizon>' -> measure -> its mean; 'copied_' repeats the first frame, 'ceiling_'
+    """Return view -> 'h<horizon>' -> measure -> mean; 'copied_' repeats the first frame, 'ceiling_'
     decodes the true latents."""
     assert held.frames is not None
     out: dict[str, dict[str, dict[str, Mean | None]]] = {view: {} for view in world.spec.views}
@@ -93,7 +93,7 @@ def compare(
 def draw(
     world: World, latents: Float[Array, "n v d h w"], tasks: Sequence[str]
 ) -> dict[str, UInt8[Array, "n y x 3"]]:
-    """`world.render` in parts, so that large frames fit into memory."""
+    """Call `world.render` in batches, so that large frames fit into memory."""
     parts = [
         world.render(latents[begin : begin + BATCH], tasks[begin : begin + BATCH])
         for begin in range(0, len(latents), BATCH)
@@ -102,18 +102,18 @@ def draw(
 
 
 def fvd(world: World, held: Held, imagined: OpenLoop, backbone: Path) -> dict[str, float]:
-    """view -> Fréchet distance between recorded and imagined films (Unterthiner et al., 2019).
+    """Return view -> Fréchet distance of recorded and imagined clips (Unterthiner et al., 2019).
 
-    `backbone` is a TorchScript file that takes films (b 3 t h w, 0-255) and the keywords `rescale`,
-    `resize` and `return_features`, as the usual I3D export does.
+    `backbone` is a TorchScript file that takes clips (b 3 t h w, 0-255) and the keywords `rescale`,
+    `resize` and `return_features`, like the usual I3D export.
     """
     assert held.frames is not None
     frames = imagined.latents.shape[1]
     rows = np.flatnonzero(held.there(frames - 1))
     if len(rows) < 2 or frames < SHORTEST_FILM:
         raise UserError(
-            f"FVD compares films of at least {SHORTEST_FILM} frames; {len(rows)} held-out episodes "
-            f"have the {frames} asked for. Give a longer horizon, or more --episodes."
+            f"FVD needs at least 2 clips of at least {SHORTEST_FILM} frames; {len(rows)} held-out "
+            f"episodes have the requested {frames}. Set a longer horizon, or more --episodes."
         )
     network = torch.jit.load(str(backbone)).eval()
     true: dict[str, list[Array]] = {view: [] for view in world.spec.views}
@@ -129,8 +129,8 @@ def fvd(world: World, held: Held, imagined: OpenLoop, backbone: Path) -> dict[st
 def frechet(first: Float[Array, "n f"], second: Float[Array, "m f"]) -> float:
     """The Fréchet distance of two Gaussians with these samples' means and covariances.
 
-    |mean a - mean b|^2 + tr(A + B - 2 (AB)^(1/2)) (Dowson & Landau, 1982). With fewer films than
-    features the covariances are singular: their root is taken by eigenvalues, which then exist.
+    |mean a - mean b|^2 + tr(A + B - 2 (AB)^(1/2)) (Dowson & Landau, 1982). With fewer clips than
+    features the covariances are singular; their root is computed from eigenvalues, which exist.
     """
     a, b = (np.atleast_2d(np.cov(each, rowvar=False)) for each in (first, second))
     shift = np.square(first.mean(0) - second.mean(0)).sum()
@@ -149,7 +149,7 @@ def _features(network: Any, film: UInt8[Array, "t h w 3"]) -> Float[Array, " f"]
 
 
 def _metrics() -> Any:
-    """torchmetrics' measures of images; it imports torchvision, which may not load here."""
+    """Import torchmetrics' image measures; it imports torchvision, which may not load here."""
     need_torchvision()
     return import_module("torchmetrics.functional.image")
 
@@ -159,7 +159,7 @@ def _lpips() -> Measure:
     import lpips
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torchvision's advice about how lpips asks for weights
+        warnings.simplefilter("ignore")  # torchvision's warnings about how lpips loads weights
         network = lpips.LPIPS(net="alex", verbose=False).eval()
 
     @torch.inference_mode()

@@ -1,4 +1,4 @@
-"""How well a world model predicts: recorded actions replayed open loop from a start."""
+"""Measure prediction errors: recorded actions replayed open loop from a start."""
 
 import numpy as np
 import torch
@@ -24,9 +24,9 @@ def open_loop(
 ) -> dict[str, dict[str, float]]:
     """Replay held-out episodes from their first frame and compare at each horizon.
 
-    `latent_mse` and `copy_mse` (the first frame repeated) are in standardised latents, `hand_mm` is
-    the mean distance of the hand. Both the frames and the poses are the model's own throughout.
-    At most `most` episodes are replayed, one of each task after another, `batch` at a time.
+    `latent_mse` and `copy_mse` (repeating the first frame) are in standardised latents, `hand_mm`
+    is the mean position error of the gripper. Both frames and poses are the model's own throughout.
+    At most `most` episodes are replayed, alternating between tasks, `batch` at a time.
     """
     usable = episodes[data.length[episodes] > min(horizons)]
     tasks = world.tasks_of(data, np.arange(len(data)))
@@ -70,7 +70,7 @@ def rendered_psnr(
 ) -> dict[str, dict[str, float]]:
     """PSNR (dB, mean over frames and views) of imagined frames, open loop, at each horizon.
 
-    Beside it the ceiling of the tokenizer (the true latents decoded) and the first frame repeated.
+    Next to it are the tokenizer's ceiling (the true latents decoded) and repeating the first frame.
     """
     longest = max(horizons)
     chosen = np.array([int(index) for index in episodes if data.length[index] > longest])

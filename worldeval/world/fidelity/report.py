@@ -1,4 +1,4 @@
-"""Everything that fidelity measures of one world on one dataset, as one record."""
+"""Measure the fidelity of one world on one dataset, as one record."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -18,8 +18,8 @@ from worldeval.world.fidelity.space import meaning_of
 from worldeval.world.load import load_world, read_card, world_hash
 
 HORIZONS = (1, 5, 10, 20)
-LONGEST = 30  # frames in which an episode may come back to where it was
-PROBED = 3  # episodes that the probe learns from, for one that is measured
+LONGEST = 30  # frames within which an episode may return to an earlier position
+PROBED = 3  # episodes for training the probe, per measured episode
 
 
 def measure(
@@ -33,15 +33,15 @@ def measure(
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
-    """Fidelity of the world in `folder` on episodes of `data` that it was not trained on.
+    """Measure the fidelity of the world in `folder` on episodes of `data` held out of its training.
 
-    What cannot be measured here is None in the result, with the reason under 'not_measured'.
+    Measures that are unavailable here are None, with the reason under 'not_measured'.
 
     Raises:
         UserError: horizons below 1, or `sampler_steps` that the world's sampler does not take.
     """
     if not horizons or min(horizons) < 1:
-        raise UserError(f"Horizons are frames from 1 on, not {list(horizons)}.")
+        raise UserError(f"Horizons must be at least 1 frame, not {list(horizons)}.")
     card, world = read_card(folder), load_world(folder)
     if sampler_steps is not None:
         world.steps = sampler_steps
@@ -56,7 +56,7 @@ def measure(
         "world": str(folder),
         "hash": world_hash(folder),
         "family": card["kind"],
-        "sampler_steps": world.steps or None,  # none: the family has no sampler
+        "sampler_steps": world.steps or None,  # None: the family has no sampler
         "data": str(data),
         "episodes": len(held),
         "horizons": list(horizons),
@@ -67,7 +67,7 @@ def measure(
         "memory": None,
     }
     if held.frames is None:
-        missing["pictures"] = missing["fvd"] = "this world has no decoder: it predicts latents"
+        missing["pictures"] = missing["fvd"] = "this world has no decoder; it predicts latents"
     else:
         say("comparing pictures")
         taken, missing_measures = measures()
@@ -76,10 +76,10 @@ def measure(
         if backbone is None:
             missing["fvd"] = "no backbone was given (--fvd-backbone: I3D as TorchScript)"
         elif max(horizons) + 1 < SHORTEST_FILM:
-            missing["fvd"] = f"films of {max(horizons) + 1} frames are too short"
+            missing["fvd"] = f"clips of {max(horizons) + 1} frames are too short"
         else:
             result["fvd"] = fvd(world, held, imagined, backbone)
-    say("asking whether actions are followed")
+    say("measuring whether actions are followed")
     meaning = meaning_of(shelf.space, recipe.actuation, action_dim=world.spec.action_dim)
     given = other_actions(
         held,
@@ -94,11 +94,13 @@ def measure(
         "inverse_dynamics_mm": followed(probe, held, imagined),
         "actions": changed(world, held, given, horizons=horizons),
     }
-    say("leaving and coming back")
+    say("measuring returns to an earlier position")
     try:
         back = returning(shelf, steps=longest, count=episodes)
         if len(back) < 2:
-            raise UserError(f"{len(back)} held-out episodes come back to where they were")
+            raise UserError(
+                f"{len(back)} held-out episodes return to an earlier position; 2 are needed"
+            )
         result["memory"] = memory_of(world, shelf.read(back, longest + 1), steps=longest)
     except UserError as reason:
         missing["memory"] = str(reason)
@@ -109,7 +111,7 @@ def measure(
 def latent_errors(
     held: Held, imagined: OpenLoop, horizons: Sequence[int]
 ) -> dict[str, dict[str, Any]]:
-    """'h<horizon>' -> latent MSE, that of repeating the first frame, and the hand's error (mm)."""
+    """'h<horizon>' -> latent MSE, that of repeating the first frame, position error (mm)."""
     out = {}
     for horizon in horizons:
         rows = held.there(horizon)
@@ -128,7 +130,7 @@ def latent_errors(
 
 
 def plain(value: Any) -> Any:
-    """Records as plain data."""
+    """Convert records to plain data."""
     if hasattr(value, "__dataclass_fields__"):
         return plain(asdict(value))
     if isinstance(value, dict):

@@ -1,7 +1,9 @@
-"""`uwm`: one transformer over actions and future frames, each with a diffusion time of its own.
+"""`uwm`: one transformer over actions and future frames, each with its own diffusion time.
 
-recipe     what is chosen              network   the two-timestep transformer
-schedule   diffusion, time by time     modes     five ways to ask it, and the sampler
-seen       what an asker has seen      guidance  drawing towards a policy's actions
-fit        training, video included    world     the `WorldModel`; inverse, policy and joint draws
+recipe     settings                    network   the two-timestep transformer
+schedule   diffusion per time          modes     five conditional distributions, and the sampler
+seen       observed inputs             guidance  sampling towards a policy's actions
+loss       what is minimised           fit       training, including video
+world      the `WorldModel`; inverse, policy and joint samples
+family     registers it as a family
 """

@@ -1,4 +1,4 @@
-"""`uwm` as a family: see network.py for the transformer, fit.py for its training."""
+"""Register `uwm` as a family: network.py holds the transformer, fit.py its training."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ from worldeval.world.uwm.world import UwmWorld
 
 
 def new(spec: WorldSpec, recipe: UwmRecipe) -> UwmWorld:
-    """A world with fresh weights."""
+    """Build a world with fresh weights."""
     features = features_of(spec)
     return UwmWorld(
         spec,

@@ -1,4 +1,4 @@
-"""Training the two-timestep transformer on moments of encoded episodes, video among them."""
+"""Train the two-timestep transformer on moments of encoded episodes, including video."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from worldeval.world.uwm.loss import MomentCutter, UwmLoss, draw_times, spoilt
 from worldeval.world.uwm.modes import Noise
 from worldeval.world.uwm.network import PAIR, Uwm
 
-STATISTICS = 2048  # moments from which the deviation of changes is taken
+STATISTICS = 2048  # moments from which the standard deviation of changes is estimated
 
 
 def fit_uwm(
@@ -36,9 +36,9 @@ def fit_uwm(
 ) -> Fitted:
     """Train on chunks of 1 to `recipe.chunk` frames after rows of `episodes`.
 
-    The `action_free` ones of the episodes are read as video, their actions never looked at. An
-    interrupted training goes on from `checkpoint`. Under several processes all draw the same batch,
-    and each takes its own rows of it.
+    The `action_free` episodes are read as video: their actions are never used. An interrupted
+    training resumes from `checkpoint`. With several processes, all draw the same batch and each
+    uses its own rows of it.
     """
     recipe, generator = model.recipe, torch.Generator().manual_seed(seed)
     video = action_free(episodes, recipe.action_free, marked=windows.data.video)
@@ -47,10 +47,10 @@ def fit_uwm(
     if not len(rows[recipe.chunk]):
         longest = int(np.max(windows.data.length[episodes], initial=0))
         raise UserError(
-            f"chunk: {recipe.chunk} frames must follow a moment; the longest training episode has "
-            f"{longest} frames. Set chunk below that."
+            f"chunk: {recipe.chunk} frames must follow a moment, but the longest training episode "
+            f"has {longest} frames. Set chunk below that."
         )
-    if not model.change_fitted:  # training that goes on from earlier weights keeps their scale
+    if not model.change_fitted:  # training that continues from earlier weights keeps their scale
         _fit_change(model, cutter, rows, generator)
 
     def loss_of(net: nn.Module, step: int) -> Tensor:
@@ -84,10 +84,10 @@ def fit_uwm(
 def action_free(
     episodes: Int[Array, " e"], share: float, *, marked: Bool[Array, " all"] | None = None
 ) -> Int[Array, " k"]:
-    """Those of the episodes that are video.
+    """Return the episodes that are treated as video.
 
-    `share` of those with actions, spread evenly over them, so alike across tasks; and all that the
-    data mark as video (`marked`, of every episode there is).
+    These are a `share` of the episodes with actions, spaced evenly and so balanced across tasks,
+    and every episode that the dataset marks as video (`marked`, over all episodes).
     """
     own = np.zeros(len(episodes), bool) if marked is None else marked[episodes]
     acting = episodes[~own]

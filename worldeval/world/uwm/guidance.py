@@ -1,16 +1,16 @@
-"""Policy-guided sampling: draws moved to where a target policy would act.
+"""Policy-guided sampling: move samples towards the actions of a target policy.
 
 Jackson et al., "Policy-Guided Diffusion" (arXiv 2404.06356): trajectories are sampled under the
 behaviour distribution p(actions), with the gradient of the target policy's action log-likelihood,
-so that they follow p(actions) policy(actions)^scale. As in the paper the gradient is taken at the
-predicted clean actions. The paper then normalises it and weighs it by a cosine of the diffusion
-time, to keep it from overshooting; we take the proximal step instead,
+so that they follow p(actions) policy(actions)^scale. As in the paper, the gradient is taken at the
+predicted clean actions. The paper then normalises it and weights it by a cosine of the diffusion
+time, to prevent overshooting; we take the proximal step instead,
 
     argmax_a  scale log policy(a) - |a - predicted|^2 / (2 spread^2),
 
-by a few rounds of ascent, where spread^2, the share of noise left, is what is open about actions of
-unit variance. It cannot overshoot, a larger scale never lowers the likelihood it ends at, and where
-behaviour and policy are Gaussian the samples follow the product of both exactly.
+by a few rounds of gradient ascent, where spread^2, the share of noise left, is the remaining
+uncertainty about actions of unit variance. It cannot overshoot, a larger scale never lowers the
+final likelihood, and if behaviour and policy are Gaussian, the samples follow their exact product.
 """
 
 import math
@@ -33,10 +33,10 @@ def policy_guide(
     action_std: Float[Tensor, " a"],
     rounds: int = 20,
 ) -> Guide:
-    """A guide of `draw` towards the actions of a policy; scale 0 leaves every draw as it is.
+    """Build a guide for `draw` towards a policy's actions; scale 0 leaves samples unchanged.
 
-    `action_std` are the behaviour's deviations (`model.features.action_std`): a step is as wide in
-    each number as behaviour is.
+    `action_std` holds the behaviour's standard deviations (`model.features.action_std`), which
+    scale the steps in each dimension.
     """
 
     def guide(actions: Float[Tensor, "b n a"], left: float) -> Float[Tensor, "b n a"]:
@@ -56,7 +56,7 @@ def proximal(
     scale: float,
     rounds: int,
 ) -> Float[Tensor, "b n a"]:
-    """The proximal step by gradient ascent; a row's step is halved where it would not climb."""
+    """Take the proximal step by gradient ascent; a row's step is halved if it would not improve."""
 
     def height(at: Float[Tensor, "b n a"]) -> Float[Tensor, " b"]:
         away = ((at - mean).square() / spread).flatten(1).sum(1)
@@ -70,7 +70,7 @@ def proximal(
             reached = height(leaf)
             (gradient,) = torch.autograd.grad(reached.sum(), leaf)
         trial = now + step * spread * gradient
-        # Half of what the slope promises (Armijo): a step that climbs by less went past the top.
+        # Half of the predicted gain (Armijo): a step that gains less went past the maximum.
         promised = (step * spread * gradient.square()).flatten(1).sum(1)
         with torch.no_grad():
             climbs = (height(trial) >= reached + 0.45 * promised)[:, None, None]
@@ -80,9 +80,9 @@ def proximal(
 
 
 def gaussian(mean: Float[Tensor, "b n a"], std: float | Float[Tensor, " a"]) -> LogLikelihood:
-    """The log-likelihood of a policy that acts around `mean`: its chunk from what was seen.
+    """The log-likelihood of a Gaussian policy around `mean`, its chunk for an observation.
 
-    A chunk longer than `mean` is judged by its first frames alone.
+    If a chunk is longer than `mean`, only its first frames count.
     """
 
     def likelihood(actions: Float[Tensor, "b n a"]) -> Float[Tensor, " b"]:

@@ -1,11 +1,11 @@
-"""What the two-timestep transformer is trained on: both parts noised on their own, both predicted.
+"""The loss of the two-timestep transformer: both parts noised independently, both predicted.
 
-UWM (arXiv 2504.02792), equation 5: action error + dynamics error, both diffusion times drawn apart.
-Rows of action-free video stand at the last action time, where actions are noise, and their action
-error is masked: the paper's co-training (the official code leaves the mask out, and so also teaches
-that unknown actions are zero). A part at time 0 is given, and its own error is masked too: nothing
-is left to predict. A policy's actions are learned from what may be imitated alone: elsewhere the
-action error counts only where the future is given, which is inverse dynamics.
+UWM (arXiv 2504.02792), equation 5: action error + dynamics error, with independently drawn
+diffusion times. Rows of action-free video have the last action time, where actions are noise, and
+their action error is masked: the paper's co-training (the official code omits the mask, and so also
+teaches that unknown actions are zero). A part at time 0 is given, and its error is masked too,
+because there is nothing left to predict. The policy mode only learns from actions that may be
+imitated: for other rows the action error counts only if the future is given (inverse dynamics).
 """
 
 from collections.abc import Sequence
@@ -20,28 +20,27 @@ from worldeval.world.uwm.modes import Noise
 from worldeval.world.uwm.network import PAIR, Uwm
 from worldeval.world.uwm.seen import UwmContext
 
-# Shares of the rows at exactly the times of a mode: imagination asks forward, at every frame.
+# Shares of the rows at exactly a mode's times. Imagination uses forward mode at every frame.
 CORNERS = {"forward": 0.5, "policy": 0.25, "inverse": 0.15, "video": 0.1}
-AT_NOISE = 0.25  # share of drawn times at pure noise, from which every draw departs
+AT_NOISE = 0.25  # share of drawn times at pure noise, where every sample starts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moments:
-    """`b` moments of recorded episodes, and the chunk of `n` frames after each."""
+    """`b` moments of recorded episodes, each with the chunk of `n` frames after it."""
 
     seen: UwmContext
     actions: Float[Tensor, "b n a"]
     future: Float[Tensor, "b 2 v d h w"]  # latents of frames n - 1 and n after the newest
-    imitated: Bool[Tensor, " b"]  # whether these actions are what a policy should do
-    video: Bool[Tensor, " b"]  # whether the actions are unknown: never to be looked at
+    imitated: Bool[Tensor, " b"]  # whether a policy should imitate these actions
+    video: Bool[Tensor, " b"]  # whether the actions are unknown and must not be used
 
 
 class MomentCutter:
-    """Cuts `Moments` out of the episodes of some windows.
+    """Cut `Moments` from the episodes of some windows.
 
-    `video` lists episodes whose actions are not to be looked at. Of the others, all are imitated,
-    or, with `successes_only`, those that succeed, up to their success; where nobody knows what
-    succeeded, all are.
+    `video` lists episodes whose actions are not used. The others are all imitated or, with
+    `successes_only`, only successful ones up to their success; without success labels, all are.
     """
 
     def __init__(self, windows: Windows, *, video: Int[Array, " e"], successes_only: bool) -> None:
@@ -62,8 +61,8 @@ class MomentCutter:
         self.imitated &= ~self.video
 
     def cut(self, rows: Int[Tensor, " b"], frames: int) -> Moments:
-        """The moments at `rows`, which `frames` further frames must follow."""
-        now, last = 1, 1 + frames  # places in the window
+        """Cut the moments at `rows`, which at least `frames` further frames must follow."""
+        now, last = 1, 1 + frames  # indices in the window
         future = range(last - PAIR + 1, last + 1)
         window = self.windows.cut(
             rows, steps(now, frames), shown=[now, now - 1, *future], start=True
@@ -84,7 +83,7 @@ class MomentCutter:
                 task=window.task,
                 history=torch.ones(len(rows), dtype=torch.bool),
             ),
-            # Actions that are not to be looked at are zero: nothing of them can get anywhere.
+            # Unused actions are zeroed, so that no information about them can leak.
             actions=window.actions[:, now:last].masked_fill(hidden[:, None, None], 0.0),
             future=window.latents[:, 2:],
             imitated=self.imitated[rows],
@@ -103,7 +102,7 @@ class Times:
 def draw_times(
     video: Bool[Tensor, " b"], *, last: int, corners: float, generator: torch.Generator
 ) -> Times:
-    """Times of a batch: a share `corners` at those of a mode, the others anywhere, apart."""
+    """Draw the times of a batch: a share `corners` at a mode's times, the others independently."""
     count = len(video)
 
     def anywhere() -> Tensor:
@@ -127,7 +126,7 @@ def draw_times(
 
 
 class UwmLoss(nn.Module):
-    """The loss as a module, so that what wraps modules for several devices can wrap it."""
+    """The loss as a module, so that wrappers for several devices can wrap it."""
 
     _no_split_modules = ("_AdaNormBlock",)  # of network.py, for FSDP: gathered one at a time
 
@@ -179,8 +178,8 @@ def spoilt(
     history_drop: float,
     generator: torch.Generator,
 ) -> Moments:
-    """The same moments as imagination meets them: noisy latents, a hand that is a little off, and
-    for a share of them no more than one frame. The start is observed, and stays as it is."""
+    """Corrupt moments in the way imagination will: noise on latents and position and, for a share
+    of them, only one frame of history. The first frame is observed and stays unchanged."""
     seen, count = batch.seen, len(batch.seen)
     strength = latent_noise * torch.rand(count, 1, 1, 1, 1, generator=generator)
 

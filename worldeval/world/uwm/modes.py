@@ -1,8 +1,8 @@
-"""Five ways to ask one network: what is drawn, what is given, and what nobody looks at.
+"""Five modes of one network: which parts are sampled, given or ignored.
 
-UWM (arXiv 2504.02792), section 3.2. What is given stands at diffusion time 0, clean; what is
-ignored stands at the last time, where it is noise alone, and so is marginalised; what is drawn is
-carried from there to 0 by DDIM.
+UWM (arXiv 2504.02792), section 3.2. A given part has diffusion time 0 and is clean. An ignored part
+has the last time, where it is pure noise, and so is marginalised. A sampled part is moved from
+there to 0 by DDIM.
 
     policy   p(actions | seen)           forward  p(future | seen, actions)
     video    p(future | seen)            inverse  p(actions | seen, future)
@@ -32,32 +32,32 @@ MODES: dict[str, tuple[Role, Role]] = {
     "joint": ("drawn", "drawn"),
 }
 
-# (predicted clean actions in robot units, share of noise left: squared) -> actions to draw towards
+# (predicted clean actions in robot units, share of noise left: squared) -> guided actions
 Guide = Callable[[Float[Tensor, "b n a"], float], Float[Tensor, "b n a"]]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Noise:
-    """Where draws depart from; what is ignored stays there."""
+    """Initial noise of samples; ignored parts stay at it."""
 
     actions: Float[Tensor, "b n a"]
     future: Float[Tensor, "b 2 v d h w"]
 
     def first(self, frames: int) -> "Noise":
-        """The noise of a shorter chunk."""
+        """Return the noise of a shorter chunk."""
         return Noise(actions=self.actions[:, :frames], future=self.future)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Drawn:
-    """Both parts as they are at the end; an ignored one is None."""
+    """Both parts after sampling; an ignored part is None."""
 
     actions: Float[Tensor, "b n a"] | None  # in the robot's units
-    future: Float[Tensor, "b 2 v d h w"] | None  # latents: the chunk's last frame but one, and last
+    future: Float[Tensor, "b 2 v d h w"] | None  # latents of the chunk's last two frames
 
 
 def own_noise(model: Uwm, generators: list[torch.Generator]) -> Noise:
-    """Noise of a whole chunk; row i comes from generator i alone."""
+    """Draw noise for a whole chunk; row i only depends on generator i."""
     shape = (model.recipe.chunk, len(model.features.action_mean))
     device = model.change_std.device
     acting, seeing = [], []
@@ -79,10 +79,10 @@ def draw(
     future: Float[Tensor, "b 2 v d h w"] | None = None,
     guide: Guide | None = None,
 ) -> Drawn:
-    """Ask `model` in `mode`, in `steps` DDIM steps; the noise says how long the chunk is.
+    """Sample from `model` in `mode` with `steps` DDIM steps; the noise sets the chunk's length.
 
-    `actions` (robot units) and `future` (latents) are read where the mode has them given, and
-    nowhere else. `guide` moves the actions that are predicted at every step (guidance.py).
+    `actions` (robot units) and `future` (latents) are read only if they are given in this mode.
+    `guide` modifies the predicted actions at every step (guidance.py).
     """
     acting, seeing = MODES[mode]
     schedule, look = model.schedule, model.look(seen)

@@ -1,13 +1,14 @@
-"""The two-timestep transformer: noisy actions and noisy futures in, what they are made of out.
+"""The two-timestep transformer: denoises actions and future frames together.
 
 UWM (arXiv 2504.02792), section 3: action tokens, tokens of the next observation and registers
 attend to each other; the current observation and both diffusion times modulate every block
 (adaLN-zero). The next observation is two frames, the last of the chunk and the one before, in
-patches over both, as in the paper. We differ in three places. Frames are latents of our tokenizer,
-so a few convolutions take the place of the ResNet. The newest frames and the start also stand in
-the tokens of the future at their own places, and the future is the change from the newest frame in
-units of its deviation: an affine map given the observation, so every distribution is the same. And
-the chunk may be cut short: a model trained on 1 to `chunk` frames of actions can step by one.
+patches over both, as in the paper. There are three differences. Frames are latents of our
+tokenizer, so a few convolutions replace the ResNet. The newest frames and the first frame are also
+added to the future tokens at the same places, and the future is the change from the newest frame in
+units of its standard deviation: an affine map given the observation, so all distributions stay the
+same. And the chunk may be shortened: a model trained on 1 to `chunk` frames of actions can step by
+one.
 """
 
 import math
@@ -28,12 +29,12 @@ from worldeval.world.uwm.seen import UwmContext
 
 PAIR = 2  # frames of the next observation
 FREQUENCIES = 16  # of a diffusion time's embedding
-KEPT = 2  # past the newest: the frame before and the start
+KEPT = 2  # frames besides the newest: the frame before it and the first one
 
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """What the network predicts of both parts, in the terms of its schedule's target."""
+    """The network's prediction for both parts, as defined by its schedule's target."""
 
     actions: Float[Tensor, "b n a"]
     future: Float[Tensor, "b 2 v d h w"]
@@ -41,14 +42,14 @@ class Said:
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
-    """A `UwmContext` as read, once for all steps of a sampler."""
+    """A `UwmContext` encoded once for all steps of a sampler."""
 
     feature: Float[Tensor, "b c"]
-    tokens: Float[Tensor, "b m d"]  # of the future's places
+    tokens: Float[Tensor, "b m d"]  # to add to the future tokens
 
 
 class Uwm(nn.Module):
-    """Actions and futures go in standardised (`unit_actions`, `change`), and come out so."""
+    """The transformer. Inputs and outputs are standardised (`unit_actions`, `change`)."""
 
     change_std: Tensor
 
@@ -98,11 +99,11 @@ class Uwm(nn.Module):
         action_time: Int[Tensor, " b"],
         future_time: Int[Tensor, " b"],
     ) -> Said:
-        """What noisy `actions` and a noisy `future`, each at its own time, are made of."""
+        """Predict both parts from noisy `actions` and `future`, each at its own time."""
         return self.denoise(self.look(seen), actions, future, action_time, future_time)
 
     def look(self, seen: UwmContext) -> Look:
-        """Read the observation."""
+        """Encode the observation."""
         seen, features = seen.known(self.features.commanded), self.features
         frames = [seen.latent, seen.latent - seen.previous, seen.first]
         step = (seen.pose - seen.past_pose) / features.step_std
@@ -128,7 +129,7 @@ class Uwm(nn.Module):
         action_time: Int[Tensor, " b"],
         future_time: Int[Tensor, " b"],
     ) -> Said:
-        """`forward` on an observation that has been read."""
+        """Apply `forward` to an encoded observation."""
         count, places = actions.shape[1], look.tokens.shape[1]
         condition = F.silu(
             look.feature
@@ -151,18 +152,18 @@ class Uwm(nn.Module):
 
     @property
     def change_fitted(self) -> bool:
-        """Whether the deviations are those of data, not of a new network."""
+        """Whether the standard deviations were fitted to data, unlike those of a new network."""
         return not bool((self.change_std == 1).all())
 
     def fit_change(self, change: Float[Tensor, "n v d h w"]) -> None:
-        """Take the deviation of changes over a chunk, per view and channel."""
+        """Set the standard deviation of changes over a chunk, per view and channel."""
         spread = change.square().mean((0, 3, 4)).sqrt()
         self.change_std.copy_(spread.clamp_min(1e-3)[..., None, None])
 
     def change(
         self, future: Float[Tensor, "b 2 v d h w"], seen: UwmContext
     ) -> Float[Tensor, "b 2 v d h w"]:
-        """Latents of a next observation as changes from the newest frame, in deviations."""
+        """Convert a next observation's latents to standardised changes from the newest frame."""
         return (future - seen.latent[:, None]) / self.change_std
 
     def changed(
@@ -172,7 +173,7 @@ class Uwm(nn.Module):
         return seen.latent[:, None] + change * self.change_std
 
     def unit_actions(self, actions: Float[Tensor, "b n a"]) -> Float[Tensor, "b n a"]:
-        """Actions of the robot in standard deviations from the training mean."""
+        """Convert robot actions to standard deviations from the training mean."""
         return (actions - self.features.action_mean) / self.features.action_std
 
     def robot_actions(self, unit: Float[Tensor, "b n a"]) -> Float[Tensor, "b n a"]:
@@ -220,7 +221,7 @@ class _FrameEncoder(nn.Module):
 
 
 class _TimeEmbedding(nn.Module):
-    """A diffusion time as a vector."""
+    """Embed a diffusion time as a vector."""
 
     def __init__(self, times: int, width: int) -> None:
         super().__init__()
@@ -243,7 +244,7 @@ class _AdaNormBlock(nn.Module):
         self.heads = heads
         self.modulation = nn.Linear(width, 6 * width)
         self.query_key_value = nn.Linear(width, 3 * width)
-        # Normalised queries and keys keep attention from saturating at the high learning rates.
+        # Normalised queries and keys keep attention from saturating at high learning rates.
         self.query_norm = HeadNorm(width // heads, eps=1e-6)
         self.key_norm = HeadNorm(width // heads, eps=1e-6)
         self.mix = nn.Linear(width, width)
@@ -276,7 +277,7 @@ def _check(recipe: UwmRecipe, latent: tuple[int, int, int, int]) -> None:
     if latent[2] % recipe.patch or latent[3] % recipe.patch:
         raise UserError(
             f"patch: {recipe.patch} does not divide latents of {latent[2]} x {latent[3]} cells. "
-            "Set a patch that does; 1 always fits."
+            "Set a patch that divides both; 1 always fits."
         )
     if recipe.width % recipe.heads:
         raise UserError(f"width: {recipe.width} is not a multiple of heads: {recipe.heads}.")

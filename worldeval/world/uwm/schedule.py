@@ -2,9 +2,9 @@
 
 Nichol & Dhariwal, "Improved Denoising Diffusion Probabilistic Models" (arXiv 2102.09672), eq. 17;
 DDIM with eta 0, Song et al. (arXiv 2010.02502), eq. 12. Times run 0..T. Time 0 is the data itself.
-Time T is noise alone: the schedule ends at a signal of exactly zero, as Lin et al. ask for ("Common
-Diffusion Noise Schedules and Sample Steps are Flawed", arXiv 2305.08891). So what stands at time T
-is marginalised without remainder. The official code of UWM ends at a signal of 5e-4.
+Time T is pure noise: the schedule ends at a signal of exactly zero, as recommended by Lin et al.
+("Common Diffusion Noise Schedules and Sample Steps are Flawed", arXiv 2305.08891), so a part at
+time T is marginalised completely. The official code of UWM ends at a signal of 5e-4.
 """
 
 import math
@@ -16,13 +16,13 @@ from torch import Tensor, nn
 from worldeval.axes import Float, Int
 
 SMALLEST = 2.4e-7  # squared signal of the last training time in the paper's capped schedule
-CLIP = 6.0  # of predicted data, in standard deviations: what epsilon says near noise is unbounded
+CLIP = 6.0  # limit of predicted data, in standard deviations: epsilon is unbounded near pure noise
 
 Target = Literal["epsilon", "velocity"]
 
 
 class Schedule(nn.Module):
-    """Squared signal and noise at every time; values of data are standardised."""
+    """Squared signal and noise at every time; data values are standardised."""
 
     signal: Tensor  # sqrt(alpha-bar), T + 1 numbers from 1 to 0
     noise: Tensor  # sqrt(1 - alpha-bar)
@@ -41,14 +41,14 @@ class Schedule(nn.Module):
     def noised(
         self, data: Float[Tensor, "b *n"], noise: Float[Tensor, "b *n"], time: Int[Tensor, " b"]
     ) -> Float[Tensor, "b *n"]:
-        """The data at each row's time: signal data + noise."""
+        """Return the data at each row's time: signal data + noise."""
         signal, spread = self._at(time, data)
         return signal * data + spread * noise
 
     def aim(
         self, data: Float[Tensor, "b *n"], noise: Float[Tensor, "b *n"], time: Int[Tensor, " b"]
     ) -> Float[Tensor, "b *n"]:
-        """What the network is to predict: the noise, or signal noise - spread data (velocity)."""
+        """The prediction target: the noise, or signal noise - spread data (velocity)."""
         if self.target == "epsilon":
             return noise
         signal, spread = self._at(time, data)
@@ -57,7 +57,7 @@ class Schedule(nn.Module):
     def data(
         self, said: Float[Tensor, "b *n"], x: Float[Tensor, "b *n"], time: Int[Tensor, " b"]
     ) -> Float[Tensor, "b *n"]:
-        """The data that a prediction at `x` stands for, clipped to six deviations."""
+        """Recover the data from a prediction at `x`, clipped to six standard deviations."""
         signal, spread = self._at(time, x)
         if self.target == "epsilon":
             found = (x - spread * said) / signal.clamp_min(math.sqrt(SMALLEST))
@@ -72,13 +72,13 @@ class Schedule(nn.Module):
         time: Int[Tensor, " b"],
         then: Int[Tensor, " b"],
     ) -> Float[Tensor, "b *n"]:
-        """From `x` at `time` to the less noisy time `then`, on the way to `data`."""
+        """Step from `x` at `time` to the less noisy time `then`, towards `data`."""
         signal, spread = self._at(time, x)
         noise = (x - signal * data) / spread.clamp_min(1e-6)
         return self.noised(data, noise, then)
 
     def ladder(self, steps: int) -> list[int]:
-        """The times of a sampler: `steps` + 1 of them, from pure noise to clean, evenly spaced."""
+        """A sampler's times: `steps` + 1 of them, from pure noise to clean, evenly spaced."""
         return [round(self.times * (steps - i) / steps) for i in range(steps + 1)]
 
     def _at(self, time: Int[Tensor, " b"], like: Float[Tensor, "b *n"]) -> tuple[Tensor, Tensor]:

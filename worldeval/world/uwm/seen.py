@@ -1,4 +1,4 @@
-"""What stands given before anything is asked: the newest frames, the hand, and the task."""
+"""The observed inputs of every mode: the newest frames, the gripper, and the task."""
 
 from dataclasses import dataclass, fields
 
@@ -10,14 +10,14 @@ from worldeval.axes import Bool, Float, Int
 
 @dataclass(frozen=True, kw_only=True)
 class UwmContext:
-    """The moment from which a chunk departs, for a batch of episodes. Latents are standardised."""
+    """The moment from which a chunk starts, for a batch of episodes. Latents are standardised."""
 
     latent: Float[Tensor, "b v d h w"]  # the newest frame
     previous: Float[Tensor, "b v d h w"]  # the frame before; ignored without history
-    first: Float[Tensor, "b v d h w"]  # the start of the episode: observed, never imagined
+    first: Float[Tensor, "b v d h w"]  # the episode's first frame: observed, never imagined
     pose: Float[Tensor, "b p"]
     past_pose: Float[Tensor, "b p"]  # of the frame before; ignored without history
-    command: Float[Tensor, "b c"]  # where the robot has been told to be; ignored without history
+    command: Float[Tensor, "b c"]  # commanded position of the robot; ignored without history
     task: Int[Tensor, " b"]
     history: Bool[Tensor, " b"]  # whether more than the newest frame is known
 
@@ -25,16 +25,16 @@ class UwmContext:
         return len(self.task)
 
     def to(self, device: torch.device, *, non_blocking: bool = False) -> "UwmContext":
-        """The same on another device."""
+        """Move to another device."""
         own = {each.name: getattr(self, each.name) for each in fields(self)}
         return UwmContext(
             **{key: x.to(device, non_blocking=non_blocking) for key, x in own.items()}
         )
 
     def known(self, commanded: list[int]) -> "UwmContext":
-        """The same with what is ignored made equal to the newest: nothing unknown leaks.
+        """Replace ignored inputs by the newest ones, so that nothing unknown leaks.
 
-        `commanded` are the columns of the pose that commands are about.
+        `commanded` lists the pose columns that have a command.
         """
         row = self.history[:, None]
         cells = row[..., None, None, None]

@@ -1,9 +1,9 @@
-"""The two-timestep transformer as a world: its forward mode, a frame at a time, a chunk at a reach.
+"""The two-timestep transformer as a world: forward mode, frame by frame within a chunk.
 
 A chunk of actions leads from one anchor to the frame after it, and chunks may be short. So a step
-with the j-th action since the anchor imagines the frame that the j actions so far lead to, always
-from the anchor; after `anchor` frames the newest imagined frame is the next anchor. Errors add up
-once a chunk instead of once a frame. All frames of a chunk are drawn from the same noise.
+with the j-th action since the anchor imagines the frame after the j actions so far, always from the
+anchor; after `anchor` frames the newest imagined frame becomes the next anchor. Errors accumulate
+once per chunk instead of once per frame. All frames of a chunk use the same noise.
 
 The other modes are `infer` (which actions explain these frames), `act` (what to do) and `propose`
 (actions together with the frames they lead to).
@@ -29,18 +29,18 @@ from worldeval.world.uwm.seen import UwmContext
 from worldeval.world.walk import Walk
 from worldeval.world.world import generators_of
 
-ROWS = 256  # moments whose actions are inferred at a time
+ROWS = 256  # moments per batch when inferring actions
 
 
 @dataclass(frozen=True, kw_only=True)
 class UwmState:
-    """Every frame so far, the anchor that the next ones depart from, and the actions since."""
+    """Every frame so far, the anchor of the next frames, and the actions since the anchor."""
 
     latents: Float[Tensor, "b t v d h w"]
     hand: HandState
     anchor: UwmContext
     since: Float[Tensor, "b j a"]  # actions since the anchor
-    noise: Noise  # of the chunk under way
+    noise: Noise  # of the current chunk
     generators: list[torch.Generator]
 
     @property
@@ -51,14 +51,14 @@ class UwmState:
 
 @dataclass(frozen=True, kw_only=True)
 class Proposed:
-    """A chunk that was drawn as one: what is done, and where it leads."""
+    """A chunk sampled jointly: its actions, and the frames they lead to."""
 
     actions: Float32[Array, "b n a"]  # in the robot's units
     walk: Walk
 
 
 class UwmWorld(HandWorld):
-    """Kinematics for the hand, one transformer for what is seen and for what is done."""
+    """A world with kinematics for the pose and one transformer for frames and actions."""
 
     def __init__(
         self,
@@ -88,12 +88,12 @@ class UwmWorld(HandWorld):
     def observe_latents(
         self, state: UwmState, latents: Float[Tensor, "b v d h w"], pose: Float32[Array, "b p"]
     ) -> UwmState:
-        """What is observed is the anchor of the frames to come."""
+        """The observation becomes the anchor of the frames to come."""
         return self._reanchored(super().observe_latents(state, latents, pose))
 
     @torch.no_grad()
     def step(self, state: UwmState, actions: Float32[Array, "b a"]) -> UwmState:
-        """One world frame later: first the hand, then what the chunk so far leads to."""
+        """Advance by one world frame: first the pose, then the frame after the chunk so far."""
         action, recipe = self.tensor(actions), self.model.recipe
         newest, first = state.latents[:, -1], state.latents[:, 0]
         hand = self.hand.step(state.hand, action, newest=newest, first=first).hand
@@ -121,11 +121,11 @@ class UwmWorld(HandWorld):
         guide: Guide | None = None,
         steps: int | None = None,
     ) -> Proposed:
-        """The next frames, at most a chunk of them, and their actions, drawn together (joint mode).
+        """Sample the next frames, at most a chunk, together with their actions (joint mode).
 
-        A draw shows where its actions lead by the last two frames. Those before them are where the
-        first of these actions lead: forward mode, from the same anchor and noise, two frames a
-        draw. `steps` are those of the joint draw; without it the recipe's `policy_steps`.
+        A joint sample contains only the last two frames. The frames before them are sampled from
+        the first of these actions, in forward mode from the same anchor and noise, two frames at a
+        time. `steps` are those of the joint sample; default: the recipe's `policy_steps`.
         """
         state = state if not state.since.shape[1] else self._reanchored(state)
         noise, steps = state.noise.first(frames), steps or self.model.recipe.policy_steps
@@ -153,7 +153,7 @@ class UwmWorld(HandWorld):
         tasks: Sequence[str],
         generators: list[torch.Generator],
     ) -> Float32[Array, "b k a"]:
-        """A chunk of actions for what is seen now (policy mode): one frame, and the first one."""
+        """Return an action chunk for the current observation (policy mode) and the first frame."""
         poses = self.tensor(pose)
         seen = UwmContext(
             latent=latents,
@@ -178,10 +178,10 @@ class UwmWorld(HandWorld):
         *,
         seed: int,
     ) -> Float32[Array, "b s a"]:
-        """Which action leads from each frame to the next, as the frames show it (inverse mode).
+        """Infer the action between consecutive frames from the frames alone (inverse mode).
 
-        Given are t frames of every episode from its start and the s = t - 1 actions that were
-        commanded. Of these only the ones before a frame are read, for the commanded position.
+        Takes t frames of every episode from its start and the s = t - 1 commanded actions. Only the
+        actions before a frame are read, to compute the commanded position.
         """
         recipe, steps = self.model.recipe, actions.shape[1]
         frames, pose = self.tensor(latents), self.tensor(poses)
@@ -189,7 +189,7 @@ class UwmWorld(HandWorld):
         command = [self.actuation.begin(pose[:, 0])]
         for step in range(steps - 1):
             command.append(self.actuation.step(command[-1], done[:, step]))
-        # The same noise for every moment: none depends on which others are asked about.
+        # The same noise for every moment, so that results do not depend on the batch.
         noise = own_noise(self.model, generators_of([seed])).first(1)
         moments, found = [(b, t) for b in range(len(pose)) for t in range(steps)], []
         for cut in range(0, len(moments), ROWS):
@@ -213,7 +213,7 @@ class UwmWorld(HandWorld):
                     future=noise.future.expand(len(row), *noise.future.shape[1:]),
                 ),
                 mode="inverse",
-                # One step of the velocity ends on the mean of all actions that fit.
+                # One step on velocity gives the mean of all plausible actions.
                 steps=1 if recipe.target == "velocity" else recipe.policy_steps,
                 future=torch.stack([frames[row, now], frames[row, now + 1]], 1),
             )
@@ -226,7 +226,7 @@ class UwmWorld(HandWorld):
         actions: Float[Tensor, "b n a"],
         ahead: Float[Tensor, "b n v d h w"],
     ) -> Proposed:
-        """The hand after `actions`, whose frames are known: the last of them is the next anchor."""
+        """Advance the pose by `actions` with known frames; the last one is the next anchor."""
         latents, begin = torch.cat([state.latents, ahead], 1), state.latents.shape[1]
         hand, first = state.hand, state.latents[:, 0]
         for place, action in enumerate(actions.unbind(1), begin):
@@ -246,7 +246,7 @@ class UwmWorld(HandWorld):
         hand: HandState,
         generators: list[torch.Generator],
     ) -> UwmState:
-        """A state whose newest frame is the anchor."""
+        """Build a state whose newest frame is the anchor."""
         lag = -min(2, latents.shape[1])
         return UwmState(
             latents=latents,
