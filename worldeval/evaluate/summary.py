@@ -36,6 +36,7 @@ from worldeval.stats.findings import (
     untrustworthy,
 )
 
+OWN_LINEAGES = 6  # measured in a run itself, from which the worth of its imagined rates is fitted
 NEAR_MISS = 0.3  # largest upper bound of near misses that come out as success
 MENDED = 0.01  # share of a rollout's action numbers that had to be clipped: beyond it, untrusted
 
@@ -85,7 +86,9 @@ def summarise(
     real = from_frame(truth, source="true outcomes") if truth is not None else None
     compared = real is not None and len(real.policies) >= 3
     if known is None and truth is not None:
-        known = ValidatedRates(rates=rates_of(paired_starts(imagined, truth)))
+        own = ValidatedRates(rates=rates_of(paired_starts(imagined, truth)))
+        # With fewer, leaving one out says so little of the rest that nothing could be separated.
+        known = own if len({rate.lineage for rate in own.rates}) >= OWN_LINEAGES else None
     validation = compared or validated is not None
     ranking = rank(predicted, rng=rng, validated=validation, known=known, test=test)
     found = list(ranking.findings)
