@@ -16,9 +16,18 @@ from worldeval.world.recipe import ActuationRecipe
 class Actuation:
     """Integrate frame actions into commanded positions, in the pose's units."""
 
-    def __init__(self, recipe: ActuationRecipe, body: Body, *, fps: float = 1.0) -> None:
-        """`fps` are world frames per second; a velocity command lasts one controller step."""
-        self.body, self.scaled = body, bool(recipe.scale)
+    def __init__(
+        self, recipe: ActuationRecipe, body: Body | None = None, *, fps: float = 1.0
+    ) -> None:
+        """
+        Args:
+            recipe: how deltas move the target, for data that do not say it themselves.
+            body: which columns are commanded, and how; None is the hand that the recipe describes.
+            fps: world frames per second; a velocity command lasts one controller step.
+        """
+        self.recipe, self.scaled = recipe, bool(recipe.scale)
+        self._step = recipe.step_dim if self.scaled else 0  # 0: as the body says
+        self.body = body = body or hand_body(recipe, action_dim=recipe.step_dim)
         if self.scaled:
             self.low, self.high = torch.tensor(recipe.low), torch.tensor(recipe.high)
         self._pose = [command.pose for command in body.commands]
@@ -41,7 +50,8 @@ class Actuation:
         if not self._pose:
             return command
         factor = self._factor.to(action)
-        for part in action.unflatten(1, (self.body.steps, -1)).unbind(1):
+        steps = action.shape[1] // self._step if self._step else self.body.steps
+        for part in action.unflatten(1, (steps, -1)).unbind(1):
             told = part[:, self._action]
             if self.scaled:  # a recipe's deltas are shares of the longest step, in a workspace
                 moved = command + factor * told.clamp(-1, 1)
