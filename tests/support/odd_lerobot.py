@@ -7,7 +7,7 @@ writer's help, as LeRobot's own tools and users' scripts leave them.
 
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -266,7 +266,7 @@ def _listed(number: int, made: Made, end: int, fps: int) -> dict[str, object]:
     }
 
 
-def _write_old(root: Path, tables: list[pa.Table], stats: dict[str, object]) -> None:
+def _write_old(root: Path, tables: list[pa.Table], stats: Mapping[str, object]) -> None:
     folder = root / "data/chunk-000"
     folder.mkdir(parents=True)
     lines, kept = [], []

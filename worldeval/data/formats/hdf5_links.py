@@ -1,5 +1,5 @@
 # h5py's low-level interface has no types.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
 """The ways out of an HDF5 file: external links, external storage, virtual datasets of
 other files.
 

@@ -239,7 +239,7 @@ def _load(file: Path, names: tuple[str, ...]) -> dict[str, Array]:
             if not isinstance(kept, np.lib.npyio.NpzFile):
                 raise DataError(file, "npz", "it holds one bare array, not an archive of arrays.")
             with kept:
-                for entry in kept.zip.infolist():
+                for entry in kept.zip.infolist() if kept.zip else ():
                     field = entry.filename.removesuffix(".npy")
                     if field in names:
                         bounded(entry.file_size, entry.compress_size, file, field, expansion=LOOSE)
