@@ -44,6 +44,12 @@ def build(cls: type[T], raw: Mapping[str, Any], *, where: str) -> T:
         raise UserError(f"{where}: {error}") from error
 
 
+def build_known(cls: type[T], raw: Mapping[str, Any], *, where: str) -> T:
+    """The same of a file that holds more than `cls` needs: notes, and keys of newer versions."""
+    known = {field.name for field in fields(cls) if field.init}  # type: ignore[arg-type]
+    return build(cls, {key: value for key, value in raw.items() if key in known}, where=where)
+
+
 def _fit(wanted: Any, value: Any, where: str, key: str) -> Any:
     """`value` with tuples where tuples are wanted, after refusing unknown keys at any depth."""
     origin, inner = get_origin(wanted), get_args(wanted)

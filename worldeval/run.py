@@ -40,12 +40,20 @@ def write_json(path: Path, content: Any) -> None:
 def read_json(path: Path) -> Any:
     """Read JSON, naming the file in the error."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError as error:
         raise UserError(f"{path} does not exist.") from error
     # Text that is no UTF-8 or no JSON; nesting that no file of ours has; a folder of that name.
     except (ValueError, RecursionError, OSError) as error:
         raise UserError(f"{path} is not readable JSON: {error}") from error
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read JSON that must be an object."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise UserError(f"{path} must hold a JSON object; it holds {type(content).__name__}.")
+    return content
 
 
 def plain(value: Any) -> Any:
@@ -55,6 +63,10 @@ def plain(value: Any) -> Any:
     if hasattr(value, "tolist"):
         return value.tolist()
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
+
+
+def _no_number(word: str) -> Any:
+    raise ValueError(f"{word} is no number of JSON")
 
 
 def _flush(path: Path) -> None:

@@ -6,8 +6,7 @@ read (checked_weights.py, sealed_hdf5.py).
 """
 
 import json
-import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -61,16 +60,41 @@ def safetensors_written(path: Path) -> Iterator[None]:
 def check_safetensors(path: Path) -> None:
     """Refuse a file that does not end where its header says that its last tensor does."""
     try:
+        ends = [one["data_offsets"][1] for one in tensors_of(path).values()]
         size = path.stat().st_size
         with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header: Mapping[str, Any] = json.loads(file.read(min(length, size)))
-        ends = [one["data_offsets"][1] for name, one in header.items() if name != "__metadata__"]
-    except (OSError, ValueError, struct.error, KeyError, TypeError, AttributeError) as error:
+            wanted = 8 + int.from_bytes(file.read(8), "little") + max(ends, default=0)
+    except (OSError, ValueError) as error:
         raise _broken(path, str(error)) from error
-    wanted = 8 + length + max(ends, default=0)
     if size != wanted:
         raise _broken(path, f"it has {size:,} bytes of {wanted:,}")
+
+
+def tensors_of(path: Path) -> dict[str, dict[str, Any]]:
+    """The header of a safetensors file: of every tensor its dtype, shape and data_offsets.
+
+    Raises:
+        ValueError: the file has none.
+    """
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if length > path.stat().st_size:
+            raise ValueError("its header is longer than the file")
+        try:
+            header = json.loads(file.read(length))
+        except RecursionError as error:
+            raise ValueError("its header is nested too deeply") from error
+    if not isinstance(header, dict):
+        raise ValueError("its header is no JSON object")
+    header.pop("__metadata__", None)
+    for name, one in header.items():
+        sound = isinstance(one, dict) and all(
+            isinstance(one.get(key), list) and all(type(n) is int and n >= 0 for n in one[key])
+            for key in ("shape", "data_offsets")
+        )
+        if not sound or len(one["data_offsets"]) != 2:
+            raise ValueError(f"its header does not describe {name}")
+    return header
 
 
 def _broken(path: Path, problem: str) -> UserError:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.imagined_run import imagined_run
 from tests.support.toy import toy_recipe, toy_shards
 from worldeval.data.table import read_table
 from worldeval.errors import UserError
@@ -18,6 +19,7 @@ from worldeval.judge.recipe import JudgeRecipe
 from worldeval.record import Rollout
 from worldeval.rollout.loop import replay
 from worldeval.rollout.starts import recordings
+from worldeval.runs.store import RolloutStore
 from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.load import load_world
 from worldeval.world.training.pipeline import train_world
@@ -109,3 +111,20 @@ def test_a_rollout_of_its_start_alone_has_evidence_and_no_verdict() -> None:
 def test_families_are_the_training_runs() -> None:
     names = np.array(["weak-a/step-5>weak-b/step-9", "weak-b/step-9+perturbed"], dtype=object)
     assert families(names).tolist() == ["weak-a", "weak-b"]
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_is_not_judged(tmp_path: Path, odd: float) -> None:
+    run = imagined_run(tmp_path, starts=1)
+    judge = load_judge(tmp_path / "judge")
+    rollout = next(iter(RolloutStore(run / "imagined").rollouts()))[0]
+    assert len(judge([rollout])) == 1
+    pose, latents = rollout.pose.copy(), np.asarray(rollout.latents).copy()
+    pose[1, 0], latents[1, 0, 0, 0, 0] = odd, odd
+    for broken in (replace(rollout, pose=pose), replace(rollout, latents=latents)):
+        with pytest.raises(UserError, match="not finite, and cannot be judged"):
+            judge([broken])
+    for part in judge._members[0].parameters():
+        part.data.fill_(odd)
+    with pytest.raises(UserError, match="The judge says numbers that are not finite"):
+        judge([rollout])

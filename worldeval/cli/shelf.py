@@ -1,6 +1,5 @@
 """The recipes at hand, and the weights beside them, without importing what they build."""
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from typing import Any
 
 from worldeval import recipe as recipes
 from worldeval.errors import UserError
+from worldeval.written import tensors_of
 
 # Where the verbs of training write when they are not told where.
 TRAINED_INTO = {"model": Path("runs/world"), "judge": Path("runs")}
@@ -63,14 +63,9 @@ def _described(path: Path) -> int | None:
 def parameters(file: Path) -> int:
     """The numbers in a safetensors file, counted from its header alone."""
     try:
-        with file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            if length > file.stat().st_size:  # not a safetensors file at all
-                raise UserError(f"{file} is not a safetensors file.")
-            header = json.loads(stream.read(length))
-    except json.JSONDecodeError as error:
-        raise UserError(f"{file} is not a safetensors file.") from error
-    header.pop("__metadata__", None)
+        header = tensors_of(file)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file} is not a safetensors file ({error}).") from error
     # Beside a matrix of one byte a number stands its scale, which is no parameter.
     own = [key for key in header if key.removesuffix(".scale") == key or
            key.removesuffix(".scale") not in header]  # fmt: skip

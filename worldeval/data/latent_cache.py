@@ -18,10 +18,11 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from worldeval.axes import Array, Float, Float16, Int, UInt8
+from worldeval.config import build_known
 from worldeval.data.finding import DataError
 from worldeval.data.source import Source
 from worldeval.errors import UserError
-from worldeval.run import read_json, whole_file, write_json
+from worldeval.run import read_json, read_object, whole_file, write_json
 from worldeval.written import safetensors_written
 
 PER_FILE = 16  # episodes
@@ -114,9 +115,35 @@ def is_whole(out: Path) -> bool:
     """Whether all files of a cache are there."""
     if not (out / CARD).is_file():
         return False
-    card = read_json(out / CARD)
-    count = -(-len(card["episodes"]) // int(card["per_file"]))
+    card = _card(out)
+    count = -(-len(card.episodes) // card.per_file)
     return all(_path(out, number).is_file() for number in range(count))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CachedEpisode:
+    id: str
+    length: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Card:
+    """What a cache says of itself."""
+
+    encoder: str
+    views: tuple[str, ...]
+    episodes: tuple[_CachedEpisode, ...]
+    per_file: int
+    source: str = ""
+    tokenizer: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if self.per_file < 1 or any(one.length < 1 for one in self.episodes):
+            raise ValueError("episodes have frames, and files have episodes. Encode again")
+
+
+def _card(out: Path) -> _Card:
+    return build_known(_Card, read_object(out / CARD), where=str(out / CARD))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,13 +158,12 @@ class LatentCache:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.card: dict[str, Any] = read_json(path / CARD)
-        episodes = self.card["episodes"]
-        per_file = int(self.card["per_file"])
-        self.views = tuple(self.card["views"])
-        self.encoder = str(self.card["encoder"])
-        self.tokenizer: dict[str, Any] | None = self.card.get("tokenizer")
-        self.episodes = [(str(one["id"]), int(one["length"])) for one in episodes]
+        self.card: dict[str, Any] = read_object(path / CARD)
+        card = _card(path)
+        episodes, per_file = card.episodes, card.per_file
+        self.views, self.encoder = card.views, card.encoder
+        self.tokenizer: Mapping[str, Any] | None = card.tokenizer
+        self.episodes = [(one.id, one.length) for one in episodes]
         self.maps: list[Float16[Array, "n v d h w"]] = []  # file by file
         self._places: list[_Place] = []
         for number in range(-(-len(episodes) // per_file)):
@@ -207,7 +233,7 @@ def _map(path: Path, tensor: str, dtype: type) -> Any:
         begin = 8 + size + int(facts["data_offsets"][0])
         # A plain array over the map: memmap's own class makes small reads slow.
         return np.asarray(np.memmap(path, dtype, "r", begin, tuple(facts["shape"])))
-    except (OSError, ValueError, KeyError, TypeError, struct.error) as error:
+    except (OSError, ValueError, LookupError, TypeError, struct.error, OverflowError) as error:
         raise DataError(
             path, tensor, f"it is not a whole file of latents ({error}).", "Encode again."
         ) from error

@@ -1,10 +1,12 @@
 """Store policies made by improvement: every verb accepts `OUT/policy.py:policy`."""
 
 from functools import cache
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from worldeval.config import build
+from worldeval.errors import UserError
 from worldeval.improve.compose import Composed
 from worldeval.improve.opening import open_policy
 from worldeval.improve.place import Judging
@@ -13,7 +15,7 @@ from worldeval.improve.search import Searched
 from worldeval.judge.judge import load_judge
 from worldeval.policy.load import load_policy
 from worldeval.recipe import shipped
-from worldeval.run import read_json, whole_file
+from worldeval.run import read_object, whole_file
 from worldeval.runs.origin import read_recipe
 from worldeval.runs.paths import RunPaths
 from worldeval.world.load import load_world
@@ -52,7 +54,10 @@ def searched(folder: Path) -> Searched:
 def composed(folder: Path) -> Composed:
     """Build the mixture of a run of `improve compose`, with the selected weight."""
     first, second = (open_policy(ref) for ref in _recipe(folder)["policies"])
-    return Composed(first, second, float(read_json(folder / WEIGHT)["weight"]))
+    weight = read_object(folder / WEIGHT).get("weight")
+    if isinstance(weight, bool) or not isinstance(weight, int | float) or not isfinite(weight):
+        raise UserError(f"{folder / WEIGHT}: 'weight' is {weight!r:.80}, and must be a number.")
+    return Composed(first, second, float(weight))
 
 
 def _recipe(folder: Path) -> dict[str, Any]:

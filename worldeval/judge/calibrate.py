@@ -19,6 +19,10 @@ class Calibration:
     slope: float
     offsets: tuple[float, ...]
 
+    def __post_init__(self) -> None:
+        if not np.isfinite([self.slope, *self.offsets]).all():
+            raise ValueError(f"slope {self.slope} and offsets {self.offsets} must be finite")
+
     def __call__(self, logit: Float[Array, " n"], task: Int[Array, " n"]) -> Float[Array, " n"]:
         return expit(self.slope * logit + np.asarray(self.offsets)[task])
 

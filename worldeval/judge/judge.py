@@ -11,15 +11,16 @@ import numpy as np
 import torch
 
 from worldeval.axes import Array, Float, Int
-from worldeval.config import build
+from worldeval.checked_weights import described, fill
+from worldeval.config import build_known
 from worldeval.errors import UserError
 from worldeval.judge.calibrate import Calibration
 from worldeval.judge.fit import FittedJudge
 from worldeval.judge.network import JudgeNet, episode_logit
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.record import Rollout, Verdict
-from worldeval.run import read_json, whole_file, write_json
-from worldeval.world.load import fill, load_weights, save_weights
+from worldeval.run import read_object, whole_file, write_json
+from worldeval.world.load import load_weights, save_weights
 from worldeval.world.protocol import WorldSpec
 
 CARD, WEIGHTS = "judge.json", "judge.safetensors"
@@ -91,13 +92,26 @@ class Judge:
         self, rollouts: Sequence[Rollout], task: Int[Array, " b"]
     ) -> Float[torch.Tensor, "m b t"]:
         """Return every member's logit at every frame."""
+        for rollout in rollouts:
+            if not (np.isfinite(rollout.pose).all() and np.isfinite(rollout.latents).all()):
+                raise UserError(
+                    f"The roll-out of {rollout.policy} from {rollout.start} holds numbers that are "
+                    "not finite, and cannot be judged: the world model broke down there. Train it "
+                    "anew, or leave that start out."
+                )
         latents = np.stack([np.asarray(rollout.latents) for rollout in rollouts])
         given = (
             torch.from_numpy(latents).float(),
             torch.from_numpy(np.stack([rollout.pose for rollout in rollouts])).float(),
             torch.from_numpy(task),
         )
-        return torch.stack([member(*given) for member in self._members])
+        logits = torch.stack([member(*given) for member in self._members])
+        if not logits.isfinite().all():
+            raise UserError(
+                "The judge says numbers that are not finite: its weights are damaged, or do not "
+                "belong to this world model. Train it again: worldeval judge train."
+            )
+        return logits
 
     def _evidence(
         self, by_frame: Float[Array, "b t"], task: Int[Array, " b"]
@@ -155,7 +169,7 @@ def save_calibration(
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / WEIGHTS) as draft:
         shutil.copyfile(source / WEIGHTS, draft)
-    card = {**read_json(source / CARD), "calibration": asdict(calibration)}
+    card = {**read_object(source / CARD), "calibration": asdict(calibration)}
     write_json(folder / CARD, {**card, "calibrated_on": learned_from})
 
 
@@ -170,21 +184,17 @@ def judge_hash(folder: Path) -> str:
 def read_calibration(folder: Path) -> tuple[Calibration, tuple[str, ...]]:
     """Read the calibration of a saved judge, and its tasks."""
     card = _card(folder)
-    fitted = build(Calibration, card["calibration"], where=str(folder / CARD))
-    return fitted, tuple(card["tasks"])
+    return card.calibration, card.tasks
 
 
 def load_judge(folder: Path) -> Judge:
     """Load the judge in `folder`."""
     card = _card(folder)
-    where = str(folder / CARD)
-    recipe = build(JudgeRecipe, card["recipe"], where=where)
+    recipe, tasks, members = card.recipe, card.tasks, []
     state = load_weights(folder / WEIGHTS)
-    tasks, members = tuple(card["tasks"]), []
     for number in range(recipe.members):
-        member = JudgeNet(
-            recipe, latent=tuple(card["latent"]), pose_dim=card["pose_dim"], tasks=len(tasks)
-        )
+        with described(folder / CARD):
+            member = JudgeNet(recipe, latent=card.latent, pose_dim=card.pose_dim, tasks=len(tasks))
         own = {
             key.removeprefix(f"{number}."): value
             for key, value in state.items()
@@ -192,11 +202,33 @@ def load_judge(folder: Path) -> Judge:
         }
         fill(member, own, folder / WEIGHTS)
         members.append(member)
-    calibration = build(Calibration, card["calibration"], where=where)
-    return Judge(members, calibration, tasks=tasks)
+    return Judge(members, card.calibration, tasks=tasks)
 
 
-def _card(folder: Path) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class JudgeCard:
+    """What a saved judge says of itself, beside its notes."""
+
+    recipe: JudgeRecipe
+    calibration: Calibration
+    tasks: tuple[str, ...]
+    latent: tuple[int, int, int, int]  # v d h w
+    pose_dim: int
+
+    def __post_init__(self) -> None:
+        if self.recipe.members < 1 or min(self.latent) < 1 or self.pose_dim < 0:
+            raise ValueError(
+                f"a judge has members and sizes above 0: it says members {self.recipe.members}, "
+                f"latent {self.latent}, pose_dim {self.pose_dim}"
+            )
+        if len(self.calibration.offsets) != len(self.tasks):
+            raise ValueError(
+                f"its calibration has {len(self.calibration.offsets)} offsets for "
+                f"{len(self.tasks)} tasks"
+            )
+
+
+def _card(folder: Path) -> JudgeCard:
     if not (folder / CARD).is_file():
         raise UserError(f"{folder} holds no judge (no {CARD}). Train one: worldeval judge train.")
-    return read_json(folder / CARD)
+    return build_known(JudgeCard, read_object(folder / CARD), where=str(folder / CARD))

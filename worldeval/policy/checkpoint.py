@@ -3,22 +3,22 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from worldeval.axes import Array, Float32
-from worldeval.checked_weights import load_checked, save_checked
+from worldeval.checked_weights import described, fill, load_checked, save_checked
+from worldeval.config import build_known
 from worldeval.errors import UserError, did_you_mean
 from worldeval.policy.batches import to_images
 from worldeval.policy.heads.denoise import DenoisingHead, Warm
 from worldeval.policy.network import PolicyNetwork, Sizes
 from worldeval.policy.protocol import PolicySpec
-from worldeval.policy.recipe import PolicyRecipe, from_plain
+from worldeval.policy.recipe import PolicyRecipe
 from worldeval.record import Observation
-from worldeval.run import read_json, write_json
+from worldeval.run import read_object, write_json
 
 WEIGHTS, CARD = "policy.safetensors", "policy.json"
 
@@ -125,24 +125,18 @@ def save(
 
 def load(folder: Path) -> LearnedPolicy:
     """Read a checkpoint folder."""
-    content = read_json(folder / CARD)
-    recipe = from_plain(content["recipe"])
-    raw = content["sizes"]
-    sizes = Sizes(
-        image=(raw["image"][0], raw["image"][1]),
-        pose_dim=raw["pose_dim"],
-        action_dim=raw["action_dim"],
-        tasks=tuple(raw["tasks"]),
-    )
-    network = PolicyNetwork(recipe, sizes)
+    kept = _read(folder)
+    with described(folder / CARD):
+        network = PolicyNetwork(kept.recipe, kept.sizes)
     tensors = load_checked(folder / WEIGHTS)
-    network.load_state_dict({key: value.float() for key, value in tensors.items()})
-    return LearnedPolicy(network, recipe, sizes, _card(content))
+    state = {key: value.float() for key, value in tensors.items()}
+    fill(network, state, folder / WEIGHTS)
+    return LearnedPolicy(network, kept.recipe, kept.sizes, kept.card)
 
 
 def read_card(folder: Path) -> PolicyCard:
     """What a checkpoint says of itself."""
-    return _card(read_json(folder / CARD))
+    return _read(folder).card
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -150,6 +144,13 @@ def is_checkpoint(folder: Path) -> bool:
     return (folder / CARD).is_file()
 
 
-def _card(content: Mapping[str, Any]) -> PolicyCard:
-    raw = content["card"]
-    return PolicyCard(**{**raw, "tasks": tuple(raw["tasks"])})
+@dataclass(frozen=True, kw_only=True)
+class _Kept:
+    card: PolicyCard
+    sizes: Sizes
+    recipe: PolicyRecipe
+
+
+def _read(folder: Path) -> _Kept:
+    """The whole of a card. Raises UserError where it does not fit."""
+    return build_known(_Kept, read_object(folder / CARD), where=str(folder / CARD))

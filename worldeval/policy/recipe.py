@@ -1,6 +1,5 @@
 """What a policy is made of: demonstrations, deliberate corruptions, network and training."""
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -169,11 +168,6 @@ class PolicySetRecipe:
         """The whole recipe of one lineage."""
         raw = merge(asdict(self.policy), lineage.change)
         return build(PolicyRecipe, raw, where=f"lineage '{lineage.name}'")
-
-
-def from_plain(raw: Mapping[str, Any]) -> PolicyRecipe:
-    """The recipe that a checkpoint keeps."""
-    return build(PolicyRecipe, raw, where="the checkpoint's recipe")
 
 
 def check_views(recipe: PolicyRecipe, views: tuple[str, ...]) -> None:

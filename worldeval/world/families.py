@@ -36,7 +36,7 @@ from pathlib import Path
 from typing import Any
 
 from worldeval.axes import Array, Int
-from worldeval.checked_weights import load_checked, save_checked
+from worldeval.checked_weights import fill, load_checked, save_checked
 from worldeval.errors import UserError, did_you_mean
 from worldeval.training.optimise import Report
 from worldeval.training.processes import this_process
@@ -47,7 +47,6 @@ from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import WorldRecipe
 from worldeval.world.training.prepare import Prepared
 from worldeval.world.training.windows import Windows
-from worldeval.world.weights import fill
 from worldeval.world.world import World
 
 # Files of an unfinished training: its complete state, and the kinematics trained before it.

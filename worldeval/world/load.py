@@ -6,23 +6,34 @@ describes how weights are stored.
 """
 
 import hashlib
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from worldeval.config import build
+from worldeval.checked_weights import described, fill, misfit
+from worldeval.config import build, build_known
 from worldeval.device import pick_device
 from worldeval.errors import UserError
-from worldeval.run import read_json, write_json
+from worldeval.run import read_object, write_json
 from worldeval.world.families import FAMILIES, family
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import WorldRecipe
 from worldeval.world.tokenizer.build import new_tokenizer
 from worldeval.world.training.prepare import TOKENIZER
-from worldeval.world.weights import fill, load_weights, misfit, save_weights
+from worldeval.world.weights import load_weights, save_weights
 from worldeval.world.world import World
 
 CARD, DYNAMICS = "world.json", "dynamics.safetensors"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Head:
+    """What a card must hold beside its notes."""
+
+    kind: str
+    spec: Mapping[str, Any]
+    recipe: Mapping[str, Any]
 
 
 def save_world(
@@ -43,7 +54,8 @@ def load_world(folder: Path, *, device: str = "auto") -> World:
     Its inputs and outputs are NumPy arrays, so policies and judges may run on other devices.
     """
     card = read_card(folder)
-    world = new_world(card["kind"], card["spec"], card["recipe"])
+    with described(folder / CARD):
+        world = new_world(card["kind"], card["spec"], card["recipe"])
     if (folder / TOKENIZER).is_file():
         assert world.tokenizer is not None
         fill(world.tokenizer, load_weights(folder / TOKENIZER), folder / TOKENIZER)
@@ -60,14 +72,18 @@ def read_card(folder: Path) -> dict[str, Any]:
     """Read the card of a saved world, with `spec` and `recipe` as typed records."""
     if not (folder / CARD).is_file():
         raise UserError(f"{folder} holds no world model (no {CARD}). Train one: worldeval train.")
-    card = read_json(folder / CARD)
-    if card.get("kind") not in FAMILIES:
+    card = read_object(folder / CARD)
+    if card.get("kind") not in list(FAMILIES):  # whatever kind of value it is
         known = list(FAMILIES)
         raise UserError(f"{folder / CARD}: kind '{card.get('kind')}' is not one of {known}.")
     where = str(folder / CARD)
-    card["spec"] = build(WorldSpec, card["spec"], where=where)
-    card["recipe"] = build(family(card["kind"]).recipe, card["recipe"], where=where)
-    return card
+    head = build_known(_Head, card, where=where)
+    spec = build(WorldSpec, head.spec, where=where)
+    return {
+        **card,
+        "spec": spec,
+        "recipe": build(family(head.kind).recipe, head.recipe, where=where),
+    }
 
 
 def new_world(kind: str, spec: WorldSpec, recipe: WorldRecipe) -> World:

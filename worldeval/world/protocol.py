@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from worldeval.axes import Array, Float32, UInt8
 from worldeval.world.body import HAND, Body
+
+LARGEST = 2**16  # of every size; beyond it a card is damaged
 
 ANY_TASK = "any"  # the only task of a world whose dynamics do not depend on the task
 
@@ -35,6 +38,15 @@ class WorldSpec:
     body: Body | None = None
 
     def __post_init__(self) -> None:
+        sizes = (*self.size, *self.latent, self.action_dim)
+        if not self.views or min(sizes) < 1 or max(sizes) > LARGEST or self.pose_dim < 0:
+            raise ValueError(
+                f"a world has views, and sizes of 1 to {LARGEST}: it says views {self.views}, size "
+                f"{self.size}, latent {self.latent}, action_dim {self.action_dim}, pose_dim "
+                f"{self.pose_dim}"
+            )
+        if not (isfinite(self.fps) and self.fps > 0):
+            raise ValueError(f"fps is {self.fps}, and must be above 0")
         for name in ("action_low", "action_high"):
             count = len(getattr(self, name))
             if count not in (1, self.action_dim):

@@ -7,7 +7,7 @@ model also fits into a repository.
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from worldeval.checked_weights import load_checked, save_checked
 from worldeval.errors import UserError
@@ -39,23 +39,16 @@ def load_weights(path: Path) -> dict[str, Tensor]:
     out = {}
     for key, value in stored.items():
         if f"{key}.scale" in stored:
-            out[key] = value.float() * stored[f"{key}.scale"]
+            scale = stored[f"{key}.scale"]
+            if scale.shape != (*value.shape[:1], 1):
+                raise UserError(
+                    f"{path} is damaged: {key} is {tuple(value.shape)} and its scale "
+                    f"{tuple(scale.shape)}. Take the file from a copy, or train it again."
+                )
+            out[key] = value.float() * scale
         elif not (key.endswith(".scale") and key.removesuffix(".scale") in stored):
             out[key] = value.float() if value.is_floating_point() else value
     return out
-
-
-def fill(module: nn.Module, state: dict[str, Tensor], where: Path) -> None:
-    """Load weights strictly; errors name the file."""
-    try:
-        module.load_state_dict(state)
-    except RuntimeError as error:
-        raise misfit(where, error) from error
-
-
-def misfit(where: Path, error: RuntimeError) -> UserError:
-    """Turn torch's error about weights that do not fit into one that names their file."""
-    return UserError(f"{where} does not match its model card: {error}")
 
 
 def mean_state(states: list[dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -7,8 +7,9 @@ of a policy's address.
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import isfinite
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from worldeval.config import build
 from worldeval.data.action_space import END_EFFECTOR, ActionSpace
@@ -16,7 +17,7 @@ from worldeval.data.space_text import read_space, with_units
 from worldeval.errors import UserError
 from worldeval.policy.adapters.arm import Arm
 from worldeval.policy.adapters.motion import Adapter, JointAdapter, PlainAdapter, UrdfMotion
-from worldeval.run import read_json, whole_file, write_json
+from worldeval.run import read_object, whole_file, write_json
 
 CARD, ROBOT = "adapter.json", "robot.urdf"
 
@@ -38,6 +39,11 @@ class AdapterCard:
     held_out: Mapping[str, float] = field(default_factory=dict)  # errors on recordings, see fit
 
     def __post_init__(self) -> None:
+        rates = (self.policy_fps, self.world_fps)
+        if not all(isfinite(fps) and fps > 0 for fps in rates):
+            raise ValueError(f"policy_fps and world_fps are {rates}; both must be above 0")
+        if not all(map(isfinite, (*self.rest, self.velocity_scale))):
+            raise ValueError("rest and velocity_scale must be finite")
         steps = self.policy_fps / self.world_fps
         if steps < 1 or abs(steps - round(steps)) > 0.01:
             raise ValueError(
@@ -92,8 +98,7 @@ def read_card(folder: Path) -> AdapterCard:
         raise UserError(
             f"{folder} holds no adapter (no {CARD}). Make one: worldeval adapter urdf or train."
         )
-    raw: dict[str, Any] = read_json(folder / CARD)
-    return build(AdapterCard, raw, where=str(folder / CARD))
+    return build(AdapterCard, read_object(folder / CARD), where=str(folder / CARD))
 
 
 def save_adapter(folder: Path, card: AdapterCard, *, urdf: Path | None = None) -> None:

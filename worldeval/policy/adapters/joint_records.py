@@ -4,7 +4,6 @@ Read from Ctrl-World's annotations that keep DROID's raw arrays, or from .npz fi
 with `joints` (t j), `commands` (t j) and `pose` (t 6: position in metres, roll pitch yaw).
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from scipy.spatial.transform import Rotation
 from worldeval.axes import Array, Float
 from worldeval.errors import UserError
 from worldeval.policy.adapters.motion import ArmMotion
+from worldeval.run import read_json
 
 COMMANDS = {
     "joint-position": "action.joint_position",
@@ -132,10 +132,14 @@ def _npz(path: Path) -> Iterator[JointRecord]:
 
 
 def _annotation(path: Path, command: str) -> Iterator[JointRecord]:
-    raw = json.loads(path.read_text())
+    raw = read_json(path)
     needed = ("observation.state.joint_position", command, "observation.state.cartesian_position")
     if isinstance(raw, dict) and all(key in raw for key in needed):
-        yield _checked(path, *(np.array(raw[key], float) for key in needed))
+        try:
+            joints, commands, pose = (np.array(raw[key], float) for key in needed)
+        except (ValueError, TypeError) as error:
+            raise UserError(f"{path}: {', '.join(needed)} must hold numbers ({error}).") from error
+        yield _checked(path, joints, commands, pose)
 
 
 def _checked(path: Path, joints: Array, commands: Array, pose: Array) -> JointRecord:

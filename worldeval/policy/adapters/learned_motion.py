@@ -16,12 +16,12 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor, nn
 
 from worldeval.axes import Array
-from worldeval.checked_weights import load_checked, save_checked
+from worldeval.checked_weights import described, fill, load_checked, save_checked
 from worldeval.config import build
 from worldeval.data.rotation import read_rotation, write_rotation
 from worldeval.errors import UserError
 from worldeval.policy.adapters.joint_records import JointRecord
-from worldeval.run import read_json, write_json
+from worldeval.run import read_object, write_json
 
 SIZES, WEIGHTS = "motion.json", "motion.safetensors"
 POSE = 9  # position and two columns of the rotation's matrix
@@ -156,8 +156,10 @@ def save_motion(folder: Path, motion: LearnedMotion) -> None:
 
 def load_motion(folder: Path) -> LearnedMotion:
     """The learned motion in a folder."""
-    motion = LearnedMotion(build(MotionSizes, read_json(folder / SIZES), where=str(folder / SIZES)))
-    motion.load_state_dict(load_checked(folder / WEIGHTS))
+    path = folder / SIZES
+    with described(path):
+        motion = LearnedMotion(build(MotionSizes, read_object(path), where=str(path)))
+    fill(motion, load_checked(folder / WEIGHTS), folder / WEIGHTS)
     return motion.eval()
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from worldeval.axes import Float, Int
 from worldeval.errors import UserError
-from worldeval.run import read_json
+from worldeval.run import read_object
 from worldeval.world.diffusers_import import read_model
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 
@@ -92,7 +92,7 @@ def _home(folder: Path) -> Path:
 
 
 def _described(home: Path) -> tuple[str, dict[str, Any]]:
-    config = read_json(home / "config.json")
+    config = read_object(home / "config.json")
     kind = str(config.get("_class_name"))
     if kind not in KINDS:
         raise UserError(f"{home} holds a {kind}; a tokenizer must be one of {', '.join(KINDS)}.")

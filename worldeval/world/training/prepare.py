@@ -12,6 +12,7 @@ from shutil import rmtree
 import numpy as np
 
 from worldeval.axes import Array, Bool, Int
+from worldeval.checked_weights import fill
 from worldeval.data.adapt import ChosenEpisodes
 from worldeval.data.content import fingerprint
 from worldeval.data.decoded import decoded
@@ -24,7 +25,7 @@ from worldeval.data.table import RecordedEpisodes
 from worldeval.data.weighted import Weighted, refuse_video, weighted
 from worldeval.device import pick_device
 from worldeval.errors import UserError
-from worldeval.run import read_json, write_json
+from worldeval.run import read_object, write_json
 from worldeval.training.optimise import Report
 from worldeval.training.processes import this_process
 from worldeval.world.body import body_of
@@ -39,7 +40,7 @@ from worldeval.world.tokenizer.fit import fit_tokenizer, psnr
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 from worldeval.world.tokenizer.frames import TokenizerFrames
 from worldeval.world.tokenizer.given import GivenLatents, adopt, refuse_others
-from worldeval.world.weights import fill, load_weights, save_weights
+from worldeval.world.weights import load_weights, save_weights
 
 TOKENIZER = "tokenizer.safetensors"
 QUALITY = "tokenizer.json"  # how well it reconstructs the frames it encoded
@@ -284,8 +285,8 @@ class _Road:
         """PSNR on held-out frames, measured once and stored next to the tokenizer."""
         path = self.home / QUALITY
         of = f"{digest_of(tokenizer)[:16]} {self.seed} {self.held.tolist()}"
-        kept = read_json(path) if path.is_file() else {}
-        if kept.get("of") != of:
+        kept = read_object(path) if path.is_file() else {}
+        if kept.get("of") != of or not isinstance(kept.get("psnr"), float):
             found = psnr(tokenizer, frames, self.held, frames=512, seed=self.seed)
             kept = {"psnr": found, "of": of}
             this_process().wait_for_everyone()
