@@ -30,12 +30,13 @@ def check_parquet(path: Path, rows: int) -> None:
 def check_video(path: Path, frames: int) -> None:
     """Refuse a video whose packets, read but not decoded, are not one for every frame."""
     import av
+    from av.error import FFmpegError
 
     try:
         with av.open(str(path)) as file:
             packets = (packet for packet in file.demux(video=0) if packet.size)
             found = sum(not packet.is_corrupt for packet in packets)
-    except (av.FFmpegError, OSError, IndexError, ValueError) as error:
+    except (FFmpegError, OSError, IndexError, ValueError) as error:
         raise _broken(path, str(error)) from error
     if found != frames:
         raise _broken(path, f"it holds {found} frames of {frames}")

@@ -1,3 +1,5 @@
+# h5py types every item as a group, a dataset or a datatype.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportIndexIssue=false, reportCallIssue=false, reportOptionalMemberAccess=false, reportOptionalSubscript=false
 """Datasets on a full disk are absent until they are whole; bits that flip in them are noticed."""
 
 from pathlib import Path

@@ -93,7 +93,9 @@ class Judge:
     ) -> Float[torch.Tensor, "m b t"]:
         """Return every member's logit at every frame."""
         for rollout in rollouts:
-            if not (np.isfinite(rollout.pose).all() and np.isfinite(rollout.latents).all()):
+            if not (
+                np.isfinite(rollout.pose).all() and np.isfinite(np.asarray(rollout.latents)).all()
+            ):
                 raise UserError(
                     f"The roll-out of {rollout.policy} from {rollout.start} holds numbers that are "
                     "not finite, and cannot be judged: the world model broke down there. Train it "
