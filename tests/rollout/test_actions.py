@@ -19,8 +19,7 @@ from worldeval.rollout.drive import Controls, Drive, Stick
 from worldeval.rollout.loop import imagine
 from worldeval.serve.env import WorldVectorEnv
 from worldeval.serve.episodes import ServedEpisodes, Setting
-from worldeval.world.bounds import action_bounds
-from worldeval.world.protocol import WorldSpec
+from worldeval.world.protocol import WorldSpec, action_bounds
 
 POSE = [0.4, 0.0, 0.3, 0.0, 0.0, 2.0, 1.0]  # metres, roll pitch yaw, gripper
 # From a corner of the table to the other, any yaw.

@@ -12,9 +12,8 @@ from worldeval.errors import UserError
 from worldeval.world.ctrl_world.recipe import EdmRecipe
 from worldeval.world.dit.recipe import DitRecipe
 from worldeval.world.latent.recipe import LatentRecipe
-from worldeval.world.recipe import WorldRecipe
+from worldeval.world.recipe import WorldRecipe, allowed_steps
 from worldeval.world.rssm.recipe import RssmRecipe
-from worldeval.world.sampler import allowed_steps
 
 
 @pytest.mark.parametrize(
@@ -30,7 +29,7 @@ def test_a_world_takes_any_of_them_and_no_other() -> None:
     assert world.steps == 2  # its recipe's
     world.steps = 8
     for wrong in (0, 9):
-        with pytest.raises(UserError, match=f"{wrong} steps .* takes 1 to 8"):
+        with pytest.raises(UserError, match=f"{wrong} sampler steps .* takes 1 to 8"):
             world.steps = wrong
     assert world.steps == 8
     assert new_world().sampler == range(1, 21)

@@ -21,7 +21,7 @@ from worldeval.record import Start
 from worldeval.rollout.starts import read_starts
 from worldeval.world.load import load_world as read_world
 from worldeval.world.load import read_card, world_hash
-from worldeval.world.sampler import allowed_steps
+from worldeval.world.recipe import allowed_steps
 from worldeval.world.world import World
 
 Address = str | Path

@@ -13,7 +13,7 @@ from worldeval.rollout.guided import imagine_guided
 from worldeval.rollout.loop import imagine
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.world.load import load_world, read_card
-from worldeval.world.sampler import allowed_steps
+from worldeval.world.recipe import allowed_steps
 from worldeval.world.uwm.world import UwmWorld
 from worldeval.world.world import World
 

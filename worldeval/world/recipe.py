@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from worldeval.errors import UserError
 from worldeval.training.recipe import TrainerRecipe
 
 
@@ -84,3 +85,23 @@ class WorldRecipe:
     def reads_tasks(self) -> bool:
         """Whether the model reads the text of a task, not only its label."""
         return False
+
+
+def allowed_steps(sampler: range, steps: int) -> int:
+    """Return `steps` if a sampler that accepts the numbers in `sampler` can take them.
+
+    Raises:
+        UserError: it cannot, or there is no sampler; the message gives the allowed range.
+    """
+    if not sampler:
+        raise UserError(
+            f"{steps} sampler steps were requested, but this world model has no such sampler: it "
+            "imagines each frame in one pass (families `latent` and `rssm`). Leave the number of "
+            "steps out."
+        )
+    if steps not in sampler:
+        raise UserError(
+            f"{steps} sampler steps were requested, but this world model's sampler takes "
+            f"{sampler[0]} to {sampler[-1]}."
+        )
+    return steps

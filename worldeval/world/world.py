@@ -18,7 +18,7 @@ from worldeval.device import autocast
 from worldeval.errors import UserError, did_you_mean
 from worldeval.world.branch import rows_of
 from worldeval.world.protocol import ANY_TASK, WorldSpec
-from worldeval.world.sampler import allowed_steps
+from worldeval.world.recipe import allowed_steps
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer, index_of
 
 TOKENIZER = "tokenizer."  # prefix of its keys in the state dict

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from worldeval.axes import Bool, Float
-from worldeval.world.head_norm import HeadNorm
+from worldeval.world.layers import HeadNorm, modulated
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -163,8 +163,3 @@ def longer(past: KeysValues, newest: KeysValues, *, window: int) -> KeysValues:
         keys=torch.cat([past.keys, newest.keys], 1)[:, -window:],
         values=torch.cat([past.values, newest.values], 1)[:, -window:],
     )
-
-
-def modulated(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
-    """Apply layer normalisation with gain and shift from the condition."""
-    return F.layer_norm(x, x.shape[-1:]) * (1 + gain) + shift

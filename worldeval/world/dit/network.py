@@ -24,10 +24,11 @@ from torch.utils.checkpoint import checkpoint
 
 from worldeval.axes import Bool, Float, Int
 from worldeval.errors import UserError
-from worldeval.world.dit.attention import AttendedFrames, Block, KeysValues, both, modulated
+from worldeval.world.dit.attention import AttendedFrames, Block, KeysValues, both
 from worldeval.world.dit.maps import CHANNELS, HandMaps
 from worldeval.world.dit.recipe import DitRecipe
 from worldeval.world.features import Features, Motion
+from worldeval.world.layers import modulated
 
 PAINT = 16  # motion features added to each token
 FREQUENCIES = 8  # of the embeddings of flow time and age

@@ -29,8 +29,7 @@ from worldeval.run import read_object, write_json
 from worldeval.training.optimise import Report
 from worldeval.training.processes import this_process
 from worldeval.world.body import body_of
-from worldeval.world.bounds import action_bounds
-from worldeval.world.protocol import ANY_TASK, WorldSpec
+from worldeval.world.protocol import ANY_TASK, WorldSpec, action_bounds
 from worldeval.world.recipe import WorldRecipe
 from worldeval.world.sources import tasks_of, to_train_on, with_latents
 from worldeval.world.tokenizer.build import new_tokenizer

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from worldeval.axes import Float, Int
 from worldeval.errors import UserError
 from worldeval.world.features import Features
-from worldeval.world.head_norm import HeadNorm
+from worldeval.world.layers import HeadNorm, modulated
 from worldeval.world.uwm.recipe import UwmRecipe
 from worldeval.world.uwm.schedule import Schedule
 from worldeval.world.uwm.seen import UwmContext
@@ -144,7 +144,7 @@ class Uwm(nn.Module):
         for block in self.blocks:
             tokens = block(tokens, condition)
         gain, shift = self.last(condition)[:, None].chunk(2, 2)
-        tokens = _modulated(tokens, gain, shift)
+        tokens = modulated(tokens, gain, shift)
         return Said(
             actions=self.action_head(tokens[:, :count]).float(),
             future=self._frames(self.future_head(tokens[:, count : count + places]).float()),
@@ -257,8 +257,8 @@ class _AdaNormBlock(nn.Module):
         self, x: Float[Tensor, "b n d"], condition: Float[Tensor, "b c"]
     ) -> Float[Tensor, "b n d"]:
         parts = self.modulation(condition)[:, None].chunk(6, 2)
-        x = x + parts[2] * self._attend(_modulated(x, *parts[:2]))
-        hidden = F.gelu(self.widen(_modulated(x, *parts[3:5])), approximate="tanh")
+        x = x + parts[2] * self._attend(modulated(x, *parts[:2]))
+        hidden = F.gelu(self.widen(modulated(x, *parts[3:5])), approximate="tanh")
         return x + parts[5] * self.narrow(hidden)
 
     def _attend(self, x: Float[Tensor, "b n d"]) -> Float[Tensor, "b n d"]:
@@ -267,10 +267,6 @@ class _AdaNormBlock(nn.Module):
         )
         seen = F.scaled_dot_product_attention(self.query_norm(query), self.key_norm(key), value)
         return self.mix(rearrange(seen, "b h n e -> b n (h e)"))
-
-
-def _modulated(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
-    return F.layer_norm(x, x.shape[-1:]) * (1 + gain) + shift
 
 
 def _check(recipe: UwmRecipe, latent: tuple[int, int, int, int]) -> None:

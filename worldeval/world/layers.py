@@ -1,4 +1,4 @@
-"""The norm of queries and keys, at whatever precision attention is computed."""
+"""Layers of the transformers: the norm of queries and keys, and the one that a condition sets."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -16,3 +16,8 @@ class HeadNorm(nn.RMSNorm):
     def forward(self, x: Float[Tensor, "... e"]) -> Float[Tensor, "... e"]:
         assert self.weight is not None
         return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+
+
+def modulated(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
+    """Layer normalisation whose gain and shift come from the condition (adaLN)."""
+    return F.layer_norm(x, x.shape[-1:]) * (1 + gain) + shift

@@ -2,7 +2,7 @@
 
 import torch
 
-from worldeval.world.head_norm import HeadNorm
+from worldeval.world.layers import HeadNorm
 
 
 def test_half_precision_gives_nearly_what_float32_gives() -> None:
