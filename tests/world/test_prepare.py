@@ -19,6 +19,7 @@ from worldeval.errors import UserError
 from worldeval.run import read_json
 from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
 from worldeval.world.features import Features
+from worldeval.world.recipe import ActuationRecipe
 from worldeval.world.sources import as_trained
 from worldeval.world.training.pipeline import train_world
 from worldeval.world.training.prepare import Prepared, prepare
@@ -71,6 +72,11 @@ def quiet(stage: str, steps: int):
     return lambda step, loss: None
 
 
+def for_an_arm():
+    """The toy recipe without the actuation of the toy's hand: the data say what actions mean."""
+    return replace(toy_recipe(), actuation=ActuationRecipe())
+
+
 def prepared(recipe, *data: Weighted, home: Path | None = None, weak=(), say=print) -> Prepared:
     with TemporaryDirectory() as unused:
         return prepare(recipe, data, weak, home or Path(unused), seed=0, report=quiet, say=say)
@@ -104,7 +110,7 @@ def test_weights_of_others_get_the_angles_they_know(over_pi: None) -> None:
 
 
 def test_a_world_of_angles_is_read_with_angles(over_pi: None) -> None:
-    recipe = toy_recipe()
+    recipe = for_an_arm()
     spec = prepared(recipe, Weighted(path=Path("arm"))).spec
     source = OverPi(Path("arm"))
     assert len(as_trained(source, spec).spec.pose_names) == 10
@@ -114,7 +120,7 @@ def test_a_world_of_angles_is_read_with_angles(over_pi: None) -> None:
 
 def test_datasets_with_latents_are_mixed(over_pi: None) -> None:
     parts = [Weighted(path=Path("a"), weight=3), Weighted(path=Path("bb"))]
-    found, alone = prepared(toy_recipe(), *parts), prepared(toy_recipe(), parts[0])
+    found, alone = prepared(for_an_arm(), *parts), prepared(for_an_arm(), parts[0])
     assert len(found.episodes) == 2 * len(alone.episodes)
     assert found.held.tolist() == [*alone.held, *(alone.held + len(alone.episodes))]
     rows = found.episodes.draws(found.training(weak=False, without_fold=None, folds=2), 4)

@@ -37,7 +37,7 @@ class Actuation:
             [c.factor * (second if c.motion == "velocity" else 1.0) for c in body.commands]
         )
         self._absolute = torch.tensor([c.motion == "absolute" for c in body.commands])
-        self._all_absolute = bool(self._absolute.all())
+        self._all_absolute = all(command.motion == "absolute" for command in body.commands)
 
     def begin(self, pose: Float[Tensor, "b p"]) -> Float[Tensor, "b c"]:
         """At a start, the command is the robot's position."""
