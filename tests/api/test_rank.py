@@ -107,7 +107,7 @@ def test_other_starts_of_the_same_names_are_refused(toy: Path, tmp_path: Path) -
     [
         ({"policies": "toy/policies/a/step-*"}, "world= must be given, such as 'models/latent'"),
         ({"policies": [Mine(), Mine()]}, "Two policies are called 'mine'"),
-        ({"policies": "toy/policies/c/step-*"}, "No checkpoint is named like"),
+        ({"policies": "toy/policies/c/step-*"}, "No checkpoint matches"),
         ({"policies": Mine(), "settings": {"batch": "far"}}, "'batch' is 'far'"),
         ({"policies": Mine(), "allocate": "halvin"}, "Did you mean 'halving'"),
         ({"policies": Mine(), "jobs": 2}, "give out= a run folder"),

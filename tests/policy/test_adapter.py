@@ -157,7 +157,7 @@ def test_actions_that_are_no_numbers_stay_so_to_be_counted(tmp_path: Path) -> No
     [
         ("joint-position(7)+1", "ee-absolute", r"joint-position\(7\)\+1 .*; the arm has 2 joints"),
         ("joint-position(2)+2", "ee-absolute", r"\(2\)\+2 .* takes ee-absolute.*grippers differ"),
-        ("ee-delta(euler)+1", "ee-absolute", "from joints to the end effector"),
+        ("ee-delta(euler)+1", "ee-absolute", "joints to the end effector"),
         ("joint-position(2,deg)+1", "ee-absolute", "is in deg; joint-position is in rad here"),
         ("joint-speed(2)+1", "ee-absolute", "'joint-speed' is no control"),
     ],
@@ -171,15 +171,15 @@ def test_what_does_not_fit_is_refused_with_both_sides(
 
 def test_a_policy_for_another_space_is_refused(tmp_path: Path) -> None:
     made = adapter(tmp_path, "joint-position(2)+1")
-    with pytest.raises(UserError, match=r"gives 8 numbers a step; .*joint-position\(2\)\+1 \(3 n"):
+    with pytest.raises(UserError, match=r"gives 8 numbers per step.*joint-position\(2\)\+1 \(3 n"):
         AdaptedPolicy(Fixed(np.ones((2, 8))), made)
     with pytest.raises(UserError, match=r"commands joint-velocity.* takes joint-position"):
         AdaptedPolicy(Fixed(np.ones((2, 3)), space="joint-velocity(2)+1"), made)
-    with pytest.raises(UserError, match=r"1 steps at a time; one world frame .* takes 2"):
+    with pytest.raises(UserError, match=r"1 steps per chunk, but a world frame .* takes 2"):
         AdaptedPolicy(Fixed(np.ones((1, 3))), made)
     degrees = AdaptedPolicy(Fixed(np.full((2, 3), 90.0)), made)
     degrees.reset(("a",), (0,))
-    with pytest.raises(UserError, match=r"up to 90; .* is in radians\. Degrees"):
+    with pytest.raises(UserError, match=r"up to 90, but .* is in radians\. If they are degrees"):
         degrees.act(seen(tool(0.2, 0.7)))
     with pytest.raises(UserError, match="cannot hold its end effector"):
         degrees.act(seen([9, 9, 9, 0, 0, 0, 1]))
@@ -270,7 +270,7 @@ def test_a_learned_adapter_is_better_than_standing_still_on_episodes_it_never_sa
 
 
 def test_recordings_that_are_none_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="no recordings of joints"):
+    with pytest.raises(UserError, match="no joint recordings"):
         read_records(tmp_path, "joint-velocity")
     np.savez(tmp_path / "x.npz", joints=np.ones((3, 2)), commands=np.ones((2, 2)), pose=np.ones(6))
     with pytest.raises(UserError, match=r"joints \(3, 2\), commands \(2, 2\)"):

@@ -68,12 +68,14 @@ def test_any_address_can_say_what_it_is_called_and_how_its_chunks_are_used(tmp_p
     )
     own = load_policy(f"{code}:make?name=abc").spec
     assert (own.name, own.chunk) == ("abc", 3)  # the code's own parameter, and what it is called
-    with pytest.raises(UserError, match="step=-1 must be a whole number from 0"):
+    with pytest.raises(UserError, match="step=-1 must be a whole number, at least 0"):
         load_policy("zero?step=-1")
-    with pytest.raises(UserError, match="a world frame lasts 5, and shows nothing in between"):
+    with pytest.raises(
+        UserError, match="a world frame lasts 5 steps and has no observation in between"
+    ):
         load_policy("zero?action_dim=4&chunk=2&steps_per_frame=5")
 
 
 def test_lerobots_own_server_is_refused_with_the_reason() -> None:
-    with pytest.raises(UserError, match=r"speaks in Python pickles.*serve-policy"):
+    with pytest.raises(UserError, match=r"uses Python pickles.*serve-policy"):
         load_policy("grpc://host:8080")

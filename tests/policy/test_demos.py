@@ -103,7 +103,7 @@ def unlabelled(folder: Path) -> RecordedEpisodes:
 
 def test_data_without_success_labels_need_a_recipe_that_asks_for_none(folder: Path) -> None:
     data, rng = unlabelled(folder), np.random.default_rng(0)
-    with pytest.raises(UserError, match=r"no episode says whether it succeeded.*success: null"):
+    with pytest.raises(UserError, match=r"no episode has a success label.*success: null"):
         choose(data, PolicyRecipe(), rng)
     recipe = PolicyRecipe(demos=(DemoGroup(success=None),), validation_per_task=2)
     assert len(reserve(data, 2)) == 4

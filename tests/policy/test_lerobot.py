@@ -169,7 +169,7 @@ def test_its_spec_says_how_it_is_run(lerobot: None, tmp_path: Path) -> None:
     [
         ({"image": (3, 12, 16)}, "trained on pictures of 12 x 16 .* shown 6 x 8.*size=12x16"),
         ({"state": 5}, "reads 5 numbers of proprioception; the world gives 2"),
-        ({"image": (1, 6, 8)}, "a world shows 3 x height x width"),
+        ({"image": (1, 6, 8)}, "a world's images are 3 x height x width"),
     ],
 )
 def test_inputs_of_another_shape_are_refused(
@@ -212,13 +212,15 @@ def test_proprioception_in_other_units_is_refused(lerobot: None, tmp_path: Path)
 def test_what_no_world_shows_is_refused_at_once(lerobot: None, tmp_path: Path) -> None:
     more = {"observation.environment_state": {"type": "ENV", "shape": [4]}}
     folder = checkpoint(tmp_path / "a", "act", more=more)
-    with pytest.raises(UserError, match=r"reads 'observation.environment_state', which a world"):
+    with pytest.raises(
+        UserError, match=r"needs the input 'observation.environment_state', which a world"
+    ):
         load_policy(f"lerobot:{folder}")
     with pytest.raises(UserError, match="has no camera 'top'"):
         load_policy(f"lerobot:{checkpoint(tmp_path / 'b', 'act')}?views=top=side")
     old = checkpoint(tmp_path / "c", "act")
     (old / "policy_preprocessor.json").unlink()
-    with pytest.raises(UserError, match=r"written by a LeRobot before 0.4. Convert it"):
+    with pytest.raises(UserError, match=r"written by a LeRobot version before 0.4. Convert it"):
         load_policy(f"lerobot:{old}")
     broken = checkpoint(tmp_path / "d", "act", unknown_field=1)
     with pytest.raises(UserError, match="cannot be read by LeRobot") as caught:
@@ -249,7 +251,7 @@ def test_ten_checkpoints_by_one_glob(tmp_path: Path) -> None:
         for day in ("monday", "tuesday")
         for step in ("002000", "010000")
     ]
-    with pytest.raises(UserError, match="names 2 policies; name= can only be given to one"):
+    with pytest.raises(UserError, match="names 2 policies; name= needs a single one"):
         expand([f"lerobot:{one}/*?name=x"])
-    with pytest.raises(UserError, match="No LeRobot checkpoint is named like"):
+    with pytest.raises(UserError, match="No LeRobot checkpoint matches"):
         expand([f"lerobot:{tmp_path}/none/*"])

@@ -72,7 +72,7 @@ def test_mistakes_are_answered(
 
 
 def test_a_glob_without_a_match_is_an_error(checkpoints: Path) -> None:
-    with pytest.raises(UserError, match="No checkpoint is named like"):
+    with pytest.raises(UserError, match="No checkpoint matches"):
         expand([f"{checkpoints}/none-*"])
 
 

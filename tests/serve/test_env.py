@@ -82,10 +82,10 @@ def test_wild_actions_are_mended_and_counted() -> None:
 
 def test_mistakes_say_what_is_needed() -> None:
     env = WorldVectorEnv(ServedEpisodes(setting()), num_envs=2)
-    with pytest.raises(UserError, match="no start 6: they go from 0 to 5"):
+    with pytest.raises(UserError, match="no start 6; starts are numbered 0 to 5"):
         env.reset(options={"starts": [0, 6]})
     env.reset(seed=0)
-    with pytest.raises(UserError, match=r"shape \(2, 5\); \(2, 3\) is needed"):
+    with pytest.raises(UserError, match=r"shape \(2, 5\); expected \(2, 3\)"):
         env.step(np.zeros((2, 5), np.float32))
     with pytest.raises(UserError, match="1 to 64"):
         WorldVectorEnv(ServedEpisodes(setting()), num_envs=65)

@@ -167,7 +167,7 @@ def test_a_token_is_asked_for_and_health_is_not(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(UserError, match="Set WORLDEVAL_TOKEN"):
             load_policy(url)
         monkeypatch.setenv("WORLDEVAL_TOKEN", "s3cret")
-        with pytest.raises(UserError, match="set WORLDEVAL_TOKEN_127_0_0_1 if the token is meant"):
+        with pytest.raises(UserError, match="meant for it, set WORLDEVAL_TOKEN_127_0_0_1"):
             load_policy(url)
         monkeypatch.setattr(sys, "argv", ["worldeval", "rank", "x", "--policies", f"{url}?name=a"])
         policy = remote(url)
@@ -268,7 +268,7 @@ def test_as_many_sessions_as_allowed_and_none_that_sleeps() -> None:
         first.recv()
         with pytest.raises(InvalidStatus, match="503"), connect(url):
             pass
-        assert first.recv(timeout=10) == "No request came within 0.3 s."
+        assert first.recv(timeout=10) == "No request arrived within 0.3 s."
 
 
 def test_a_policy_in_numpy_is_served_without_anything_heavy() -> None:

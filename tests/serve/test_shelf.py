@@ -72,7 +72,7 @@ def test_what_no_session_uses_makes_room() -> None:
 def test_a_server_of_one_offers_no_list() -> None:
     with (
         serving(PolicyService(Echo())) as (url, _),
-        pytest.raises(UserError, match="does not say which policies it has"),
+        pytest.raises(UserError, match="does not list its policies"),
     ):
         expand([f"{url}/*"])
 

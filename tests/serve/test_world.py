@@ -28,7 +28,7 @@ def begin(**content: object) -> bytes:
         (pack({"look": 1}), "a request is 'begin', or 'step'"),
         (begin(starts=[0]), "'seeds' must be a list of whole numbers"),
         (begin(starts=[-1], seeds=[0]), "'starts' must be a list of whole numbers"),
-        (begin(starts=[7], seeds=[0]), "no start 7: they go from 0 to 2"),
+        (begin(starts=[7], seeds=[0]), "no start 7; starts are numbered 0 to 2"),
         (begin(starts=[0] * 3, seeds=[0] * 3), "3 starts and 3 seeds"),
         (begin(starts=[True], seeds=[0]), "'starts' must be"),
     ],
@@ -62,5 +62,5 @@ def test_episodes_end_at_the_horizon() -> None:
 
 def test_a_policy_is_no_world() -> None:
     served = serving(PolicyService(Echo()))
-    with served as (url, _), pytest.raises(UserError, match="serves no world model"):
+    with served as (url, _), pytest.raises(UserError, match="does not serve a world model"):
         RemoteWorldEnv(url)

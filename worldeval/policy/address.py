@@ -1,18 +1,18 @@
-"""How users name policies: what is before `?` says which, what is after it with which parameters.
+"""Addresses of policies: the part before `?` names the policy, the rest sets its parameters.
 
 | address                              | policy                                              |
 |--------------------------------------|-----------------------------------------------------|
-| `runs/bc/step-400`                   | a checkpoint of ours, or a folder or glob of them   |
+| `runs/bc/step-400`                   | a worldeval checkpoint, or a folder or glob of them |
 | `package.module:Class`, `f.py:make`  | Python code, called with the parameters             |
-| `ws://host:8000`, `wss://host`       | a server in openpi's dialect                        |
-| `ws://host:8000/*`                   | every policy of a server of ours                    |
+| `ws://host:8000`, `wss://host`       | a server that speaks openpi's protocol              |
+| `ws://host:8000/*`                   | every policy of a worldeval server                  |
 | `lerobot:runs/act`, `lerobot:hub/id` | a LeRobot checkpoint, a run of them, or a glob      |
 | `zero`, `random`                     | built in                                            |
 
-`./mine.py:make?chunk=4&size=0.5` gives parameters. Some go with any address: `name=`, `lineage=`
-and `step=` say what it is called, `replan_every=` how many frames of a chunk are carried out,
-`steps_per_frame=` how many of its actions make a world frame, and `adapter=FOLDER` fits its actions
-to the world's (see adapters/).
+`./mine.py:make?chunk=4&size=0.5` sets parameters. Some work with any address: `name=`, `lineage=`
+and `step=` set how the policy is listed, `replan_every=` how many frames of a chunk are executed,
+`steps_per_frame=` how many of its actions make a world frame, and `adapter=FOLDER` converts its
+actions to the world's (see adapters/).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -33,10 +33,10 @@ PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
 
 @dataclass(frozen=True, kw_only=True)
 class Address:
-    """One policy's address, taken apart."""
+    """One policy's address, parsed."""
 
     kind: Kind
-    place: str  # what stands before the parameters
+    place: str  # the part before the parameters
     params: Mapping[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -46,7 +46,7 @@ class Address:
 
 
 def read_address(ref: str, more: Mapping[str, Any] | None = None) -> Address:
-    """The address that `ref` writes, with `more` parameters laid over its own."""
+    """Parse `ref`; `more` parameters override its own."""
     place, mark, query = ref.partition("?")
     if not mark or "=" not in query:  # a `?` of a glob
         place, query = ref, ""
@@ -54,7 +54,7 @@ def read_address(ref: str, more: Mapping[str, Any] | None = None) -> Address:
 
 
 def read_params(query: str | Sequence[str]) -> dict[str, Any]:
-    """`a=1&b=x`, or a list of `key=value`, as parameters; values are read as YAML scalars."""
+    """Parse `a=1&b=x`, or a list of `key=value`; values are read as YAML scalars."""
     pairs = (
         [unquote(part) for part in query.split("&") if part] if isinstance(query, str) else query
     )
@@ -69,27 +69,27 @@ def read_params(query: str | Sequence[str]) -> dict[str, Any]:
         try:
             params[key.strip()] = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise UserError(f"The parameter '{pair}' has a value that is not readable.") from error
+            raise UserError(f"The parameter '{pair}' has an unreadable value.") from error
     return params
 
 
 def with_params(ref: str, params: Sequence[str]) -> str:
-    """`ref` with `key=value` parameters added, as one text that a recipe can keep."""
+    """Add `key=value` parameters to `ref`; the result is one text that a recipe can store."""
     return str(read_address(ref, read_params(params)))
 
 
 def refuse_code(refs: Iterable[str], where: Path, *, remedy: str = "") -> None:
-    """Raise UserError where a recipe's or run's own file names code: it may be somebody else's.
+    """Raise UserError if a recipe's or run's file names code, which may be somebody else's.
 
-    `os:system?command=...` is an address too. What the user types is the user's. `remedy` is what
-    to do for who trusts the code.
+    `os:system?command=...` is an address too. Addresses that the user types are allowed. `remedy`
+    says what to do if the code is trusted.
     """
     for ref in refs:
         if read_address(ref).kind == "code":
             remedy = remedy or f"name it yourself: --policies '{ref}' or --set policies=['{ref}']"
             raise UserError(
-                f"{where} names Python code to run as a policy ({ref}). Recipes and runs are data: "
-                f"if you trust the code, {remedy}."
+                f"{where} names Python code to run as a policy ({ref}). Recipes and runs may not "
+                f"run code. If you trust it, {remedy}."
             )
 
 
@@ -102,9 +102,9 @@ def _kind(place: str) -> Kind:
         return "lerobot"
     if place.startswith("grpc://"):
         raise UserError(
-            f"{place}: LeRobot's PolicyServer speaks in Python pickles, which run code of whoever "
-            "sends them. Serve the same checkpoint with `worldeval serve-policy lerobot:...`, or "
-            "name it `lerobot:...` here."
+            f"{place}: LeRobot's PolicyServer uses Python pickles, which can execute arbitrary "
+            "code. Serve the same checkpoint with `worldeval serve-policy lerobot:...`, or address "
+            "it as `lerobot:...` here."
         )
     path = Path(place)
     if path.suffix in PICKLES:

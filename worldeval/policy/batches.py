@@ -1,4 +1,4 @@
-"""Training batches: random demonstration samples with shifted, dimmed, blurred images."""
+"""Training batches: random demonstration samples with shifted, dimmed, noisy, blurred images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from worldeval.policy.recipe import AugmentRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What a network learns from in one step."""
+    """The training samples of one step."""
 
     images: Float[Tensor, "b v c h w"]  # [-1, 1]
     pose: Float[Tensor, "b p"]
@@ -32,7 +32,7 @@ def batches(
     *,
     weight: Float[Array, " n"] | None = None,
 ) -> Iterator[Batch]:
-    """Endless batches, drawn with replacement, in proportion to `weight` where it is given."""
+    """Yield endless batches, drawn with replacement, in proportion to `weight` if given."""
     drawn = None if weight is None else np.cumsum(weight) / np.sum(weight)
     pad = recipe.shift
     borders = ((0, 0), (0, 0), (pad, pad), (pad, pad), (0, 0))
@@ -42,7 +42,7 @@ def batches(
         if drawn is None:
             pick = rng.integers(len(demos), size=size)
         else:
-            # Rounding may leave the last sum below the draw.
+            # Rounding may leave the last cumulative sum below the draw.
             pick = np.searchsorted(drawn, rng.random(size), side="right").clip(max=len(demos) - 1)
         index = torch.from_numpy(pick)
         images = to_images(_crop(padded, pick, pad, rng))
@@ -55,14 +55,14 @@ def batches(
 
 
 def to_images(frames: UInt8[Array, "b v h w 3"]) -> Float[Tensor, "b v 3 h w"]:
-    """Frames as a network reads them, in [-1, 1]; channels stay last in memory."""
+    """Convert frames to network inputs in [-1, 1]; channels stay last in memory."""
     return torch.from_numpy(frames).permute(0, 1, 4, 2, 3).float().div_(127.5).sub_(1.0)
 
 
 def _crop(
     padded: UInt8[Array, "n v hp wp 3"], pick: Array, pad: int, rng: np.random.Generator
 ) -> UInt8[Array, "b v h w 3"]:
-    """The picked frames, every view shifted by its own whole pixels."""
+    """Crop the picked frames, each view shifted by its own number of whole pixels."""
     views, height, width = padded.shape[1], padded.shape[2] - 2 * pad, padded.shape[3] - 2 * pad
     out = np.empty((len(pick), views, height, width, 3), np.uint8)
     corner = rng.integers(2 * pad + 1, size=(len(pick), views, 2))
@@ -85,7 +85,7 @@ def _vary(
         gain = 1 + recipe.brightness * rng.uniform(-1, 1, (len(images), 1, 1, 1, 1))
         images = images * torch.from_numpy(gain.astype(np.float32))
     if recipe.noise:
-        # One noise image a step: a fresh one for every sample would cost more than the network.
+        # One noise image per step: fresh noise for every sample would cost more than the network.
         noise = recipe.noise * rng.standard_normal(images.shape[1:], np.float32)
         images = images + torch.from_numpy(noise)
     return images

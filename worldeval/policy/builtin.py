@@ -1,4 +1,4 @@
-"""Policies that learn nothing: zero, random and replay. They anchor a ranking and its gates."""
+"""Policies that learn nothing: zero, random and replay. They anchor a ranking and its checks."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ STEP_DIM = 4  # dx, dy, dz, gripper
 
 
 class Zero:
-    """Commands nothing."""
+    """Command nothing."""
 
     def __init__(
         self, *, action_dim: int = ACTION_DIM, chunk: int = 1, views: tuple[str, ...] = VIEWS
@@ -26,7 +26,7 @@ class Zero:
         return self._spec
 
     def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Nothing is kept between steps."""
+        """Do nothing: no state is kept between steps."""
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
         shape = (len(observation), self._spec.chunk, self._spec.action_dim)
@@ -34,7 +34,7 @@ class Zero:
 
 
 class Random:
-    """Wanders: every dimension of a step's action follows its own slowly changing noise."""
+    """Wander: every dimension of a step's action follows its own slowly varying noise."""
 
     def __init__(
         self,
@@ -44,7 +44,7 @@ class Random:
         views: tuple[str, ...] = VIEWS,
         step_dim: int = STEP_DIM,
         size: float = 0.7,  # standard deviation of the noise
-        memory: float = 0.95,  # correlation of a simulator step's noise with the next
+        memory: float = 0.95,  # autocorrelation of the noise between simulator steps
     ) -> None:
         self._spec = _spec("random", action_dim, chunk, views)
         self._noise = ColouredNoise(step_dim, size=size, memory=memory)
@@ -54,7 +54,7 @@ class Random:
         return self._spec
 
     def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Every episode wanders by its own seed."""
+        """Seed every episode's noise with its own seed."""
         self._noise.reset([np.random.default_rng([seed, 1]) for seed in seeds])
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
@@ -62,9 +62,9 @@ class Random:
 
 
 class Replay:
-    """Plays recorded actions back: episode i of a batch is recording i, one frame a call.
+    """Play back recorded actions: episode i of a batch is recording i, one frame per call.
 
-    After a recording's end it commands nothing.
+    It commands nothing after a recording's end.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class Replay:
         views: tuple[str, ...] = VIEWS,
     ) -> None:
         self._actions = list(actions)
-        # A chunk of one, so that a call is a world frame whatever the harness replans.
+        # A chunk of one, so that a call is always one world frame, however often it is queried.
         self._spec = _spec(name, self._actions[0].shape[1], 1, views)
         self._frame = 0
 
@@ -84,7 +84,7 @@ class Replay:
         return self._spec
 
     def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Begin every recording again; the batch must be as long as the list of recordings."""
+        """Restart every recording; the batch must have one episode per recording."""
         if len(tasks) != len(self._actions):
             raise ValueError(f"{len(tasks)} episodes for {len(self._actions)} recordings")
         self._frame = 0
@@ -99,7 +99,7 @@ class Replay:
 
 
 class ColouredNoise:
-    """First-order autoregressive noise over simulator steps, one stream an episode."""
+    """First-order autoregressive noise over simulator steps, one stream per episode."""
 
     def __init__(self, step_dim: int, *, size: float, memory: float) -> None:
         self._step_dim, self._size, self._memory = step_dim, size, memory
@@ -112,13 +112,13 @@ class ColouredNoise:
         self._last = np.stack([self._draw(rng, 1)[0] for rng in self._rngs])
 
     def chunk(self, frames: int, action_dim: int) -> Float32[Array, "b k a"]:
-        """The next `frames` world frames of every stream."""
+        """Return the next `frames` world frames of every stream."""
         if action_dim % self._step_dim:
             raise ValueError(f"step_dim {self._step_dim} does not divide the action's {action_dim}")
         steps = frames * action_dim // self._step_dim
         fresh = np.stack([self._draw(rng, steps) for rng in self._rngs])
         out = np.empty_like(fresh)
-        keep = np.sqrt(1 - self._memory**2)  # holds the standard deviation at `size`
+        keep = np.sqrt(1 - self._memory**2)  # keeps the standard deviation at `size`
         for step in range(steps):
             self._last = self._memory * self._last + keep * fresh[:, step]
             out[:, step] = self._last

@@ -1,4 +1,4 @@
-"""Checkpoints of our policies: `<set>/<lineage>/step-<n>/policy.{safetensors,json}`."""
+"""Checkpoints of worldeval policies: `<set>/<lineage>/step-<n>/policy.{safetensors,json}`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +25,7 @@ WEIGHTS, CARD = "policy.safetensors", "policy.json"
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyCard:
-    """What is known of a checkpoint without loading its weights."""
+    """Metadata of a checkpoint, readable without loading its weights."""
 
     kind: str  # bc, flow or diffusion
     lineage: str
@@ -34,11 +34,11 @@ class PolicyCard:
     tasks: tuple[str, ...]
     note: str
     misleads: bool  # whether action error was expected to rank this lineage's checkpoints badly
-    demos: Mapping[str, int]  # episodes of each task it imitated
+    demos: Mapping[str, int]  # task -> number of imitated episodes
     train_loss: float
     validation_mse: float  # mean over tasks; see validation.py
     validation_mse_tasks: Mapping[str, float]
-    seconds: float  # of training up to this step
+    seconds: float  # training time up to this step
 
 
 class LearnedPolicy:
@@ -59,7 +59,7 @@ class LearnedPolicy:
             chunk=recipe.chunk,
         )
         self._generators: list[torch.Generator] = []
-        self._last: Float32[Array, "b k a"] | None = None  # the chunk before, for a warm start
+        self._last: Float32[Array, "b k a"] | None = None  # the previous chunk, for a warm start
 
     @property
     def spec(self) -> PolicySpec:
@@ -73,17 +73,17 @@ class LearnedPolicy:
         self._last = None
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        """Action chunks in [-1, 1]."""
+        """Return action chunks in [-1, 1]."""
         seen = self.see(observation)
         chunk = self.network.act(*seen, self._generators, self._warm()).numpy()
         self._last = chunk
         return chunk
 
     def see(self, observation: Observation) -> tuple[Tensor, Tensor, Tensor]:
-        """What the network reads: images, pose and task, one row an episode."""
+        """Prepare the network's inputs: images, pose and task, one row per episode."""
         if len(observation) != len(self._generators):
             raise ValueError(
-                f"{len(observation)} episodes observed, {len(self._generators)} begun by reset"
+                f"{len(observation)} episodes observed, but reset began {len(self._generators)}"
             )
         views = [np.asarray(observation.frames[view]) for view in self._spec.views]
         task = torch.tensor([self._index(task) for task in observation.tasks])
@@ -96,7 +96,7 @@ class LearnedPolicy:
         return self._generators
 
     def _warm(self) -> Warm | None:
-        """The last chunk moved on by what was carried out of it; its end stands still."""
+        """Shift the last chunk by its executed frames; its last frame is repeated."""
         how, head = self.recipe.warm, self.network.head
         if self._last is None or not how.skip or not isinstance(head, DenoisingHead):
             return None
@@ -116,7 +116,7 @@ class LearnedPolicy:
 def save(
     folder: Path, network: PolicyNetwork, recipe: PolicyRecipe, sizes: Sizes, card: PolicyCard
 ) -> None:
-    """Write a checkpoint in half precision; the card last, so that a folder with one is whole."""
+    """Write a checkpoint in half precision; the card comes last and marks it as complete."""
     state = network.state_dict()
     save_checked(folder / WEIGHTS, {key: value.half() for key, value in state.items()})
     content = {"card": asdict(card), "sizes": asdict(sizes), "recipe": asdict(recipe)}
@@ -135,12 +135,12 @@ def load(folder: Path) -> LearnedPolicy:
 
 
 def read_card(folder: Path) -> PolicyCard:
-    """What a checkpoint says of itself."""
+    """Read a checkpoint's card."""
     return _read(folder).card
 
 
 def is_checkpoint(folder: Path) -> bool:
-    """Whether the folder holds one of our checkpoints."""
+    """Whether the folder holds a worldeval checkpoint."""
     return (folder / CARD).is_file()
 
 

@@ -1,4 +1,4 @@
-"""Demonstrations: which episodes a policy imitates, and their frames as training samples."""
+"""Demonstrations: select the episodes to imitate, and turn their frames into training samples."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from worldeval.data.table import SUCCEEDED, RecordedEpisodes
 from worldeval.errors import UserError, did_you_mean
 from worldeval.policy.recipe import DemoGroup, LabelRecipe, PolicyRecipe
 
-EXPERT = "expert"  # the source of the noise-free expert
+EXPERT = "expert"  # source name of the noise-free expert
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demos:
-    """Samples of every chosen episode: one for each frame that an action follows."""
+    """Training samples of the selected episodes: one per frame that is followed by an action."""
 
     frames: UInt8[Array, "n v h w 3"]
     pose: Float32[Array, "n p"]
@@ -26,7 +26,7 @@ class Demos:
     actions: Float32[Array, "n k a"]
     tasks: tuple[str, ...]
     views: tuple[str, ...]
-    episodes: dict[str, int]  # how many of each task
+    episodes: dict[str, int]  # task -> number of episodes
 
     def __len__(self) -> int:
         return len(self.pose)
@@ -35,7 +35,7 @@ class Demos:
 def choose(
     recorded: RecordedEpisodes, recipe: PolicyRecipe, rng: np.random.Generator
 ) -> Int[Array, " e"]:
-    """Episodes to imitate: the groups' draws together, without those held out for validation."""
+    """Select episodes to imitate: the draws of all groups, without held-out episodes."""
     table = recorded.episodes.drop(index=reserve(recorded, recipe.validation_per_task))
     if recipe.fold is not None:
         index, count = recipe.fold
@@ -46,16 +46,16 @@ def choose(
         fitting = _fitting(table, group)
         if fitting.empty and group.success is not None and not recorded.labelled.any():
             raise UserError(
-                f"{recorded.where}: no episode says whether it succeeded, and the recipe imitates "
-                f"those that {'succeeded' if group.success else 'failed'}. Imitate all of them "
-                "with success: null in the recipe's demos."
+                f"{recorded.where}: no episode has a success label, but the recipe imitates those "
+                f"that {'succeeded' if group.success else 'failed'}. To imitate all of them, set "
+                "success: null in the recipe's demos."
             )
         if fitting.empty:
             found = sorted(set(recorded.episodes["source"]))
             raise UserError(
                 f"No episode has a source like {' or '.join(group.sources)}"
                 + {True: ", succeeded", False: ", failed", None: ""}[group.success]
-                + f" and is free for training.{did_you_mean(group.sources[0], found)}"
+                + f" and is available for training.{did_you_mean(group.sources[0], found)}"
             )
         for _, rows in fitting.groupby("task"):
             count = len(rows) if group.per_task is None else min(group.per_task, len(rows))
@@ -64,10 +64,10 @@ def choose(
 
 
 def reserve(recorded: RecordedEpisodes, per_task: int) -> Int[Array, " e"]:
-    """Successful noise-free expert episodes held out for validation, the same for every policy.
+    """Hold out successful noise-free expert episodes for validation, the same for every policy.
 
-    At most a third of a task's, lowest hash of the id first. Where no episode says whether it
-    succeeded, all of the expert's count.
+    At most a third of a task's, lowest hash of the id first. Without success labels, all of the
+    expert's episodes qualify.
     """
     kept: list[int] = []
     success = True if recorded.labelled.any() else None
@@ -86,9 +86,9 @@ def gather(
     chunk: int,
     after_success: int,
 ) -> Demos:
-    """Samples of the given episodes, up to `after_success` frames after the first success.
+    """Collect samples of the given episodes, up to `after_success` frames after first success.
 
-    A chunk that runs over the end of its episode repeats the last action.
+    A chunk that extends beyond its episode repeats the last action.
     """
     rows, ahead = [], []
     for episode in episodes:
@@ -115,7 +115,7 @@ def gather(
 def corrupt(
     actions: Float32[Array, "n k a"], labels: LabelRecipe, rng: np.random.Generator
 ) -> Float32[Array, "n k a"]:
-    """The actions as a policy with these corruptions is told them."""
+    """Corrupt the actions to imitate, as the recipe specifies."""
     out = actions * np.float32(labels.scale)
     if labels.bias:
         if out.shape[-1] % len(labels.bias):
@@ -130,7 +130,7 @@ def corrupt(
 
 
 def _fitting(table: pd.DataFrame, group: DemoGroup) -> pd.DataFrame:
-    # Data that do not say who drove are demonstrations.
+    # Episodes without a recorded source count as demonstrations.
     fits = table["source"].map(
         lambda source: any(fnmatchcase(source or EXPERT, glob) for glob in group.sources)
     )

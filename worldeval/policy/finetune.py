@@ -1,4 +1,4 @@
-"""Training goes on from a checkpoint, with its own loss, on old and new demonstrations together."""
+"""Continue training from a checkpoint, with its own loss, on old and new demonstrations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -21,16 +21,16 @@ from worldeval.policy.validation import action_error, validation_demos
 
 @dataclass(frozen=True, kw_only=True)
 class BatchShare:
-    """Samples that make up a share of every batch."""
+    """Samples that make up a given share of every batch."""
 
     demos: Demos
     share: float
-    weight: Float[Array, " n"] | None = None  # of its samples among themselves; None: alike
+    weight: Float[Array, " n"] | None = None  # relative weights of its samples; None: equal
 
 
 @dataclass(frozen=True, kw_only=True)
 class Finetuned:
-    """The network that training ended with, its recent mean loss and the steps taken."""
+    """The trained network, its recent mean loss and the number of steps."""
 
     network: PolicyNetwork
     loss: float
@@ -38,12 +38,12 @@ class Finetuned:
 
 
 def original_demos(policy: LearnedPolicy, recorded: RecordedEpisodes, *, seed: int = 0) -> Demos:
-    """The demonstrations that a checkpoint was trained on, drawn again.
+    """Draw the demonstrations that a checkpoint was trained on again.
 
     `recorded` and `seed` are those of its training run.
 
     Raises:
-        UserError: the draw is not of as many episodes as the checkpoint's card says.
+        UserError: the number of episodes differs from the checkpoint's card.
     """
     recipe, card = policy.recipe, policy.card
     chosen = choose(recorded, recipe, np.random.default_rng([seed, card.seed]))
@@ -52,20 +52,22 @@ def original_demos(policy: LearnedPolicy, recorded: RecordedEpisodes, *, seed: i
     )
     if dict(demos.episodes) != dict(card.demos):
         raise UserError(
-            f"{policy.spec.name} was trained on {dict(card.demos)} episodes, and these data give "
-            f"{dict(demos.episodes)}. Give the --data that it was trained on."
+            f"{policy.spec.name} was trained on {dict(card.demos)} episodes, but this dataset "
+            f"gives {dict(demos.episodes)}. Pass the --data that it was trained on."
         )
     return demos
 
 
 def together(parts: Sequence[BatchShare]) -> tuple[Demos, Float[Array, " n"]]:
-    """Parts as one set of samples, with the weight that gives each part its share of the batches.
+    """Join parts into one set of samples, weighted to give each part its share of the batches.
 
-    Parts without samples or share are left out. Raises UserError where nothing is left.
+    Parts without samples or share are left out. Raises UserError if nothing is left.
     """
     kept = [part for part in parts if len(part.demos) and part.share > 0]
     if not kept:
-        raise UserError("There is nothing to train on: no demonstration and no imagined success.")
+        raise UserError(
+            "There is nothing to train on: no demonstrations and no imagined successes."
+        )
     first = kept[0].demos
     weights = []
     for part in kept:
@@ -89,7 +91,7 @@ def finetune(
     trainer: PolicyTrainerRecipe,
     rng: np.random.Generator,
 ) -> Finetuned:
-    """Go on training a copy of a policy. Its normalisers stay, so that its actions keep meaning."""
+    """Continue training a copy of a policy; its normalisers stay, so actions keep their scale."""
     demos, weight = together(parts)
     stream = batches(demos, policy.recipe.augment, trainer.batch, rng, weight=weight)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
@@ -109,9 +111,9 @@ def keep(
     seconds: float,
     recorded: RecordedEpisodes | None = None,
 ) -> LearnedPolicy:
-    """Write a checkpoint that came of another one, and return it as stored.
+    """Write a checkpoint derived from another one, and return it as stored.
 
-    Its action error on held-out demonstrations is measured where `recorded` are given.
+    Its action error on held-out demonstrations is measured if `recorded` is given.
     """
     card = replace(
         policy.card,

@@ -1,4 +1,4 @@
-"""What an address says of any policy: its name, lineage and step, and how its chunks are used."""
+"""Parameters for any policy: its name, lineage and step, and how its chunks are executed."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -15,7 +15,7 @@ USE = ("steps_per_frame", "replan_every")
 
 
 class Labelled:
-    """`policy` with another spec; what it does is its own."""
+    """`policy` with another spec but unchanged behaviour."""
 
     def __init__(self, policy: Policy, spec: PolicySpec) -> None:
         self.policy, self._spec = policy, spec
@@ -29,15 +29,15 @@ class Labelled:
         self.policy.reset(tasks, seeds)
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        """The policy's own chunk."""
+        """Return the policy's own chunk."""
         return self.policy.act(observation)
 
 
 def labelled(policy: Policy, given: dict[str, Any], ref: str) -> Policy:
-    """`policy` as the parameters say; those named in LABELS and USE are looked at.
+    """Apply the parameters in LABELS and USE to `policy`; others are ignored.
 
     Raises:
-        UserError: one of them is no text or number of its kind.
+        UserError: a value is not a text or number of the right kind.
     """
     steps = given.get("steps_per_frame")
     if steps is not None and _count("steps_per_frame", steps, ref) > 1:
@@ -56,5 +56,5 @@ def labelled(policy: Policy, given: dict[str, Any], ref: str) -> Policy:
 
 def _count(key: str, value: Any, ref: str, *, least: int = 1) -> int:
     if type(value) is not int or value < least:
-        raise UserError(f"{ref}: {key}={value} must be a whole number from {least}.")
+        raise UserError(f"{ref}: {key}={value} must be a whole number, at least {least}.")
     return value

@@ -1,4 +1,4 @@
-"""Where LeRobot keeps its checkpoints, and what the folders say: run, step, name.
+"""Find LeRobot's checkpoints, and read run, step and name from their folders.
 
 outputs/act/checkpoints/010000/pretrained_model/   config.json, model.safetensors, processors
                                training_state/     training_step.json
@@ -20,7 +20,7 @@ CONFIG, BEFORE = "config.json", "policy_preprocessor.json"
 
 @dataclass(frozen=True, kw_only=True)
 class CheckpointPlace:
-    """One checkpoint of LeRobot."""
+    """One LeRobot checkpoint."""
 
     folder: str  # with config.json; or a hub id
     name: str  # run/010000
@@ -29,7 +29,7 @@ class CheckpointPlace:
 
 
 def located(source: str) -> CheckpointPlace:
-    """The checkpoint that `source` names: a folder (also that above `pretrained_model`) or hub id.
+    """Find the checkpoint `source` names: a folder, the one above `pretrained_model`, or hub id.
 
     Raises:
         UserError: there is no such folder, or it holds several checkpoints or none.
@@ -50,15 +50,15 @@ def located(source: str) -> CheckpointPlace:
 
 
 def expanded(pattern: str) -> list[CheckpointPlace] | None:
-    """Every checkpoint that a glob or a run folder names, by run and step; each one once.
+    """List every checkpoint that a glob or a run folder names, by run and step, without duplicates.
 
-    Their names are told apart by as many folders as it takes. None where `pattern` names a single
-    one, or a model of the hub.
+    Names include as many parent folders as needed to be unique. Returns None if `pattern` names a
+    single checkpoint, or a model on the hub.
     """
     if has_magic(pattern) and not Path(pattern).is_dir():
         folders = [Path(found) for found in sorted(glob(pattern)) if Path(found).is_dir()]
         if not folders:
-            raise UserError(f"No LeRobot checkpoint is named like {pattern}.{_near(Path(pattern))}")
+            raise UserError(f"No LeRobot checkpoint matches {pattern}.{_near(Path(pattern))}")
     elif Path(pattern).is_dir():
         folders = [Path(pattern)]
     else:
@@ -66,7 +66,7 @@ def expanded(pattern: str) -> list[CheckpointPlace] | None:
     once: dict[Path, Path] = {}
     for place in (inside for folder in folders for inside in _inside(folder)):
         known = once.get(place.resolve())
-        # `last` is a link to one of the others, whose own name says more.
+        # `last` is a link to one of the others, whose own name is more informative.
         if known is None or _linked(known) > _linked(place):
             once[place.resolve()] = place
     if not once:
@@ -80,7 +80,7 @@ def expanded(pattern: str) -> list[CheckpointPlace] | None:
 
 
 def training_step(folder: Path) -> int:
-    """The step of the training that wrote a checkpoint; that of its folder's name, else 0."""
+    """The training step of a checkpoint; from its folder's name, or 0, if it is not stored."""
     try:
         content = json.loads((folder.parent / STATE).read_text())
         if isinstance(content, dict) and type(content.get("step")) is int:
@@ -92,7 +92,7 @@ def training_step(folder: Path) -> int:
 
 
 def _inside(folder: Path) -> list[Path]:
-    """The checkpoint that a folder is or completes to, else those of the run that it is."""
+    """The checkpoint in a folder, or all checkpoints of the run in it."""
     for candidate in (folder, folder / MODEL):
         if (candidate / CONFIG).is_file():
             return [candidate]
@@ -107,7 +107,7 @@ def _place(folder: Path) -> CheckpointPlace:
     step = training_step(folder)
     if own.parent.name == RUNS:
         run = own.parent.resolve().parent.name
-        # What `last` points at says more than that it was the last.
+        # The target of `last` is more informative than the name `last`.
         return CheckpointPlace(
             folder=str(folder), name=f"{run}/{own.resolve().name}", lineage=run, step=step
         )
@@ -116,7 +116,7 @@ def _place(folder: Path) -> CheckpointPlace:
 
 
 def _told_apart(places: Sequence[CheckpointPlace]) -> list[CheckpointPlace]:
-    """The same places; runs of one name in several folders are called by those folders too."""
+    """Add parent folders to the names of runs that share a name."""
     runs = {(one.lineage, _run(one)) for one in places}
     twice = {name for name, count in Counter(name for name, _ in runs).items() if count > 1}
     out = []
@@ -145,7 +145,7 @@ def _is_hub_id(source: str) -> bool:
 
 
 def _near(path: Path) -> str:
-    """A hint from the nearest folder above that exists."""
+    """Suggest names in the nearest existing parent folder."""
     wrong, parent = path, path.parent
     while not parent.is_dir():
         wrong, parent = parent, parent.parent

@@ -1,6 +1,6 @@
-"""What a LeRobot checkpoint reads, compared with what a world shows: views, sizes, ranges.
+"""Compare a LeRobot checkpoint's inputs with what a world provides: views, sizes, ranges.
 
-A checkpoint takes other sizes and units without a word, and is then another policy.
+A checkpoint accepts other sizes and units without an error, but then behaves differently.
 """
 
 from collections.abc import Mapping
@@ -16,13 +16,13 @@ from worldeval.policy.views import find_view
 from worldeval.record import Observation
 
 IMAGES, IMAGE, STATE = "observation.images.", "observation.image", "observation.state"
-# By these a policy brings pictures of any size to its own.
+# Settings by which a policy resizes images of any size itself.
 RESIZES = ("resize_imgs_with_padding", "image_resolution", "resize_shape", "resize_size")
-FAR = 10.0  # widths of the training data's range beyond which a number is in other units
+FAR = 10.0  # a value this many range widths outside the training data has other units
 
 
 class LeRobotInputs:
-    """Turns observations into a checkpoint's batches, and refuses what it was not trained on."""
+    """Convert observations to a checkpoint's batches, and refuse unsuitable ones."""
 
     def __init__(
         self,
@@ -34,10 +34,10 @@ class LeRobotInputs:
         ranges: Mapping[str, Mapping[str, Any]],
         resizes: bool,
     ) -> None:
-        """`ranges` has the least and greatest of every input in the training data, where known.
+        """`ranges` has the minimum and maximum of every input in the training data, if known.
 
         Raises:
-            UserError: the checkpoint reads what no world model has, or has no such camera.
+            UserError: the checkpoint needs an input that no world model has, or has no such camera.
         """
         self._name, self._form = name, form
         self._shapes: dict[str, tuple[int, ...]] = {
@@ -47,8 +47,8 @@ class LeRobotInputs:
         for key in reads:
             if key not in self._shapes and key != STATE:
                 raise UserError(
-                    f"lerobot policy {name} reads '{key}', which a world model does not have: it "
-                    "shows cameras and proprioception."
+                    f"LeRobot policy {name} needs the input '{key}', which a world model does not "
+                    "have: it provides cameras and proprioception."
                 )
         self.state: int | None = reads[STATE][0] if STATE in reads else None
         self.cameras: dict[str, str] = {}
@@ -59,12 +59,12 @@ class LeRobotInputs:
         for camera in renamed:
             if camera not in own:
                 has = ", ".join(sorted(own & {k.removeprefix(IMAGES) for k in self._shapes}))
-                raise UserError(f"lerobot policy {name} has no camera '{camera}' (it has: {has}).")
+                raise UserError(f"LeRobot policy {name} has no camera '{camera}' (it has: {has}).")
         self._resizes = resizes or any(getattr(config, key, None) for key in RESIZES)
         self._ranges = ranges
 
     def batch(self, seen: Observation) -> dict[str, Any]:
-        """One moment as the checkpoint's preprocessor takes it."""
+        """Convert one moment to the input of the checkpoint's preprocessor."""
         torch, batch = import_module("torch"), {}
         for key, camera in self.cameras.items():
             frames = self._picture(key, camera, seen)
@@ -75,16 +75,16 @@ class LeRobotInputs:
         return batch
 
     def check_start(self, seen: Observation) -> None:
-        """Refuse proprioception of another size, or far outside of what the checkpoint learned.
+        """Refuse proprioception of another size, or far outside the range of the training data.
 
         Raises:
-            UserError: says which number, and what the data held.
+            UserError: names the number, and its range in the training data.
         """
         if self.state is None:
             return
         if seen.pose.shape[1] != self.state:
             raise UserError(
-                f"Policy {self._name} reads {self.state} numbers of proprioception; the world "
+                f"Policy {self._name} reads {self.state} numbers of proprioception, but the world "
                 f"gives {seen.pose.shape[1]}."
             )
         known = self._ranges.get(STATE, {})
@@ -95,15 +95,15 @@ class LeRobotInputs:
             return
         width = high - low
         beyond = np.maximum(low - seen.pose, seen.pose - high)
-        # A number that never changed in the data says nothing of its units.
+        # A number that was constant in the training data reveals nothing about its units.
         wrong = ((beyond > FAR * width) & (width > 1e-3)).any(0)
         if wrong.any():
             place = int(np.flatnonzero(wrong)[0])
             raise UserError(
-                f"Policy {self._name} learned with number {place} of its proprioception between "
-                f"{low[place]:.3g} and {high[place]:.3g}; the world gives "
-                f"{seen.pose[0, place]:.3g}. Other units or another order? Convert it, or give "
-                "check_ranges=false with the address."
+                f"Number {place} of the proprioception was between {low[place]:.3g} and "
+                f"{high[place]:.3g} when policy {self._name} was trained, but the world gives "
+                f"{seen.pose[0, place]:.3g}. Check units and order. Convert the values, or add "
+                "check_ranges=false to the address."
             )
 
     def _picture(self, key: str, camera: str, seen: Observation) -> UInt8[Array, "b h w 3"]:
@@ -111,24 +111,25 @@ class LeRobotInputs:
             camera,
             tuple(seen.frames),
             policy=self._name,
-            remedy="Give views=<its camera>=<the world's view> with its address.",
+            remedy="Add views=<its camera>=<the world's view> to its address.",
         )
         frames, shape = self._form(np.ascontiguousarray(seen.frames[view])), self._shapes[key]
         if len(shape) != 3 or shape[0] != 3:
             raise UserError(
-                f"Policy {self._name} reads '{key}' as {shape}; a world shows 3 x height x width."
+                f"Policy {self._name} reads '{key}' as {shape}, but a world's images are 3 x "
+                "height x width."
             )
         if frames.shape[1:3] != shape[1:] and not self._resizes:
             raise UserError(
-                f"Policy {self._name} was trained on pictures of {_by(shape[1:])} from '{camera}' "
-                f"and does not resize; it would be shown {_by(frames.shape[1:3])}. Give "
-                f"size={_address(shape[1:])} with its address (and pad=false to stretch)."
+                f"Policy {self._name} was trained on images of {_by(shape[1:])} from '{camera}' "
+                f"and does not resize, but the world's are {_by(frames.shape[1:3])}. Add "
+                f"size={_address(shape[1:])} to its address (and pad=false to stretch)."
             )
         return frames
 
 
 def training_ranges(pipeline: Any) -> dict[str, dict[str, Float32[Array, " n"]]]:
-    """Least and greatest of every input in the training data, as the normaliser keeps them."""
+    """Read the minimum and maximum of every input in the training data from the normaliser."""
     found: dict[str, dict[str, Any]] = {}
     for step in getattr(pipeline, "steps", ()):
         for key, known in (getattr(step, "_tensor_stats", None) or {}).items():
@@ -138,7 +139,7 @@ def training_ranges(pipeline: Any) -> dict[str, dict[str, Float32[Array, " n"]]]
 
 
 def resizes(pipeline: Any) -> bool:
-    """Whether a checkpoint's own processors bring pictures to their size."""
+    """Whether a checkpoint's own processors resize images."""
     names = [type(step).__name__ for step in getattr(pipeline, "steps", ())]
     return any("Resize" in name or "ImageCrop" in name for name in names)
 

@@ -1,8 +1,8 @@
-"""LeRobot checkpoints as policies, run as LeRobot runs them: `lerobot:<folder or hub id>`.
+"""LeRobot checkpoints as policies, executed as LeRobot does: `lerobot:<folder or hub id>`.
 
-Every answer is what a loop of `select_action` would carry out until it asks its network again: the
-checkpoint's own processors, its history of frames, its temporal ensembling, its `n_action_steps`.
-LeRobot pins other versions of what worldeval needs, so it usually runs in an environment of its
+Every answer is what a loop of `select_action` would execute until its network is evaluated again,
+with the checkpoint's own processors, frame history, temporal ensembling and `n_action_steps`.
+LeRobot pins other versions of worldeval's dependencies, so it usually runs in an environment of its
 own (`worldeval env lerobot`).
 """
 
@@ -29,12 +29,12 @@ from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Observation
 
 ACTION = "action"
-TOGETHER = ("act",)  # draws nothing: a batch can be answered at once
+TOGETHER = ("act",)  # deterministic, so a batch can be answered at once
 
 
 class LeRobotPolicy:
-    """A `PreTrainedPolicy` in our protocol. Its cameras keep the names that follow
-    `observation.images.`; `views` (camera=our view;...) says where ours are called otherwise."""
+    """A `PreTrainedPolicy` as a worldeval policy. Its cameras keep the names after
+    `observation.images.`; `views` (camera=world view;...) maps those that differ."""
 
     def __init__(
         self,
@@ -53,17 +53,17 @@ class LeRobotPolicy:
         """Load a checkpoint.
 
         Args:
-            batched: answer all episodes together; default: only for policies that draw nothing.
-                Others answer one episode after another, each with random numbers of its own.
-            size: resize pictures first: 224, or 240x320 (height x width).
-            pad: keep the proportions and fill up, where they are resized.
-            bgr: give blue first.
-            n_action_steps: carry out so many actions of a chunk, instead of the checkpoint's.
-            check_ranges: refuse proprioception far outside of what the checkpoint learned.
+            batched: answer all episodes together; default: only for deterministic policies.
+                Others answer one episode after another, each with its own random numbers.
+            size: resize images first: 224, or 240x320 (height x width).
+            pad: when resizing, keep the aspect ratio and pad.
+            bgr: provide images with blue first.
+            n_action_steps: execute this many actions of a chunk, instead of the checkpoint's.
+            check_ranges: refuse proprioception far outside the range of the training data.
 
         Raises:
-            UserError: LeRobot is not installed, or `source` is no checkpoint that it reads, or one
-                that reads what a world does not have.
+            UserError: LeRobot is not installed, or `source` is not a checkpoint that it can read,
+                or the checkpoint needs inputs that a world does not have.
         """
         place = located(source)
         self._config, self._policy, self._before, self._after = _read(
@@ -101,20 +101,22 @@ class LeRobotPolicy:
         return self._spec
 
     def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Begin a batch: queues are empty, and every episode draws from its own seed."""
+        """Begin a batch: queues are emptied, and every episode draws from its own seed."""
         self._policy.reset()
         groups = seeds[:1] if self._whole else seeds
         self._groups = [_Group(self._policy, int(seed)) for seed in groups]
         self._episodes, self._begun = len(tasks), False
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        """What it would do until it asks its network again, in the units of its dataset."""
+        """Return the actions up to the next network call, in the units of its dataset."""
         if len(observation) != self._episodes:
-            raise ValueError(f"{len(observation)} episodes observed, {self._episodes} begun")
+            raise ValueError(
+                f"{len(observation)} episodes observed, but reset began {self._episodes}"
+            )
         if len(observation.past) != self._spec.history - 1:
             raise UserError(
-                f"Policy {self._spec.name} looks at {self._spec.history} frames together; "
-                f"{len(observation.window)} are shown here."
+                f"Policy {self._spec.name} needs {self._spec.history} frames of history; got "
+                f"{len(observation.window)}."
             )
         if not self._begun:
             self._inputs.check_start(observation)
@@ -127,7 +129,7 @@ class LeRobotPolicy:
         return np.concatenate(answers)
 
     def _answer(self, window: Sequence[Observation]) -> Float32[Array, "b k a"]:
-        """`select_action` once, and what it leaves in its queue to be carried out after it."""
+        """Call `select_action` once, and return its action with those it leaves in the queue."""
         torch, policy = import_module("torch"), self._policy
         *past, now = window
         with torch.no_grad():
@@ -135,7 +137,7 @@ class LeRobotPolicy:
                 queue = self._actions()
                 if queue is None:
                     break
-                # With an action in its queue it looks, and does not ask its network.
+                # With an action in its queue, it records the frame without calling its network.
                 queue.append(torch.zeros(len(moment), self._spec.action_dim))
                 policy.select_action(self._before(self._inputs.batch(moment)))
             chosen = [policy.select_action(self._before(self._inputs.batch(now)))]
@@ -147,7 +149,7 @@ class LeRobotPolicy:
         return np.stack(done, axis=1)
 
     def _actions(self) -> deque | None:
-        """The queue of actions still to be carried out; None where every step asks the network."""
+        """The queue of actions not yet executed; None if every step calls the network."""
         queues = getattr(self._policy, "_queues", None) or {}
         if getattr(self._config, "temporal_ensemble_coeff", None) is not None:
             return None
@@ -156,7 +158,7 @@ class LeRobotPolicy:
 
     def _said_by(self, n_action_steps: int | None) -> str:
         if getattr(self._config, "temporal_ensemble_coeff", None) is not None:
-            return "its checkpoint ensembles over time"
+            return "temporal ensembling of its checkpoint"
         if n_action_steps is not None:
             return "n_action_steps= of its address"
         chunked = not hasattr(self._config, "n_action_steps")  # VQ-BeT's name for it
@@ -164,11 +166,11 @@ class LeRobotPolicy:
 
 
 class _Group:
-    """What episodes that are answered together keep between two answers: queues, and noise."""
+    """State that jointly answered episodes keep between calls: queues and noise."""
 
     def __init__(self, policy: Any, seed: int) -> None:
         torch = import_module("torch")
-        # Weights are shared; everything else that the policy keeps is this group's own.
+        # Weights are shared; all other state of the policy belongs to this group.
         shared = {id(part): part for part in (policy.config, *policy.modules())}
         self._kept = {name: copy.deepcopy(value, shared) for name, value in _plain(policy).items()}
         self._torch = torch.Generator().manual_seed(seed).get_state()
@@ -180,7 +182,7 @@ class _Group:
 
     @contextmanager
     def acting(self, policy: Any) -> Iterator[None]:
-        """The policy as this group left it, for the length of the block."""
+        """Restore the policy's state of this group for the duration of the block."""
         torch = import_module("torch")
         outside = np.random.get_state(), random.getstate()
         for name, value in self._kept.items():
@@ -204,7 +206,7 @@ class _Group:
 
 
 def _plain(policy: Any) -> dict[str, Any]:
-    """What a policy keeps besides weights and settings: queues, ensemblers, last plans."""
+    """A policy's state besides weights and settings: queues, ensemblers, last plans."""
     own = vars(import_module("torch").nn.Module())
     return {
         name: value for name, value in vars(policy).items() if name not in own and name != "config"
@@ -217,15 +219,15 @@ def _rows(moment: Observation, rows: slice) -> Observation:
 
 
 def _read(folder: str, device: str, n_action_steps: int | None) -> tuple[Any, Any, Any, Any]:
-    """Settings, policy and the two processors of a checkpoint, or one line of why not."""
+    """Load settings, policy and both processors of a checkpoint, or fail with one line."""
     factory = _lerobot("policies.factory")
     _lerobot("policies")  # registers every kind of policy
     config_class = _lerobot("configs.policies").PreTrainedConfig
     local = Path(folder)
     if local.is_dir() and not (local / BEFORE).is_file():
         raise UserError(
-            f"lerobot:{folder} has no processors ({BEFORE}): it was written by a LeRobot before "
-            "0.4. Convert it: python -m lerobot.processor.migrate_policy_normalization "
+            f"lerobot:{folder} has no processors ({BEFORE}): it was written by a LeRobot version "
+            "before 0.4. Convert it: python -m lerobot.processor.migrate_policy_normalization "
             f"--pretrained-path {folder}"
         )
     with _in_one_line(folder):
@@ -246,15 +248,15 @@ def _set_steps(config: Any, steps: int, folder: str) -> None:
     most = getattr(config, "chunk_size", None) or getattr(config, "horizon", None)
     if not hasattr(config, "n_action_steps") or most is None or not 1 <= steps <= most:
         raise UserError(
-            f"lerobot:{folder} cannot carry out {steps} actions of a chunk"
-            + (f" of {most}." if most else ": its kind of policy does not let one choose.")
+            f"lerobot:{folder} cannot execute {steps} actions of a chunk"
+            + (f" of {most}." if most else ": this number cannot be set for its kind of policy.")
         )
     config.n_action_steps = steps
 
 
 @contextmanager
 def _in_one_line(folder: str) -> Iterator[None]:
-    """What LeRobot prints goes nowhere, and what it raises becomes one line."""
+    """Silence LeRobot's output, and turn its exceptions into one line."""
     try:
         with redirect_stdout(StringIO()):
             yield
@@ -279,16 +281,16 @@ def _lerobot(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name and error.name.split(".")[0] == "lerobot":
             raise UserError(
-                "LeRobot is not installed here. Make an environment for it, which is then used by "
-                "itself: worldeval env lerobot"
+                "LeRobot is not installed here. Make an environment for it, which is then used "
+                "automatically: worldeval env lerobot"
             ) from error
         raise UserError(
-            f"LeRobot {name} needs the package '{error.name}': install it beside LeRobot."
+            f"LeRobot {name} needs the package '{error.name}'. Install it in LeRobot's environment."
         ) from error
 
 
 def _pairs(text: str) -> dict[str, str]:
-    """`top=side;wrist=hand` as a mapping."""
+    """Parse `top=side;wrist=hand` into a mapping."""
     pairs = [entry.partition("=") for entry in text.split(";") if entry]
     if not all(name and view for name, _, view in pairs):
         raise UserError(f"views '{text}' must look like camera=view;camera=view.")

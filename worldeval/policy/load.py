@@ -1,6 +1,6 @@
-"""Policies by the names that users give them: a checkpoint, Python code, a server, a built-in.
+"""Load policies from their addresses: a checkpoint, Python code, a server, a built-in.
 
-Nothing heavy is imported before it is needed: a policy in numpy is served without torch.
+Heavy imports happen only when needed: a NumPy policy is served without torch.
 """
 
 import inspect
@@ -21,19 +21,19 @@ from worldeval.policy.protocol import Policy
 from worldeval.user_code import load_code, near
 
 BUILTIN: dict[str, Callable[..., Policy]] = {"random": Random, "zero": Zero}
-CARD = "policy.json"  # of our checkpoints
+CARD = "policy.json"  # of worldeval checkpoints
 WORLD = "world.json"  # of world models
 
 
 def load_policy(
     ref: str, params: Mapping[str, Any] | None = None, *, trust_pickle: bool = False
 ) -> Policy:
-    """The policy at the address `ref` (see address.py), made with `params` beside its own.
+    """Load the policy at the address `ref` (see address.py); `params` are added to its own.
 
-    A pickle is read only when trusted, since reading one runs code that it brings.
+    A pickle is read only if trusted, because reading one executes its code.
 
     Raises:
-        UserError: nothing is there, or it is no policy, or it does not take the parameters.
+        UserError: nothing is there, it is not a policy, or it does not take the parameters.
     """
     address = read_address(ref, params)
     given = dict(address.params)
@@ -49,14 +49,14 @@ def load_policy(
 
 
 def load_policies(refs: Sequence[str], *, trust_pickle: bool = False) -> list[Policy]:
-    """Every policy that `refs` name; see `expand`."""
+    """Load every policy that `refs` name; see `expand`."""
     return [load_policy(ref, trust_pickle=trust_pickle) for ref in expand(refs)]
 
 
 def expand(refs: Sequence[str]) -> list[str]:
-    """Globs, folders of checkpoints and servers of several policies, as single references: in
-    order, each one once, and with the parameters of what they were named by.
+    """Expand globs, folders of checkpoints and servers of several policies into single references.
 
+    The order is kept, duplicates are removed, and the parameters are copied to every reference.
     Within a folder, lineages are sorted by name and checkpoints by step.
     """
     found = (one for ref in refs for one in _expand(ref))
@@ -86,11 +86,11 @@ def _load(
         return _unpickle(Path(place), trust_pickle)
     if address.kind == "code":
         return _from_code(place, params, labels)
-    if (Path(place) / WORLD).is_file():  # a world model that acts; by name, as it stands above us
+    if (Path(place) / WORLD).is_file():  # a world model that acts; by name, since it is a layer up
         return _from_code("worldeval.rollout.uwm_policy:load", {"folder": place, **params})
     if params:
         raise UserError(
-            f"{place} is a checkpoint, which takes no parameters ({', '.join(params)})."
+            f"{place} is a checkpoint, which takes no parameters (got {', '.join(params)})."
         )
     if not (Path(place) / CARD).is_file():
         raise UserError(_missing(Path(place)))
@@ -112,7 +112,7 @@ def _expand(ref: str) -> list[str]:
     else:
         return [ref]
     if len(places) > 1 and "name" in address.params:
-        raise UserError(f"{ref} names {len(places)} policies; name= can only be given to one.")
+        raise UserError(f"{ref} names {len(places)} policies; name= needs a single one.")
     return [
         str(replace(address, place=place, params={**said, **address.params}))
         for place, said in places
@@ -123,16 +123,16 @@ def _checkpoints(place: str) -> list[str]:
     if Path(place).is_dir():
         return [str(folder) for folder in _inside(Path(place))] or [place]
     if not has_magic(place):
-        return [place]  # a mistake, as the user wrote it
+        return [place]  # keep an invalid address as the user wrote it
     folders = [Path(found) for found in sorted(glob(place)) if Path(found).is_dir()]
     checkpoints = [str(inside) for folder in folders for inside in _inside(folder)]
     if not checkpoints:
-        raise UserError(f"No checkpoint is named like {place}.{near(Path(place))}")
+        raise UserError(f"No checkpoint matches {place}.{near(Path(place))}")
     return checkpoints
 
 
 def _lerobot(place: str) -> list[tuple[str, dict[str, Any]]]:
-    """Addresses of single checkpoints, with a name where their own would be another's too."""
+    """List single checkpoints' addresses, with a name added where their own is not unique."""
     found = expanded(place.removeprefix("lerobot:"))
     if found is None:
         return [(place, {})]
@@ -159,7 +159,7 @@ def _from_code(
     ref: str, params: Mapping[str, Any], labels: Mapping[str, Any] = MappingProxyType({})
 ) -> Policy:
     make = load_code(ref, "policy")
-    # A parameter of its own by one of these names is the code's, too.
+    # The code may also have its own parameters with these names.
     takes = _parameters(make)
     own = {key: value for key, value in labels.items() if key in takes}
     return _call(ref, make, {**params, **own})
@@ -177,8 +177,8 @@ def _call(ref: str, make: Callable[..., Any], params: Mapping[str, Any]) -> Poli
         inspect.signature(make).bind(**params)
     except TypeError as error:
         raise UserError(
-            f"{ref} cannot be made from {dict(params)}: {error}. It takes "
-            f"{inspect.signature(make)}; give parameters as key=value."
+            f"{ref} cannot be created with {dict(params)}: {error}. Its signature is "
+            f"{inspect.signature(make)}; pass parameters as key=value."
         ) from error
     return _checked(ref, make(**params))
 
@@ -186,7 +186,7 @@ def _call(ref: str, make: Callable[..., Any], params: Mapping[str, Any]) -> Poli
 def _checked(ref: str, policy: Any) -> Policy:
     if not isinstance(policy, Policy):
         raise UserError(
-            f"{ref} gave a {type(policy).__name__}, which is no policy: it needs `spec`, "
+            f"{ref} returned a {type(policy).__name__}, which is not a policy: it needs `spec`, "
             "`reset(tasks, seeds)` and `act(observation)` (see worldeval/policy/protocol.py)."
         )
     return policy
@@ -195,8 +195,8 @@ def _checked(ref: str, policy: Any) -> Policy:
 def _unpickle(path: Path, trusted: bool) -> Policy:
     if not trusted:
         raise UserError(
-            f"{path} is a pickle, and reading one runs whatever code it brings. Save the weights "
-            "as safetensors, or pass --trust-pickle if you trust where it comes from."
+            f"{path} is a pickle, and reading one can execute arbitrary code. Save the weights as "
+            "safetensors, or pass --trust-pickle if you trust its source."
         )
     if not path.is_file():
         raise UserError(f"There is no file {path}.{near(path)}")

@@ -1,4 +1,4 @@
-"""The network of our policies: a small convolutional encoder and one of three heads."""
+"""The network of worldeval policies: a small convolutional encoder and one of three heads."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from worldeval.policy.recipe import PolicyRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """The data that a policy was trained on."""
+    """Dimensions of the data that a policy was trained on."""
 
     image: tuple[int, int]  # height, width
     pose_dim: int
@@ -25,10 +25,10 @@ class Sizes:
 
 
 class Encoder(nn.Module):
-    """Images of every view, pose and task to one feature vector.
+    """Encode images of every view, pose and task as one feature vector.
 
-    The convolutions are shared over views; their 8x8 maps are flattened rather than pooled, since
-    where the hand and the object are is what matters.
+    The convolutions are shared over views. Their 8x8 maps are flattened, not pooled, because the
+    positions of gripper and object matter.
     """
 
     pose_mean: Tensor
@@ -38,7 +38,9 @@ class Encoder(nn.Module):
         super().__init__()
         height, width = sizes.image
         if height % 8 or width % 8:
-            raise UserError(f"Policies need views of multiples of 8 pixels, not {height}x{width}.")
+            raise UserError(
+                f"Policies need views whose sides are multiples of 8 pixels, not {height}x{width}."
+            )
         first, second, third = recipe.network.widths
         squeeze = recipe.network.squeeze
         self.blind = recipe.blind
@@ -66,7 +68,7 @@ class Encoder(nn.Module):
     ) -> Float[Tensor, "b d"]:
         if self.blind:
             images = torch.zeros_like(images)
-        # Frames arrive with their channels last in memory, which is how convolutions like them.
+        # Frames have their channels last in memory, the fastest layout for convolutions.
         maps = self.convolutions(images.flatten(0, 1))
         seen = self.embed(maps.reshape(len(images), -1))
         normal = (pose - self.pose_mean) / self.pose_scale
@@ -74,7 +76,7 @@ class Encoder(nn.Module):
 
 
 class PolicyNetwork(nn.Module):
-    """Encoder, normalisers and head. Actions go in and come out in the robot's units."""
+    """Encoder, normalisers and head. Input and output actions are in the robot's units."""
 
     action_mean: Tensor
     action_scale: Tensor
@@ -89,12 +91,12 @@ class PolicyNetwork(nn.Module):
         self.register_buffer("action_scale", torch.ones(sizes.action_dim))
 
     def fit_normalisers(self, pose: Float[Tensor, "n p"], actions: Float[Tensor, "n k a"]) -> None:
-        """Take means and scales from the training samples."""
+        """Compute means and scales from the training samples."""
         self.encoder.pose_mean.copy_(pose.mean(0))
         self.encoder.pose_scale.copy_(pose.std(0).clamp_min(1e-3))
         flat = actions.flatten(0, 1)
         self.action_mean.copy_(flat.mean(0))
-        # A dimension that hardly moves, such as an idle gripper, must not rule the loss.
+        # A dimension that hardly moves, such as an idle gripper, must not dominate the loss.
         self.action_scale.copy_(flat.std(0).clamp_min(0.2))
 
     def loss(
@@ -105,16 +107,16 @@ class PolicyNetwork(nn.Module):
         actions: Float[Tensor, "b k a"],
         generator: torch.Generator,
     ) -> Float[Tensor, ""]:
-        """Mean training loss of a batch."""
+        """Return the mean training loss of a batch."""
         feature = self.encoder(images, pose, task)
         return self.head.loss(feature, self.to_target(actions), generator)
 
     def to_target(self, actions: Float[Tensor, "b k a"]) -> Float[Tensor, "b ka"]:
-        """Chunks in the robot's units as the head knows them."""
+        """Convert chunks from the robot's units to the head's targets."""
         return ((actions - self.action_mean) / self.action_scale).flatten(1)
 
     def to_actions(self, target: Float[Tensor, "b ka"]) -> Float[Tensor, "b k a"]:
-        """What the head draws, in the robot's units, within [-1, 1]."""
+        """Convert the head's output to the robot's units, within [-1, 1]."""
         out = target.unflatten(1, (self.chunk, self.action_dim))
         return (out * self.action_scale + self.action_mean).clamp(-1, 1)
 
@@ -127,7 +129,7 @@ class PolicyNetwork(nn.Module):
         generators: list[torch.Generator],
         warm: Warm | None = None,
     ) -> Float[Tensor, "b k a"]:
-        """Action chunks in [-1, 1]; episode i draws from generator i alone."""
+        """Return action chunks in [-1, 1]; episode i only draws from generator i."""
         return self.to_actions(self.head.act(self.encoder(images, pose, task), generators, warm))
 
 

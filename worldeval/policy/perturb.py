@@ -1,6 +1,6 @@
-"""Policies spoilt on purpose, to collect failures that look like real ones.
+"""Deliberately perturbed policies, to collect failures that look like real ones.
 
-What is done to an episode is drawn from its own seed, so a batch's composition changes nothing.
+An episode's perturbations are drawn from its own seed, so they do not depend on the batch.
 """
 
 from collections.abc import Sequence
@@ -16,19 +16,19 @@ from worldeval.record import Observation
 
 @dataclass(frozen=True, kw_only=True)
 class Perturbation:
-    """Shares of episodes that suffer each perturbation, and its size. They may coincide."""
+    """The share of episodes with each perturbation, and its size. Perturbations may coincide."""
 
     bias_share: float = 0.25
-    bias_std: float = 0.25  # of each of dx, dy, dz: a constant push
+    bias_std: float = 0.25  # of each of dx, dy, dz: a constant bias
     scale_share: float = 0.2
     scale_range: tuple[float, float] = (0.4, 1.4)  # of the whole action
     noise_share: float = 0.2
     noise_std: float = 0.4
-    noise_memory: float = 0.9  # from one simulator step to the next
+    noise_memory: float = 0.9  # autocorrelation between simulator steps
     pose_share: float = 0.2
-    pose_std: float = 0.015  # metres that the hand believes itself away
+    pose_std: float = 0.015  # metres, of a constant error of the observed position
     slow_share: float = 0.0
-    slow_range: tuple[float, float] = (0.4, 0.9)  # of the commanded motion; the gripper keeps pace
+    slow_range: tuple[float, float] = (0.4, 0.9)  # of the commanded motion, not of the gripper
 
 
 class Perturbed:
@@ -50,7 +50,7 @@ class Perturbed:
         return self._spec
 
     def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Draw what every episode suffers."""
+        """Draw every episode's perturbations."""
         self._policy.reset(tasks, seeds)
         rngs = [np.random.default_rng([seed, 2]) for seed in seeds]
         drawn = [self._draw(rng) for rng in rngs]
@@ -75,7 +75,7 @@ class Perturbed:
     def _draw(self, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
         """Gain and bias of a simulator step's action, noise deviation, offset of the pose."""
         how = self._how
-        # Every number is drawn whether used or not: shares may change without moving the others.
+        # All numbers are drawn even if unused, so that changing one share leaves the others alone.
         bias, scale = rng.normal(0, how.bias_std, 3), rng.uniform(*how.scale_range)
         slow, offset = rng.uniform(*how.slow_range), rng.normal(0, how.pose_std, 3)
         suffers = rng.random(5) < (
@@ -97,10 +97,10 @@ class Perturbed:
 
 
 class Switched:
-    """One policy, then another: each episode changes over at a frame drawn from its seed.
+    """One policy, then another: each episode switches at a frame drawn from its seed.
 
-    `frames_per_call` is how many frames of a chunk the harness executes (`replan_every`); the
-    change happens at the first call at or after the drawn frame.
+    `frames_per_call` is the number of frames of a chunk that the harness executes
+    (`replan_every`); the switch happens at the first call at or after the drawn frame.
     """
 
     def __init__(
@@ -126,7 +126,7 @@ class Switched:
             chunk=min(one.chunk, two.chunk),
             history=max(one.history, two.history),
             replan=frames_per_call,
-            replan_said_by="the moment of change is a call",
+            replan_said_by="switching happens at calls",
         )
         self._frame = 0
         self._at = np.zeros(0, np.int64)
@@ -136,7 +136,7 @@ class Switched:
         return self._spec
 
     def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Draw every episode's moment of change."""
+        """Draw every episode's switching frame."""
         for policy in self._policies:
             policy.reset(tasks, seeds)
         low, high = self._between
@@ -154,6 +154,6 @@ class Switched:
 
 
 def _seen_by(policy: Policy, observation: Observation) -> Observation:
-    """A copy with as much history as the policy looks at."""
+    """Copy an observation with as much history as the policy reads."""
     past = observation.past[len(observation.past) - (policy.spec.history - 1) :]
     return replace(observation, past=past).own()

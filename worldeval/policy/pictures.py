@@ -1,4 +1,4 @@
-"""Pictures as a policy's authors give them: resized to its size, padded, blue first or red."""
+"""Images in a policy's format: resized, padded, with blue or red first."""
 
 from dataclasses import dataclass
 
@@ -10,14 +10,14 @@ from worldeval.errors import UserError
 
 @dataclass(frozen=True, kw_only=True)
 class PictureForm:
-    """What is done to a picture before a policy sees it."""
+    """How an image is converted before a policy sees it."""
 
-    size: tuple[int, int] | None = None  # height, width; None: as it comes
-    pad: bool = True  # keep the proportions and fill up with black, as openpi's client does
+    size: tuple[int, int] | None = None  # height, width; None: unchanged
+    pad: bool = True  # keep the aspect ratio and pad with black, as openpi's client does
     bgr: bool = False  # blue first, as OpenCV reads files
 
     def __call__(self, frames: UInt8[Array, "*n h w 3"]) -> UInt8[Array, "*n y x 3"]:
-        """The pictures in this form; a copy where anything changes."""
+        """Convert images; returns a copy if anything changes."""
         if self.size is not None and frames.shape[-3:-1] != self.size:
             flat = frames.reshape(-1, *frames.shape[-3:])
             made = np.stack([_resized(one, self.size, pad=self.pad) for one in flat])
@@ -26,7 +26,7 @@ class PictureForm:
 
 
 def picture_form(size: str | int, *, pad: bool = True, bgr: bool = False) -> PictureForm:
-    """The form that parameters of an address ask for: `size=224` or `size=240x320`."""
+    """Build the conversion from an address's parameters: `size=224` or `size=240x320`."""
     return PictureForm(size=_read_size(size), pad=pad, bgr=bgr)
 
 
@@ -42,11 +42,11 @@ def _read_size(size: str | int) -> tuple[int, int] | None:
 def _resized(
     image: UInt8[Array, "h w 3"], size: tuple[int, int], *, pad: bool
 ) -> UInt8[Array, "y x 3"]:
-    """Bilinear; with `pad` as `resize_with_pad` of openpi's client: the longer side fits."""
+    """Resize bilinearly; with `pad` the longer side fits, like openpi's `resize_with_pad`."""
     try:
         from PIL import Image
     except ModuleNotFoundError as error:
-        raise UserError("Resizing pictures needs pillow: pip install pillow.") from error
+        raise UserError("Resizing images needs Pillow: pip install pillow.") from error
     height, width = size
     if not pad:
         return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))

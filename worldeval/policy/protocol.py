@@ -1,4 +1,4 @@
-"""What every policy offers: a spec, a reset, and action chunks for a batch of observations."""
+"""The interface of policies: a spec, a reset, and action chunks for a batch of observations."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from worldeval.record import Observation
 
 @dataclass(frozen=True, kw_only=True)
 class PolicySpec:
-    """What a policy needs and gives."""
+    """A policy's inputs and outputs."""
 
     name: str
     lineage: str  # checkpoints of one training run are one lineage
@@ -20,15 +20,15 @@ class PolicySpec:
     chunk: int  # world frames in one action chunk
     # What the numbers of an action mean, as data/action_space.py writes it; "" is the world's own.
     space: str = ""
-    # World frames that it looks at together, the newest last (`Observation.past` has the others).
+    # World frames per observation, the newest last (`Observation.past` has the others).
     history: int = 1
-    # World frames of a chunk that its authors carry out before they ask again, and who says so;
-    # None: as many as the protocol says.
+    # World frames of a chunk that the policy's authors execute before the next query, and where
+    # this number comes from; None: the protocol decides.
     replan: int | None = None
     replan_said_by: str = ""
 
     def replans(self, protocol: int) -> int:
-        """After how many world frames it is asked again, where the protocol says `protocol`."""
+        """Number of world frames between queries; `protocol` is the default."""
         return min(self.replan or protocol, self.chunk)
 
 
@@ -42,10 +42,10 @@ class Policy(Protocol):
     def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
         """Begin a batch of episodes. Row i of every later batch is episode i until the next reset.
 
-        An episode's actions depend on its own seed and observations only, never on the batch.
+        An episode's actions depend only on its own seed and observations, never on the batch.
         """
         ...
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        """The next action chunk of every episode, in the world's frame-level action space."""
+        """Return every episode's next action chunk, in the world's frame-level action space."""
         ...

@@ -1,7 +1,7 @@
-"""When a worker began to wait for a policy: what a watchdog outside of it looks at.
+"""Record when a process began to wait for a policy, for an external watchdog to read.
 
-Policies are code of others. One that hangs must cost its own episodes and nothing else, so every
-call of one is timed, its loading too, and whoever gave the job ends a worker that waits too long.
+Policies are third-party code. One that hangs may cost only its own episodes, so every call of a
+policy is timed, including its loading, and the parent process ends a worker that waits too long.
 """
 
 import os
@@ -15,12 +15,12 @@ from worldeval.axes import Array, Float32
 from worldeval.policy.protocol import Policy, PolicySpec
 from worldeval.record import Observation
 
-HUNG = 75  # exit status of a worker that ended itself over a policy
+HUNG = 75  # exit status of a worker that ended itself because of a policy
 
 
 @runtime_checkable
 class Pulse(Protocol):
-    """When the call of a policy that is under way began, by the clock of the machine; 0: none."""
+    """When the current policy call began, by the machine's clock; 0: no call."""
 
     value: float
 
@@ -35,20 +35,20 @@ _pulse: Pulse = OwnPulse()
 
 
 def beat_into(pulse: Pulse) -> None:
-    """Let the calls of this process show in `pulse`, which another process reads."""
+    """Publish this process's policy calls in `pulse`, which another process reads."""
     global _pulse
     _pulse = pulse
 
 
 def waited(pulse: Pulse) -> float:
-    """Seconds since the call under way began; 0 where there is none."""
+    """Seconds since the current call began; 0 if there is none."""
     begun = pulse.value
     return monotonic() - begun if begun else 0.0
 
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """For as long as the block lasts, this process waits for a policy."""
+    """Mark this process as waiting for a policy during the block."""
     _pulse.value = monotonic()
     try:
         yield
@@ -57,7 +57,7 @@ def waiting() -> Iterator[None]:
 
 
 def end_when_hung(seconds: float) -> None:
-    """End this process when it waits longer for a policy: for workers that nobody here watches."""
+    """End this process if it waits longer for a policy; for workers without a watchdog."""
 
     def watch() -> None:
         while waited(_pulse) <= seconds:
@@ -68,7 +68,7 @@ def end_when_hung(seconds: float) -> None:
 
 
 class WatchedPolicy:
-    """`policy`, every call of which shows in the pulse."""
+    """`policy` with every call recorded in the pulse."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
@@ -83,12 +83,12 @@ class WatchedPolicy:
             self._policy.reset(tasks, seeds)
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        """The policy's chunk."""
+        """Return the policy's chunk."""
         with waiting():
             return self._policy.act(observation)
 
     def settle(self) -> None:
-        """The end of a batch: a server may have said more than it was asked."""
+        """End a batch; checks that a server has not sent unrequested answers."""
         inner: Any = self._policy
         while inner is not None and not hasattr(inner, "settle"):  # labels and adapters around it
             inner = getattr(inner, "policy", None) or getattr(inner, "_policy", None)

@@ -1,4 +1,4 @@
-"""What a policy is made of: demonstrations, deliberate corruptions, network and training."""
+"""The recipe of a policy: demonstrations, deliberate corruptions, network and training."""
 
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
@@ -11,27 +11,27 @@ from worldeval.training.recipe import TrainerRecipe
 
 @dataclass(frozen=True, kw_only=True)
 class DemoGroup:
-    """Episodes to imitate, drawn at random from those that fit."""
+    """Episodes to imitate, drawn at random from those that match."""
 
-    sources: tuple[str, ...] = ("expert",)  # globs on who drove
-    success: bool | None = True  # None: whatever came of it
+    sources: tuple[str, ...] = ("expert",)  # globs on the source (driver) of an episode
+    success: bool | None = True  # None: any outcome
     per_task: int | None = None  # None: all
 
 
 @dataclass(frozen=True, kw_only=True)
 class LabelRecipe:
-    """Deliberate corruption of the actions to imitate; the defaults leave them alone."""
+    """Deliberate corruption of the actions to imitate; there is none by default."""
 
     noise: float = 0.0  # standard deviation, one draw per demonstration frame
     scale: float = 1.0
-    bias: tuple[float, ...] = ()  # added to every simulator step's action; () is none
+    bias: tuple[float, ...] = ()  # added to every simulator step's action; (): none
 
 
 @dataclass(frozen=True, kw_only=True)
 class AugmentRecipe:
-    """Changes to the images while training, so that a policy can read imagined frames too."""
+    """Image augmentation in training, so that a policy can also read imagined frames."""
 
-    shift: int = 4  # pixels, in both directions
+    shift: int = 4  # largest shift in pixels, in both directions
     brightness: float = 0.1  # largest relative change
     noise: float = 0.02  # standard deviation, images in [-1, 1]
     blur: float = 0.25  # share of images averaged over 3x3 pixels
@@ -39,9 +39,9 @@ class AugmentRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkRecipe:
-    """Widths of a network that stays below 100,000 parameters."""
+    """Widths of a network with fewer than 100,000 parameters."""
 
-    widths: tuple[int, int, int] = (16, 32, 32)  # of the three convolutions of a view
+    widths: tuple[int, int, int] = (16, 32, 32)  # of the three convolutions per view
     squeeze: int = 8  # channels of the 8x8 map that is flattened
     embed: int = 48  # features of all views together
     hidden: int = 128
@@ -49,10 +49,10 @@ class NetworkRecipe:
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyTrainerRecipe(TrainerRecipe):
-    """The optimisation of a policy, and the steps at which a checkpoint is kept."""
+    """The optimisation of a policy, and the steps at which checkpoints are saved."""
 
     steps: int = 1500
-    save_at: tuple[int, ...] = ()  # () keeps the last step only
+    save_at: tuple[int, ...] = ()  # (): only the last step
     batch: int = 64
     weight_decay: float = 1e-3
     warmup: float = 50
@@ -75,10 +75,10 @@ class PolicyTrainerRecipe(TrainerRecipe):
 
 @dataclass(frozen=True, kw_only=True)
 class WarmRecipe:
-    """Sampling that begins at the last chunk instead of noise (real-time iteration)."""
+    """Sampling that starts from the previous chunk instead of noise (real-time iteration)."""
 
-    skip: float = 0.0  # share of the denoising steps that a warm start saves; 0 begins at noise
-    executed: int = 2  # world frames carried out between two calls
+    skip: float = 0.0  # share of denoising steps that a warm start saves; 0: start from noise
+    executed: int = 2  # world frames executed between two calls
 
     def __post_init__(self) -> None:
         if not 0 <= self.skip < 1:
@@ -95,12 +95,12 @@ class PolicyRecipe:
     head: Head = "bc"
     views: tuple[str, ...] = ("side", "top")
     chunk: int = 2  # world frames in one action chunk
-    blind: bool = False  # images blanked, in training and in use
+    blind: bool = False  # blank the images, in training and in use
     demos: tuple[DemoGroup, ...] = (DemoGroup(),)
-    # (index, count): only demonstrations whose id falls in this part, so that sets trained on
+    # (index, count): only use demonstrations whose id falls in this part, so that sets trained on
     # different parts share no demonstration.
     fold: tuple[int, int] | None = None
-    # World frames imitated after the first success: what a scripted expert does later is jitter.
+    # World frames imitated after the first success; later actions of a scripted expert are jitter.
     after_success: int = 2
     validation_per_task: int = 5  # expert demonstrations held out; keep it equal across sets
     labels: LabelRecipe = field(default_factory=LabelRecipe)
@@ -139,13 +139,13 @@ class DiffusionRecipe(PolicyRecipe):
 
 @dataclass(frozen=True, kw_only=True)
 class Lineage:
-    """A training run within a set: what it changes in the set's common recipe."""
+    """A training run within a set: its changes to the set's common recipe."""
 
     name: str
     seed: int
     note: str = ""  # why it is in the set
-    # Whether validation action error is expected to rank its checkpoints well, so that results
-    # can be given for both groups.
+    # Whether validation action error is expected to rank its checkpoints badly, so that results
+    # can be reported for both groups.
     misleads: bool = False
     change: dict[str, Any] = field(default_factory=dict)
 
@@ -162,19 +162,19 @@ class PolicySetRecipe:
         if len(set(names)) < len(names):
             raise ValueError(f"two lineages have the same name: {sorted(names)}")
         for lineage in self.lineages:
-            self.recipe(lineage)  # a wrong key is an error now, not after an hour
+            self.recipe(lineage)  # report a wrong key now, not after an hour of training
 
     def recipe(self, lineage: Lineage) -> PolicyRecipe:
-        """The whole recipe of one lineage."""
+        """The complete recipe of one lineage."""
         raw = merge(asdict(self.policy), lineage.change)
         return build(PolicyRecipe, raw, where=f"lineage '{lineage.name}'")
 
 
 def check_views(recipe: PolicyRecipe, views: tuple[str, ...]) -> None:
-    """Refuse a recipe that reads views which the data does not have."""
+    """Refuse a recipe that reads views which the dataset does not have."""
     missing = [view for view in recipe.views if view not in views]
     if missing:
         raise UserError(
-            f"View '{missing[0]}' is not in the data (it has: {', '.join(views)}). "
+            f"View '{missing[0]}' is not in the dataset (it has: {', '.join(views)}). "
             "Set policy.views (or views) in the recipe."
         )

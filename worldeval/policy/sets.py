@@ -1,4 +1,4 @@
-"""Training a whole set of lineages, several processes at a time, resumable."""
+"""Train a set of lineages in several processes; an interrupted set resumes."""
 
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -16,7 +16,7 @@ from worldeval.training.track import tracked
 
 
 def as_set(name: str, recipe: PolicyRecipe | PolicySetRecipe) -> PolicySetRecipe:
-    """A single training run is a set of one lineage, named after its recipe."""
+    """Wrap a single training run as a set of one lineage, named after its recipe."""
     if isinstance(recipe, PolicySetRecipe):
         return recipe
     return PolicySetRecipe(policy=recipe, lineages=(Lineage(name=name, seed=0),))
@@ -33,14 +33,14 @@ def train_set(
 ) -> Iterator[list[KeptCheckpoint]]:
     """Train every lineage, yielding each one's checkpoints as it ends.
 
-    Finished lineages are skipped. A process has one core: these networks are too small for more.
-    Curves go to the trackers named by `track`, a run a lineage.
+    Finished lineages are skipped. Each process uses one core, since the networks are small.
+    Training curves go to the trackers named by `track`, one run per lineage.
     """
     if jobs <= 1:
         for lineage in recipe.lineages:
             yield _one(recipe, lineage, data, out, seed, track)
         return
-    # A fresh process instead of a fork: torch's threads do not survive a fork.
+    # Spawn new processes instead of forking: torch's threads do not survive a fork.
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
         waiting = [
             pool.submit(_one, recipe, lineage, data, out, seed, track)

@@ -1,4 +1,4 @@
-"""What policies say of themselves, read in a process of their own: loading one runs its code."""
+"""Read the specs of policies in a separate process, because loading a policy runs its code."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from worldeval.policy.pulse import waiting
 
 @dataclass(frozen=True, kw_only=True)
 class SpecsWanted:
-    """Policies whose specs are wanted."""
+    """Policies whose specs are requested."""
 
     refs: Sequence[str]
     trust_pickle: bool = False
 
 
 def tell_specs(wanted: SpecsWanted, say: Callable[[Any], None]) -> None:
-    """Say (address, None) before a policy is loaded, and (address, its spec) after it."""
+    """Send (address, None) before a policy is loaded, and (address, its spec) afterwards."""
     for ref in wanted.refs:
         say((ref, None))
         with waiting():

@@ -1,4 +1,4 @@
-"""Policies that act at every step of the controller, in a world whose frames last several."""
+"""Policies that act at every controller step, in a world whose frames last several steps."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -12,28 +12,28 @@ from worldeval.record import Observation
 
 
 class Stacked:
-    """`policy`, `steps` of whose actions in a row are the action of one world frame.
+    """`policy`, with `steps` of its consecutive actions forming the action of one world frame.
 
-    What is left over at the end of a chunk is not carried out.
+    Steps left over at the end of a chunk are not executed.
     """
 
     def __init__(self, policy: Policy, steps: int) -> None:
-        """Raises UserError where the policy has to see what happens within a world frame."""
+        """Raises UserError if the policy needs observations within a world frame."""
         spec = policy.spec
         if spec.chunk < steps:
             raise UserError(
-                f"Policy {spec.name} gives {spec.chunk} steps at a time and is then asked again; "
-                f"a world frame lasts {steps}, and shows nothing in between. Train it on world "
-                "frames (a dataset of `worldeval export`), or give it longer chunks."
+                f"Policy {spec.name} gives {spec.chunk} steps per chunk, but a world frame lasts "
+                f"{steps} steps and has no observation in between. Train it on world frames (a "
+                "dataset from `worldeval export`), or use longer chunks."
             )
         if spec.history > 1:
             raise UserError(
-                f"Policy {spec.name} looks at {spec.history} of its own steps together; a world "
-                f"frame lasts {steps} of them and shows none in between. Train it on world frames "
-                "(a dataset of `worldeval export`)."
+                f"Policy {spec.name} reads {spec.history} of its own steps as history, but a world "
+                f"frame lasts {steps} steps and has no observation in between. Train it on world "
+                "frames (a dataset from `worldeval export`)."
             )
         self._policy, self._steps = policy, steps
-        said_by = spec.replan_said_by and f"{spec.replan_said_by}, {steps} steps to a frame"
+        said_by = spec.replan_said_by and f"{spec.replan_said_by}, {steps} steps per frame"
         self._spec = replace(
             spec,
             action_dim=spec.action_dim * steps,
@@ -51,7 +51,7 @@ class Stacked:
         self._policy.reset(tasks, seeds)
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        """The policy's chunk, so many of its steps to a world frame."""
+        """Return the policy's chunk, with `steps` of its actions per world frame."""
         chunk = np.asarray(self._policy.act(observation), np.float32)
         frames = chunk.shape[1] // self._steps
         return chunk[:, : frames * self._steps].reshape(len(chunk), frames, -1)

@@ -1,4 +1,4 @@
-"""Training one lineage, with checkpoints along the way."""
+"""Train one lineage, with checkpoints along the way."""
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from worldeval.training.optimise import Fitted, Progress, Report, optimise, unwr
 
 @dataclass(frozen=True, kw_only=True)
 class KeptCheckpoint:
-    """A checkpoint just written, or found already there."""
+    """A checkpoint that was just written, or existed already."""
 
     folder: Path
     card: PolicyCard
@@ -36,10 +36,10 @@ def train(
     seed: int = 0,
     report: Report | None = None,
 ) -> list[KeptCheckpoint]:
-    """Train one lineage into `out/<lineage>/step-<n>`; gives every checkpoint.
+    """Train one lineage into `out/<lineage>/step-<n>`; returns every checkpoint.
 
-    A lineage whose checkpoints all exist is not trained again; one that was interrupted starts
-    over, since it takes minutes and comes out the same.
+    A lineage whose checkpoints all exist is not trained again. An interrupted one starts from
+    scratch, since it takes only minutes and gives the same result.
     """
     folders = {step: out / lineage.name / f"step-{step}" for step in recipe.trainer.checkpoints}
     if all(is_checkpoint(folder) for folder in folders.values()):
@@ -59,7 +59,7 @@ def train(
         action_dim=demos.actions.shape[2],
         tasks=demos.tasks,
     )
-    torch.manual_seed(int(rng.integers(2**31)))  # the network's first weights
+    torch.manual_seed(int(rng.integers(2**31)))  # for the network's initial weights
     network = PolicyNetwork(recipe, sizes)
     began, made = perf_counter(), []
 
@@ -106,7 +106,7 @@ def imitate(
     keep_at: Collection[int] = (),
     keep: Callable[[int, Fitted], None] | None = None,
 ) -> Fitted:
-    """A copy of `network` after `trainer.steps` batches of its own loss."""
+    """Train a copy of `network` on `trainer.steps` batches with its own loss."""
 
     def loss_of(net: nn.Module, step: int) -> Tensor:
         batch, own = next(stream), unwrapped(net)

@@ -1,7 +1,7 @@
-"""Validation action error: the cheap baseline that imagination must beat.
+"""Validation action error: the cheap baseline that imagination must outperform.
 
 Mean squared error between a policy's first world frame of actions and the expert's, on expert
-demonstrations that no policy trained on; the same ones for every policy.
+demonstrations that no policy was trained on; the same ones for every policy.
 """
 
 from dataclasses import dataclass
@@ -27,12 +27,12 @@ class ActionError:
 
 
 def validation_demos(recorded: RecordedEpisodes, per_task: int) -> Demos:
-    """The held-out expert demonstrations, with every view of the data."""
+    """Collect the held-out expert demonstrations, with every view of the dataset."""
     episodes = reserve(recorded, per_task)
     if not len(episodes):
         raise UserError(
-            f"{recorded.where}: no successful episode of source '{EXPERT}' can be held out to "
-            "validate on: a task needs at least three."
+            f"{recorded.where}: no successful episode of source '{EXPERT}' can be held out for "
+            "validation; a task needs at least three."
         )
     return gather(recorded, episodes, recorded.views, chunk=1, after_success=AFTER_SUCCESS)
 

@@ -1,9 +1,9 @@
-"""A server for the process that started it: any LeRobot checkpoint that it asks for.
+"""A server that loads any LeRobot checkpoint for the process that started it.
 
     python -m worldeval.serve.beside
 
-Runs in LeRobot's environment, on this machine alone, behind a token that nobody else knows, and
-ends when whoever started it is gone.
+It runs in LeRobot's environment, listens only on this machine behind a private token, and ends
+with the process that started it.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ LEROBOT = "lerobot:"
 
 
 def main() -> None:
-    """Serve until stdin closes; the first line of stdout says where."""
+    """Serve until stdin closes; the first line of stdout gives the address."""
     answers = sys.stdout
     Thread(target=_leave_with_stdin, daemon=True).start()
     shelf = PolicyShelf(
@@ -38,7 +38,7 @@ def main() -> None:
         port=0,
         token=os.environ[TOKEN],
         sessions=1024,
-        idle=24 * 3600.0,  # whoever asks may imagine for hours in between
+        idle=24 * 3600.0,  # the client may imagine for hours between requests
         limits=MessageLimits(message=512 * 2**20),
     )
 

@@ -1,6 +1,6 @@
-"""A world model on another machine as gymnasium environments here.
+"""A world model on another machine as local gymnasium environments.
 
-Needs numpy, msgpack, websockets and gymnasium, and nothing else of worldeval's.
+Needs only NumPy, msgpack, websockets and gymnasium, and nothing else from worldeval.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from worldeval.serve.env import WorldEnv, WorldVectorEnv
 
 
 class RemoteEpisodes:
-    """A batch of episodes on a `worldeval serve-world`. Mends dropped connections by repeating."""
+    """A batch of episodes on a `worldeval serve-world`. Dropped connections are re-established."""
 
     def __init__(
         self, url: str, *, token: str | None = None, patience: Patience | None = None
@@ -27,12 +27,12 @@ class RemoteEpisodes:
         self._url = url
 
     def begin(self, starts: Sequence[int], seeds: Sequence[int]) -> StepObservation:
-        """Episodes at the starts of these numbers."""
+        """Begin episodes at the starts with these numbers."""
         numbers = {"starts": [int(n) for n in starts], "seeds": [int(n) for n in seeds]}
         return self._seen(self._connection.ask({"begin": numbers}, begins=True), len(starts))
 
     def step(self, actions: Float32[Array, "b a"]) -> StepObservation:
-        """One world frame later."""
+        """Advance by one world frame."""
         return self._seen(self._connection.ask({"step": actions}), len(actions))
 
     def close(self) -> None:
@@ -50,9 +50,9 @@ class RemoteEpisodes:
             )
             parts = (*seen.frames.values(), seen.pose, seen.probability, seen.mended)
             if any(len(part) != episodes for part in parts):
-                raise ServerError(f"{self._url} answers for other episodes than were asked.")
+                raise ServerError(f"{self._url} answered for a different number of episodes.")
         except (KeyError, TypeError) as error:
-            raise ServerError(f"{self._url} answers without {error}.") from error
+            raise ServerError(f"{self._url} sent an answer without {error}.") from error
         return seen
 
 
@@ -69,7 +69,7 @@ class RemoteWorldEnv(WorldVectorEnv):
 
 
 class RemoteSingleEnv(WorldEnv):
-    """One episode in a world model at `ws://host:port`, in a session of its own."""
+    """One episode in a world model at `ws://host:port`, in its own session."""
 
     def __init__(
         self, url: str, *, token: str | None = None, render_mode: str = "rgb_array"

@@ -1,4 +1,4 @@
-"""What a user of an environment knows of it, and what it shows. Needs numpy alone."""
+"""The description and observations of a served world model. Needs only NumPy."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ import numpy as np
 from worldeval.axes import Array, Bool, Float32, Int, UInt8
 from worldeval.errors import UserError
 
-SUCCESS = 0.5  # predicted probability from which an episode counts as a success
-MARK, VERSION = "worldeval-world", 1  # by which a server says that it serves a world model
+SUCCESS = 0.5  # predicted success probability from which an episode counts as a success
+MARK, VERSION = "worldeval-world", 1  # identify a server of world models
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorldDescription:
-    """What a user of an environment has to know of it."""
+    """What a user of an environment has to know about it."""
 
     views: tuple[str, ...]
     size: tuple[int, int]  # height, width of a view in pixels
@@ -24,8 +24,8 @@ class WorldDescription:
     tasks: tuple[str, ...]
     fps: float
     horizon: int
-    start_tasks: Int[Array, " s"]  # of every start, its task's place in `tasks`
-    episodes: int  # the most that advance together
+    start_tasks: Int[Array, " s"]  # index into `tasks` of every start's task
+    episodes: int  # maximum number that advance together
     space: str = ""  # of actions, as data/space_text.py writes it; "" is the world's own
     action_low: tuple[float, ...] = (-1.0,)  # of every number of an action, or one for all
     action_high: tuple[float, ...] = (1.0,)
@@ -37,11 +37,11 @@ class WorldDescription:
 
 @dataclass(frozen=True, kw_only=True)
 class StepObservation:
-    """What every episode of a batch shows at one step."""
+    """The observations of all episodes of a batch at one step."""
 
     frames: Mapping[str, UInt8[Array, "b h w 3"]]
     pose: Float32[Array, "b p"]
-    probability: Float32[Array, " b"]  # of success so far, as judged; NaN without a judge
+    probability: Float32[Array, " b"]  # of success so far, by the judge; NaN without a judge
     mended: Int[Array, " b"]  # numbers of the last action that were not finite or out of range
     step: int  # world frames since the start
 
@@ -63,21 +63,21 @@ class Backend(Protocol):
 
 
 def read_description(said: Mapping[Any, Any], where: str) -> WorldDescription:
-    """What the server at `where` says of its world model.
+    """Parse the description of the world model on the server at `where`.
 
     Raises:
-        UserError: it serves none, or says of it what does not fit.
+        UserError: it serves none, or its description is invalid.
     """
     mark = said.get(MARK)
     if type(mark) is not int or mark != VERSION:
         known = ", ".join(str(key)[:30] for key in said) or "nothing"
-        raise UserError(f"{where} serves no world model (its metadata has: {known}).")
+        raise UserError(f"{where} does not serve a world model (its metadata has: {known}).")
     try:
         height, width = (_whole(side) for side in said["size"])
         tasks = tuple(_text(task) for task in said["tasks"])
         start_tasks = np.array([_whole(task, least=0) for task in said["start_tasks"]], np.int64)
         if not tasks or not len(start_tasks) or start_tasks.max() >= len(tasks):
-            raise ValueError("starts of no known task")
+            raise ValueError("starts of an unknown task")
         return WorldDescription(
             views=tuple(_text(view) for view in said["views"]),
             size=(height, width),
@@ -93,16 +93,18 @@ def read_description(said: Mapping[Any, Any], where: str) -> WorldDescription:
             action_high=tuple(float(bound) for bound in said["action_high"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"{where} describes its world model in another way: {error}.") from error
+        raise UserError(
+            f"{where} sent an invalid description of its world model: {error}."
+        ) from error
 
 
 def _whole(value: Any, *, least: int = 1) -> int:
     if type(value) is not int or value < least:
-        raise ValueError(f"{str(value)[:30]} is no whole number from {least}")
+        raise ValueError(f"{str(value)[:30]} is not a whole number of at least {least}")
     return value
 
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{str(value)[:30]} is no text")
+        raise ValueError(f"{str(value)[:30]} is not a text")
     return value

@@ -1,10 +1,10 @@
 """The world model as gymnasium environments: one episode, or many that advance as one batch.
 
-Observations are {"pixels": {view: uint8 (h w 3)}, "agent_pos": float32 (p)}, as LeRobot's
-environments give them; `info` has `is_success`, `success_probability`, `task_description` and
-`mended_actions`, and at an episode's last step `final_info` with the same. The reward is 1 at the
-step where the judge first says success, else 0: without a judge it is always 0. Episodes are
-truncated at the horizon and never terminated. Everything that is handed out is a copy.
+Observations are {"pixels": {view: uint8 (h w 3)}, "agent_pos": float32 (p)}, as in LeRobot's
+environments. `info` has `is_success`, `success_probability`, `task_description` and
+`mended_actions` and, at an episode's last step, `final_info` with the same. The reward is 1 at the
+step where the judge first predicts success, else 0; without a judge it is always 0. Episodes are
+truncated at the horizon and never terminated. All returned arrays are copies.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,16 +26,16 @@ REACH = 100.0  # bound of proprioception, in metres and radians: far beyond any 
 class WorldVectorEnv(VectorEnv):
     """`num_envs` episodes in a world model, imagined together as one batch.
 
-    They all last the horizon; the step after it begins new ones (gymnasium's NEXT_STEP), from
-    starts drawn by the seeds, one of each episode as gymnasium has them (`seed + i` for a single
-    one). `reset(options={"starts": [...]})` names the starts instead, and `"seeds"` the seeds of
-    what is random in the episodes. `envs` and `call` are there for who expects a `SyncVectorEnv`.
+    All of them last until the horizon; the step after it begins new ones (gymnasium's NEXT_STEP),
+    from starts drawn with the seeds, one per episode as in gymnasium (`seed + i` for a single one).
+    `reset(options={"starts": [...]})` selects the starts instead, and `"seeds"` the seeds of the
+    episodes' random numbers. `envs` and `call` exist for code that expects a `SyncVectorEnv`.
     """
 
     def __init__(self, backend: Backend, *, num_envs: int = 1) -> None:
         place = backend.place
         if not 1 <= num_envs <= place.episodes:
-            raise UserError(f"num_envs is {num_envs}; 1 to {place.episodes} episodes go together.")
+            raise UserError(f"num_envs is {num_envs}; it must be 1 to {place.episodes}.")
         self._backend, self._place = backend, place
         self.num_envs = num_envs
         self.metadata = {
@@ -60,14 +60,14 @@ class WorldVectorEnv(VectorEnv):
         return self._tasks
 
     def call(self, name: str, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
-        """What every episode's attribute of that name is, or gives when it is called."""
+        """Return every episode's attribute of that name, or its result if it is callable."""
         return tuple(
             found(*args, **kwargs) if callable(found) else found
             for found in (getattr(env, name) for env in self.envs)
         )
 
     def get_attr(self, name: str) -> tuple[Any, ...]:
-        """An attribute of every episode."""
+        """Return an attribute of every episode."""
         return tuple(getattr(env, name) for env in self.envs)
 
     def reset(
@@ -76,7 +76,7 @@ class WorldVectorEnv(VectorEnv):
         seed: int | Sequence[int | None] | None = None,
         options: Mapping[str, Any] | None = None,
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Begin new episodes in all of the batch."""
+        """Begin new episodes in the whole batch."""
         for row, own in enumerate(_seeds(seed, self.num_envs)):
             if own is not None:
                 self._draws[row] = np.random.default_rng(own)
@@ -100,10 +100,10 @@ class WorldVectorEnv(VectorEnv):
     def step(
         self, actions: Array
     ) -> tuple[dict[str, Any], np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
-        """One world frame for every episode."""
+        """Advance every episode by one world frame."""
         nothing = np.zeros(self.num_envs, bool)
         if self._seen is None:
-            raise gymnasium.error.ResetNeeded("reset() comes before step()")
+            raise gymnasium.error.ResetNeeded("call reset() before step()")
         if self._seen.step >= self._place.horizon:
             observation, info = self.reset()
             return observation, nothing.astype(np.float64), nothing, nothing.copy(), info
@@ -117,7 +117,7 @@ class WorldVectorEnv(VectorEnv):
         return _observed(seen), reward, nothing, ended, info
 
     def render(self) -> tuple[np.ndarray, ...] | None:
-        """Every episode's views side by side."""
+        """Render every episode's views side by side."""
         if self._seen is None:
             return None
         views = [self._seen.frames[view] for view in self._place.views]
@@ -134,7 +134,7 @@ class WorldVectorEnv(VectorEnv):
 
 
 class EpisodeView:
-    """One episode of a batch, as far as others look at it: they all advance together."""
+    """One episode of a batch, for reading; all episodes advance together."""
 
     def __init__(self, batch: WorldVectorEnv, row: int) -> None:
         self._batch, self._row = batch, row
@@ -154,16 +154,16 @@ class EpisodeView:
 
     @property
     def task(self) -> str:
-        """The same."""
+        """An alias of `task_description`."""
         return self.task_description
 
     def render(self) -> np.ndarray | None:
-        """The episode's views side by side."""
+        """Render the episode's views side by side."""
         pictures = self._batch.render()
         return None if pictures is None else pictures[self._row]
 
     def close(self) -> None:
-        """The batch is closed, never one of it."""
+        """Do nothing: only the whole batch can be closed."""
 
 
 class WorldEnv(gymnasium.Env):
@@ -184,13 +184,13 @@ class WorldEnv(gymnasium.Env):
 
     @property
     def task(self) -> str:
-        """The same."""
+        """An alias of `task_description`."""
         return self.task_description
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Begin a new episode; `options={"start": number}` names where."""
+        """Begin a new episode; `options={"start": number}` selects the start."""
         super().reset(seed=seed)
         options = dict(options or {})
         if "start" in options:
@@ -199,7 +199,7 @@ class WorldEnv(gymnasium.Env):
         return _first(observation), _first_info(info)
 
     def step(self, action: Array) -> tuple[dict[str, Any], float, bool, bool, dict[str, Any]]:
-        """One world frame."""
+        """Advance by one world frame."""
         observation, reward, ended, cut, info = self._one.step(np.asarray(action)[None])
         return (
             _first(observation),
@@ -210,7 +210,7 @@ class WorldEnv(gymnasium.Env):
         )
 
     def render(self) -> Any:
-        """The episode's views side by side."""
+        """Render the episode's views side by side."""
         pictures = self._one.render()
         return None if pictures is None else pictures[0]
 
@@ -248,7 +248,7 @@ def _first_info(info: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _seeds(seed: int | Sequence[int | None] | None, count: int) -> list[int | None]:
-    """One of every episode."""
+    """Expand to one seed per episode."""
     if seed is None or isinstance(seed, int | np.integer):
         return [None if seed is None else int(seed) + row for row in range(count)]
     if len(seed) != count:

@@ -1,4 +1,4 @@
-"""Episodes in a world model as an environment's core: begin from starts, step, see, be judged."""
+"""The core of an environment: episodes in a world model that begin, step, render and are judged."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,11 +18,11 @@ Judging = Callable[[Sequence[Rollout]], list[Verdict]]
 
 @dataclass(frozen=True, kw_only=True)
 class Setting:
-    """What an environment is made of."""
+    """The parts of an environment."""
 
     world: WorldModel
     starts: Sequence[Start]
-    horizon: int  # world frames to an episode
+    horizon: int  # world frames per episode
     judge: Judging | None = None
 
 
@@ -47,20 +47,20 @@ class ServedEpisodes:
         self._actions: list[Array] = []
 
     def begin(self, starts: Sequence[int], seeds: Sequence[int]) -> StepObservation:
-        """Episodes at the starts of these numbers, what is random in them by their seeds.
+        """Begin episodes at the starts with these numbers; `seeds` determine their randomness.
 
         Raises:
             UserError: no start has such a number, or there are more episodes than allowed.
         """
         if not 1 <= len(starts) <= self.place.episodes or len(starts) != len(seeds):
             raise UserError(
-                f"{len(starts)} starts and {len(seeds)} seeds; as many of both are needed, "
-                f"1 to {self.place.episodes}."
+                f"Got {len(starts)} starts and {len(seeds)} seeds; expected the same number of "
+                f"both, 1 to {self.place.episodes}."
             )
         wrong = [number for number in starts if not 0 <= number < self.place.starts]
         if wrong:
             raise UserError(
-                f"There is no start {wrong[0]}: they go from 0 to {self.place.starts - 1}."
+                f"There is no start {wrong[0]}; starts are numbered 0 to {self.place.starts - 1}."
             )
         self._chosen = [self._setting.starts[number] for number in starts]
         self._seeds = [int(seed) for seed in seeds]
@@ -75,18 +75,20 @@ class ServedEpisodes:
         return self._see(np.zeros(len(starts), np.int64))
 
     def step(self, actions: Float32[Array, "b a"]) -> StepObservation:
-        """One world frame later. Actions are clipped to the world's range, NaN as 0, and counted.
+        """Advance by one world frame. Actions are clipped to the world's range (NaN to 0), counted.
 
         Raises:
-            UserError: the actions have another shape, nothing has begun or the horizon is reached.
+            UserError: the actions have another shape, or no episode is in progress.
         """
         wanted = (len(self._chosen), self.place.action_dim)
         if self._state is None:
-            raise UserError("No episode has begun: reset first.")
+            raise UserError("No episode has begun; call reset first.")
         if actions.shape != wanted:
-            raise UserError(f"Actions of shape {actions.shape}; {wanted} is needed.")
+            raise UserError(f"Got actions of shape {actions.shape}; expected {wanted}.")
         if len(self._actions) >= self.place.horizon:
-            raise UserError(f"The episodes ended after {self.place.horizon} world frames: reset.")
+            raise UserError(
+                f"The episodes ended after {self.place.horizon} world frames; call reset."
+            )
         spec = self._world.spec
         clipped = clip(np.asarray(actions, np.float32), spec.low, spec.high)
         self._state = self._world.step(self._state, clipped.actions)
@@ -131,7 +133,7 @@ class ServedEpisodes:
 
 
 def _place(spec: WorldSpec, setting: Setting, episodes: int) -> WorldDescription:
-    # Where the world takes every task, those of the starts are the ones there are.
+    # If the world accepts every task, list those of the starts.
     tasks = tuple(dict.fromkeys(start.task for start in setting.starts))
     tasks = spec.tasks if all(task in spec.tasks for task in tasks) else tasks
     return WorldDescription(

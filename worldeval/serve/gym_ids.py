@@ -1,4 +1,4 @@
-"""The name by which gymnasium makes environments of ours: `worldeval/World-v0`.
+"""Register `worldeval/World-v0` with gymnasium.
 
 Import this file first, or let gymnasium do so by the name before the colon:
 
@@ -11,8 +11,8 @@ WORLD = "worldeval/World-v0"
 
 
 def register() -> None:
-    """Tell gymnasium, once. Nothing is wrapped around the environments: their task and their
-    length are attributes that LeRobot looks for."""
+    """Register once. The environments are not wrapped, since LeRobot reads their task and length
+    from attributes."""
     if WORLD not in gymnasium.registry:
         gymnasium.register(
             WORLD,

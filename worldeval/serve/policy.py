@@ -1,7 +1,7 @@
-"""`worldeval serve-policy`: any policy of ours, offered to others in openpi's dialect.
+"""`worldeval serve-policy`: serve any policy to others with openpi's protocol.
 
-Imports nothing beyond numpy, msgpack and websockets by itself, so that it runs inside the
-environment that a policy needs, whichever that is.
+It imports only NumPy, msgpack and websockets itself, so that it can run inside whatever environment
+a policy needs.
 """
 
 import copy
@@ -37,11 +37,11 @@ class PolicyService:
         """Serve a policy.
 
         Args:
-            policy: fresh from its loading: every session begins as it is.
-            seed: of the first session whose client names none, as an openpi client cannot; the
-                ones after it count on.
-            content: a hash of the policy's files, by which clients notice that they changed.
-            again: loads the policy once more, for policies that cannot be copied.
+            policy: freshly loaded; every session begins from its state.
+            seed: of the first session whose client sends none, such as an openpi client; later
+                sessions count up.
+            content: a hash of the policy's files, by which clients notice changes.
+            again: loads the policy again, for policies that cannot be copied.
         """
         self._policy, self._keys, self._content = policy, keys or Keys(), content
         self._seeds = count(seed)
@@ -55,7 +55,7 @@ class PolicyService:
         return PolicySession(self._fresh(), self._keys, next(self._seeds))
 
     def _fresh(self) -> Policy:
-        """The policy as it was loaded, with state of its own and the weights of all."""
+        """Copy the policy as it was loaded, with its own state and shared weights."""
         try:
             return copy.deepcopy(self._policy, {id(part): part for part in self._shared})
         except (
@@ -79,7 +79,7 @@ class PolicySession:
         self._tasks: tuple[str, ...] | None = None
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """`reset` begins episodes; everything else is an observation, answered with actions."""
+        """Begin episodes for `reset`; answer everything else, an observation, with actions."""
         if "reset" in request:
             tasks, seeds = reset_of(request)
             self._policy.reset(tasks, seeds)
@@ -87,7 +87,7 @@ class PolicySession:
             return {"reset": len(tasks)}
         observation = understood(request, self._policy.spec, self._keys)
         single = isinstance(request.get(self._keys.prompt, ""), str)
-        if single and self._tasks != observation.tasks:  # openpi's clients just begin
+        if single and self._tasks != observation.tasks:  # openpi's clients send no reset
             self._policy.reset(observation.tasks, [self._seed])
             self._tasks = observation.tasks
         if observation.tasks != self._tasks:
@@ -101,8 +101,8 @@ class PolicySession:
 
 
 def content_of(place: str, params: Mapping[str, Any] | None = None) -> str:
-    """A hash of what a policy is made of: the file or folder that it is loaded from, its
-    parameters, and its adapter; '' where it is loaded from no file."""
+    """Hash a policy's content: the file or folder it is loaded from, its parameters and its
+    adapter; '' if it is not loaded from a file."""
     path = Path(place.removeprefix("lerobot:"))
     if not path.exists():
         path = Path(place.rpartition(":")[0])  # file.py:name
@@ -118,13 +118,13 @@ def content_of(place: str, params: Mapping[str, Any] | None = None) -> str:
 
 
 def content_of_ref(ref: str) -> str:
-    """The same of an address."""
+    """Hash the content of the policy at an address."""
     address = read_address(ref)
     return content_of(address.place, address.params)
 
 
 def size_of(policy: Policy) -> int:
-    """Bytes of the weights in a policy."""
+    """Size of a policy's weights in bytes."""
     seen = {
         id(tensor): tensor.numel() * tensor.element_size()
         for part in _weights(policy)
@@ -138,7 +138,7 @@ def _files(path: Path) -> list[Path]:
 
 
 def _weights(policy: Policy) -> list[Any]:
-    """The networks in a policy: what sessions need not have for themselves."""
+    """The networks in a policy, which sessions can share."""
     if "torch" not in sys.modules:
         return []
     from torch.nn import Module

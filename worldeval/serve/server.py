@@ -1,7 +1,7 @@
-"""A websocket server for whatever answers messages: bounded, authenticated, one call at a time.
+"""A websocket server for any service: bounded, authenticated, one call at a time.
 
-The dialect is openpi's: the server speaks first and sends its metadata; every binary frame is a
-request with one answer; a text frame is an error and the last thing a session hears.
+The protocol is openpi's: the server first sends its metadata; every binary frame is a request with
+one answer; a text frame is an error and ends the session.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from worldeval.policy.remote.wire import MessageLimits, WireError, pack, unpack
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 log = logging.getLogger("worldeval.serve")
-# The library would print a traceback for every stranger that knocks with something else.
+# The library would log a traceback for every client that does not speak websocket.
 quiet = logging.getLogger("worldeval.serve.websockets")
 quiet.setLevel(logging.CRITICAL)
 
@@ -37,13 +37,13 @@ class Session(Protocol):
     """One client's conversation."""
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer to a request. WireError and UserError are told to the client."""
+        """Answer a request. WireError and UserError are reported to the client."""
         ...
 
 
 @runtime_checkable
 class Service(Protocol):
-    """What is served."""
+    """A service that a server offers."""
 
     @property
     def metadata(self) -> Mapping[str, Any]: ...
@@ -53,36 +53,36 @@ class Service(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class ServerConfig:
-    """Where to listen, whom to answer and how much of it."""
+    """Where to listen, whom to answer, and limits."""
 
     host: str = "127.0.0.1"
-    port: int = 8000  # 0: a free one
+    port: int = 8000  # 0: any free port
     token: str = ""
-    open: bool = False  # listen beyond this machine without a token
-    sessions: int = 128  # connections at the same time
-    idle: float = 600.0  # seconds that a session may take over its next request
-    answer: float = 600.0  # seconds that a call of what is served may take
-    greeting: float = 10.0  # seconds that a client may take to say hello
+    open: bool = False  # allow listening beyond this machine without a token
+    sessions: int = 128  # maximum number of concurrent connections
+    idle: float = 600.0  # seconds that a session may be idle between requests
+    answer: float = 600.0  # seconds that a call of the service may take
+    greeting: float = 10.0  # seconds that a client may take for the handshake
     limits: MessageLimits = field(default_factory=MessageLimits)
 
     def __post_init__(self) -> None:
         checked_token(self.token, "--token (or WORLDEVAL_TOKEN)")
         if self.host not in LOCAL and not self.token and not self.open:
             raise UserError(
-                f"Listening on {self.host} without a token lets anybody in reach use this. Give "
-                "--token (or WORLDEVAL_TOKEN), or --open if that is what you want."
+                f"Listening on {self.host} without a token lets anybody who can reach it use this "
+                "server. Pass --token (or set WORLDEVAL_TOKEN), or --open if that is intended."
             )
 
 
 @runtime_checkable
 class ServiceDirectory(Protocol):
-    """Several services, each at a path of its own."""
+    """Several services, each at its own path."""
 
     def at(self, path: str) -> Service: ...
 
 
 class Server:
-    """Serves until it is stopped. Calls of all sessions happen in one thread, one at a time."""
+    """Serve until stopped. Calls of all sessions run in one thread, one at a time."""
 
     def __init__(self, service: Service | ServiceDirectory, config: ServerConfig) -> None:
         self._service, self._config = service, config
@@ -92,22 +92,22 @@ class Server:
             self._metadata = pack(dict(service.metadata))
         # One thread: models share their weights, and renderers belong to a thread.
         self._thread = _one_thread()
-        self.stuck = False  # a call never came back, and its thread with it
+        self.stuck = False  # whether a call never returned and blocks its thread
         self.sessions = 0
         self.port = config.port
         self.errors = 0  # requests that were refused or failed
 
     async def run(self, ready: Callable[[str], None] | None = None) -> None:
-        """Listen; `ready` hears the address once clients can connect."""
+        """Listen; `ready` receives the address once clients can connect."""
         config = self._config
         async with serve(
             self._talk,
             config.host,
             config.port,
             process_request=self._admit,
-            # A page in a browser brings an Origin; robots and evaluations do not.
+            # Browsers send an Origin header; robots and evaluations do not.
             origins=[None],
-            compression=None,  # also: nothing small becomes big on arrival
+            compression=None,  # also prevents decompression bombs
             max_size=config.limits.message,
             max_queue=2,
             open_timeout=config.greeting,
@@ -135,7 +135,7 @@ class Server:
         return None
 
     def _knows(self, request: Request) -> bool:
-        # Every header is compared, each in a time that says nothing of how much of it is right.
+        # Compare every header, in a time that does not reveal how much of it is right.
         known = [
             hmac.compare_digest(_secret(given), self._token)
             for given in request.headers.get_all("Authorization")
@@ -161,19 +161,19 @@ class Server:
             try:
                 message = await asyncio.wait_for(connection.recv(), self._config.idle)
             except TimeoutError:
-                said = f"No request came within {self._config.idle:g} s."
+                said = f"No request arrived within {self._config.idle:g} s."
                 return await self._part(connection, said, CloseCode.POLICY_VIOLATION)
             try:
                 if session is None:
                     session = await self._call(service.session)
                 answer = await self._call(self._answer, session, message)
-            except Exception as error:  # a bug in what is served must not end the server
+            except Exception as error:  # a bug in the service must not end the server
                 return await self._refuse(connection, error)
-            # A client that reads no more would hold its session for ever.
+            # A client that stops reading would otherwise hold its session forever.
             await asyncio.wait_for(connection.send(answer), self._config.idle)
 
     async def _served(self, connection: ServerConnection) -> Service:
-        """What is at the path that the client asks for, after telling it the metadata."""
+        """Select the service at the client's path, after sending its metadata."""
         service, metadata = self._service, self._metadata
         if isinstance(service, ServiceDirectory):
             path = connection.request.path if connection.request else "/"
@@ -184,10 +184,10 @@ class Server:
         return service
 
     async def _call(self, work: Callable[..., Any], *given: Any) -> Any:
-        """The outcome of a call in the thread of all calls.
+        """Run a call in the thread of all calls.
 
         Raises:
-            TimeoutError: it took too long. Its thread is left to itself, and another takes over.
+            TimeoutError: it took too long. Its thread is abandoned, and another one takes over.
         """
         thread = self._thread
         called = asyncio.get_running_loop().run_in_executor(thread, _tamed, work, *given)
@@ -233,7 +233,7 @@ def _one_thread() -> ThreadPoolExecutor:
 
 
 def _tamed(work: Callable[..., Any], *given: Any) -> Any:
-    """The call; `sys.exit` of what is served is an error of its own, and ends no server."""
+    """Make the call; a service's `sys.exit` becomes an error and does not end the server."""
     try:
         return work(*given)
     except Exception:
@@ -243,7 +243,7 @@ def _tamed(work: Callable[..., Any], *given: Any) -> Any:
 
 
 def _secret(header: str) -> bytes:
-    """The token in `Api-Key TOKEN` or `Bearer TOKEN`."""
+    """Read the token in `Api-Key TOKEN` or `Bearer TOKEN`."""
     return header.partition(" ")[2].strip().encode(errors="surrogateescape")
 
 

@@ -1,7 +1,7 @@
-"""Several policies on one port, each at a path of its own: loaded when somebody asks, dropped when
-room is needed.
+"""Serve several policies on one port, each at its own path. They are loaded on request and dropped
+when memory is needed.
 
-    ws://host:8000/*             which there are
+    ws://host:8000/*             lists them
     ws://host:8000/act/010000    one of them
 """
 
@@ -26,28 +26,28 @@ EVERY = "*"
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyOffer:
-    """A policy that can be asked for."""
+    """A policy that clients can request."""
 
     name: str
     ref: str  # its address
 
 
 def offers(refs: Sequence[str]) -> list[PolicyOffer]:
-    """What globs, run folders and addresses offer, under names that are told without loading.
+    """List the policies in globs, run folders and addresses, with names known without loading.
 
     Raises:
-        UserError: two have one name.
+        UserError: two policies have the same name.
     """
     found = [PolicyOffer(name=_name(ref), ref=ref) for ref in expand(refs)]
     twice = [name for name, count in Counter(one.name for one in found).items() if count > 1]
     if twice:
         both = ", ".join(one.ref for one in found if one.name == twice[0])
-        raise UserError(f"Two policies are called '{twice[0]}' ({both}): give name= with one.")
+        raise UserError(f"Two policies are called '{twice[0]}' ({both}). Rename one with name=.")
     return found
 
 
 class PolicyShelf:
-    """A service at every path that names a policy."""
+    """A service at the path of every policy."""
 
     def __init__(
         self,
@@ -62,15 +62,15 @@ class PolicyShelf:
         """Offer policies.
 
         Args:
-            megabytes: of weights that are loaded at the same time. What no session uses goes first,
-                the longest unused before others.
-            load: makes a policy from its address.
-            any_ref: which addresses may be asked for beside those that are offered.
+            megabytes: of weights loaded at the same time. Policies without sessions are dropped
+                first, the least recently used before others.
+            load: creates a policy from its address.
+            any_ref: which addresses may be requested in addition to the offered ones.
         """
         self._offered = {one.name: one.ref for one in offered}
         self._keys, self._seed, self._load, self._any = keys, seed, load, any_ref
         self._most = megabytes * 2**20
-        self._loaded: OrderedDict[str, _Loaded] = OrderedDict()  # the longest unused first
+        self._loaded: OrderedDict[str, _Loaded] = OrderedDict()  # least recently used first
 
     @property
     def metadata(self) -> Mapping[str, Any]:
@@ -88,10 +88,10 @@ class PolicyShelf:
         return self._loaded.keys()
 
     def at(self, path: str) -> Any:
-        """The service at a path: a policy's, or this one at `/*`, which says their names.
+        """Return the service at a path: a policy's, or the list of names at `/*`.
 
         Raises:
-            UserError: no policy has that name, or there is no room beside those in use.
+            UserError: no policy has that name, or the policies in use leave no room for it.
         """
         name = unquote(path.partition("?")[0]).strip("/")
         if name == EVERY:
@@ -117,13 +117,14 @@ class PolicyShelf:
         used = sum(one.size for one in self._loaded.values())
         if used and used + needed > self._most:
             raise UserError(
-                f"{ref} needs {needed / 2**20:.0f} MB beside {used / 2**20:.0f} MB of policies in "
-                f"use; {self._most / 2**20:.0f} MB are allowed (--memory-megabytes)."
+                f"{ref} needs {needed / 2**20:.0f} MB in addition to {used / 2**20:.0f} MB of "
+                f"policies in use, but {self._most / 2**20:.0f} MB are allowed "
+                "(--memory-megabytes)."
             )
 
 
 class _Loaded(PolicyService):
-    """A policy in memory, and the sessions that use it."""
+    """A policy in memory, with the sessions that use it."""
 
     def __init__(
         self,
@@ -150,7 +151,7 @@ class _Loaded(PolicyService):
 
 
 def _name(ref: str) -> str:
-    """What a policy is called, without loading it."""
+    """A policy's name, found without loading it."""
     address = read_address(ref)
     if "name" in address.params:
         return str(address.params["name"])

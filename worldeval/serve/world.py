@@ -1,4 +1,4 @@
-"""`worldeval serve-world`: a world model offered as an environment to other machines.
+"""`worldeval serve-world`: serve a world model as an environment for other machines.
 
 server: the `WorldDescription` as a map, with {"worldeval-world": 1, "numbered": true}
 client: {"begin": {"starts": [numbers], "seeds": [numbers]}}
@@ -23,7 +23,7 @@ from worldeval.serve.episodes import ServedEpisodes, Setting
 def load_setting(
     world: Path, *, starts: Path, judge: Path | None = None, horizon: int = 30
 ) -> Setting:
-    """The world model in the folder `world`, with recorded starts and perhaps a judge."""
+    """Load the world model in the folder `world`, with recorded starts and optionally a judge."""
     from worldeval.judge.judge import load_judge
     from worldeval.world.load import load_world
 
@@ -38,7 +38,7 @@ def load_setting(
 
 
 class WorldService:
-    """One world model for many clients; every session has episodes of its own."""
+    """One world model for many clients; every session has its own episodes."""
 
     def __init__(self, setting: Setting, *, episodes: int = 64, seed: int = 0) -> None:
         """`seed` is part of every episode's seed, so that two servers can differ."""
@@ -62,7 +62,7 @@ class WorldSession:
         self._episodes, self._seed = episodes, seed
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """`begin` or `step`."""
+        """Answer `begin` or `step`."""
         if "begin" in request:
             asked = request["begin"]
             if not isinstance(asked, dict):
@@ -76,7 +76,7 @@ class WorldSession:
 
 
 def told(seen: StepObservation) -> dict[str, Any]:
-    """What episodes show, as a message."""
+    """Convert observations to a message."""
     return {
         "frames": dict(seen.frames),
         "pose": seen.pose,

@@ -1,4 +1,4 @@
-"""A policy with an adapter around it: to the world it acts as if made for it."""
+"""A policy wrapped in an adapter, which acts in a world with another action space."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,30 +14,30 @@ from worldeval.record import Observation
 
 
 class AdaptedPolicy:
-    """`policy` in the world that `adapter` leads to."""
+    """`policy` acting in the world of `adapter`."""
 
     def __init__(self, policy: Policy, adapter: Adapter) -> None:
-        """Raises UserError where the policy's actions are not those the adapter takes."""
+        """Raises UserError if the policy's actions are not those that the adapter takes."""
         spec, takes = policy.spec, adapter.policy
         if spec.space and read_space(spec.space) != takes:
             said = with_units(read_space(spec.space))
             raise UserError(
-                f"Policy {spec.name} commands {said}; the adapter takes {with_units(takes)}."
+                f"Policy {spec.name} commands {said}, but the adapter takes {with_units(takes)}."
             )
         if spec.action_dim != takes.size:
             raise UserError(
-                f"Policy {spec.name} gives {spec.action_dim} numbers a step; the adapter takes "
-                f"{with_units(takes)}."
+                f"Policy {spec.name} gives {spec.action_dim} numbers per step, but the adapter "
+                f"takes {with_units(takes)}."
             )
         if spec.chunk < adapter.steps:
             raise UserError(
-                f"Policy {spec.name} gives {spec.chunk} steps at a time; one world frame of the "
+                f"Policy {spec.name} gives {spec.chunk} steps per chunk, but a world frame of the "
                 f"adapter takes {adapter.steps}."
             )
         if adapter.steps > 1 and spec.history > 1:
             raise UserError(
-                f"Policy {spec.name} looks at {spec.history} of its own steps together; a world "
-                f"frame of the adapter lasts {adapter.steps} of them, and shows none in between."
+                f"Policy {spec.name} reads {spec.history} of its own steps as history, but a world "
+                f"frame of the adapter lasts {adapter.steps} steps, with no observation in between."
             )
         self._policy, self._adapter = policy, adapter
         self._spec = replace(
@@ -58,7 +58,7 @@ class AdaptedPolicy:
         self._adapter.begin(len(tasks))
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        """The policy's chunk as the world's frames. What is not finite stays so, to be counted."""
+        """Convert the policy's chunk to world frames. NaN and infinities remain, to be counted."""
         chunk = np.array(self._policy.act(observation.each(self._sensed)), np.float32)
         broken = np.flatnonzero(~np.isfinite(chunk).all(axis=(1, 2)))
         chunk[broken] = 0

@@ -1,4 +1,4 @@
-"""A robot arm's kinematics out of its URDF, computed by MuJoCo."""
+"""A robot arm's kinematics from its URDF, computed by MuJoCo."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +13,13 @@ from worldeval.axes import Array, Float
 from worldeval.errors import UserError, did_you_mean
 
 TURNING = ("revolute", "continuous", "prismatic")
-TOLERANCE = 1e-4  # metres and radians at which the inverse is found
-DAMPING = 1e-3  # of the least squares: keeps steps small near a singularity
+TOLERANCE = 1e-4  # metres and radians, at which inverse kinematics has converged
+DAMPING = 1e-3  # of the least squares, to keep steps small near a singularity
 STEPS = 200
 
 
 class Arm:
-    """Where a link of the robot is, given its joints, and the reverse."""
+    """Forward and inverse kinematics of one link of the robot."""
 
     def __init__(
         self, urdf: Path, *, frame: str, joints: Sequence[str] = (), rest: Sequence[float] = ()
@@ -27,12 +27,12 @@ class Arm:
         """Read the robot. Meshes are not needed and not read.
 
         Args:
-            frame: the link whose pose is meant.
+            frame: the link whose pose is computed.
             joints: names in the policy's order; default: those between the base and the link.
-            rest: a usual posture, from which an inverse begins; default: the middle of the limits.
+            rest: a typical posture, where the inverse starts; default: the middle of the limits.
 
         Raises:
-            UserError: the file is no URDF, or has no such link or joint.
+            UserError: the file is not a URDF, or has no such link or joint.
         """
         mujoco = _mujoco()
         root = _tree(urdf)
@@ -61,11 +61,13 @@ class Arm:
         self.high = np.where(limited, ranges[:, 1], np.inf)
         middle = np.where(limited, ranges.mean(axis=1), 0.0)
         if rest and len(rest) != len(self.joints):
-            raise UserError(f"rest has {len(rest)} numbers for {len(self.joints)} joints.")
+            raise UserError(
+                f"rest has {len(rest)} numbers, but there are {len(self.joints)} joints."
+            )
         self.rest = np.array(rest, float) if rest else middle
 
     def forward(self, joints: Float[Array, "n j"]) -> tuple[Float[Array, "n 3"], Rotation]:
-        """Position (m) and orientation of the link in the base's frame."""
+        """Return position (m) and orientation of the link in the base's frame."""
         places, turns = np.empty((len(joints), 3)), np.empty((len(joints), 4))
         for row, posture in enumerate(joints):
             self._pose(posture)
@@ -75,10 +77,10 @@ class Arm:
     def inverse(
         self, place: Float[Array, " 3"], turn: Rotation, near: Float[Array, " j"]
     ) -> tuple[Float[Array, " j"], float]:
-        """Joints within their limits that bring the link there, and how far off it still is.
+        """Find joints within their limits for a pose of the link, and the remaining error.
 
         Damped least squares (Nakamura and Hanafusa 1986, eq. 20) from the posture `near`, to which
-        a redundant arm stays close. The residual is in metres and radians together.
+        a redundant arm stays close. The error combines metres and radians.
         """
         joints = np.array(near, float)
         jacobian = np.zeros((6, self._model.nv))
@@ -105,7 +107,7 @@ def _mujoco() -> ModuleType:
         import mujoco
     except ModuleNotFoundError as error:
         raise UserError(
-            "Kinematics out of a URDF needs MuJoCo: pip install 'worldeval[sim]'."
+            "Kinematics from a URDF needs MuJoCo: pip install 'worldeval[sim]'."
         ) from error
     return mujoco
 
@@ -118,7 +120,7 @@ def _tree(urdf: Path) -> ElementTree.Element:
     except ElementTree.ParseError as error:
         raise UserError(f"{urdf} is not readable XML: {error}") from error
     if root.tag != "robot":
-        raise UserError(f"{urdf} is no URDF: its root is <{root.tag}>, not <robot>.")
+        raise UserError(f"{urdf} is not a URDF: its root is <{root.tag}>, not <robot>.")
     return root
 
 
@@ -138,7 +140,7 @@ def _chain(root: ElementTree.Element, frame: str) -> list[str]:
 
 
 def _plain(root: ElementTree.Element) -> str:
-    """The URDF with its joints and links alone: no mesh is read, and every link can move."""
+    """Reduce the URDF to its joints and links: no mesh is read, and every link can move."""
     for link in root.iter("link"):
         for part in list(link):
             link.remove(part)
@@ -150,7 +152,7 @@ def _plain(root: ElementTree.Element) -> str:
     for tag in ("transmission", "gazebo", "material", "mujoco"):
         for part in root.findall(tag):
             root.remove(part)
-    # Fixed joints stay, so that the link that is asked for is still there.
+    # Keep fixed joints, so that the requested link still exists.
     wanted = ElementTree.SubElement(root, "mujoco")
     ElementTree.SubElement(wanted, "compiler", fusestatic="false", discardvisual="true")
     return ElementTree.tostring(root, encoding="unicode")

@@ -1,7 +1,7 @@
-"""Adapters as folders: `adapter.json`, and the robot's URDF or the weights of a learned one.
+"""Adapters as folders: `adapter.json`, and the robot's URDF or the weights of a learned adapter.
 
-Made by `worldeval adapter urdf` and `worldeval adapter train`; used by `?adapter=FOLDER` at the end
-of a policy's address.
+They are made by `worldeval adapter urdf` and `worldeval adapter train`, and used by
+`?adapter=FOLDER` at the end of a policy's address.
 """
 
 import shutil
@@ -24,19 +24,19 @@ CARD, ROBOT = "adapter.json", "robot.urdf"
 
 @dataclass(frozen=True, kw_only=True)
 class AdapterCard:
-    """What an adapter leads from and to, and how."""
+    """An adapter's source and target action spaces, and its kind."""
 
     policy: str  # action spaces, as data/space_text.py writes them
     world: str
     policy_fps: float
     world_fps: float
     kind: Literal["plain", "urdf", "learned"] = "plain"
-    frame: str = ""  # link of the URDF whose pose the world's are
+    frame: str = ""  # link of the URDF that the world's poses refer to
     joints: tuple[str, ...] = ()  # of the URDF, in the policy's order; (): all that move the frame
     rest: tuple[float, ...] = ()
-    # rad/s for one unit of the policy's joint velocities, which may be shares of a maximum.
+    # rad/s per unit of the policy's joint velocities, which may be normalised to a maximum.
     velocity_scale: float = 1.0
-    held_out: Mapping[str, float] = field(default_factory=dict)  # errors on recordings, see fit
+    held_out: Mapping[str, float] = field(default_factory=dict)  # errors on held-out recordings
 
     def __post_init__(self) -> None:
         rates = (self.policy_fps, self.world_fps)
@@ -47,8 +47,8 @@ class AdapterCard:
         steps = self.policy_fps / self.world_fps
         if steps < 1 or abs(steps - round(steps)) > 0.01:
             raise ValueError(
-                f"policy_fps {self.policy_fps:g} is no multiple of world_fps {self.world_fps:g}: "
-                "a world frame must be a whole number of policy steps"
+                f"policy_fps {self.policy_fps:g} is not a multiple of world_fps "
+                f"{self.world_fps:g}; a world frame must last a whole number of policy steps"
             )
 
     @property
@@ -61,7 +61,7 @@ class AdapterCard:
 
 
 def make_adapter(card: AdapterCard, folder: Path) -> Adapter:
-    """The adapter of a card whose robot or weights lie in `folder`."""
+    """Build the adapter of a card whose robot or weights are in `folder`."""
     policy, world = card.spaces
     if card.kind == "plain":
         return PlainAdapter(policy, world, steps=card.steps, fps=card.policy_fps)
@@ -79,21 +79,21 @@ def make_adapter(card: AdapterCard, folder: Path) -> Adapter:
 
 
 def needs_arm(policy: ActionSpace, world: ActionSpace) -> None:
-    """Refuse what no arm's kinematics leads between."""
+    """Refuse pairs of action spaces that an arm's kinematics cannot convert."""
     if policy.control in END_EFFECTOR or world.control not in END_EFFECTOR:
         raise UserError(
-            f"The policy commands {with_units(policy)}, the world takes {with_units(world)}: an "
-            "arm's adapter leads from joints to the end effector."
+            f"The policy commands {with_units(policy)}, the world takes {with_units(world)}. An "
+            "arm's adapter only converts joints to the end effector."
         )
 
 
 def load_adapter(folder: Path) -> Adapter:
-    """The adapter in a folder."""
+    """Load the adapter in a folder."""
     return make_adapter(read_card(folder), folder)
 
 
 def read_card(folder: Path) -> AdapterCard:
-    """What an adapter says of itself."""
+    """Read an adapter's card."""
     if not (folder / CARD).is_file():
         raise UserError(
             f"{folder} holds no adapter (no {CARD}). Make one: worldeval adapter urdf or train."
@@ -102,7 +102,7 @@ def read_card(folder: Path) -> AdapterCard:
 
 
 def save_adapter(folder: Path, card: AdapterCard, *, urdf: Path | None = None) -> None:
-    """Write an adapter that `load_adapter` reads; weights are written beside it by their own."""
+    """Write an adapter that `load_adapter` reads; learned weights are written separately."""
     folder.mkdir(parents=True, exist_ok=True)
     if urdf is not None:
         if not urdf.is_file():

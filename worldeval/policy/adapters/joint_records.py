@@ -1,7 +1,8 @@
-"""Recordings of an arm's joints, commands and end effector: what an adapter is fitted and tried on.
+"""Recordings of an arm's joints, commands and end effector, to fit and test adapters.
 
-Read from Ctrl-World's annotations that keep DROID's raw arrays, or from .npz files (one an episode)
-with `joints` (t j), `commands` (t j) and `pose` (t 6: position in metres, roll pitch yaw).
+They are read from Ctrl-World annotations that include DROID's raw arrays, or from .npz files (one
+per episode) with `joints` (t j), `commands` (t j) and `pose` (t 6: position in metres, roll pitch
+yaw).
 """
 
 from collections.abc import Iterator, Sequence
@@ -24,7 +25,7 @@ COMMANDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class JointRecord:
-    """One recorded episode; row t of `commands` is given at row t of the rest."""
+    """One recorded episode; row t of `commands` was given at row t of the rest."""
 
     id: str
     joints: Float[Array, "t j"]  # rad
@@ -38,37 +39,39 @@ class JointRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class MotionError:
-    """How far predictions one world frame ahead are from the recordings, on average."""
+    """Mean error of predictions one world frame ahead, against the recordings."""
 
     position_mm: float
     rotation_deg: float
-    still_position_mm: float  # of predicting that nothing moves
+    still_position_mm: float  # when predicting no motion
     still_rotation_deg: float
-    joints_rad: float  # of the joints found from the pose alone, along an episode
+    joints_rad: float  # of the joints inferred from the pose alone, along an episode
     frames: int
     episodes: int
 
 
 def read_records(path: Path, control: str) -> list[JointRecord]:
-    """Every recording under `path` for policies of this control."""
+    """Read every recording under `path` for policies of this control."""
     found = [record for one in sorted(path.rglob("*.npz")) for record in _npz(one)]
     for one in sorted(path.rglob("*.json")):
         found += _annotation(one, COMMANDS[control])
     if not found:
         raise UserError(
-            f"{path} has no recordings of joints: neither Ctrl-World annotations with "
+            f"{path} has no joint recordings: neither Ctrl-World annotations with "
             f"{COMMANDS[control]}, nor .npz files with joints, commands and pose."
         )
     widths = {record.joints.shape[1] for record in found}
     if len(widths) > 1:
-        raise UserError(f"{path} mixes arms of {sorted(widths)} joints.")
+        raise UserError(
+            f"{path} mixes arms of {sorted(widths)} joints. Give recordings of a single arm."
+        )
     return found
 
 
 def split(
     records: Sequence[JointRecord], *, share: float, rng: np.random.Generator
 ) -> tuple[list[JointRecord], list[JointRecord]]:
-    """Episodes to fit and episodes held out, at least one of each."""
+    """Split episodes into those to fit and those held out, at least one of each."""
     if len(records) < 2:
         raise UserError("One recording cannot be split: two or more episodes are needed.")
     order = rng.permutation(len(records))
@@ -79,9 +82,9 @@ def split(
 
 
 def fitted_scale(records: Sequence[JointRecord], *, steps: int, fps: float) -> float:
-    """rad/s that one unit of commanded joint velocity really moves the joints, by least squares.
+    """Fit the rad/s of actual joint motion per unit of commanded velocity, by least squares.
 
-    A controller that is slow to follow shows as a small number.
+    A controller that follows slowly gives a small number.
     """
     moved, told = [], []
     for record in records:
@@ -90,18 +93,20 @@ def fitted_scale(records: Sequence[JointRecord], *, steps: int, fps: float) -> f
             told.append(record.commands[first : first + steps].sum(axis=0) / fps)
     x, y = np.concatenate(told), np.concatenate(moved)
     if not x.any():
-        raise UserError("The recordings command no velocity at all: nothing can be fitted.")
+        raise UserError(
+            "All commanded velocities in the recordings are zero: nothing can be fitted."
+        )
     return float(x @ y / (x @ x))
 
 
 def measure(motion: ArmMotion, records: Sequence[JointRecord], *, steps: int) -> MotionError:
-    """A motion's error on recordings, one world frame (`steps` commands) at a time.
+    """Measure a motion's error on recordings, one world frame (`steps` commands) at a time.
 
-    As in a roll-out: joints are found from the pose, then moved by the recorded commands.
+    As in a roll-out, joints are inferred from the pose, then moved by the recorded commands.
     """
     place, turn, still, spun, joints, frames = [], [], [], [], [], 0
     for record in records:
-        near = record.joints[:1]  # which of a redundant arm's postures it is, is taken as known
+        near = record.joints[:1]  # a redundant arm's posture is taken as known
         for first in range(0, len(record.joints) - steps, steps):
             last = first + steps
             here, facing = record.pose[first : first + 1, :3], record.turn[first : first + 1]

@@ -1,8 +1,8 @@
-"""An arm learned from recordings: where there is no URDF, or where the controller's lag matters.
+"""An arm learned from recordings, for when there is no URDF or the controller's lag matters.
 
-Three small networks: joints and a world frame's commands to the joints after it; joints to the end
-effector; the end effector to joints. What the second gets wrong at a sensed pose is taken off what
-it says of the next, so that only the error of the movement is left.
+Three small networks: joints and a world frame's commands to the next joints; joints to the end
+effector; the end effector to joints. The second network's error at an observed pose is subtracted
+from its next prediction, so that only the error of the motion remains.
 """
 
 from collections.abc import Sequence
@@ -29,15 +29,15 @@ POSE = 9  # position and two columns of the rotation's matrix
 
 @dataclass(frozen=True, kw_only=True)
 class MotionSizes:
-    """What the networks are made for."""
+    """Dimensions of the networks."""
 
     joints: int
-    steps: int  # commands to a world frame
+    steps: int  # commands per world frame
     width: int = 128
 
 
 class Normal(nn.Module):
-    """Inputs and targets at mean 0 and deviation 1 around a small MLP."""
+    """A small MLP with inputs and targets normalised to mean 0 and standard deviation 1."""
 
     centre: Tensor
     scale: Tensor
@@ -70,7 +70,7 @@ class Normal(nn.Module):
 
 
 class LearnedMotion(nn.Module):
-    """A `Motion` (see motion.py) out of the three networks."""
+    """A `Motion` (see motion.py) made of the three networks."""
 
     rest_posture: Tensor
 
@@ -92,7 +92,7 @@ class LearnedMotion(nn.Module):
     def joints(
         self, place: Float[Array, "n 3"], turn: Rotation, near: Float[Array, "n j"]
     ) -> Float[Array, "n j"]:
-        """Joints as the recordings had them there; `near` is not needed."""
+        """Return joints as in the recordings at this pose; `near` is not used."""
         seen = np.concatenate([place, write_rotation(turn, "6d")], axis=1)
         found = self.postures(torch.from_numpy(seen).float()).double().numpy()
         here, facing = self._where(found)
@@ -103,7 +103,7 @@ class LearnedMotion(nn.Module):
     def move(
         self, joints: Float[Array, "n j"], commands: Float[Array, "n s j"]
     ) -> tuple[Float[Array, "n j"], Float[Array, "n 3"], Rotation]:
-        """Joints and end effector one world frame later."""
+        """Predict joints and end effector one world frame later."""
         given = np.concatenate([joints, commands.reshape(len(commands), -1)], axis=1)
         moved = self.mover(torch.from_numpy(given).float()).double().numpy()
         after = joints + moved
@@ -123,7 +123,7 @@ def fit_motion(
     iterations: int = 3000,
     batch: int = 256,
 ) -> LearnedMotion:
-    """Fit to recordings: each network by the squared error of what it says, normalised."""
+    """Fit to recordings: each network by its normalised squared error."""
     sizes = MotionSizes(joints=records[0].joints.shape[1], steps=steps)
     with torch.random.fork_rng():
         torch.manual_seed(int(torch.randint(2**31, (1,), generator=generator)))
@@ -155,7 +155,7 @@ def save_motion(folder: Path, motion: LearnedMotion) -> None:
 
 
 def load_motion(folder: Path) -> LearnedMotion:
-    """The learned motion in a folder."""
+    """Load the learned motion in a folder."""
     path = folder / SIZES
     with described(path):
         motion = LearnedMotion(build(MotionSizes, read_object(path), where=str(path)))
@@ -188,7 +188,7 @@ def _seen(record: JointRecord) -> Float[Array, "t d"]:
 
 
 def _circle(joints: Float[Tensor, "n j"]) -> Float[Tensor, "n i"]:
-    """An end effector's pose is made of sines and cosines of its joints."""
+    """Sine and cosine features of the joints, from which an end effector's pose is composed."""
     return torch.cat([joints.sin(), joints.cos()], 1)
 
 

@@ -1,6 +1,6 @@
-"""From a policy's actions to a world's: one class for every pair of controls that can be told.
+"""Convert a policy's actions to a world's action space, with a class per kind of conversion.
 
-An adapter also tells the policy what it reads: a policy that commands joints is shown joints, which
+An adapter also converts what the policy reads: a policy that commands joints receives joints, which
 a world that predicts the end effector does not have.
 """
 
@@ -16,58 +16,58 @@ from worldeval.data.space_text import with_units
 from worldeval.errors import UserError
 from worldeval.policy.adapters.arm import Arm
 
-REACHED = 0.02  # metres and radians: a pose whose joints are not found this well is not the arm's
-WHOLE_TURNS = 4 * np.pi  # rad: joints beyond this are in other units
+REACHED = 0.02  # metres and radians; with a larger error, the pose is not this arm's
+WHOLE_TURNS = 4 * np.pi  # rad; joints beyond this have other units
 
 
 @runtime_checkable
 class Adapter(Protocol):
-    """Fits a policy's actions to a world's. `steps` of the policy's make one world frame."""
+    """Convert a policy's actions to a world's. `steps` policy steps make one world frame."""
 
     policy: ActionSpace
     world: ActionSpace
     steps: int
 
     def begin(self, episodes: int) -> None:
-        """Forget the episodes so far."""
+        """Forget all episodes."""
         ...
 
     def sense(self, pose: Float32[Array, "b p"]) -> Float32[Array, "b s"]:
-        """What the policy reads of its body where the world shows `pose`."""
+        """Return the policy's proprioception for the world's `pose`."""
         ...
 
     def turn(self, chunk: Float32[Array, "b k a"]) -> Float32[Array, "b f w"]:
-        """A chunk of policy steps as world frames, from the pose sensed last."""
+        """Convert a chunk of policy steps to world frames, from the last observed pose."""
         ...
 
 
 @runtime_checkable
 class ArmMotion(Protocol):
-    """What a joint-controlled arm does."""
+    """The motion of a joint-controlled arm."""
 
     @property
     def rest(self) -> Float[Array, " j"]:
-        """A usual posture."""
+        """A typical posture."""
         ...
 
     def joints(
         self, place: Float[Array, "n 3"], turn: Rotation, near: Float[Array, "n j"]
     ) -> Float[Array, "n j"]:
-        """Joints that hold the end effector there, close to the posture `near`."""
+        """Find joints that hold the end effector there, close to the posture `near`."""
         ...
 
     def move(
         self, joints: Float[Array, "n j"], commands: Float[Array, "n s j"]
     ) -> tuple[Float[Array, "n j"], Float[Array, "n 3"], Rotation]:
-        """Joints, position and orientation after the commands of one world frame."""
+        """Return joints, position and orientation after the commands of one world frame."""
         ...
 
 
 class UrdfMotion:
-    """An arm that does exactly as it is told: kinematics without the controller's lag."""
+    """An arm that follows its commands exactly: kinematics without the controller's lag."""
 
     def __init__(self, arm: Arm, *, control: str, fps: float, scale: float = 1.0) -> None:
-        """`fps` is of the policy's steps; `scale` is rad/s for one unit of its velocities."""
+        """`fps` refers to the policy's steps; `scale` is rad/s per unit of its velocities."""
         self._arm, self._control, self._seconds = arm, control, scale / fps
 
     @property
@@ -77,10 +77,10 @@ class UrdfMotion:
     def joints(
         self, place: Float[Array, "n 3"], turn: Rotation, near: Float[Array, "n j"]
     ) -> Float[Array, "n j"]:
-        """By inverse kinematics. Raises UserError for a pose out of the arm's reach."""
+        """Solve inverse kinematics. Raises UserError for a pose out of the arm's reach."""
         found = np.empty((len(place), len(self.rest)))
         for row, posture in enumerate(near):
-            # A second try from rest: from some postures the way leads into a limit.
+            # Try again from rest, because from some postures the solution runs into a limit.
             tries = [posture, self.rest]
             solved = [self._arm.inverse(place[row], turn[row], each) for each in tries[:1]]
             if solved[0][1] > REACHED:
@@ -89,14 +89,15 @@ class UrdfMotion:
             if left > REACHED:
                 raise UserError(
                     f"The arm cannot hold its end effector at {np.round(place[row], 3).tolist()} "
-                    f"(off by {left:.3f}). Is the adapter's frame the one of the world's poses?"
+                    f"(off by {left:.3f}). Check that the adapter's frame is that of the world's "
+                    "poses."
                 )
         return found
 
     def move(
         self, joints: Float[Array, "n j"], commands: Float[Array, "n s j"]
     ) -> tuple[Float[Array, "n j"], Float[Array, "n 3"], Rotation]:
-        """Positions are taken up at once, velocities are summed; both stay within the limits."""
+        """Apply positions at once and integrate velocities; both stay within the limits."""
         arm = self._arm
         if self._control == "joint-position":
             joints = np.clip(commands[:, -1], arm.low, arm.high)
@@ -116,7 +117,8 @@ class JointAdapter:
             raise UserError(f"{with_units(policy)} into {with_units(world)} needs no arm.")
         if len(motion.rest) != policy.joints:
             raise UserError(
-                f"The policy commands {with_units(policy)}; the arm has {len(motion.rest)} joints."
+                f"The policy commands {with_units(policy)}, but the arm has {len(motion.rest)} "
+                "joints."
             )
         _same_gripper(policy, world)
         self.policy, self.world, self.steps, self.motion = policy, world, steps, motion
@@ -124,11 +126,11 @@ class JointAdapter:
         self._place, self._turn = np.zeros((0, 3)), Rotation.identity(0)
 
     def begin(self, episodes: int) -> None:
-        """Every arm at rest, until it is sensed."""
+        """Put every arm at rest until it is observed."""
         self._joints = np.tile(self.motion.rest, (episodes, 1))
 
     def sense(self, pose: Float32[Array, "b p"]) -> Float32[Array, "b s"]:
-        """Joints and gripper, where the world shows the end effector's pose and gripper."""
+        """Compute joints and gripper from the world's end-effector pose and gripper."""
         _fits(self.world, pose)
         arm = self.world.arm
         self._place = pose[:, :3].astype(float)
@@ -137,7 +139,7 @@ class JointAdapter:
         return np.concatenate([self._joints, pose[:, arm : self.world.size]], 1).astype(np.float32)
 
     def turn(self, chunk: Float32[Array, "b k a"]) -> Float32[Array, "b f w"]:
-        """Where the end effector comes to be, frame by frame."""
+        """Compute the resulting end-effector pose, frame by frame."""
         commands, gripper = chunk[..., : self.policy.joints], chunk[..., self.policy.joints :]
         _radians(self.policy, commands)
         joints, place, facing, out = self._joints, self._place, self._turn, []
@@ -155,33 +157,33 @@ class JointAdapter:
 
 
 class PlainAdapter:
-    """Between two spaces of the same kind: other rotations, relative or absolute, other rates."""
+    """Convert between spaces of the same kind: rotation formats, relative or absolute, rates."""
 
     def __init__(self, policy: ActionSpace, world: ActionSpace, *, steps: int, fps: float) -> None:
-        """`fps` is of the policy's steps."""
+        """`fps` refers to the policy's steps."""
         if (policy.control in END_EFFECTOR) != (world.control in END_EFFECTOR):
             raise UserError(
                 f"The policy commands {with_units(policy)}, the world takes {with_units(world)}. "
-                "Only a robot's kinematics leads from one to the other: make an adapter (worldeval "
-                "adapter urdf or worldeval adapter train), and give POLICY?adapter=FOLDER."
+                "Converting them needs a robot's kinematics: make an adapter (worldeval adapter "
+                "urdf or worldeval adapter train), and use POLICY?adapter=FOLDER."
             )
         _same_gripper(policy, world)
         if policy.control not in END_EFFECTOR and policy.joints != world.joints:
-            raise UserError(f"{with_units(policy)} cannot become {with_units(world)}.")
+            raise UserError(f"{with_units(policy)} cannot be converted to {with_units(world)}.")
         self.policy, self.world, self.steps, self._fps = policy, world, steps, fps
         self._pose = np.zeros((0, world.size), np.float32)
 
     def begin(self, episodes: int) -> None:
-        """Nothing is kept."""
+        """Do nothing: no state is kept."""
 
     def sense(self, pose: Float32[Array, "b p"]) -> Float32[Array, "b s"]:
-        """The pose in the policy's own form of rotation."""
+        """Return the pose in the policy's rotation format."""
         here = self._where(self.world, pose)
         self._pose = here
         return self._still(self.world).into(self._still(self.policy), here)
 
     def turn(self, chunk: Float32[Array, "b k a"]) -> Float32[Array, "b f w"]:
-        """Every step carried out from where the one before it led; a frame takes the last."""
+        """Execute each step from the result of the previous one; a frame takes the last."""
         _radians(self.policy, chunk[..., : self.policy.arm])
         still = self._still(self.policy)
         pose = here = self._still(self.world).into(still, self._pose)
@@ -197,7 +199,7 @@ class PlainAdapter:
 
     @staticmethod
     def _still(space: ActionSpace) -> ActionSpace:
-        """The space of the same kind whose numbers say where, not how far or how fast."""
+        """The absolute space of the same kind, whose numbers are positions, not motions."""
         control = "ee-absolute" if space.control in END_EFFECTOR else "joint-position"
         return ActionSpace(
             control=control, rotation=space.rotation, joints=space.joints, gripper=space.gripper
@@ -220,7 +222,7 @@ def _same_gripper(policy: ActionSpace, world: ActionSpace) -> None:
 def _fits(space: ActionSpace, pose: Float32[Array, "b p"]) -> None:
     if pose.shape[1] < space.size:
         raise UserError(
-            f"The world shows {pose.shape[1]} numbers of proprioception; the adapter needs its "
+            f"The world gives {pose.shape[1]} numbers of proprioception, but the adapter needs its "
             f"pose as {with_units(space)}."
         )
 
@@ -231,6 +233,6 @@ def _radians(space: ActionSpace, commands: Float[Array, "b k j"]) -> None:
     largest = float(np.nanmax(np.abs(commands), initial=0.0))
     if WHOLE_TURNS < largest < np.inf:
         raise UserError(
-            f"The policy commands joint positions up to {largest:.0f}; {with_units(space)} is in "
-            "radians. Degrees?"
+            f"The policy commands joint positions up to {largest:.0f}, but {with_units(space)} is "
+            "in radians. If they are degrees, convert them."
         )

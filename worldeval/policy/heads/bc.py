@@ -1,4 +1,4 @@
-"""Behaviour cloning: one regression from features to an action chunk."""
+"""Behaviour cloning: regression from features to an action chunk."""
 
 from typing import Literal
 
@@ -11,7 +11,7 @@ from worldeval.policy.heads.denoise import Warm
 
 
 class BcHead(nn.Module):
-    """A small MLP. L1 by default: the median of several ways to act is one of them."""
+    """A small MLP. L1 by default, because the median of several ways to act is one of them."""
 
     def __init__(self, width: int, hidden: int, target: int, loss: Literal["l1", "mse"]) -> None:
         super().__init__()
@@ -30,7 +30,7 @@ class BcHead(nn.Module):
         target: Float[Tensor, "b ka"],
         generator: torch.Generator,
     ) -> Float[Tensor, ""]:
-        """Mean distance to the demonstrated chunk; the generator is not needed."""
+        """Mean distance to the demonstrated chunk; the generator is not used."""
         return self.distance(self.layers(feature), target)
 
     def act(
@@ -39,5 +39,5 @@ class BcHead(nn.Module):
         generators: list[torch.Generator],
         warm: Warm | None = None,
     ) -> Float[Tensor, "b ka"]:
-        """The regressed chunk, which is not random and begins nowhere."""
+        """Return the regressed chunk; it is deterministic and ignores a warm start."""
         return self.layers(feature)

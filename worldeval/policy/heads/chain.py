@@ -1,9 +1,9 @@
-"""Policies that say how likely their draws are: the actors of policy gradients.
+"""Policies with log-probabilities of their samples: the actors of policy gradients.
 
-An action chunk is drawn in `decisions` Gaussian steps, each with a log-probability. For a diffusion
-or flow head these are its last denoising steps (DPPO: Ren et al., "Diffusion Policy Policy
-Optimization", 2024: a Markov decision process within every step of the environment's); for a
-regression head one Gaussian around its answer.
+An action chunk is sampled in `decisions` Gaussian steps, each with a log-probability. For a
+diffusion or flow head these are its last denoising steps (DPPO: Ren et al., "Diffusion Policy
+Policy Optimization", 2024: a Markov decision process within every environment step); for a
+regression head, one Gaussian around its output.
 """
 
 from typing import Protocol, runtime_checkable
@@ -20,26 +20,26 @@ from worldeval.policy.network import PolicyNetwork
 
 @runtime_checkable
 class Actor(Protocol):
-    """How an action chunk is drawn, given features."""
+    """How an action chunk is sampled, given features."""
 
     @property
     def decisions(self) -> int:
-        """Random steps of a chunk."""
+        """Random steps per chunk."""
         ...
 
     def begin(self, feature: Float[Tensor, "b d"], noise: Noise) -> Float[Tensor, "b ka"]:
-        """What the first decision starts from."""
+        """Return the initial value of the first decision."""
         ...
 
     def decide(
         self, x: Float[Tensor, "b ka"], decision: Int[Tensor, " b"], feature: Float[Tensor, "b d"]
     ) -> Gaussian:
-        """The distribution of the next link; of the chunk itself at the last decision."""
+        """The distribution of the next link; at the last decision, of the chunk itself."""
         ...
 
 
 class DenoisingActor:
-    """The last denoising steps of a head. The steps before them are taken without noise."""
+    """The last denoising steps of a head. The earlier steps are deterministic."""
 
     def __init__(self, head: DenoisingHead, *, last_steps: int, eta: float, floor: float) -> None:
         self.head, self.eta, self.floor = head, eta, floor
@@ -47,7 +47,7 @@ class DenoisingActor:
         self._first = head.path.steps - self.decisions
 
     def begin(self, feature: Float[Tensor, "b d"], noise: Noise) -> Float[Tensor, "b ka"]:
-        """Each episode's noise after the steps that are no decisions."""
+        """Denoise each episode's noise up to the first decision."""
         x = noise_of(noise, len(feature), self.head.target)
         for step in range(self._first):
             x = self.head.move(x, step, feature)
@@ -56,14 +56,14 @@ class DenoisingActor:
     def decide(
         self, x: Float[Tensor, "b ka"], decision: Int[Tensor, " b"], feature: Float[Tensor, "b d"]
     ) -> Gaussian:
-        """DDIM's step with noise."""
+        """Take DDIM's step with noise."""
         return self.head.transition(
             x, decision + self._first, feature, eta=self.eta, floor=self.floor
         )
 
 
 class GaussianActor:
-    """One decision: a Gaussian around the chunk that a regression head gives."""
+    """One decision: a Gaussian around a regression head's chunk."""
 
     decisions = 1
 
@@ -71,32 +71,34 @@ class GaussianActor:
         self.head, self.std = head, std
 
     def begin(self, feature: Float[Tensor, "b d"], noise: Noise) -> Float[Tensor, "b ka"]:
-        """Nothing is decided yet: zeros."""
+        """Return zeros: nothing is decided yet."""
         with torch.no_grad():
             return torch.zeros_like(self.head.layers(feature))
 
     def decide(
         self, x: Float[Tensor, "b ka"], decision: Int[Tensor, " b"], feature: Float[Tensor, "b d"]
     ) -> Gaussian:
-        """Around the regressed chunk, whatever `x` is."""
+        """A Gaussian around the regressed chunk, whatever `x` is."""
         mean = self.head.layers(feature)
         return Gaussian(mean=mean, std=torch.full((len(mean), 1), self.std))
 
 
 def actor_of(network: PolicyNetwork, *, last_steps: int, eta: float, floor: float) -> Actor:
-    """The actor behind a network. Raises UserError for a head that gives no log-probabilities."""
+    """Build a network's actor. Raises UserError for a head without log-probabilities."""
     head: nn.Module = network.head
     if isinstance(head, DenoisingHead):
         return DenoisingActor(head, last_steps=last_steps, eta=eta, floor=floor)
     if isinstance(head, BcHead):
         return GaussianActor(head, std=floor)
-    raise UserError(f"A {type(head).__name__} gives no log-probabilities to improve it by.")
+    raise UserError(
+        f"A {type(head).__name__} has no log-probabilities, which policy gradients need."
+    )
 
 
 def draw(
     actor: Actor, feature: Float[Tensor, "b d"], noise: Noise
 ) -> tuple[Float[Tensor, "b links ka"], Float[Tensor, "b m"]]:
-    """A chain of `decisions` + 1 links, the chunk last, and each decision's log-probability."""
+    """Sample a chain of `decisions` + 1 links, the chunk last, and each log-probability."""
     x = actor.begin(feature, noise)
     links, logs = [x], []
     for decision in range(actor.decisions):
@@ -110,7 +112,7 @@ def draw(
 def choices(
     actor: Actor, links: Float[Tensor, "b links ka"], feature: Float[Tensor, "b d"]
 ) -> list[Gaussian]:
-    """The distribution of every link after the first, as the actor is now."""
+    """The actor's current distribution of every link after the first."""
     count = len(links)
     return [
         actor.decide(links[:, decision], torch.full((count,), decision), feature)
@@ -121,6 +123,6 @@ def choices(
 def log_probs(
     actor: Actor, links: Float[Tensor, "b links ka"], feature: Float[Tensor, "b d"]
 ) -> Float[Tensor, "b m"]:
-    """The log-probability of every decision of drawn chains, as the actor is now."""
+    """The actor's current log-probability of every decision of sampled chains."""
     every = choices(actor, links, feature)
     return torch.stack([one.log_prob(links[:, i + 1]) for i, one in enumerate(every)], 1)

@@ -3,7 +3,7 @@
 Chi et al., "Diffusion Policy" (2023): cosine noise levels (Nichol and Dhariwal, 2021), many in
 training and a few in use. The network predicts v = signal * noise - noise_level * clean (Salimans
 and Ho, "Progressive Distillation", 2022), from which the clean chunk follows without dividing by
-the signal, so that nothing has to be clipped where there is hardly any.
+the signal, so that nothing has to be clipped at levels with hardly any signal.
 """
 
 import math
@@ -16,7 +16,7 @@ from torch import Tensor
 from worldeval.policy.heads.denoise import DenoisingHead, Path, embedded, layers
 
 FREQUENCIES = 8  # of the embedding of the noise level
-LARGEST_BETA = 0.999  # of the cosine schedule, whose last step would lose everything
+LARGEST_BETA = 0.999  # of the cosine schedule, whose last step would remove all signal
 
 
 class DiffusionHead(DenoisingHead):
@@ -32,7 +32,7 @@ class DiffusionHead(DenoisingHead):
     def v(
         self, x: Float[Tensor, "b ka"], time: Float[Tensor, "b 1"], feature: Float[Tensor, "b d"]
     ) -> Float[Tensor, "b ka"]:
-        """The prediction at noise level `time` in (0, 1]."""
+        """Predict v at noise level `time` in (0, 1]."""
         return self.layers(torch.cat([x, embedded(time, FREQUENCIES), feature], dim=-1))
 
     def clean_at(
@@ -47,12 +47,12 @@ class DiffusionHead(DenoisingHead):
         return signal * x - noise * self.v(x, time, feature)
 
     def path_like(self, other: Path) -> Path:
-        """The nearest of this head's levels in signal-to-noise ratio."""
+        """This head's nearest levels in signal-to-noise ratio."""
         kept = other.signal[:-1] ** 2 / (other.signal[:-1] ** 2 + other.noise[:-1] ** 2)
         return self.path_at((self.kept[None] - kept[:, None]).abs().argmin(1))
 
     def path_at(self, chosen: Tensor) -> Path:
-        """The path through the training levels `chosen`, and then clean."""
+        """The path through the training levels `chosen`, ending at the clean chunk."""
         kept = torch.cat([self.kept[chosen], torch.ones(1)])
         time = (chosen + 1) / len(self.kept)
         return Path(time=time.float(), signal=kept.sqrt(), noise=(1 - kept).sqrt())
@@ -73,7 +73,7 @@ class DiffusionHead(DenoisingHead):
 
 
 def kept_signal(levels: int) -> Float[Tensor, " n"]:
-    """The share of the variance that is still signal at each level: the cosine schedule."""
+    """The signal's share of the variance at each level of the cosine schedule."""
 
     def share(time: float) -> float:
         return math.cos((time + 0.008) / 1.008 * math.pi / 2) ** 2
@@ -86,5 +86,5 @@ def kept_signal(levels: int) -> Float[Tensor, " n"]:
 
 
 def spaced(levels: int, steps: int) -> Tensor:
-    """The levels of sampling, from the noisiest, evenly down ('trailing' spacing)."""
+    """The levels of sampling, evenly spaced from the noisiest ('trailing' spacing)."""
     return torch.arange(levels, 0, -levels / steps).round().long() - 1

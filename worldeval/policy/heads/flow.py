@@ -1,4 +1,4 @@
-"""Flow matching: an action chunk carried from noise to data along straight paths.
+"""Flow matching: an action chunk moved from noise to data along straight paths.
 
 Lipman et al., "Flow Matching for Generative Modeling" (2023), with the linear path of Liu et al.,
 "Flow Straight and Fast" (2023): x_s = (1 - s) noise + s action, so the velocity is action - noise.
@@ -38,7 +38,7 @@ class FlowHead(DenoisingHead):
         noise: Float[Tensor, "b 1"],
         feature: Float[Tensor, "b d"],
     ) -> Float[Tensor, "b ka"]:
-        """Where the straight path ends."""
+        """The end point of the straight path."""
         return x + noise * self.velocity(x, time, feature)
 
     def path_like(self, other: Path) -> Path:
@@ -59,7 +59,7 @@ class FlowHead(DenoisingHead):
     def move(
         self, x: Float[Tensor, "b ka"], step: int, feature: Float[Tensor, "b d"]
     ) -> Float[Tensor, "b ka"]:
-        """Euler's step, which is DDIM's on this path."""
+        """Take Euler's step, which is DDIM's on this path."""
         s = torch.full((len(x), 1), step / self.steps)
         return x + self.velocity(x, s, feature) / self.steps
 

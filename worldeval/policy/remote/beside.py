@@ -1,8 +1,8 @@
-"""LeRobot in an environment of its own, beside ours: made by one command, run when it is needed.
+"""LeRobot in an environment of its own: made by one command, started when needed.
 
-LeRobot pins older releases of what worldeval needs. Where it is not importable here, a server in
-its own environment (serve/beside.py) loads its checkpoints, and ends with the process that began
-it; processes that this one starts use the same server.
+LeRobot pins older releases of worldeval's dependencies. If it cannot be imported here, a server in
+its own environment (serve/beside.py) loads its checkpoints. The server ends with the process that
+started it; child processes use the same server.
 """
 
 import atexit
@@ -27,15 +27,15 @@ from worldeval.policy.address import Address
 from worldeval.policy.remote.policy import RemotePolicy, RemoteRecipe
 
 PLACE, FOLDER = "WORLDEVAL_LEROBOT", ".venv-lerobot"
-SERVER = "WORLDEVAL_BESIDE_SERVER"  # its address and token, for processes that this one starts
+SERVER = "WORLDEVAL_BESIDE_SERVER"  # its address and token, for child processes
 TOKEN = "WORLDEVAL_BESIDE_TOKEN"
 START = 120.0  # seconds until the server listens
-ANSWER = 600.0  # seconds for one answer: policies that draw answer one episode after another
+ANSWER = 600.0  # seconds per answer: policies that sample answer one episode after another
 NEEDED = ("msgpack>=1.0.8", "websockets>=15", "pyyaml>=6", "pillow>=10", "gymnasium>=1.0")
 
 
 def policy_beside(place: str, params: Mapping[str, Any]) -> RemotePolicy:
-    """The LeRobot checkpoint at `place`, loaded with `params` in LeRobot's own environment."""
+    """Load the LeRobot checkpoint at `place` with `params` in LeRobot's own environment."""
     own = {key: params[key] for key in ("timeout", "wait") if key in params}
     theirs = {key: value for key, value in params.items() if key not in own}
     url, token = _server()
@@ -45,10 +45,10 @@ def policy_beside(place: str, params: Mapping[str, Any]) -> RemotePolicy:
 
 
 def lerobot_python() -> Path:
-    """The Python of LeRobot's environment.
+    """Find the Python of LeRobot's environment.
 
     Raises:
-        UserError: there is none; says how to make it.
+        UserError: there is none; the message says how to make it.
     """
     named = os.environ.get(PLACE, "")
     for folder in (Path(named),) if named else (Path(FOLDER),):
@@ -58,7 +58,7 @@ def lerobot_python() -> Path:
     where = f"{named} ({PLACE})" if named else FOLDER
     raise UserError(
         f"LeRobot is not installed here, and there is no environment for it at {where}. Make one, "
-        "which is then used by itself: worldeval env lerobot"
+        "which is then used automatically: worldeval env lerobot"
     )
 
 
@@ -67,16 +67,16 @@ class LeRobotEnvironment:
     """What to install, and where."""
 
     out: Path
-    python: str = sys.executable  # LeRobot from 0.5 on needs Python 3.12
-    version: str = ""  # of LeRobot; "": the newest that this Python takes
-    extras: Sequence[str] = ()  # of LeRobot: some of its policies need one
+    python: str = sys.executable  # LeRobot 0.5 and later need Python 3.12
+    version: str = ""  # of LeRobot; "": the newest for this Python
+    extras: Sequence[str] = ()  # of LeRobot, needed by some of its policies
     options: Sequence[str] = ()  # for pip
 
     def make(self, say: Callable[[str], None]) -> Path:
         """Make the environment, or complete it; returns its Python.
 
         Raises:
-            UserError: something cannot be installed; says what, in one line.
+            UserError: something cannot be installed; the message says what, in one line.
         """
         python = _python(self.out)
         if not python.is_file():
@@ -99,7 +99,7 @@ class LeRobotEnvironment:
 
 
 def _share(site: Path) -> None:
-    """Let the environment import this worldeval: a checkout as it is, else a copy of it."""
+    """Let the environment import this worldeval: a checkout in place, otherwise a copy."""
     package = Path(worldeval.__file__).parent
     link, copy = site / "worldeval-beside.pth", site / "worldeval"
     if (package.parent / "pyproject.toml").is_file():
@@ -111,7 +111,7 @@ def _share(site: Path) -> None:
 
 
 def _server() -> tuple[str, str]:
-    """Address and token of the server beside this process, which is started where there is none."""
+    """Address and token of this process's server, which is started if there is none."""
     if SERVER not in os.environ:
         os.environ[SERVER] = " ".join(_start(lerobot_python()))
     url, _, token = os.environ[SERVER].partition(" ")
@@ -141,8 +141,8 @@ def _start(python: Path) -> tuple[str, str]:
         raise UserError(f"The server in LeRobot's environment did not start: {why}") from error
     if version != worldeval.__version__:
         raise UserError(
-            f"LeRobot's environment has worldeval {version}, this is {worldeval.__version__}: "
-            "worldeval env lerobot brings it up to date."
+            f"LeRobot's environment has worldeval {version}, but this is {worldeval.__version__}. "
+            "Update it: worldeval env lerobot."
         )
     return address, token
 

@@ -1,11 +1,12 @@
-"""One connection to a server: opened with back-off, asked with a time limit, mended when it drops.
+"""A connection to a server: opened with back-off, time limits per request, reopened if it drops.
 
-A server of ours keeps state between requests (whose noise comes next), so what an episode asked so
-far is kept and asked again after a reconnection: the answers are those of an unbroken connection.
-Servers of the plain dialect answer each request by itself; there only the last one is repeated.
+A worldeval server keeps state between requests (such as random generators), so an episode's
+requests are recorded and repeated after a reconnection; the answers are then those of an unbroken
+connection. Servers of the plain protocol answer each request independently, so that only the last
+request is repeated.
 
-Requests to a server of ours are numbered, and its answers say which they answer. The plain dialect
-has no numbers: there an answer that is there before anything was asked is refused.
+Requests to a worldeval server are numbered, and its answers include the number. The plain protocol
+has no numbers: an answer that arrives before a request was sent is refused.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,12 +25,12 @@ from worldeval.policy.remote.tokens import withheld
 from worldeval.policy.remote.wire import MessageLimits, WireError, pack, unpack
 
 BACKOFF = (0.1, 5.0)  # seconds: the first pause, and the longest
-PING = 2.0  # seconds for a server to show that nothing is on its way
+PING = 2.0  # seconds for a server to show that no answer is pending
 NUMBER, NUMBERED = "request", "numbered"
 
 
 class ServerError(UserError):
-    """The server said no, or nothing. An episode that meets it has no verdict: it is not failed."""
+    """The server refused or did not answer. The episode gets no verdict; it is not a failure."""
 
 
 class _NotTaken(TimeoutError):
@@ -38,15 +39,15 @@ class _NotTaken(TimeoutError):
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """How long to wait, and for what."""
+    """Time limits and attempts."""
 
-    connect: float = 30.0  # seconds of trying to reach the server
-    request: float = 60.0  # seconds for the server to take a request, and for one answer
-    attempts: int = 3  # of one request, over new connections
+    connect: float = 30.0  # seconds for reaching the server
+    request: float = 60.0  # seconds for sending a request, and for one answer
+    attempts: int = 3  # per request, over new connections
 
 
 class Connection:
-    """A session with a server. `metadata` is what it said on connecting."""
+    """A session with a server. `metadata` is what the server sent on connecting."""
 
     def __init__(
         self,
@@ -57,11 +58,11 @@ class Connection:
         limits: MessageLimits | None = None,
         remember: Callable[[Mapping[str, Any]], bool] = lambda metadata: False,
     ) -> None:
-        """Connect. `remember` says by the metadata whether the server keeps state."""
+        """Connect. `remember` decides from the metadata whether the server keeps state."""
         self.url, self._token = url, token
         self._patience, self._limits = patience or Patience(), limits or MessageLimits()
         self._socket: ClientConnection | None = None
-        self._asked: list[tuple[int, bytes]] = []  # what the server's state is made of
+        self._asked: list[tuple[int, bytes]] = []  # requests that make up the server's state
         self._waiting: tuple[int, bytes] | None = None
         self._number = 0
         self.reconnections = 0
@@ -70,14 +71,14 @@ class Connection:
         self._numbered = self.metadata.get(NUMBERED) is True
 
     def ask(self, request: Mapping[str, Any], *, begins: bool = False) -> dict[Any, Any]:
-        """The answer to one request; `begins` says that what went before no longer matters."""
+        """Return the answer to a request; `begins` makes earlier requests irrelevant."""
         if begins:
             self._asked.clear()
         self.send(request)
         return self.receive()
 
     def send(self, request: Mapping[str, Any]) -> None:
-        """Send a request without waiting, so that several sessions can work at the same time."""
+        """Send a request without waiting, so that several sessions can work concurrently."""
         self._number += 1
         numbered = {**request, NUMBER: self._number} if self._numbered else dict(request)
         self._waiting = (self._number, pack(numbered))
@@ -88,14 +89,14 @@ class Connection:
                 self.close()  # `receive` connects and asks again
 
     def receive(self) -> dict[Any, Any]:
-        """The answer to the request sent last; reconnects and asks again where it must.
+        """Return the answer to the last request; reconnects and repeats it if necessary.
 
         Raises:
-            ServerError: the server reports an error, does not take the request or answer it within
-                its time, or answers something else.
+            ServerError: the server reports an error, does not read the request or answer in time,
+                or sends something unexpected.
         """
         waiting = self._waiting
-        assert waiting is not None, "nothing was asked"
+        assert waiting is not None, "no request was sent"
         problem = ""
         for attempt in range(self._patience.attempts):
             try:
@@ -114,17 +115,17 @@ class Connection:
                 return answer
             self.close()
         raise ServerError(
-            f"The server at {self.url} {problem}, {self._patience.attempts} times over. "
-            "Look at its log, or give it longer: timeout=<seconds> with the address."
+            f"The server at {self.url} {problem}, in {self._patience.attempts} attempts. Check its "
+            "log, or allow more time: add timeout=<seconds> to the address."
         )
 
     def settle(self) -> None:
-        """Make sure that no answer is on its way that nobody asked for.
+        """Check that no unrequested answer is pending.
 
-        A server answers a ping after what it sent before it, so that this waits for exactly that.
+        A server answers a ping after everything it sent before, so this waits for exactly that.
 
         Raises:
-            ServerError: there is one: what it said before may have been meant for other requests.
+            ServerError: there is one, so earlier answers may belong to other requests as well.
         """
         if self._socket is None or self._waiting is not None:
             return
@@ -142,12 +143,12 @@ class Connection:
         if isinstance(extra, str):
             raise ServerError(f"The server at {self.url} reports: {_last(extra)}")
         raise ServerError(
-            f"The server at {self.url} sent an answer that nobody asked for: its answers cannot be "
-            "told apart, so that none of this episode is used."
+            f"The server at {self.url} sent an unrequested answer, so its answers cannot be "
+            "matched to requests; this episode is discarded."
         )
 
     def renew(self) -> None:
-        """A new session in place of this one: the server forgets what was asked so far."""
+        """Replace the session by a new one: the server forgets all earlier requests."""
         self._asked.clear()
         self._waiting = None
         self._renew()
@@ -183,8 +184,8 @@ class Connection:
         if self._numbered and answer.pop(NUMBER, None) != number:
             self.close()
             raise ServerError(
-                f"The server at {self.url} answered another request than number {number}: its "
-                "answers cannot be told apart."
+                f"The server at {self.url} answered a request other than number {number}, so its "
+                "answers cannot be matched to requests."
             )
         return answer
 
@@ -192,12 +193,12 @@ class Connection:
         metadata = self._open()
         if pack(metadata) != pack(self.metadata):  # they may hold arrays
             raise ServerError(
-                f"The server at {self.url} is another one since it was reconnected: "
+                f"The server at {self.url} has changed since it was reconnected: "
                 f"{_brief(metadata)} instead of {_brief(self.metadata)}."
             )
 
     def _open(self) -> dict[Any, Any]:
-        """A new connection; returns the metadata that comes first."""
+        """Open a new connection; returns the metadata that comes first."""
         self.close()
         pause, deadline = BACKOFF[0], monotonic() + self._patience.connect
         while True:
@@ -206,16 +207,16 @@ class Connection:
                 self._socket = self._dial(left)
                 return self._read(within=min(left, self._patience.request))
             except InvalidURI as error:
-                raise ServerError(f"{self.url} is no address of a server: {error}") from error
+                raise ServerError(f"{self.url} is not a server's address: {error}") from error
             except InvalidStatus as error:
                 refused = error.response.status_code
                 if refused in (401, 403):
                     raise ServerError(
-                        f"The server at {self.url} wants a token (status {refused}). Set "
+                        f"The server at {self.url} requires a token (status {refused}). Set "
                         f"WORLDEVAL_TOKEN to the one it was started with.{withheld(self.url)}"
                     ) from error
-                if refused != 503:  # 503: it has as many sessions as it takes, for now
-                    raise ServerError(f"{self.url} is no policy server: {error}") from error
+                if refused != 503:  # 503: its number of sessions is exhausted for now
+                    raise ServerError(f"{self.url} is not a policy server: {error}") from error
                 problem = "all its sessions are taken"
             except (OSError, TimeoutError, InvalidHandshake, ConnectionClosed) as error:
                 problem = str(error) or type(error).__name__
@@ -237,7 +238,7 @@ class Connection:
             max_size=self._limits.message,
             open_timeout=min(within, 10.0),
             close_timeout=1.0,
-            # A server that compiles its model answers no ping meanwhile: requests have their time.
+            # A server that compiles its model answers no pings meanwhile; requests have limits.
             ping_interval=None,
             proxy=None,
         )
@@ -256,13 +257,15 @@ class Connection:
             self.close()
             raise ServerError(f"The server at {self.url} sent {error}.") from error
         if not isinstance(content, dict):
-            raise ServerError(f"The server at {self.url} sent a {type(content).__name__}, no map.")
+            raise ServerError(
+                f"The server at {self.url} sent a {type(content).__name__}; expected a map."
+            )
         return content
 
 
 class _limited:
-    """Cuts a connection off when the block takes longer than so many seconds: a server that reads
-    no more would hold a send for ever."""
+    """Close a connection if the block takes longer than `seconds`: a server that stops reading
+    would otherwise block a send forever."""
 
     def __init__(self, socket: ClientConnection, seconds: float) -> None:
         self._socket, self.passed = socket, False
@@ -278,12 +281,12 @@ class _limited:
 
     def _cut(self) -> None:
         self.passed = True
-        with suppress(OSError):  # it is gone already
+        with suppress(OSError):  # it is closed already
             self._socket.socket.shutdown(SHUT_RDWR)
 
 
 def _last(text: str) -> str:
-    """The end of a traceback, which says what happened, without what could steer a terminal."""
+    """The end of a traceback, with the cause, and without terminal control characters."""
     line = next((line for line in reversed(text.splitlines()) if line.strip()), "an error")
     return "".join(letter for letter in line.strip() if letter.isprintable())[:500]
 

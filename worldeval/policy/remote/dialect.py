@@ -1,16 +1,15 @@
-"""What a policy server and its client say to each other: openpi's dialect, and what we add to it.
+"""Messages between a policy server and its client: openpi's protocol and worldeval's additions.
 
     server: {"worldeval": 1, "name", "lineage", "step", "views", "action_dim", "chunk", "space",
              "history", "replan", "replan_said_by", "content", "numbered"}
     client: {"observation/<view>": uint8 (h w 3), "observation/state": (p), "prompt": text}
     server: {"actions": (k a), "server_timing": {"infer_ms"}}
 
-An openpi server sends other metadata first and answers the same. Ours also takes a whole batch of
-episodes in one connection (every array with a leading axis, `prompt` a list), after
-{"reset": {"tasks": [...], "seeds": [...]}}. A policy that looks at several frames together
-(`history` above 1) is sent them with one more axis, oldest first: (t h w 3) and (t p), behind that
-of the batch. What stands under "request" in a request comes back in its answer. A text frame is an
-error, and ends the connection.
+An openpi server sends other metadata first and answers the same. A worldeval server also accepts a
+batch of episodes in one connection (every array with a leading axis, `prompt` a list), after
+{"reset": {"tasks": [...], "seeds": [...]}}. A policy with `history` above 1 receives several frames
+with one more axis after the batch axis, oldest first: (t h w 3) and (t p). The value of "request"
+in a request is returned in its answer. A text frame is an error, and ends the connection.
 """
 
 from collections.abc import Mapping, Sequence
@@ -28,21 +27,21 @@ from worldeval.policy.views import find_view, same_view
 from worldeval.record import Observation
 
 VERSION = 1
-EPISODES = 1024  # the most in one batch
-POLICIES = "policies"  # the names that a server of several says at the path /*
+EPISODES = 1024  # maximum number in one batch
+POLICIES = "policies"  # key of the names that a server with several policies lists at /*
 
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """Under which keys an observation travels. What is not named goes by `observation/<name>`."""
+    """The keys of an observation's parts. Default: `observation/<name>`."""
 
     views: Mapping[str, str] = field(default_factory=dict)  # view -> key
-    # The pose's columns in order: (key, how many); one key without a width takes all.
+    # The pose's columns in order: (key, number of columns); one key without a width takes all.
     state: tuple[tuple[str, int | None], ...] = (("observation/state", None),)
     prompt: str = "prompt"
 
     def view(self, name: str) -> str:
-        """The key of a view; a camera of DROID is known by any of its names."""
+        """The key of a view; a DROID camera may have any of its names."""
         named = same_view(name, self.views) or name
         return self.views.get(named, f"observation/{name}")
 
@@ -59,7 +58,7 @@ PRESETS = {"droid": DROID, "libero": LIBERO}
 
 
 def read_keys(text: str) -> Keys:
-    """`droid`, `libero`, or `side=observation/image;state=joints:7+gripper:1;prompt=task`."""
+    """Parse `droid`, `libero`, or `side=observation/image;state=joints:7+gripper:1;prompt=task`."""
     if not text or text in PRESETS:
         return PRESETS.get(text, Keys())
     views, rest = {}, {}
@@ -67,7 +66,7 @@ def read_keys(text: str) -> Keys:
         name, equals, key = (part.strip() for part in entry.partition("="))
         if not (name and equals and key):
             hint = did_you_mean(text, PRESETS)
-            raise UserError(f"keys '{text}' are no view=key;state=key:width list.{hint}")
+            raise UserError(f"keys '{text}' is not a view=key;state=key:width list.{hint}")
         if name == "state":
             rest["state"] = tuple(_column(part, text) for part in key.split("+"))
         elif name == "prompt":
@@ -78,13 +77,13 @@ def read_keys(text: str) -> Keys:
 
 
 def announced(spec: PolicySpec, content: str = "") -> dict[str, Any]:
-    """The metadata by which our servers present a policy; `content` is a hash of its files."""
+    """Build a worldeval server's metadata for a policy; `content` is a hash of its files."""
     said = {**asdict(spec), "views": list(spec.views), "content": content}
     return {"worldeval": VERSION, NUMBERED: True, **said}
 
 
 def is_ours(metadata: Mapping[str, Any]) -> bool:
-    """Whether the server speaks our part of the dialect: batches, resets with seeds."""
+    """Whether it is a worldeval server, with batches and seeded resets."""
     said = metadata.get("worldeval")  # from the network: it may be an array
     return type(said) is int and said == VERSION
 
@@ -96,7 +95,7 @@ def spoken(
     keys: Keys,
     form: PictureForm | None = None,
 ) -> dict:
-    """The request of one episode, or of the whole batch where `row` is None."""
+    """Build the request of one episode, or of the whole batch if `row` is None."""
     request: dict[str, Any] = {}
     form = form or PictureForm()
     for view in spec.views:
@@ -104,7 +103,7 @@ def spoken(
             view,
             tuple(observation.frames),
             policy=spec.name,
-            remedy="Give keys=<the world's view>=<the server's key> with its address.",
+            remedy="Add keys=<the world's view>=<the server's key> to its address.",
         )
         shown = [form(moment.frames[found]) for moment in observation.window]
         request[keys.view(view)] = _together(shown, row, spec.history)
@@ -114,7 +113,7 @@ def spoken(
         if last > poses[0].shape[1]:
             raise UserError(
                 f"Policy {spec.name} reads {last} numbers of proprioception "
-                f"({', '.join(name for name, _ in keys.state)}); the world gives "
+                f"({', '.join(name for name, _ in keys.state)}), but the world gives "
                 f"{poses[0].shape[1]}."
             )
         request[key] = _together([pose[:, first:last] for pose in poses], row, spec.history)
@@ -124,10 +123,10 @@ def spoken(
 
 
 def understood(request: Mapping[str, Any], spec: PolicySpec, keys: Keys) -> Observation:
-    """The batch that a request observes; a request of one episode gives a batch of one.
+    """Parse a request's observations; a request of one episode gives a batch of one.
 
     Raises:
-        WireError: something is missing, or of another shape or kind than a policy reads.
+        WireError: something is missing, or has another shape or type than the policy reads.
     """
     prompt, several = request.get(keys.prompt, ""), spec.history > 1
     single = isinstance(prompt, str)

@@ -1,4 +1,4 @@
-"""A policy that answers over a websocket: `ws://host:port` in openpi's dialect."""
+"""A policy that answers over a websocket: `ws://host:port`, with openpi's protocol."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -24,21 +24,21 @@ from worldeval.record import Observation
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteRecipe:
-    """What may be given with an address; what the server's metadata says itself may be left out."""
+    """Parameters of an address; those that the server's metadata gives may be left out."""
 
-    name: str = ""  # in tables; default: the server's, else its host and port
+    name: str = ""  # in tables; default: the server's, or its host and port
     action_dim: int | None = None
-    chunk: int | None = None  # steps of one answer
+    chunk: int | None = None  # steps per answer
     keys: str = ""  # see dialect.read_keys
     space: str = ""  # see data/action_space.py
-    history: int = 1  # frames that it looks at together, where the server does not say
-    size: str | int = ""  # pictures are resized to 224, or to 240x320
-    pad: bool = True  # keep their proportions and fill up, as openpi's client does
+    history: int = 1  # frames per observation, if the server does not say
+    size: str | int = ""  # resize images to 224, or to 240x320
+    pad: bool = True  # keep the aspect ratio and pad, as openpi's client does
     bgr: bool = False  # blue first
-    timeout: float = 60.0  # seconds for one answer
-    wait: float = 30.0  # seconds of trying to reach the server
-    # One connection an episode, as every openpi server takes them, or one for the whole batch,
-    # which ours take too and which computes exactly what the policy does here.
+    timeout: float = 60.0  # seconds per answer
+    wait: float = 30.0  # seconds for reaching the server
+    # One connection per episode, as every openpi server accepts, or one for the whole batch, which
+    # worldeval servers accept too, with results identical to a local policy's.
     sessions: str = "auto"  # auto, batch or episode
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ class RemoteRecipe:
 
 
 class RemotePolicy:
-    """A policy on a server. Connects at once, so that a wrong address is an early error."""
+    """A policy on a server. It connects at once, so that a wrong address is reported early."""
 
     def __init__(self, url: str, recipe: RemoteRecipe | None = None, *, token: str = "") -> None:
         self._recipe = recipe = recipe or RemoteRecipe()
@@ -72,13 +72,13 @@ class RemotePolicy:
 
     @property
     def reconnections(self) -> int:
-        """How often a connection dropped and was opened again."""
+        """Number of times a dropped connection was reopened."""
         return sum(connection.reconnections for connection in self._connections)
 
     def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
-        """Begin a batch of episodes, each in a session of its own.
+        """Begin a batch of episodes, each in its own session.
 
-        A server of the plain dialect is told nothing of seeds: what it draws cannot be repeated.
+        A server of the plain protocol receives no seeds, so its random numbers are not repeatable.
         """
         self._episodes = len(tasks)
         wanted = 1 if self._whole else len(tasks)
@@ -87,7 +87,7 @@ class RemotePolicy:
         kept = len(self._connections)
         while len(self._connections) < wanted:
             self._connections.append(self._connect())
-        if not self._ours:  # a new session is all that the plain dialect has for a new episode
+        if not self._ours:  # in the plain protocol, only a new session begins a new episode
             for connection in self._connections[:kept]:
                 connection.renew()
             return
@@ -97,9 +97,11 @@ class RemotePolicy:
             connection.ask({"reset": told}, begins=True)
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        """The server's next chunks. Raises ServerError where it gives none."""
+        """Return the server's next chunks. Raises ServerError if it sends none."""
         if len(observation) != self._episodes:
-            raise ValueError(f"{len(observation)} episodes observed, {self._episodes} begun")
+            raise ValueError(
+                f"{len(observation)} episodes observed, but reset began {self._episodes}"
+            )
         self.settle()
         rows = [None] if self._whole else range(self._episodes)
         for row, connection in zip(rows, self._connections, strict=True):
@@ -108,9 +110,9 @@ class RemotePolicy:
         return answers[0] if self._whole else np.stack(answers)
 
     def settle(self) -> None:
-        """Raise ServerError where a server sent more than it was asked for: asked between two
-        requests, and at an episode's end."""
-        if not self._ours:  # ours say to which request an answer belongs
+        """Raise ServerError if a server sent unrequested answers; called between requests and at
+        an episode's end."""
+        if not self._ours:  # worldeval servers number their answers
             for connection in self._connections:
                 connection.settle()
 
@@ -130,35 +132,37 @@ class RemotePolicy:
             wanted = f"({self._episodes}, steps, {{}})"
         if not isinstance(actions, np.ndarray) or actions.dtype.kind not in "iuf":
             found = ", ".join(str(key)[:30] for key in answer)
-            raise ServerError(f"{self._url} answers with {found}; 'actions' must be an array.")
+            raise ServerError(f"{self._url} answered with {found}; 'actions' must be an array.")
         fits = actions.ndim == 2 + self._whole and actions.shape[-1] == spec.action_dim
         if not fits or actions.shape[-2] < spec.chunk or len(actions) == 0:
             raise ServerError(
-                f"{self._url} answers with actions {actions.shape}; "
-                f"{wanted.format(spec.action_dim)} with at least {spec.chunk} steps was announced. "
-                "Give action_dim= and chunk= with the address as the server's policy has them."
+                f"{self._url} answered with actions {actions.shape}, but announced "
+                f"{wanted.format(spec.action_dim)} with at least {spec.chunk} steps. "
+                "Add action_dim= and chunk= to the address as the server's policy has them."
             )
         if self._whole and len(actions) != self._episodes:
-            raise ServerError(f"{self._url} answers for {len(actions)} of {self._episodes}.")
+            raise ServerError(
+                f"{self._url} answered for {len(actions)} of {self._episodes} episodes."
+            )
         return np.asarray(actions[..., : spec.chunk, :], np.float32)
 
 
 def connect_policy(
     url: str, params: Mapping[str, Any], *, token: str | None = None
 ) -> RemotePolicy:
-    """The policy at `url`; `params` fill a RemoteRecipe, the token is that for its host."""
+    """Connect to the policy at `url`; `params` fill a RemoteRecipe; `token` is its host's."""
     if "token" in params:
-        raise UserError(f"A token does not belong in an address: set {TOKEN} instead.")
+        raise UserError(f"A token must not be part of an address: set {TOKEN} instead.")
     recipe = build(RemoteRecipe, params, where=url)
     token = token_for(url) if token is None else checked_token(token, "the call")
     return RemotePolicy(url, recipe, token=token)
 
 
 def offered(pattern: str) -> list[str]:
-    """Addresses of the policies that a server of ours offers, `ws://host:8000/*` for all.
+    """List addresses of the policies on a worldeval server, `ws://host:8000/*` for all.
 
     Raises:
-        UserError: it offers none by such a name.
+        UserError: no policy has a matching name.
     """
     parts = urlsplit(pattern)
     server, wanted = f"{parts.scheme}://{parts.netloc}", unquote(parts.path.strip("/"))
@@ -167,8 +171,8 @@ def offered(pattern: str) -> list[str]:
     names = connection.metadata.get(POLICIES)
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise UserError(
-            f"The server at {server} does not say which policies it has: it is none of "
-            "`worldeval serve-policy`. Name them one by one."
+            f"The server at {server} does not list its policies, so it is not a `worldeval "
+            "serve-policy` server. Name its policies one by one."
         )
     found = [name for name in names if fnmatchcase(name, wanted)]
     if not found:
@@ -177,10 +181,10 @@ def offered(pattern: str) -> list[str]:
 
 
 def server_fingerprint(url: str) -> str | None:
-    """A hash of all that the server at `url` says of itself: it differs when its policy does.
+    """Hash the metadata of the server at `url`; the hash changes when its policy changes.
 
-    None where it says nothing of its policy's content, as servers of others do: names and sizes
-    stay the same when a checkpoint does not.
+    Returns None if the metadata does not identify the policy's content, as with third-party
+    servers: name and sizes stay the same when a checkpoint changes.
     """
     connection = Connection(url, token=token_for(url))
     connection.close()
@@ -190,7 +194,7 @@ def server_fingerprint(url: str) -> str | None:
 
 
 def _spec(url: str, said: Mapping[Any, Any], recipe: RemoteRecipe, keys: Keys) -> PolicySpec:
-    """What the server says of its policy, and what the address adds."""
+    """Combine the server's metadata with the address's parameters."""
     views = tuple(keys.views)
     if not views and isinstance(said.get("views"), list):
         views = tuple(str(view) for view in said["views"])
@@ -199,9 +203,9 @@ def _spec(url: str, said: Mapping[Any, Any], recipe: RemoteRecipe, keys: Keys) -
     if not views or action_dim is None or chunk is None:
         has = ", ".join(str(key)[:30] for key in said) or "nothing"
         raise UserError(
-            f"The server at {url} does not say which views its policy reads, how many numbers an "
-            f"action has and how many steps it gives (its metadata has: {has}). Add them to the "
-            f"address: '{url}?keys=droid&action_dim=8&chunk=10' (keys: droid, libero, or "
+            f"The server at {url} does not announce the views of its policy, the size of an action "
+            f"and the number of steps (its metadata has: {has}). Add them to the address: "
+            f"'{url}?keys=droid&action_dim=8&chunk=10' (keys: droid, libero, or "
             "view=key;view=key;state=key)."
         )
     name = recipe.name or _said(said, "name") or urlsplit(url).netloc
@@ -220,7 +224,7 @@ def _spec(url: str, said: Mapping[Any, Any], recipe: RemoteRecipe, keys: Keys) -
 
 
 def _said(said: Mapping[Any, Any], key: str) -> str:
-    """A text of the metadata; "" where it is none: it may be an array."""
+    """Read a text from the metadata; "" if it is not a text, since it may be an array."""
     value = said.get(key)
     return value if isinstance(value, str) else ""
 
@@ -235,7 +239,7 @@ def _has(names: Sequence[str]) -> str:
 
 
 def _clean(text: str) -> str:
-    """A name from the network as something to print and to store."""
+    """Make a name from the network safe to print and store."""
     return "".join(letter for letter in text if letter.isprintable())[:120]
 
 

@@ -1,9 +1,9 @@
-"""Which token goes to which server: never one to a host that the user did not name.
+"""Choose the token for a server, and never send one to a host that the user did not name.
 
 `WORLDEVAL_TOKEN_<HOST>` (`WORLDEVAL_TOKEN_ROBOT_LAB_ORG`, or with the port,
-`WORLDEVAL_TOKEN_ROBOT_LAB_ORG_8000`) is for that host. `WORLDEVAL_TOKEN` goes to the hosts that the
-command line names itself; an address in a recipe or in the manifest of a run that somebody else
-wrote is not among them.
+`WORLDEVAL_TOKEN_ROBOT_LAB_ORG_8000`) is for that host. `WORLDEVAL_TOKEN` is sent to the hosts that
+the command line itself names. Addresses in recipes or in run manifests, which may be somebody
+else's, do not count.
 """
 
 import os
@@ -14,16 +14,16 @@ from urllib.parse import urlsplit
 
 from worldeval.errors import UserError
 
-TOKEN = "WORLDEVAL_TOKEN"  # a token in an address would stand in every run folder
-NAMED = "WORLDEVAL_NAMED_HOSTS"  # for processes that this one starts
+TOKEN = "WORLDEVAL_TOKEN"  # not part of the address, which is stored in every run folder
+NAMED = "WORLDEVAL_NAMED_HOSTS"  # for child processes
 ADDRESS = re.compile(r"wss?://[^\s/?#'\",\]]+")
 
 
 def token_for(url: str) -> str:
-    """The token for the server at `url`; "" where there is none, or none that is meant for it.
+    """Return the token for the server at `url`; "" if there is none that is meant for it.
 
     Raises:
-        UserError: the token cannot be sent; it is not shown.
+        UserError: the token cannot be sent; the message does not show it.
     """
     host = host_of(url)
     for variable in (*_variables(host), TOKEN):
@@ -34,39 +34,39 @@ def token_for(url: str) -> str:
 
 
 def name_hosts(refs: Iterable[str]) -> None:
-    """Let `WORLDEVAL_TOKEN` go to the servers among these addresses, which the user named."""
+    """Allow sending `WORLDEVAL_TOKEN` to the servers in these addresses, which the user named."""
     known = named_hosts() | _hosts(refs)
     os.environ[NAMED] = " ".join(sorted(known))
 
 
 def named_hosts() -> set[str]:
-    """Hosts that the user named: in this command, or by `name_hosts`."""
+    """Hosts that the user named, in this command or through `name_hosts`."""
     return _hosts(sys.argv[1:]) | set(os.environ.get(NAMED, "").split())
 
 
 def withheld(url: str) -> str:
-    """What to do where a token is there and was not sent to `url`; "" where none was withheld."""
+    """Say what to do if a token exists but was not sent to `url`; "" if none was withheld."""
     host = host_of(url)
     if not os.environ.get(TOKEN) or host in named_hosts():
         return ""
     return (
-        f" {TOKEN} was not sent, since the command does not name {host} itself: set "
-        f"{_variables(host)[-1]} if the token is meant for it."
+        f" {TOKEN} was not sent because the command line does not name {host}. If the token is "
+        f"meant for it, set {_variables(host)[-1]}."
     )
 
 
 def checked_token(token: str, where: str) -> str:
-    """`token`, if a header can carry it; the error does not show it."""
+    """Return `token` if a header can carry it; the error does not show it."""
     if token != token.strip() or not all(" " <= letter <= "~" for letter in token):
         raise UserError(
-            f"The token in {where} has line breaks, letters beyond ASCII or blanks at its ends, "
-            "which cannot be sent. Make one of letters, digits and punctuation."
+            f"The token in {where} has line breaks, non-ASCII characters, or spaces at its ends, "
+            "which cannot be sent. Use letters, digits and punctuation."
         )
     return token
 
 
 def host_of(url: str) -> str:
-    """`host:port` of an address, in small letters."""
+    """`host:port` of an address, in lower case."""
     return urlsplit(url).netloc.rpartition("@")[2].lower()
 
 
@@ -75,7 +75,7 @@ def _hosts(texts: Iterable[str]) -> set[str]:
 
 
 def _variables(host: str) -> tuple[str, str]:
-    """With the port first: two servers of one machine may want two tokens."""
+    """Variable names, with the port first: two servers on one machine may have different tokens."""
     plain = re.sub(r":\d+$", "", host)
     return tuple(
         f"{TOKEN}_" + re.sub(r"[^A-Z0-9]+", "_", name.upper()).strip("_") for name in (host, plain)

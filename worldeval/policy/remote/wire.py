@@ -1,8 +1,8 @@
-"""Messages between machines: msgpack with numpy arrays, in the dialect of openpi's servers.
+"""Messages between machines: msgpack with NumPy arrays, in the format of openpi's servers.
 
 An array is the map {b"__ndarray__": True, b"data": bytes, b"dtype": "<f4", b"shape": [2, 3]}, a
-numpy scalar {b"__npgeneric__": True, b"data": 1.5, b"dtype": "<f4"}; the keys are bytes. What
-arrives is hostile until it is read: numbers only (no objects, no code), and every size bounded.
+NumPy scalar {b"__npgeneric__": True, b"data": 1.5, b"dtype": "<f4"}; the keys are bytes. Incoming
+data is untrusted: only numbers are accepted (no objects, no code), and every size is bounded.
 """
 
 import math
@@ -27,33 +27,33 @@ DIMENSIONS = 8
 
 
 class WireError(ValueError):
-    """A message that is not accepted, and why."""
+    """A message that was rejected, and why."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MessageLimits:
-    """The largest message that is read. Only arrays may be big."""
+    """Limits for incoming messages. Only arrays may be large."""
 
     message: int = 64 * 2**20  # bytes
     items: int = 4096  # entries of one list or map
-    # Lists and maps in one message: an empty map is one byte on the wire and sixty in memory.
+    # Lists and maps in one message: an empty map takes one byte on the wire and sixty in memory.
     containers: int = 1024
     text: int = 16 * 2**10  # bytes of one text
 
 
 def pack(content: Any) -> bytes:
-    """The message that says `content`: maps, lists, texts, numbers and numpy arrays."""
+    """Serialise `content`: maps, lists, texts, numbers and NumPy arrays."""
     packed = msgpack.packb(content, default=_plain)
-    assert packed is not None  # as it may be for a packer that gathers, which this is not
+    assert packed is not None  # only packers with autoreset=False return None
     return packed
 
 
 def unpack(message: bytes, limits: MessageLimits | None = None) -> Any:
-    """What `message` says, arrays as writable arrays of their own.
+    """Parse `message`; arrays are writable copies.
 
     Raises:
-        WireError: it is damaged, too big or too deep, or holds something other than plain values
-            and arrays of numbers.
+        WireError: the message is damaged, too large or too deep, or holds something other than
+            plain values and arrays of numbers.
     """
     limits = limits or MessageLimits()
     if len(message) > limits.message:
@@ -81,7 +81,7 @@ def unpack(message: bytes, limits: MessageLimits | None = None) -> Any:
 
 
 class _Reader:
-    """Turns maps into arrays while one message is read, and counts what it is made of."""
+    """Convert maps to arrays while one message is parsed, and count its containers."""
 
     def __init__(self, limits: MessageLimits) -> None:
         self._left = limits.containers
@@ -124,13 +124,13 @@ def _array(value: dict[Any, Any]) -> np.ndarray:
         raise WireError("an array's shape is not made of whole numbers")
     if math.prod(shape) * dtype.itemsize != len(data):
         raise WireError(f"{len(data)} bytes do not fill shape {shape} of {dtype}")
-    # A copy in the machine's own byte order: what comes off the wire is read-only.
+    # Copy in the machine's own byte order, because received data is read-only.
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
 
 def _scalar(value: dict[Any, Any]) -> Any:
     data = value.get(b"data")
-    if isinstance(data, str):  # numpy's own texts
+    if isinstance(data, str):  # NumPy text scalars
         return data
     if not isinstance(data, bool | int | float):
         raise WireError("a numpy scalar needs a number")

@@ -1,12 +1,12 @@
-# lerobot lives in an environment of its own, and draccus reads these fields' types.
+# LeRobot has its own environment, and draccus reads the types of these fields.
 # pyright: reportInvalidTypeForm=false, reportUntypedBaseClass=false
-"""A served world model as an environment that LeRobot evaluates on, under the type `worldeval`.
+"""A served world model as an environment for LeRobot's evaluation, under the type `worldeval`.
 
     lerobot-eval --policy.path=outputs/act/checkpoints/last/pretrained_model \\
         --env.discover_packages_path=worldeval.serve.lerobot_plugin \\
         --env.type=worldeval --env.url=ws://localhost:8001 --eval.n_episodes=10 --eval.batch_size=2
 
-LeRobot imports this package, in whose place it wants one and no single file.
+LeRobot discovers packages only, so this is a package and not a single module.
 """
 
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ ACTION, STATE, IMAGES = "action", "observation.state", "observation.images"
 @_envs.EnvConfig.register_subclass("worldeval")
 @dataclass
 class ServedWorldConfig(_envs.EnvConfig):
-    """What the server says of its world model, as LeRobot's settings of an environment."""
+    """The server's description of its world model as LeRobot's environment settings."""
 
     task: str | None = None  # the server's starts have their own
     url: str = "ws://localhost:8001"
