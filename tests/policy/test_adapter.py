@@ -155,7 +155,11 @@ def test_actions_that_are_no_numbers_stay_so_to_be_counted(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("policy", "world", "said"),
     [
-        ("joint-position(7)+1", "ee-absolute", r"joint-position\(7\)\+1 .*; the arm has 2 joints"),
+        (
+            "joint-position(7)+1",
+            "ee-absolute",
+            r"joint-position\(7\)\+1 .*, but the arm has 2 joints",
+        ),
         ("joint-position(2)+2", "ee-absolute", r"\(2\)\+2 .* takes ee-absolute.*grippers differ"),
         ("ee-delta(euler)+1", "ee-absolute", "joints to the end effector"),
         ("joint-position(2,deg)+1", "ee-absolute", "is in deg; joint-position is in rad here"),
@@ -195,7 +199,7 @@ def test_urdf_mistakes_are_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="a whole number of policy steps"):
         AdapterCard(policy="", world="", policy_fps=12, world_fps=5)
     (tmp_path / "planar.urdf").write_text("<mujoco/>")
-    with pytest.raises(UserError, match="is no URDF: its root is <mujoco>"):
+    with pytest.raises(UserError, match="is not a URDF: its root is <mujoco>"):
         Arm(tmp_path / "planar.urdf", frame="tool")
 
 

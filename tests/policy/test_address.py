@@ -43,7 +43,9 @@ def test_addresses_with_parameters_are_no_globs() -> None:
 
 @pytest.mark.parametrize("wrong", ["size", "=3", "a=[1"])
 def test_a_parameter_that_is_none(wrong: str) -> None:
-    with pytest.raises(UserError, match=r"The parameter '.*' (must look like key=value|has a val)"):
+    with pytest.raises(
+        UserError, match=r"The parameter '.*' (must look like key=value|has an unreadable value)"
+    ):
         read_params([wrong])
 
 

@@ -160,15 +160,15 @@ def test_its_spec_says_how_it_is_run(lerobot: None, tmp_path: Path) -> None:
     assert load_policy(f"lerobot:{checkpoint(tmp_path / 'v', 'vqbet')}").spec.chunk == 5
     other = load_policy(f"lerobot:{folder}?n_action_steps=8&name=x&lineage=y&step=3").spec
     assert (other.name, other.lineage, other.step, other.replan) == ("x", "y", 3, 8)
-    with pytest.raises(UserError, match="cannot carry out 9 actions of a chunk of 8"):
+    with pytest.raises(UserError, match="cannot execute 9 actions of a chunk of 8"):
         load_policy(f"lerobot:{folder}?n_action_steps=9")
 
 
 @pytest.mark.parametrize(
     ("settings", "said"),
     [
-        ({"image": (3, 12, 16)}, "trained on pictures of 12 x 16 .* shown 6 x 8.*size=12x16"),
-        ({"state": 5}, "reads 5 numbers of proprioception; the world gives 2"),
+        ({"image": (3, 12, 16)}, "trained on images of 12 x 16 .* are 6 x 8.*size=12x16"),
+        ({"state": 5}, "reads 5 numbers of proprioception, but the world gives 2"),
         ({"image": (1, 6, 8)}, "a world's images are 3 x height x width"),
     ],
 )
@@ -204,7 +204,7 @@ def test_proprioception_in_other_units_is_refused(lerobot: None, tmp_path: Path)
             tasks=("push",),
         )
     ]
-    with pytest.raises(UserError, match=r"number 1 .* between -1 and 1; the world gives 300"):
+    with pytest.raises(UserError, match=r"Number 1 .* between -1 and 1 .* the world gives 300"):
         driven(load_policy(f"lerobot:{folder}"), far, [0])
     driven(load_policy(f"lerobot:{folder}?check_ranges=false"), far, [0])
 

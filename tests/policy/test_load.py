@@ -59,7 +59,7 @@ def test_built_ins_and_code(tmp_path: Path) -> None:
         ("worldeval.policy.builtin:Zeros", {}, "Did you mean 'Zero'"),
         ("nowhere_at_all:Zero", {}, "no module 'nowhere_at_all'"),
         ("{set}/absent.py:make_policy", {}, "no file"),
-        ("{file}:make_nothing", {}, "gave a int"),
+        ("{file}:make_nothing", {}, "returned a int"),
     ],
 )
 def test_mistakes_are_answered(

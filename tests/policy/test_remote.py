@@ -125,8 +125,11 @@ def test_a_dropped_connection_is_opened_again_and_the_question_repeated() -> Non
         ("Traceback\n  File x\nValueError: no such\x1b[2J key", r"reports: ValueError: no such"),
         (b"\x91\xc0", "sent a list"),
         (b"\xc1", "not a readable msgpack"),
-        (msgpack.packb({"action": 1}), "answers with action; 'actions' must be an array"),
-        (msgpack.packb({"actions": spoken(np.zeros((1, 7)))}), r"actions \(1, 7\); \(steps, 5\)"),
+        (msgpack.packb({"action": 1}), "answered with action; 'actions' must be an array"),
+        (
+            msgpack.packb({"actions": spoken(np.zeros((1, 7)))}),
+            r"actions \(1, 7\), but announced \(steps, 5\)",
+        ),
         (msgpack.packb({"actions": spoken(np.zeros((5, 5)).astype("S1"))}), "only numbers are"),
     ],
 )
@@ -170,7 +173,7 @@ def test_mistakes_say_what_to_do() -> None:
             load_policy(f"{url}?keys=droit&action_dim=8&chunk=1")
         policy = remote(f"{url}?keys=top=observation/image&action_dim=5&chunk=1")
         policy.reset(("task 0",), (0,))
-        with pytest.raises(UserError, match="reads view 'top'; the world has side"):
+        with pytest.raises(UserError, match="needs view 'top', but the world has side"):
             policy.act(observation(1))
         policy.close()
     with pytest.raises(ServerError, match=r"No server answers at .* serve-policy"):

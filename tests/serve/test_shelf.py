@@ -62,7 +62,9 @@ def test_what_no_session_uses_makes_room() -> None:
     service.at("/run/three")
     assert set(service.loaded) == {"one", "three"}  # two was used longer ago than nobody's
     more = service.at("/run/three").session()
-    with pytest.raises(UserError, match="two needs 4 MB beside 8 MB of policies in use; 9 MB are"):
+    with pytest.raises(
+        UserError, match="two needs 4 MB in addition to 8 MB of policies in use, but 9 MB are"
+    ):
         service.at("/run/two")
     del more, session
     service.at("/run/two")

@@ -57,7 +57,7 @@ def test_episodes_end_at_the_horizon() -> None:
             client.send(pack({"step": np.ones((1, 3), np.float32)}))
             client.recv()
         client.send(pack({"step": np.ones((1, 3), np.float32)}))
-        assert client.recv() == "The episodes ended after 2 world frames: reset."
+        assert client.recv() == "The episodes ended after 2 world frames; call reset."
 
 
 def test_a_policy_is_no_world() -> None:
