@@ -1,5 +1,6 @@
 """Recipes: what a user writes, what the code gets, and what a mistake answers."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -252,3 +253,24 @@ def test_a_number_that_must_be_there_is_not_emptied() -> None:
     recipe._apply(raw, "count=")
     with pytest.raises(UserError, match="'count' is left empty, which is not int"):
         config.build(Clearable, raw, where="mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "group", "given", "says"),
+    [
+        ("metaworld", "protocol", "starts=0", "starts is 0; expected 1 or more"),
+        ("metaworld", "protocol", "starts=-1", "starts is -1"),
+        ("metaworld", "protocol", "batch=0", "batch is 0"),
+        ("metaworld", "protocol", "tasks=[]", "tasks is empty"),
+        ("metaworld", "protocol", "first_seed=-5", "first_seed is -5"),
+        ("metaworld", "protocol", "margin=.nan", "margin is nan"),
+        ("metaworld", "protocol", "truth.k=0", "k is 0"),
+        ("latent", "model", "trainer.batch=0", "batch is 0"),
+        ("latent", "model", "trainer.steps=-1", "steps is -1"),
+        ("metaworld", "dataset", "shard=0", "shard is 0"),
+    ],
+)
+def test_numbers_that_no_run_can_have(name: str, group: str, given: str, says: str) -> None:
+    with pytest.raises(UserError, match=re.escape(says)) as error:
+        recipe.load(name, group, [given])
+    assert "\n" not in str(error.value)

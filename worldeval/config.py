@@ -44,6 +44,20 @@ def build(cls: type[T], raw: Mapping[str, Any], *, where: str) -> T:
         raise UserError(f"{where}: {error}") from error
 
 
+def at_least(least: float, record: object, *names: str) -> None:
+    """Refuse fields of a recipe below `least`, NaN among them; of a tuple its length counts.
+
+    Raises:
+        ValueError: names the field; `build` makes it an error of the file.
+    """
+    for name in names:
+        value = getattr(record, name)
+        number = len(value) if isinstance(value, tuple) else value
+        if number is not None and not number >= least:
+            shown = "is empty" if isinstance(value, tuple) else f"is {value}"
+            raise ValueError(f"{name} {shown}; expected {least:g} or more")
+
+
 def build_known(cls: type[T], raw: Mapping[str, Any], *, where: str) -> T:
     """The same of a file that holds more than `cls` needs: notes, and keys of newer versions."""
     known = {field.name for field in fields(cls) if field.init}  # type: ignore[arg-type]

@@ -30,7 +30,8 @@ Json = Annotated[
     typer.Option("--json", help="Print the result as JSON on stdout.", rich_help_panel=OUTPUT),
 ]
 Seed = Annotated[
-    int, typer.Option("--seed", help="Seed of everything random.", rich_help_panel=OUTPUT)
+    int,
+    typer.Option("--seed", help="Seed of everything random.", min=0, rich_help_panel=OUTPUT),
 ]
 Out = Annotated[
     Path | None,

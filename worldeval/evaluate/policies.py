@@ -73,6 +73,8 @@ def policy_cards(
     `replan_said_by` who says so.
     """
     rows, asked = [], expand(refs)
+    if not asked:
+        raise UserError("No policy is named. Give at least one: --policies, or policies: in YAML.")
     specs = policy_specs(asked, trust_pickle=trust_pickle, policy_timeout=policy_timeout)
     for ref in asked:
         spec, folder = specs[ref], Path(read_address(ref).place)

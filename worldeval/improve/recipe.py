@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from worldeval.config import at_least
 from worldeval.policy.recipe import PolicyTrainerRecipe
 
 
@@ -27,6 +28,8 @@ class PlaceRecipe:
     replays: str = ""  # recorded failures and successes for the trust checks; '': no checks
 
     def __post_init__(self) -> None:
+        at_least(1, self, "horizon", "replan_every", "batch")
+        at_least(0, self, "held_out", "check")
         if not 0 <= self.begin_at[0] <= self.begin_at[1]:
             raise ValueError(f"begin_at {list(self.begin_at)} must be [first, last], from 0 on")
 

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from worldeval.config import at_least
+
 
 @dataclass(frozen=True, kw_only=True)
 class TruthRecipe:
@@ -10,6 +12,9 @@ class TruthRecipe:
     env: str = "metaworld"  # its address: gym:ID?..., ./sim.py:make (worldeval/envs/address.py)
     k: int = 5  # simulator steps per world frame; the same as in the world model's data
     size: int = 64  # height and width of its images, if they can be chosen
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "k", "size")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +54,10 @@ class ProtocolRecipe:
     margin: float = 0.1  # true difference from which a pair of policies counts as separable
     truth: TruthRecipe | None = None
 
+    def __post_init__(self) -> None:
+        at_least(1, self, "tasks", "starts", "horizon", "replan_every", "sampler_steps", "batch")
+        at_least(0, self, "first_seed", "margin")
+
 
 @dataclass(frozen=True, kw_only=True)
 class RolloutsRecipe:
@@ -65,3 +74,7 @@ class RolloutsRecipe:
     after_success: int = 8
     shard: int = 60  # episodes per file
     truth: TruthRecipe = TruthRecipe()
+
+    def __post_init__(self) -> None:
+        at_least(1, self, "tasks", "policies", "episodes", "horizon", "replan_every", "shard")
+        at_least(0, self, "first_seed", "switched", "perturbed", "after_success")

@@ -109,7 +109,8 @@ def read_frames(folder: Path, name: str) -> dict[str, UInt8[Array, "_t _h _w 3"]
     """
     path = inside(folder, name)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here because np.load leaves a damaged file open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             frames = {view: file[view] for view in file.files}
     except FileNotFoundError as error:
         raise UserError(f"{path} is missing, though {folder / FILM_INDEX} names it.") from error
@@ -134,7 +135,8 @@ def read_moves(folder: Path, name: str) -> Moves:
     """
     path = inside(folder, name)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here because np.load leaves a damaged file open.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             actions, pose = (np.asarray(file[part], np.float32) for part in ("actions", "pose"))
     except UNREADABLE as error:
         raise UserError(f"{path} holds no actions and poses: {error}") from error

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from worldeval.config import at_least
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainerRecipe:
@@ -22,6 +24,8 @@ class TrainerRecipe:
     decays: ClassVar[Literal["matrices", "all"]] = "matrices"  # parameters with weight decay
 
     def __post_init__(self) -> None:
+        at_least(1, self, "batch")
+        at_least(0, self, "steps", "learning_rate", "weight_decay", "warmup", "grad_clip")
         if not 0 <= self.ema < 1:
             raise ValueError(f"ema {self.ema} must be at least 0 and below 1")
 

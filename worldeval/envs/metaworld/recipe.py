@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from worldeval.config import at_least
 from worldeval.envs.metaworld.drivers import DriverRecipe
 
 
@@ -22,6 +23,8 @@ class CollectRecipe:
     shard: int = 50  # episodes per file
 
     def __post_init__(self) -> None:
+        at_least(1, self, "tasks", "episodes", "size", "k", "horizon", "shard")
+        at_least(0, self, "after_success", "first_seed")
         total = sum(driver.share for driver in self.drivers)
         if abs(total - 1) > 1e-6:
             raise ValueError(f"the drivers' shares sum to {total:g}; they must sum to 1")

@@ -5,6 +5,8 @@ per episode) with `joints` (t j), `commands` (t j) and `pose` (t 6: position in 
 yaw).
 """
 
+import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,9 +133,15 @@ def measure(motion: ArmMotion, records: Sequence[JointRecord], *, steps: int) ->
 
 
 def _npz(path: Path) -> Iterator[JointRecord]:
-    with np.load(path, allow_pickle=False) as file:
-        if {"joints", "commands", "pose"} <= set(file.files):
-            yield _checked(path, file["joints"], file["commands"], file["pose"])
+    try:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+            if not {"joints", "commands", "pose"} <= set(file.files):
+                return
+            found = [file[name] for name in ("joints", "commands", "pose")]
+    except (OSError, ValueError, LookupError, EOFError, RuntimeError, AttributeError, TypeError,
+            MemoryError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
+        raise UserError(f"{path} is no readable npz file of joints: {error}") from error
+    yield _checked(path, *found)
 
 
 def _annotation(path: Path, command: str) -> Iterator[JointRecord]:
