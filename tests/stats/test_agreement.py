@@ -118,7 +118,7 @@ def test_a_task_that_is_biased_for_all_is_named(rng: np.random.Generator) -> Non
 
     found = agreement(side(-0.24), side(0.0), rng=rng)
     (said,) = [f for f in found.findings if f.code == "task_biased"]
-    assert said.severity == "warning" and "Rates on t1 are off" in said.text
+    assert said.severity == "warning" and "Predicted rates on t1 are biased" in said.text
     assert (found.task_bias["t1"].high or 0) < 0 < (found.task_bias["t0"].high or 0)
     assert (found.pearson.value or 0) > 0.9
     fair = agreement(side(0.0), side(0.0), rng=rng)

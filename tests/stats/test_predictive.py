@@ -127,7 +127,9 @@ def test_more_imagination_does_not_make_a_pair_surer_than_it_is() -> None:
     assert pair.needed is None
     assert pair.needed_trials is not None
     assert pair.needed_trials > 50
-    assert any("No number of imagined starts" in found.text for found in ranked.findings)
+    assert any(
+        "More imagined starts cannot separate them" in found.text for found in ranked.findings
+    )
     assert first.predictive is not None
     assert (first.predictive.width or 0) > 3 * (first.estimate.width or 1)
 

@@ -1,7 +1,7 @@
-"""The statistics of choosing a policy. Plain arrays: numpy and scipy, no torch.
+"""Statistics for comparing and selecting policies, on plain arrays: numpy and scipy, no torch.
 
-Modules say `import scipy` and `scipy.stats.norm`: scipy loads its parts when they are first used,
-and they take longer to load than everything else that a viewer needs.
+Modules use `import scipy` and `scipy.stats.norm`, because scipy loads its submodules lazily and
+they take longer to load than everything else that the viewer needs.
 """
 
 from worldeval.stats.agreement import Agreement, agreement

@@ -1,17 +1,17 @@
-"""The next trial to run: where a robot's time says most about which policy is best.
+"""Choice of the next real trial: the one that says most about which policy is best.
 
-Belief about a policy's true rate: Beta(alpha, beta), begun at Beta(s phi, (1 - s) phi) with s the
-predicted rate and phi what an imagined rate is worth (`predictive.py`), and counted up by trials.
-The next block of trials goes to the policy whose knowledge gradient is largest: how much the rate
-of the policy that one would then choose is expected to rise (Frazier, Powell and Dayanik 2008,
-SIAM J. Control Optim. 47). With B trials looked ahead, and m and N the mean and the size alpha +
-beta, the mean after them has standard deviation
+The belief about a policy's true rate is Beta(alpha, beta). It starts at Beta(s phi, (1 - s) phi),
+where s is the predicted rate and phi the worth of an imagined rate (`predictive.py`), and is
+updated by every trial. The next block of trials goes to the policy with the largest knowledge
+gradient: the expected increase in the rate of the policy that would be chosen afterwards (Frazier,
+Powell and Dayanik 2008, SIAM J. Control Optim. 47). With a lookahead of B trials, mean m and size
+N = alpha + beta, the mean after those trials has standard deviation
 
     sigma = sqrt(m (1 - m) / (N + 1) * B / (N + B))
     KG = sigma (z Phi(z) + pdf(z)),   z = -|m - best other mean| / sigma
 
-treating that mean as normal, which Frazier's derivation does for known variances. Arrays have a
-leading axis `b`, so that many worlds can be simulated as one.
+if that mean is treated as normal, as Frazier's derivation does for known variances. Arrays have a
+leading axis `b`, so that many worlds can be simulated in one batch.
 """
 
 from dataclasses import dataclass
@@ -21,15 +21,15 @@ import scipy
 
 from worldeval.axes import Array, Float, Int
 
-BLOCK = 5  # trials that go to one policy before the advice is thought over again
-LOOKAHEAD = 20  # trials whose gain is weighed: a few alone can seldom change a choice
-UNINFORMED = 1.0  # trials that a prior without imagination is worth: Beta(1/2, 1/2)
-UNVALIDATED = 2.0  # trials that an imagined rate counts as where none was ever compared with truth
+BLOCK = 5  # trials given to one policy before the advice is updated
+LOOKAHEAD = 20  # trials considered at once, because a few alone seldom change the choice
+UNINFORMED = 1.0  # worth in trials of a prior without imagination: Beta(1/2, 1/2)
+UNVALIDATED = 2.0  # worth in trials of an imagined rate if none was ever validated
 
 
 @dataclass(frozen=True, kw_only=True)
 class RateBelief:
-    """What is believed of every policy's true rate."""
+    """Beta belief about the true rate of every policy."""
 
     alpha: Float[Array, "b k"]
     beta: Float[Array, "b k"]
@@ -41,36 +41,37 @@ class RateBelief:
 
     @property
     def size(self) -> Float[Array, "b k"]:
-        """Trials that the belief is worth, those of imagination included."""
+        """Number of trials that the belief is worth, including those from imagination."""
         return self.alpha + self.beta
 
     @property
     def chosen(self) -> Int[Array, " b"]:
-        """The policy one would choose now: of the highest expected rate, the first of equals."""
+        """Policy with the highest expected rate; the first one if several are equal."""
         return self.mean.argmax(axis=1)
 
     def after(self, successes: Float[Array, "b k"], trials: Float[Array, "b k"]) -> "RateBelief":
-        """The belief after further trials."""
+        """Return the belief updated by further trials."""
         return RateBelief(alpha=self.alpha + successes, beta=self.beta + trials - successes)
 
 
 def begin(rates: Float[Array, "b k"], phi: float) -> RateBelief:
-    """RateBelief before any trial: `rates` are predicted ones, worth `phi` trials each.
+    """Create the belief before any trial from predicted `rates`, each worth `phi` trials.
 
-    Where a rate is 0 or 1 a little is believed of the other outcome, or nothing could be learned.
+    A rate of 0 or 1 keeps a small probability of the other outcome; otherwise trials could not
+    change it.
     """
     rates = np.clip(rates, 0.02, 0.98)
     return RateBelief(alpha=rates * phi, beta=(1 - rates) * phi)
 
 
 def uninformed(worlds: int, policies: int) -> RateBelief:
-    """RateBelief without imagination: Beta(1/2, 1/2)."""
+    """Create a belief that uses no imagination: Beta(1/2, 1/2)."""
     half = np.full((worlds, policies), UNINFORMED / 2)
     return RateBelief(alpha=half, beta=half)
 
 
 def knowledge_gradient(belief: RateBelief, ahead: int = LOOKAHEAD) -> Float[Array, "b k"]:
-    """Expected gain in the rate of the chosen policy from `ahead` trials of each policy."""
+    """Compute the expected gain in the chosen policy's rate from `ahead` trials of each policy."""
     mean, size = belief.mean, belief.size
     order = np.sort(mean, axis=1)
     best, second = order[:, -1:], order[:, -2:-1]
@@ -82,10 +83,10 @@ def knowledge_gradient(belief: RateBelief, ahead: int = LOOKAHEAD) -> Float[Arra
 
 
 def allocate(belief: RateBelief, trials: int, block: int = BLOCK) -> list[int]:
-    """Policies for the next trials, in blocks, of the one world in `belief`.
+    """Choose policies for the next trials, in blocks, for the single world in `belief`.
 
-    A later block cannot know the outcomes of the one before it: what that block will have taught is
-    counted at the rate expected.
+    The outcomes of earlier blocks are not known yet, so each block is counted with its expected
+    number of successes.
     """
     plan: list[int] = []
     while len(plan) < trials:
@@ -101,17 +102,17 @@ def allocate(belief: RateBelief, trials: int, block: int = BLOCK) -> list[int]:
 def regret_confidence(
     belief: RateBelief, *, regret: float, rng: np.random.Generator, draws: int = 4000
 ) -> float:
-    """Probability that the chosen policy is at most `regret` below the best, of the one world."""
+    """Probability that the chosen policy is at most `regret` below the best, in a single world."""
     rates = rng.beta(belief.alpha[0], belief.beta[0], size=(draws, belief.alpha.shape[1]))
     lost = rates.max(axis=1) - rates[:, belief.chosen[0]]
     return float((lost <= regret).mean())
 
 
 def top_two(belief: RateBelief, rng: np.random.Generator) -> Int[Array, " b"]:
-    """Top-two Thompson sampling (Russo 2020), each of the two with probability one half.
+    """Choose a policy by top-two Thompson sampling (Russo 2020), with probability 1/2 for each.
 
-    The challenger is the best other policy of the same draw: Russo draws again until another one is
-    ahead, which for one step has the same two candidates far more slowly.
+    The challenger is the second-best policy of the same draw. Russo redraws until another policy
+    leads, which is far slower and yields the same two candidates for a single step.
     """
     rates = rng.beta(belief.alpha, belief.beta)
     order = np.argsort(rates, axis=1)
@@ -121,13 +122,13 @@ def top_two(belief: RateBelief, rng: np.random.Generator) -> Int[Array, " b"]:
 
 @dataclass(frozen=True, kw_only=True)
 class RegretCurve:
-    """Regret of the policy that would be chosen after so many trials, in simulated worlds."""
+    """Regret of the chosen policy as a function of the number of trials, in simulated worlds."""
 
     trials: Int[Array, " n"]
     regret: Float[Array, "n b"]
 
     def needed(self, regret: float, share: float) -> int | None:
-        """Least number of trials from which on `share` of the worlds stay within `regret`."""
+        """Smallest number of trials after which a `share` of the worlds stays within `regret`."""
         fine = (self.regret <= regret + 1e-9).mean(axis=1) >= share
         if not fine[-1]:
             return None
@@ -144,15 +145,15 @@ def simulate(
     block: int = BLOCK,
     rng: np.random.Generator,
 ) -> RegretCurve:
-    """Carry out an adviser's trials in worlds whose true rates are known.
+    """Simulate an adviser in worlds whose true rates are known.
 
     Args:
-        true: rates of every world.
-        belief: before any trial.
-        how: 'gradient', 'top-two' or 'uniform' (policies in turn).
-        trials: of all policies together.
-        block: trials that go to one policy at a time.
-        rng: of outcomes and of top-two.
+        true: true rates in every world.
+        belief: belief before any trial.
+        how: 'gradient', 'top-two' or 'uniform' (policies take turns).
+        trials: total number of trials over all policies.
+        block: number of trials given to one policy at a time.
+        rng: generator for outcomes and for top-two sampling.
     """
     worlds, policies = true.shape
     rows = np.arange(worlds)
@@ -166,7 +167,7 @@ def simulate(
         elif how == "uniform":
             policy = np.full(worlds, done // block % policies)
         else:
-            raise ValueError(f"'{how}' is none of gradient, top-two, uniform")
+            raise ValueError(f"how must be 'gradient', 'top-two' or 'uniform', got '{how}'")
         won, tried = np.zeros_like(true), np.zeros_like(true)
         won[rows, policy] = rng.binomial(size, true[rows, policy])
         tried[rows, policy] = size

@@ -1,4 +1,4 @@
-"""Predicted against real rates of the same policies: how far the ranking can be relied on."""
+"""Agreement of predicted and measured success rates of the same policies."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -18,29 +18,29 @@ from worldeval.stats.resample import DRAWS, draw_cells, interval
 from worldeval.stats.units import Units, aligned
 
 MIDRANGE = (0.05, 0.97)  # policies that neither always fail nor always succeed
-MARGIN = 0.05  # real gap above which a pair is worth ordering
-FEWEST = 3  # policies below which no agreement is measured
+MARGIN = 0.05  # measured gap above which the order of a pair counts
+FEWEST = 3  # minimum number of policies for a measure of agreement
 METHOD = "resampled starts, these policies"
-ERROR = {"best": 0.0, "worst": 1.0}  # range of a measure whose 0 is perfect
+ERROR = {"best": 0.0, "worst": 1.0}  # range of a measure that is 0 for perfect agreement
 
 Measure = Callable[[Array, Array], Any]  # of predicted and real, in batches
 
 
 @dataclass(frozen=True, kw_only=True)
 class Agreement:
-    """Every measure with its interval. S is predicted, R is real."""
+    """All measures of agreement with their intervals. S is predicted, R is measured."""
 
     policies: tuple[str, ...]
     tasks: tuple[str, ...]
     predicted: tuple[float, ...]  # rate per policy
     real: tuple[float, ...]
-    # Over lineages: other training runs of the same kind.
+    # Intervals over lineages: other training runs of the same kind.
     pearson: Estimate  # Fisher z
     spearman: Estimate
-    # Over starts: other starts, these policies; so are all that follow.
+    # Intervals over starts, for these policies, as for all fields below.
     pearson_starts: Estimate
     spearman_starts: Estimate
-    pearson_strong: Estimate  # of policies above the median true rate
+    pearson_strong: Estimate  # among policies above the median measured rate
     kendall: Estimate
     mmrv: Estimate
     pairwise_accuracy: Estimate
@@ -108,16 +108,17 @@ def agreement(
     level: float = 0.95,
     draws: int = DRAWS,
 ) -> Agreement:
-    """Compare predicted with real rates of the same policies on the same tasks.
+    """Compare predicted with measured rates of the same policies on the same tasks.
 
-    Pearson and Spearman have intervals over lineages (`lineages.py`); those of the other measures
-    come from resampling the starts of every task on both sides (`resample.py`), for these policies.
+    Intervals of Pearson and Spearman are over lineages (`lineages.py`). Those of the other measures
+    come from resampling the starts of every task on both sides, with the policies fixed
+    (`resample.py`).
 
     Args:
-        margin: pairwise accuracy is over pairs whose real gap exceeds it.
+        margin: pairwise accuracy counts only pairs whose measured gap exceeds it.
 
     Raises:
-        UserError: a policy or task is on one side only, or there are fewer than 3 policies.
+        UserError: a policy or task is missing on one side, or there are fewer than 3 policies.
     """
     s, r = aligned(predicted, real)
     lineage = {**predicted.lineage, **real.lineage}
@@ -136,17 +137,17 @@ def agreement_of_units(
     level: float = 0.95,
     draws: int = DRAWS,
 ) -> Agreement:
-    """`agreement` of start means, predicted and real, in one layout.
+    """Compute `agreement` from start means, predicted and measured, that share one layout.
 
     Args:
-        lineage: policy -> training run; one that is not in it is a lineage of its own.
+        lineage: training run of each policy; a policy not listed is a lineage of its own.
     """
     k = len(r.policies)
     if k < FEWEST:
         raise UserError(
-            f"{k} polic{'y' if k == 1 else 'ies'} on both sides: agreement needs at least "
-            f"{FEWEST}, and 5 to show anything. Add checkpoints, or compare the two with "
-            "`worldeval rank`."
+            f"Only {k} polic{'y is' if k == 1 else 'ies are'} on both sides. Agreement needs at "
+            f"least {FEWEST} policies, and at least 5 for a meaningful test. Add checkpoints, or "
+            "compare policies with `worldeval rank`."
         )
     redrawn_s, redrawn_r = draw_cells([s, r], rng=rng, draws=draws)
     perfect_s, perfect_r = perfect_cells(
@@ -227,7 +228,7 @@ def agreement_of_units(
 
 
 def within_task(s: Float[Array, "*b k t"], r: Float[Array, "*b k t"]) -> Float[Array, "*b"]:
-    """Mean over tasks of Spearman over policies; tasks in which it is undefined are left out."""
+    """Average Spearman's rho over tasks, skipping tasks in which it is undefined."""
     each = measures.spearman(np.swapaxes(s, -1, -2), np.swapaxes(r, -1, -2))
     known = ~np.isnan(each)
     total = np.where(known, each, 0.0).sum(axis=-1)
@@ -236,7 +237,7 @@ def within_task(s: Float[Array, "*b k t"], r: Float[Array, "*b k t"]) -> Float[A
 
 @dataclass(frozen=True, kw_only=True)
 class _Sides:
-    """Predicted and real rates as observed, as redrawn, and as a perfect evaluator shows them."""
+    """Predicted and measured rates: observed, resampled, and those of a perfect evaluator."""
 
     seen: tuple[Float[Array, "k t"], Float[Array, "k t"]]
     redrawn: tuple[Float[Array, "b k t"], Float[Array, "b k t"]]
@@ -245,7 +246,7 @@ class _Sides:
     level: float
 
     def of_cells(self, measure: Measure, *, best: float = 1.0, worst: float = -1.0) -> Estimate:
-        """A measure of the K x T rates, whose range is given."""
+        """Estimate a measure of the K x T rates; `best` and `worst` are the ends of its range."""
         value = float(measure(*self.seen))
         bounds = interval(
             value,
@@ -267,7 +268,7 @@ class _Sides:
         )
 
     def among(self, chosen: Bool[Array, " k"], measure: Measure) -> Estimate:
-        """A measure of the rates of some of the policies, which stay the same in all draws."""
+        """Estimate a measure over a fixed subset of the policies."""
         if chosen.sum() < FEWEST:
             return undefined(
                 level=self.level, n=int(chosen.sum()), clusters=0, method="too few policies"
@@ -276,7 +277,7 @@ class _Sides:
         return replace(found, n=int(chosen.sum()))
 
     def task_bias(self, tasks: tuple[str, ...]) -> dict[str, Estimate]:
-        """Mean S - R over policies for each task, the intervals holding together (Bonferroni)."""
+        """Mean S - R over policies for each task, with simultaneous intervals (Bonferroni)."""
         each = 1 - (1 - self.level) / len(tasks)
         value, drawn = ((side[0] - side[1]).mean(axis=-2) for side in (self.seen, self.redrawn))
         low, high = np.quantile(drawn, [(1 - each) / 2, (1 + each) / 2], axis=0)
@@ -294,7 +295,7 @@ class _Sides:
         }
 
     def bias(self) -> Estimate:
-        """Mean S - R: linear in the rates, so that its draws need no reflection."""
+        """Mean S - R; it is linear in the rates, so its draws need no reflection."""
         tail = (1 - self.level) / 2
         low, high = np.quantile(_bias(*self.redrawn), [tail, 1 - tail])
         value = float(_bias(*self.seen))
@@ -309,7 +310,7 @@ class _Sides:
         )
 
     def of_rates(self, measure: Measure, *, best: float = 1.0, worst: float = -1.0) -> Estimate:
-        """A measure of the K rates, each the mean over tasks."""
+        """Estimate a measure of the K policy rates, each the mean over tasks."""
         return self.of_cells(
             lambda s, r: measure(s.mean(axis=-1), r.mean(axis=-1)), best=best, worst=worst
         )

@@ -1,4 +1,4 @@
-"""Cheaper numbers that could rank the same policies, and by how much imagination beats them."""
+"""Cheaper scores that could rank the same policies, and how imagination compares with them."""
 
 from collections.abc import Mapping
 
@@ -21,10 +21,10 @@ PLAIN = {
 
 
 def baseline(values: Mapping[str, float], real: Outcomes) -> dict[str, float | None]:
-    """Agreement of any number per policy (larger means better) with the real rates.
+    """Measure how well any score per policy (larger is better) agrees with the measured rates.
 
-    For validation error pass its negative; the number needs no unit, since MMRV reads its order
-    only and Pearson its line.
+    For a validation error, pass its negative. The score needs no unit, because MMRV depends only
+    on its order, and Pearson is unchanged by a linear map.
 
     Raises:
         UserError: a policy has no value.
@@ -44,17 +44,18 @@ def baseline_difference(
     level: float = 0.95,
     draws: int = DRAWS,
 ) -> dict[str, Estimate]:
-    """Agreement of imagination minus that of a baseline, on the same policies: paired.
+    """Estimate the agreement of imagination minus that of a baseline, on the same policies.
 
-    Both agree with the same truth, so that their two intervals may overlap where the difference is
-    certain. From 8 lineages on, lineages are resampled: policies of other training runs. Of fewer,
-    starts: these policies, other starts. Of MMRV, less is better.
+    The comparison is paired: both are compared with the same outcomes, so the difference can be
+    certain even if the two intervals overlap. With 8 or more lineages, lineages are resampled
+    (policies of other training runs); with fewer, starts are resampled for these policies. For
+    MMRV, lower is better.
 
     Args:
-        values: of the baseline, larger means better.
+        values: score of the baseline per policy; larger is better.
 
     Raises:
-        UserError: a policy has no value, or is on one side only.
+        UserError: a policy has no value, or is missing on one side.
     """
     s, r = aligned(predicted, real)
     shown = _numbers(values, r.policies)
@@ -95,5 +96,7 @@ def baseline_difference(
 def _numbers(values: Mapping[str, float], policies: tuple[str, ...]) -> Float[Array, " k"]:
     missing = [name for name in policies if name not in values]
     if missing:
-        raise UserError(f"The baseline has no value for policy '{missing[0]}'. Give one for each.")
+        raise UserError(
+            f"The baseline has no value for policy '{missing[0]}'. Provide one for every policy."
+        )
     return np.array([float(values[name]) for name in policies])

@@ -1,7 +1,8 @@
-"""Betting: the mean of bounded outcomes, and paired comparison, valid however often one looks.
+"""Tests and intervals by betting, which stay valid however often the data are inspected.
 
-A bettor who starts with 1 and wagers on each next outcome cannot expect to gain if the hypothesis
-is true; wealth of 1/alpha has probability at most alpha, at any time (Ville's inequality).
+A bettor who starts with a wealth of 1 and wagers on each next outcome cannot expect to gain if the
+hypothesis is true: the wealth ever reaches 1/alpha with probability at most alpha (Ville's
+inequality).
 """
 
 from collections.abc import Callable
@@ -13,37 +14,37 @@ import scipy
 from worldeval.axes import Array, Bool, Float, Int
 from worldeval.stats.estimate import Estimate
 
-# Fractions of the wealth that are wagered; the wealth is their average, so none must be chosen.
+# Wagered fractions of the wealth. The wealth is averaged over them, so none has to be chosen.
 FRACTIONS = np.linspace(0.05, 0.95, 19)
-CAUTION = 0.5  # share of the wealth that one outcome may lose at most
+CAUTION = 0.5  # largest share of the wealth that one outcome can lose
 GRID = 500  # points of a confidence sequence's search
 
 
 @dataclass(frozen=True, kw_only=True)
 class PairedTest:
-    """Result of the paired test after each round. Rejecting at any keeps the error at alpha."""
+    """Paired test after each round; rejecting at any round keeps the error rate at alpha."""
 
     log_wealth: Float[Array, "b n"]  # of the better of the two bets, after each round
     p: Float[Array, " b"]  # anytime-valid p-value after all rounds
     better: Float[Array, " b"]  # the bet that gained most: +1 the first policy, -1 the second
 
     def rejected(self, alpha: float) -> Bool[Array, " b"]:
-        """Whether the wealth ever reached 2 / alpha (two bets: one per direction)."""
+        """Return whether the wealth ever reached 2 / alpha (two bets, one per direction)."""
         return self.log_wealth.max(axis=1, initial=-np.inf) >= np.log(2 / alpha)
 
 
 def paired_test(differences: Float[Array, "b n *t"]) -> PairedTest:
     """Test that paired differences in [-1, 1] have mean 0, for a batch of pairs of policies.
 
-    K+ and K- are the mean over lambda of prod(1 +- lambda D_i); the wealth is the larger, and the
-    hypothesis falls when it reaches 2 / alpha.
+    K+ and K- are the mean over lambda of prod(1 +- lambda D_i). The wealth is the larger of the
+    two, and the hypothesis is rejected when it reaches 2 / alpha.
 
     Args:
-        differences: first minus second, in the order of observation, NaN where not both exist.
-            With several tasks, a round is one start of each (last axis): tasks may differ in
-            opposite ways while the mean over them is 0, and prod_t (1 + lambda d_t) <=
-            (1 + lambda mean d)^t = 1 (AM-GM) keeps the error at the end of every round. A round
-            without some task is left out: the rest of it has another mean.
+        differences: first minus second, in the order of observation; NaN if either is missing.
+            With several tasks, a round is one start of each (last axis). Tasks may differ in
+            opposite directions while their mean is 0, and prod_t (1 + lambda d_t) <=
+            (1 + lambda mean d)^t = 1 (AM-GM) keeps the error rate at the end of every round. A
+            round that lacks a task is excluded, because the rest of it has another mean.
     """
     bets = np.nan_to_num(_rounds(differences))
     best = np.full((2, *bets.shape[:2]), -np.inf)
@@ -64,7 +65,7 @@ def paired_test(differences: Float[Array, "b n *t"]) -> PairedTest:
 
 
 def log_wealth(won: Int[Array, " b"], lost: Int[Array, " b"]) -> Float[Array, " b"]:
-    """Wealth of the better of the two bets of `paired_test`, after so many differences of +-1."""
+    """Log wealth of the better bet of `paired_test`, from counts of differences of +1 and -1."""
     more, fewer = np.maximum(won, lost), np.minimum(won, lost)
     gain = np.outer(more, np.log1p(FRACTIONS)) + np.outer(fewer, np.log1p(-FRACTIONS))
     return scipy.special.logsumexp(gain, axis=1) - np.log(len(FRACTIONS))
@@ -73,15 +74,15 @@ def log_wealth(won: Int[Array, " b"], lost: Int[Array, " b"]) -> Float[Array, " 
 def sequence(
     values: Float[Array, "b n *t"], *, level: float = 0.95
 ) -> tuple[Float[Array, "b n"], Float[Array, "b n"]]:
-    """Confidence sequence of the mean of values in [0, 1]: bounds after each round.
+    """Compute a confidence sequence of the mean of values in [0, 1]: bounds after each round.
 
     Hedged capital with predictable plug-in bets (Waudby-Smith and Ramdas, JRSS-B 2024). All bounds
     hold together with probability `level`, whatever the distribution.
 
     Args:
-        values: in the order of observation, NaN where missing. With several tasks, a round is one
-            start of each (last axis), and the mean is that over tasks; a round without some task is
-            left out, since the rest of it has another mean.
+        values: in the order of observation; NaN if missing. With several tasks, a round is one
+            start of each (last axis), and the mean is taken over tasks. A round that lacks a task
+            is excluded, because the rest of it has another mean.
     """
     return _bounds(_rounds(values), level=level, fixed=False, last=False)
 
@@ -89,7 +90,7 @@ def sequence(
 def sequence_end(
     values: Float[Array, "b n *t"], *, level: float = 0.95
 ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-    """The last bounds of `sequence`, thirty times faster."""
+    """Compute only the last bounds of `sequence`, thirty times faster."""
     low, high = _bounds(_rounds(values), level=level, fixed=False, last=True)
     return low[:, -1], high[:, -1]
 
@@ -97,9 +98,9 @@ def sequence_end(
 def mean_bounds(
     values: Float[Array, "b n *t"], *, level: float = 0.95
 ) -> tuple[Float[Array, " b"], Float[Array, " b"]]:
-    """Interval of the mean of values in [0, 1], read once, at an n fixed beforehand.
+    """Compute an interval of the mean of values in [0, 1] for a number of trials fixed in advance.
 
-    As `sequence`, narrower, with the same promise at the end only.
+    It is narrower than `sequence`, but its coverage holds at the end only.
     """
     low, high = _bounds(_rounds(values), level=level, fixed=True, last=True)
     return low[:, -1], high[:, -1]
@@ -108,7 +109,10 @@ def mean_bounds(
 def mean_score(
     means: Float[Array, "n *t"], *, trials: int | None = None, level: float = 0.95
 ) -> Estimate:
-    """Mean of graded scores or probabilities, one per start (a column per task), read once."""
+    """Estimate the mean of graded scores or probabilities, one per start (one column per task).
+
+    The number of starts must be fixed in advance, as for `mean_bounds`.
+    """
     n = int((~np.isnan(means)).sum())
     low, high = mean_bounds(means[None], level=level)
     value = float(np.nanmean(means)) if n else None
@@ -124,7 +128,7 @@ def mean_score(
 
 
 def _rounds(values: Float[Array, "b n *t"]) -> Float[Array, "b n t"]:
-    """Rounds with every task; of the others nothing."""
+    """Keep the rounds that have every task, and mask the others."""
     values = np.asarray(values, dtype=float)
     values = values if values.ndim == 3 else values.reshape(*values.shape, 1)
     return np.where(np.isnan(values).any(axis=2, keepdims=True), np.nan, values)
@@ -141,7 +145,7 @@ def _bounds(
     wager, mean = _wagers(x, present, level=level, fixed=fixed)
 
     def excluded(m: Float[Array, "b 1"], sign: float) -> Bool[Array, "b n"]:
-        """Whether the bet on a mean above m (sign 1) or below it (-1) has paid."""
+        """Return whether the bet on a mean above m (sign 1) or below it (sign -1) has paid."""
         room = m if sign > 0 else 1 - m
         step = np.where(present, x - m[..., None], 0.0)
         size = sign * np.minimum(wager, CAUTION / np.maximum(room, 1e-12))
@@ -153,19 +157,20 @@ def _bounds(
             return wealth.max(axis=1, keepdims=True) >= bound
         return np.maximum.accumulate(wealth, axis=1) >= bound
 
-    # The bet on "above m" pays less as m grows, that on "below m" more: what neither excludes is
-    # an interval. Both searches stop on its outer side, so that coarseness only widens it.
+    # The bet on "above m" pays less as m grows and the bet on "below m" pays more, so the values
+    # that neither excludes form an interval. Both searches stop outside it: a coarse grid only
+    # widens it.
     search = _bisect if last else _scan
     low = search(lambda m: excluded(m, 1.0), batch)
     high = 1 - search(lambda m: excluded(1 - m, -1.0), batch)
-    # Bounds cross only if the data break the model (or the one time in 1 / alpha).
+    # Bounds cross only if the data violate the model (or once in 1 / alpha times).
     middle = mean[:, -1:] if last else mean
     crossed = low > high
     return np.where(crossed, middle, low), np.where(crossed, middle, high)
 
 
 def _bisect(excluded: Callable[[Array], Array], batch: int) -> Float[Array, "b 1"]:
-    """Largest m below which all is excluded, to 2^-16."""
+    """Largest m below which every value is excluded, to a precision of 2^-16."""
     low, high = np.zeros((batch, 1)), np.ones((batch, 1))
     for _ in range(16):
         middle = (low + high) / 2
@@ -175,7 +180,7 @@ def _bisect(excluded: Callable[[Array], Array], batch: int) -> Float[Array, "b 1
 
 
 def _scan(excluded: Callable[[Array], Array], batch: int) -> Float[Array, "b n"]:
-    """Largest grid point that is excluded, after each round."""
+    """Largest excluded grid point after each round."""
     grid = np.linspace(0, 1, GRID + 1)[:-1]
     low = np.zeros((batch, 1))
     for m in grid:
@@ -186,7 +191,7 @@ def _scan(excluded: Callable[[Array], Array], batch: int) -> Float[Array, "b n"]
 def _wagers(
     x: Float[Array, "b n t"], present: Bool[Array, "b n t"], *, level: float, fixed: bool
 ) -> tuple[Float[Array, "b n"], Float[Array, "b n"]]:
-    """lambda = sqrt(2 log(2/alpha) / (s^2 i log(i+1))) per round, s^2 of the rounds before it.
+    """Wagers lambda = sqrt(2 log(2/alpha) / (s^2 i log(i+1))), with s^2 of the earlier rounds.
 
     Returns the wagers and the running mean.
     """

@@ -1,4 +1,4 @@
-"""Probabilities that mean what they say: temperature for few labels, isotonic for many."""
+"""Calibration of probabilities: temperature scaling for few labels, isotonic for many."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,20 +10,20 @@ import scipy
 from worldeval.axes import Array, Float
 from worldeval.errors import UserError
 
-MANY = 1000  # labels above which the free form of isotonic regression is worth its variance
+MANY = 1000  # labels above which isotonic regression is worth its higher variance
 EDGE = 1e-6  # probabilities are kept this far from 0 and 1
 
 
 @runtime_checkable
 class Map(Protocol):
-    """From a judge's probability to a calibrated one."""
+    """A function from a judge's probabilities to calibrated ones."""
 
     def __call__(self, probability: Float[Array, " n"], /) -> Float[Array, " n"]: ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class Temperature:
-    """sigmoid(logit(p) / temperature): moves confidence, keeps the order and one half."""
+    """sigmoid(logit(p) / temperature), which changes confidence but keeps the order and p = 1/2."""
 
     temperature: float
 
@@ -33,7 +33,7 @@ class Temperature:
 
 @dataclass(frozen=True, kw_only=True)
 class Isotonic:
-    """A rising step function, linear between its knots."""
+    """A non-decreasing function, linear between its knots."""
 
     knots: Float[Array, " k"]
     levels: Float[Array, " k"]
@@ -44,9 +44,9 @@ class Isotonic:
 
 @dataclass(frozen=True, kw_only=True)
 class Calibrated:
-    """Cross-fitted probabilities and what calibration gained; `map` is fitted on all labels."""
+    """Cross-fitted probabilities and the effect of calibration; `map` is fitted on all labels."""
 
-    probability: Float[Array, " n"]  # each from a map that saw no clip of its group
+    probability: Float[Array, " n"]  # each from a map fitted without clips of its group
     map: Map
     method: str  # 'temperature' or 'isotonic'
     log_loss: tuple[float, float]  # before, after
@@ -55,7 +55,7 @@ class Calibrated:
 
 
 def fit_temperature(probability: Float[Array, " n"], truth: Float[Array, " n"]) -> Temperature:
-    """The temperature of least log loss, between 1/20 and 20."""
+    """Fit the temperature that minimises the log loss, between 1/20 and 20."""
     logit = _logit(probability)
 
     def loss(log_temperature: float) -> float:
@@ -66,7 +66,7 @@ def fit_temperature(probability: Float[Array, " n"], truth: Float[Array, " n"]) 
 
 
 def fit_isotonic(probability: Float[Array, " n"], truth: Float[Array, " n"]) -> Isotonic:
-    """Pool-adjacent-violators; tied probabilities are one point."""
+    """Fit isotonic regression by pool-adjacent-violators; equal probabilities are one point."""
     knots, place, count = np.unique(probability, return_inverse=True, return_counts=True)
     mean = np.bincount(place, weights=truth) / count
     fitted = scipy.optimize.isotonic_regression(mean, weights=count.astype(float))
@@ -88,18 +88,25 @@ def calibrate(
     """Cross-fit a calibration map.
 
     Args:
-        groups: what must not be on both sides of a fold (start, or policy family).
+        groups: group of each clip (its start, or its policy family); no group is in both the
+            training and the test part of a fold.
         method: 'temperature' or 'isotonic'; by default isotonic from 1,000 labels on.
 
     Raises:
-        UserError: a single group, or labels of one kind only.
+        UserError: there is a single group, or all labels are the same.
     """
     truth = np.asarray(truth, dtype=float)
     if not 0 < truth.mean() < 1:
-        raise UserError(f"All {len(truth)} labels are the same. Label successes and failures.")
+        raise UserError(
+            f"All {len(truth)} labels are the same; calibration needs both successes and failures. "
+            "Label clips of both kinds."
+        )
     names, group = np.unique(np.asarray(groups), return_inverse=True)
     if len(names) < 2:
-        raise UserError(f"One group ('{names[0]}') cannot be split. Label clips of two or more.")
+        raise UserError(
+            f"All labels are in one group ('{names[0]}'), so they cannot be split into folds. "
+            "Label clips of at least two groups."
+        )
     method = method or ("isotonic" if len(truth) >= MANY else "temperature")
     fit = FITS[method]
     fold = rng.permutation(len(names))[group] % min(folds, len(names))
@@ -118,20 +125,20 @@ def calibrate(
 
 
 def log_loss(probability: Float[Array, " n"], truth: Float[Array, " n"]) -> float:
-    """Mean negative log likelihood."""
+    """Compute the mean negative log likelihood."""
     p = np.clip(probability, EDGE, 1 - EDGE)
     return float(-np.mean(truth * np.log(p) + (1 - truth) * np.log1p(-p)))
 
 
 def brier(probability: Float[Array, " n"], truth: Float[Array, " n"]) -> float:
-    """Mean squared error of the probabilities."""
+    """Compute the mean squared error of the probabilities."""
     return float(np.mean((probability - truth) ** 2))
 
 
 def expected_error(
     probability: Float[Array, " n"], truth: Float[Array, " n"], *, bins: int = 10
 ) -> float:
-    """Mean |confidence - frequency| over bins of equal width, weighted by their counts."""
+    """Compute the mean |confidence - frequency| over bins of equal width, weighted by count."""
     which = np.minimum((probability * bins).astype(int), bins - 1)
     gap = np.bincount(which, weights=probability - truth, minlength=bins)
     return float(np.abs(gap).sum() / len(truth))

@@ -1,9 +1,9 @@
-"""The noise ceiling: how well even a perfect evaluator could agree with so few trials.
+"""Noise ceiling: the best agreement that a perfect evaluator can reach with this many trials.
 
-Two evaluators are perfect: one that answers each start with success or failure at the true rate
-(binary), whose own rates are as noisy as those of so many real trials, and one that answers with
-the true rate itself (graded), beside which the noise is that of the real trials alone. Imagination
-judged by probabilities lies between, and may agree better than the first.
+There are two perfect evaluators. A binary one answers each start with success or failure at the
+true rate, so its rates are as noisy as those of the same number of real trials. A graded one
+answers with the true rate itself, so the only noise is that of the real trials. Imagination judged
+by probabilities lies between the two, and may agree better than the binary one.
 """
 
 import numpy as np
@@ -26,16 +26,16 @@ def noise_ceiling(
     level: float = 0.95,
     draws: int = DRAWS,
 ) -> dict[str, Estimate]:
-    """Agreement of a perfect binary evaluator: two sets of binary trials of the same true rates.
+    """Simulate the agreement of a perfect binary evaluator: two sets of trials at the same rates.
 
     Args:
-        rates: true rate per policy and task (one task: K x 1).
-        n_real, n_predicted: starts per policy and task on either side.
+        rates: true rate per policy and task (K x 1 for a single task).
+        n_real, n_predicted: number of starts per policy and task on each side.
 
     Returns:
         pearson, spearman and mmrv of the policy means: the median over simulations and the range
-        that holds `level` of them. An observed agreement inside the range cannot be told from
-        perfect.
+        that contains `level` of them. An observed agreement inside this range is consistent with
+        a perfect evaluator.
     """
     predicted, real = (
         cells.mean(axis=2)
@@ -53,7 +53,7 @@ def summarise(
     level: float,
     method: str = BINARY,
 ) -> dict[str, Estimate]:
-    """Median and central range of the ceiling's measures over simulated policy means."""
+    """Compute the median and central range of each measure over simulated policy means."""
     found = {
         "pearson": measures.pearson(predicted, real),
         "spearman": measures.spearman(predicted, real),
@@ -86,7 +86,7 @@ def perfect_cells(
     rng: np.random.Generator,
     draws: int = DRAWS,
 ) -> tuple[Float[Array, "b k t"], Float[Array, "b k t"]]:
-    """Observed rates, predicted and real, of a perfect evaluator with so many starts a side."""
+    """Simulate observed rates on both sides for a perfect evaluator with these starts per side."""
     shape = (draws, *rates.shape)
     n_predicted, n_real = (np.broadcast_to(n, rates.shape) for n in (n_predicted, n_real))
     predicted = rng.binomial(n_predicted, np.clip(rates, 0, 1), shape) / n_predicted
@@ -94,10 +94,10 @@ def perfect_cells(
 
 
 def shrunk(cells: Float[Array, "k t"], n: Int[Array, "k t"]) -> Float[Array, "k t"]:
-    """Observed rates pulled to their task's mean until they spread as true rates would.
+    """Shrink observed rates to their task's mean until their spread is that of the true rates.
 
-    Observed rates spread by Var(p) + E[p(1-p)/n]; a ceiling computed from them as they stand
-    would take the noise for real differences and come out too high.
+    The variance of observed rates is Var(p) + E[p(1-p)/n]. A ceiling computed from unshrunk rates
+    would mistake noise for true differences and be too high.
     """
     if len(cells) < 2:
         return cells

@@ -1,4 +1,4 @@
-"""Every policy's real rate from its few real trials and its many imagined ones."""
+"""Real success rate of every policy, estimated from few real and many imagined trials."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,20 +11,20 @@ from worldeval.stats.outcomes import Outcomes
 from worldeval.stats.ppi import Combined, combine
 from worldeval.stats.units import aligned
 
-SUCCESS = 0.5  # imagined probability above which a start counts as imagined success
+SUCCESS = 0.5  # imagined probability above which a start counts as an imagined success
 
 
 @dataclass(frozen=True, kw_only=True)
 class CombinedRates:
-    """`combine` of each policy, and what may not be combined."""
+    """Combined rate of each policy, and findings about policies that cannot be combined."""
 
     policies: Mapping[str, Combined]
-    pairs: Mapping[str, int]  # starts tried on both sides
+    pairs: Mapping[str, int]  # starts that are both real and imagined
     imagined: Mapping[str, int]  # starts that were only imagined
     findings: tuple[Finding, ...]
 
     def to_json(self) -> dict[str, dict[str, Any]]:
-        """A record for each policy: the rate, and how many real trials imagination replaced."""
+        """Return a record per policy: its rate, and the real trials that imagination replaced."""
         return {
             name: {
                 "rate": found.estimate.record(),
@@ -41,20 +41,20 @@ class CombinedRates:
 def combined_rates(
     predicted: Outcomes, real: Outcomes, *, level: float = 0.95
 ) -> CombinedRates | None:
-    """Correct each policy's imagined rate by its real trials; None where nothing is to be gained.
+    """Correct each policy's imagined rate by its real trials, or return None if nothing is gained.
 
-    There is something to gain where some starts were imagined only. Both sides must name the same
-    policies and tasks, and a policy must have as many real and as many imagined-only starts on
-    every task: its rate is the mean over tasks, so starts must weigh the same.
+    Combining helps only if some starts were imagined but not run. Both sides must have the same
+    policies and tasks. A policy needs the same number of real starts on every task, and the same
+    number of imagined-only starts: its rate is the mean over tasks, so starts must weigh the same.
 
     Raises:
-        UserError: a policy or task is on one side only.
+        UserError: a policy or task is missing on one side.
     """
     s, r = aligned(predicted, real)
     shown = s.mean
     if r.binary and not s.binary:
-        # Any division of the starts is valid to stratify by; that of a judge's probabilities at one
-        # half allows the interval for binary outcomes, far narrower than that for graded ones.
+        # Any split of the starts is valid for stratification. Splitting the judge's probabilities
+        # at 1/2 allows the binary interval, which is far narrower than the graded one.
         shown = np.where(np.isnan(shown), np.nan, shown > SUCCESS)
     both = ~np.isnan(s.mean) & ~np.isnan(r.mean)
     alone = ~np.isnan(s.mean) & np.isnan(r.mean)
@@ -76,7 +76,7 @@ def combined_rates(
 
 
 def _unhelpful(found: Mapping[str, Combined]) -> list[Finding]:
-    """Refusal 4 over all policies: for these, real trials speak alone."""
+    """Refusal 4 over all policies: rates for which imagination could not be used."""
     refused = [name for name, one in found.items() if one.findings]
     if not refused:
         return []
@@ -85,8 +85,8 @@ def _unhelpful(found: Mapping[str, Combined]) -> list[Finding]:
         Finding(
             code=first.code,
             severity="warning",
-            text=f"{len(refused)} of {len(found)} policies' combined rates use their real trials "
-            f"only ({_some(refused)}): imagination correlates too little with them. "
+            text=f"The rates of {len(refused)} of {len(found)} policies use real trials only "
+            f"({_some(refused)}), because imagined outcomes correlate too weakly with them. "
             f"{refused[0]}: {first.text}",
         )
     ]
@@ -99,8 +99,8 @@ def _uneven(policies: list[str]) -> list[Finding]:
         Finding(
             code="uneven_real_trials",
             severity="warning",
-            text=f"Real and imagined trials of {_some(policies)} are not combined: their starts "
-            "are not spread evenly over the tasks. Try as many on every task.",
+            text=f"Real and imagined trials of {_some(policies)} are not combined, because their "
+            "starts are not spread evenly over the tasks. Run the same number on every task.",
         )
     ]
 
