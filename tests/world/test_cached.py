@@ -132,7 +132,7 @@ def test_latents_of_others_are_refused(home: Path, tmp_path: Path) -> None:
     other = ("--set", "tokenizer.channels=8", "--out", tmp_path / "c")
     assert "--set tokenizer.channels=4" in refused(*train, *latents, *other)
     others = ("--set", "tokenizer.folder=vae", "--out", tmp_path / "e")
-    assert "folder None, and the recipe wants vae" in refused(*train, *latents, *others)
+    assert "folder None, but the recipe sets vae" in refused(*train, *latents, *others)
     save_world(
         tmp_path / "d",
         new_world("latent", load_world(home / "world").spec, RECIPE),

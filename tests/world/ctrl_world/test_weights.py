@@ -41,7 +41,7 @@ def test_the_official_state_dict_loads_strictly_at_full_size() -> None:
     [
         ("unet.conv_in.weight", None, "unet.conv_in.weight is missing"),
         ("unet.conv_in.wieght", (3,), "unet.conv_in.wieght is not part of the network"),
-        ("optimizer.step", (1,), "optimizer.step has no place"),
+        ("optimizer.step", (1,), "optimizer.step is not part of the network"),
         (
             "action_encoder.action_encode.0.weight",
             (1024, 8),
@@ -98,7 +98,7 @@ def test_an_unet_of_other_heads_is_refused_although_its_shapes_fit(tmp_path: Pat
     other = UnetRecipe(
         widths=(32, 32), heads=(2, 2), attention=(True, False), layers=1, token=16, time_width=8
     )
-    with pytest.raises(UserError, match=r"has \[1, 2\] heads, the recipe \[2, 2\]"):
+    with pytest.raises(UserError, match=r"has \[1, 2\] heads, but the recipe has \[2, 2\]"):
         load_svd(CtrlWorldNetwork(other, channels=3, pose_dim=4), tmp_path)
     with pytest.raises(UserError, match="is not Stable Video Diffusion"):
         load_svd(tiny(0), tmp_path / "elsewhere")

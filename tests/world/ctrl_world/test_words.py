@@ -83,7 +83,9 @@ def test_known_words_need_no_encoder_and_new_ones_do(trained: tuple[Path, Prepar
     try:
         alone = begun(world, prepared, [WORDS[0], WORDS[0]])
         assert torch.equal(alone.words[0], state.words[1])
-        with pytest.raises(UserError, match=rf"'{NEW}'.*is not in .*Restore it, or use one of"):
+        with pytest.raises(
+            UserError, match=rf"'{NEW}'.*is no longer in .*Restore it, or use one of"
+        ):
             begun(world, prepared, [WORDS[0], NEW])
     finally:
         encoder.symlink_to(clip)
