@@ -29,7 +29,7 @@ demo-full: setup ## The same from nothing: collect, train everything, rank (abou
 	$(WORLDEVAL) data collect metaworld-weak --set policies=[$(FULL)/weak-policies] --out $(FULL)/weak
 	$(WORLDEVAL) train --model latent --data $(FULL)/data --weak $(FULL)/weak --out $(FULL)/world
 	$(WORLDEVAL) judge train --world $(FULL)/world --data $(FULL)/data --weak $(FULL)/weak \
-		--out $(FULL)/judge-trained
+		--set horizon=30 --out $(FULL)/judge-trained
 	$(WORLDEVAL) policy train policies-dev --data $(FULL)/data --out $(FULL)/dev-policies --jobs 2
 	$(WORLDEVAL) rank metaworld-dev --world $(FULL)/world --judge $(FULL)/judge-trained \
 		--policies $(FULL)/dev-policies --truth --films 0 --out $(FULL)/dev

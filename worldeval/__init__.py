@@ -22,6 +22,7 @@ _PUBLIC = {
     "load_policy": ("worldeval.api.load", "load_policy"),
     "load_starts": ("worldeval.api.load", "load_starts"),
     "open_dataset": ("worldeval.api.load", "open_dataset"),
+    "learn": ("worldeval.api.learn", "learn"),
     "train_world": ("worldeval.api.train", "train_world"),
     "train_judge": ("worldeval.api.train", "train_judge"),
     "calibrate_judge": ("worldeval.api.train", "calibrate_judge"),
@@ -48,6 +49,7 @@ __all__ = [*_PUBLIC, "__version__"]  # pyright: ignore[reportUnsupportedDunderAl
 if TYPE_CHECKING:
     from worldeval.api import improve as improve
     from worldeval.api.export import export as export
+    from worldeval.api.learn import learn as learn
     from worldeval.api.load import load_judge as load_judge
     from worldeval.api.load import load_policy as load_policy
     from worldeval.api.load import load_starts as load_starts

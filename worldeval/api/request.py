@@ -1,7 +1,7 @@
 """What an evaluation is asked for: a protocol recipe, laid over by what the caller gives."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,8 @@ class Request:
             values["starts_file"] = str(self.starts) if is_file else ""
         if self.protocol is None:
             return self._own(values, starts)
-        found = recipes.load(self.protocol, "protocol", self.sets, values=values)
+        found = recipes.load(_in_lab(self.protocol), "protocol", self.sets, values=values)
+        found = _placed(found)
         if self.policies is None and not any(each.startswith("policies=") for each in self.sets):
             refuse_code(found.config.policies, found.path)
         return found
@@ -122,12 +123,33 @@ class Request:
         )  # fmt: skip
 
 
+LAB = "protocol.yaml"  # in the folder of a lab
+
 EXAMPLES = {
     "policies": "'runs/bc/step-*'",
     "starts": "'evaluation/mine/starts.h5'",
     "world": "'models/latent'",
     "judge": "'models/judge'",
 }
+
+
+def _in_lab(protocol: str) -> str:
+    """The protocol of a lab (`worldeval learn`) where its folder is named."""
+    path = Path(protocol) / LAB
+    return str(path) if path.is_file() else protocol
+
+
+def _placed(found: recipes.Recipe) -> recipes.Recipe:
+    """The paths of a lab's protocol are relative to it, so that a lab can be moved."""
+    config, home = found.config, found.path.parent
+    if found.path.name != LAB:
+        return found
+    own = {
+        name: str(home / getattr(config, name))
+        for name in ("world", "judge", "starts_file", "replays")
+        if getattr(config, name) and (home / getattr(config, name)).exists()
+    }
+    return replace(found, config=replace(config, **own))
 
 
 def keep_starts(folder: Path, starts: Sequence[Start]) -> None:

@@ -162,9 +162,14 @@ def train_judge(
     """
     found = recipes.load(recipe, "judge", sets, values=settings)
     parts, place, weak = _parts(data), Path(shipped(str(world))), [Path(each) for each in weak]
-    if not weak:
-        raise UserError("A judge learns from roll-outs of policies; give --weak DATASET.")
-    folds = read_card(place)["recipe"].folds
+    trained = read_card(place)["recipe"]
+    if not weak and not trained.own_rollouts:
+        raise UserError(
+            "A judge learns from roll-outs of policies; give --weak DATASET. Where there are none, "
+            "train the world model with --set own_rollouts=0.5, which sets labelled recordings "
+            "aside in their place."
+        )
+    folds = trained.folds
     for fold in range(folds):
         if not (place / f"fold-{fold}" / CARD).is_file():
             raise UserError(

@@ -15,8 +15,8 @@ from worldeval.errors import UserError
 # In the order of the help text. Each file offers `register(app)` and imports torch, pandas and
 # simulators only inside its functions.
 VERBS = (
-    "system", "data", "train", "fidelity", "policy", "judge", "rank", "merge", "next", "improve",
-    "validate", "export", "report", "film", "view", "serve", "adapter", "env",
+    "system", "data", "learn", "train", "fidelity", "policy", "judge", "rank", "merge", "next",
+    "improve", "validate", "export", "report", "film", "view", "serve", "adapter", "env",
 )  # fmt: skip
 
 app = typer.Typer(

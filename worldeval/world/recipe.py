@@ -61,6 +61,8 @@ class WorldRecipe:
     # Without policy roll-outs: share of the labelled episodes used in their place, so that a judge
     # can learn from imagined episodes of folds that never saw them.
     own_rollouts: float = 0.0
+    # Share of the roll-outs that no training sees, so that gates can replay them.
+    kept_rollouts: float = 0.0
     folds: int = 2  # parts of the weak roll-outs, each imagined by a model that never saw it
     adapt_share: float = 0.4  # share of the steps, for training on weak roll-outs as well
     adapt_learning_rate: float = 0.5  # factor on the learning rate in that training

@@ -120,6 +120,11 @@ def prepare(
             refuse_empty(mask, source)
         say(f"{source.spec.path}: training {(~mask).sum()}, held out {mask.sum()} episodes")
     added = [to_train_on(Weighted(path=path).open(), recipe) for path in weak]
+    if recipe.kept_rollouts:
+        added = [
+            without(source, kept_out(source, recipe.kept_rollouts, seed=seed, number=number))
+            for number, source in enumerate(added)
+        ]
     if recipe.own_rollouts and not added:
         sources, held, added = set_aside(sources, held, recipe.own_rollouts, seed=seed)
     road = _Road(recipe, parts, sources, np.flatnonzero(np.concatenate(held)), home, seed=seed)
@@ -127,6 +132,19 @@ def prepare(
     if precomputed:
         return road.of_latents(added, given, report)
     return road.of_frames(added, given, report)
+
+
+def kept_out(source: Source, share: float, *, seed: int, number: int) -> list[int]:
+    """Episodes of the roll-outs `source`, the `number`th of several, that no training sees."""
+    count = round(share * len(source))
+    chosen = np.random.default_rng([seed, 5, number]).permutation(len(source))[:count]
+    return sorted(chosen.tolist())
+
+
+def without(source: Source, episodes: Sequence[int]) -> Source:
+    """A dataset without some of its episodes."""
+    gone = set(episodes)
+    return ChosenEpisodes(source, [i for i in range(len(source)) if i not in gone])
 
 
 def set_aside(

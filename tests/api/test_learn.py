@@ -1,0 +1,168 @@
+"""From recordings of a robot that nobody tuned for to a ranking: two joints, unequal views."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+pytest.importorskip("gymnasium")
+
+import gym_robot
+
+import worldeval as we
+from worldeval.api.learn import learn
+from worldeval.cli import app
+from worldeval.data.formats.lerobot.layout import Layout
+from worldeval.data.formats.lerobot.write import LeRobotWriter
+from worldeval.envs.address import open_environment
+from worldeval.errors import UserError
+from worldeval.record import Episode
+
+TINY = [
+    "trainer.steps=6", "kinematics.trainer.steps=6", "tokenizer.trainer.steps=6", "width=16",
+    "depth=1", "tokenizer.widths=[4,4,4]", "tokenizer.channels=4", "trainer.batch=8",
+    "kinematics.trainer.batch=8", "size=[16,16]", "unroll=[[0.0,1]]",
+]  # fmt: skip
+JUDGE = ["trainer.steps=8", "channels=8", "hidden=8", "recurrent=4", "members=1", "groups=2"]
+FRAMES = 12
+ADDRESS = "gym:toy/Reach-v0"
+
+
+def driven(seed: int, *, good: bool, source: str) -> Episode:
+    """An episode: straight to the goal, or away from it."""
+    env = open_environment(ADDRESS, task="reach", size=0, steps_per_frame=1)
+    frame = env.reset(seed)
+    goal = env.env.unwrapped.goal  # type: ignore[attr-defined]
+    seen, actions, flags = [frame], [], [False]
+    for _ in range(FRAMES - 1):
+        way = (goal - frame.pose) if good else (frame.pose - goal - 0.5)
+        actions.append(np.clip(way / gym_robot.STEP, -1, 1).astype(np.float32))
+        frame = env.step(actions[-1])
+        seen.append(frame)
+        flags.append(frame.success)
+    return Episode(
+        id=f"{source}-{seed}",
+        frames={view: np.stack([f.frames[view] for f in seen]) for view in env.views},
+        actions=np.stack([*actions, np.zeros(2, np.float32)]),
+        pose=np.stack([f.pose for f in seen]),
+        task="reach" if seed % 2 else "reach for the light",
+        success=any(flags),
+        fps=20.0,
+        source=source,
+    )
+
+
+def written(folder: Path, episodes: list[Episode]) -> Path:
+    shape = Layout(
+        fps=20.0,
+        views={view: frames.shape[1:3] for view, frames in episodes[0].frames.items()},
+        action_names=("j1", "j2"),
+        pose_names=("j1", "j2"),
+    )
+    with LeRobotWriter(folder, shape) as writer:
+        for episode in episodes:
+            writer.add(episode)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Demonstrations, and roll-outs of two policies, one of which fails."""
+    home = tmp_path_factory.mktemp("recorded")
+    demos = [driven(seed, good=True, source="person") for seed in range(16)]
+    tried = [
+        driven(100 + seed, good=bool(seed % 3), source=f"policy-{seed % 3}") for seed in range(18)
+    ]
+    return written(home / "demos", demos), written(home / "tried", tried)
+
+
+@pytest.fixture(scope="module")
+def lab(recorded: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("lab") / "lab"
+    demos, tried = recorded
+    made = learn(
+        demos, folder, rollouts=[tried], sets=TINY, judge_sets=JUDGE, jobs=1, progress=False
+    )
+    assert made.starts >= 2
+    assert made.horizon == FRAMES - 1
+    return folder
+
+
+def test_a_lab_holds_everything_and_says_what_it_cannot_do(lab: Path) -> None:
+    assert {"world", "judge", "starts.h5", "replays.h5", "protocol.yaml", "README.md"} <= {
+        path.name for path in lab.iterdir()
+    }
+    page = (lab / "README.md").read_text()
+    assert "Not shown:" in page
+    assert "recorded failures" in page
+    spec = json.loads((lab / "world/world.json").read_text())["spec"]
+    assert spec["views"] == ["front", "wrist"]
+    assert spec["body"]["place"] == [0, 1]
+
+
+def test_the_same_call_again_trains_nothing(lab: Path, recorded: tuple[Path, Path]) -> None:
+    before = {path: path.stat().st_mtime_ns for path in lab.rglob("*.safetensors")}
+    learn(
+        recorded[0], lab, rollouts=[recorded[1]], sets=TINY, judge_sets=JUDGE, jobs=1,
+        progress=False,
+    )  # fmt: skip
+    assert {path: path.stat().st_mtime_ns for path in lab.rglob("*.safetensors")} == before
+
+
+def test_a_lab_that_was_moved_ranks(lab: Path, tmp_path: Path) -> None:
+    """By its folder alone, with the simulator as truth by its address."""
+    moved = lab.rename(tmp_path / "elsewhere")
+    try:
+        result = we.rank(["zero", "random"], protocol=str(moved), progress=False)
+        assert sorted(result.policies["policy"]) == ["random", "zero"]
+        assert any(found.code == "no_paired_truth" for found in result.findings)
+    finally:
+        moved.rename(lab)
+
+
+def test_starts_are_episodes_that_were_held_out(lab: Path, recorded: tuple[Path, Path]) -> None:
+    out = lab.parent / "s.h5"
+    done = CliRunner().invoke(
+        app,
+        ["starts", str(recorded[0]), "--world", str(lab / "world"), "--out", str(out), "--json"],
+    )
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["starts"] == len(we.load_starts(out)) >= 2
+
+
+def test_without_rollouts_recordings_are_set_aside(
+    recorded: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The demonstrations all succeed: failures are invented, and the page says so."""
+    made = learn(recorded[0], tmp_path / "lab", sets=TINY, judge_sets=JUDGE, jobs=1, progress=False)
+    assert made.uncalibrated
+    assert made.gates is None
+    assert "every rate is uncalibrated" in (made.folder / "README.md").read_text()
+
+
+def test_minutes_size_every_stage(recorded: tuple[Path, Path], tmp_path: Path) -> None:
+    from worldeval.api.learn import _sized
+    from worldeval.data.source import open_source
+
+    source = open_source(recorded[0])
+    given = {"actuation.scale": 0.0, "size": [16, 16], "held_out": 0.3}
+    sets = [each for each in TINY if "steps" not in each]
+    steps = [
+        _sized(source, "latent", given, sets, minutes, tmp_path / str(minutes), jobs=1, seed=0,
+               say=lambda text: None)
+        for minutes in (1.0, 30.0)
+    ]  # fmt: skip
+    assert steps[0].keys() == {
+        "tokenizer.trainer.steps",
+        "kinematics.trainer.steps",
+        "trainer.steps",
+    }
+    assert all(steps[1][key] > steps[0][key] for key in steps[0])
+
+
+def test_what_would_harm_a_training_stops_it(recorded: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nobody"):
+        learn(tmp_path / "nobody", tmp_path / "lab", progress=False)
+    assert not (tmp_path / "lab").exists()

@@ -1,0 +1,158 @@
+"""The one page that says what a lab can and cannot do."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from worldeval.evaluate.gates import ACTION_EFFECT, Gates
+from worldeval.stats import Estimate
+from worldeval.stats.findings import FALSE_SUCCESS, INFORMATIVENESS
+
+AUC = 0.7  # below it a judge tells little
+
+
+def lab_report(
+    *,
+    lab: Path,
+    data: str,
+    rollouts: Sequence[str],
+    fidelity: Mapping[str, Any],
+    psnr: float | None,
+    held_out: int,
+    judge: Mapping[str, float | None],
+    uncalibrated: bool,
+    starts: int,
+    horizon: int,
+    gates: Gates | None,
+) -> str:
+    """Markdown: what was learned from what, its measurements, and what follows from them."""
+    can, cannot = _verdicts(fidelity, judge, uncalibrated, rollouts, gates)
+    lines = [
+        "# What this lab can do",
+        "",
+        f"Learned from `{data}`"
+        + (f" and the roll-outs {', '.join(f'`{each}`' for each in rollouts)}" if rollouts else "")
+        + f". Rank policies from {starts} held-out starts over {horizon} frames:",
+        "",
+        f"    worldeval rank {lab} --policies ./mine.py:make --out runs/mine",
+        "",
+        *(f"- {text}" for text in can),
+        *(f"- **Not shown:** {text}" for text in cannot),
+        "",
+        f"## The world model on {held_out} held-out episodes",
+        "",
+    ]
+    if psnr is not None:
+        lines += [f"Pictures through the tokenizer alone: {psnr:.1f} dB.", ""]
+    lines += [
+        "| frames ahead | error of the latents | repeating the first frame | episodes |",
+        "|---|---|---|---|",
+        *(
+            f"| {horizon[1:]} | {row['latent_mse']:.3f} | {row['copy_mse']:.3f} "
+            f"| {row['episodes']} |"
+            for horizon, row in fidelity.items()
+        ),
+        "",
+        "## The judge on episodes that it was not trained on",
+        "",
+        "| measure | value |",
+        "|---|---|",
+        *(
+            f"| {name.replace('_', ' ')} | {value:.3f} |"
+            for name, value in judge.items()
+            if value is not None
+        ),
+        "",
+    ]
+    if gates is not None:
+        lines += [
+            "## Roll-outs that no model saw, replayed in imagination",
+            "",
+            "| what | predicted success | episodes |",
+            "|---|---|---|",
+            *(
+                f"| {label} | {estimate} | {estimate.n} |"
+                for label, estimate in (
+                    ("recorded failures", gates.false_success),
+                    ("recorded successes", gates.true_success),
+                    ("drop when actions stand still or are shuffled", gates.action_effect),
+                    ("sensitivity + specificity - 1", gates.informativeness),
+                )
+            ),
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def _verdicts(
+    fidelity: Mapping[str, Any],
+    judge: Mapping[str, float | None],
+    uncalibrated: bool,
+    rollouts: Sequence[str],
+    gates: Gates | None,
+) -> tuple[list[str], list[str]]:
+    can, cannot = [], []
+    better = [name for name, row in fidelity.items() if row["latent_mse"] < row["copy_mse"]]
+    if better:
+        can.append(
+            f"The world model predicts better than repeating the first frame up to {better[-1][1:]}"
+            " frames ahead."
+        )
+    else:
+        cannot.append(
+            "the world model does not beat repeating the first frame: give it more data or more "
+            "--minutes before ranking anything."
+        )
+    auc = judge.get("auc")
+    if auc is not None and auc >= AUC:
+        can.append(f"The judge separates success from failure (AUC {auc:.2f}).")
+    else:
+        shown = "cannot be measured" if auc is None else f"is {auc:.2f}"
+        cannot.append(f"the judge's AUC {shown}; below {AUC} its verdicts say little.")
+    if uncalibrated:
+        cannot.append(
+            "no recorded episode failed. Failures were invented by carrying out another episode's "
+            "actions, so every rate is uncalibrated: an order may be read, no rate. Give "
+            "--rollouts of policies that fail."
+        )
+    if gates is None:
+        why = "no roll-outs were given" if not rollouts else "too few of them were left to replay"
+        cannot.append(f"whether recorded failures stay failures in imagination: {why}.")
+    else:
+        can_, cannot_ = _gate_verdicts(gates)
+        can, cannot = can + can_, cannot + cannot_
+    cannot.append(
+        "that a ranking agrees with reality. Compare it with a simulator (--truth) or a few real "
+        "trials (--real); `worldeval next` says which trials."
+    )
+    return can, cannot
+
+
+def _gate_verdicts(gates: Gates) -> tuple[list[str], list[str]]:
+    can, cannot = [], []
+    for estimate, good, yes, no in (
+        (
+            gates.false_success,
+            gates.false_success.high is not None and gates.false_success.high <= FALSE_SUCCESS,
+            "Recorded failures stay failures",
+            f"recorded failures come out as success too often (upper bound above {FALSE_SUCCESS})",
+        ),
+        (
+            gates.action_effect,
+            _above(gates.action_effect, ACTION_EFFECT),
+            "Other actions lead elsewhere",
+            f"that actions matter (a drop of at least {ACTION_EFFECT} is needed)",
+        ),
+        (
+            gates.informativeness,
+            _above(gates.informativeness, INFORMATIVENESS),
+            "The verdicts tell success from failure",
+            f"that verdicts are informative (lower bound above {INFORMATIVENESS})",
+        ),
+    ):
+        (can if good else cannot).append(f"{yes if good else no}: {estimate}.")
+    return can, cannot
+
+
+def _above(estimate: Estimate, least: float) -> bool:
+    return estimate.low is not None and estimate.low >= least

@@ -1,0 +1,386 @@
+"""From recordings to everything that a ranking needs, in one resumable call.
+
+A lab is a folder: `world/`, `judge/`, `starts.h5`, `replays.h5`, `protocol.yaml` and `README.md`,
+which says what was made, how good it is and what it cannot do. It can be copied to another machine:
+`worldeval rank LAB --policies ...` finds everything in it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import yaml
+
+from worldeval import recipe as recipes
+from worldeval.api.lab_report import lab_report
+from worldeval.api.load import Address
+from worldeval.api.train import TrainedWorld, train_judge, train_world
+from worldeval.data.check.check import check, harmful
+from worldeval.data.source import Source, open_source
+from worldeval.data.table import RecordedEpisodes
+from worldeval.errors import UserError
+from worldeval.evaluate.gates import Gates, run_gates
+from worldeval.judge.judge import load_judge
+from worldeval.rollout.starts import (
+    Recording,
+    read_recordings,
+    read_starts,
+    recordings,
+    write_recordings,
+    write_starts,
+)
+from worldeval.run import read_json, whole_file, write_json
+from worldeval.world.load import load_world, read_card
+from worldeval.world.sources import as_trained
+from worldeval.world.training.prepare import kept_out
+
+WORLD, JUDGE, PROTOCOL = "world", "judge", "protocol.yaml"
+STARTS, REPLAYS, SIZES, REPORT = "starts.h5", "replays.h5", "sizes.json", "README.md"
+LARGEST = 96  # pixels of a view's longer side that a laptop trains on in reasonable time
+LEAST_STARTS = 20  # held-out episodes wanted, since each is a start
+MOST_STARTS = 40  # of each task
+REPLAYED = 0.2  # share of the roll-outs that no model sees, kept for the gates
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lab:
+    """What `learn` made, and how good it is."""
+
+    folder: Path
+    world: TrainedWorld
+    judge: Mapping[str, float | None]  # on episodes or families of policies that were left out
+    uncalibrated: bool  # no failure was recorded: rates must not be quoted
+    starts: int
+    horizon: int
+    gates: Gates | None  # None where nothing was left to replay
+
+
+def learn(
+    data: Address,
+    out: Address,
+    *,
+    rollouts: Sequence[Address] = (),
+    model: str = "latent",
+    minutes: float | None = None,
+    settings: Mapping[str, Any] | None = None,
+    sets: Sequence[str] = (),
+    judge_sets: Sequence[str] = (),
+    checked: bool = True,
+    jobs: int = 2,
+    seed: int = 0,
+    progress: bool = True,
+) -> Lab:
+    """Learn a world model and a judge from recordings, and lay out a ranking with them.
+
+    The same call again does only what is missing.
+
+    Args:
+        data: recorded episodes in any format.
+        out: folder of the lab.
+        rollouts: datasets of policies' earlier evaluation episodes with known outcome; they teach
+            failure. Without any, labelled recordings are set aside in their place.
+        model: a model recipe, by name or path.
+        minutes: time to train in altogether, on this machine; None trains as long as the recipe.
+        settings: keys of the model recipe as values.
+        sets: keys of the model recipe as texts, such as `["width=256"]`.
+        judge_sets: keys of the judge's recipe as texts.
+        checked: False goes on although `worldeval data check` finds errors.
+        jobs: folds trained at the same time.
+        seed: of everything random.
+        progress: False shows nothing.
+
+    Raises:
+        UserError: the data would harm a training, or lack what a judge learns from.
+    """
+    source, lab, say = open_source(Path(data)), Path(out), _sayer(progress)
+    if checked:
+        _refuse_harm(source)
+    given = _settings(source, [open_source(Path(each)) for each in rollouts], model, settings)
+    if minutes is not None:
+        given |= _sized(source, model, given, sets, minutes, lab, jobs=jobs, seed=seed, say=say)
+    trained = train_world(
+        data, lab / WORLD, model=model, weak=rollouts, settings=given, sets=sets, jobs=jobs,
+        seed=seed, progress=progress,
+    )  # fmt: skip
+    judge = lab / JUDGE
+    if not (judge / "judge.json").is_file():
+        train_judge(
+            lab / WORLD, data, rollouts, judge, sets=judge_sets, seed=seed, world_seed=seed,
+            progress=progress,
+        )  # fmt: skip
+    card = read_json(judge / "judge.json")
+    horizon = int(card["recipe"]["horizon"])
+    starts = _write_starts(source, lab, horizon, seed=seed)
+    _write_replays([open_source(Path(each)) for each in rollouts], lab, horizon, seed=seed)
+    _write_protocol(lab, horizon)
+    gates = _gates(lab, seed=seed, say=say)
+    made = Lab(
+        folder=lab,
+        world=trained,
+        judge=card["left_out_families"],
+        uncalibrated=bool(card.get("uncalibrated")),
+        starts=starts,
+        horizon=horizon,
+        gates=gates,
+    )
+    with whole_file(lab / REPORT) as draft:
+        draft.write_text(
+            lab_report(
+                lab=lab,
+                data=str(data),
+                rollouts=[str(each) for each in rollouts],
+                fidelity=trained.fidelity,
+                psnr=trained.tokenizer_psnr,
+                held_out=trained.held_out_episodes,
+                judge=made.judge,
+                uncalibrated=made.uncalibrated,
+                starts=starts,
+                horizon=horizon,
+                gates=gates,
+            )
+        )
+    return made
+
+
+def starts_of(
+    data: Address, world: Address, out: Address, *, per_task: int = MOST_STARTS, seed: int = 0
+) -> int:
+    """Write the first frames of held-out episodes as starts; returns how many there are.
+
+    Args:
+        data: the dataset that the world model was trained on.
+        world: the world model, which decides the size of the pictures and which episodes it held
+            out.
+        out: the file to write.
+        per_task: most starts of one task.
+
+    Raises:
+        UserError: the world model holds out no episode of this dataset.
+    """
+    spec, recipe = (read_card(Path(world))[name] for name in ("spec", "recipe"))
+    source = as_trained(open_source(Path(data)), spec)
+    held = _held_out(source, recipe, seed)
+    recorded = RecordedEpisodes([source])
+    chosen = _spread([source.heads[int(index)].task for index in held], per_task, held)
+    found = recordings(recorded, np.array(chosen), 1)
+    if not found:
+        raise UserError(f"{world} holds out no episode of {data}, so there is no honest start.")
+    path = Path(out)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_starts(path, [replace(one.start, seed=k) for k, one in enumerate(found)])
+    return len(found)
+
+
+def _refuse_harm(source: Source) -> None:
+    findings = check(source, pictures=False)
+    if harmful(findings):
+        errors = [found for found in findings if found.severity == "error"]
+        listed = "; ".join(f"{found.field}: {found.text}" for found in errors[:3])
+        raise UserError(
+            f"{source.spec.path} would harm a training ({len(errors)} kinds of error: {listed}). "
+            "See all of them with worldeval data check; mend the data, or go on with --no-check."
+        )
+
+
+def _settings(
+    source: Source, rollouts: Sequence[Source], model: str, settings: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """Keys of the model recipe that follow from the data; what the caller gives comes last."""
+    config = recipes.load(model, "model").config
+    given: dict[str, Any] = {"actuation.scale": 0.0}
+    sizes = set(source.spec.views.values())
+    largest = max(max(size) for size in sizes)
+    if not config.tokenizer.folder and (len(sizes) > 1 or largest > LARGEST):
+        given["size"] = list(_common_size(sizes))
+    share = LEAST_STARTS / max(len(source), 1)
+    given["held_out"] = float(np.clip(share, config.held_out, 0.3))
+    if rollouts:
+        given["kept_rollouts"] = REPLAYED
+    else:
+        given["own_rollouts"] = 0.5
+    return {**given, **(settings or {})}
+
+
+def _common_size(sizes: set[tuple[int, int]]) -> tuple[int, int]:
+    """One size for all views: the mean shape, its longer side at most 64, divisible by 8."""
+    height = float(np.exp(np.mean([np.log(h) for h, _ in sizes])))
+    width = float(np.exp(np.mean([np.log(w) for _, w in sizes])))
+    scale = min(1.0, 64 / max(height, width))
+    return tuple(max(16, round(side * scale / 8) * 8) for side in (height, width))  # type: ignore[return-value]
+
+
+def _write_starts(source: Source, lab: Path, horizon: int, *, seed: int) -> int:
+    path = lab / STARTS
+    if path.is_file():
+        return len(read_starts(path))
+    return starts_of(source.spec.path, lab / WORLD, path, seed=seed)
+
+
+def _held_out(source: Source, recipe: Any, seed: int) -> Any:
+    from worldeval.data.split import held_out
+
+    return np.flatnonzero(held_out(source, share=recipe.held_out, seed=seed))
+
+
+def _spread(tasks: Sequence[str], most: int, held: Any) -> list[int]:
+    count: dict[str, int] = {}
+    chosen = []
+    for index, task in zip(held, tasks, strict=True):
+        count[task] = count.get(task, 0) + 1
+        if count[task] <= most:
+            chosen.append(int(index))
+    return chosen
+
+
+def _write_replays(rollouts: Sequence[Source], lab: Path, horizon: int, *, seed: int) -> None:
+    """Roll-outs that no model saw, for the gates."""
+    path = lab / REPLAYS
+    if path.is_file() or not rollouts:
+        return
+    spec, recipe = (read_card(lab / WORLD)[name] for name in ("spec", "recipe"))
+    found: list[Recording] = []
+    for number, rollout in enumerate(rollouts):
+        own = as_trained(rollout, spec)
+        chosen = [
+            index
+            for index in kept_out(own, recipe.kept_rollouts, seed=seed, number=number)
+            if own.heads[index].success is not None and spec.knows(own.heads[index].task)
+        ]
+        if chosen:
+            found += recordings(RecordedEpisodes([own]), np.array(chosen), horizon)
+    if found:
+        write_recordings(path, found)
+
+
+def _write_protocol(lab: Path, horizon: int) -> None:
+    tasks = list(dict.fromkeys(start.task for start in read_starts(lab / STARTS)))
+    starts = [start.task for start in read_starts(lab / STARTS)]
+    content: dict[str, Any] = {
+        "kind": "closed-loop",
+        "summary": "Made by worldeval learn; paths are relative to this file.",
+        "tasks": tasks,
+        "policies": [],
+        "world": WORLD,
+        "judge": JUDGE,
+        "starts_file": STARTS,
+        "starts": min(starts.count(task) for task in tasks),
+        "horizon": horizon,
+        "replan_every": 1,
+    }
+    if (lab / REPLAYS).is_file():
+        content["replays"] = REPLAYS
+    with whole_file(lab / PROTOCOL) as draft:
+        draft.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def _gates(lab: Path, *, seed: int, say: Callable[[str], None]) -> Gates | None:
+    if not (lab / REPLAYS).is_file():
+        return None
+    say("replaying recorded roll-outs in imagination")
+    found = read_recordings(lab / REPLAYS)
+    outcomes = {recording.success for recording in found}
+    if outcomes != {True, False}:
+        return None
+    return run_gates(
+        load_world(lab / WORLD),
+        load_judge(lab / JUDGE),
+        found,
+        rng=np.random.default_rng(seed),
+    )
+
+
+# How the minutes are divided: by what helped most on the simulator that this was measured on.
+SHARES = {"tokenizer": 0.3, "kinematics": 0.1, "dynamics": 0.5, "judge": 0.1}
+TIMED = 6  # steps that are timed, after one that is not
+LEAST_STEPS = 50
+
+
+def _sized(
+    source: Source,
+    model: str,
+    given: dict[str, Any],
+    sets: Sequence[str],
+    minutes: float,
+    lab: Path,
+    *,
+    jobs: int,
+    seed: int,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Steps for every stage, so that all take `minutes`; kept, so that a second call agrees."""
+    path = lab / SIZES
+    if path.is_file():
+        kept = read_json(path)
+        if kept["minutes"] == minutes:
+            return kept["steps"]
+    say("timing a few steps of every stage on this machine")
+    seconds = _timed(source, model, given, sets, seed=seed)
+    config = recipes.load(model, "model", sets).config
+    # The folds go on for a share of the steps each, `jobs` of them at a time.
+    folds = 1 + config.adapt_share * max(1, -(-config.folds // jobs))
+    steps = {}
+    for stage, key, times in (
+        ("tokenizer", "tokenizer.trainer.steps", 1.0),
+        ("kinematics", "kinematics.trainer.steps", folds),
+        ("dynamics", "trainer.steps", folds),
+    ):
+        if stage in seconds:
+            budget = SHARES[stage] * minutes * 60 / times
+            steps[key] = max(LEAST_STEPS, int(budget / seconds[stage]))
+    lab.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"minutes": minutes, "steps": steps, "seconds_per_step": seconds})
+    return steps
+
+
+def _timed(
+    source: Source, model: str, given: dict[str, Any], sets: Sequence[str], *, seed: int
+) -> dict[str, float]:
+    """Seconds of one step of each stage, on a few of the episodes, in a folder that is dropped."""
+    from tempfile import TemporaryDirectory
+
+    from worldeval.data.adapt import ChosenEpisodes
+    from worldeval.data.weighted import Weighted
+    from worldeval.world.training.pipeline import train_world as train_final
+    from worldeval.world.training.prepare import prepare
+
+    tiny = {"tokenizer.trainer.steps": 1 + TIMED, "kinematics.trainer.steps": 1 + TIMED}
+    tiny |= {"trainer.steps": 1 + TIMED, "own_rollouts": 0.0, "kept_rollouts": 0.0}
+    found = recipes.load(model, "model", sets, values={**given, **tiny})
+    clocks: dict[str, list[float]] = {}
+
+    def report(stage: str, steps: int | None = None) -> Callable[[int, float], None]:
+        times = clocks.setdefault(stage, [])
+        return lambda step, loss: times.append(monotonic())
+
+    few = ChosenEpisodes(source, list(range(min(len(source), 12))))
+
+    class Few(Weighted):
+        """A few episodes of the data, opened already."""
+
+        def open(self) -> Source:
+            return few
+
+    with TemporaryDirectory() as folder:
+        part = Few(path=source.spec.path)
+        home = Path(folder)
+        prepared = prepare(found.config, [part], (), home, seed=seed, report=report)
+        train_final(found.config, prepared, home, kind=found.kind, seed=seed, report=report)
+    out = {}
+    for stage, times in clocks.items():
+        if len(times) > 2:
+            name = "kinematics" if "kinematics" in stage else "dynamics"
+            name = "tokenizer" if stage == "tokenizer" else name
+            out[name] = (times[-1] - times[1]) / (len(times) - 2)
+    return out
+
+
+def _sayer(progress: bool) -> Callable[[str], None]:
+    if not progress:
+        return lambda text: None
+    from rich.console import Console
+
+    console = Console(stderr=True, markup=False, highlight=False)
+    return lambda text: console.print(text, soft_wrap=True)
