@@ -9,9 +9,8 @@ from typer.testing import CliRunner
 
 pytest.importorskip("gymnasium")
 
-import gym_robot
-
 import worldeval as we
+from tests.support import gym_robot
 from worldeval.api.learn import learn
 from worldeval.cli import app
 from worldeval.data.formats.lerobot.layout import Layout
@@ -22,7 +21,7 @@ from worldeval.record import Episode
 
 TINY = [
     "trainer.steps=6", "kinematics.trainer.steps=6", "tokenizer.trainer.steps=6", "width=16",
-    "depth=1", "tokenizer.widths=[4,4,4]", "tokenizer.channels=4", "trainer.batch=8",
+    "depth=1", "tokenizer.widths=[8,8,8]", "tokenizer.channels=4", "trainer.batch=8",
     "kinematics.trainer.batch=8", "size=[16,16]", "unroll=[[0.0,1]]",
 ]  # fmt: skip
 JUDGE = ["trainer.steps=8", "channels=8", "hidden=8", "recurrent=4", "members=1", "groups=2"]
@@ -115,7 +114,8 @@ def test_a_lab_that_was_moved_ranks(lab: Path, tmp_path: Path) -> None:
     """By its folder alone, with the simulator as truth by its address."""
     moved = lab.rename(tmp_path / "elsewhere")
     try:
-        result = we.rank(["zero", "random"], protocol=str(moved), progress=False)
+        sizes = "action_dim=2&views=[front,wrist]"
+        result = we.rank([f"zero?{sizes}", f"random?{sizes}&step_dim=2"], protocol=str(moved), progress=False)
         assert sorted(result.policies["policy"]) == ["random", "zero"]
         assert any(found.code == "no_paired_truth" for found in result.findings)
     finally:

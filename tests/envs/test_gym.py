@@ -5,8 +5,7 @@ import pytest
 
 pytest.importorskip("gymnasium")
 
-import gym_robot
-
+from tests.support import gym_robot
 from worldeval.envs.address import open_environment, read_env_address, refuse_env_code, unavailable
 from worldeval.envs.gym import GymEnvironment
 from worldeval.envs.protocol import Environment

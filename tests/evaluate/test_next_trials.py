@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from synthetic_run import synthetic_run
 from typer.testing import CliRunner
 
+from tests.support.synthetic_run import synthetic_run
 from worldeval.cli import app
 from worldeval.errors import UserError
 from worldeval.evaluate.next_trials import KEY, SCHEDULE, TRIALS, advise, answered

@@ -294,7 +294,8 @@ def _gates(lab: Path, *, seed: int, say: Callable[[str], None]) -> Gates | None:
 
 # How the minutes are divided: by what helped most on the simulator that this was measured on.
 SHARES = {"tokenizer": 0.3, "kinematics": 0.1, "dynamics": 0.5, "judge": 0.1}
-TIMED = 6  # steps that are timed, after one that is not
+TOLD_EVERY = 20  # steps between two reports of a training's progress
+TIMED = 2 * TOLD_EVERY  # steps, of which the second half is timed
 LEAST_STEPS = 50
 
 
@@ -373,7 +374,7 @@ def _timed(
         if len(times) > 2:
             name = "kinematics" if "kinematics" in stage else "dynamics"
             name = "tokenizer" if stage == "tokenizer" else name
-            out[name] = (times[-1] - times[1]) / (len(times) - 2)
+            out[name] = (times[-1] - times[1]) / (TOLD_EVERY * (len(times) - 2))
     return out
 
 

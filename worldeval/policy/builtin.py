@@ -17,9 +17,9 @@ class Zero:
     """Command nothing."""
 
     def __init__(
-        self, *, action_dim: int = ACTION_DIM, chunk: int = 1, views: tuple[str, ...] = VIEWS
+        self, *, action_dim: int = ACTION_DIM, chunk: int = 1, views: Sequence[str] = VIEWS
     ) -> None:
-        self._spec = _spec("zero", action_dim, chunk, views)
+        self._spec = _spec("zero", action_dim, chunk, tuple(views))
 
     @property
     def spec(self) -> PolicySpec:
@@ -41,12 +41,12 @@ class Random:
         *,
         action_dim: int = ACTION_DIM,
         chunk: int = 1,
-        views: tuple[str, ...] = VIEWS,
+        views: Sequence[str] = VIEWS,
         step_dim: int = STEP_DIM,
         size: float = 0.7,  # standard deviation of the noise
         memory: float = 0.95,  # autocorrelation of the noise between simulator steps
     ) -> None:
-        self._spec = _spec("random", action_dim, chunk, views)
+        self._spec = _spec("random", action_dim, chunk, tuple(views))
         self._noise = ColouredNoise(step_dim, size=size, memory=memory)
 
     @property
@@ -72,11 +72,11 @@ class Replay:
         actions: Sequence[Float32[Array, "_ a"]],  # lengths may differ
         *,
         name: str = "replay",
-        views: tuple[str, ...] = VIEWS,
+        views: Sequence[str] = VIEWS,
     ) -> None:
         self._actions = list(actions)
         # A chunk of one, so that a call is always one world frame, however often it is queried.
-        self._spec = _spec(name, self._actions[0].shape[1], 1, views)
+        self._spec = _spec(name, self._actions[0].shape[1], 1, tuple(views))
         self._frame = 0
 
     @property

@@ -148,8 +148,8 @@ def without(source: Source, episodes: Sequence[int]) -> Source:
 
 
 def set_aside(
-    sources: Sequence[Source], held: Sequence[Bool[Array, " e"]], share: float, *, seed: int
-) -> tuple[list[Source], list[Bool[Array, " e"]], list[Source]]:
+    sources: Sequence[Source], held: Sequence[Array], share: float, *, seed: int
+) -> tuple[list[Source], list[Array], list[Source]]:
     """Set labelled episodes aside to replace roll-outs; returns the rest, their mask, and these.
 
     Raises:
