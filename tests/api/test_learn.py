@@ -115,7 +115,9 @@ def test_a_lab_that_was_moved_ranks(lab: Path, tmp_path: Path) -> None:
     moved = lab.rename(tmp_path / "elsewhere")
     try:
         sizes = "action_dim=2&views=[front,wrist]"
-        result = we.rank([f"zero?{sizes}", f"random?{sizes}&step_dim=2"], protocol=str(moved), progress=False)
+        result = we.rank(
+            [f"zero?{sizes}", f"random?{sizes}&step_dim=2"], protocol=str(moved), progress=False
+        )
         assert sorted(result.policies["policy"]) == ["random", "zero"]
         assert any(found.code == "no_paired_truth" for found in result.findings)
     finally:
