@@ -69,7 +69,7 @@ def test_the_ranking_begins_with_its_best(kept_runs: Path, view: View) -> None:
     assert "bc-all@2400 leads" in texts(test)
     assert list(test.dataframe[1].value["ranked by"])[:2] == [
         "Imagination",
-        "A perfect binary evaluator with as many starts",
+        "Perfect binary evaluator, same number of starts",
     ]
 
 
@@ -132,7 +132,7 @@ def test_a_choice_narrows_the_rollouts(kept_runs: Path, view: View) -> None:
     test.selectbox(key="of_verdict").select(verdict)
     test.selectbox(key="of_policy").select("blind").run()
     assert "1 of 1" in texts(test)
-    assert "judged 0.93, really a failure" in texts(test)
+    assert "judged 0.93, measured: failure" in texts(test)
     test.selectbox(key="of_policy").select("bc-1@200").run()
     assert "Widen the choice" in test.info[0].value
 

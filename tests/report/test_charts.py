@@ -45,7 +45,7 @@ def test_what_really_happened_is_dashed_and_marked_alike() -> None:
     imagined, real = {"x": np.zeros(3), "y": np.ones(3)}, {"x": np.ones(2), "y": np.zeros(2)}
     spec = over_time(imagined, real=real, cursor=0, theme=LIGHT, title="pose", unit=0.5)
     lines = spec["layer"][0]
-    rows = [row for row in lines["data"]["values"] if row["side"] == "real"]
+    rows = [row for row in lines["data"]["values"] if row["side"] == "measured"]
     assert [(row["name"], row["frame"], row["value"]) for row in rows] == [
         ("x", 0.0, 1.0), ("x", 0.5, 1.0), ("y", 0.0, 0.0), ("y", 0.5, 0.0),
     ]  # fmt: skip

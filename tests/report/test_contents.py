@@ -129,7 +129,7 @@ def test_a_refusal_comes_first_and_takes_the_rates_back(run: Path) -> None:
     change(run, findings=[finding])
     said = headline(read(run))
     assert said.refused
-    assert said.verdict == "This may not be read as a ranking. First in imagination: bc-all@2400."
+    assert said.verdict == "This must not be read as a ranking. First in imagination: bc-all@2400."
 
 
 def test_the_cost_of_a_wrong_choice_is_told(run: Path) -> None:

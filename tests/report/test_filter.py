@@ -35,10 +35,10 @@ def ids(**choice) -> str:
         ({"policy": "q", "task": "open"}, "c"),
         ({"verdict": "imagined success"}, "ab"),
         ({"verdict": "undecided: between 0.3 and 0.7"}, "bd"),
-        ({"verdict": "too optimistic: imagined success, real failure"}, "b"),
-        ({"verdict": "too pessimistic: imagined failure, real success"}, "c"),
+        ({"verdict": "too optimistic: imagined success, measured failure"}, "b"),
+        ({"verdict": "too pessimistic: imagined failure, measured success"}, "c"),
         ({"trust": "judges differ by more than 0.25"}, "b"),
-        ({"trust": "actions clipped, more than 1%"}, "c"),
+        ({"trust": "more than 1% of actions clipped"}, "c"),
         ({"filmed": True}, "ad"),
         ({"order": "most probable first"}, "abdc"),
         ({"order": "least probable first"}, "cdba"),
@@ -51,12 +51,12 @@ def test_what_is_chosen_is_shown(choice: dict, shown: str) -> None:
 
 
 def test_every_verdict_of_a_known_outcome_is_of_one_kind() -> None:
-    kinds = [test for name, test in VERDICTS.items() if name.startswith(("right", "too"))]
+    kinds = [test for name, test in VERDICTS.items() if name.startswith(("correct", "too"))]
     counts = pd.concat([test(TABLE) for test in kinds], axis=1).sum(axis=1)
     assert list(counts) == [1, 1, 1, 0]  # nothing is known of the last
 
 
 def test_trust_and_orders_follow_the_columns() -> None:
     bare = EpisodeTable(table=TABLE.drop(columns=["disagreement", "mended"]).assign(real=None))
-    assert orders(bare) == ("as kept", "most probable first", "least probable first")
+    assert orders(bare) == ("run order", "most probable first", "least probable first")
     assert len(choose(bare, Choice(trust=next(iter(TRUST))))) == 4

@@ -58,12 +58,12 @@ def test_the_page_holds_every_part_in_order_and_every_picture(run: Path) -> None
     ]  # fmt: skip
     assert len(page.sources) >= 2 * 2 + 5
     assert all((path.parent / source).is_file() for source in page.sources)
-    for words in ("worldeval rank", "--truth", "Starts of each task", "frames ahead"):
+    for words in ("worldeval rank", "--truth", "Starts per task", "frames ahead"):
         assert words in page.text
     for words in (
-        "A perfect binary evaluator with as many starts",
+        "Perfect binary evaluator, same number of starts",
         "Training step",
-        "Imagined as success, really a failure",
+        "Imagined as success, measured as failure",
     ):
         assert words in page.text
     assert "http" not in path.read_text().replace("http-equiv", "")
@@ -71,10 +71,10 @@ def test_the_page_holds_every_part_in_order_and_every_picture(run: Path) -> None
 
 def test_every_policy_has_its_success_and_failure_or_a_word_about_it(run: Path) -> None:
     text = Page(write_page(read(run), run / "report/index.html")).text
-    shown = text[text.index("A success and a failure of every policy") :]
+    shown = text[text.index("A judged success and a judged failure of every policy") :]
     assert shown.index("bc-all@2400") < shown.index("bc-all@250\n") < shown.index("blind")
     assert shown.count("is shown above") == 2  # the optimistic and the pessimistic one
-    assert shown.count("of it was filmed") == 1
+    assert shown.count("There is no film strip of a judged") == 1
     assert len(list((run / "report").glob("strip-*.webp"))) == 5  # none twice
 
 

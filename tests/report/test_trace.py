@@ -32,7 +32,7 @@ def test_signals_over_time_have_a_number_a_frame(tmp_path: Path) -> None:
     np.testing.assert_allclose(bound, [0, 0, 0, 0.5, 0])  # the action that led to frame 3
     np.testing.assert_allclose(hand, [0, 0.01, 0.01, 0.01, 0.01], atol=1e-6)
     np.testing.assert_allclose(change, 0)
-    np.testing.assert_allclose(jumps.signals["change of the latents"], [0, 0, 0, 1, 0])
+    np.testing.assert_allclose(jumps.signals["change in the latents"], [0, 0, 0, 1, 0])
 
 
 def test_what_a_store_keeps_beside_is_shown(tmp_path: Path) -> None:

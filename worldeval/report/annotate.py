@@ -1,6 +1,6 @@
 # The library's stubs are narrower than what it takes and gives.
 # pyright: reportReturnType=false
-"""Names beside the points of a plot, placed so that none covers another or a point."""
+"""Label the points of a plot without overlapping labels or points."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ ANGLES = np.deg2rad(np.arange(0, 360, 20))
 NEAR = 13  # points; a label further out gets a line to its marker
 MARGIN = 1.5  # points kept free around a label
 MARKER = 4  # points kept free around a marker
-# What a place costs, in points of distance: an error bar may be crossed, a leader line hardly.
+# Cost of a position in points of distance: crossing an error bar is cheap, a leader line is not.
 BAR, LEADER = 9.0, 25.0
 
 
@@ -30,12 +30,12 @@ def place_labels(
     size: float = 7.5,
     colour: str = "black",
 ) -> list[Annotation]:
-    """Write each name near its point; a name that finds no free place is left out.
+    """Write each name near its point; names without a free position are omitted.
 
     Args:
-        bars: segments (x0, y0, x1, y1) in data units, level or upright, that names should rather
-            not cross.
-        size: of the text, in points.
+        bars: horizontal or vertical segments (x0, y0, x1, y1) in data units that names should
+            avoid.
+        size: font size in points.
 
     The limits and the size of the figure must be final.
     """
@@ -92,7 +92,7 @@ def place_labels(
 
 
 def _most_crowded_first(centres: Float[Array, "n 2"]) -> list[int]:
-    """Those with the nearest neighbours have the fewest places to go."""
+    """Order points by their nearest neighbour: crowded points have the fewest free positions."""
     gaps = np.linalg.norm(centres[:, None] - centres[None], axis=2)
     return np.argsort(np.sort(gaps, axis=1)[:, :4].sum(axis=1), kind="stable").tolist()
 
@@ -100,7 +100,7 @@ def _most_crowded_first(centres: Float[Array, "n 2"]) -> list[int]:
 def _candidates(
     centre: Float[Array, "2"], half: Float[Array, "2"], unit: float
 ) -> tuple[Float[Array, "c 4"], Float[Array, " c"]]:
-    """Boxes (left, bottom, right, top) around a point, with their distance, nearest first."""
+    """Yield boxes (left, bottom, right, top) around a point with their distance, nearest first."""
     radius, angle = (grid.ravel() for grid in np.meshgrid(RADII, ANGLES, indexing="ij"))
     way = np.column_stack([np.cos(angle), np.sin(angle)])
     middle = centre + way * (radius[:, None] * unit + half)
@@ -117,6 +117,6 @@ def _holds(boxes: Float[Array, "c 4"], points: Float[Array, "m 2"]) -> Bool[Arra
 
 
 def _between(start: Float[Array, "2"], ends: Float[Array, "c 2"]) -> Float[Array, "c s 2"]:
-    """Points along leader lines. The ends are left out: they lie in boxes by intention."""
+    """Sample points along leader lines, without their ends, which lie inside boxes by design."""
     along = np.linspace(0.25, 0.75, 16)[None, :, None]
     return start + along * (ends[:, None] - start)

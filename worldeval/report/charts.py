@@ -1,6 +1,6 @@
-"""Charts of the viewer as Vega-Lite specifications: lines over time with a cursor, and duels.
+"""Vega-Lite charts of the viewer: lines over time with a cursor, and pairwise comparisons.
 
-Lines differ in colour (Okabe and Ito's, told apart by every kind of colour vision) and in dashes.
+Lines differ both in colour (the colour-blind-safe palette of Okabe and Ito) and in dash pattern.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 PALETTE_DARK = ("#56b4e9", "#e69f00", "#2fc79b", "#cc79a7", "#f0e442", "#8ab6ff")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 MARKS = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down")
-IMAGINED, REAL = "imagined", "real"
+IMAGINED, REAL = "imagined", "measured"
 SIDES = f"solid: {IMAGINED}, dashed: {REAL}"
 HEIGHT, LEGEND = 200, 90  # pixels
 CURSOR = "#888888"
@@ -33,12 +33,12 @@ def over_time(
     domain: tuple[float, float] | None = None,
     colours: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Numbers by world frame, a line for each name, and an upright line at `cursor`.
+    """Draw one line per name over world frames, with a vertical line at `cursor`.
 
     Args:
-        real: what really happened, by the same names: dashed, in the same colours and marks.
-        unit: world frames from one number to the next, where there are several in a frame.
-        colours: of some names, instead of the palette's.
+        real: measured series of the same names, drawn dashed in the same colours and marks.
+        unit: world frames between two numbers, below 1 if a frame has several numbers.
+        colours: colours of some names, instead of those of the palette.
     """
     names = list(series)
     rows = _rows(series, unit)
@@ -79,7 +79,7 @@ def over_time(
         rows += [{**row, "side": REAL} for row in _rows(real, unit)]
         mark["point"] = {"size": 18}
         sides = {"domain": [IMAGINED, REAL], "range": [[1, 0], [5, 4]]}
-        # Dashes tell the sides now, so marks tell the names beside colours.
+        # Dashes now distinguish the sides, so names differ in marks as well as colours.
         told = {"orient": "bottom", "title": SIDES, "columns": 4}
         encoding["color"]["legend"] = told
         encoding["shape"] = {key: encoding["color"][key] for key in ("field", "type", "sort")}
@@ -111,9 +111,9 @@ def _marks(names: Sequence[str]) -> list[str]:
 
 
 def matrix(names: Sequence[str], duels: Sequence[Comparison], *, theme: Theme) -> dict[str, Any]:
-    """Every pair of policies: the row's predicted success minus the column's.
+    """Draw every pair of policies: predicted success of the row minus that of the column.
 
-    A dot marks pairs that are told apart, so that colour alone carries nothing.
+    A dot marks pairs that are statistically separated, so that nothing depends on colour alone.
     """
     rows = []
     for duel in duels:
@@ -161,7 +161,7 @@ def matrix(names: Sequence[str], duels: Sequence[Comparison], *, theme: Theme) -
         "field": "difference",
         "type": "quantitative",
         "title": "row minus column",
-        # Named one by one: Streamlit's theme would bring colours of its own.
+        # Listed explicitly, because Streamlit's theme would override the colours.
         "scale": {
             "domain": [-1, 0, 1],
             "range": [theme.real, middle, theme.imagined],

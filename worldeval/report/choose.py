@@ -1,4 +1,4 @@
-"""Which film strips a report shows: where imagination is wrong, and each policy at its work."""
+"""The film strips that a report shows: wrong predictions first, then examples of every policy."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -13,8 +13,8 @@ class Chapter:
 
     name: str
     title: str
-    strips: tuple[Filmstrip, ...]  # those shown
-    filmed: int  # those there are
+    strips: tuple[Filmstrip, ...]  # shown in the report
+    filmed: int  # number available
 
     @property
     def disagreement(self) -> bool:
@@ -22,26 +22,26 @@ class Chapter:
         return self.name in ("optimism", "pessimism")
 
 
-# In the order of a report: what a reader must know comes before what pleases.
+# In the order of a report: wrong predictions come before correct ones.
 CHAPTERS: tuple[tuple[str, str, Callable[[Filmstrip], bool]], ...] = (
     (
         "optimism",
-        "Imagined as success, really a failure",
+        "Imagined as success, measured as failure",
         lambda strip: strip.agrees is False and strip.success is False,
     ),
     (
         "pessimism",
-        "Imagined as failure, really a success",
+        "Imagined as failure, measured as success",
         lambda strip: strip.agrees is False and strip.success is True,
     ),
     (
         "successes",
-        "Success, imagined and real",
+        "Success, both imagined and measured",
         lambda strip: strip.agrees is True and strip.success is True,
     ),
     (
         "failures",
-        "Failure, imagined and real",
+        "Failure, both imagined and measured",
         lambda strip: strip.agrees is True and strip.success is False,
     ),
     ("unknown", "Imagined only", lambda strip: strip.agrees is None),
@@ -49,9 +49,9 @@ CHAPTERS: tuple[tuple[str, str, Callable[[Filmstrip], bool]], ...] = (
 
 
 def chapters(strips: Sequence[Filmstrip], *, each: int = 4) -> tuple[Chapter, ...]:
-    """Film strips by what they show, at most `each` of a kind, empty kinds left out.
+    """Group film strips by what they show, at most `each` per group; empty groups are omitted.
 
-    The clearest come first: a judge sure of what did not happen is the disagreement to look at.
+    The most confident verdicts come first: a confident wrong verdict is the one to look at.
     """
     found = []
     for name, title, fits in CHAPTERS:
@@ -67,20 +67,21 @@ class Both:
     """An episode of a policy that is judged a success and one that is judged a failure."""
 
     policy: str
-    success: Filmstrip | None  # None: none is filmed
+    success: Filmstrip | None  # None if there is no film strip
     failure: Filmstrip | None
 
     @property
     def strips(self) -> tuple[Filmstrip, ...]:
-        """Those that there are, the success first."""
+        """The film strips that exist, the success first."""
         return tuple(strip for strip in (self.success, self.failure) if strip is not None)
 
 
 def by_policy(strips: Sequence[Filmstrip], order: Sequence[str]) -> tuple[Both, ...]:
-    """A judged success and failure of every policy, in `order`; policies without any left out.
+    """Choose a judged success and failure of every policy, in `order`.
 
-    The clearest are taken, and those that came true before those that did not. A strip without a
-    probability is judged by what really happened.
+    Policies without film strips are omitted. Correct verdicts are preferred to wrong ones, then
+    confident ones to uncertain ones. A strip without a probability is classified by its measured
+    outcome.
     """
     names = dict.fromkeys([*order, *(strip.policy for strip in strips)])
     found = []
@@ -105,7 +106,7 @@ def _sureness(strip: Filmstrip) -> float:
 
 
 def _varied(strips: Sequence[Filmstrip], count: int) -> list[Filmstrip]:
-    """The first ones, but policies and tasks not yet shown before those shown already."""
+    """Take strips in order, but prefer policies and tasks that are not shown yet."""
     waiting, chosen = list(strips), []
     policies: Counter[str] = Counter()
     tasks: Counter[str] = Counter()

@@ -1,4 +1,4 @@
-"""What a report says, read from a run folder. A part that the run lacks is empty, not an error."""
+"""The contents of a report, read from a run folder. Missing parts are empty, not an error."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,14 +25,14 @@ from worldeval.runs.summary import (
 from worldeval.runs.tables import find_outcomes
 from worldeval.stats import Comparison, Estimate, Finding, rank
 
-# What noise alone leaves of a perfect evaluator's agreement (`stats.ceiling`).
-BINARY = "A perfect binary evaluator with as many starts"
-GRADED = "A perfect graded evaluator"
+# The agreement that a perfect evaluator reaches, given the noise (`stats.ceiling`).
+BINARY = "Perfect binary evaluator, same number of starts"
+GRADED = "Perfect graded evaluator"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Evaluator:
-    """One row of the agreement table: something that ranks, and how well it agrees with truth."""
+    """A row of the agreement table: an evaluator, and how well it agrees with the measurement."""
 
     name: str
     measures: Mapping[str, Estimate]
@@ -41,7 +41,7 @@ class Evaluator:
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """The same table for some of the policies alone."""
+    """The agreement table of a subset of the policies."""
 
     name: str
     policies: int | None
@@ -85,12 +85,12 @@ class ReportContents:
 
     @property
     def has_truth(self) -> bool:
-        """Whether any real outcome stands beside the predictions."""
+        """Whether any outcome was measured, for comparison with the predictions."""
         return any(row.truth is not None for row in self.rows)
 
     @property
     def measures(self) -> tuple[str, ...]:
-        """The measures of agreement that any evaluator has, in the order of a report."""
+        """The measures of agreement that at least one evaluator has, in the order of a report."""
         return tuple(
             name for name in MEASURES if any(name in each.measures for each in self.evaluators)
         )
@@ -102,31 +102,31 @@ MEASURES = {
     "spearman": "Spearman",
     "kendall": "Kendall",
     "mmrv": "MMRV",
-    "pairwise_accuracy": "Pairs in order",
+    "pairwise_accuracy": "Pairs ordered correctly",
     "top1_regret": "Top-1 regret",
 }
 FURTHER = {
     "within_task_spearman": "Spearman within a task, mean",
-    "midrange_spearman": "Spearman of policies that neither always fail nor always succeed",
-    "cell_mae": "Error of a policy's rate on a task, mean",
-    "bias": "Optimism: predicted minus real rate, mean",
+    "midrange_spearman": "Spearman, policies that neither always fail nor always succeed",
+    "cell_mae": "Mean error of a policy's rate on a task",
+    "bias": "Optimism: mean predicted minus measured rate",
 }
 
 
 def read_contents(folder: Path, *, rng: np.random.Generator) -> ReportContents:
     """Read a run folder.
 
-    The ranking is the summary's where it has one; else it is computed from the imagined outcomes.
+    The ranking comes from the summary if it has one, otherwise from the imagined outcomes.
 
     Args:
         rng: of the draws behind P(best), where the ranking is computed.
 
     Raises:
-        UserError: there is no run, it holds no result yet, or a file of it is damaged.
+        UserError: the run does not exist, has no result yet, or has a damaged file.
     """
     if not folder.is_dir():
         raise UserError(
-            f"There is no run folder {folder}. Make one: worldeval rank ... --out {folder}"
+            f"There is no run folder {folder}. Create it with: worldeval rank ... --out {folder}"
         )
     imagined, truth = find_outcomes(folder, IMAGINED), find_outcomes(folder, TRUTH)
     summary = find_summary(folder) or Summary()
@@ -165,7 +165,7 @@ def read_contents(folder: Path, *, rng: np.random.Generator) -> ReportContents:
 
 
 def read_findings(folder: Path, *, rng: np.random.Generator) -> tuple[Finding, ...]:
-    """What a run's result must be read with; no episode is read where its summary tells.
+    """Return the caveats of a run's result; episodes are read only if the summary lacks them.
 
     Raises:
         UserError: as `read_contents`.
@@ -241,7 +241,7 @@ BASELINES = {
 
 
 def _further(summary: Summary) -> dict[str, Estimate]:
-    """Single measures; the details bring the intervals that the summary's own keys lack."""
+    """Return further measures, with the intervals from the details where these exist."""
     found = {}
     for name in FURTHER:
         detailed = getattr(summary.agreement_details, name, None)

@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false
-"""What people's labels do to a ranking: episodes counted as people say, and the judge's error."""
+"""The effect of human labels on a ranking: relabelled episodes, and the judge's error."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,24 +12,24 @@ from worldeval.runs.films import Filmstrip
 from worldeval.runs.labels import WORDS, Opinion, latest
 from worldeval.stats import Estimate, combine
 
-FEWEST = 10  # labels of drawn episodes below which nothing is said of the rest
+FEWEST = 10  # fewest labels of random episodes from which the overall rate is corrected
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyChange:
-    """One policy before and after."""
+    """The rate of one policy before and after labelling."""
 
     policy: str
     rank: int
-    judged: float  # mean probability of the judge, every task weighing the same
+    judged: float  # mean probability of the judge, with equal weight for every task
     rank_after: int
-    labelled: float  # the same with people's labels in place of the judge's probabilities
-    labels: int  # episodes of it that somebody labelled
+    labelled: float  # the same with human labels in place of the judge's probabilities
+    labels: int  # number of its episodes that were labelled
 
 
 @dataclass(frozen=True, kw_only=True)
 class Corrected:
-    """The success rate of the whole run, corrected by episodes drawn at random and labelled."""
+    """The success rate of the whole run, corrected with labels of randomly drawn episodes."""
 
     judged: float  # mean probability over all episodes
     corrected: Estimate
@@ -38,7 +38,7 @@ class Corrected:
 
 
 def said(opinions: Sequence[Opinion]) -> dict[str, float]:
-    """The share of people who call an episode a success, by its id; unsure ones are left out."""
+    """Return the share of success labels of each episode by its id; 'unsure' is ignored."""
     votes: dict[str, list[bool]] = {}
     for opinion in latest(list(opinions)):
         answer = WORDS[opinion.label]
@@ -48,7 +48,7 @@ def said(opinions: Sequence[Opinion]) -> dict[str, float]:
 
 
 def moved(episodes: EpisodeTable, opinions: Sequence[Opinion]) -> list[PolicyChange]:
-    """Every policy with its rate before and after the labels, best first as judged."""
+    """Return every policy's rate before and after labelling, best judged first."""
     people = said(opinions)
     table = episodes.table[["id", "policy", "task", "score"]].copy()
     given = table["id"].map(people)
@@ -79,10 +79,10 @@ def moved(episodes: EpisodeTable, opinions: Sequence[Opinion]) -> list[PolicyCha
 def corrected(
     episodes: EpisodeTable, opinions: Sequence[Opinion], strips: Sequence[Filmstrip]
 ) -> Corrected | None:
-    """The rate of the run corrected by prediction-powered inference.
+    """Correct the rate of the run by prediction-powered inference.
 
-    Only labels of episodes that were drawn at random count: those chosen because they are telling
-    say nothing of the others. None where fewer than `FEWEST` of them are labelled.
+    Only labels of randomly drawn episodes are used, because episodes that were chosen as
+    informative are not representative. None if fewer than `FEWEST` of them are labelled.
     """
     people = said(opinions)
     drawn = {identity(*strip.key) for strip in strips if strip.drawn}

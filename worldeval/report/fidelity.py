@@ -1,4 +1,4 @@
-"""How well the world model of a run replays recorded episodes, as its card says."""
+"""The fidelity of a run's world model on recorded episodes, read from its card."""
 
 import re
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ CARD = "world.json"
 
 @dataclass(frozen=True, kw_only=True)
 class Horizon:
-    """Held-out episodes replayed open loop, so many world frames ahead."""
+    """Errors of held-out episodes replayed open loop, a given number of world frames ahead."""
 
     frames: int
     episodes: int | None
     error: float | None  # mean squared error of standardised latents
-    copied: float | None  # the same where the first frame is repeated instead
+    copied: float | None  # the same for a repeated first frame
     hand: float | None  # millimetres between the predicted hand and the recorded one
 
     @property
     def share(self) -> float | None:
-        """The error as a share of that of a copied first frame; below 1 is better."""
+        """The error relative to repeating the first frame; below 1 is better."""
         if self.error is None or not self.copied:
             return None
         return self.error / self.copied
@@ -31,19 +31,19 @@ class Horizon:
 
 @dataclass(frozen=True, kw_only=True)
 class Fidelity:
-    """What the card says; empty where it says nothing."""
+    """Fidelity as stated in the card; empty if the card states none."""
 
     horizons: tuple[Horizon, ...] = ()
-    tokenizer_psnr: float | None = None  # dB: no imagined picture can be better
+    tokenizer_psnr: float | None = None  # dB; an upper limit for imagined frames
 
     @property
     def known(self) -> bool:
-        """Whether there is anything to show."""
+        """Whether the card states any fidelity."""
         return bool(self.horizons) or self.tokenizer_psnr is not None
 
 
 def read_fidelity(world: Path) -> Fidelity:
-    """The fidelity in a world model's card: its numbers alone, nothing where it has none."""
+    """Read the fidelity from a world model's card; empty if the card has none."""
     try:
         card = read_json(world / CARD)
     except (UserError, OSError, UnicodeDecodeError):
@@ -72,7 +72,7 @@ def read_fidelity(world: Path) -> Fidelity:
 
 
 def _value(raw: object) -> float | None:
-    """A finite number; None for anything else."""
+    """Return a finite number unchanged, and None for anything else."""
     if isinstance(raw, bool) or not isinstance(raw, int | float) or not isfinite(raw):
         return None
     return float(raw)

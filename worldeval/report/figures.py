@@ -1,4 +1,4 @@
-"""The figures of a report: predicted against real success, over all tasks and task by task."""
+"""The figures of a report: predicted against measured success, overall and by task."""
 
 import io
 from collections.abc import Iterator, Sequence
@@ -25,7 +25,7 @@ TICKS = np.linspace(0, 1, 6)
 
 @dataclass(frozen=True, kw_only=True)
 class Point:
-    """One policy: its predicted and its real rate."""
+    """A policy's predicted and measured success rate."""
 
     name: str
     predicted: Estimate
@@ -34,21 +34,21 @@ class Point:
 
 @dataclass(frozen=True, kw_only=True)
 class Panel:
-    """One of the small multiples."""
+    """One panel of the small multiples."""
 
     title: str
     points: tuple[Point, ...]
 
 
 def predicted_against_real(points: Sequence[Point], *, theme: Theme = LIGHT) -> Figure:
-    """Scatter of all policies with both intervals, the line y = x, and a name at every point."""
+    """Draw a labelled scatter plot of all policies with both intervals and the line y = x."""
     with _styled(theme):
         figure = Figure(figsize=(6.6, 6.2), dpi=DPI, layout="constrained")
         axes = figure.add_subplot()
         bars = _scatter(axes, points, theme, size=30)
-        axes.set_xlabel("success rate predicted by imagination", color=theme.imagined)
-        axes.set_ylabel("real success rate", color=theme.real)
-        figure.draw_without_rendering()  # the layout settles before names find their places
+        axes.set_xlabel("predicted success rate", color=theme.imagined)
+        axes.set_ylabel("measured success rate", color=theme.real)
+        figure.draw_without_rendering()  # the layout must be final before labels are placed
         known = [point for point in points if point.predicted.known and point.real.known]
         if len(known) <= CROWD:
             place_labels(
@@ -64,7 +64,7 @@ def predicted_against_real(points: Sequence[Point], *, theme: Theme = LIGHT) -> 
 
 
 def small_multiples(panels: Sequence[Panel], *, theme: Theme = LIGHT) -> Figure:
-    """The same without names, a panel for each task, all on the same axes."""
+    """Draw the same without labels, one panel per task with shared axes."""
     columns = min(3, max(1, len(panels)))
     lines = ceil(len(panels) / columns)
     with _styled(theme):
@@ -85,7 +85,7 @@ def small_multiples(panels: Sequence[Panel], *, theme: Theme = LIGHT) -> Figure:
 
 
 def figure_png(figure: Figure) -> bytes:
-    """A figure as the content of a PNG file."""
+    """Render a figure as the bytes of a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", facecolor=figure.get_facecolor())
     return buffer.getvalue()
@@ -94,7 +94,7 @@ def figure_png(figure: Figure) -> bytes:
 def _scatter(
     axes: Axes, points: Sequence[Point], theme: Theme, *, size: float
 ) -> list[tuple[float, float, float, float]]:
-    """Points, error bars and the line of agreement; the bars as segments."""
+    """Draw points, error bars and the line y = x; return the bars as segments."""
     axes.set(xlim=LIMITS, ylim=LIMITS, xticks=TICKS, yticks=TICKS, aspect="equal")
     axes.plot([0, 1], [0, 1], color=theme.faint, lw=1, ls=(0, (5, 4)), zorder=1)
     bars: list[tuple[float, float, float, float]] = []

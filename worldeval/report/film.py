@@ -1,4 +1,4 @@
-"""A film strip as moving pictures: every view, imagined above real, in step."""
+"""A film strip as video: every view, imagined above measured, in sync."""
 
 import tempfile
 from collections.abc import Mapping
@@ -20,21 +20,21 @@ RATE = 8.0  # world frames of a film in a second
 
 @dataclass(frozen=True, kw_only=True)
 class Film:
-    """A film strip as a viewer needs it."""
+    """A film strip prepared for the viewer."""
 
     stills: UInt8[Array, "t h w 3"]
     video: bytes  # H.264 mp4
     views: tuple[str, ...]  # from left to right
-    real: bool  # whether the lower half is the real episode
+    real: bool  # whether the lower half shows the measured episode
 
 
 def open_film(folder: Path, strip: Filmstrip, *, blind: bool = False) -> Film:
-    """The film of a strip; with `blind` the imagined side alone.
+    """Make the video of a strip; with `blind`, of the imagined side only.
 
-    The last few are kept in memory until their file changes.
+    The most recent videos are cached in memory until their file changes.
 
     Raises:
-        UserError: a file of it is missing, damaged, or lies outside of the folder.
+        UserError: a file of the strip is missing, damaged, or outside of the folder.
     """
     names = [name for name in (strip.imagined, None if blind else strip.truth) if name]
     paths = [inside(folder, name) for name in names]
@@ -53,15 +53,15 @@ def _film(folder: Path, strip: Filmstrip, changed: tuple[int, ...], blind: bool)
 
 
 def clip(frames: Mapping[str, UInt8[Array, "_t _h _w 3"]], *, fps: float) -> bytes:
-    """Views beside each other as H.264 mp4, at the rate of the recording."""
+    """Encode views side by side as H.264 mp4, at the frame rate of the recording."""
     entry = Filmstrip(policy="", task="", start="", seed=0, probability=None, success=None)
     return video(Shown(entry=entry, imagined=frames), fps=fps)
 
 
 def mosaic(strip: Shown) -> UInt8[Array, "t h w 3"]:
-    """Views beside each other, the imagined row above the real one where that is known.
+    """Arrange views side by side, the imagined row above the measured one if there is one.
 
-    The shorter side stands still at its last frame.
+    The shorter side repeats its last frame.
     """
     views: list[str] = list(dict.fromkeys([*strip.imagined, *(strip.truth or {})]))
     rows = [_row(strip.imagined, views, strip.length)]
@@ -74,8 +74,10 @@ def mosaic(strip: Shown) -> UInt8[Array, "t h w 3"]:
 
 
 def video(strip: Shown, *, fps: float = RATE, height: int = 384) -> bytes:
-    """The mosaic as H.264 mp4 (yuv420p), which every browser plays, about `height` pixels tall."""
-    from worldeval.data.video import VideoWriter  # a video library that a list does without
+    """Encode the mosaic as H.264 mp4 (yuv420p, for browsers), about `height` pixels tall."""
+    from worldeval.data.video import (
+        VideoWriter,
+    )  # imported here because lists of episodes need no video library
 
     frames = mosaic(strip)
     times = max(1, round(height / frames.shape[1]))

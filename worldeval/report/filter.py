@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportArgumentType=false, reportAssignmentType=false, reportCallIssue=false, reportGeneralTypeIssues=false, reportReturnType=false
-"""Which episodes to look at, and in what order."""
+"""Filter and sort the episodes of a run."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ import pandas as pd
 from worldeval.runs.episodes import CUT, EpisodeTable
 
 ALL = "all"
-CLIPPED = 0.01  # share of an episode's action numbers, beyond which it is called clipped
-AGREE, DIFFER = 0.1, 0.25  # of the judges' probabilities, largest minus smallest
+CLIPPED = 0.01  # an episode counts as clipped above this share of its action values
+AGREE, DIFFER = 0.1, 0.25  # range of the judges' probabilities: largest minus smallest
 
 Test = Callable[[pd.DataFrame], pd.Series]
 
@@ -19,14 +19,14 @@ VERDICTS: dict[str, Test] = {
     "imagined success": lambda t: t["score"] >= CUT,
     "imagined failure": lambda t: t["score"] < CUT,
     "undecided: between 0.3 and 0.7": lambda t: t["score"].between(0.3, 0.7),
-    "too optimistic: imagined success, real failure": (
+    "too optimistic: imagined success, measured failure": (
         lambda t: (t["score"] >= CUT) & (t["real"] == 0)
     ),
-    "too pessimistic: imagined failure, real success": (
+    "too pessimistic: imagined failure, measured success": (
         lambda t: (t["score"] < CUT) & (t["real"] == 1)
     ),
-    "right: success, imagined and real": lambda t: (t["score"] >= CUT) & (t["real"] == 1),
-    "right: failure, imagined and real": lambda t: (t["score"] < CUT) & (t["real"] == 0),
+    "correct: success, imagined and measured": lambda t: (t["score"] >= CUT) & (t["real"] == 1),
+    "correct: failure, imagined and measured": lambda t: (t["score"] < CUT) & (t["real"] == 0),
 }
 TRUST: dict[str, tuple[str, Test]] = {
     f"judges agree within {AGREE:g}": ("disagreement", lambda t: t["disagreement"] <= AGREE),
@@ -34,27 +34,27 @@ TRUST: dict[str, tuple[str, Test]] = {
         "disagreement",
         lambda t: t["disagreement"] > DIFFER,
     ),
-    f"actions clipped, more than {CLIPPED:.0%}": ("mended", lambda t: t["mended"] > CLIPPED),
+    f"more than {CLIPPED:.0%} of actions clipped": ("mended", lambda t: t["mended"] > CLIPPED),
 }
-ORDERS = ("as kept", "most probable first", "least probable first", "most surprising first")
+ORDERS = ("run order", "most probable first", "least probable first", "most surprising first")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Choice:
-    """What a person chose; every part is a name out of the lists above, or all."""
+    """The filters that a user chose; each is a name from the lists above, or `ALL`."""
 
     policy: str = ALL
     task: str = ALL
     verdict: str = ALL
     trust: str = ALL
     order: str = ORDERS[0]
-    filmed: bool = False  # only those with pictures
+    filmed: bool = False  # only episodes with a film strip
 
 
 def choose(
     episodes: EpisodeTable, choice: Choice, *, with_film: frozenset[str] = frozenset()
 ) -> pd.DataFrame:
-    """The rows of the episodes' table that fit, in the order asked for."""
+    """Return the rows of the episode table that match, in the requested order."""
     table = episodes.table
     fits = pd.Series(True, index=table.index)
     for column, wanted in (("policy", choice.policy), ("task", choice.task)):
@@ -70,7 +70,7 @@ def choose(
 
 
 def orders(episodes: EpisodeTable) -> tuple[str, ...]:
-    """The orders that this table allows."""
+    """List the sort orders that this table supports."""
     known = ORDERS if episodes.table["real"].notna().any() else ORDERS[:-1]
     return (*known, *(f"largest {name} first" for name in episodes.signals))
 

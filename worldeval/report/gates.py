@@ -1,4 +1,4 @@
-"""The gates of a ranking: what the world model must not do, and whether it did."""
+"""The gates of a ranking: tests that the world model must pass before its ranking is trusted."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,14 +7,14 @@ from worldeval.report.number import short
 from worldeval.stats import Estimate
 from worldeval.stats.findings import FALSE_SUCCESS, INFORMATIVENESS
 
-# The bounds of `worldeval/evaluate`, which stands above this layer; a test holds them equal.
+# Copies of the bounds in `worldeval/evaluate`, a higher layer; a test checks that they are equal.
 NEAR_MISS = 0.3
 ACTION_EFFECT = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gate:
-    """One gate: the number, its threshold, and whether it holds (None: it cannot be said)."""
+    """A gate: its value, its threshold, and whether it passed (None if undecided)."""
 
     title: str
     meaning: str
@@ -27,37 +27,36 @@ class Gate:
 class _Kind:
     title: str
     meaning: str
-    bound: float | None = None  # None: shown for scale, no gate
-    below: bool = True  # the upper end must not exceed the bound; else the lower must reach it
+    bound: float | None = None  # None: shown for reference, not a gate
+    below: bool = True  # upper limit at most the bound; otherwise lower limit at least the bound
 
 
 KINDS = {
     "false_success": _Kind(
-        title="Replayed failures that come out as success",
-        meaning="Recorded failures, their actions carried out in the world model. An optimistic "
+        title="Recorded failures judged as success",
+        meaning="The actions of recorded failures are replayed in the world model. An optimistic "
         "world model turns them into successes.",
         bound=FALSE_SUCCESS,
     ),
     "near_miss_false_success": _Kind(
-        title="The same for near misses alone",
-        meaning="Failures by a centimetre or two, where optimism shows first.",
+        title="Recorded near misses judged as success",
+        meaning="The same for failures by a centimetre or two, where optimism shows first.",
         bound=NEAR_MISS,
     ),
     "true_success": _Kind(
-        title="Replayed successes that come out as success",
-        meaning="For scale: what the same world model makes of actions that did succeed.",
+        title="Recorded successes judged as success",
+        meaning="For reference: the same replay with actions that did succeed.",
     ),
     "action_effect": _Kind(
-        title="Effect of the actions",
-        meaning="Predicted success lost when the actions are zeroed or shuffled. A world model "
-        "that does not listen to actions loses nothing.",
+        title="Drop in success when actions are zeroed or shuffled",
+        meaning="A world model that ignores the actions shows no drop.",
         bound=ACTION_EFFECT,
         below=False,
     ),
     "informativeness": _Kind(
-        title="What the verdicts tell of the outcome",
-        meaning="Sensitivity plus specificity minus one, on the same replays: 1 is a judge that is "
-        "always right, 0 one that guesses.",
+        title="Informativeness of the verdicts",
+        meaning="Sensitivity plus specificity minus one, on the same replays: 1 for a judge that "
+        "is always right, 0 for one that guesses.",
         bound=INFORMATIVENESS,
         below=False,
     ),
@@ -65,7 +64,7 @@ KINDS = {
 
 
 def read_gates(found: Mapping[str, Estimate]) -> tuple[Gate, ...]:
-    """The gates of a summary, the known ones first."""
+    """Return the gates of a summary, known ones first."""
     names = [*(name for name in KINDS if name in found), *(n for n in found if n not in KINDS)]
     return tuple(_gate(name, found[name]) for name in names)
 
@@ -85,9 +84,9 @@ def _gate(name: str, value: Estimate) -> Gate:
 def _verdict(kind: _Kind | None, value: Estimate) -> tuple[bool | None, str]:
     if kind is None or kind.bound is None:
         return None, ""
-    # A point alone says nothing of how bad it may be: without an interval no gate is passed.
+    # A point estimate does not bound the error, so a gate without an interval is not passed.
     if kind.below:
         passed = None if value.high is None else value.high <= kind.bound
-        return passed, f"upper end at most {short(kind.bound)}"
+        return passed, f"upper limit at most {short(kind.bound)}"
     passed = None if value.low is None else value.low >= kind.bound
-    return passed, f"lower end at least {short(kind.bound)}"
+    return passed, f"lower limit at least {short(kind.bound)}"

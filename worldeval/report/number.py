@@ -1,4 +1,4 @@
-"""Numbers as a reader meets them."""
+"""Format numbers for tables and reports."""
 
 from worldeval.stats import Estimate
 
@@ -6,29 +6,29 @@ NONE = "–"  # noqa: RUF001
 
 
 def shown(estimate: Estimate | None) -> str:
-    """`0.63 [0.41, 0.88]`; a dash where there is no value."""
+    """Format an estimate as `0.63 [0.41, 0.88]`, or as a dash without a value."""
     if estimate is None:
         return NONE
     return f"{short(estimate.value)} {interval(estimate)}".strip()
 
 
 def interval(estimate: Estimate | None) -> str:
-    """`[0.41, 0.88]`, or nothing."""
+    """Format the interval as `[0.41, 0.88]`, or as an empty text without one."""
     if estimate is None or not estimate.has_interval:
         return ""
     return f"[{short(estimate.low)}, {short(estimate.high)}]"
 
 
 def short(value: float | None) -> str:
-    """Two decimals, as a rate or a correlation is read; a dash where there is none."""
+    """Format a rate or correlation with two decimals, or as a dash without a value."""
     if value is None:
         return NONE
-    # -0.00 is a rounding error to a reader.
+    # Adding 0.0 turns -0.00 into 0.00.
     return f"{value + 0.0:.2f}".replace("-0.00", "0.00").replace("-", "\N{MINUS SIGN}")
 
 
 def seconds(value: float | None) -> str:
-    """`0.08 s`, `42 s`, `7 min`, `2 h 05 min`."""
+    """Format a duration: `0.08 s`, `42 s`, `7 min`, `2 h 05 min`."""
     if value is None:
         return NONE
     if value < 10:

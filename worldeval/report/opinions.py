@@ -1,4 +1,4 @@
-"""People's labels against the judge."""
+"""Agreement between human labels and the judge."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from worldeval.runs.labels import WORDS, Opinion, latest
 
 @dataclass(frozen=True, kw_only=True)
 class LabelAgreement:
-    """People's labels against the judge's, an episode being a success from probability 1/2."""
+    """Counts of human labels against the judge, whose cut-off is a probability of 1/2."""
 
     both: int
     neither: int
@@ -17,17 +17,17 @@ class LabelAgreement:
 
     @property
     def total(self) -> int:
-        """Episodes with a label that is not 'unsure'."""
+        """Number of episodes with a label other than 'unsure'."""
         return self.both + self.neither + self.judge_only + self.person_only
 
     @property
     def agreeing(self) -> int:
-        """Episodes on which both say the same."""
+        """Number of episodes on which the person and the judge agree."""
         return self.both + self.neither
 
 
 def against_judge(opinions: list[Opinion], strips: tuple[Filmstrip, ...]) -> LabelAgreement:
-    """Compare the last labels with the judge; 'unsure' and what it did not judge are left out."""
+    """Compare the latest labels with the judge; 'unsure' and unjudged episodes are excluded."""
     judged = {s.key: s.probability >= 0.5 for s in strips if s.probability is not None}
     said = [(WORDS[o.label], judged[o.key]) for o in latest(opinions) if o.key in judged]
     known = [(person, judge) for person, judge in said if person is not None]

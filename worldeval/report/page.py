@@ -1,4 +1,4 @@
-"""A run as a page: HTML for a browser or a colleague, Markdown for a repository or an issue."""
+"""The report of a run: HTML to read or send, Markdown for a repository or an issue."""
 
 import base64
 import io
@@ -31,7 +31,7 @@ from worldeval.run import whole_file
 from worldeval.runs.films import Filmstrip
 from worldeval.runs.paths import FACTS, RunPaths
 
-COLUMNS = 8  # moments of a film strip
+COLUMNS = 8  # frames shown of a film strip
 POLICIES = 40  # policies of which film strips are shown: the two take about 0.2 MB of the file
 MIME = {".png": "image/png", ".webp": "image/webp"}
 TEMPLATES = {".html": "report.html.j2", ".md": "report.md.j2"}
@@ -39,7 +39,7 @@ TEMPLATES = {".html": "report.html.j2", ".md": "report.md.j2"}
 
 @dataclass(frozen=True, kw_only=True)
 class Picture:
-    """Where a figure lies, in both colour schemes."""
+    """The location of a figure in both colour schemes."""
 
     light: str
     dark: str
@@ -49,7 +49,7 @@ class Picture:
 
 @dataclass(frozen=True, kw_only=True)
 class ShownStrip:
-    """A film strip as the templates need it."""
+    """A film strip prepared for the templates."""
 
     entry: Filmstrip
     rows: tuple[Any, ...]  # side, view and tall (relative height)
@@ -71,13 +71,13 @@ class _Label:
 
 
 class Album:
-    """Takes pictures and says how a page refers to them: as files beside it, or inside of it."""
+    """The pictures of a page, stored as files beside it or embedded in it."""
 
     def __init__(self, folder: Path, *, embed: bool) -> None:
         self._folder, self._embed = folder, embed
 
     def add(self, name: str, content: bytes) -> str:
-        """The `src` of a picture."""
+        """Store a picture and return its `src`."""
         if self._embed:
             text = base64.b64encode(content).decode("ascii")
             return f"data:{MIME[Path(name).suffix]};base64,{text}"
@@ -87,14 +87,15 @@ class Album:
 
 
 def write_page(contents: ReportContents, path: Path, *, embed: bool = False, each: int = 4) -> Path:
-    """Write a run's report as HTML or Markdown, by the suffix of `path`; pictures lie beside it.
+    """Write a run's report as HTML or Markdown, depending on the suffix of `path`.
 
     Args:
-        embed: put the pictures into the file: one file that can be sent.
-        each: film strips shown of each way of being wrong.
+        embed: embed the pictures, so that the report is a single file, instead of writing them
+            beside it.
+        each: maximum number of film strips per kind of wrong prediction.
 
     Raises:
-        UserError: a film strip's file is missing or damaged.
+        UserError: the file of a film strip is missing or damaged.
     """
     template = _environment().get_template(TEMPLATES[path.suffix])
     album = Album(path.parent, embed=embed)
@@ -108,7 +109,7 @@ def write_page(contents: ReportContents, path: Path, *, embed: bool = False, eac
         css=_css(),
         headline=headline(contents),
         show={
-            # A lineage that the policy's name tells already says nothing.
+            # A lineage that is part of the policy's name adds nothing.
             "lineage": any(not row.policy.startswith(row.lineage or "") for row in contents.rows),
             "mse": any(row.validation_mse is not None for row in contents.rows),
             "starts": any(task.starts for task in contents.tasks),
@@ -202,7 +203,7 @@ def _strip(folder: Path, entry: Filmstrip, number: int, album: Album) -> ShownSt
 
 
 def _lacking(both: Both) -> str:
-    """What no film shows of a policy."""
+    """Return the kind of verdict of which a policy has no film strip."""
     if both.success is None:
         return _kind(True)
     return _kind(False) if both.failure is None else ""
@@ -219,10 +220,10 @@ def _webp(picture: Image.Image) -> bytes:
 
 
 def _facts(contents: ReportContents) -> Iterator[tuple[str, str]]:
-    """What is needed to make the same again."""
+    """Yield the facts that are needed to reproduce the run."""
     facts = contents.facts
     if facts.command:
-        yield "Verb", f"worldeval {facts.command}"
+        yield "Command", f"worldeval {facts.command}"
     for title, value in (
         ("Seed", facts.seed),
         ("Commit", facts.commit),
@@ -237,7 +238,7 @@ def _facts(contents: ReportContents) -> Iterator[tuple[str, str]]:
     if facts.before:
         yield (
             "Resumed",
-            f"{len(facts.before)} earlier part(s) by other code; {FACTS} holds their facts",
+            f"{len(facts.before)} earlier part(s) made by other code; see {FACTS}",
         )
     if contents.seconds:
         spent = (
@@ -250,7 +251,7 @@ def _facts(contents: ReportContents) -> Iterator[tuple[str, str]]:
 
 
 def _fidelity(contents: ReportContents) -> Fidelity:
-    """That of the world model where it still lies where the run names it."""
+    """Read the fidelity of the run's world model, if its folder still exists."""
     folder = contents.world.get("folder")
     return read_fidelity(Path(shipped(folder))) if folder else Fidelity()
 

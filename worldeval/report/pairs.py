@@ -1,4 +1,4 @@
-"""Imagined and real outcomes of the same policy from the same start: where they part."""
+"""Agreement of imagined and measured outcomes of the same policy from the same start."""
 
 from dataclasses import dataclass
 from math import fsum
@@ -11,31 +11,31 @@ from worldeval.stats import Estimate, Outcomes, rate
 
 @dataclass(frozen=True, kw_only=True)
 class Pairs:
-    """Counts of paired episodes, an imagined one being a success from probability 1/2."""
+    """Counts of paired episodes; an imagined one is a success at a probability of 1/2 or more."""
 
-    both: int  # success, imagined and real
+    both: int  # success, both imagined and measured
     neither: int
     imagined_only: int  # optimism
     real_only: int  # pessimism
 
     @property
     def total(self) -> int:
-        """Paired episodes."""
+        """Number of paired episodes."""
         return self.both + self.neither + self.imagined_only + self.real_only
 
     @property
     def optimism(self) -> Estimate:
-        """Share of the real failures that were imagined as success."""
+        """Share of the measured failures that were imagined as success."""
         return rate(self.imagined_only, self.imagined_only + self.neither)
 
     @property
     def pessimism(self) -> Estimate:
-        """Share of the real successes that were imagined as failure."""
+        """Share of the measured successes that were imagined as failure."""
         return rate(self.real_only, self.real_only + self.both)
 
 
 def pairs(imagined: Outcomes, real: Outcomes) -> Pairs | None:
-    """Compare episode by episode; None where no policy was tried from a start on both sides.
+    """Compare outcomes start by start; None if no policy has a start in common on both sides.
 
     Several seeds of one start are averaged first.
     """
@@ -60,5 +60,5 @@ def _by_start(outcomes: Outcomes) -> dict[tuple[str, str, str], float]:
     ):
         key = (outcomes.policies[policy], outcomes.tasks[task], start)
         found.setdefault(key, []).append(float(value))
-    # Not numpy's mean, which takes longer for a few numbers than all else here.
+    # numpy's mean is slow for a few numbers and would dominate the time spent here.
     return {key: fsum(values) / len(values) for key, values in found.items()}

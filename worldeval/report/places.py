@@ -1,7 +1,7 @@
-"""What else a folder of runs holds: datasets to browse and world models to drive.
+"""Find the datasets and world models in a folder of runs, for the viewer.
 
-Only what lies inside of the folders that the viewer was opened on is found; links that leave them
-are not followed.
+Only the folders that the viewer was opened on are searched; links that lead out of them are not
+followed.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,12 +19,12 @@ WORLD = "world.json"  # the card of a trained world model
 
 
 def find_datasets(roots: Sequence[Path]) -> dict[str, Path]:
-    """The datasets in `roots`, by a name that tells them apart."""
+    """Find the datasets in `roots`, by unique names."""
     return _find(roots, lambda folder: dataset_format(folder) is not None)
 
 
 def find_worlds(roots: Sequence[Path]) -> dict[str, Path]:
-    """Trained world models in `roots`, then those that came with the package."""
+    """Find trained world models in `roots`, followed by those shipped with the package."""
     found = _find(roots, lambda folder: (folder / WORLD).is_file())
     shipped = RECIPES / "models"
     for folder in sorted(shipped.iterdir()) if shipped.is_dir() else ():
@@ -34,7 +34,7 @@ def find_worlds(roots: Sequence[Path]) -> dict[str, Path]:
 
 
 def dataset_format(folder: Path) -> str | None:
-    """The format of the dataset in a folder; None where it holds none, or cannot be opened."""
+    """Detect the format of the dataset in a folder; None if no dataset can be opened."""
     for name, reader in READERS.items():
         module, cls = reader.split(":")
         try:
@@ -65,7 +65,7 @@ def _find(roots: Sequence[Path], fits: Callable[[Path], bool]) -> dict[str, Path
 def _inside(folder: Path, root: Path) -> list[Path]:
     try:
         children = sorted(child for child in folder.iterdir() if child.is_dir())
-    except OSError:  # a folder that may not be read holds nothing of ours
+    except OSError:  # skip folders without read permission
         return []
     real = root.resolve()
     return [

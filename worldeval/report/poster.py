@@ -1,4 +1,4 @@
-"""One picture of a run for a README: a few film strips beside predicted against real success."""
+"""A picture of a run for a README: film strips beside predicted against measured success."""
 
 import io
 from pathlib import Path
@@ -17,7 +17,7 @@ STRIPS = 3
 
 
 def write_poster(contents: ReportContents, path: Path) -> Path:
-    """Write the picture: a success, a failure and a disagreement, where they were filmed.
+    """Write the picture: a success, a failure and a wrong prediction, where film strips exist.
 
     Raises:
         UserError: the run has no film strip.
@@ -25,7 +25,7 @@ def write_poster(contents: ReportContents, path: Path) -> Path:
     chosen = telling(contents.strips)
     if not chosen:
         raise UserError(
-            f"{RunPaths(contents.folder).films} holds no film strip, so there is nothing to draw. "
+            f"{RunPaths(contents.folder).films} contains no film strip to draw. "
             "Run the ranking without `--films 0`."
         )
     points = [
@@ -38,13 +38,13 @@ def write_poster(contents: ReportContents, path: Path) -> Path:
         beside = Image.open(io.BytesIO(figure_png(predicted_against_real(points))))
     folder = RunPaths(contents.folder).films
     shown = [open_strip(folder, entry) for entry in chosen]
-    # One view keeps a README's picture readable; the report shows all of them.
+    # One view keeps the picture readable; the report shows all views.
     view = next(iter(shown[0].imagined))
     return write_strip_png(path, shown, views=[view], beside=beside, columns=6)
 
 
 def telling(strips: tuple[Filmstrip, ...]) -> list[Filmstrip]:
-    """One of each kind: success, failure, then the disagreements; more of the first if it lacks."""
+    """Choose one success, one failure and one disagreement, or more successes if one is missing."""
     kinds = {chapter.name: list(chapter.strips) for chapter in chapters(strips, each=STRIPS)}
     order = [
         kinds.get(name, [])

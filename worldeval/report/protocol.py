@@ -1,4 +1,4 @@
-"""How a run was made, in words: its protocol, and the commands that make it again."""
+"""The protocol of a run in words, and the commands that reproduce it."""
 
 import shlex
 from collections.abc import Iterator
@@ -11,22 +11,22 @@ from worldeval.report.contents import ReportContents
 from worldeval.runs.origin import RunFacts
 from worldeval.runs.paths import RunPaths
 
-# Key of a recipe -> heading; the others are in the recipe itself, which the report shows whole.
+# Key of a recipe -> heading. Other keys appear in the complete recipe, which the report shows too.
 ASKED = {
     "tasks": "Tasks",
-    "starts": "Starts of each task, the same for every policy",
-    "horizon": "World frames imagined",
-    "replan_every": "World frames of a chunk carried out before the policy is asked again",
+    "starts": "Starts per task, the same for every policy",
+    "horizon": "Horizon in world frames",
+    "replan_every": "World frames executed of each chunk before the policy replans",
     "policies": "Policies",
     "world": "World model",
     "judge": "Judge",
     "first_seed": "First seed of the starts",
-    "margin": "Real gap from which a pair counts",
+    "margin": "Smallest measured difference for which a pair is counted",
 }
 
 
 def protocol(contents: ReportContents) -> list[tuple[str, str]]:
-    """What was tried, from where, in which world, judged by whom; empty without a recipe."""
+    """Return the main settings of a run as (heading, value) pairs; empty without a recipe."""
     recipe = _recipe(contents)
     found = [(title, _plain(recipe[key])) for key, title in ASKED.items() if key in recipe]
     truth = recipe.get("truth")
@@ -37,7 +37,7 @@ def protocol(contents: ReportContents) -> list[tuple[str, str]]:
 
 
 def commands(contents: ReportContents) -> list[str]:
-    """Commands that make the same again, from the recipe that lies in the run folder."""
+    """Return the commands that reproduce a run from the recipe in its folder."""
     facts = contents.facts
     if facts.command not in ("rank", "imagine", "truth") or not contents.recipe:
         return []
@@ -50,12 +50,12 @@ def commands(contents: ReportContents) -> list[str]:
 
 
 def _checkout(facts: RunFacts) -> Iterator[str]:
-    """The code that it was made by, where that is one commit."""
+    """Yield the command that checks out the code of the run, if it was a clean commit."""
     commit = facts.commit or ""
     if commit and not commit.endswith("-dirty"):
         yield f"git checkout {shlex.quote(commit)}"
     elif commit:
-        yield f"# files differed from commit {commit.removesuffix('-dirty')} when it was made"
+        yield f"# the run used uncommitted changes on top of {commit.removesuffix('-dirty')}"
 
 
 def _recipe(contents: ReportContents) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Pictures of film strips: imagined rows above real ones, a column for each moment."""
+"""Draw film strips: imagined rows above measured ones, one column per frame shown."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ class Shown:
 
     @property
     def length(self) -> int:
-        """World frames of the longer side."""
+        """Number of world frames of the longer side."""
         sides = (self.imagined, self.truth or {})
         return max(len(frames) for side in sides for frames in side.values())
 
@@ -55,9 +55,9 @@ def open_strip(folder: Path, entry: Filmstrip) -> Shown:
 
 
 def rows_of(strip: Shown, views: Sequence[str] | None = None) -> list[StripRow]:
-    """The rows of a strip: view by view, the imagined one above the real one.
+    """Return the rows of a strip, view by view, the imagined row above the measured one.
 
-    `views` restricts and orders them; views that the strip lacks are passed over.
+    `views` selects and orders the views; views that the strip lacks are skipped.
     """
     sides: dict[str, Frames] = {"imagined": strip.imagined}
     if strip.truth is not None:
@@ -73,14 +73,14 @@ def rows_of(strip: Shown, views: Sequence[str] | None = None) -> list[StripRow]:
 
 
 def moments(length: int, columns: int) -> Int[Array, " n"]:
-    """Which of `length` frames to show: first, last, and evenly between; fewer if there are."""
+    """Choose evenly spaced frames out of `length`, the first and last included."""
     return np.unique(np.linspace(0, length - 1, max(1, min(columns, length))).round().astype(int))
 
 
 def strip_image(rows: Sequence[StripRow], at: Int[Array, " n"], *, side: int = 128) -> Image.Image:
-    """The rows at the moments `at`, without any text; a frame past the end of its row is clear.
+    """Draw the rows at the frames `at`, without text; past the end of a row it is transparent.
 
-    Frames keep their shape and are `side` pixels wide.
+    Frames keep their aspect ratio and are `side` pixels wide.
     """
     heights = [row.height(side) for row in rows]
     size = (len(at) * (side + GAP) - GAP, sum(heights) + GAP * (len(rows) - 1))
@@ -105,13 +105,13 @@ def write_strip_png(
     views: Sequence[str] | None = None,
     beside: Image.Image | None = None,
 ) -> Path:
-    """Write one labelled picture of some film strips, below each other: a README's picture.
+    """Write a labelled picture of several film strips, one below the other, for a README.
 
     Args:
-        columns: moments shown of each strip, evenly spaced.
+        columns: number of frames shown per strip, evenly spaced.
         side: width of a frame in pixels.
         views: views to show; all by default.
-        beside: a further picture to put at the right, scaled to the same height.
+        beside: another picture to place on the right, scaled to the same height.
 
     Raises:
         ValueError: there is no strip.
@@ -142,20 +142,21 @@ def write_strip_png(
 
 
 def caption(entry: Filmstrip) -> str:
-    """What the judge says and what really happened, in one line."""
+    """Describe the judge's verdict and the measured outcome in one line."""
     judged = "not judged" if entry.probability is None else f"judged {entry.probability:.2f}"
-    real = {True: "really a success", False: "really a failure", None: "real outcome unknown"}
-    return f"{judged}, {real[entry.success]}"
+    measured = {True: "measured: success", False: "measured: failure", None: "not measured"}
+    return f"{judged}, {measured[entry.success]}"
 
 
 def _block(strip: Shown, *, columns: int, side: int, views: Sequence[str] | None) -> Image.Image:
-    """A title line, row labels at the left, frame numbers below."""
+    """Draw a strip with its title, row labels on the left and frame numbers below."""
     rows = rows_of(strip, views)
     at = moments(strip.length, columns)
     frames = strip_image(rows, at, side=side)
     title, small = _font(15), _font(12)
     several = len({row.view for row in rows}) > 1
-    labels = [f"{row.side}, {row.view}" if several else row.side for row in rows]
+    sides = ["measured" if row.side == "real" else row.side for row in rows]
+    labels = [f"{s}, {r.view}" if several else s for s, r in zip(sides, rows, strict=True)]
     gutter = max(round(small.getlength(label)) for label in labels) + 16
     head, foot = 24, 18
     entry = strip.entry

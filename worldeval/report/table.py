@@ -22,15 +22,15 @@ class PolicyRow:
     lineage: str | None
     step: float | None
     predicted: Estimate
-    letters: str  # two policies share one exactly when they cannot be told apart
+    letters: str  # two policies share one exactly when they are statistically tied
     probability_best: float | None
-    truth: Estimate | None  # None: never tried for real
-    validation_mse: float | None = None  # of its actions, on held-out demonstrations
+    truth: Estimate | None  # None: not measured
+    validation_mse: float | None = None  # of the predicted actions, on held-out demonstrations
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One policy on one task."""
+    """The rates of one policy on one task."""
 
     policy: str
     predicted: Estimate
@@ -39,7 +39,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class TaskRow:
-    """One task: its cells, best policy first, and how well they agree with truth."""
+    """The cells of one task, best policy first, and how well they agree with the measurement."""
 
     task: str
     starts: int | None
@@ -47,16 +47,16 @@ class TaskRow:
     predicted: float | None  # mean over policies
     truth: float | None
     spearman: float | None  # over policies
-    error: float | None  # mean |predicted - real| over policies
-    bias: float | None  # mean predicted - real: positive is optimism
+    error: float | None  # mean |predicted - measured| over policies
+    bias: float | None  # mean predicted - measured: positive is optimism
 
 
 def ranked_rows(
     ranking: RankingSummary | None, truth: Outcomes | None, errors: Mapping[str, float]
 ) -> tuple[PolicyRow, ...]:
-    """The rows of a ranking, with the real rates of the policies tried.
+    """Build the rows of a ranking, with the measured rates where they are known.
 
-    `errors` is validation error by policy, where it is known.
+    `errors` maps policies to their validation error, where it is known.
     """
     real = _real(truth)
     return tuple(
@@ -78,7 +78,7 @@ def ranked_rows(
 def task_rows(
     ranking: RankingSummary | None, imagined: Outcomes | None, truth: Outcomes | None
 ) -> tuple[TaskRow, ...]:
-    """A row for each task of the ranking's cells."""
+    """Build one row per task from the cells of the ranking."""
     if ranking is None:
         return ()
     order = {row.policy: place for place, row in enumerate(ranking.policies)}
@@ -117,16 +117,16 @@ def _task(task: str, cells: list[Cell], starts: int | None) -> TaskRow:
 
 
 def _real(truth: Outcomes | None) -> dict[tuple[str, str | None], Estimate]:
-    """Real rate per policy, over all tasks (None) and on each."""
+    """Compute the measured rate per policy, over all tasks (None) and on each task."""
     if truth is None:
         return {}
-    # A run under way has tried some policies on some tasks: each is shown on those it was tried on.
+    # In a run under way, some policies are measured on some tasks only; show what there is.
     rates: dict[tuple[str, str | None], Estimate] = {}
     tried = {(int(p), int(t)) for p, t in zip(truth.policy, truth.task, strict=True)}
     for k, policy in enumerate(truth.policies):
         tasks = [task for t, task in enumerate(truth.tasks) if (k, t) in tried]
         own: Units = units(truth.only(policies=[policy], tasks=tasks))
-        if len(tasks) == len(truth.tasks):  # rates over different tasks do not compare
+        if len(tasks) == len(truth.tasks):  # rates over different tasks are not comparable
             rates[policy, None] = policy_estimate(own, 0)
         for t, task in enumerate(tasks):
             rates[policy, task] = policy_estimate(own, 0, task=t)

@@ -1,7 +1,7 @@
-"""The two colour schemes. Blue is imagination, vermilion the real outcome, everywhere.
+"""The light and dark colour schemes. Blue is imagination, vermilion the measured outcome.
 
-They are Okabe and Ito's colours, told apart by every kind of colour vision. Nothing that draws is
-imported here: the viewer's charts need the colours alone.
+They are the colour-blind-safe colours of Okabe and Ito. No plotting library is imported here,
+because the viewer's charts need only the colours.
 """
 
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Theme:
-    """The colours of a figure. Blue is imagination, vermilion the real outcome, everywhere."""
+    """The colours of a figure. Blue is imagination, vermilion the measured outcome."""
 
     name: str
     paper: str

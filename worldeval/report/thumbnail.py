@@ -1,6 +1,6 @@
 # h5py types every item as a group, a dataset or a datatype.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportIndexIssue=false
-"""Small pictures of episodes for lists: the last imagined frame, or else the start."""
+"""Thumbnails of episodes for lists: the last imagined frame, otherwise the start."""
 
 import base64
 import io
@@ -18,7 +18,7 @@ LARGEST = 64 * 2**20  # bytes of start frames that are held
 
 
 def thumbnail(frame: UInt8[Array, "h w 3"]) -> str:
-    """A frame as a data URI that a table shows, at most `SIDE` pixels wide and tall."""
+    """Encode a frame as a data URI for a table, at most `SIDE` pixels wide and tall."""
     picture = Image.fromarray(np.ascontiguousarray(frame))
     scale = SIDE / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
@@ -29,20 +29,20 @@ def thumbnail(frame: UInt8[Array, "h w 3"]) -> str:
 
 @lru_cache(maxsize=512)
 def film_thumbnail(folder: Path, strip: Filmstrip) -> str:
-    """The last imagined frame of a film strip, in its first view.
+    """Return the last imagined frame of a film strip, in its first view.
 
     Raises:
-        UserError: its file is missing, damaged, or lies outside of the folder.
+        UserError: the file is missing, damaged, or outside of the folder.
     """
     return thumbnail(next(iter(read_frames(folder, strip.imagined).values()))[-1])
 
 
 @lru_cache(maxsize=2)
 def start_thumbnails(path: Path, changed: int) -> dict[str, str]:
-    """A picture of every start in a run's file of starts, by the start's id.
+    """Return a picture of every start in a run's file of starts, by the start's id.
 
-    `changed` is when the file was written. Empty where there is no such file, where it is damaged,
-    or where it is too large to be read for pictures alone.
+    `changed` is the file's modification time. Empty if the file is missing, damaged, or too large
+    to be read for thumbnails only.
     """
     if not path.is_file():
         return {}

@@ -1,7 +1,7 @@
-"""What an imagined episode did frame by frame: actions, poses, and signals of trust over time.
+"""Actions, poses and trust signals of an imagined episode, frame by frame.
 
-Read from the batch of the run store that holds it; no network is needed. Arrays that a store keeps
-beside latents, actions and poses, one number a frame, are shown as further signals.
+They are read from the run store, without loading a network. Further arrays of the store that have
+one number per frame are shown as signals.
 """
 
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from worldeval.errors import UserError
 from worldeval.runs.store import RolloutStore
 
 KNOWN = {"latents", "actions", "pose"}
-EVIDENCE = ("evidence", "over_time")  # names under which a store keeps the judge's probability
+EVIDENCE = ("evidence", "over_time")  # names of the judge's probability in a store
 LIMIT = 0.999  # of an action's magnitude, from which it stands at its bound
 LARGEST = 256 * 2**20  # bytes of a batch's latents that are still read for one number a frame
 
 
 @dataclass(frozen=True, kw_only=True)
 class Trace:
-    """The numbers of one imagined episode. Frame 0 is observed, the others are imagined."""
+    """Numbers of one imagined episode. Frame 0 is observed, the others are imagined."""
 
     actions: Float[Array, "t a"]
     pose: Float[Array, "_n p"]
@@ -31,15 +31,15 @@ class Trace:
 
     @property
     def frames(self) -> int:
-        """World frames, the first among them."""
+        """Number of world frames, including the first."""
         return len(self.pose)
 
 
 def read_trace(folder: Path, file: str, row: int) -> Trace:
-    """The trace of the roll-out in row `row` of a batch of the run store `folder`.
+    """Read the trace of the roll-out in row `row` of a batch of the run store `folder`.
 
     Raises:
-        UserError: the file is missing, damaged, lies outside of the store, or lacks the row.
+        UserError: the file is missing, damaged or outside of the store, or lacks the row.
     """
     arrays = RolloutStore(folder).arrays(file, row, largest=LARGEST)
     if missing := {"actions", "pose"} - arrays.keys():
@@ -48,25 +48,25 @@ def read_trace(folder: Path, file: str, row: int) -> Trace:
     signals = _further(arrays, len(pose))
     change = _change(arrays.get("latents"))
     evidence = next((signals.pop(name) for name in EVIDENCE if name in signals), None)
-    computed = {"action numbers at their bound, share": _at_bound(actions, len(pose))}
+    computed = {"share of action values at their bound": _at_bound(actions, len(pose))}
     if pose.shape[1] >= 3:
-        computed["step of the hand"] = _after_first(
+        computed["hand movement per frame"] = _after_first(
             np.linalg.norm(np.diff(pose[:, :3], axis=0), axis=1)
         )
     if change is not None:
-        computed["change of the latents"] = change
+        computed["change in the latents"] = change
     return Trace(actions=actions, pose=pose, evidence=evidence, signals={**signals, **computed})
 
 
 def action_steps(actions: Float[Array, "t a"], step: int) -> Float[Array, "_s _d"]:
-    """A world frame's action taken apart into the robot's own steps of `step` numbers."""
+    """Split each world frame's action into robot steps of `step` numbers."""
     if step <= 0 or actions.shape[1] % step:
         return actions
     return actions.reshape(-1, step)
 
 
 def pose_names(count: int) -> list[str]:
-    """Names for the numbers of a pose: position, orientation, gripper, as `Episode` has them."""
+    """Name the numbers of a pose: position, orientation and gripper, in the order of `Episode`."""
     if count < 3:
         return [f"pose {place + 1}" for place in range(count)]
     turns = [f"orientation {place + 1}" for place in range(count - 4)]
@@ -86,7 +86,7 @@ def _further(arrays: Mapping[str, Array], frames: int) -> dict[str, Array]:
 
 
 def _change(latents: Array | None) -> Array | None:
-    """How much the latents change from frame to frame (RMS): a jump is a break in imagination."""
+    """Compute the RMS change of the latents between frames; a jump marks a discontinuity."""
     if latents is None:
         return None
     moved = np.diff(latents.astype(np.float32), axis=0).reshape(len(latents) - 1, -1)
@@ -99,5 +99,5 @@ def _at_bound(actions: Float[Array, "t a"], frames: int) -> Array:
 
 
 def _after_first(values: Array) -> Array:
-    """A number of each step as one of the frame that it led to; nothing led to the first."""
+    """Assign the number of each step to the frame it leads to; the first frame gets 0."""
     return np.concatenate([[0.0], np.asarray(values, float)])

@@ -1,4 +1,4 @@
-"""The sentences of a report: what may be said, in the order in which a reader needs it."""
+"""The sentences at the top of a report: what the run supports, in reading order."""
 
 import re
 from collections.abc import Sequence
@@ -13,22 +13,22 @@ SAME = 0.005  # rates that read the same with two decimals
 
 @dataclass(frozen=True, kw_only=True)
 class Headline:
-    """The first thing that a reader sees."""
+    """The opening statement of a report."""
 
     verdict: str  # one sentence
-    refused: bool  # a claim is withheld: it may not be read as a ranking
+    refused: bool  # True if the run must not be read as a ranking
     sentences: tuple[str, ...]
 
 
 def escaped(text: str) -> str:
-    """Text from a run, as Markdown that shows it as it is: no markup, picture or table cell."""
+    """Escape text from a run so that Markdown shows it literally, without markup or images."""
     flat = " ".join(str(text).split())
     flat = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_|\[\]~#$]|:(?=\w))", r"\\\1", flat)
 
 
 def headline(contents: ReportContents) -> Headline:
-    """Which policy is best, and whether that may be believed."""
+    """State which policy is best, and whether the run supports that."""
     refused = bool(contents.refusals)
     if not contents.rows:
         return Headline(verdict="No policy was ranked.", refused=refused, sentences=())
@@ -42,7 +42,7 @@ def headline(contents: ReportContents) -> Headline:
 def _verdict(rows: Sequence[PolicyRow], *, refused: bool) -> str:
     first = rows[0]
     if refused:  # and no rate, which some refusals withhold
-        return f"This may not be read as a ranking. First in imagination: {first.policy}."
+        return f"This must not be read as a ranking. First in imagination: {first.policy}."
     rate = f"predicted success {shown(first.predicted)}"
     if len(rows) == 1:
         return f"{first.policy}: {rate}."
@@ -50,13 +50,13 @@ def _verdict(rows: Sequence[PolicyRow], *, refused: bool) -> str:
     if not first.letters:
         return f"{first.policy} leads, {rate}."
     if not tied:
-        return f"{first.policy} is best, {rate}; it is told apart from every other policy."
+        return f"{first.policy} is best, {rate}; it is separated from every other policy."
     others = _listed([row.policy for row in tied])
-    return f"{first.policy} leads, {rate}; it is not told apart from {others}."
+    return f"{first.policy} leads, {rate}; it is statistically tied with {others}."
 
 
 def _size(contents: ReportContents) -> str:
-    """How much was tried, and what it cost."""
+    """Say how many episodes were imagined, and what they cost."""
     counts = [_count(len(contents.rows), "policy", "policies")]
     if contents.tasks:
         counts.append(_count(len(contents.tasks), "task", "tasks"))
@@ -69,14 +69,14 @@ def _size(contents: ReportContents) -> str:
 
 
 def _truth(contents: ReportContents) -> str | None:
-    """What choosing by imagination would have cost."""
+    """Say how much measured success is lost by choosing the best predicted policy."""
     tried = [row for row in contents.rows if row.truth is not None and row.truth.known]
     if not tried:
         return None
     if contents.rows[0] is not tried[0]:
-        return f"{contents.rows[0].policy} itself was never tried for real."
+        return f"The success of {contents.rows[0].policy} itself was not measured."
     first, best = tried[0], max(tried, key=_real)
-    text = f"Real success of {first.policy}: {shown(first.truth)}."
+    text = f"Measured success of {first.policy}: {shown(first.truth)}."
     if _real(best) - _real(first) < SAME:
         return f"{text} No policy does better."
     lost = short(_real(best) - _real(first))
@@ -89,7 +89,7 @@ def _agreement(contents: ReportContents) -> str | None:
     rho = imagination.get("imagination", {}).get("spearman")
     if rho is None or not rho.known:
         return None
-    text = f"Rank agreement with the real outcomes (Spearman): {shown(rho)}"
+    text = f"Rank agreement with the measured outcomes (Spearman): {shown(rho)}"
     ceiling = imagination.get("ceiling", {}).get("spearman")
     if ceiling is not None and ceiling.known:
         text += (
