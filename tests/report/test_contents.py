@@ -33,8 +33,8 @@ def test_a_complete_run_is_read_whole(run: Path) -> None:
     assert all(task.starts == STARTS for task in contents.tasks)
     assert [each.name for each in contents.evaluators] == [
         "Imagination",
-        "A perfect binary evaluator with as many starts",
-        "A perfect graded evaluator",
+        "Perfect binary evaluator, same number of starts",
+        "Perfect graded evaluator",
         "Validation MSE",
         "Log validation MSE",
         "Training step",
