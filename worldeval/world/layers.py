@@ -1,4 +1,4 @@
-"""Layers of the transformers: the norm of queries and keys, and the one that a condition sets."""
+"""Layers of the transformers: normalised queries and keys, and conditioned layer normalisation."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,5 +19,5 @@ class HeadNorm(nn.RMSNorm):
 
 
 def modulated(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:
-    """Layer normalisation whose gain and shift come from the condition (adaLN)."""
+    """Apply layer normalisation with gain and shift from the condition (adaLN)."""
     return F.layer_norm(x, x.shape[-1:]) * (1 + gain) + shift
