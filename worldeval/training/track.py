@@ -1,7 +1,8 @@
-"""Training curves in a tracker: TensorBoard, Weights & Biases, trackio, all that accelerate knows.
+"""Send training curves to a tracker: TensorBoard, Weights & Biases, trackio, or any in accelerate.
 
-A command has one run; a stage of its training (tokenizer, kinematics, dynamics of a fold) has one
-curve in it. Stages follow one another on the axis of steps, since trackers want steps to grow.
+A command has one run, and each stage of its training (tokenizer, kinematics, dynamics of a fold)
+has one curve in it. Stages follow each other on the step axis, because trackers expect increasing
+steps.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,11 +24,11 @@ PROJECT = "worldeval"
 def tracked(
     report: Report, trackers: Sequence[str], folder: Path, *, recipe: Mapping[str, Any]
 ) -> Iterator[Report]:
-    """`report`, whose losses also go to the `trackers`; they are closed at the end.
+    """Wrap `report` to send losses to the `trackers` as well; they are closed at the end.
 
     Args:
-        folder: the run folder, whose name is the run's.
-        recipe: what is trained, as plain data: kept with the curves.
+        folder: the run folder, whose name becomes the run's.
+        recipe: the training recipe as plain data, stored with the curves.
 
     Raises:
         UserError: a tracker is unknown, or its package is not installed.
@@ -74,7 +75,7 @@ def _opened(name: str, folder: Path) -> Any:
 
 
 def _flat(recipe: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """Numbers, truth values and texts under dotted keys: what every tracker can keep."""
+    """Flatten numbers, booleans and texts to dotted keys, which every tracker can store."""
     out: dict[str, Any] = {}
     for key, value in recipe.items():
         name = f"{above}{key}"
