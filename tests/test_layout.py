@@ -129,6 +129,27 @@ def test_every_folder_of_the_package_is_a_known_stage() -> None:
     assert folders <= set(LAYERS)
 
 
+def test_the_map_names_every_folder_and_file_that_it_leads_through() -> None:
+    """CONTRIBUTING's map is of this tree: no folder is missing, no file is made up."""
+    text = (ROOT / "CONTRIBUTING.md").read_text()
+    begin, end = text.index("## Where things live"), text.index("## Adding something")
+    named = set(re.findall(r"`((?:[a-z_]+/)+)`", text[begin:end]))
+    folders = {
+        f"{path.parent.relative_to(PACKAGE)}/"
+        for path in files(PACKAGE)
+        if path.parent != PACKAGE and "formats/" not in f"{path.parent.relative_to(PACKAGE)}/"[:-1]
+    }
+    assert folders - named == set()
+    walks = text[text.index("### Three walks") : end]
+    paths = re.findall(r"`([a-z_/]+\.py)`", walks)
+    assert len(paths) > 15
+    assert [path for path in paths if not (PACKAGE / path).is_file()] == []
+    for walk in walks.split("**")[2::2]:
+        stages = [path.split("/")[0] for path in re.findall(r"`([a-z_/]+\.py)`", walk)]
+        inner = [stage for stage in stages if stage not in ("cli", "api")]
+        assert [LAYERS[stage] for stage in inner] == sorted(LAYERS[stage] for stage in inner)
+
+
 def test_recipe_folders_hold_no_code() -> None:
     """A `datasets/__init__.py` would shadow Hugging Face's `datasets` for everyone at the root."""
     assert files(*(ROOT / folder for folder in RECIPE_FOLDERS)) == []
