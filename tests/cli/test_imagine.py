@@ -102,7 +102,7 @@ def test_a_run_keeps_how_it_was_guided(uwm: Path, tmp_path: Path) -> None:
 
 def test_guidance_is_refused_where_it_cannot_be(latent: Path, uwm: Path, tmp_path: Path) -> None:
     said = refused(run("imagine", latent, tmp_path / "a", "--guided", "1"))
-    assert "family 'latent'" in said and "Only `uwm`" in said
+    assert "family 'latent'" in said and "Use a `uwm` model" in said
     assert "scale -1.0 must be 0 or more" in refused(
         run("imagine", uwm, tmp_path / "b", "--guided", "-1")
     )

@@ -46,7 +46,7 @@ COMMANDS = {
     "rank, task": ("rank HOME/toy.yaml --set tasks=[left,up]", "up"),
     "rank, real": ("rank HOME/toy.yaml --real HOME/nowhere.csv", "does not exist"),
     "rank, test": ("rank HOME/toy.yaml --test mcnema", "mcnemar"),
-    "imagine": ("imagine HOME/toy.yaml --guided 1", "Only `uwm`"),
+    "imagine": ("imagine HOME/toy.yaml --guided 1", "Use a `uwm` model"),
     "export": ("export HOME --to lerobt", "lerobot"),
     "export, run": ("export HOME/data", "recipe.yaml"),
     "improve sft": ("improve sft --policy zero --data HOME/data", "not a worldeval checkpoint"),
