@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportArgumentType=false
-"""Page: a dataset, its checks, a contact sheet, and its episodes one by one."""
+"""Page: a dataset with its checks, contact sheet and episodes."""
 
 import tempfile
 from dataclasses import asdict
@@ -23,7 +23,7 @@ from worldeval.report.theme import DARK, LIGHT
 from worldeval.report.trace import pose_names
 from worldeval.report.words import escaped
 
-LONGEST = 400  # frames of an episode that are made into a video
+LONGEST = 400  # maximum number of frames in the video of an episode
 MOST_LINES = 8
 SUCCESS = {True: "success", False: "failure", None: "unknown"}
 MARKS = {"error": "harmful", "warning": "warning", "note": "note"}
@@ -33,26 +33,26 @@ theme = DARK if st.context.theme.type == "dark" else LIGHT
 
 @st.cache_resource(show_spinner="opening the dataset", max_entries=4)
 def source_of(path: str, changed: int) -> Source:
-    """The open dataset; `changed` is when its folder was."""
+    """Open a dataset; `changed` is the modification time of its folder."""
     return open_source(path)
 
 
-@st.cache_data(show_spinner="reading every number", max_entries=8)
+@st.cache_data(show_spinner="reading the dataset", max_entries=8)
 def summary_of(path: str, changed: int) -> DatasetSummary:
-    """What is in it."""
+    """Summarise a dataset."""
     return summarise(source_of(path, changed))
 
 
 @st.cache_data(show_spinner="drawing the contact sheet", max_entries=8)
 def sheet_of(path: str, changed: int) -> bytes:
-    """The contact sheet as PNG."""
+    """Draw the contact sheet as PNG."""
     with tempfile.TemporaryDirectory() as folder:
         return contact_sheet(source_of(path, changed), Path(folder) / "sheet.png").read_bytes()
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
 def findings_of(path: str, changed: int, pictures: bool) -> list[DataFinding]:
-    """Every finding of `worldeval data check`."""
+    """Run `worldeval data check` and return its findings."""
     bar = st.progress(0.0, "checking")
     found = check(
         source_of(path, changed),
@@ -65,7 +65,7 @@ def findings_of(path: str, changed: int, pictures: bool) -> list[DataFinding]:
 
 @st.cache_data(show_spinner="reading the frames", max_entries=8)
 def video_of(path: str, changed: int, index: int) -> bytes:
-    """An episode as mp4, every view."""
+    """Encode all views of an episode as mp4."""
     source = source_of(path, changed)
     rows = np.arange(min(source.heads[index].length, LONGEST))
     frames = {view: source.frames(index, view, rows) for view in source.spec.views}
@@ -73,19 +73,19 @@ def video_of(path: str, changed: int, index: int) -> bytes:
 
 
 def at_a_glance(summary: DatasetSummary) -> None:
-    """Counts, views and ranges."""
+    """Show counts, views and value ranges."""
     facts = st.columns(5)
     facts[0].metric("Episodes", f"{summary.episodes:,}")
     facts[1].metric("Frames", f"{summary.frames:,}")
-    facts[2].metric("Frames a second", f"{summary.fps:g}")
+    facts[2].metric("Frames per second", f"{summary.fps:g}")
     facts[3].metric("Tasks", f"{len(summary.tasks):,}")
     facts[4].metric("Successful", f"{summary.success['true']:,}")
     views = ", ".join(f"{name} {h} x {w}" for name, (h, w) in summary.views.items())
     st.text(f"{summary.format}. Views: {views or 'none'}.")
     unknown = summary.success["unknown"]
     if unknown:
-        st.text(f"{summary.success['false']:,} failures, {unknown:,} whose success nobody knows.")
-    with st.expander("Tasks, and the range of every number"):
+        st.text(f"{summary.success['false']:,} failures, {unknown:,} with unknown success.")
+    with st.expander("Tasks and value ranges"):
         tasks = [{"task": name or "(no text)", "episodes": n} for name, n in summary.tasks.items()]
         st.dataframe(pd.DataFrame(tasks), hide_index=True)
         ranges = [{"of": "action", **asdict(row)} for row in summary.action]
@@ -94,20 +94,23 @@ def at_a_glance(summary: DatasetSummary) -> None:
 
 
 def checks(path: str, changed: int) -> None:
-    """The validator, when asked: it reads every frame."""
+    """Check the dataset on request, because this reads every episode."""
     st.subheader("Checks")
-    pictures = st.toggle("Look at every frame too", value=False)
-    if st.button("Check it", icon=":material/rule:"):
+    pictures = st.toggle("Also check every frame", value=False)
+    if st.button("Check the dataset", icon=":material/rule:"):
         st.session_state["checked"] = (path, changed, pictures)
     if st.session_state.get("checked", ("",))[0] != path:
-        st.caption("Finds what would harm training: odd rates, frozen cameras, angles that wrap.")
+        st.caption(
+            "Finds problems that would harm training, such as irregular frame rates, frozen "
+            "cameras or angles that wrap around."
+        )
         return
     found = findings_of(*st.session_state["checked"])
     harmful = sum(finding.severity == "error" for finding in found)
     if harmful:
         st.error(f"{harmful} of {len(found)} findings would harm training.")
     else:
-        st.success(f"Nothing that would harm training; {len(found)} findings.")
+        st.success(f"No finding would harm training; {len(found)} findings in total.")
     if found:
         rows = [
             {
@@ -123,7 +126,7 @@ def checks(path: str, changed: int) -> None:
 
 
 def episodes(source: Source, path: str, changed: int) -> None:
-    """The list of episodes, and the one that is picked."""
+    """Show the list of episodes and the selected one."""
     st.subheader("Episodes")
     heads = pd.DataFrame(
         {
@@ -182,7 +185,7 @@ changed = found[name].stat().st_mtime_ns
 try:
     source = source_of(path, changed)
     if not source.heads:
-        st.warning("No episode of this dataset can be read.")
+        st.warning("No episode of this dataset can be read:")
         for finding in source.findings:
             st.text(finding.text)
         st.stop()
@@ -193,5 +196,5 @@ try:
     checks(path, changed)
     episodes(source, path, changed)
 except UserError as error:
-    st.error("This dataset is broken.")
+    st.error("This dataset is damaged.")
     st.text(str(error))

@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportGeneralTypeIssues=false
-"""Page: two policies from the same starts, and from one of them side by side."""
+"""Page: compare two policies from the same starts, and watch one start side by side."""
 
 import pandas as pd
 import streamlit as st
@@ -15,7 +15,7 @@ from worldeval.runs.episodes import EpisodeTable, filmed
 from worldeval.runs.paths import RunPaths
 
 HEIGHT = 260  # pixels of the table of starts
-OUTCOME = {1.0: "really a success", 0.0: "really a failure"}
+OUTCOME = {1.0: "measured: success", 0.0: "measured: failure"}
 
 contents: ReportContents | None = st.session_state["contents"]
 episodes: EpisodeTable | None = st.session_state["episodes"]
@@ -24,7 +24,7 @@ if contents is None or episodes is None:
 st.header("Compare two policies")
 names = [row.policy for row in contents.rows]
 if len(names) < 2:
-    st.info("This run has one policy. Rank several to compare them.")
+    st.info("This run contains only one policy. Rank at least two to compare them.")
     st.stop()
 left, right = st.columns(2)
 first = left.selectbox("First", names, index=0)
@@ -34,13 +34,15 @@ duel = next((d for d in contents.duels if {d.first, d.second} == {first, second}
 if duel is not None and duel.difference.known:
     st.text(f"{duel.first} minus {duel.second}, predicted success: {shown(duel.difference)}")
     if duel.separated:
-        st.success("They are told apart (betting test, Holm over all pairs).")
+        st.success("Statistically separated (betting test, Holm correction over all pairs).")
     else:
-        needed = duel.needed  # None: no number of imagined starts would tell
+        needed = duel.needed  # None: no number of imagined starts would separate them
         more = (
-            f" If they differ as seen, about {needed:,} shared starts would tell." if needed else ""
+            f" If the observed difference holds, about {needed:,} shared starts are needed."
+            if needed
+            else ""
         )
-        st.warning(f"They are not told apart.{more}")
+        st.warning(f"Statistically tied.{more}")
 
 table = episodes.table[episodes.table["policy"].isin([first, second])]
 sides = []
@@ -49,7 +51,7 @@ for column, side in (("score", "imagined"), ("real", "real")):
         wide = table.pivot_table(index=["task", "start"], columns="policy", values=column)
         sides.append(wide.add_suffix(f", {side}"))
 if not sides:
-    st.info("No start was tried by either of them yet.")
+    st.info("Neither policy has a finished episode yet.")
     st.stop()
 starts = pd.concat(sides, axis=1)
 shown = [
@@ -62,7 +64,7 @@ starts = starts[shown].reset_index()
 gap = starts[shown[0]] - starts[shown[1]]
 starts = starts.loc[gap.abs().sort_values(ascending=False, kind="stable").index]
 if all(name.startswith(task) for task, name in zip(starts["task"], starts["start"], strict=True)):
-    columns = ["start", *shown]  # the start names its task
+    columns = ["start", *shown]  # the name of the start contains its task
 else:
     columns = ["task", "start", *shown]
 st.subheader("Start by start")
@@ -80,13 +82,13 @@ picked = st.dataframe(
     selection_mode="single-row",
     key=f"starts {first} {second}",
 )
-st.caption("The starts on which they differ most come first. Pick one to watch both from it.")
+st.caption("Starts with the largest difference come first. Select one to watch both policies.")
 
 chosen = picked["selection"]["rows"]
 films = filmed(episodes, st.session_state["strips"])
 if chosen:
     start = starts.iloc[chosen[0]]
-else:  # one that can be watched at once, where there is one
+else:  # prefer a start whose film strips exist
     both = table[table["id"].isin(films)].groupby("start")["policy"].nunique()
     ready = starts[starts["start"].isin(both[both == 2].index)]
     start = (ready if len(ready) else starts).iloc[0]
@@ -98,30 +100,30 @@ for column, policy in zip(st.columns(2), (first, second), strict=True):
     with column:
         st.markdown(f"**{escaped(policy)}**")
         if not rows:
-            st.caption("It was not tried from this start.")
+            st.caption("This policy has no episode from this start.")
             continue
         row = rows[0]
-        real = OUTCOME.get(row["real"], "real outcome unknown")
+        real = OUTCOME.get(row["real"], "not measured")
         st.text(f"judged {row['score']:.2f}, {real}")
         strip = films.get(row["id"])
         if strip is None:
-            st.caption("Its pictures are kept as latents.")
+            st.caption("Only latents are stored; decode them to watch this episode.")
             missing += [row["id"]] if row["file"] else []
             continue
         try:
             film = open_film(RunPaths(contents.folder).films, strip)
         except UserError as error:
-            st.error("This film strip is broken.")
+            st.error("This film strip is damaged.")
             st.text(str(error))
             continue
         st.video(film.video, loop=True, autoplay=True, muted=True)
-        st.caption("Above: imagined. Below: real." if film.real else "Imagined.")
-if missing and st.button("Decode the pictures", icon=":material/movie:"):
-    with st.spinner("a few seconds: the world model is loaded in a process of its own"):
+        st.caption("Above: imagined. Below: measured." if film.real else "Imagined.")
+if missing and st.button("Decode the frames", icon=":material/movie:"):
+    with st.spinner("Loading the world model in a separate process; this takes a few seconds."):
         try:
             run_verb("film", str(contents.folder), names=missing)
         except UserError as error:
-            st.error("It could not be done.")
+            st.error("The frames could not be decoded.")
             st.text(str(error))
             st.stop()
     st.rerun()

@@ -1,4 +1,4 @@
-"""Page: steer a world model by hand. The only page that loads networks."""
+"""Page: drive a world model by hand. This is the only page that loads networks."""
 
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from worldeval.rollout.starts import read_starts
 from worldeval.runs.paths import RunPaths
 from worldeval.world.protocol import WorldSpec
 
-# Key -> label and where it pushes; the gripper stays as its slider says.
+# Key -> label and direction; the gripper is set by its slider.
 KEYS = {
     "a": ("x -", {"x": -1.0}),
     "d": ("x +", {"x": 1.0}),
@@ -29,15 +29,15 @@ KEYS = {
     "q": ("z -", {"z": -1.0}),
 }
 JUDGES = "judge.json"
-MOST = 30  # files of starts that are looked into
-SIDE = 512  # pixels of the newest frame's views together
+MOST = 30  # maximum number of files of starts to read
+SIDE = 512  # width of the newest frame in pixels, all views together
 
 theme = DARK if st.context.theme.type == "dark" else LIGHT
 
 
 @st.cache_resource(show_spinner="loading the world model", max_entries=2)
 def world_of(folder: str, changed: int) -> tuple[Any, Controls]:
-    """The world and how it is steered."""
+    """Load a world model and its controls."""
     from worldeval.world.load import load_world, read_card
 
     world = load_world(Path(folder))
@@ -53,7 +53,7 @@ def world_of(folder: str, changed: int) -> tuple[Any, Controls]:
 
 @st.cache_resource(show_spinner="loading the judge", max_entries=2)
 def judge_of(folder: str, changed: int) -> Any:
-    """The judge that was taught on this world."""
+    """Load the judge that was trained on this world model."""
     from worldeval.judge.judge import load_judge
 
     return load_judge(Path(folder))
@@ -61,12 +61,12 @@ def judge_of(folder: str, changed: int) -> Any:
 
 @st.cache_resource(show_spinner="reading the starts", max_entries=MOST)
 def starts_of(path: str, changed: int) -> list[Start]:
-    """The starts in a file."""
+    """Read the starts in a file."""
     return read_starts(Path(path))
 
 
 def start_files() -> dict[str, Path]:
-    """Files of starts: that of the run chosen, of the others, and those of the package."""
+    """Find files of starts: of the selected run, the other runs, and the package."""
     chosen = st.session_state["run"]
     sound = [run for run in st.session_state["runs"] if run.status != "broken"]
     sound.sort(key=lambda run: chosen is None or run.name != chosen.name)
@@ -78,7 +78,7 @@ def start_files() -> dict[str, Path]:
 
 
 def fitting_starts(files: dict[str, Path], spec: WorldSpec) -> dict[str, list[Start]]:
-    """The starts of each file whose task the world model knows; files without any are left out."""
+    """Select the starts whose task the world model knows; files without any are omitted."""
     found = {}
     for name, path in list(files.items())[:MOST]:
         own = [start for start in starts_of(str(path), changed(path)) if spec.knows(start.task)]
@@ -88,18 +88,18 @@ def fitting_starts(files: dict[str, Path], spec: WorldSpec) -> dict[str, list[St
 
 
 def judge_folder(world: Path) -> Path | None:
-    """A judge beside the world model (`../judge`), or in its folder."""
+    """Find a judge in the world model's folder or beside it (`../judge`)."""
     places = (world / "judge", world.parent / "judge", world.parent.parent / "judge")
     return next((place for place in places if (place / JUDGES).is_file()), None)
 
 
 def changed(path: Path) -> int:
-    """When a file was last written."""
+    """Return the modification time of a file."""
     return path.stat().st_mtime_ns
 
 
 def begin(world: Any, controls: Controls, start: Start) -> Drive:
-    """The episode of this start; another start begins a new one."""
+    """Return the current episode; selecting another start begins a new one."""
     name = (id(world), start.id)
     if st.session_state.get("driven") != name:
         st.session_state["drive"] = Drive(world, start, controls, seed=start.seed)
@@ -108,18 +108,18 @@ def begin(world: Any, controls: Controls, start: Start) -> Drive:
 
 
 def steer(drive: Drive) -> None:
-    """Sliders and keys; each press imagines one chunk."""
-    count = st.slider("World frames in a chunk", 1, 8, 4, key="chunk")
-    speed = st.slider("How far a key pushes", 0.1, 1.0, 1.0, 0.1, key="speed")
+    """Draw the sliders and keys; each key press imagines one chunk."""
+    count = st.slider("World frames per chunk", 1, 8, 4, key="chunk")
+    speed = st.slider("Step size per key press", 0.1, 1.0, 1.0, 0.1, key="speed")
     grip = st.slider("Gripper", -1.0, 1.0, -1.0, 0.1, key="grip")
     wanted: Stick | None = None
     rows = [st.columns(3), st.columns(3)]
-    # As on a keyboard: q w e above, a x d below.
+    # Arranged as on a keyboard: q w e in the upper row, a x d in the lower one.
     for column, key in zip([*rows[0], *rows[1]], "qweaxd", strict=True):
         label, push = KEYS[key]
         if column.button(label, shortcut=key, key=f"key {key}", width="stretch"):
             wanted = Stick(**{axis: speed * way for axis, way in push.items()}, gripper=grip)
-    with st.expander("All directions at once"):
+    with st.expander("Combine directions"):
         x, y, z = (st.slider(axis, -1.0, 1.0, 0.0, 0.1, key=f"stick {axis}") for axis in "xyz")
     if st.button("Imagine a chunk", shortcut="i", type="primary", key="go", width="stretch"):
         wanted = Stick(x=x, y=y, z=z, gripper=grip)
@@ -135,20 +135,20 @@ def steer(drive: Drive) -> None:
 
 
 def judged(drive: Drive, folder: Path | None) -> None:
-    """What the judge says of the episode so far."""
+    """Show the judge's probability of success for the episode so far."""
     if folder is None:
-        st.caption("No judge lies beside this world model, so nobody says whether it succeeds.")
+        st.caption("There is no judge beside this world model, so success cannot be predicted.")
         return
     if len(drive) < 2:
-        return  # nothing is imagined yet that could be judged
+        return  # no frame is imagined yet
     try:
         judge = judge_of(str(folder), changed(folder / JUDGES))
         probability = judge.over_time([drive.rollout])[0]
-    except (UserError, RuntimeError, ValueError) as error:  # taught on latents of another world
-        st.caption("The judge beside this world model does not fit it.")
+    except (UserError, RuntimeError, ValueError) as error:  # trained on latents of another world
+        st.caption("The judge beside this world model was trained for another world model.")
         st.text(str(error))
         return
-    st.metric("P(success), the judge", f"{probability[-1]:.2f}")
+    st.metric("P(success) by the judge", f"{probability[-1]:.2f}")
     colours = {"judge": theme.imagined}
     spec = over_time(
         {"judge": probability},
@@ -167,8 +167,8 @@ worlds = worlds or find_worlds([])
 files = start_files()
 if not worlds or not files:
     st.info(
-        "Driving needs a trained world model and a file of starts in this folder. `worldeval train`"
-        " makes the one, `worldeval rank` leaves the other (starts.h5)."
+        "Driving needs a trained world model (made by `worldeval train`) and a file of starts "
+        "(starts.h5, written by `worldeval rank`) in this folder."
     )
     st.stop()
 which, where, task_box, start_box = st.columns(4)
@@ -179,7 +179,7 @@ try:
     world, controls = world_of(str(worlds[name]), changed(worlds[name] / "world.json"))
     fitting = fitting_starts(files, world.spec)
     if not fitting:
-        st.warning("This world model never saw the task of any start here. Choose another one.")
+        st.warning("This world model was not trained on the task of any start. Choose another one.")
         st.stop()
     starts = fitting[where.selectbox("Starts of", list(fitting))]
     task = task_box.selectbox("Task", sorted({start.task for start in starts}))
@@ -197,15 +197,15 @@ try:
             shown = image.repeat(scale, axis=0).repeat(scale, axis=1)
             column.image(shown, width="stretch", caption=escaped(view))
         imagined = len(drive) - 1
-        st.caption(f"{imagined} imagined frames." if imagined else "The start: a real frame.")
+        st.caption(f"{imagined} imagined frames." if imagined else "The start: a recorded frame.")
         if imagined:
             st.video(clip(frames, fps=8.0), loop=True, autoplay=True, muted=True)
         judged(drive, judge_folder(worlds[name]))
-    with st.expander("The hand, as the world model predicts it"):
+    with st.expander("Predicted pose"):
         names = pose_names(drive.pose.shape[1])
         series = {label: drive.pose[:, i] for i, label in enumerate(names)}
         spec = over_time(series, cursor=imagined, theme=theme, title="pose")
         st.vega_lite_chart(spec, width="stretch")
 except UserError as error:
-    st.error("This world model cannot be driven from here.")
+    st.error("This world model cannot be driven from this start.")
     st.text(str(error))

@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportGeneralTypeIssues=false
-"""Page: choose imagined episodes, see how many there are, write them as a dataset, download it."""
+"""Page: select imagined episodes, write them as a dataset, and download it."""
 
 import re
 import tempfile
@@ -18,7 +18,7 @@ from worldeval.runs.paths import FOLDERS
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 TALLEST = 25  # policies shown without scrolling the table
-LARGEST = 200 * 2**20  # bytes that are handed to a browser
+LARGEST = 200 * 2**20  # maximum size of a download in bytes
 
 run = st.session_state["run"]
 episodes: EpisodeTable | None = st.session_state["episodes"]
@@ -28,7 +28,7 @@ assert run is not None
 
 
 def records(table: pd.DataFrame) -> list[dict]:
-    """What `worldeval export --select` knows of every roll-out, by the same names."""
+    """Return the columns of `worldeval export --select` for every roll-out."""
     known = table.assign(
         success=table["score"] >= CUT, probability=table["score"], origin="imagined"
     )
@@ -40,7 +40,7 @@ def records(table: pd.DataFrame) -> list[dict]:
 
 
 def expression(policies: list[str], tasks: list[str], least: float, success: bool) -> str:
-    """The selection that the boxes stand for."""
+    """Build the selection from the widgets."""
     parts = ["success"] if success else []
     parts += [f"probability >= {least:g}"] if least > 0 else []
     parts += [f"policy in {policies!r}"] if policies else []
@@ -49,20 +49,20 @@ def expression(policies: list[str], tasks: list[str], least: float, success: boo
 
 
 def target(name: str) -> Path:
-    """The folder to write: inside of the run, and none that holds something."""
+    """Return a new folder inside the run to write to."""
     if not NAME.fullmatch(name) or name in FOLDERS:
         raise UserError(
-            f"'{name}' is no name for a dataset: letters, digits, - and _, and not one of "
+            f"'{name}' is not a valid dataset name. Use letters, digits, - and _, but not "
             f"{', '.join(sorted(FOLDERS))}."
         )
     folder = run.folder / name
     if folder.exists():
-        raise UserError(f"{folder} is there already. Give another name.")
+        raise UserError(f"{folder} already exists. Choose another name.")
     return folder
 
 
 def packed(folder: Path) -> bytes | None:
-    """A dataset as one zip file; None where it is too large for that."""
+    """Pack a dataset into a zip file; None if it is too large to download."""
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     if sum(path.stat().st_size for path in files) > LARGEST:
         return None
@@ -75,35 +75,35 @@ def packed(folder: Path) -> bytes | None:
 
 
 st.header("Export")
-st.caption("Imagined episodes as a LeRobot v3 dataset, each with the judge's verdict.")
+st.caption("Export imagined episodes, with the judge's verdicts, as a LeRobot v3 dataset.")
 stored = episodes.table[episodes.table["file"] != ""]
 if stored.empty:
-    st.info("This run holds no imagined roll-out to export; `worldeval rank` makes them.")
+    st.info("This run has no imagined roll-outs to export. Create some with `worldeval rank`.")
     st.stop()
 
 left, right = st.columns(2)
 policies = left.multiselect("Policies", sorted(set(stored["policy"])), placeholder="all")
 tasks = right.multiselect("Tasks", sorted(set(stored["task"])), placeholder="all")
-success = left.toggle("Only those judged a success", value=True)
-least = right.slider("Probability of success at least", 0.0, 1.0, 0.8, 0.05)
+success = left.toggle("Only episodes judged as success", value=True)
+least = right.slider("Minimum probability of success", 0.0, 1.0, 0.8, 0.05)
 written = st.text_input(
     "Selection",
     expression(policies, tasks, least, success),
-    help="As --select takes it. Columns: success, probability, policy, lineage, step, task, start, "
-    "seed and the signals of trust.",
+    help="In the syntax of --select. Columns: success, probability, policy, lineage, step, task, "
+    "start, seed and the trust signals.",
 )
 try:
     known = records(stored)
     selection = Selection(written, list(known[0])) if written.strip() else None
     kept = [record for record in known if selection is None or selection(record)]
 except UserError as error:
-    st.error("This selection cannot be used.")
+    st.error("This selection is not valid.")
     st.text(str(error))
     st.stop()
 
-st.metric("EpisodeTable", f"{len(kept):,} of {len(known):,}")
+st.metric("Episodes", f"{len(kept):,} of {len(known):,}")
 if not kept:
-    st.warning("Nothing is left. Loosen the selection.")
+    st.warning("No episode matches. Use a less strict selection.")
     st.stop()
 counts = pd.DataFrame(kept).pivot_table(
     index="policy", columns="task", values="seed", aggfunc="count", fill_value=0
@@ -115,8 +115,8 @@ if "real" in stored and stored["real"].notna().any():
     keys = list(zip(stored["policy"], stored["start"], strict=True))
     real = stored["real"][[key in chosen for key in keys]].dropna()
     st.caption(
-        f"Of these, {len(real):,} were also run for real: {real.mean():.0%} really succeeded. That "
-        "is shown to judge the selection; nothing of it goes into the dataset."
+        f"For {len(real):,} of these the outcome was measured: {real.mean():.0%} succeeded. This "
+        "helps to assess the selection; measured outcomes are not exported."
     )
 
 name = st.text_input("Name", "dataset-2" if (run.folder / "dataset").exists() else "dataset")
@@ -124,10 +124,10 @@ if st.button("Write the dataset", type="primary", icon=":material/save:"):
     try:
         folder = target(name.strip())
         chosen = ("--select", written) if written.strip() else ()
-        with st.spinner("decoding and writing, in a process of its own"):
+        with st.spinner("Decoding and writing in a separate process."):
             done = run_verb("export", str(run.folder), "--out", str(folder), *chosen)
     except UserError as error:
-        st.error("It was not written.")
+        st.error("The dataset was not written.")
         st.text(str(error))
         st.stop()
     st.session_state["written"] = (run.name, str(folder), done)
@@ -141,7 +141,7 @@ if st.session_state.get("written", ("",))[0] == run.name:
     st.text(f"In {folder}")
     content = packed(Path(folder)) if Path(folder).is_dir() else None
     if content is None:
-        st.caption("It is too large to be downloaded here; take it from its folder.")
+        st.caption("The dataset is too large to download here; copy it from its folder.")
     else:
         st.download_button(
             "Download", content, f"{Path(folder).name}.zip", "application/zip", on_click="ignore"

@@ -1,4 +1,4 @@
-"""Page: whether the world model is honest, and where the run comes from."""
+"""Page: the gates that the world model must pass, and the provenance of the run."""
 
 from dataclasses import asdict
 
@@ -21,22 +21,22 @@ if contents.gates:
             "value": escaped(shown(gate.value)),
             "threshold": escaped(gate.threshold),
             "verdict": VERDICTS[gate.passed],
-            "what it means": gate.meaning,
+            "meaning": gate.meaning,
         }
         for gate in contents.gates
     ]
-    st.table(pd.DataFrame(rows).set_index("gate"))  # which wraps long text
+    st.table(pd.DataFrame(rows).set_index("gate"))  # a table wraps long text
 else:
-    st.info("No gate was run: the protocol names no recorded episodes (`replays:`).")
+    st.info("No gates were run, because the protocol names no recorded episodes (`replays:`).")
 
 if contents.pairs is not None:
-    st.subheader("Episodes, imagined and real")
+    st.subheader("Imagined and measured episodes")
     pairs = contents.pairs
     st.text(f"{pairs.total:,} pairs; imagination agrees with {pairs.both + pairs.neither:,}.")
-    st.text(f"Real failures imagined as success: {shown(pairs.optimism)}")
-    st.text(f"Real successes imagined as failure: {shown(pairs.pessimism)}")
+    st.text(f"Measured failures imagined as success: {shown(pairs.optimism)}")
+    st.text(f"Measured successes imagined as failure: {shown(pairs.pessimism)}")
 
-st.subheader("Where it comes from")
+st.subheader("Provenance")
 if contents.seconds:
     st.text(", ".join(f"{name} {seconds(value)}" for name, value in contents.seconds.items()))
 st.json({**asdict(contents.facts), "world": dict(contents.world)}, expanded=1)

@@ -1,8 +1,8 @@
 """The viewer: `streamlit run app/main.py`, or `worldeval view RUNS`.
 
-This file finds the runs, lets one be chosen, says first what may not be claimed, and hands the
-page on. Pages read `st.session_state`: `root`, `folders`, `runs`, `run`, `contents` (None while a
-run is under way or broken, and on pages that need none of it), `episodes` and `strips`.
+This file finds the runs, lets the user select one, shows its refusals and warnings, and runs the
+page. Pages read `st.session_state`: `root`, `folders`, `runs`, `run`, `contents` (None while a run
+is under way or damaged, and on pages that do not need it), `episodes` and `strips`.
 """
 
 import os
@@ -29,37 +29,37 @@ from worldeval.runs.finding import RunState, check_inside, find_runs, signature
 from worldeval.runs.paths import RunPaths
 from worldeval.stats import Finding
 
-BLIND = "Judge"  # the page on which nothing may be known of the policies
+BLIND = "Judge"  # the page that must not reveal the policies
 ALONE = ("Data", "Drive")  # pages that need no run
-# Pages of single episodes, or of none: for these nothing is worked out over all of them.
+# Pages that show single episodes or none, and so need no statistics over all episodes.
 BY_EPISODE = ("Roll-outs", "Export", "Runs")
 
 
 @st.cache_data(show_spinner="reading the run", max_entries=8)
 def contents_of(folder: str, signature: tuple[int, ...]) -> ReportContents:
-    """A run's contents; `signature` changes with its files, so that a live run is read anew."""
+    """Read a run's contents; `signature` changes with its files, so that a live run is reread."""
     return read_contents(Path(folder), rng=np.random.default_rng(0))
 
 
 @st.cache_data(show_spinner=False, max_entries=8)
 def findings_of(folder: str, signature: tuple[int, ...]) -> tuple[Finding, ...]:
-    """What a run must be read with, where nothing else of its contents is needed."""
+    """Read a run's findings without the rest of its contents."""
     return read_findings(Path(folder), rng=np.random.default_rng(0))
 
 
-# A resource, not data: ten thousand rows need not be copied for every page. Nobody changes them.
+# Cached as a resource, not as data, because large read-only tables need not be copied per page.
 @st.cache_resource(show_spinner="reading the episodes", max_entries=4)
 def episodes_of(folder: str, signature: tuple[int, ...]) -> EpisodeTable:
-    """The table of a run's episodes."""
+    """Read the table of a run's episodes."""
     return read_episodes(Path(folder))
 
 
 def choose(runs: list[RunState]) -> RunState:
-    """The run of the link (`?run=`), or the one picked in the sidebar."""
+    """Return the run of the link (`?run=`), or the one selected in the sidebar."""
     names = [run.name for run in runs]
     asked = st.query_params.get("run", "")
-    if asked and asked not in names:  # only what was found is opened: no path comes from a link
-        st.warning(f"There is no run '{escaped(asked)}' in this folder; here is the newest.")
+    if asked and asked not in names:  # a link can only select a run that was found
+        st.warning(f"There is no run '{escaped(asked)}' in this folder; showing the newest run.")
     if "picked" not in st.session_state or st.session_state["picked"] not in names:
         st.session_state["picked"] = asked if asked in names else names[0]
     name = st.sidebar.selectbox("Run", names, key="picked")
@@ -68,22 +68,25 @@ def choose(runs: list[RunState]) -> RunState:
 
 
 def announce(findings: Sequence[Finding], *, blind: bool) -> None:
-    """Refusals and warnings, above every page; who judges blind is told no policy's name."""
+    """Show refusals and warnings above the page; on a blind page, without policy names."""
     for found in refusals(findings):
         said = f"({escaped(found.code)})" if blind else escaped(found.text)
         st.error(f"**Not a ranking.** {said}", icon=":material/block:")
     careful = warnings(findings)
     if careful and not blind:
-        with st.expander(f"Read with care ({len(careful)})"):
+        with st.expander(f"Warnings ({len(careful)})"):
             for found in careful:
                 st.text(found.text)
 
 
 def open_run(run: RunState, *, whole: bool, blind: bool) -> None:
-    """Put what the run holds where the pages find it, and say where it is broken."""
+    """Load a run into the session state, and report damaged files."""
     findings: Sequence[Finding] = ()
     if run.status == "under way":
-        st.info(f"This run is under way or interrupted: {run.detail}. `worldeval rank` goes on.")
+        st.info(
+            f"This run is under way or interrupted: {run.detail}. Run `worldeval rank` again to "
+            "continue it."
+        )
     try:
         check_inside(run.folder, root)
         now = signature(run.folder)
@@ -96,15 +99,15 @@ def open_run(run: RunState, *, whole: bool, blind: bool) -> None:
         st.session_state["strips"] = tuple(read_filmstrips(RunPaths(run.folder).films))
     except UserError as error:
         st.session_state["contents"] = None
-        st.error(f"This run is broken: {escaped(str(error))}")
+        st.error(f"This run is damaged: {escaped(str(error))}")
         return
     for problem in st.session_state["episodes"].damaged:
-        st.warning(f"Left out: {escaped(problem)}")
+        st.warning(f"Excluded: {escaped(problem)}")
     announce(findings, blind=blind)
 
 
 def icon() -> Image.Image:
-    """Imagined and real, overlapping. A named icon would be fetched from the network."""
+    """Draw the page icon, because a named icon would be fetched from the network."""
     picture = Image.new("RGBA", (32, 32), (0, 0, 0, 0))
     draw = ImageDraw.Draw(picture)
     draw.rectangle((10, 10, 30, 30), fill=LIGHT.real)
@@ -121,7 +124,7 @@ page = st.navigation(
         st.Page("rollouts.py", title="Roll-outs", icon=":material/movie:"),
         st.Page("compare.py", title="Compare", icon=":material/compare_arrows:"),
         st.Page("labelling.py", title=BLIND, icon=":material/thumbs_up_down:"),
-        st.Page("gates.py", title="Gates and origin", icon=":material/verified:"),
+        st.Page("gates.py", title="Gates and provenance", icon=":material/verified:"),
         st.Page("exporting.py", title="Export", icon=":material/ios_share:"),
         st.Page("runs.py", title="Runs", icon=":material/folder:"),
         st.Page("browse.py", title="Data", icon=":material/database:"),
@@ -146,8 +149,8 @@ if runs:
         )
 elif page.title not in ALONE:
     st.info(
-        f"No ranking run in {root.absolute()} yet. Make one with `make demo` or `worldeval rank`, "
-        "or give another folder: `worldeval view FOLDER`."
+        f"There is no ranking run in {root.absolute()} yet. Create one with `make demo` or "
+        "`worldeval rank`, or open another folder: `worldeval view FOLDER`."
     )
     st.stop()
 page.run()

@@ -1,4 +1,4 @@
-"""Page: the ranking with its intervals, beside the real outcomes and the baselines."""
+"""Page: the ranking with its intervals, compared with measured outcomes and baselines."""
 
 from typing import Any, Literal
 
@@ -13,24 +13,24 @@ from worldeval.report.theme import DARK, LIGHT
 from worldeval.report.words import escaped, headline
 from worldeval.runs.episodes import EpisodeTable
 
-LARGEST = 40  # policies whose every pair still fits on a page
+LARGEST = 40  # maximum number of policies for the table of pairs
 TALLEST = 25  # policies shown without scrolling the table
 
 
 def so_far(episodes: EpisodeTable) -> None:
-    """What a run under way has imagined until now: means without any claim."""
-    st.header("So far")
-    st.caption("Not a ranking: policies are at different counts, and nothing is compared yet.")
+    """Show the mean predictions of a run under way, without any claim."""
+    st.header("Preliminary results")
+    st.caption("Not a ranking: policies have different numbers of episodes and are not compared.")
     table = episodes.table.groupby("policy", as_index=False).agg(
         episodes=("score", "size"), predicted=("score", "mean")
     )
     st.dataframe(table, hide_index=True, column_config={"predicted": bar("blue")})
-    if st.button("Read again", icon=":material/refresh:"):
+    if st.button("Refresh", icon=":material/refresh:"):
         st.rerun()
 
 
 def bar(colour: Literal["blue", "orange"]) -> Any:
-    """A column of rates as bars; blue is imagination, orange the real outcome."""
+    """Configure a column of rates as bars; blue is predicted, orange is measured."""
     return st.column_config.ProgressColumn(format="%.2f", min_value=0, max_value=1, color=colour)
 
 
@@ -53,20 +53,20 @@ table = pd.DataFrame(
             "lineage": row.lineage or "",
             "predicted": row.predicted.value,
             "interval": interval(row.predicted),
-            "real": row.truth.value if row.truth else None,
-            "real interval": interval(row.truth),
-            "letters": row.letters,
+            "measured": row.truth.value if row.truth else None,
+            "measured interval": interval(row.truth),
+            "tied group": row.letters,
             "P(best)": row.probability_best,
         }
         for row in contents.rows
     ]
 )
 
-columns = ["rank", "policy", "predicted", "interval", "letters", "P(best)"]
+columns = ["rank", "policy", "predicted", "interval", "tied group", "P(best)"]
 if any(not row.policy.startswith(row.lineage or "") for row in contents.rows):
-    columns.append("lineage")  # which the names do not tell
+    columns.append("lineage")  # only if the names do not contain it
 if contents.has_truth:
-    columns[4:4] = ["real", "real interval"]
+    columns[4:4] = ["measured", "measured interval"]
 picked = st.dataframe(
     table[columns],
     hide_index=True,
@@ -74,7 +74,7 @@ picked = st.dataframe(
     column_config={
         "rank": st.column_config.NumberColumn(width=48),
         "predicted": bar("blue"),
-        "real": bar("orange"),
+        "measured": bar("orange"),
         "P(best)": st.column_config.NumberColumn(format="%.2f"),
     },
     on_select="rerun",
@@ -82,7 +82,8 @@ picked = st.dataframe(
     key="policy_table",
 )
 st.caption(
-    "Policies that share a letter are not told apart. Pick a row to see its tasks and roll-outs."
+    "Policies that share a letter are statistically tied. Select a row to see its tasks and "
+    "roll-outs."
 )
 if picked["selection"]["rows"]:
     row = contents.rows[picked["selection"]["rows"][0]]
@@ -90,7 +91,7 @@ if picked["selection"]["rows"]:
         {
             "task": task.task,
             "predicted": shown(cell.predicted),
-            "real": shown(cell.truth) if cell.truth else "",
+            "measured": shown(cell.truth) if cell.truth else "",
         }
         for task in contents.tasks
         for cell in task.cells
@@ -103,26 +104,26 @@ if picked["selection"]["rows"]:
         st.switch_page("rollouts.py")
 
 if contents.has_truth:
-    st.subheader("Predicted against real success")
+    st.subheader("Predicted against measured success")
     points = [
         Point(name=row.policy, predicted=row.predicted, real=row.truth)
         for row in contents.rows
         if row.truth is not None
     ]
     st.image(figure_png(predicted_against_real(points, theme=theme)), width=680)
-    st.caption("On the dashed line they are equal; below it imagination is too optimistic.")
+    st.caption("They are equal on the dashed line; below it, imagination is too optimistic.")
 
 if contents.duels and len(contents.rows) <= LARGEST:
-    st.subheader("Pair by pair")
+    st.subheader("Pairwise comparison")
     spec = matrix([row.policy for row in contents.rows], contents.duels, theme=theme)
     st.vega_lite_chart(spec, width="stretch")
     st.caption(
-        "Predicted success of the row minus that of the column. A dot: the two are told apart "
-        "(betting test over shared starts, Holm over all pairs)."
+        "Predicted success of the row minus that of the column. A dot marks pairs that are "
+        "statistically separated (betting test over shared starts, Holm correction over all pairs)."
     )
 
 if contents.evaluators:
-    st.subheader("Agreement with the real outcomes")
+    st.subheader("Agreement with the measured outcomes")
     agreement = []
     for each in contents.evaluators:
         values = {
@@ -131,7 +132,7 @@ if contents.evaluators:
         }
         agreement.append({"ranked by": each.name, **values})
     st.dataframe(pd.DataFrame(agreement), hide_index=True)
-    st.caption("MMRV and top-1 regret are best at 0, the others at 1.")
+    st.caption("For MMRV and top-1 regret, 0 is best; for the others, 1 is best.")
     for name, value in contents.further.items():
         st.text(f"{FURTHER[name]}: {shown(value)}")
 
@@ -142,7 +143,7 @@ if contents.tasks:
             "task": task.task,
             "starts": task.starts,
             "mean predicted": task.predicted,
-            "mean real": task.truth,
+            "mean measured": task.truth,
             "optimism": task.bias,
             "mean error": task.error,
             "Spearman": task.spearman,

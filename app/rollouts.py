@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportArgumentType=false, reportGeneralTypeIssues=false
-"""Page: every imagined episode; one of them at a time, imagined above real, frame by frame."""
+"""Page: all imagined episodes, and one in detail, imagined above measured, frame by frame."""
 
 from typing import Any
 
@@ -26,11 +26,11 @@ from worldeval.runs.origin import read_recipe
 from worldeval.runs.paths import RunPaths
 
 PAGE = 8  # episodes in the list
-HEIGHT = 384  # pixels of the still picture
-MOST_LINES = 8  # numbers of an action that a chart takes
+HEIGHT = 384  # height of the still frame in pixels
+MOST_LINES = 8  # maximum number of lines in a chart
 OUTCOME = {1.0: "success", 0.0: "failure"}
-# Streamlit starts a video at whole seconds only, and anew. `count` tells a move of the slider from
-# the page being drawn again, after which a film that plays goes on.
+# Streamlit can only restart a video, at whole seconds. `count` changes when the slider is moved,
+# but not when the page is redrawn, so that a playing video continues after a redraw.
 SEEK = """
 export default function ({ data }) {
   const video = document.querySelector("video[data-testid=stVideo]");
@@ -53,7 +53,7 @@ theme = DARK if st.context.theme.type == "dark" else LIGHT
 
 
 def chosen() -> Choice:
-    """What the boxes above the list say."""
+    """Read the filters above the list."""
     table = episodes.table
     policies, tasks, verdicts, trusts, order = st.columns(5)
     trust = [name for name, (signal, _) in TRUST.items() if signal in episodes.signals]
@@ -66,19 +66,19 @@ def chosen() -> Choice:
         verdict=verdicts.selectbox("Verdict", [ALL, *verdict], key="of_verdict"),
         trust=trusts.selectbox("Trust", [ALL, *trust], key="of_trust"),
         order=order.selectbox("Order", orders(episodes), key="of_order"),
-        filmed=st.toggle("Only those with pictures", key="of_film"),
+        filmed=st.toggle("Only episodes with a film strip", key="of_film"),
     )
 
 
 def current(rows: pd.DataFrame, films: dict[str, Filmstrip]) -> int:
-    """Which of the chosen rows is open: the one last picked, or that of the link (`?episode=`).
+    """Return the row to show: the one selected last, or that of the link (`?episode=`).
 
-    Where nothing says which, the first that has pictures.
+    Without either, it is the first row that has a film strip.
     """
     if "episode" not in st.session_state:
         asked = st.query_params.get("episode", "")
         if asked and episodes.place(asked) is None:
-            st.warning(f"There is no episode '{escaped(asked)}' in this run; here is the first.")
+            st.warning(f"There is no episode '{escaped(asked)}' in this run; showing the first.")
         st.session_state["episode"] = asked
     names = rows["id"].tolist()
     if st.session_state["episode"] not in names:
@@ -88,19 +88,19 @@ def current(rows: pd.DataFrame, films: dict[str, Filmstrip]) -> int:
 
 
 def go(name: str) -> None:
-    """Open an episode: called before the page is drawn anew."""
+    """Open an episode; called before the page is redrawn."""
     st.session_state["episode"] = name
 
 
 def picked(names: list[str], key: str) -> None:
-    """Open the row that was picked in the list."""
+    """Open the row that was selected in the list."""
     rows = st.session_state[key]["selection"]["rows"]
     if rows:
         go(names[rows[0]])
 
 
 def list_page(rows: pd.DataFrame, place: int, films: dict[str, Filmstrip]) -> None:
-    """One page of the list; pictures are read for it alone."""
+    """Draw one page of the list; thumbnails are read for this page only."""
     first = place // PAGE * PAGE
     shown = rows.iloc[first : first + PAGE]
     starts = paths.starts
@@ -111,7 +111,7 @@ def list_page(rows: pd.DataFrame, place: int, films: dict[str, Filmstrip]) -> No
         try:
             strip = films.get(name)
             picture = film_thumbnail(paths.films, strip) if strip else begins.get(start, "")
-        except UserError:  # said in full where the episode is opened
+        except UserError:  # reported when the episode is opened
             picture = ""
         pictures.append(picture)
     table = pd.DataFrame(
@@ -122,7 +122,7 @@ def list_page(rows: pd.DataFrame, place: int, films: dict[str, Filmstrip]) -> No
             "policy": shown["policy"].to_list(),
             "start": shown["start"].to_list(),
             "P(success)": shown["score"].to_list(),
-            "real": [OUTCOME.get(value, "") for value in shown["real"]],
+            "measured": [OUTCOME.get(value, "") for value in shown["real"]],
             **{name: shown[name].to_list() for name in episodes.signals},
         }
     )
@@ -151,7 +151,7 @@ def list_page(rows: pd.DataFrame, place: int, films: dict[str, Filmstrip]) -> No
 
 
 def turn(names: list[str], place: int) -> None:
-    """The buttons, and keys, that go from episode to episode and from page to page."""
+    """Draw the buttons, with shortcuts, that move between episodes and pages."""
     before, after, up, down, where = st.columns([3, 2, 4, 4, 5], vertical_alignment="center")
     for column, label, key, step in (
         (before, "Previous", "p", -1),
@@ -173,22 +173,22 @@ def turn(names: list[str], place: int) -> None:
 
 
 def decode(name: str, *, real: bool) -> None:
-    """Offer to make pictures of an episode that has none, or none of its real side."""
-    label = "Run it in the simulator too" if real else "Decode its pictures"
+    """Offer to render an episode without film strip, or to add its simulated side."""
+    label = "Also run it in the simulator" if real else "Decode the frames"
     if st.button(label, icon=":material/movie:", key=f"decode {real}"):
-        with st.spinner("a few seconds: the world model is loaded in a process of its own"):
+        with st.spinner("Loading the world model in a separate process; this takes a few seconds."):
             try:
                 words = ["film", str(run.folder), *(["--real"] if real else [])]
                 run_verb(*words, names=[name])
             except UserError as error:
-                st.error("It could not be done.")
+                st.error("The episode could not be rendered.")
                 st.text(str(error))
                 return
         st.rerun()
 
 
 def simulator() -> dict[str, Any]:
-    """What the run's protocol says of its simulator; empty where it names none."""
+    """Read the simulator settings from the run's protocol; empty if it names none."""
     try:
         truth = read_recipe(run.folder).get("truth")
     except UserError:
@@ -197,19 +197,19 @@ def simulator() -> dict[str, Any]:
 
 
 def steps_in_frame() -> int:
-    """The robot's own steps in a world frame; 0 where the protocol does not say."""
+    """Return the robot steps per world frame, or 0 if the protocol does not state them."""
     k = simulator().get("k")
     return k if isinstance(k, int) else 0
 
 
 @st.fragment
 def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
-    """The film, the still picture and every chart, at the moment that the slider says."""
+    """Draw the video, the still frame and the charts at the frame of the slider."""
     try:
         film = open_film(paths.films, strip) if strip else None
         moves = read_moves(paths.films, strip.moves) if strip and strip.moves else None
     except UserError as error:
-        st.error("This film strip is broken.")
+        st.error("This film strip is damaged.")
         st.text(str(error))
         return
     count = max(len(film.stills) if film else 0, trace.frames if trace else 0)
@@ -219,7 +219,7 @@ def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
     picture = still.empty()
     if film:
         moving.video(film.video, loop=True, autoplay=True, muted=True)
-        halves = "Above: imagined. Below: real." if film.real else "Imagined."
+        halves = "Above: imagined. Below: measured." if film.real else "Imagined."
         moving.caption(f"{halves} Views from left to right: {escaped(', '.join(film.views))}.")
     shown_film = strip.imagined if strip else ""
     moment = st.slider(
@@ -230,7 +230,7 @@ def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
         key="moment",
         on_change=moved,
         args=(shown_film,),
-        help="Moves the still picture, the cursor in every chart, and the film, which then waits.",
+        help="Sets the still frame and the cursor in every chart, and pauses the video there.",
     )
     moment = min(moment, count - 1)
     if film:
@@ -239,24 +239,24 @@ def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
         scale = max(1, round(HEIGHT / shown.shape[0]))
         big = shown.repeat(scale, axis=0).repeat(scale, axis=1)
         picture.image(big, width="stretch")
-        still.caption(f"World frame {moment}, as the slider below says.")
+        still.caption(f"World frame {moment}, set by the slider below.")
     upper, lower = st.columns(2), st.columns(2)
     evidence = np.array(strip.evidence) if strip and strip.evidence else None
     if evidence is None and trace is not None:
         evidence = trace.evidence
     with upper[0]:
         if evidence is not None:
-            st.caption("Probability of success by each frame, as the judge says")
+            st.caption("The judge's probability of success up to each frame")
             colours = {"judge": theme.imagined}
             chart({"judge": evidence}, moment, "P(success)", domain=(0, 1), colours=colours)
         else:
-            st.caption("The judge's probability over time is worked out with the pictures.")
+            st.caption("Decode the frames to see the judge's probability over time.")
     if trace is None:
-        st.caption("Actions and poses of this episode are not in the run folder.")
+        st.caption("The run folder does not contain the actions and poses of this episode.")
         return
     with upper[1]:
         name = st.selectbox(
-            "Signal of trust over time", list(trace.signals), key="signal", width="stretch"
+            "Trust signal over time", list(trace.signals), key="signal", width="stretch"
         )
         chart({name: trace.signals[name]}, moment, "")
     with lower[0]:
@@ -270,53 +270,56 @@ def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
         names = pose_names(trace.pose.shape[1])
         numbers(trace.pose, moves.pose if moves else None, names, moment, "pose")
     if moves:
-        st.caption("Lines: in imagination. Dashes: the same policy from the same start, for real.")
+        st.caption(
+            "Solid lines: imagined. Dashed lines: the same policy from the same start, in the "
+            "simulator."
+        )
     else:
-        st.caption("Poses are those that imagination predicts.")
+        st.caption("Poses are predicted by the world model.")
 
 
 def numbers(
     imagined: Array, real: Array | None, names: list[str], moment: int, title: str, **options: Any
 ) -> None:
-    """Some numbers over time, beside what they really were where that is known."""
+    """Draw numbers over time, with the measured ones where these are known."""
     kept = names[:MOST_LINES]
     series = {name: imagined[:, i] for i, name in enumerate(kept)}
     if real is not None and real.shape[1] == imagined.shape[1]:
         options["real"] = {name: real[:, i] for i, name in enumerate(kept)}
     chart(series, moment, title, **options)
     if len(names) > len(kept):
-        st.caption(f"The first {len(kept)} of {len(names)} numbers.")
+        st.caption(f"Showing the first {len(kept)} of {len(names)} numbers.")
 
 
 def moved(film: str) -> None:
-    """The slider was moved while this film was shown."""
+    """Record that the slider was moved while this film was shown."""
     _, count = st.session_state.get("sought", ("", 0))
     st.session_state["sought"] = (film, count + 1)
 
 
 def seek(film: str, moment: int) -> None:
-    """Let the film stand at the slider's moment, once the slider was moved."""
+    """Pause the video at the frame of the slider after the slider was moved."""
     of, count = st.session_state.get("sought", ("", 0))
-    # The middle of a frame's time: at its edge a browser may show the one before.
+    # Seek to the middle of a frame, because at its edge a browser may show the previous one.
     data = {"seconds": (moment + 0.5) / RATE, "count": count if of == film else 0}
     component("worldeval.seek", js=SEEK)(data=data, key="seek")
 
 
 def chart(series: dict[str, Any], moment: int, title: str, **options: Any) -> None:
-    """Numbers over time with the cursor."""
+    """Draw numbers over time with the cursor."""
     spec = over_time(series, cursor=moment, theme=theme, title=title, **options)
     st.vega_lite_chart(spec, width="stretch")
 
 
 st.header("Roll-outs")
 if not len(episodes):
-    st.info("No roll-out of this run is done yet. They appear here as `worldeval rank` goes on.")
+    st.info("This run has no finished roll-outs yet. They appear here while `worldeval rank` runs.")
     st.stop()
 choice = chosen()
 films = filmed(episodes, strips)
 rows = choose(episodes, choice, with_film=frozenset(films))
 if rows.empty:
-    st.info("No roll-out is of this kind. Widen the choice above.")
+    st.info("No roll-out matches. Widen the choice above.")
     st.stop()
 place = current(rows, films)
 list_page(rows, place, films)
@@ -344,5 +347,5 @@ try:
         decode(row["id"], real=False)
     by_frame(strip, trace)
 except UserError as error:
-    st.error("This roll-out is broken.")
+    st.error("This roll-out is damaged.")
     st.text(str(error))

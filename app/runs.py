@@ -1,4 +1,4 @@
-"""Page: every run of the folder, how far it is, and what it cost."""
+"""Page: all runs in the folder, with their progress and cost."""
 
 from datetime import datetime
 
@@ -10,7 +10,7 @@ from worldeval.runs.finding import RunState
 
 
 def line(run: RunState) -> dict[str, object]:
-    """A run as a row."""
+    """Return a run as a row of the table."""
     return {
         "run": run.name,
         "status": run.status,
@@ -18,7 +18,7 @@ def line(run: RunState) -> dict[str, object]:
         "episodes": run.episodes,
         "done": run.progress,
         "time": seconds(run.seconds) if run.seconds is not None else "",
-        "CPU time an episode": seconds(run.each) if run.each is not None else "",
+        "CPU time per episode": seconds(run.each) if run.each is not None else "",
         "changed": datetime.fromtimestamp(run.changed) if run.changed else None,
         "note": run.detail,
     }
@@ -38,6 +38,6 @@ st.dataframe(
         "changed": st.column_config.DatetimeColumn(format="distance"),
     },
 )
-st.caption("Pick a run in the sidebar. Runs under way are read again whenever the page is.")
+st.caption("Select a run in the sidebar. Refresh the page to update runs under way.")
 if st.button("Read again", icon=":material/refresh:"):
     st.rerun()

@@ -63,9 +63,9 @@ def test_a_link_opens_its_episode_and_a_key_the_next(page: Any, address: str) ->
 def test_a_label_given_by_a_key_is_on_the_disk(page: Any, address: str, toy_runs: Path) -> None:
     opened(page, address, "labelling", "Judge", run="demo")
     page.wait_for_function("document.querySelector('video')?.readyState >= 2")
-    page.get_by_text("0 of 5 judged").wait_for()
+    page.get_by_text("0 of 5 labelled").wait_for()
     page.keyboard.press("f")
-    page.get_by_text("1 of 5 judged").wait_for()
+    page.get_by_text("1 of 5 labelled").wait_for()
     (kept,) = read_opinions(toy_runs / "demo")
     assert kept.label == "failure"
     assert kept.who
@@ -73,14 +73,14 @@ def test_a_label_given_by_a_key_is_on_the_disk(page: Any, address: str, toy_runs
 
 def test_driving_by_keys_makes_frames(page: Any, address: str) -> None:
     opened(page, address, "drive", "Drive", run="toy")
-    page.get_by_text("The start: a real frame.").wait_for()
+    page.get_by_text("The start: a recorded frame.").wait_for()
     before = pixels(page)
     page.keyboard.press("d")
     page.get_by_text("4 imagined frames.").wait_for()
     page.wait_for_function("document.querySelector('video')?.readyState >= 2")
     assert pixels(page) != before
     page.keyboard.press("u")
-    page.get_by_text("The start: a real frame.").wait_for()
+    page.get_by_text("The start: a recorded frame.").wait_for()
     assert pixels(page) == before
 
 

@@ -52,7 +52,7 @@ def test_every_page_says_what_to_do_without_a_run(tmp_path: Path, view: View) ->
 def test_every_page_survives_a_broken_run(runs: Path, view: View) -> None:
     (runs / "demo/summary.json").write_text("{")
     for page, test in every_page(view(runs)):
-        assert "broken" in test.error[0].value, page
+        assert "damaged" in test.error[0].value, page
 
 
 def test_every_page_survives_a_run_under_way(tmp_path: Path, view: View) -> None:
@@ -160,14 +160,14 @@ def test_the_still_and_the_cursor_follow_the_slider(kept_runs: Path, view: View)
     assert len(charts) == 4  # the judge, a signal of trust, actions, poses
     for chart in charts[2:]:
         sides = {row["side"] for row in chart["layer"][0]["data"]["values"]}
-        assert sides == {"imagined", "real"}
+        assert sides == {"imagined", "measured"}
     assert not test.exception
 
 
 def test_a_rollout_without_pictures_still_shows_its_numbers(kept_runs: Path, view: View) -> None:
     test = view(kept_runs, "rollouts.py", episode="flow-all@2000/door-open-v3-7/7")
-    assert "kept as latents" in texts(test)
-    assert test.button(key="decode False").label == "Decode its pictures"
+    assert "Only latents are stored" in texts(test)
+    assert test.button(key="decode False").label == "Decode the frames"
     assert len(test.get("vega_lite_chart")) == 3
 
 
@@ -196,16 +196,16 @@ def test_a_film_outside_of_the_run_is_not_shown(runs: Path, view: View) -> None:
     path.write_text(json.dumps(index))
     first = "bc-all@2400/drawer-open-v3-0/0"
     test = view(runs, "rollouts.py", episode=first)
-    assert "broken" in test.error[0].value
+    assert "damaged" in test.error[0].value
     assert "leads out of" in texts(test)
 
 
 def test_two_policies_are_compared_from_the_same_starts(kept_runs: Path, view: View) -> None:
     test = view(kept_runs, "compare.py")
     test.main.selectbox[-1].select("blind").run()
-    assert "told apart" in test.success[0].value
+    assert "Statistically separated" in test.success[0].value
     assert len(test.dataframe[0].value) == 24
-    assert texts(test).count("Its pictures are kept as latents.") >= 1
+    assert texts(test).count("Only latents are stored") >= 1
 
 
 def test_labels_are_blind_kept_and_counted(runs: Path, view: View) -> None:
@@ -229,7 +229,7 @@ def test_labels_are_blind_kept_and_counted(runs: Path, view: View) -> None:
 def test_nobody_without_a_name_labels(kept_runs: Path, view: View) -> None:
     test = view(kept_runs, "labelling.py")
     test.text_input[0].set_value(" ").run()
-    assert "Give a name" in test.info[0].value
+    assert "Enter your name" in test.info[0].value
     assert not test.button
 
 
@@ -246,9 +246,9 @@ def test_a_run_under_way_shows_what_it_has(runs: Path, view: View) -> None:
         (runs / "demo" / name).unlink()
     (runs / "demo/imagined/002-00000.npz").write_bytes(b"cut off")
     test = view(runs)
-    assert test.header[0].value == "So far"
+    assert test.header[0].value == "Preliminary results"
     assert test.dataframe[0].value["episodes"].sum() == 80
-    assert "Left out" in test.warning[0].value
+    assert "Excluded" in test.warning[0].value
     assert "1 of 80" in texts(view(runs, "rollouts.py"))
 
 
@@ -269,7 +269,7 @@ def test_export_counts_before_it_writes(kept_runs: Path, view: View) -> None:
     assert int(test.metric[0].value.split(" of ")[0]) < few
     assert "policy in ['blind']" in str(test.text_input[0].value)
     test.text_input[0].set_value("__import__('os')").run()
-    assert "cannot be used" in test.error[0].value
+    assert "not valid" in test.error[0].value
 
 
 @pytest.mark.parametrize("name", ["../outside", "/tmp/x", "imagined", "a b", ""])
@@ -326,7 +326,7 @@ def test_driving_imagines_a_chunk_and_takes_it_back(toy_runs: Path, view: View) 
     assert str(test.main.selectbox[0].value).startswith("shipped")
     test.main.selectbox[0].select("world").run()
     assert test.main.selectbox[1].options == ["toy"]  # whose tasks this world knows
-    assert "The start: a real frame." in texts(test)
+    assert "The start: a recorded frame." in texts(test)
     test.slider(key="chunk").set_value(3)
     test.button(key="key d").click().run()
     assert "3 imagined frames." in texts(test)
@@ -336,7 +336,7 @@ def test_driving_imagines_a_chunk_and_takes_it_back(toy_runs: Path, view: View) 
     test.button(key="undo").click().run()
     assert "3 imagined frames." in texts(test)
     test.button(key="again").click().run()
-    assert "The start: a real frame." in texts(test)
+    assert "The start: a recorded frame." in texts(test)
 
 
 def test_only_driving_loads_networks_and_a_list_no_statistics(
