@@ -29,7 +29,7 @@ episodes: EpisodeTable = kept
 
 def draw() -> None:
     """Offer to render randomly drawn episodes, whose labels are representative of the run."""
-    if st.button(f"Draw {DRAW} random episodes to label", icon=":material/casino:"):
+    if st.button(f"Draw {DRAW} random episodes", icon=":material/casino:"):
         seed = sum(strip.drawn for strip in contents.strips)  # a different draw each time
         with st.spinner("Decoding the frames in a separate process; this takes about a minute."):
             try:
