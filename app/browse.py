@@ -172,8 +172,8 @@ st.header("Data")
 found = find_datasets(st.session_state["folders"])
 if not found:
     st.info(
-        "No dataset here yet. `worldeval data collect metaworld --out runs/data` makes one; "
-        "`worldeval view --data FOLDER` shows one that lies elsewhere."
+        "There is no dataset in this folder. Create one with `worldeval data collect metaworld "
+        "--out runs/data`, or open another folder with `worldeval view --data FOLDER`."
     )
     st.stop()
 asked = st.query_params.get("data", "")

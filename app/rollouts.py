@@ -343,7 +343,7 @@ try:
     if strip is not None and strip.truth is None and simulator():
         decode(row["id"], real=True)
     elif strip is None and row["file"]:
-        st.caption("Its pictures are kept as latents.")
+        st.caption("Only latents are stored; decode them to watch this episode.")
         decode(row["id"], real=False)
     by_frame(strip, trace)
 except UserError as error:

@@ -131,7 +131,7 @@ def test_a_bug_keeps_its_traceback_and_says_how_to_report_it(
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (OSError(errno.ENOSPC, "No space left on device", "runs/a/x.npz"), "make room"),
+        (OSError(errno.ENOSPC, "No space left on device", "runs/a/x.npz"), "free some space"),
         (OSError(errno.EROFS, "Read-only file system", "runs/a"), "another --out"),
         (PermissionError(errno.EACCES, "Permission denied", "/root/run"), "permissions"),
         (

@@ -1,4 +1,4 @@
-"""The `worldeval` command: one light file per group of verbs, so that help is instant."""
+"""The `worldeval` command: one module per group of commands, cheap to import for `--help`."""
 
 import errno
 import json
@@ -12,8 +12,8 @@ from worldeval import __version__
 from worldeval.cli.common import log
 from worldeval.errors import UserError
 
-# In the order of the help text. Each file offers `register(app)` and imports torch, pandas and
-# simulators only inside its functions.
+# In the order of the help text. Each module has `register(app)` and imports torch, pandas and
+# simulators only inside functions.
 VERBS = (
     "system", "data", "learn", "train", "fidelity", "policy", "judge", "rank", "merge", "next",
     "improve", "validate", "export", "report", "film", "view", "serve", "adapter", "env",
@@ -21,7 +21,8 @@ VERBS = (
 
 app = typer.Typer(
     name="worldeval",
-    help="Rank robot policies inside a learned world model, and say how sure the ranking is.",
+    help="Rank robot policies inside a learned world model, and quantify how certain the ranking "
+    "is.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -51,7 +52,7 @@ for name in VERBS:
 
 
 def main() -> None:
-    """Run the command. A mistake, or a machine that refuses, is one line and exit status 2."""
+    """Run the command. Errors of the user or the machine print one line and exit with status 2."""
     try:
         app()
     except KeyboardInterrupt:
@@ -62,8 +63,9 @@ def main() -> None:
     except Exception:
         traceback.print_exc()
         log.print(
-            "This is a fault in worldeval, or in a policy or package that it ran. To report it, "
-            "send the lines above, the command, and what `worldeval doctor --json` prints.",
+            "This is a bug in worldeval, or in a policy or package that it ran. To report it, "
+            "include the traceback above, the command, and the output of `worldeval doctor "
+            "--json`.",
             soft_wrap=True,
         )
         raise SystemExit(1) from None
@@ -76,21 +78,21 @@ def _refuse(text: str) -> None:
 
 
 def _one_line(error: UserError | OSError | UnicodeError) -> str:
-    """What happened and what to do, in one line."""
+    """Format an error as one line: what happened and what to do."""
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, UnicodeError):
-        return f"A text is not readable as UTF-8 ({error}). Save the file as UTF-8."
+        return f"A text file is not valid UTF-8 ({error}). Save it as UTF-8."
     where = f" ({error.filename})" if error.filename else ""
     return f"{error.strerror or error}{where}. {ADVICE.get(error.errno or 0, 'Check the path.')}"
 
 
 ADVICE = {
-    errno.EPERM: "Choose a place that you may write to, with --out.",
-    errno.EACCES: "Choose a place that you may read and write, or change its permissions.",
-    errno.EFBIG: "The file is larger than this disk allows: choose another --out.",
-    errno.ENOSPC: "What is done is kept: make room, and give the same command again.",
-    errno.EROFS: "The disk is read-only: choose another --out.",
-    errno.ENAMETOOLONG: "The name is too long for this disk: choose a shorter one.",
-    errno.EDQUOT: "Your disk quota is used up: make room, and give the same command again.",
+    errno.EPERM: "Choose a folder that you can write to, with --out.",
+    errno.EACCES: "Choose a folder that you can read and write, or change its permissions.",
+    errno.EFBIG: "The file is larger than this disk allows; choose another --out.",
+    errno.ENOSPC: "Finished work is kept; free some space, and run the same command again.",
+    errno.EROFS: "The disk is read-only; choose another --out.",
+    errno.ENAMETOOLONG: "The name is too long for this disk; choose a shorter one.",
+    errno.EDQUOT: "Your disk quota is used up; free some space, and run the same command again.",
 }

@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-"""`worldeval data collect`: episodes from the ground-truth simulator."""
+"""`worldeval data collect`: record episodes in the simulator."""
 
 from pathlib import Path
 from typing import Annotated
@@ -22,16 +22,16 @@ def register(data: typer.Typer) -> None:
 
 
 def collect(
-    recipe: Annotated[str, typer.Argument(help="A dataset recipe that collects: name or path.")],
+    recipe: Annotated[
+        str, typer.Argument(help="Name or path of a dataset recipe that collects episodes.")
+    ],
     out: Out = None,
     seed: Seed = 0,
-    jobs: Annotated[
-        int, typer.Option(help="Number of processes that collect at the same time.")
-    ] = 2,
+    jobs: Annotated[int, typer.Option(help="Number of parallel processes.")] = 2,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Collect in the simulator: demonstrations, near misses and play, or policies' roll-outs."""
+    """Collect episodes in the simulator: demonstrations, near misses, play or roll-outs."""
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from worldeval import recipe as recipes
@@ -58,7 +58,10 @@ def collect(
         elif hasattr(found.config, "collect"):  # a simulator's own recipe, with scripted drivers
             found.config.collect(folder, seed=seed, jobs=jobs, progress=progress)
         else:
-            raise UserError(f"{found.path} describes data on disk; there is nothing to collect.")
+            raise UserError(
+                f"{found.path} describes an existing dataset, so there is nothing to collect. Give "
+                "a recipe that collects."
+            )
     episodes = read_table(folder).episodes
     rates = episodes[episodes["success"] >= 0].groupby("task")["success"].mean()
     result = {

@@ -1,4 +1,4 @@
-"""What every verb shares: its options, how results leave, and how mistakes and Ctrl-C end."""
+"""Shared parts of all commands: options, output, errors and Ctrl-C."""
 
 import inspect
 import json
@@ -31,7 +31,7 @@ Json = Annotated[
 ]
 Seed = Annotated[
     int,
-    typer.Option("--seed", help="Seed of everything random.", min=0, rich_help_panel=OUTPUT),
+    typer.Option("--seed", help="Random seed.", min=0, rich_help_panel=OUTPUT),
 ]
 Out = Annotated[
     Path | None,
@@ -49,7 +49,7 @@ Sets = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        help="Override a recipe key: trainer.steps=100. KEY= empties it. May be repeated.",
+        help="Override a recipe key, such as trainer.steps=100; KEY= clears it. May be repeated.",
         rich_help_panel=RECIPE,
     ),
 ]
@@ -57,7 +57,7 @@ Trust = Annotated[
     bool,
     typer.Option(
         "--trust-pickle",
-        help="Load policies that are pickles. Loading one runs whatever code it contains.",
+        help="Load pickled policies. Loading a pickle executes any code that it contains.",
         rich_help_panel=SAFETY,
     ),
 ]
@@ -67,7 +67,7 @@ Format = Annotated[
     str | None,
     typer.Option(
         "--format",
-        help="Dataset format, if it is not detected, or ./mine.py:Reader of your own.",
+        help="Dataset format, if it is not detected, or your own reader: ./mine.py:Reader.",
         rich_help_panel=DATA,
     ),
 ]
@@ -75,7 +75,7 @@ Map = Annotated[
     Path | None,
     typer.Option(
         "--map",
-        help="YAML file that says what the columns and pictures mean.",
+        help="YAML file that describes the dataset's columns and images (see docs/data.md).",
         rich_help_panel=DATA,
     ),
 ]
@@ -83,7 +83,7 @@ Formats = Annotated[
     list[str] | None,
     typer.Option(
         "--format",
-        help="Format of the data; repeat it for each --data in turn.",
+        help="Dataset format; repeat the option once per --data, in the same order.",
         rich_help_panel=DATA,
     ),
 ]
@@ -91,25 +91,25 @@ Maps = Annotated[
     list[Path] | None,
     typer.Option(
         "--map",
-        help="Map of the data (see docs/data.md); one for all, or for each.",
+        help="YAML file that describes the data (docs/data.md); one for all, or one per --data.",
         rich_help_panel=DATA,
     ),
 ]
 
-INTERRUPTED = 130  # exit status after Ctrl-C, as shells have it
+INTERRUPTED = 130  # the exit status that shells use after Ctrl-C
 
 
 def plain_console(**options: Any) -> Console:
-    """A console that prints text as it is: square brackets in names and paths are no markup.
+    """Make a console that prints text literally, so that square brackets are not markup.
 
-    Styles are given by `style=` and by `rich.text.Text`.
+    Use `style=` or `rich.text.Text` for styles.
     """
     return Console(markup=False, highlight=False, emoji=False, **options)
 
 
-# Progress and notes go to stderr, so that stdout holds the result alone.
+# Progress and notes go to stderr, so that stdout contains only the result.
 log = plain_console(stderr=True)
-# A file or a pipe has no width of its own: tables there keep one that fits them.
+# Files and pipes have no width, so tables written to them get a fixed one.
 console = plain_console(width=None if sys.stdout.isatty() else 132)
 
 
@@ -120,12 +120,12 @@ def verb(
     *examples: str,
     panels: Mapping[str, Collection[str]] | None = None,
 ) -> None:
-    """Add a verb whose help is its docstring, followed by examples.
+    """Add a command whose help is its docstring followed by examples.
 
-    Paragraphs of the docstring become single lines, which the terminal wraps at its own width.
+    Paragraphs of the docstring become single lines, which the terminal wraps at its width.
 
     Args:
-        panels: panel of the help -> parameters that stand in it, beside those that name their own.
+        panels: panel of the help -> its parameters, in addition to those that name a panel.
     """
     hints = get_type_hints(run, include_extras=True)
     for panel, names in (panels or {}).items():
@@ -139,9 +139,9 @@ def verb(
 
 
 def emit(result: Any, *, as_json: bool, out: Path | None = None) -> None:
-    """Print `result` as JSON on stdout when asked to; tables are printed by the verb itself.
+    """Print `result` as JSON on stdout if `as_json`; tables are printed by the command itself.
 
-    `out` is a file that keeps the JSON too.
+    `out` is an optional file to which the JSON is written as well.
     """
     if out is not None:
         write_json(out, result)
@@ -152,21 +152,23 @@ def emit(result: Any, *, as_json: bool, out: Path | None = None) -> None:
 
 @contextmanager
 def resumable() -> Iterator[None]:
-    """A verb that does only what is missing: Ctrl-C inside prints how to go on, and exits 130."""
+    """On Ctrl-C, print the command that continues the work, and exit with status 130."""
     try:
         yield
     except KeyboardInterrupt:
-        log.print(f"Stopped; what is done is kept. To go on:\n  {same_command()}", soft_wrap=True)
+        log.print(
+            f"Stopped; finished work is kept. To continue:\n  {same_command()}", soft_wrap=True
+        )
         raise typer.Exit(INTERRUPTED) from None
 
 
 def same_command() -> str:
-    """The command that was given, as it can be given again."""
+    """Return the current command line, quoted for a shell."""
     return shlex.join(["worldeval", *sys.argv[1:]])
 
 
 def opened(path: Path, kind: str | None, named: Path | None):
-    """The dataset at `path`, read by a format and a map where they are named."""
+    """Open the dataset at `path`, with the given format and map if there are any."""
     from worldeval.data.data_map import read_map
     from worldeval.data.source import open_source
 

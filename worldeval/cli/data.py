@@ -1,4 +1,4 @@
-"""`worldeval data ...`: look at recorded trajectories, check them, convert them, collect more."""
+"""`worldeval data`: inspect, check, convert and collect recorded trajectories."""
 
 import re
 from importlib import import_module
@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from worldeval.data.source import Source
     from worldeval.data.summary import DatasetSummary, Range
 
-data = typer.Typer(name="data", help="Read, check and convert trajectories.", no_args_is_help=True)
+data = typer.Typer(
+    name="data", help="Inspect, check, convert and collect trajectories.", no_args_is_help=True
+)
 
 Dataset = Annotated[Path, typer.Argument(help="The folder (or file) of a dataset.")]
 
 CHANGES = "Which parts"
 
-# Verbs of this group that have a file of their own, each with `register(data)`.
+# Commands of this group in other modules, each with `register(data)`.
 FURTHER = ("collect", "encode")
 
 
@@ -53,20 +55,20 @@ def inspect(
     named: Map = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", help="File of the contact sheet. Default: runs/inspect/NAME.png."),
+        typer.Option("--out", help="File for the contact sheet. Default: runs/inspect/NAME.png."),
     ] = None,
     sheet: Annotated[bool, typer.Option(help="Draw the contact sheet.")] = True,
     map_file: Annotated[
         Path | None,
-        typer.Option("--write-map", help="File to write the map to that is printed, for editing."),
+        typer.Option("--write-map", help="File to which the printed map is written, for editing."),
     ] = None,
     seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
 ) -> None:
-    """Say what is in a dataset and how it was read, and draw a contact sheet of it.
+    """Summarise a dataset and how it was read, and draw a contact sheet.
 
-    The map that is printed says what every column means, with guesses marked. Edit it and give it
-    with --map. The exit status is 1 where data are missing.
+    The printed map states the meaning of every column and marks guesses. To change it, edit it and
+    pass it with --map. The exit status is 1 if data are missing.
     """
     from dataclasses import asdict
 
@@ -103,7 +105,7 @@ def check(
     seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
 ) -> None:
-    """Find what would harm training; exit status 1 where something would."""
+    """Find problems that would harm training; the exit status is 1 if there are any."""
     from dataclasses import asdict
 
     from rich.progress import Progress
@@ -134,7 +136,7 @@ def check(
 def convert(
     path: Dataset,
     made: Annotated[
-        Path | None, typer.Argument(help="What to make: a folder, or a .hdf5 file.")
+        Path | None, typer.Argument(help="Dataset to write: a folder, or a .hdf5 file.")
     ] = None,
     to: Annotated[
         str,
@@ -154,7 +156,10 @@ def convert(
         str | None, typer.Option(help="Height and width to resize every view to, such as 64x64.")
     ] = None,
     rotation: Annotated[
-        str | None, typer.Option(help="Form to convert roll, pitch, yaw to: 6d, which never jumps.")
+        str | None,
+        typer.Option(
+            help="Rotation format to convert roll, pitch, yaw to: 6d, which has no discontinuities."
+        ),
     ] = None,
     split: Annotated[
         str | None, typer.Option(help="Split of the dataset to convert. Default: all.")
@@ -163,7 +168,7 @@ def convert(
         bool, typer.Option(help="Skip and report episodes that cannot be read.")
     ] = False,
     data_mb: Annotated[
-        float, typer.Option(help="Maximum size of a LeRobot file of rows, in MB.")
+        float, typer.Option(help="Maximum size of a LeRobot data file, in MB.")
     ] = 100,
     video_mb: Annotated[
         float, typer.Option(help="Maximum size of a LeRobot video file, in MB.")
@@ -172,7 +177,7 @@ def convert(
     seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
 ) -> None:
-    """Write a dataset in another format; run again, it goes on where it was interrupted."""
+    """Convert a dataset to another format; running it again continues an interrupted conversion."""
     from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
     from worldeval.data.convert import convert as convert_source
@@ -181,7 +186,9 @@ def convert(
 
     target = made or out
     if target is None:
-        raise UserError("Say what to make: worldeval data convert SRC DST (or --out DST).")
+        raise UserError(
+            "The destination is missing. Give it: worldeval data convert SRC DST (or --out DST)."
+        )
     source = _adapted(opened(path, kind, named), size, rotation)
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=log) as bar:
@@ -212,7 +219,7 @@ def convert(
 
 
 def _adapted(source: "Source", size: str | None, rotation: str | None) -> "Source":
-    """The dataset with pictures of another size and rotations in another form, where asked for."""
+    """Resize images and convert rotations of a dataset, as requested."""
     from worldeval.data.adapt import AdaptedSource
     from worldeval.data.rotation import FORMS
     from worldeval.errors import UserError, did_you_mean
@@ -221,9 +228,11 @@ def _adapted(source: "Source", size: str | None, rotation: str | None) -> "Sourc
         return source
     sides = re.fullmatch(r"(\d{1,4})x(\d{1,4})", size or "1x1")
     if sides is None or "0" in sides.groups():
-        raise UserError(f"--size {size} is not height x width in pixels, such as 64x64.")
+        raise UserError(
+            f"--size {size} is not valid; give height x width in pixels, such as 64x64."
+        )
     if rotation is not None and rotation not in FORMS:
-        raise UserError(f"There is no rotation '{rotation}'.{did_you_mean(rotation, FORMS)}")
+        raise UserError(f"There is no rotation format '{rotation}'.{did_you_mean(rotation, FORMS)}")
     pixels = None if size is None else (int(sides[1]), int(sides[2]))
     return AdaptedSource(source, size=pixels, rotation=FORMS[rotation] if rotation else None)
 

@@ -1,4 +1,4 @@
-"""`worldeval data encode`: a dataset's latents, computed once."""
+"""`worldeval data encode`: compute the latents of a dataset once."""
 
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +19,7 @@ from worldeval.cli.common import (
     verb,
 )
 
-SAMPLE = 32  # frames decoded to see whether the latents are those of the dataset
+SAMPLE = 32  # frames decoded to check that the latents belong to the dataset
 
 
 def register(data: typer.Typer) -> None:
@@ -36,19 +36,22 @@ def encode(
     out: Annotated[Path, typer.Option("--out", help="Folder for the latents.")],
     world: Annotated[
         Path | None,
-        typer.Option(help="World model whose tokenizer encodes. Default: precomputed latents."),
+        typer.Option(
+            help="World model whose tokenizer is used. Default: the dataset's precomputed latents."
+        ),
     ] = None,
     kind: Format = None,
     named: Map = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Cache latents, and decode a sample to check them; run again, it goes on where it stopped.
+    """Compute and store a dataset's latents, and decode a sample to check them.
 
-    worldeval train --data DATASET --latents FOLDER trains on them, without encoding again.
+    Running it again continues an interrupted encoding. `worldeval train --data DATASET --latents
+    FOLDER` trains on the latents without encoding again.
 
-    In parallel: accelerate launch -m worldeval data encode ... on GPUs, and
-    torchrun --nproc-per-node 4 -m worldeval data encode ... on CPU cores.
+    To work in parallel, use `accelerate launch -m worldeval data encode ...` on GPUs, or
+    `torchrun --nproc-per-node 4 -m worldeval data encode ...` on CPU cores.
     """
     import numpy as np
     from rich.progress import Progress
@@ -91,7 +94,7 @@ def encode(
 
 
 def _encoder(source, folder: Path | None, launched):
-    """Latents of an episode, who makes them, of which views, how to decode them, by what."""
+    """Return the encoder of an episode, its description, views, decoder and tokenizer."""
     from worldeval.data.latent_cache import encode_frames, precomputed
 
     if folder is None:
@@ -129,7 +132,7 @@ def _encoder(source, folder: Path | None, launched):
 
 
 def _keep_tokenizer(world: Path, out: Path) -> None:
-    """The tokenizer beside its latents, for whoever trains on them."""
+    """Store the tokenizer beside its latents, for training on them."""
     import shutil
 
     from worldeval.run import whole_file
@@ -140,7 +143,7 @@ def _keep_tokenizer(world: Path, out: Path) -> None:
 
 
 def _launched():
-    """This process among those that accelerate or torchrun started; None where it is alone."""
+    """Return the state of this process under accelerate or torchrun; None if it runs alone."""
     import os
 
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
@@ -149,5 +152,5 @@ def _launched():
 
     from worldeval.device import pick_device
 
-    # Not told that there is no GPU, accelerate takes every process for the only one.
+    # Without `cpu=True`, accelerate treats every process on a CPU as the only one.
     return PartialState(cpu=pick_device().type == "cpu")

@@ -1,4 +1,4 @@
-"""`worldeval env`: environments for what cannot be installed beside worldeval."""
+"""`worldeval env`: separate Python environments for packages that conflict with worldeval."""
 
 import sys
 from pathlib import Path
@@ -11,38 +11,44 @@ from worldeval.cli.common import Json, Seed, emit, log, verb
 
 def register(app: typer.Typer) -> None:
     """Add the verb."""
-    group = typer.Typer(no_args_is_help=True, help="Make environments for policies of others.")
+    group = typer.Typer(
+        no_args_is_help=True,
+        help="Create Python environments for policies with conflicting dependencies.",
+    )
     group.callback()(_group)
     verb(group, "lerobot", lerobot, "worldeval env lerobot")
     app.add_typer(group, name="env")
 
 
 def _group() -> None:
-    """Environments for policies that need other versions than worldeval does."""
+    """Create environments for policies that need other package versions than worldeval."""
 
 
 def lerobot(
     out: Annotated[Path, typer.Option(help="Folder for the environment.")] = Path(".venv-lerobot"),
     python: Annotated[
-        str, typer.Option(help="Python to make it with. LeRobot 0.5 and later needs 3.12.")
+        str,
+        typer.Option(help="Python interpreter to use. LeRobot 0.5 and later needs Python 3.12."),
     ] = sys.executable,
     version: Annotated[
-        str, typer.Option("--lerobot", help="Version of LeRobot. Default: the newest that fits.")
+        str,
+        typer.Option("--lerobot", help="Version of LeRobot. Default: the newest compatible one."),
     ] = "",
     extra: Annotated[
         list[str] | None,
-        typer.Option(help="Extra of LeRobot, as its policies need from 0.6 on: diffusion."),
+        typer.Option(help="Extra of LeRobot that a policy needs from 0.6 on, such as diffusion."),
     ] = None,
     pip: Annotated[
-        list[str] | None, typer.Option(help="Option for pip: --pip=--index-url=https://...")
+        list[str] | None,
+        typer.Option(help="Option to pass to pip, such as --pip=--index-url=https://..."),
     ] = None,
     seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
 ) -> None:
-    """Make an environment with LeRobot, in which its checkpoints are run.
+    """Create an environment with LeRobot, in which its checkpoints are run.
 
-    `worldeval rank --policies 'lerobot:...'` finds it in this folder's .venv-lerobot, or where
-    WORLDEVAL_LEROBOT says, and starts and stops what it needs there by itself.
+    `worldeval rank --policies 'lerobot:...'` finds it in .venv-lerobot in the current folder, or in
+    the folder that WORLDEVAL_LEROBOT names, and starts and stops the policy servers there itself.
     """
     from worldeval.policy.remote.beside import FOLDER, PLACE, LeRobotEnvironment
 
@@ -55,5 +61,5 @@ def lerobot(
     )
     found = made.make(lambda text: log.print(text))
     if out.resolve() != Path(FOLDER).resolve():
-        log.print(f"Let worldeval find it: export {PLACE}={out.resolve()}")
+        log.print(f"To let worldeval find it: export {PLACE}={out.resolve()}")
     emit({"python": str(found)}, as_json=as_json)

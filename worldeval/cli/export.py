@@ -1,4 +1,4 @@
-"""`worldeval export`: imagined roll-outs of a run as a dataset that a robot's trainer loads."""
+"""`worldeval export`: write the imagined roll-outs of a run as a training dataset."""
 
 from pathlib import Path
 from typing import Annotated
@@ -34,13 +34,11 @@ def export(
     run: Annotated[Path, typer.Argument(help="A run folder with imagined roll-outs.")],
     made: Annotated[
         Path | None,
-        typer.Argument(help="What to make: a folder, or a .hdf5 file. Default: RUN/dataset."),
+        typer.Argument(help="Dataset to write: a folder, or a .hdf5 file. Default: RUN/dataset."),
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option(
-            "--out", help="What to make, given as an option instead.", rich_help_panel=OUTPUT
-        ),
+        typer.Option("--out", help="The same as DST, given as an option.", rich_help_panel=OUTPUT),
     ] = None,
     select: Annotated[
         str | None,
@@ -56,21 +54,23 @@ def export(
     world: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of the world model, if it is not where the run says.",
+            help="Folder of the world model, if it has moved since the run.",
             rich_help_panel=MODELS,
         ),
     ] = None,
     mix: Annotated[
         Path | None,
         typer.Option(
-            help="Recorded data to mix in, in any format that is read.", rich_help_panel=CHOICE
+            help="Recorded dataset to mix in, in any supported format.", rich_help_panel=CHOICE
         ),
     ] = None,
     kind: Format = None,
     named: Map = None,
     ratio: Annotated[
         float,
-        typer.Option(help="Share of recorded episodes with --mix.", rich_help_panel=CHOICE),
+        typer.Option(
+            help="Share of recorded episodes in the dataset, with --mix.", rich_help_panel=CHOICE
+        ),
     ] = 0.5,
     seed: Seed = 0,
     license: Annotated[
@@ -78,10 +78,11 @@ def export(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write imagined episodes with the judge's verdict and the provenance of every one.
+    """Write imagined episodes as a dataset, each with the judge's verdict and its provenance.
 
-    --select compares columns: success, probability, trust, disagreement, mended_actions, reached,
-    policy, lineage, step, task, start, seed, joined by and, or, not.
+    --select is an expression over the columns success, probability, trust, disagreement,
+    mended_actions (the share of clipped actions), reached, policy, lineage, step, task, start and
+    seed, combined with and, or, not.
     """
     from dataclasses import asdict
 

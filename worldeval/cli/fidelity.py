@@ -1,4 +1,4 @@
-"""`worldeval fidelity`: how well a world model predicts episodes that it never saw."""
+"""`worldeval fidelity`: measure how well a world model predicts held-out episodes."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,17 +21,21 @@ def register(app: typer.Typer) -> None:
 
 def fidelity(
     world: Annotated[Path, typer.Argument(help="Folder of a trained world model.")],
-    data: Annotated[Path, typer.Argument(help="The dataset it was trained on, or another one.")],
+    data: Annotated[
+        Path, typer.Argument(help="The dataset that it was trained on, or another one.")
+    ],
     horizons: Annotated[
         str,
         typer.Option(
-            help="World frames after the start at which errors are measured, separated by commas."
+            help="Horizons at which errors are measured, in world frames after the start."
         ),
     ] = "1,5,10,20",
     episodes: Annotated[int, typer.Option(help="Maximum number of held-out episodes.")] = 60,
     fvd_backbone: Annotated[
         Path | None,
-        typer.Option(help="I3D network as a TorchScript file. Without it FVD is left out."),
+        typer.Option(
+            help="TorchScript file of an I3D network, for FVD. Without it, FVD is skipped."
+        ),
     ] = None,
     sampler_steps: SamplerSteps = None,
     kind: Format = None,
@@ -40,7 +44,7 @@ def fidelity(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Replay held-out episodes open loop: pictures, action following and memory, by horizon."""
+    """Replay held-out episodes open loop, to measure image quality, action following and memory."""
     from worldeval.data.weighted import read_mixture
     from worldeval.errors import UserError
     from worldeval.recipe import shipped
@@ -49,7 +53,9 @@ def fidelity(
     try:
         wanted = tuple(sorted({int(part) for part in horizons.split(",")}))
     except ValueError as error:
-        raise UserError(f"--horizons {horizons} must look like 1,5,10,20.") from error
+        raise UserError(
+            f"--horizons {horizons} is not valid; give whole numbers, such as 1,5,10,20."
+        ) from error
     if fvd_backbone is not None and not fvd_backbone.is_file():
         raise UserError(f"There is no file {fvd_backbone} (--fvd-backbone).")
     with log.status("") as status:
@@ -68,21 +74,27 @@ def fidelity(
         for table in tables(found):
             console.print(table)
         taken = found["action_following"]["taken_as"]
-        kind = "places, at rest where they begin" if taken["absolute"] else "motions, zero at rest"
-        console.print(f"actions are taken for {kind} ({taken['said_by']})")
+        kind = (
+            "positions; the robot rests at the current one"
+            if taken["absolute"]
+            else "motions; zero is rest"
+        )
+        console.print(f"actions are interpreted as {kind} ({taken['said_by']})")
         for name, reason in found["not_measured"].items():
             console.print(f"not measured: {name} ({reason})")
 
 
 def tables(found: dict[str, Any]):
-    """The result as tables, one question each."""
+    """Print the result as tables, one per question."""
     yield _pictures(found) if found["pictures"] else _latents(found)
     if found["fvd"]:
         yield _table("Fréchet video distance", ("view", "FVD"), found["fvd"].items())
     yield _actions(found["action_following"])
     told = found["action_following"]["inverse_dynamics_mm"]
     rows = [(name, number(told[name], 1)) for name in ("imagined", "recorded", "still")]
-    yield _table("hand motion read back from pictures: error (mm a frame)", ("from", "error"), rows)
+    yield _table(
+        "error of hand motion recovered from images (mm per frame)", ("from", "error"), rows
+    )
     if found["memory"]:
         kept = found["memory"]
         rows = [(name.replace("_", " "), number(kept[name], 2)) for name in
@@ -146,7 +158,7 @@ def _actions(followed: dict[str, Any]):
         for name, by_horizon in followed["actions"].items()
         for horizon, row in by_horizon.items()
     ]
-    title = "other actions, other outcomes (change: 1 is as much as really happened)"
+    title = "effect of other actions (change: 1 is as much as in the recording)"
     return _table(title, columns, rows)
 
 

@@ -1,4 +1,4 @@
-"""`worldeval film`: imagined episodes of a run as pictures, for the viewer, labels and reports."""
+"""`worldeval film`: render imagined episodes of a run for the viewer, labels and reports."""
 
 from pathlib import Path
 from typing import Annotated
@@ -24,7 +24,9 @@ def film(
     run: Annotated[Path, typer.Argument(help="The folder of a ranking run.")],
     episodes: Annotated[
         list[str] | None,
-        typer.Argument(help="Episodes as POLICY/START/SEED, as the viewer names them."),
+        typer.Argument(
+            help="Episodes to render, as POLICY/START/SEED (the viewer shows these names)."
+        ),
     ] = None,
     draw: Annotated[
         int,
@@ -42,17 +44,20 @@ def film(
         bool,
         typer.Option(
             "--trust-pickle",
-            help="Load policies that are pickles. Loading one runs whatever code it contains.",
+            help="Load pickled policies. Loading a pickle executes any code that it contains.",
         ),
     ] = False,
     trust_code: Annotated[
-        bool, typer.Option("--trust-code", help="Run policies that the run names as Python code.")
+        bool,
+        typer.Option(
+            "--trust-code", help="Allow the run's policies that are Python code to be executed."
+        ),
     ] = False,
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Decode imagined episodes into film strips; --out writes their list as JSON too."""
+    """Render imagined episodes as film strips; --out also writes a list of them as JSON."""
     import os
     from dataclasses import asdict
 
@@ -66,7 +71,9 @@ def film(
     wanted = list(episodes or ())
     drawn = developing.draw(run, draw, rng=np.random.default_rng(seed)) if draw else []
     if not wanted and not drawn:
-        raise UserError("Name an episode (POLICY/START/SEED), or draw some: --draw 20.")
+        raise UserError(
+            "No episode is given. Name one (POLICY/START/SEED), or draw some with --draw 20."
+        )
     made = []
     with Progress(console=log) as bar:
         for names, random in ((wanted, False), (drawn, True)):

@@ -1,4 +1,4 @@
-"""`worldeval improve`: better policies from imagination alone; the simulator is never asked."""
+"""`worldeval improve`: improve policies using imagination alone, without the simulator."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from worldeval.api.improve import Improvement
 
 improve = typer.Typer(
-    name="improve", help="Make policies better in imagination alone.", no_args_is_help=True
+    name="improve", help="Improve policies using imagination alone.", no_args_is_help=True
 )
 
-Recipe = Annotated[str, typer.Argument(help="An improvement recipe: name or path.")]
+Recipe = Annotated[str, typer.Argument(help="Name or path of an improvement recipe.")]
 Policy = Annotated[
     str,
     typer.Option("--policy", help="Folder of the checkpoint to improve.", rich_help_panel=MODELS),
@@ -22,7 +22,7 @@ Policy = Annotated[
 AnyPolicy = Annotated[
     str,
     typer.Option(
-        "--policy", help="Address of any policy: checkpoint or code.", rich_help_panel=MODELS
+        "--policy", help="Address of a policy: a checkpoint or code.", rich_help_panel=MODELS
     ),
 ]
 TwoPolicies = Annotated[
@@ -35,19 +35,23 @@ TwoPolicies = Annotated[
 ]
 World = Annotated[
     str | None,
-    typer.Option(help="Folder of a trained world model, not the recipe's.", rich_help_panel=MODELS),
+    typer.Option(
+        help="Folder of a trained world model, instead of the recipe's.", rich_help_panel=MODELS
+    ),
 ]
 JudgeFolder = Annotated[
     str | None,
     typer.Option(
-        "--judge", help="Folder of a trained judge, not the recipe's.", rich_help_panel=MODELS
+        "--judge",
+        help="Folder of a trained judge, instead of the recipe's.",
+        rich_help_panel=MODELS,
     ),
 ]
 Data = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="Folder of recorded episodes: starts, and demonstrations to mix in.",
+        help="Folder of recorded episodes, used as starts and as demonstrations to mix in.",
         rich_help_panel=MODELS,
     ),
 ]
@@ -76,9 +80,10 @@ def sft(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Fine-tune a policy on its imagined successes, round after round.
+    """Fine-tune a policy on its imagined successes, in several rounds.
 
-    OUT holds every round's dataset (LeRobot v3), the checkpoints, rounds.json and claim.json.
+    Writes the dataset of every round (LeRobot v3), the checkpoints, rounds.json and claim.json to
+    OUT.
     """
     from worldeval.api import improve as ways
 
@@ -102,8 +107,8 @@ def rl(
 ) -> None:
     """Improve a policy by policy gradients over its denoising steps, inside the world model.
 
-    OUT holds checkpoints, iterations.json, rl.json and claim.json. It ends early where imagined
-    success no longer holds up when the same actions are carried out again.
+    Writes checkpoints, iterations.json, rl.json and claim.json to OUT. Stops early if imagined
+    success is not reproduced when the same actions are imagined again.
     """
     from worldeval.api import improve as ways
 
@@ -125,9 +130,9 @@ def search(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Make a policy that imagines several plans at every replan and takes the best of them.
+    """Make a policy that imagines several plans at every replan and executes the best one.
 
-    OUT/policy.py:policy names it to `rank`, `imagine`, `truth` and `improve` alike.
+    Its address is OUT/policy.py:policy, for `rank`, `imagine`, `truth` and `improve`.
     """
     from worldeval.api import improve as ways
 
@@ -149,9 +154,9 @@ def compose(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Mix the scores of two policies, with the weight that imagines most success.
+    """Mix the scores of two policies, with the weight that has the highest imagined success.
 
-    OUT/policy.py:policy names the mixture; it is compared with the better of the two.
+    The address of the mixture is OUT/policy.py:policy. It is compared with the better of the two.
     """
     from worldeval.api import improve as ways
 
@@ -162,7 +167,7 @@ def compose(
 
 
 def _folder(recipe: str) -> Path:
-    """Where a run goes that is not told where."""
+    """Return the default folder of a run."""
     return Path("runs") / Path(recipe).stem
 
 
@@ -170,7 +175,7 @@ def _tell(done: "Improvement", as_json: bool) -> None:
     emit(done.to_json(), as_json=as_json)
     if not as_json:
         console.print(done.claim.text)
-        log.print(f"{done.folder}/claim.json holds every number.", style="dim")
+        log.print(f"All numbers are in {done.folder}/claim.json.", style="dim")
 
 
 verb(improve, "sft", sft, "worldeval improve sft --policy runs/bc/step-400 --out runs/better")

@@ -1,4 +1,4 @@
-"""`worldeval judge`: success classifiers for a world model's imagination."""
+"""`worldeval judge`: train and calibrate success classifiers of imagined roll-outs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -46,7 +46,7 @@ def train(
         list[str],
         typer.Option(
             "--data",
-            help="The data that the world model was trained on, as they were given then.",
+            help="The dataset that the world model was trained on, given in the same way.",
             rich_help_panel=MODELS,
         ),
     ],
@@ -54,20 +54,22 @@ def train(
         list[Path],
         typer.Option("--weak", help="Dataset of policies' roll-outs.", rich_help_panel=MODELS),
     ],
-    recipe: Annotated[str, typer.Argument(help="A judge recipe: name or path.")] = "judge",
+    recipe: Annotated[str, typer.Argument(help="Name or path of a judge recipe.")] = "judge",
     formats: Formats = None,
     maps: Maps = None,
     out: Out = None,
     seed: Seed = 0,
     world_seed: Annotated[
         int,
-        typer.Option(help="Seed of the world model's training.", rich_help_panel=RECIPE),
+        typer.Option(
+            help="Random seed with which the world model was trained.", rich_help_panel=RECIPE
+        ),
     ] = 0,
     track: Track = None,
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Train a judge and calibrate it on families of policies that it was not trained on."""
+    """Train a judge, and calibrate it on families of policies that it was not trained on."""
     from worldeval.api.train import train_judge
     from worldeval.data.weighted import read_mixture
 
@@ -85,14 +87,16 @@ def train(
     )
     emit({"out": str(folder), "left_out_families": fitted.left_out}, as_json=as_json)
     if not as_json:
-        console.print("on families of policies that were left out:")
+        console.print("on held-out families of policies:")
         for name, value in fitted.left_out.items():
             said = "undefined" if value is None else f"{value:.3f}"
             console.print(f"  {name.replace('_', ' '):<16} {said}")
 
 
 def calibrate(
-    runs: Annotated[list[Path], typer.Argument(help="Runs of `rank` with truth and this judge.")],
+    runs: Annotated[
+        list[Path], typer.Argument(help="Folders of `rank` runs that used --truth and this judge.")
+    ],
     judge: Annotated[
         Path,
         typer.Option("--judge", help="Folder of the judge to correct.", rich_help_panel=MODELS),
@@ -101,10 +105,10 @@ def calibrate(
     seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
 ) -> None:
-    """Correct the rates of a judge by policies that were also measured.
+    """Correct a judge's predicted rates with policies whose success was also measured.
 
-    The networks stay as they are, and so does the order on each task: only the slope and the
-    offset of each task change. Judge other policies with the result.
+    Only a slope and an offset per task are fitted; the networks and the order of policies on each
+    task do not change. Use the result to judge other policies.
     """
     from dataclasses import asdict
 
@@ -122,8 +126,8 @@ def calibrate(
     emit(result, as_json=as_json)
     if not as_json:
         console.print(
-            f"mean error of a policy on a task: {found.cell_error_before:.3f} before, "
-            f"{found.cell_error_after:.3f} for lineages left out of the correction"
+            f"mean error of a policy's rate on a task: {found.cell_error_before:.3f} before, "
+            f"{found.cell_error_after:.3f} after, for lineages held out of the correction"
         )
 
 

@@ -1,4 +1,4 @@
-"""`worldeval merge`: parts of a run, made on several machines, put together."""
+"""`worldeval merge`: merge the parts of a run that were made on several machines."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -22,9 +22,9 @@ def merge(
     as_json: Json = False,
     seed: Seed = 0,
 ) -> None:
-    """Put together what `rank --num-shards N --shard-index I` made, after checking that it fits.
+    """Check and merge the parts made by `rank --num-shards N --shard-index I`.
 
-    `worldeval rank PROTOCOL --out RUN` then ranks it, and does whatever no part did.
+    `worldeval rank PROTOCOL --out RUN` then ranks the merged run and completes missing episodes.
     """
     from worldeval.api.rank import merge as put_together
 
@@ -32,7 +32,7 @@ def merge(
     emit(asdict(merged), as_json=as_json)
     if not as_json:
         console.print(
-            f"{merged.run} holds {merged.imagined} imagined and {merged.simulated} simulated "
+            f"{merged.run} contains {merged.imagined} imagined and {merged.simulated} simulated "
             f"episodes ({merged.twice} were in more than one part, and agree).",
             soft_wrap=True,
         )

@@ -1,4 +1,4 @@
-"""`worldeval next`: which policy to try on the robot next, and from which start."""
+"""`worldeval next`: choose which policy to try next on the robot, and from which start."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -27,38 +27,49 @@ def register(app: typer.Typer) -> None:
 def next_trials(
     run: Annotated[Path, typer.Argument(help="Folder of a finished `worldeval rank`.")],
     trials: Annotated[
-        int, typer.Option("--trials", help="Number of trials to have waiting in the schedule.")
+        int, typer.Option("--trials", help="Number of open trials to keep in the schedule.")
     ] = 20,
     real: Annotated[
         Path | None,
         typer.Option(
-            "--real", help="CSV of trials made elsewhere: policy, task, start, success (0 or 1)."
+            "--real",
+            help="CSV of trials made outside the schedule: policy, task, start, success (0 or 1).",
         ),
     ] = None,
     regret: Annotated[
-        float, typer.Option("--regret", help="Loss in success rate that you would accept.")
+        float,
+        typer.Option(
+            "--regret", help="Acceptable loss in success rate compared with the best policy."
+        ),
     ] = 0.05,
     confidence: Annotated[
         float,
-        typer.Option("--confidence", help="Stop once the choice is that good with this chance."),
+        typer.Option(
+            "--confidence",
+            help="Stop once the choice is within --regret of the best with this probability.",
+        ),
     ] = 0.9,
     phi: Annotated[
         float | None,
         typer.Option(
-            "--phi", help="Trials that an imagined rate counts as. Default: as the run measured."
+            "--phi",
+            help="Real trials that an imagined rate is worth. Default: as measured by the run.",
         ),
     ] = None,
     ask: Annotated[
-        bool, typer.Option("--ask", help="Ask for the outcome of each trial here, one by one.")
+        bool,
+        typer.Option(
+            "--ask", help="Ask for the outcomes of the open trials in the terminal, one by one."
+        ),
     ] = False,
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Say which policy to try next, from which start, to find the best one in few real trials.
+    """Choose which policies to try next on the robot, to find the best one with few trials.
 
     Writes a blinded schedule in random order (CSV, and HTML to print) to RUN/next or --out. Fill in
-    its column `success` and give the same command again, or let --ask do it.
+    its column `success` and run the same command again, or enter the outcomes with --ask.
     """
     from worldeval.evaluate.next_trials import advise
 
@@ -75,7 +86,7 @@ def next_trials(
         )
 
     if ask and as_json:
-        raise UserError("--ask talks to a person and --json to a program: give one of them.")
+        raise UserError("--ask and --json cannot be combined; give one of them.")
     advice = think()
     if ask:
         with resumable():
@@ -87,7 +98,7 @@ def next_trials(
 
 
 def _ask(advice: "Advice") -> None:
-    """Every waiting trial in turn: y, n, or q to stop. Each answer is kept at once."""
+    """Ask for the outcome of every open trial: y, n, or q to stop. Answers are saved at once."""
     from worldeval.evaluate.next_trials import answered
 
     for trial in [trial for trial in advice.schedule if trial.success is None]:
@@ -113,10 +124,12 @@ def _print(advice: "Advice") -> None:
         table.add_row(each.policy, *cells)
     console.print(table)
     worth = (
-        "as this run measured" if advice.validated else "a cautious guess: nothing was validated"
+        "as measured by this run"
+        if advice.validated
+        else "a cautious assumption, because nothing was validated"
     )
     log.print(
-        f"An imagined rate counts as {advice.phi:.0f} trials ({worth}).",
+        f"An imagined rate is worth {advice.phi:.0f} real trials ({worth}).",
         soft_wrap=True,
     )
     verdict = (
@@ -126,10 +139,10 @@ def _print(advice: "Advice") -> None:
     if advice.enough:
         console.print(f"Enough: {verdict}. No further trials are needed.")
         return
-    console.print(f"{verdict}: go on.")
+    console.print(f"{verdict}. Continue with the schedule.")
     console.print(
-        f"{advice.open} trials wait in {advice.folder}/schedule.csv (to print: schedule.html). "
-        "Fill in the column `success` and give the same command again.",
+        f"{advice.open} open trials are in {advice.folder}/schedule.csv (to print: schedule.html). "
+        "Fill in the column `success` and run the same command again.",
         soft_wrap=True,
     )
 

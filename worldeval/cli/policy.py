@@ -1,4 +1,4 @@
-"""`worldeval policy train`: policies, or whole sets of them, from demonstrations."""
+"""`worldeval policy train`: train policies, or sets of policies, from demonstrations."""
 
 from pathlib import Path
 from typing import Annotated
@@ -29,9 +29,10 @@ def register(app: typer.Typer) -> None:
 
 
 def train(
-    recipe: Annotated[str, typer.Argument(help="A policy or policy-set recipe: name or path.")],
+    recipe: Annotated[str, typer.Argument(help="Name or path of a policy or policy-set recipe.")],
     data: Annotated[
-        list[str], typer.Option("--data", help="Demonstrations, in any format. May be repeated.")
+        list[str],
+        typer.Option("--data", help="Dataset of demonstrations, in any format. May be repeated."),
     ],
     formats: Formats = None,
     maps: Maps = None,
@@ -47,9 +48,9 @@ def train(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Train the lineages of a recipe by imitation, keeping checkpoints along the way.
+    """Train the lineages of a recipe by imitation, and keep checkpoints during training.
 
-    Checkpoints go to OUT/LINEAGE/step-N; lineages that are complete are not trained again.
+    Checkpoints are written to OUT/LINEAGE/step-N. Finished lineages are not trained again.
     """
     from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
     from rich.table import Table

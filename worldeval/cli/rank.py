@@ -1,4 +1,4 @@
-"""`worldeval rank`, `imagine` and `truth`: policies tried in a world model and in the simulator."""
+"""`worldeval rank`, `imagine` and `truth`: roll policies out in a world model and a simulator."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -41,24 +41,28 @@ if TYPE_CHECKING:
 
     from worldeval.api.result import Result
 
-Protocol = Annotated[str, typer.Argument(help="A protocol recipe: name or path.")]
+Protocol = Annotated[str, typer.Argument(help="Name or path of a protocol recipe.")]
 Policies = Annotated[
     list[str] | None,
     typer.Option(
         "--policies",
-        help="Policies to try instead of the recipe's: checkpoints, folders, globs or other "
+        help="Policies to use instead of the recipe's: checkpoints, folders, globs or other "
         "addresses. May be repeated.",
         rich_help_panel=MODELS,
     ),
 ]
 World = Annotated[
     str | None,
-    typer.Option(help="Folder of a trained world model, not the recipe's.", rich_help_panel=MODELS),
+    typer.Option(
+        help="Folder of a trained world model, instead of the recipe's.", rich_help_panel=MODELS
+    ),
 ]
 JudgeFolder = Annotated[
     str | None,
     typer.Option(
-        "--judge", help="Folder of a trained judge, not the recipe's.", rich_help_panel=MODELS
+        "--judge",
+        help="Folder of a trained judge, instead of the recipe's.",
+        rich_help_panel=MODELS,
     ),
 ]
 Starts = Annotated[
@@ -116,8 +120,8 @@ def rank(
     films: Annotated[
         int | None,
         typer.Option(
-            help="Number of roll-outs to keep as pictures. Default: ten telling ones, and a "
-            "success and a failure of every policy.",
+            help="Number of roll-outs to render as film strips. Default: ten informative ones, and "
+            "a success and a failure of every policy.",
             min=0,
             rich_help_panel=OUTPUT,
         ),
@@ -142,12 +146,12 @@ def rank(
 ) -> None:
     """Rank policies by rolling them out in a world model, with intervals and caveats.
 
-    The same command again does only what is missing; with more policies or starts it extends the
-    run. The exit status is 1 if a policy broke, so that some of its episodes have no outcome.
+    Running the command again does only the missing work; more policies or starts extend the run.
+    The exit status is 1 if a policy failed, so that some of its episodes have no outcome.
 
-    A ranking is a hypothesis until something measured was compared with it: the simulator
-    (--truth), real trials of some of the policies (--real), or other policies in an earlier run
-    (--validated-by).
+    A ranking is a hypothesis until it is compared with measured outcomes: from the simulator
+    (--truth), from real trials of some of the policies (--real), or of other policies in an earlier
+    run (--validated-by).
     """
     from worldeval.api.rank import rank as ranked
     from worldeval.api.tables import renderables
@@ -192,7 +196,7 @@ def rank(
     else:
         for each in renderables(result):
             console.print(each)
-        log.print(f"{RunPaths(result.folder).summary} holds every number.", style="dim")
+        log.print(f"All numbers are in {RunPaths(result.folder).summary}.", style="dim")
     _tell_rest(result)
 
 
@@ -219,11 +223,11 @@ def imagine(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Roll policies out in a world model and judge them; prints the predicted success.
+    """Roll policies out in a world model, judge them, and print the predicted success.
 
-    With --guided (policy-guided diffusion) actions and frames are drawn together, between the data
-    and the policy. Such episodes are for inspection, export and training; they do not measure the
-    policy.
+    With --guided (policy-guided diffusion), actions and frames are sampled jointly, between the
+    data and the policy. Such episodes are for inspection, export and training; they do not measure
+    the policy.
     """
     from worldeval.api.rank import imagine as imagined
     from worldeval.api.watch import Watch
@@ -272,7 +276,7 @@ def truth(
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
-    """Measure the same policies from the same starts in the simulator."""
+    """Roll the same policies out in the simulator, from the same starts."""
     from worldeval.api.rank import truth as measured
     from worldeval.api.watch import Watch
     from worldeval.runs.paths import TRUTH as TRUTH_SIDE
@@ -298,7 +302,7 @@ def truth(
 
 
 def _folder(protocol: str) -> Path:
-    """Where a run goes that is not told where."""
+    """Return the default folder of a run."""
     return Path("runs") / Path(protocol).stem
 
 
@@ -308,17 +312,17 @@ def _tell_shard(result: "Result", count: int, as_json: bool) -> None:
         emit({"run": str(result.folder), "episodes": episodes}, as_json=True)
         return
     console.print(
-        f"{result.folder} holds {episodes} episodes. With the other {count - 1} parts: "
-        "worldeval merge PART... --out RUN, then this command with --out RUN and without the "
-        "options of shards.",
+        f"{result.folder} contains {episodes} episodes. To merge the other {count - 1} parts: "
+        "worldeval merge PART... --out RUN, then this command with --out RUN and without "
+        "--num-shards and --shard-index.",
         soft_wrap=True,
     )
 
 
 def _tell_rest(result: "Result") -> None:
-    """What is missing and how to go on; ends with 1 where a policy broke."""
+    """Say what is missing and how to continue; exit with status 1 if a policy failed."""
     if result.stopped == "time is up":
-        log.print(f"The time is up. To go on:\n  {same_command()}", soft_wrap=True)
+        log.print(f"The time budget is used up. To continue:\n  {same_command()}", soft_wrap=True)
     for policy, error in result.errors.items():
         log.print(
             f"{policy}: some episodes could not be completed; they are excluded, not counted as "
@@ -326,7 +330,7 @@ def _tell_rest(result: "Result") -> None:
             soft_wrap=True,
         )
     if result.errors:
-        log.print(f"To try them again:\n  {same_command()}", soft_wrap=True)
+        log.print(f"To retry them:\n  {same_command()}", soft_wrap=True)
         raise typer.Exit(1)
 
 
@@ -352,4 +356,4 @@ def _rates(table: "pd.DataFrame", column: str, path: Path, as_json: bool) -> Non
         wide = rates.pivot(index="policy", columns="task", values="mean")
         wide["mean"] = wide.mean(axis=1)
         console.print(wide.sort_values("mean", ascending=False).round(3).to_string())
-    log.print(f"{path} holds every episode.", style="dim")
+    log.print(f"All episodes are in {path}.", style="dim")

@@ -1,4 +1,4 @@
-"""`worldeval report`: a ranking run as a page to read and to send."""
+"""`worldeval report`: write a ranking run as a page to read and send."""
 
 from pathlib import Path
 from typing import Annotated, Any
@@ -26,14 +26,14 @@ def report(
     embed: Annotated[
         bool | None,
         typer.Option(
-            help="Put pictures inside the one file, or beside it. Default: inside for HTML.",
+            help="Embed pictures in the file, or write them beside it. Default: embed in HTML.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
     strips: Annotated[
         int,
         typer.Option(
-            help="Number of film strips of each way of being wrong.",
+            help="Maximum number of film strips per kind of wrong prediction.",
             min=0,
             rich_help_panel=OUTPUT,
         ),
@@ -42,7 +42,7 @@ def report(
         Path | None,
         typer.Option(
             "--picture",
-            help="Also draw a picture for a README (PNG) here.",
+            help="PNG file for an additional picture, for a README.",
             rich_help_panel=OUTPUT,
         ),
     ] = None,
@@ -50,10 +50,10 @@ def report(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Write the report of a run: ranking, agreement, gates, film strips and where it comes from.
+    """Write the report of a run: ranking, agreement, gates, film strips and provenance.
 
-    The report is one file that can be sent, in RUN/report unless --out names a folder or file.
-    Markdown has its pictures beside it.
+    The report is a single file, in RUN/report unless --out names a folder or file. The pictures of
+    a Markdown report are written beside it.
     """
     from worldeval.api.report import report as written
     from worldeval.report.words import headline
@@ -71,7 +71,7 @@ def report(
 
 
 def _facts(contents: Any, path: Path, picture: Path | None) -> dict[str, Any]:
-    """What `--json` prints: the report's numbers, without the cells of its tables."""
+    """Return the numbers that `--json` prints, without the cells of the tables."""
     from dataclasses import asdict
 
     from worldeval.report.words import headline
