@@ -82,7 +82,7 @@ def _one_line(error: UserError | OSError | UnicodeError) -> str:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, UnicodeError):
-        return f"A text file is not valid UTF-8 ({error}). Save it as UTF-8."
+        return f"A text file is not valid UTF-8 ({error}). Save the file as UTF-8."
     where = f" ({error.filename})" if error.filename else ""
     return f"{error.strerror or error}{where}. {ADVICE.get(error.errno or 0, 'Check the path.')}"
 

@@ -1,4 +1,4 @@
-"""What this machine can do: one check per line, each with what to do where something is missing."""
+"""Checks of what this machine can run, each with advice if something is missing."""
 
 import os
 import re
@@ -30,17 +30,17 @@ DEBIAN_RENDERING = "apt-get install libosmesa6 libegl1 libegl-mesa0 libgl1-mesa-
 
 @dataclass(frozen=True, kw_only=True)
 class SystemCheck:
-    """One line of the doctor's answer."""
+    """The result of one check."""
 
     name: str
     ok: bool
     found: str  # a version, a list, or what went wrong
-    todo: str = ""  # what to do where it is not ok
+    todo: str = ""  # what to do if it is not ok
     required: bool = True  # for the main job; the rest only widens what works
 
 
 def checks() -> Iterator[SystemCheck]:
-    """Every check, one after another; the slow ones (rendering, lpips) come last."""
+    """Run every check; the slow ones (rendering, lpips) come last."""
     yield _python()
     yield from _packages()
     yield _device()
@@ -61,7 +61,7 @@ def _python() -> SystemCheck:
 
 
 def _packages() -> Iterator[SystemCheck]:
-    """The dependencies that the installed package declares, an extra's together on one line."""
+    """Check the declared dependencies; those of an extra share a line."""
     extras: dict[str, list[str]] = {}
     for line in metadata.requires("worldeval") or ():
         name = re.match(r"[\w.-]+", line)
@@ -126,7 +126,7 @@ def _weights() -> SystemCheck:
 
 
 def _video() -> SystemCheck:
-    """Whether PyAV writes H.264 and reads it again: exports and reports are videos."""
+    """Check that PyAV writes and reads H.264, which exports and reports need."""
     if version("av") is None or version("numpy") is None:
         return SystemCheck(name="video", ok=False, found="no PyAV", todo="pip install worldeval")
     import io
@@ -156,14 +156,14 @@ def _video() -> SystemCheck:
 
 
 def _rendering() -> SystemCheck:
-    """Which of MuJoCo's headless backends draw, each in a process of its own."""
+    """Find the headless backends of MuJoCo that work, each in a separate process."""
     name, optional = "rendering", {"required": False}
     if version("mujoco") is None:
         found, todo = "no mujoco", "pip install 'worldeval[sim]'"
         return SystemCheck(name=name, ok=False, found=found, todo=todo, **optional)
     drawing = [backend for backend in ("osmesa", "egl") if _run(RENDER, MUJOCO_GL=backend) is None]
     chosen = os.environ.get("MUJOCO_GL", "osmesa")
-    found = " and ".join(drawing) + " draw" if drawing else "neither OSMesa nor EGL draws"
+    found = " and ".join(drawing) + " draw" if drawing else "neither OSMesa nor EGL can render"
     todo = f"as root: {DEBIAN_RENDERING}"
     if drawing and chosen not in drawing:
         found, todo = f"{found}, MUJOCO_GL is {chosen}", f"export MUJOCO_GL={drawing[0]}"
@@ -171,11 +171,11 @@ def _rendering() -> SystemCheck:
 
 
 def _lpips() -> SystemCheck:
-    """The LPIPS distance needs a working torchvision and AlexNet's ImageNet weights."""
+    """Check LPIPS, which needs a working torchvision and AlexNet's ImageNet weights."""
     todo = "pip install 'worldeval[fidelity]'"
     if version("lpips"):  # the usual trouble: torchvision built for another torch
         todo = f"install the torchvision made for torch {version('torch')}"
-    check = _in_subprocess("lpips", LPIPS, f"{todo}; PSNR and SSIM remain")
+    check = _in_subprocess("lpips", LPIPS, f"{todo}; PSNR and SSIM work without it")
     if not check.ok:
         return check
     import torch
@@ -183,12 +183,12 @@ def _lpips() -> SystemCheck:
     folder = Path(torch.hub.get_dir()) / "checkpoints"
     ok = any(folder.glob("alexnet-owt-*.pth"))
     found = check.found if ok else f"{check.found}, but no AlexNet weights in {folder}"
-    todo = f"put alexnet-owt-7be5be79.pth into {folder}; PSNR and SSIM remain"
+    todo = f"put alexnet-owt-7be5be79.pth into {folder}; PSNR and SSIM work without it"
     return SystemCheck(name="lpips", ok=ok, found=found, todo=todo, required=False)
 
 
 def _in_subprocess(package: str, code: str, todo: str) -> SystemCheck:
-    """Whether an optional package works; apart, since a broken binary may end the process."""
+    """Check an optional package in a separate process, because a broken binary may crash it."""
     found = version(package)
     problem = _run(code) if found else "missing"
     return SystemCheck(
@@ -197,7 +197,7 @@ def _in_subprocess(package: str, code: str, todo: str) -> SystemCheck:
 
 
 def _run(code: str, **environment: str) -> str | None:
-    """None where the code runs in a fresh Python, else the last line of what it said."""
+    """Run code in a fresh Python; return None on success, otherwise its last line of output."""
     try:
         done = subprocess.run(
             [sys.executable, "-W", "ignore", "-c", code],

@@ -1,4 +1,4 @@
-"""`worldeval serve-policy` and `serve-world`: policies and world models for other machines."""
+"""`worldeval serve-policy` and `serve-world`: serve policies and world models to other programs."""
 
 import os
 import sys
@@ -11,21 +11,21 @@ import typer
 from worldeval.cli.common import SAFETY, Json, Out, Seed, log, verb
 
 Host = Annotated[
-    str, typer.Option(help="Address to listen on; 0.0.0.0 is every network interface.")
+    str, typer.Option(help="Address to listen on; 0.0.0.0 means all network interfaces.")
 ]
 Port = Annotated[
-    int, typer.Option(help="Port to listen on; 0 chooses a free one.", min=0, max=65535)
+    int, typer.Option(help="Port to listen on; 0 selects a free one.", min=0, max=65535)
 ]
 Token = Annotated[
     str,
     typer.Option(
-        help="Secret that clients must send.", envvar="WORLDEVAL_TOKEN", show_default=False
+        help="Secret token that clients must send.", envvar="WORLDEVAL_TOKEN", show_default=False
     ),
 ]
 Open = Annotated[
-    bool, typer.Option("--open", help="Allow listening beyond this machine without a token.")
+    bool, typer.Option("--open", help="Allow other machines to connect without a token.")
 ]
-Sessions = Annotated[int, typer.Option(help="Maximum number of clients at the same time.", min=1)]
+Sessions = Annotated[int, typer.Option(help="Maximum number of simultaneous clients.", min=1)]
 Megabytes = Annotated[int, typer.Option(help="Maximum size of a message, in MB.", min=1)]
 Answer = Annotated[
     float, typer.Option("--timeout", help="Maximum time for one answer, in seconds.", min=0.1)
@@ -63,9 +63,7 @@ def serve_policy(
     ] = None,
     keys: Annotated[
         str,
-        typer.Option(
-            help="Names that clients use for inputs: droid, libero, or view=key;state=key."
-        ),
+        typer.Option(help="Input names that clients use: droid, libero, or view=key;state=key."),
     ] = "",
     trust_pickle: Annotated[
         bool,
@@ -92,11 +90,11 @@ def serve_policy(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Offer policies over a websocket, in the dialect of openpi's servers.
+    """Serve policies over a websocket, with the protocol of openpi's servers.
 
-    Others name one policy `ws://HOST:PORT`. Several are loaded as they are asked for:
-    `ws://HOST:PORT/*` is all of them, `ws://HOST:PORT/NAME` one. `--out` and `--json` say the
-    address once it listens.
+    The address of a single policy is `ws://HOST:PORT`. Several policies are loaded on demand:
+    `ws://HOST:PORT/NAME` is one of them and `ws://HOST:PORT/*` all of them. `--out` and `--json`
+    report the address once the server listens.
     """
     from worldeval.policy.address import with_params
     from worldeval.policy.load import expand, load_policy
@@ -132,9 +130,9 @@ def serve_world(
     world: Annotated[str, typer.Argument(help="Folder of a trained world model.")],
     starts: Annotated[Path, typer.Option(help="File of recorded starts.")],
     judge: Annotated[
-        Path | None, typer.Option(help="Folder of a trained judge, which decides is_success.")
+        Path | None, typer.Option(help="Folder of a trained judge, which determines is_success.")
     ] = None,
-    horizon: Annotated[int, typer.Option(help="World frames per episode.", min=1)] = 30,
+    horizon: Annotated[int, typer.Option(help="Number of world frames per episode.", min=1)] = 30,
     episodes: Annotated[int, typer.Option(help="Maximum episodes per session.", min=1)] = 64,
     host: Host = "127.0.0.1",
     port: Port = 8001,
@@ -148,9 +146,9 @@ def serve_world(
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Offer a world model as an environment over a websocket.
+    """Serve a world model as an environment over a websocket.
 
-    worldeval.serve.client.RemoteWorldEnv is the gymnasium vector environment at the other end.
+    Clients use the gymnasium vector environment worldeval.serve.client.RemoteWorldEnv.
     """
     _needed()
     from worldeval.recipe import shipped
@@ -225,13 +223,13 @@ def _run(
         if as_json:
             print(said, flush=True)
         guarded = "with a token" if config.token else "without a token"
-        log.print(f"{what} at {address}, {guarded}; Ctrl-C ends it")
+        log.print(f"{what} at {address}, {guarded}; press Ctrl-C to stop")
 
     server = Server(service, config)
     try:
         asyncio.run(server.run(ready))
     except KeyboardInterrupt:
-        if server.stuck:  # a thread that never comes back would hold this process for ever
+        if server.stuck:  # a thread that never returns would keep this process alive forever
             os._exit(130)
         raise
     except OSError as error:

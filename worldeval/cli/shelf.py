@@ -1,4 +1,4 @@
-"""The recipes at hand, and the weights beside them, without importing what they build."""
+"""The available recipes and the weights beside them, without importing what they build."""
 
 import math
 from collections.abc import Iterator
@@ -10,13 +10,13 @@ from worldeval import recipe as recipes
 from worldeval.errors import UserError
 from worldeval.written import tensors_of
 
-# Where the verbs of training write when they are not told where.
+# Default output folders of the training commands.
 TRAINED_INTO = {"model": Path("runs/world"), "judge": Path("runs")}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listed:
-    """One line of `worldeval recipes`."""
+    """A row of `worldeval recipes`."""
 
     kind: str  # model, policy, judge, dataset, protocol or improvement
     name: str
@@ -29,10 +29,10 @@ class Listed:
 
 
 def listed(*, count: bool = False) -> Iterator[Listed]:
-    """Every recipe in the shipped folders, group by group.
+    """List every recipe in the shipped folders, group by group.
 
-    With `count` the networks of world models that have no weights yet are counted from their
-    shapes, for which torch has to be imported.
+    With `count`, the parameters of world models without weights are counted from their shapes,
+    which requires importing torch.
     """
     for group in recipes.FOLDERS:
         for path in recipes.available(group):
@@ -50,23 +50,23 @@ def listed(*, count: bool = False) -> Iterator[Listed]:
 
 
 def _described(path: Path) -> int | None:
-    """The trainable weights of the world model that a recipe describes, where they can be told."""
+    """Count the trainable parameters of a recipe's world model; None if they are unknown."""
     from worldeval.world.size import parameters as of_recipe
 
     try:
         found = recipes.load(str(path), "model")
         return of_recipe(found.kind, found.config)
-    except UserError:  # a package that this family is made of is missing
+    except UserError:  # an optional package of this family is missing
         return None
 
 
 def parameters(file: Path) -> int:
-    """The numbers in a safetensors file, counted from its header alone."""
+    """Count the numbers in a safetensors file from its header."""
     try:
         header = tensors_of(file)
     except (OSError, ValueError) as error:
         raise UserError(f"{file} is not a safetensors file ({error}).") from error
-    # Beside a matrix of one byte a number stands its scale, which is no parameter.
+    # The scale that is stored beside an 8-bit matrix is not a parameter.
     own = [key for key in header if key.removesuffix(".scale") == key or
            key.removesuffix(".scale") not in header]  # fmt: skip
     return sum(math.prod(header[key]["shape"]) for key in own)
@@ -86,7 +86,7 @@ def _weights(path: Path, raw: dict[str, Any], group: str) -> tuple[list[Path], s
     if named.suffix == ".safetensors" and named.is_file():
         return [named], "local"
     if group in TRAINED_INTO:
-        # Folds stand in folders below the world that came of them: they are not its parameters.
+        # Folds are stored below the world model's folder, but are not part of its parameters.
         trained = sorted((TRAINED_INTO[group] / path.stem).glob("*.safetensors"))
         return trained, "local" if trained else "none"
     return [], "none"

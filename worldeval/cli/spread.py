@@ -1,4 +1,4 @@
-"""Options of verbs that imagine: who does the work, which part of it, and how much."""
+"""Options of commands that imagine: parallel work, parts and budget."""
 
 from typing import Annotated
 
@@ -13,7 +13,7 @@ Jobs = Annotated[
 Ray = Annotated[
     str | None,
     typer.Option(
-        help="Imagine on a Ray cluster: its address, or 'auto' for one on this machine.",
+        help="Run on a Ray cluster: its address, or 'auto' for a cluster on this machine.",
         rich_help_panel=WORK,
     ),
 ]
@@ -56,7 +56,7 @@ Rollouts = Annotated[
     int | None,
     typer.Option(
         "--budget-rollouts",
-        help="Maximum number of roll-outs in all.",
+        help="Maximum total number of roll-outs.",
         min=1,
         rich_help_panel=BUDGET,
     ),
@@ -65,21 +65,21 @@ Separated = Annotated[
     bool,
     typer.Option(
         "--stop-when-separated",
-        help="Stop once one policy is known to be the best.",
+        help="Stop once one policy is separated from all others as the best.",
         rich_help_panel=BUDGET,
     ),
 ]
 Allocate = Annotated[
     str,
     typer.Option(
-        help="How roll-outs are divided among policies: even, halving or top-two.",
+        help="How to allocate roll-outs to policies: even, halving or top-two.",
         rich_help_panel=BUDGET,
     ),
 ]
 PolicyTimeout = Annotated[
     float,
     typer.Option(
-        help="Seconds a policy may take for one answer. Beyond it, its episodes count as errors.",
+        help="Maximum seconds for one answer of a policy; beyond it, its episodes count as errors.",
         min=0.1,
         rich_help_panel=WORK,
     ),
@@ -88,7 +88,7 @@ Redo = Annotated[
     bool,
     typer.Option(
         "--redo-changed",
-        help="Try policies again whose checkpoint has changed since they were tried.",
+        help="Repeat the episodes of policies whose checkpoint has changed.",
         rich_help_panel=WORK,
     ),
 ]

@@ -1,4 +1,4 @@
-"""`worldeval doctor` and `worldeval recipes`: what is here, and what it can do."""
+"""`worldeval doctor` and `worldeval recipes`: check this machine, and list recipes."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +17,8 @@ from worldeval.run import whole_file, write_json
 Kind = Annotated[
     str | None,
     typer.Option(
-        "--kind", help="List one kind only: model, policy, judge, dataset, protocol or improvement."
+        "--kind",
+        help="Kind of recipe to list: model, policy, judge, dataset, protocol or improvement.",
     ),
 ]
 
@@ -32,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 class ListUnlessTold(TyperGroup):
-    """A group whose verb is `list` where none is given: `worldeval recipes --json`."""
+    """A command group that runs `list` if no command is given: `worldeval recipes --json`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         if not {"-h", "--help"}.intersection(args) and (not args or args[0].startswith("-")):
@@ -41,10 +42,10 @@ class ListUnlessTold(TyperGroup):
 
 
 def doctor(as_json: Json = False, out: Out = None, seed: Seed = 0) -> None:
-    """Say what this machine can do, and what to install for the rest."""
+    """Check what this machine can run, and what to install for the rest."""
     from worldeval.cli.doctor import checks
 
-    with log.status("looking at this machine"):
+    with log.status("checking this machine"):
         found = list(checks())
     well = all(check.ok for check in found if check.required)
     result = {"ok": well, "checks": [asdict(check) for check in found]}
@@ -69,7 +70,7 @@ def list_recipes(
     out: Out = None,
     seed: Seed = 0,
 ) -> None:
-    """List the recipes: what `worldeval recipes` does without a word after it."""
+    """List the recipes; this is the default of `worldeval recipes`."""
     from worldeval.cli.shelf import listed
 
     groups = _groups(kind)
@@ -88,13 +89,13 @@ def list_recipes(
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="A recipe's name or path.")],
+    name: Annotated[str, typer.Argument(help="Name or path of a recipe.")],
     kind: Kind = None,
     as_json: Json = False,
     out: Out = None,
     seed: Seed = 0,
 ) -> None:
-    """Show a recipe with every default and base filled in."""
+    """Show a recipe with its base recipes and every default filled in."""
     found = _resolved(name, kind)
     text = "---\n".join(
         f"# {recipe['recipe']}\n{yaml.safe_dump(recipe['content'], sort_keys=False)}"
@@ -109,7 +110,7 @@ def show(
 
 
 def _resolved(name: str, kind: str | None) -> list[dict[str, Any]]:
-    """Every recipe of that name: a dataset and a protocol may share one."""
+    """Find every recipe of a name, because recipes of different kinds may share it."""
     from worldeval import recipe as recipes
 
     groups = _groups(kind)

@@ -1,4 +1,4 @@
-"""`worldeval train`: a world model from recorded or collected trajectories."""
+"""`worldeval train`: train a world model on recorded or collected trajectories."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,19 +40,19 @@ def train(
         list[str],
         typer.Option(
             "--data",
-            help="A dataset in any format. Repeat as FOLDER:WEIGHT to train on a mixture.",
+            help="Dataset in any format. Repeat as FOLDER:WEIGHT to train on a mixture.",
             rich_help_panel=DATA,
         ),
     ],
     model: Annotated[
         str,
-        typer.Option("--model", help="A model recipe: name or path.", rich_help_panel=RECIPE),
+        typer.Option("--model", help="Name or path of a model recipe.", rich_help_panel=RECIPE),
     ] = "latent",
     weak: Annotated[
         list[Path] | None,
         typer.Option(
             "--weak",
-            help="Dataset of policies' roll-outs to add, which a judge is later trained on.",
+            help="Dataset of policy roll-outs to add; a judge is later trained on it.",
             rich_help_panel=DATA,
         ),
     ] = None,
@@ -60,7 +60,7 @@ def train(
         list[Path] | None,
         typer.Option(
             "--latents",
-            help="Folder of `worldeval data encode` for a --data, instead of encoding it again.",
+            help="Latents of a --data dataset, as written by `worldeval data encode`.",
             rich_help_panel=DATA,
         ),
     ] = None,
@@ -77,17 +77,17 @@ def train(
 ) -> None:
     """Train a world model, and report how well it replays held-out episodes.
 
-    Repeat --data to train on a mixture: windows come from each dataset by its weight, which is 1
-    by default, and each dataset keeps its own held-out split (--data mine --data others:0.3).
-    Data without actions or instructions are marked FOLDER:WEIGHT:video, for families that learn
-    from video (uwm).
+    Repeat --data to train on a mixture (--data mine --data others:0.3): windows are drawn from each
+    dataset in proportion to its weight, 1 by default, and each dataset keeps its own held-out
+    split. Mark data without meaningful actions or instructions as FOLDER:WEIGHT:video, for families
+    that learn from video (uwm).
 
-    Frames are encoded into OUT/latents by a tokenizer that is trained first; data that come with
-    precomputed latents are trained on as they are. A second run encodes nothing again.
+    A tokenizer is trained first and encodes the frames into OUT/latents; precomputed latents are
+    used as they are. A second run does not encode again.
 
-    With --data DATA --latents FOLDER, the world model is trained on the latents that `worldeval
-    data encode DATA --world WORLD --out FOLDER` wrote: no tokenizer is trained, the one of WORLD is
-    used. With several --data, give --latents for each.
+    With --data DATA --latents FOLDER, the world model is trained on the latents written by
+    `worldeval data encode DATA --world WORLD --out FOLDER`, with the tokenizer of WORLD. With
+    several --data, give --latents once for each.
     """
     from worldeval.api.train import train_world
     from worldeval.data.weighted import read_mixture
@@ -115,7 +115,7 @@ def train(
 
 
 def fidelity_table(fidelity: Mapping[str, Any]) -> "Table":
-    """Open-loop error by horizon, beside the copied first frame."""
+    """Tabulate open-loop error by horizon, next to repeating the first frame."""
     from rich.table import Table
 
     table = Table(title="held-out episodes, replayed open loop from their first frame")

@@ -1,4 +1,4 @@
-"""`worldeval validate` and `worldeval plan`: the statistics alone, on anybody's numbers."""
+"""`worldeval validate` and `worldeval plan`: statistics for any predictions and trials."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -43,17 +43,20 @@ def validate(
         Path, typer.Option("--real", help="CSV of real trials: policy, task, start, success.")
     ],
     margin: Annotated[
-        float, typer.Option("--margin", help="Real gap above which a pair must be ordered.")
+        float,
+        typer.Option(
+            "--margin", help="Measured difference above which a pair must be ordered correctly."
+        ),
     ] = 0.05,
     level: Level = 0.95,
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Compare predicted with real outcomes: agreement, its noise ceiling, and refusals.
+    """Compare predicted with measured outcomes: agreement, its noise ceiling, and refusals.
 
-    Needs no world model: any two CSV files will do (optional columns: lineage, step, seed).
-    Writes agreement.json and agreement.png to OUT (by default runs/validate).
+    No world model is needed; any two CSV files work (optional columns: lineage, step, seed). Writes
+    agreement.json and agreement.png to OUT (by default runs/validate).
     """
     from worldeval.api.validate import validate as compare
     from worldeval.run import write_json
@@ -72,24 +75,27 @@ def validate(
 def plan(
     policies: Annotated[int, typer.Option(help="Number of policies to compare.")],
     gap: Annotated[float, typer.Option(help="Smallest difference in success rate that matters.")],
-    power: Annotated[float, typer.Option(help="Chance of finding such a difference.")] = 0.8,
+    power: Annotated[float, typer.Option(help="Probability of detecting such a difference.")] = 0.8,
     rate: Annotated[float, typer.Option(help="Success rate of the worse policy.")] = 0.5,
     rho: Annotated[
         float | None,
         typer.Option(help="Correlation of real and imagined outcomes from the same start."),
     ] = None,
     cost_ratio: Annotated[
-        float, typer.Option(help="Cost of a real trial over an imagined one.")
+        float, typer.Option(help="Cost of a real trial relative to an imagined one.")
     ] = 100.0,
     level: Level = 0.95,
     test: Annotated[
-        str, typer.Option(help="Test that is going to be applied: betting or mcnemar (read once).")
+        str,
+        typer.Option(
+            help="Test that will be applied: betting, or mcnemar, which may be read only once."
+        ),
     ] = "betting",
     out: Out = None,
     seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
 ) -> None:
-    """Say how many real and imagined trials to buy, before buying them."""
+    """Compute how many real and imagined trials a comparison needs."""
     from rich.table import Table
 
     from worldeval.api.validate import plan as buy
@@ -185,7 +191,7 @@ def _print(found: "Validation") -> None:
 
 
 def _combined(found: "CombinedRates") -> "Table":
-    """Rates that use real and imagined trials together."""
+    """Tabulate rates that combine real and imagined trials."""
     from rich.table import Table
 
     table = Table(title="real rates, with the help of imagination", title_justify="left")

@@ -1,4 +1,4 @@
-"""`worldeval view`: the viewer in a browser."""
+"""`worldeval view`: open the viewer in a browser."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from worldeval.errors import UserError
 from worldeval.run import write_json
 
 HERE = Path(__file__).parent.parent
-# Only this machine may ask, nothing is told to anybody, and no button offers to publish the app.
+# Accept only local connections, send no usage statistics, and offer no button to publish the app.
 SERVER = {
     "--server.address": "localhost",
     "--browser.gatherUsageStats": "false",
@@ -32,24 +32,27 @@ def register(app: typer.Typer) -> None:
 
 
 def view(
-    runs: Annotated[Path, typer.Argument(help="The folder of runs.")] = Path("runs"),
+    runs: Annotated[Path, typer.Argument(help="Folder that contains the runs.")] = Path("runs"),
     data: Annotated[
         list[Path] | None,
-        typer.Option("--data", help="A folder of datasets outside RUNS. May be repeated."),
+        typer.Option("--data", help="Folder of datasets outside RUNS. May be repeated."),
     ] = None,
     port: Annotated[int, typer.Option(help="Port that the viewer listens on.")] = 8501,
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print what would be started, and start nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Print the command that would be started, without starting it."
+        ),
     ] = False,
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Look at runs in a browser: rankings, roll-outs beside the real ones, gates, and labels.
+    """View runs in a browser: rankings, imagined and simulated roll-outs, gates and labels.
 
-    It listens on this machine only, and opens no file outside of RUNS and --data. --out writes
-    what was started as JSON.
+    The viewer listens on this machine only and opens no file outside RUNS and --data. --out writes
+    the address and the command as JSON.
     """
     if find_spec("streamlit") is None:
         raise UserError("The viewer needs Streamlit: pip install 'worldeval[app]'.")
@@ -70,8 +73,10 @@ def view(
 
 
 def main_file() -> Path:
-    """The viewer of a checkout, or the copy in an installed wheel."""
+    """Find the viewer in a checkout or in an installed wheel."""
     for folder in (HERE / "app", HERE.parent / "app"):
         if (folder / "main.py").is_file():
             return folder / "main.py"
-    raise UserError("This installation lacks the viewer (app/). Install from the repository.")
+    raise UserError(
+        "This installation does not contain the viewer (app/). Install from the repository."
+    )
