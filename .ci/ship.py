@@ -39,7 +39,7 @@ def main() -> None:
             Path("models/latent"),
             ("world.json", "tokenizer.safetensors", "dynamics.safetensors"),
         ),
-        (judge, Path("models/judge"), ("judge.json", "judge.safetensors")),
+        (judge, Path("models/judge"), ("judge.json", "judge.safetensors", "validated.json")),
     ):
         target.mkdir(parents=True, exist_ok=True)
         for name in names:
