@@ -1,4 +1,4 @@
-"""A number with its uncertainty: the only way in which numbers about policies are handed on."""
+"""An estimate with its uncertainty: the form in which all numbers about policies are passed on."""
 
 from dataclasses import asdict, dataclass
 from math import isnan
@@ -7,20 +7,20 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """A value and its interval.
+    """A value with its interval.
 
-    `value`, `low` and `high` are None, never NaN, where the quantity is undefined (a correlation
-    of constants) or nothing is known of its interval. An interval may be known where the value
-    is not: a rate of no trials is somewhere in [0, 1]. The rest is None where a file kept the
-    numbers alone.
+    `value`, `low` and `high` are None, never NaN, if the quantity is undefined (such as a
+    correlation with a constant) or its interval is unknown. An interval may be known without a
+    value: the rate of zero trials lies in [0, 1]. The other fields are None if the file that the
+    estimate was read from holds only the numbers.
     """
 
     value: float | None
     low: float | None = None
     high: float | None = None
-    level: float | None = None  # coverage that `method` promises
+    level: float | None = None  # nominal coverage of `method`
     n: int | None = None  # trials (or policies, for a measure over policies)
-    clusters: int | None = None  # initial states behind the n trials
+    clusters: int | None = None  # distinct initial states among the n trials
     method: str = ""
 
     def __post_init__(self) -> None:
@@ -32,12 +32,12 @@ class Estimate:
 
     @property
     def known(self) -> bool:
-        """Whether there is a value."""
+        """Whether the value is known."""
         return self.value is not None
 
     @property
     def has_interval(self) -> bool:
-        """Whether both ends are known."""
+        """Whether both ends of the interval are known."""
         return self.low is not None and self.high is not None
 
     @property
@@ -46,11 +46,11 @@ class Estimate:
         return None if self.low is None or self.high is None else self.high - self.low
 
     def to_json(self) -> dict[str, float | None]:
-        """`value`, `low` and `high` alone: the form of a summary."""
+        """Return `value`, `low` and `high` only, as a summary holds them."""
         return {"value": self.value, "low": self.low, "high": self.high}
 
     def record(self) -> dict[str, Any]:
-        """Everything, with n and method."""
+        """Return all fields, including n and method."""
         return asdict(self)
 
     def __str__(self) -> str:
@@ -61,5 +61,5 @@ class Estimate:
 
 
 def undefined(*, level: float, n: int, clusters: int, method: str) -> Estimate:
-    """A quantity that these data do not define."""
+    """Create the estimate of a quantity that these data do not define."""
     return Estimate(value=None, level=level, n=n, clusters=clusters, method=method)

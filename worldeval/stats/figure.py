@@ -1,4 +1,4 @@
-"""The one picture of a validation: rates against truth, pairs, and what the agreement hangs on."""
+"""Figure of a validation: predicted against measured rates, pairs, and leave-one-out."""
 
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ RIGHT, WRONG, OPEN = "#2a78b5", "#d1495b", "#d9d9d9"
 
 
 def draw(validation: Validation, path: Path, *, dpi: int = 130) -> Path:
-    """Scatter with both error bars and y = x, the pairwise matrix, and leave-one-out."""
-    # The object interface: nothing global is left behind, and no display is asked for.
+    """Draw the scatter plot with both error bars and y = x, the pair matrix, and leave-one-out."""
+    # The object-oriented interface keeps no global state and needs no display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -49,7 +49,7 @@ def _scatter(axes: Any, validation: Validation) -> None:
 
 
 def _pairs(axes: Any, validation: Validation) -> None:
-    """Row i, column j, best real policy first: is the pair predicted in its real order?"""
+    """Draw whether each pair (i, j) is predicted in its measured order, best policy first."""
     from matplotlib.colors import ListedColormap
 
     found = validation.agreement
@@ -59,7 +59,7 @@ def _pairs(axes: Any, validation: Validation) -> None:
     cells = np.full((len(names), len(names)), np.nan)
     for pair in validation.real.comparisons:
         i, j = place[pair.first], place[pair.second]
-        # Real order is certain only where the real outcomes separate the pair.
+        # The measured order is certain only if the measured outcomes separate the pair.
         state = 0 if not pair.separated else 1 if rate[pair.first] > rate[pair.second] else 2
         cells[i, j] = cells[j, i] = state
     axes.imshow(cells, cmap=ListedColormap([OPEN, RIGHT, WRONG]), vmin=0, vmax=2)
@@ -91,7 +91,7 @@ def _leave_out(axes: Any, validation: Validation) -> None:
     axes.set_xlabel("correlation")
     axes.set_title("without ...", fontsize=9)
     if axes.get_legend_handles_labels()[0]:
-        # Below the axis: inside, it would stand on the points of some run.
+        # Below the axis, because inside it would cover the points of some runs.
         axes.legend(fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
 
 

@@ -1,4 +1,4 @@
-"""Does the agreement hang on one policy, or on one training run?"""
+"""Leave-one-out analysis: does the agreement depend on one policy, or on one training run?"""
 
 from collections.abc import Mapping
 
@@ -13,16 +13,17 @@ Measures = dict[str, float | None]
 def leave_one_policy_out(
     predicted: Mapping[str, float], real: Mapping[str, float]
 ) -> dict[str, Measures]:
-    """Pearson, Spearman and MMRV without each policy in turn."""
+    """Compute Pearson, Spearman and MMRV without each policy in turn."""
     return leave_out(predicted, real, {name: name for name in real})
 
 
 def leave_one_lineage_out(
     predicted: Mapping[str, float], real: Mapping[str, float], lineage: Mapping[str, str]
 ) -> dict[str, Measures]:
-    """The same without each lineage: checkpoints of one training run stand or fall together.
+    """Compute Pearson, Spearman and MMRV without each lineage in turn.
 
-    A policy of unknown lineage is a lineage of its own.
+    A lineage holds all checkpoints of one training run. A policy of unknown lineage is a lineage
+    of its own.
     """
     return leave_out(predicted, real, {name: lineage.get(name, name) for name in real})
 
@@ -30,7 +31,7 @@ def leave_one_lineage_out(
 def leave_out(
     predicted: Mapping[str, float], real: Mapping[str, float], group: Mapping[str, str]
 ) -> dict[str, Measures]:
-    """Agreement without each group in turn; None where nothing is left to correlate."""
+    """Compute the agreement without each group in turn; None if too little is left to correlate."""
     names = list(real)
     s, r = (np.array([side[name] for name in names], dtype=float) for side in (predicted, real))
     member = np.array([group[name] for name in names])

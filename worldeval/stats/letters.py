@@ -1,4 +1,4 @@
-"""Many pairs: family-wise error (Holm) and the compact letter display."""
+"""Comparison of many pairs: family-wise error (Holm) and the compact letter display."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from worldeval.axes import Array, Bool, Float
 
 
 def holm(p: Float[Array, " m"]) -> Float[Array, " m"]:
-    """Holm's step-down adjusted p-values: reject those <= alpha, family-wise error alpha."""
+    """Adjust p-values by Holm's step-down method; rejecting those <= alpha keeps FWER at alpha."""
     p = np.asarray(p, dtype=float)
     order = np.argsort(p, kind="stable")
     scaled = p[order] * np.arange(len(p), 0, -1)
@@ -16,10 +16,10 @@ def holm(p: Float[Array, " m"]) -> Float[Array, " m"]:
 
 
 def compact_letters(separated: Bool[Array, "k k"]) -> list[str]:
-    """Letters per policy: two policies share one exactly when they are not separated.
+    """Assign letters: two policies share one exactly if they are statistically tied.
 
-    Insert-and-absorb (Piepho 2004, J. Comput. Graph. Stat. 13). Letters come in the order of the
-    policies given, so sort those by rate first.
+    Uses insert-and-absorb (Piepho 2004, J. Comput. Graph. Stat. 13). Letters follow the order of
+    the policies, so sort them by rate first.
     """
     k = len(separated)
     columns: list[frozenset[int]] = [frozenset(range(k))]

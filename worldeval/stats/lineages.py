@@ -1,9 +1,9 @@
-"""Agreement over training runs: other lineages of the same kind, not other starts.
+"""Intervals of agreement over lineages (training runs) instead of starts.
 
-Checkpoints of one training run rise, fall and are misjudged together, so a correlation over seven
-lineages with three checkpoints each knows seven things and not twenty-one. From `MANY` lineages on
-they are resampled, each with all of its checkpoints. Draws are weights: how often each policy is in
-a resample.
+Checkpoints of one training run improve, degrade and are misjudged together, so a correlation over
+seven lineages with three checkpoints each has seven independent units, not twenty-one. With `MANY`
+or more lineages, lineages are resampled together with all of their checkpoints. A draw is a vector
+of weights: how often each policy occurs in the resample.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,14 +14,14 @@ import scipy
 from worldeval.axes import Array, Float, Int
 from worldeval.stats.estimate import Estimate
 
-MANY = 8  # lineages from which on resampling them covers
-FEWEST = 4  # lineages below which no interval over them is given
+MANY = 8  # number of lineages from which resampling reaches its coverage
+FEWEST = 4  # minimum number of lineages for an interval
 
 Weighted = Callable[[Array, Array, Array], Array]  # predicted, real (k), weights (b, k) -> (b)
 
 
 def lineage_of(policies: Sequence[str], lineage: Mapping[str, str]) -> Int[Array, " k"]:
-    """A number per policy, the same for one lineage; of unknown lineage each is its own."""
+    """Return the lineage index of each policy; one of unknown lineage is a lineage of its own."""
     names = [(name in lineage, lineage.get(name, name)) for name in policies]
     place = {name: i for i, name in enumerate(dict.fromkeys(names))}
     return np.array([place[name] for name in names])
@@ -30,7 +30,7 @@ def lineage_of(policies: Sequence[str], lineage: Mapping[str, str]) -> Int[Array
 def resampled(
     group: Int[Array, " k"], *, rng: np.random.Generator, draws: int
 ) -> Float[Array, "b k"]:
-    """How often each policy is in a sample of as many lineages, drawn with replacement."""
+    """Draw as many lineages with replacement, and count how often each policy occurs."""
     count = int(group.max()) + 1
     return rng.multinomial(count, np.full(count, 1 / count), draws)[:, group].astype(float)
 
@@ -38,7 +38,7 @@ def resampled(
 def pearson_weighted(
     predicted: Float[Array, "*b k"], real: Float[Array, "*b k"], weight: Float[Array, "b k"]
 ) -> Float[Array, " b"]:
-    """`measures.pearson` of a resample; NaN where a side is constant."""
+    """Compute `measures.pearson` of resamples; NaN if one side is constant."""
     share = weight / weight.sum(axis=1, keepdims=True)
     s = predicted - (share * predicted).sum(axis=1, keepdims=True)
     r = real - (share * real).sum(axis=1, keepdims=True)
@@ -50,7 +50,7 @@ def pearson_weighted(
 def spearman_weighted(
     predicted: Float[Array, " k"], real: Float[Array, " k"], weight: Float[Array, "b k"]
 ) -> Float[Array, " b"]:
-    """`measures.spearman` of a resample: ranks within it, copies sharing their mean rank."""
+    """Compute `measures.spearman` of resamples: ranks within each, copies share their mean rank."""
 
     def ranks(x: Float[Array, " k"]) -> Float[Array, "b k"]:
         x = np.round(x, 12)
@@ -63,7 +63,7 @@ def spearman_weighted(
 def mmrv_weighted(
     predicted: Float[Array, " k"], real: Float[Array, " k"], weight: Float[Array, "b k"]
 ) -> Float[Array, " b"]:
-    """`measures.mmrv` of a resample."""
+    """Compute `measures.mmrv` of resamples."""
     s, r = (np.round(x[:, None] - x[None], 12) for x in (predicted, real))
     violation = np.where((s > 0) != (r > 0), np.abs(r), 0.0)
     worst = np.where(weight[:, None, :] > 0, violation[None], 0.0).max(axis=2)
@@ -87,12 +87,12 @@ def spearman_over_lineages(
     level: float = 0.95,
     draws: int = 2000,
 ) -> Estimate:
-    """Spearman's rho (`value`, None where NaN) with its interval over lineages.
+    """Estimate Spearman's rho (`value`, None if NaN) with its interval over lineages.
 
-    Resampled from 8 lineages on. Of 4 to 7 the normal interval of atanh rho with variance
-    (1 + rho^2 / 2) / (L - 3) (Bonett and Wright 2000), which counts lineages and is wide; of fewer,
-    none. A perfect order counts as one that is wrong in a single neighbouring pair of lineages, so
-    that its interval is not a point.
+    With 8 or more lineages, lineages are resampled. With 4 to 7, the interval is the normal one of
+    atanh rho with variance (1 + rho^2 / 2) / (L - 3) (Bonett and Wright 2000), which counts
+    lineages and is wide. With fewer, there is none. A perfect order is treated as one with a
+    single neighbouring pair of lineages swapped, so that its interval is not a point.
     """
     lineages, low, high = int(group.max()) + 1, None, None
     if np.isnan(value):
@@ -115,7 +115,7 @@ def spearman_over_lineages(
 
 
 def _edge(lineages: int) -> float:
-    """Spearman's rho of so many with one neighbouring pair turned around."""
+    """Spearman's rho of a perfect order of n lineages with one neighbouring pair swapped."""
     return 1 - 12 / (lineages**3 - lineages)
 
 
@@ -127,7 +127,7 @@ def _normal(value: float, lineages: int, *, level: float) -> tuple[float, float]
 
 
 def central(drawn: Float[Array, " b"], value: float, *, level: float) -> tuple[float, float]:
-    """Central interval of the draws that are defined, `value` inside."""
+    """Compute the central interval of the defined draws, extended to contain `value`."""
     tail = (1 - level) / 2
     low, high = np.quantile(drawn[~np.isnan(drawn)], [tail, 1 - tail])
     return min(float(low), value), max(float(high), value)

@@ -1,7 +1,8 @@
-"""Measures of agreement between predicted and real rates, over the last axis, in batches.
+"""Measures of agreement between predicted and measured rates, over the last axis, in batches.
 
-Everywhere S is predicted and R is real, and NaN inside this file means undefined: a correlation
-with a constant is neither 0 nor 1. The functions that hand results out turn it into None.
+S is predicted and R is measured throughout (`real` in argument names). NaN means undefined inside
+this file, because a correlation with a constant is neither 0 nor 1; functions that return results
+to a user turn it into None.
 """
 
 from itertools import permutations
@@ -12,11 +13,11 @@ import scipy
 
 from worldeval.axes import Array, Bool, Float
 
-TIES = 1e-12  # rates closer than rounding are equal
+TIES = 1e-12  # rates that differ by less than rounding are equal
 
 
 def pearson(predicted: Float[Array, "*b k"], real: Float[Array, "*b k"]) -> Float[Array, "*b"]:
-    """Linear correlation; NaN where a side is constant."""
+    """Compute the linear correlation; NaN if one side is constant."""
     s = predicted - predicted.mean(axis=-1, keepdims=True)
     r = real - real.mean(axis=-1, keepdims=True)
     constant = (np.ptp(predicted, axis=-1) < TIES) | (np.ptp(real, axis=-1) < TIES)
@@ -25,13 +26,13 @@ def pearson(predicted: Float[Array, "*b k"], real: Float[Array, "*b k"]) -> Floa
 
 
 def spearman(predicted: Float[Array, "*b k"], real: Float[Array, "*b k"]) -> Float[Array, "*b"]:
-    """Correlation of ranks, ties sharing their mean rank; NaN where a side is constant."""
+    """Compute the rank correlation, ties sharing their mean rank; NaN if one side is constant."""
     s, r = np.broadcast_arrays(_round(predicted), _round(real))
     return pearson(scipy.stats.rankdata(s, axis=-1), scipy.stats.rankdata(r, axis=-1))
 
 
 def kendall(predicted: Float[Array, "*b k"], real: Float[Array, "*b k"]) -> Float[Array, "*b"]:
-    """Kendall tau-b; NaN where a side is constant."""
+    """Compute Kendall's tau-b; NaN if one side is constant."""
     s, r = np.sign(_gaps(predicted)), np.sign(_gaps(real))
     pairs = np.sqrt((s**2).sum(axis=(-2, -1)) * (r**2).sum(axis=(-2, -1)))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -39,11 +40,11 @@ def kendall(predicted: Float[Array, "*b k"], real: Float[Array, "*b k"]) -> Floa
 
 
 def mmrv(*, predicted: Float[Array, "*b k"], real: Float[Array, "*b k"]) -> Float[Array, "*b"]:
-    """Mean maximum rank violation (SIMPLER, arXiv 2405.05941).
+    """Compute the mean maximum rank violation (SIMPLER, arXiv 2405.05941).
 
-    (1/K) sum_i max_j |R_i - R_j| 1[(S_i > S_j) != (R_i > R_j)]: for each policy, the largest *real*
-    gap that the prediction turns around or misses. Keyword-only, since swapping the arguments
-    gives another number.
+    (1/K) sum_i max_j |R_i - R_j| 1[(S_i > S_j) != (R_i > R_j)]: for each policy, the largest
+    *measured* gap that the prediction reverses or misses. Arguments are keyword-only, because
+    swapping them gives a different number.
     """
     gap_s, gap_r = _gaps(predicted), _gaps(real)
     violated = (gap_s > 0) != (gap_r > 0)
@@ -53,22 +54,22 @@ def mmrv(*, predicted: Float[Array, "*b k"], real: Float[Array, "*b k"]) -> Floa
 def pairwise_accuracy(
     predicted: Float[Array, "*b k"], real: Float[Array, "*b k"], *, margin: float
 ) -> Float[Array, "*b"]:
-    """Share of pairs with a real gap above `margin` that are predicted in the right order.
+    """Compute the share of pairs with a measured gap above `margin` that are ordered correctly.
 
-    A predicted tie counts one half. NaN where no pair is that far apart.
+    A predicted tie counts one half. NaN if no pair has such a gap.
     """
     return pairs_right(predicted, separable(real, margin=margin), real)
 
 
 def separable(real: Float[Array, "*b k"], *, margin: float) -> Bool[Array, "*b k k"]:
-    """Ordered pairs (i, j) where i is really better than j by more than `margin`."""
+    """Return the ordered pairs (i, j) in which i is better than j by more than `margin`."""
     return _gaps(real) > max(margin, TIES)
 
 
 def pairs_right(
     predicted: Float[Array, "*b k"], which: Bool[Array, "*c k k"], real: Float[Array, "*b k"]
 ) -> Float[Array, "*b"]:
-    """Share of the pairs `which` that are predicted in the order of `real`, a tie counting half."""
+    """Compute the share of pairs `which` ordered correctly; a predicted tie counts one half."""
     order = np.sign(_gaps(predicted)) * np.sign(_gaps(real))
     which = np.broadcast_to(which, order.shape)
     total = which.sum(axis=(-2, -1))
@@ -80,10 +81,10 @@ def pairs_right(
 def top_regret(
     predicted: Float[Array, "*b k"], real: Float[Array, "*b k"], *, top: int = 1
 ) -> Float[Array, "*b"]:
-    """Real rate lost by deploying the best of the `top` predicted policies.
+    """Compute the rate lost by deploying the best of the `top` policies by prediction.
 
-    max R - max R[the top k by S]. Of policies tied for the last place, the expected one is taken
-    (top = 1) or the worst (top > 1): a predictor that cannot choose earns nothing by luck.
+    max R - max R[the top k by S]. If policies are tied for the last place, the average (top = 1)
+    or the worst of them (top > 1) is taken, so that a predictor gains nothing by luck.
     """
     s, r = np.broadcast_arrays(_round(predicted), real)
     best = r.max(axis=-1)
@@ -95,10 +96,11 @@ def top_regret(
 
 
 def permutation_p(predicted: Float[Array, " k"], real: Float[Array, " k"]) -> float | None:
-    """Exact one-sided p-value of Spearman's rho: share of the K! orders that agree as well.
+    """Compute the exact one-sided p-value of Spearman's rho: share of orders that agree as well.
 
-    scipy's asymptotic value is 0.0 on four concordant points; the floor here is 1/K! (without
-    ties). Above 8 policies, 20,000 random orders (fixed seed, with the +1 correction).
+    All K! orders are enumerated up to 8 policies; above that, 20,000 random orders are drawn (fixed
+    seed, with the +1 correction). The smallest possible value is 1/K! without ties, whereas scipy's
+    asymptotic value is 0.0 for four concordant points.
     """
     s, r = scipy.stats.rankdata(_round(predicted)), scipy.stats.rankdata(_round(real))
     k = len(s)
@@ -113,9 +115,9 @@ def permutation_p(predicted: Float[Array, " k"], real: Float[Array, " k"]) -> fl
 
 
 def permutation_floor(predicted: Float[Array, " k"], real: Float[Array, " k"]) -> float | None:
-    """The least that `permutation_p` can be, whatever the order: 1/K! without ties.
+    """Compute the smallest value that `permutation_p` can have for any order: 1/K! without ties.
 
-    Three policies in the right order have p = 1/6: they can show nothing at the 5% level.
+    Three policies in the correct order have p = 1/6, so they cannot be significant at the 5% level.
     """
     order = np.argsort(real, kind="stable")
     best = np.empty(len(real))
@@ -124,7 +126,10 @@ def permutation_floor(predicted: Float[Array, " k"], real: Float[Array, " k"]) -
 
 
 def fisher_z(r: float, k: int, *, level: float) -> tuple[float, float] | None:
-    """Interval of a Pearson correlation over k independent units, as a sample; None below 4."""
+    """Compute the Fisher z interval of a Pearson correlation over k units; None if k < 4.
+
+    The units must be independent and are treated as a sample.
+    """
     if k < 4 or np.isnan(r):
         return None
     half = scipy.stats.norm.ppf((1 + level) / 2) / np.sqrt(k - 3)
@@ -135,7 +140,7 @@ def fisher_z(r: float, k: int, *, level: float) -> tuple[float, float] | None:
 def calibration_line(
     predicted: Float[Array, " k"], real: Float[Array, " k"]
 ) -> tuple[float | None, float | None]:
-    """Slope and intercept of real on predicted: (1, 0) for a calibrated predictor."""
+    """Fit slope and intercept of measured on predicted rates: (1, 0) for a calibrated predictor."""
     if np.ptp(predicted) < TIES:
         return None, None
     slope, intercept = np.polyfit(predicted, real, 1)
@@ -148,5 +153,5 @@ def _gaps(x: Float[Array, "*b k"]) -> Float[Array, "*b k k"]:
 
 
 def _round(x: Float[Array, "*b k"]) -> Float[Array, "*b k"]:
-    """Values whose rounding errors cannot break a tie."""
+    """Round values so that rounding errors cannot break ties."""
     return np.round(x, 12)

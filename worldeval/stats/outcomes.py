@@ -1,4 +1,4 @@
-"""The table that everything here reads: one row per trial of a policy on a task from a start."""
+"""Table of outcomes: one row per trial of a policy on a task from a start."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TRUTHS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Outcomes:
-    """Validated trials, as columns of equal length.
+    """Validated trials, stored as columns of equal length.
 
     A trial is `success` (0 or 1) or `score` (a probability or a graded result, 0 to 1). A start
     belongs to its task: start 3 of 'open' and start 3 of 'close' are two initial states.
@@ -36,7 +36,7 @@ class Outcomes:
     policy: Int[Array, " n"]  # index into `policies`
     task: Int[Array, " n"]  # index into `tasks`
     start: tuple[str, ...]
-    seed: tuple[str, ...]  # '' where none was given
+    seed: tuple[str, ...]  # '' if none was given
     value: Float[Array, " n"]
     binary: bool  # from a `success` column
     lineage: Mapping[str, str] = field(default_factory=dict)  # policy -> training run
@@ -48,7 +48,7 @@ class Outcomes:
     def only(
         self, *, policies: Iterable[str] | None = None, tasks: Iterable[str] | None = None
     ) -> Outcomes:
-        """The trials of some policies or tasks, in the order in which those are given."""
+        """Select the trials of some policies or tasks, in the order in which they are given."""
         policies = self.policies if policies is None else tuple(policies)
         tasks = self.tasks if tasks is None else tuple(tasks)
         _known(policies, self.policies, "policy")
@@ -73,13 +73,13 @@ class Outcomes:
 def from_frame(
     table: pd.DataFrame, *, source: str = "table", lines: Sequence[int] = ()
 ) -> Outcomes:
-    """Outcomes of a data frame.
+    """Read outcomes from a data frame.
 
     Args:
         table: columns policy, task, start, and success (0/1) or score (0-1); optional lineage,
             step, seed. Other columns are ignored.
-        source: what errors call it.
-        lines: the line of each row in its file, for errors; empty where there is no file.
+        source: name of the table in error messages.
+        lines: line number of each row in its file, for error messages; empty if there is no file.
     """
 
     def at(row: int) -> str:
@@ -91,20 +91,20 @@ def from_frame(
         if name not in columns:
             raise UserError(
                 f"{source} has no column '{name}' (it has: {', '.join(columns)}). "
-                f"Give columns {COLUMNS}."
+                f"Required columns: {COLUMNS}."
             )
     kinds = [name for name in ("success", "score") if name in columns]
     if len(kinds) != 1:
         found = "both 'success' and 'score'" if kinds else "neither 'success' nor 'score'"
         raise UserError(f"{source} has {found} (it has: {', '.join(columns)}). Keep exactly one.")
     if len(table) == 0:
-        raise UserError(f"{source} has no rows. Give at least one trial of each policy.")
+        raise UserError(f"{source} has no rows. Add at least one trial of each policy.")
 
     text = {n: _strings(table, n) for n in (*REQUIRED, *OPTIONAL) if n in columns}
     for name in REQUIRED:
         for row, cell in enumerate(text[name]):
             if not cell:
-                raise UserError(f"{at(row)}: '{name}' is empty.")
+                raise UserError(f"{at(row)}: '{name}' is empty. Fill it in, or remove the row.")
     value = _values(_strings(table, kinds[0]), kind=kinds[0], at=at)
     seed = text.get("seed", ("",) * len(table))
 
@@ -115,8 +115,8 @@ def from_frame(
             which = f"seed '{number}'" if number else "no seed"
             raise UserError(
                 f"{at(row)} repeats {at(seen[key])}: policy '{policy}', task '{task}', "
-                f"start '{start}', {which}. Drop the copy; if it is another trial from the same "
-                "start, say so with a 'seed' column (trials of one start count as one cluster)."
+                f"start '{start}', {which}. Remove the duplicate. If it is another trial from the "
+                "same start, add a 'seed' column (trials of one start count as one cluster)."
             )
         seen[key] = row
 
@@ -149,7 +149,7 @@ def _values(cells: tuple[str, ...], *, kind: str, at: Any) -> Float[Array, " n"]
         if kind == "success" and value[row] not in (0.0, 1.0):
             raise UserError(
                 f"{at(row)}: success is {cell}; it must be 0 or 1. "
-                "Call the column 'score' if it holds probabilities or graded results."
+                "Rename the column to 'score' if it holds probabilities or graded results."
             )
         if not 0.0 <= value[row] <= 1.0:  # NaN fails too
             raise UserError(f"{at(row)}: score is {cell}; it must be between 0 and 1.")
@@ -158,7 +158,7 @@ def _values(cells: tuple[str, ...], *, kind: str, at: Any) -> Float[Array, " n"]
 
 def _strings(table: pd.DataFrame, column: str) -> tuple[str, ...]:
     cells = table.iloc[:, list(table.columns).index(column)].tolist()
-    # A missing cell of a data frame is None or a NaN, which alone differs from itself.
+    # A missing cell of a data frame is None or NaN, the only value that differs from itself.
     return tuple("" if c is None or c != c else str(c).strip() for c in cells)
 
 
@@ -170,13 +170,13 @@ def _index(names: tuple[str, ...]) -> tuple[tuple[str, ...], Int[Array, " n"]]:
 def _per_policy(
     policy: tuple[str, ...], cells: tuple[str, ...] | None, column: str, at: Any
 ) -> dict[str, str]:
-    """The one value of a column for each policy; empty cells say nothing."""
+    """Return the single value of a column for each policy, ignoring empty cells."""
     told: dict[str, str] = {}
     for row, (name, cell) in enumerate(zip(policy, cells or (), strict=bool(cells))):
         if cell and told.setdefault(name, cell) != cell:
             raise UserError(
-                f"{at(row)}: policy '{name}' has {column} '{cell}', and '{told[name]}' above. "
-                f"A policy has one {column}; give another checkpoint another name."
+                f"{at(row)}: policy '{name}' has {column} '{cell}', but '{told[name]}' above. "
+                f"A policy has one {column}; give each checkpoint its own name."
             )
     return told
 

@@ -1,4 +1,4 @@
-"""Comparing policies that were tried from the same starts."""
+"""Paired comparison of policies that were run from the same starts."""
 
 from dataclasses import asdict, dataclass, replace
 from itertools import combinations
@@ -15,31 +15,32 @@ from worldeval.stats.letters import holm
 from worldeval.stats.plan import known_test, pairs_for_mcnemar, pairs_to_separate
 from worldeval.stats.units import Units
 
-BATCH = 256  # pairs at a time: memory, not meaning
+BATCH = 256  # pairs per batch; limits memory and does not affect results
 HALF = 0.5  # probability of success above which a start counts as a success to McNemar's test
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two policies over the starts they share."""
+    """Comparison of two policies over the starts they share."""
 
     first: str
     second: str
     difference: Estimate  # first minus second; simultaneous over all pairs (Bonferroni)
-    # Of the test that was chosen: the betting test's may be looked at after every round of starts,
-    # McNemar's once, after a number of starts that was fixed beforehand.
+    # p-value of the chosen test. The betting test may be inspected after every round of starts;
+    # McNemar's only once, after a number of starts fixed in advance.
     p: float
     p_holm: float  # adjusted over all pairs
-    p_mcnemar: float | None  # exact, for binary outcomes; to be read once, unadjusted
+    p_mcnemar: float | None  # exact, for binary outcomes; unadjusted, valid for a single look
     separated: bool  # p_holm <= 1 - level
-    needed: int | None  # starts that would separate them, if their difference is as observed
-    # Where it is known what imagined rates are worth: the probability that the first is truly
-    # better, and the trials of each that would tell where no number of imagined starts can.
+    needed: int | None  # starts that would separate them if the true difference is as observed
+    # If the worth of imagined rates is known: the probability that the first policy is truly
+    # better, and the trials of each that would separate the pair if no number of imagined starts
+    # can.
     order: float | None = None
     needed_trials: int | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """All fields, with the interval as value, low, high; those of the true order if known."""
+        """Return all fields, the interval as value, low, high; the true order only if known."""
         fields = asdict(self) | {"difference": self.difference.to_json()}
         if self.order is None:
             del fields["order"], fields["needed_trials"]
@@ -47,7 +48,7 @@ class Comparison:
 
 
 def mcnemar(first_only: int, second_only: int) -> float:
-    """Exact two-sided McNemar p-value from the starts on which only one policy succeeded."""
+    """Compute the exact two-sided McNemar p-value from starts with one success each."""
     if first_only + second_only == 0:
         return 1.0
     return float(scipy.stats.binomtest(first_only, first_only + second_only, 0.5).pvalue)
@@ -56,20 +57,21 @@ def mcnemar(first_only: int, second_only: int) -> float:
 def compare_all(
     units: Units, *, level: float = 0.95, power: float = 0.8, test: str = "betting"
 ) -> list[Comparison]:
-    """Every pair of policies, in the order of `units.policies`, with Holm over all pairs.
+    """Compare every pair of policies in the order of `units.policies`, with Holm over all pairs.
 
-    Tasks weigh the same. A pair without a shared start on every task is not compared: p = 1.
+    Tasks have equal weight. A pair without a shared start on every task is not compared (p = 1).
 
     Args:
-        test: 'betting', which keeps its error however often one looks, or 'mcnemar' (exact), which
-            needs fewer starts (a third fewer for .5 against .6) and may be read once, after a
-            number of starts fixed beforehand. Which of them must be chosen before looking. Scores
-            are successes above one half to McNemar's test. Intervals of differences are those of
-            the betting test in both cases, and may hold 0 where McNemar's test separates.
+        test: 'betting', which keeps its error rate however often the data are inspected, or
+            'mcnemar' (exact), which needs fewer starts (a third fewer for .5 against .6) but may be
+            read only once, after a number of starts fixed in advance. Choose the test before
+            looking at the outcomes. McNemar's test counts scores above one half as successes.
+            Intervals of differences come from the betting test in both cases, so they may contain
+            0 for a pair that McNemar's test separates.
 
     Raises:
-        UserError: McNemar's test cannot be applied: starts were tried several times, or tasks have
-            unequal numbers of shared starts.
+        UserError: McNemar's test cannot be applied, because starts were run several times or tasks
+            have unequal numbers of shared starts.
     """
     if known_test(test) == "mcnemar":
         units = _verdicts(units)
@@ -107,16 +109,16 @@ def compare_all(
 
 
 def _verdicts(units: Units) -> Units:
-    """One verdict a start, and as many starts on every task, so that pooled tasks weigh alike."""
+    """Reduce to one verdict per start, and check that all tasks have the same number of starts."""
     if units.trials.max(initial=0) > 1:
         raise UserError(
-            "--test mcnemar needs one trial of a policy from a start; some starts were tried "
-            "several times. Leave --test out: the betting test takes their mean."
+            "--test mcnemar needs exactly one trial of a policy from a start, but some starts were "
+            "run several times. Omit --test: the betting test uses the mean of each start."
         )
     if np.ptp((~np.isnan(units.mean)).sum(axis=2)):
         raise UserError(
-            "--test mcnemar needs as many starts of every policy on every task, since every task "
-            "weighs the same. Try the missing ones, or leave --test out."
+            "--test mcnemar needs the same number of starts on every task, because tasks have "
+            "equal weight. Run the missing starts, or omit --test."
         )
     shown = np.where(np.isnan(units.mean), np.nan, units.mean > HALF)
     return replace(units, mean=shown, binary=True)
@@ -127,10 +129,10 @@ def _mcnemar(differences: Float[Array, "t c"]) -> float:
 
 
 def differences_by_round(differences: Float[Array, "b t c"]) -> Float[Array, "b n t"]:
-    """Rounds of one start per task, NaN where none is left.
+    """Arrange differences in rounds of one start per task; NaN if a task has none left.
 
-    Tasks with more starts than the rarest have them averaged in groups, so that every round has
-    the mean over tasks as its expectation and every start counts.
+    In tasks with more starts than the smallest task, starts are averaged in groups. Every round
+    then has the mean over tasks as its expectation, and every start is used.
     """
     if not np.isnan(differences).any():
         return differences.transpose(0, 2, 1)
@@ -181,8 +183,8 @@ def _comparison(
     each = shared[present]
     needed = None
     if not separated and value != 0 and n > 1:
-        # Bonferroni as the interval; the spread is regularised by one start of each kind, since
-        # two policies that differed once in ten starts have not shown a spread of 0.
+        # Bonferroni, as for the interval. The spread is regularised by one start of each kind,
+        # because two policies that differed once in ten starts may still have a larger spread.
         spread = float(np.sqrt((np.sum((each - value) ** 2) + 2 * 0.5**2) / (n + 2)))
         about = {"level": level, "power": power, "comparisons": pairs}
         if test == "mcnemar":

@@ -1,4 +1,4 @@
-"""How many trials to buy, before buying them."""
+"""Planning of the number of trials before running them."""
 
 from dataclasses import asdict, dataclass
 from math import ceil, log, sqrt
@@ -11,21 +11,21 @@ from worldeval.axes import Array, Float, Int
 from worldeval.errors import UserError, did_you_mean
 from worldeval.stats import betting
 
-TESTS = ("betting", "mcnemar")  # of two policies from the same starts; see `paired.py`
+TESTS = ("betting", "mcnemar")  # tests of two policies from the same starts; see `paired.py`
 LARGE = 5000  # starts
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What to buy to tell policies apart, per policy."""
+    """Numbers of trials per policy that are needed to separate policies."""
 
     policies: int
     gap: float
-    power: float  # of each pair with this gap, not of all pairs together
+    power: float  # for each pair with this gap, not for all pairs jointly
     level: float
-    test: str  # that `worldeval rank` is going to apply
+    test: str  # the test that `worldeval rank` will apply
     comparisons: int
-    real_one_pair: int  # real trials per policy, if a single pair were compared
+    real_one_pair: int  # real trials per policy if only one pair is compared
     real_alone: int  # real trials per policy for all pairs (Bonferroni), without imagination
     rho: float | None
     cost_ratio: float | None
@@ -37,7 +37,7 @@ class Plan:
     advice: str
 
     def to_json(self) -> dict[str, Any]:
-        """All fields."""
+        """Return all fields as plain data."""
         return asdict(self)
 
 
@@ -52,16 +52,18 @@ def plan(
     cost_ratio: float = 100.0,
     test: str = "betting",
 ) -> Plan:
-    """Trials, from the same starts, that tell a pair with rates `rate` and `rate + gap` apart.
+    """Plan the trials that separate two policies with rates `rate` and `rate + gap`.
 
-    Planned for the test that is going to be applied, and for policies whose outcomes from one start
-    are independent: where a hard start is hard for both, fewer are enough. `power` is that of each
-    such pair; that every pair of several is found has a lower probability.
+    Both policies are run from the same starts.
+
+    The plan is made for the test that will be applied, and assumes that outcomes of two policies
+    from one start are independent; if hard starts are hard for both, fewer trials are enough.
+    `power` holds for each such pair; the probability of finding all of several pairs is lower.
 
     Args:
-        rho: correlation of real and imagined outcomes from the same start; None: no imagination.
-        cost_ratio: cost of a real trial over that of an imagined one.
-        test: 'betting', which may be looked at at any time, or 'mcnemar', read once.
+        rho: correlation of real and imagined outcomes from the same start; None for no imagination.
+        cost_ratio: cost of a real trial divided by that of an imagined one.
+        test: 'betting', which may be inspected at any time, or 'mcnemar', which may be read once.
 
     Raises:
         UserError: a number is out of its range, or the test is unknown.
@@ -91,16 +93,22 @@ def plan(
         imagined = ceil(real * ratio)
     cost = policies * (real + imagined / cost_ratio)
     if rho is None:
-        advice = "Real trials only. Give --rho (from `worldeval validate` on pairs) to plan both."
+        advice = (
+            "This plan uses real trials only. To include imagination, give --rho as measured by "
+            "`worldeval validate` on paired outcomes."
+        )
     elif share == 0 or cost >= policies * alone:
         real, imagined, share, cost = alone, 0, 0.0, float(policies * alone)
-        advice = f"Imagination does not pay at rho = {rho:g} and this cost: real trials only."
+        advice = (
+            f"At rho = {rho:g} and this cost ratio, imagination does not save anything: use real "
+            "trials only."
+        )
     else:
         advice = (
-            f"Imagination replaces {share:.0%} of the real trials that a rate of this precision "
-            f"takes, if rho really is {rho:g} and every real trial is imagined from its start too. "
-            "rho is the correlation within one policy and task: that of policies' rates is higher "
-            "and does not count here."
+            f"Imagination replaces {share:.0%} of the real trials needed for a rate of this "
+            f"precision, provided that rho is {rho:g} and every real trial is also imagined from "
+            "the same start. rho is the correlation within one policy and task; the correlation "
+            "of policies' rates is higher and must not be used here."
         )
     return Plan(
         policies=policies,
@@ -118,20 +126,20 @@ def plan(
         share_saved=share,
         cost=float(cost),
         cost_alone=float(policies * alone),
-        advice=f"The power of {power:.0%} is that of each pair that differs by {gap:g}, not of "
-        f"all pairs together. {advice}",
+        advice=f"The power of {power:.0%} holds for each pair that differs by {gap:g}, not for "
+        f"all pairs jointly. {advice}",
     )
 
 
 def known_test(test: str) -> str:
-    """The name of a test of two policies.
+    """Return the name of a test of two policies, after checking that it exists.
 
     Raises:
-        UserError: there is no such test.
+        UserError: the test is unknown.
     """
     if test not in TESTS:
         raise UserError(
-            f"--test {test} is unknown; it is one of {', '.join(TESTS)}.{did_you_mean(test, TESTS)}"
+            f"Unknown --test {test}; choose one of {', '.join(TESTS)}.{did_you_mean(test, TESTS)}"
         )
     return test
 
@@ -139,7 +147,7 @@ def known_test(test: str) -> str:
 def trials_for(
     first: float, second: float, *, test: str, level: float, power: float, comparisons: int
 ) -> int:
-    """Trials of each of two policies, independent at each start, by the test's name."""
+    """Compute the trials of each of two policies for a test, outcomes independent at each start."""
     if test == "mcnemar":
         return pairs_for_mcnemar(
             second * (1 - first),
@@ -165,14 +173,14 @@ def pairs_for_betting(
     power: float = 0.8,
     comparisons: int = 1,
 ) -> int:
-    """Paired starts within which the betting test has told two policies apart with `power`.
+    """Compute the paired starts after which the betting test separates two policies with `power`.
 
-    That quantile of the start at which it first rejects, over 2,000 simulated experiments (fixed
-    seed) that are looked at about 100 times: to within 2% in power.
+    This is the `power` quantile of the start at which the test first rejects, over 2,000 simulated
+    experiments (fixed seed) that are inspected about 100 times; it is within 2% in power.
 
     Args:
         first_only, second_only: probability that only this policy succeeds from a start.
-        comparisons: alpha is divided by it (Bonferroni: the first step of Holm).
+        comparisons: number by which alpha is divided (Bonferroni, the first step of Holm).
 
     Raises:
         UserError: the difference is too small for this test.
@@ -183,8 +191,8 @@ def pairs_for_betting(
     )
     if about is None:
         raise UserError(
-            f"A gap of {gap:g} is too small for the betting test, whose smallest bet is made for "
-            "larger ones: no number of starts shows it. Give --test mcnemar, or a larger --gap."
+            f"A gap of {gap:g} is too small for the betting test: its smallest bet is meant for "
+            "larger gaps, so no number of starts is enough. Use --test mcnemar, or a larger --gap."
         )
     block = max(1, about // 100)
     rng = np.random.default_rng(0)
@@ -206,18 +214,18 @@ def pairs_to_separate(
     power: float = 0.8,
     comparisons: int = 1,
 ) -> int | None:
-    """About how many paired starts the betting test needs to tell a mean difference from 0.
+    """Approximate the paired starts that the betting test needs to detect a mean difference.
 
-    A bet of the fraction l gains g = l d - l^2 s^2 / 2 in log wealth a start, with standard
+    A bet of the fraction l gains g = l d - l^2 s^2 / 2 in log wealth per start, with standard
     deviation l s, and must reach L = log(2 / alpha): n g - z_power l s sqrt(n) = L. The best
-    fraction is d / s^2, where there is one as small. None where even the smallest loses on average,
-    so that no number of starts tells.
+    fraction is d / s^2, if one that small is used. Returns None if even the smallest bet loses on
+    average, so that no number of starts is enough.
 
     Args:
         spread: standard deviation of the difference per start.
     """
     if difference == 0:
-        raise ValueError("A difference of 0 is never told from 0.")
+        raise ValueError("A difference of 0 cannot be detected.")
     z, target = float(scipy.stats.norm.ppf(power)), log(2 * comparisons / (1 - level))
     d, least = abs(difference), float(betting.FRACTIONS[0])
     bet = max(least, d / spread**2) if spread > 0 else 1.0
@@ -236,17 +244,17 @@ def pairs_for_mcnemar(
     comparisons: int = 1,
     exact: bool = True,
 ) -> int:
-    """Paired starts for which the exact McNemar test, read once, has `power`.
+    """Compute the paired starts for which the exact McNemar test, read once, has `power`.
 
-    By enumeration of all outcomes; above 5,000 starts by the normal formula (Connor 1987).
+    All outcomes are enumerated; above 5,000 starts the normal formula is used (Connor 1987).
 
     Args:
         first_only, second_only: probability that only this policy succeeds from a start.
-        comparisons: alpha is divided by it (Bonferroni: the first step of Holm).
-        exact: by enumeration; else by the formula at any number of starts.
+        comparisons: number by which alpha is divided (Bonferroni, the first step of Holm).
+        exact: enumerate all outcomes; otherwise use the formula at any number of starts.
     """
     if first_only == second_only:
-        raise ValueError("Policies that differ in both directions alike are never told apart.")
+        raise ValueError("Policies with equal success rates cannot be separated.")
     alpha = (1 - level) / comparisons
     z, apart = scipy.stats.norm.ppf([1 - alpha / 2, power]), first_only + second_only
     gap = abs(first_only - second_only)
@@ -266,7 +274,7 @@ def pairs_for_mcnemar(
 
 
 def mcnemar_power(first_only: float, second_only: float, n: int, *, alpha: float) -> float:
-    """Probability that the exact two-sided McNemar test rejects after n starts."""
+    """Compute the probability that the exact two-sided McNemar test rejects after n starts."""
     apart = first_only + second_only
     discordant = np.arange(n + 1)
     chance = scipy.stats.binom.pmf(discordant, n, apart)
@@ -280,19 +288,19 @@ def mcnemar_power(first_only: float, second_only: float, n: int, *, alpha: float
 
 
 def _critical(discordant: Int[Array, " d"], alpha: float) -> Float[Array, " d"]:
-    """The largest smaller count at which the sign test rejects; -1 where none does."""
+    """Largest value of the smaller count at which the sign test rejects; -1 if there is none."""
     edge = scipy.stats.binom.ppf(alpha / 2, discordant, 0.5)
     return np.where(scipy.stats.binom.cdf(edge, discordant, 0.5) <= alpha / 2, edge, edge - 1)
 
 
 def pairs_of(policies: int) -> int:
-    """Comparisons among this many policies."""
+    """Return the number of pairs among this many policies."""
     return policies * (policies - 1) // 2
 
 
 def imagined_per_real(rho: float, cost_ratio: float) -> float:
-    """Best (n + N) / n when a real trial costs `cost_ratio` imagined ones.
+    """Compute the best (n + N) / n if a real trial costs as much as `cost_ratio` imagined ones.
 
-    rho sqrt(c) / sqrt(1 - rho^2), at least 1 (no imagined trial pays).
+    rho sqrt(c) / sqrt(1 - rho^2), at least 1 (imagined trials do not pay).
     """
     return max(1.0, rho * sqrt(cost_ratio) / sqrt(1 - rho**2))

@@ -1,7 +1,8 @@
-"""Few real trials and many imagined ones: prediction-powered inference.
+"""Prediction-powered inference: a rate from few real trials and many imagined ones.
 
-n pairs (Y real, F imagined from the same start) and N imagined alone. The imagined mean is
-corrected by what the pairs show of its error, so that a wrong imagination costs width, not bias.
+The data are n pairs (Y real, F imagined from the same start) and N imagined trials alone. The
+imagined mean is corrected by its error on the pairs, so that a wrong imagination widens the
+interval but adds no bias.
 """
 
 from dataclasses import dataclass
@@ -17,19 +18,19 @@ from worldeval.stats.estimate import Estimate
 from worldeval.stats.findings import Finding
 from worldeval.stats.rates import rate, wilson_bounds
 
-FEWEST = 4  # pairs below which a correlation says nothing
+FEWEST = 4  # minimum number of pairs for a correlation
 
 
 @dataclass(frozen=True, kw_only=True)
 class Combined:
-    """A real rate from both kinds of trials."""
+    """Real success rate estimated from real and imagined trials."""
 
     estimate: Estimate
     rho: float | None  # correlation of real and imagined outcomes over the pairs
-    # 1 - (width / width of the real trials alone)^2: the share of the real trials that an interval
-    # of this width would have needed. Below 0 where imagination widened it, 0 where it is unused.
+    # 1 - (width / width from real trials alone)^2: the share saved of the real trials that an
+    # interval of this width would have needed. Below 0 if imagination widened it, 0 if unused.
     share_saved: float
-    trials_saved: float  # more real trials that an interval of this width would have needed
+    trials_saved: float  # additional real trials that an interval of this width would have needed
     findings: tuple[Finding, ...]
 
 
@@ -40,21 +41,25 @@ def combine(
     *,
     level: float = 0.95,
 ) -> Combined:
-    """Real success rate from n paired starts and N imagined ones; one value per start, 0 to 1.
+    """Estimate the real success rate from n paired starts and N imagined ones (values in [0, 1]).
 
-    Binary on both sides: post-stratified with the MOVER-Wilson interval. Otherwise: a betting
-    interval of the corrected scores. Where imagination correlates too little to help
-    (rho <= 1 / sqrt(n - 2)), or there is no more of it, the real trials alone.
+    If both sides are binary, the estimate is post-stratified with the MOVER-Wilson interval;
+    otherwise it is a betting interval of the corrected scores. If imagination correlates too
+    weakly to help (rho <= 1 / sqrt(n - 2)), or there are no further imagined trials, only the real
+    trials are used.
 
     Raises:
-        UserError: real and paired differ in length, or a value is outside 0 to 1.
+        UserError: real and paired differ in length, or a value is outside [0, 1].
     """
     n, more = len(real), len(imagined)
     if n != len(paired):
-        raise UserError(f"{n} real outcomes and {len(paired)} imagined pairs: give one for each.")
+        raise UserError(
+            f"There are {n} real outcomes but {len(paired)} paired imagined ones. Give exactly one "
+            "imagined outcome for each real one."
+        )
     everything = np.concatenate([real, paired, imagined])
     if not ((everything >= 0) & (everything <= 1)).all():
-        raise UserError("Outcomes must be between 0 and 1.")
+        raise UserError("Outcomes must be between 0 and 1, but some are outside this range.")
     rho = correlation(real, paired)
     refused = findings.imagination_unhelpful(rho, n)
     binary = bool(np.isin(everything, (0.0, 1.0)).all())
@@ -85,7 +90,7 @@ def _alone(real: Float[Array, " n"], *, level: float) -> Estimate:
 
 
 def correlation(real: Float[Array, " n"], paired: Float[Array, " n"]) -> float | None:
-    """Pearson correlation over the pairs; None where a side is constant or pairs are too few."""
+    """Compute Pearson's r over the pairs; None if a side is constant or there are too few pairs."""
     if len(real) < FEWEST or np.ptp(real) == 0 or np.ptp(paired) == 0:
         return None
     return float(np.corrcoef(real, paired)[0, 1])
@@ -98,11 +103,11 @@ def ppi_plus_plus(
     *,
     level: float = 0.95,
 ) -> Estimate:
-    """PPI++ with its normal interval (arXiv 2311.01453).
+    """Estimate a rate by PPI++ with its normal interval (arXiv 2311.01453).
 
     theta = lam mean(F~) + mean(Y) - lam mean(F); lam = Cov(Y, F) / ((1 + n/N) Var F), in [0, 1].
-    For large n only: at a true rate of .97 and n = 20 it covers less than half the time. Use
-    `combine`.
+    Valid for large n only: at a true rate of .97 and n = 20 it covers less than half the time. Use
+    `combine` instead.
     """
     n, more = len(real), len(imagined)
     spread = float(np.var(paired, ddof=1))
@@ -132,10 +137,10 @@ def post_stratified(
     *,
     level: float = 0.95,
 ) -> Estimate:
-    """Binary PPI++ is post-stratification by the imagined outcome; with the MOVER-Wilson interval.
+    """Estimate a rate by post-stratification on the imagined outcome, with MOVER-Wilson interval.
 
-    theta = w p1 + (1 - w) p0, where p_s is the real rate among pairs imagined as s and w the
-    imagined rate over all starts.
+    This is PPI++ for binary outcomes: theta = w p1 + (1 - w) p0, where p_s is the real rate among
+    pairs imagined as s and w the imagined rate over all starts.
     """
     hits = [np.array(float(real[paired == s].sum())) for s in (0, 1)]
     pairs = [np.array(float((paired == s).sum())) for s in (0, 1)]
@@ -165,14 +170,14 @@ def mover_wilson(
     total: int,
     level: float = 0.95,
 ) -> tuple[Float[Array, "*b"], Float[Array, "*b"], Float[Array, "*b"]]:
-    """Value and interval of the post-stratified rate, from counts, in batches.
+    """Compute value and interval of the post-stratified rate from counts, in batches.
 
-    theta -+ sqrt(sum_s w_s^2 (p_s - bound_s)^2 + z^2 (p1 - p0)^2 w (1 - w) / (n + N)), the bounds
-    Wilson's. A stratum without pairs is [0, 1], and counts as its middle.
+    theta -+ sqrt(sum_s w_s^2 (p_s - bound_s)^2 + z^2 (p1 - p0)^2 w (1 - w) / (n + N)), with
+    Wilson's bounds. A stratum without pairs has the interval [0, 1] and the value 1/2.
 
-    One failure in each stratum puts both bounds against 1, and the formula alone then covers .914
-    at p = .97, n = 20. The result is its hull with Wilson's interval of the whole rate, for the
-    number of trials that has the same variance.
+    One failure in each stratum puts both bounds close to 1, and the formula alone then covers .914
+    at p = .97, n = 20. The result is therefore its hull with Wilson's interval of the whole rate,
+    for the number of trials that has the same variance.
     """
     z2 = scipy.stats.norm.ppf((1 + level) / 2) ** 2
     p1, p0 = (
@@ -205,11 +210,11 @@ def betting_rate(
     *,
     level: float = 0.95,
 ) -> Estimate:
-    """Corrected mean of graded scores with a betting interval, valid at any n.
+    """Estimate the corrected mean of graded scores with a betting interval, valid at any n.
 
     The scores x_i = Y_i - lam_i (F_i - mean F~), with lam_i from the pairs before i, have the real
-    mean up to the error of mean F~, whose own interval (a fifth of alpha) widens the bounds. They
-    lie in [mean F~ - 1, mean F~ + 1].
+    mean up to the error of mean F~. The bounds are widened by the interval of mean F~, which takes
+    a fifth of alpha. The scores lie in [mean F~ - 1, mean F~ + 1].
     """
     alpha = 1 - level
     centre = float(imagined.mean())
@@ -236,7 +241,7 @@ def betting_rate(
 def _predictable_slope(
     real: Float[Array, " n"], paired: Float[Array, " n"], *, more: int
 ) -> Float[Array, " n"]:
-    """PPI++'s lam before each pair, from the pairs already seen; 0 while they are too few."""
+    """PPI++'s lam for each pair, computed from the earlier pairs; 0 while there are too few."""
     lam = np.zeros(len(real))
     for i in range(FEWEST, len(real)):
         spread = float(np.var(paired[:i], ddof=1))

@@ -1,16 +1,17 @@
-"""What an imagined rate is worth: the true rate of a policy, given its imagined one.
+"""Predictive distribution of a policy's true rate, given its imagined rate.
 
-An imagined rate is off by more than its sampling error: world model and judge err for a whole
-policy at once, and no number of imagined starts removes that. The error is learned from policies
-that were both imagined and tried (the simulator or a robot):
+The error of an imagined rate exceeds its sampling error: world model and judge err for a whole
+policy at once, which no number of imagined starts removes. This error is learned from policies that
+were both imagined and measured (in the simulator or on a robot):
 
     R ~ Beta(mu phi, (1 - mu) phi),   mu = expit(a + b logit s),   k ~ Binomial(n, R)
 
-s is the imagined rate, k successes in n trials. phi is a number of trials: an imagined rate says as
-much about the true one as that many trials would. The likelihood of a checkpoint weighs one over
-the checkpoints of its lineage, since checkpoints of one training run err together. Priors: log phi
-has density phi^(-1/2), a ~ N(0, 0.5^2), log b ~ N(0, 0.3^2). Where the judge's rates were corrected
-on other policies, a = 0 and b = 1. The posterior is summed on a grid: no sampler, nothing random.
+s is the imagined rate, with k measured successes in n trials. phi is a number of trials: an
+imagined rate says as much about the true rate as that many trials. The likelihood of a checkpoint
+is weighted by one over the number of checkpoints in its lineage, because checkpoints of one
+training run err together. Priors: log phi has density phi^(-1/2), a ~ N(0, 0.5^2), log b ~ N(0,
+0.3^2). If the judge's rates were corrected on other policies, a = 0 and b = 1. The posterior is
+summed on a grid, so nothing is random.
 """
 
 from collections import Counter
@@ -28,14 +29,14 @@ from worldeval.stats.estimate import Estimate
 PHI = np.geomspace(0.5, 2000.0, 96)  # trials
 A, LOG_B = np.linspace(-1.5, 1.5, 31), np.linspace(-0.9, 0.9, 25)
 SD_A, SD_LOG_B = 0.5, 0.3
-LEAST = 0.005  # a rate is no nearer to 0 or 1 than this: its logit would be infinite
+LEAST = 0.005  # rates are kept this far from 0 and 1, so that their logits are finite
 FEWEST_LINEAGES = 3
 METHOD = "predictive, beta-binomial over validated policies"
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValidatedRate:
-    """A policy (or a policy on one task) that was imagined and tried."""
+    """Imagined and measured rate of a policy, or of a policy on one task."""
 
     policy: str
     lineage: str
@@ -47,7 +48,7 @@ class ValidatedRate:
 
 @dataclass(frozen=True, kw_only=True)
 class RateWorth:
-    """The posterior of (phi, a, b) on a grid, and the policies that it comes from."""
+    """Posterior of (phi, a, b) on a grid, and the policies that it was fitted to."""
 
     phi: Float[Array, " g"]
     a: Float[Array, " g"]
@@ -58,14 +59,14 @@ class RateWorth:
     corrected: bool  # a = 0 and b = 1 were assumed
 
     def quantile(self, q: float) -> float:
-        """A quantile of phi, in trials."""
+        """Return a quantile of phi, in trials."""
         order = np.argsort(self.phi, kind="stable")
         total = np.cumsum(self.weight[order])
         return float(self.phi[order][min(np.searchsorted(total, q), len(total) - 1)])
 
     @property
     def trials(self) -> Estimate:
-        """phi: its posterior mean and central 95% interval, in trials."""
+        """Return the posterior mean and central 95% interval of phi, in trials."""
         return Estimate(
             value=float(self.weight @ self.phi),
             low=self.quantile(0.025),
@@ -77,21 +78,21 @@ class RateWorth:
         )
 
     def sentence(self) -> str:
-        """phi in words, for the line below a table."""
+        """Describe phi in one sentence, for the line below a table."""
         found = self.trials
         assert found.value is not None and found.low is not None and found.high is not None
         return (
             f"An imagined rate is worth about {found.value:.0f} trials "
-            f"[{found.low:.0f}, {found.high:.0f}] of the policy itself, as measured on "
+            f"[{found.low:.0f}, {found.high:.0f}] of the policy, as measured on "
             f"{self.policies} policies of {len(self.lineages)} other lineages."
         )
 
     def draw(self, rates: Float[Array, "b k"], *, rng: np.random.Generator) -> Float[Array, "b k"]:
-        """Draws of the true rates of policies of new lineages.
+        """Draw true rates of policies of new lineages.
 
         Args:
-            rates: draws of the imagined rates given the imagined episodes, or the rates themselves
-                repeated. One draw of (phi, a, b) serves a whole row.
+            rates: draws of the imagined rates given the imagined episodes, or the rates themselves,
+                repeated. Each row uses one draw of (phi, a, b).
         """
         rows = rng.choice(len(self.weight), size=len(rates), p=self.weight)
         phi, a, b = (x[rows][:, None] for x in (self.phi, self.a, self.b))
@@ -99,22 +100,22 @@ class RateWorth:
         return rng.beta(mean * phi, (1 - mean) * phi)
 
     def mean(self, rate: float) -> float:
-        """Expected true rate of a policy with this imagined rate."""
+        """Return the expected true rate of a policy with this imagined rate."""
         at = scipy.special.logit(np.clip(rate, LEAST, 1 - LEAST))
         return float(self.weight @ scipy.special.expit(self.a + self.b * at))
 
 
 @dataclass(frozen=True, kw_only=True)
 class ValidatedRates:
-    """Policies that were imagined and tried, from which the worth of a further one is fitted."""
+    """Policies that were imagined and measured, used to fit the worth of imagined rates."""
 
     rates: tuple[ValidatedRate, ...]
     corrected: bool = False  # the imagined rates were corrected on other policies
 
     def worth(self, lineage: str | None = None) -> RateWorth | None:
-        """The worth of an imagined rate for a policy of `lineage`, which is itself left out.
+        """Fit the worth of an imagined rate for a policy of `lineage`, excluding that lineage.
 
-        None where fewer than three other lineages were tried.
+        Returns None if fewer than three other lineages were measured.
         """
         others = tuple(rate for rate in self.rates if rate.lineage != lineage and rate.trials > 0)
         if len({rate.lineage for rate in others}) < FEWEST_LINEAGES:
@@ -122,7 +123,7 @@ class ValidatedRates:
         return _fitted(others, self.corrected)
 
     def __add__(self, other: "ValidatedRates") -> "ValidatedRates":
-        """Both together: corrected only where both are."""
+        """Concatenate two sets; the result counts as corrected only if both are."""
         return ValidatedRates(
             rates=(*self.rates, *other.rates), corrected=self.corrected and other.corrected
         )
@@ -134,9 +135,9 @@ def draw_true_rates(
     *,
     rng: np.random.Generator,
 ) -> Float[Array, "b k"]:
-    """Draws of the true rates of policies, each by the worth of its own lineage (`RateWorth.draw`).
+    """Draw true rates of policies, each by the worth fitted for its lineage (`RateWorth.draw`).
 
-    Policies of one worth share its draws of (phi, a, b).
+    Policies with the same worth share draws of (phi, a, b).
     """
     out = np.empty_like(rates)
     kinds = {id(worth): worth for worth in worths}
@@ -147,22 +148,23 @@ def draw_true_rates(
 
 
 def fit_worth(rates: Sequence[ValidatedRate], *, corrected: bool = False) -> RateWorth:
-    """The posterior of what imagined rates are worth.
+    """Fit the posterior of the worth of imagined rates.
 
     Args:
-        rates: policies that were imagined and tried; rows without trials are left out.
-        corrected: the imagined rates were corrected on other policies than these (or each lineage
-            with itself left out), so that a = 0 and b = 1.
+        rates: policies that were imagined and measured; rows without trials are excluded.
+        corrected: the imagined rates were corrected on policies other than these (or for each
+            lineage without that lineage), so that a = 0 and b = 1.
 
     Raises:
-        UserError: fewer than three lineages were tried.
+        UserError: fewer than three lineages were measured.
     """
     rates = [rate for rate in rates if rate.trials > 0]
     lineages = sorted({rate.lineage for rate in rates})
     if len(lineages) < FEWEST_LINEAGES:
         raise UserError(
-            f"{len(lineages)} lineages were both imagined and tried; at least {FEWEST_LINEAGES} "
-            "are needed to say what an imagined rate is worth. Try policies of more training runs."
+            f"{len(lineages)} lineages were both imagined and measured, but at least "
+            f"{FEWEST_LINEAGES} are needed to estimate the worth of an imagined rate. Run policies "
+            "of more training runs."
         )
     size = Counter(rate.lineage for rate in rates)
     weight = np.array([1 / size[rate.lineage] for rate in rates])
@@ -197,14 +199,14 @@ def fit_worth(rates: Sequence[ValidatedRate], *, corrected: bool = False) -> Rat
 
 @cache
 def _fitted(rates: tuple[ValidatedRate, ...], corrected: bool) -> RateWorth:
-    """Kept, so that all policies whose lineage is new share one posterior."""
+    """Fit with a cache, so that all policies of new lineages share one posterior."""
     return fit_worth(rates, corrected=corrected)
 
 
 def predictive_interval(
     draws: Float[Array, " b"], *, level: float = 0.95, n: int, clusters: int
 ) -> Estimate:
-    """Mean and central interval of draws of a true rate."""
+    """Compute mean and central interval of draws of a true rate."""
     tail = (1 - level) / 2
     low, high = np.quantile(draws, [tail, 1 - tail])
     return Estimate(
@@ -219,18 +221,18 @@ def predictive_interval(
 
 
 def order_probability(draws: Float[Array, "b k"]) -> Float[Array, "k k"]:
-    """Entry (i, j): the probability that policy i is better than policy j."""
+    """Compute the matrix of probabilities that policy i is better than policy j."""
     return (draws[:, :, None] > draws[:, None, :]).mean(axis=0)
 
 
 def trials_to_tell(
     worth: RateWorth, first: float, second: float, *, level: float = 0.95, power: float = 0.8
 ) -> int | None:
-    """Trials of each of two policies that would tell them apart, their imagined rates included.
+    """Compute the trials of each of two policies that separate them, given their imagined rates.
 
     A rate mu after N trials at that rate has variance mu (1 - mu) / (phi + N + 1); the difference
-    must exceed z_(1 - alpha/2) + z_power of its standard deviations. None where the expected rates
-    are equal; 0 where imagination alone tells.
+    must exceed z_(1 - alpha/2) + z_power of its standard deviations. Returns None if the expected
+    rates are equal, and 0 if imagination alone separates them.
     """
     one, two = worth.mean(first), worth.mean(second)
     if abs(one - two) < 1e-6:
@@ -242,11 +244,11 @@ def trials_to_tell(
 
 @dataclass(frozen=True, kw_only=True)
 class ConformalInterval:
-    """How far a new lineage's worst policy may be off, by ranks alone.
+    """Distribution-free bound on the error of a new lineage's worst policy.
 
     Split conformal prediction with a lineage as the unit (exchangeable lineages; Vovk et al. 2005):
-    the score of a lineage is its worst |S - R|. With L lineages the level (ceil((L + 1) level)) / L
-    must exist: 9 lineages for 90%, 19 for 95%.
+    the score of a lineage is its worst |S - R|. The level (ceil((L + 1) level)) / L must exist for
+    L lineages, which takes 9 lineages for 90% and 19 for 95%.
     """
 
     radius: float
@@ -255,7 +257,7 @@ class ConformalInterval:
 
 
 def conformal(rates: Sequence[ValidatedRate], *, level: float = 0.95) -> ConformalInterval | None:
-    """The conformal radius at `level`; None where there are too few lineages for it."""
+    """Compute the conformal radius at `level`; None if there are too few lineages."""
     worst: dict[str, float] = {}
     for rate in rates:
         if rate.trials:

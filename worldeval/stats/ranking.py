@@ -1,4 +1,4 @@
-"""Trials to a ranking: estimates, comparisons, letters, the chance of being best."""
+"""Ranking of policies from trials: estimates, comparisons, letters, probability of being best."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -29,24 +29,24 @@ from worldeval.stats.units import Units, units
 
 @dataclass(frozen=True, kw_only=True)
 class RankedPolicy:
-    """One row of the table."""
+    """One row of a ranking table."""
 
     rank: int  # 1 is best; policies of equal rate share a rank
     policy: str
     lineage: str | None
     step: float | None
     estimate: Estimate
-    letters: str  # two policies share a letter exactly when they are not separated
+    letters: str  # two policies share a letter exactly if they are statistically tied
     probability_best: float
     expected_regret: float  # rate lost, in expectation, by choosing it
-    # The true rate, where policies of other lineages were both imagined and tried; `estimate` is
-    # then what more imagined starts would show.
+    # The true rate, if policies of other lineages were both imagined and measured; `estimate` is
+    # then the rate that more imagined starts would converge to.
     predictive: Estimate | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ranking:
-    """Policies from best to worst, and what may be said about their order."""
+    """Policies from best to worst, with comparisons and findings about their order."""
 
     policies: tuple[RankedPolicy, ...]
     cells: Mapping[tuple[str, str], Estimate]  # (policy, task)
@@ -55,16 +55,16 @@ class Ranking:
     level: float
     worth: Estimate | None = None  # of an imagined rate, in trials (`predictive.py`)
     worth_text: str | None = None
-    worth_quartile: float | None = None  # its lower quartile: what advice on trials counts on
+    worth_quartile: float | None = None  # its lower quartile, used when advising on trials
     test: str = "betting"  # of two policies (`paired.py`)
 
     @property
     def headline(self) -> str | None:
-        """The first line of any table made of this, when it may not be read as a ranking."""
+        """Headline to print above the table if it must not be read as a ranking, or else None."""
         return findings.first_line(self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for a file."""
+        """Return the ranking as plain data for a file."""
         return {
             "headline": self.headline,
             "level": self.level,
@@ -108,18 +108,19 @@ def rank(
 
     Args:
         outcomes: imagined scores or true successes; every policy on every task.
-        rng: of the posterior draws behind the probability of being best.
-        level: of every interval, and 1 - the family-wise error of the letters.
-        power: assumed by the number of starts that would separate a pair.
-        validated: whether these numbers were compared with truth (imagined ones need to be).
-        known: policies that were both imagined and tried. With three or more lineages beside a
-            policy's own, intervals, ties and the chance of being best are those of its true rate
-            (`predictive.py`); without, they are those of the numbers given, as more starts would
-            show them.
-        test: of two policies, 'betting' or 'mcnemar' (`paired.compare_all`).
+        rng: generator of the posterior draws behind the probability of being best.
+        level: level of all intervals, and 1 - the family-wise error rate of the letters.
+        power: power assumed for the number of starts that would separate a pair.
+        validated: whether these rates were compared with measured outcomes, as imagined rates
+            must be.
+        known: policies that were both imagined and measured. With three or more lineages besides a
+            policy's own, its interval, ties and probability of being best refer to its true rate
+            (`predictive.py`). Otherwise they refer to the given outcomes: the rate that more starts
+            would converge to.
+        test: test of two policies, 'betting' or 'mcnemar' (`paired.compare_all`).
 
     Raises:
-        UserError: a policy was not tried on a task, or the test cannot be applied.
+        UserError: a policy was not run on some task, or the test cannot be applied.
     """
     table = units(outcomes)
     order = np.argsort(-np.round(table.rates, 12), kind="stable")
@@ -192,11 +193,11 @@ def _true_order(
     level: float,
     power: float,
 ) -> list[Comparison]:
-    """The comparisons by the probability that the order is the true one.
+    """Decide comparisons by the probability that the order of the true rates is as predicted.
 
-    A pair is separated where one order has a probability of (1 + level) / 2 or more. Where even
-    exact imagined rates would leave it below that, no number of imagined starts can tell the pair,
-    and `needed_trials` says how many trials of each would.
+    A pair is separated if one order has a probability of at least (1 + level) / 2. If the
+    probability would stay below that even with exact imagined rates, no number of imagined starts
+    can separate the pair, and `needed_trials` is the number of trials of each policy that would.
     """
     order = order_probability(drawn)
     place = {name: k for k, name in enumerate(names)}
@@ -228,7 +229,7 @@ def _true_order(
 def policy_estimate(
     table: Units, k: int, *, level: float = 0.95, task: int | None = None
 ) -> Estimate:
-    """Rate of policy k, over all tasks or on one: Wilson for binary trials, betting for scores."""
+    """Estimate the rate of policy k, over all tasks or on one: Wilson if binary, else betting."""
     tasks = slice(None) if task is None else slice(task, task + 1)
     mean, trials = table.mean[k, tasks], int(table.trials[k, tasks].sum())
     if not table.binary:

@@ -1,4 +1,4 @@
-"""A success rate and its interval: binary trials, clustered trials, posterior."""
+"""Success rates with intervals: for binary trials, for clustered trials, and from a posterior."""
 
 from dataclasses import replace
 
@@ -12,10 +12,10 @@ LEVEL = 0.95
 
 
 def wilson(successes: float, n: float, *, level: float = LEVEL) -> tuple[float, float]:
-    """Wilson score interval (Wilson 1927), also for a fractional (effective) count.
+    """Compute the Wilson score interval (Wilson 1927), also for fractional (effective) counts.
 
-    Near its level on average, not everywhere: at n = 10 it covers .893 at worst for rates in
-    [.02, .98], and .835 beyond.
+    Its coverage is close to its level on average, but not everywhere: for n = 10 it is .893 at
+    worst for rates in [.02, .98], and .835 outside.
     """
     low, high = wilson_bounds(np.array(float(successes)), np.array(float(n)), level=level)
     return float(low), float(high)
@@ -24,20 +24,20 @@ def wilson(successes: float, n: float, *, level: float = LEVEL) -> tuple[float, 
 def wilson_bounds(
     successes: Float[Array, "*b"], n: Float[Array, "*b"], *, level: float = LEVEL
 ) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
-    """`wilson` for arrays of counts; [0, 1] where n is 0."""
+    """Compute `wilson` for arrays of counts; the interval is [0, 1] if n is 0."""
     z2 = scipy.stats.norm.ppf((1 + level) / 2) ** 2
     trials = np.maximum(n, 1e-12)
     p = successes / trials
     middle = (p + z2 / (2 * trials)) / (1 + z2 / trials)
     half = np.sqrt(z2 * (p * (1 - p) + z2 / (4 * trials)) / trials) / (1 + z2 / trials)
-    # Rounding alone can push a bound of 0/n or n/n past the end that it must touch.
+    # Rounding can push a bound of 0/n or n/n past the end of [0, 1] that it must equal.
     low = np.where((successes <= 0) | (n <= 0), 0.0, np.maximum(middle - half, 0.0))
     high = np.where((successes >= n) | (n <= 0), 1.0, np.minimum(middle + half, 1.0))
     return low, high
 
 
 def clopper_pearson(successes: int, n: int, *, level: float = LEVEL) -> tuple[float, float]:
-    """Exact interval (Clopper and Pearson 1934): covers at least its level, everywhere."""
+    """Compute the exact interval (Clopper and Pearson 1934), which covers at least its level."""
     if n == 0:
         return 0.0, 1.0
     bounds = scipy.stats.binomtest(successes, n).proportion_ci(level, method="exact")
@@ -45,7 +45,7 @@ def clopper_pearson(successes: int, n: int, *, level: float = LEVEL) -> tuple[fl
 
 
 def jeffreys(successes: float, n: float, *, level: float = LEVEL) -> tuple[float, float]:
-    """Central interval of the Beta(1/2, 1/2) posterior, closed at an end that was observed."""
+    """Compute the central Beta(1/2, 1/2) posterior interval, closed at an end that was observed."""
     posterior = scipy.stats.beta(successes + 0.5, n - successes + 0.5)
     low, high = posterior.ppf([(1 - level) / 2, (1 + level) / 2])
     return (0.0 if successes == 0 else float(low)), (1.0 if successes == n else float(high))
@@ -55,9 +55,9 @@ INTERVALS = {"wilson": wilson, "exact": clopper_pearson, "jeffreys": jeffreys}
 
 
 def rate(successes: int, n: int, *, level: float = LEVEL, method: str = "wilson") -> Estimate:
-    """Rate of independent binary trials. `method`: 'wilson', 'exact' or 'jeffreys'."""
+    """Estimate the rate of independent binary trials by 'wilson', 'exact' or 'jeffreys'."""
     if not 0 <= successes <= n:
-        raise ValueError(f"{successes} successes in {n} trials: it must be between 0 and {n}.")
+        raise ValueError(f"successes must be between 0 and {n} (the trials), got {successes}")
     low, high = INTERVALS[method](successes, n, level=level)
     value = successes / n if n else None
     return Estimate(value=value, low=low, high=high, level=level, n=n, clusters=n, method=method)
@@ -70,15 +70,16 @@ def clustered_rate(
     trials: int | None = None,
     level: float = LEVEL,
 ) -> Estimate:
-    """Rate of binary trials from repeated starts: Wilson with the effective number of trials.
+    """Estimate the rate of binary trials from repeated starts, by Wilson with effective trials.
+
+    The effective number of trials is p(1-p) over the variance of the mean. It lies between the
+    number of starts (starts differ as much as they can) and the number of episodes (starts do not
+    matter).
 
     Args:
-        means: success rate of each start (0 or 1 where it was tried once).
-        weights: of each start in the rate, summing to 1; equal by default.
-        trials: episodes behind the means; one each by default.
-
-    The effective number lies between the number of starts (starts differ as much as they can) and
-    the number of episodes (starts do not matter): p(1-p) over the variance of the mean.
+        means: success rate of each start (0 or 1 if it was run once).
+        weights: weight of each start in the rate, summing to 1; equal by default.
+        trials: total number of episodes; one per start by default.
     """
     starts = len(means)
     trials = starts if trials is None else trials
@@ -111,12 +112,12 @@ def clustered_rate(
 def rate_over_tasks(
     means: Float[Array, "t c"], *, trials: Int[Array, "t c"], level: float = LEVEL
 ) -> Estimate:
-    """Mean over tasks of the rate of binary trials from starts, NaN where a start was not tried.
+    """Estimate the mean over tasks of the rate of binary trials; NaN marks starts not run.
 
-    The hull of two intervals: Wilson's of the whole with an effective number of trials
+    The interval is the hull of two: Wilson's for the whole with an effective number of trials
     (`clustered_rate`), and MOVER (Donner and Zou 2012) of the tasks' own Wilson intervals,
-    theta -+ sqrt(sum_t (p_t - bound_t)^2) / T. The first alone takes p (1 - p) of the mean for the
-    variance, which is too small where an uncertain task has few starts and a certain one many.
+    theta -+ sqrt(sum_t (p_t - bound_t)^2) / T. The first alone uses p (1 - p) of the mean as the
+    variance, which is too small if an uncertain task has few starts and a certain one many.
     """
     present = ~np.isnan(means)
     weight = present / present.sum(axis=1, keepdims=True) / len(means)

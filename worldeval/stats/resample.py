@@ -1,10 +1,10 @@
-"""Draws of the true rates given the trials: what another set of starts could have shown.
+"""Posterior draws of the true rates given the trials: the variation over sets of starts.
 
-Beta(1/2, 1/2) posterior of each cell, written as weights so that it also holds for graded and
-clustered trials: a start's mean weighs Exp(1), and half a success and half a failure weigh
-Gamma(1/2) each (a Dirichlet process whose prior is worth one trial). For independent binary
-trials this *is* Beta(1/2 + k, 1/2 + n - k). Policies tried from the same start, imagined or real,
-share its weight, so that a hard start is hard for all of them.
+This is the Beta(1/2, 1/2) posterior of each cell, written as weights so that it also applies to
+graded and clustered trials: the mean of a start has weight Exp(1), and half a success and half a
+failure have weight Gamma(1/2) each (a Dirichlet process whose prior is worth one trial). For
+independent binary trials it *equals* Beta(1/2 + k, 1/2 + n - k). Policies run from the same start,
+imagined or real, share its weight, so that a hard start is hard for all of them.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ DRAWS = 2000
 def draw_cells(
     sides: Sequence[Units], *, rng: np.random.Generator, draws: int = DRAWS
 ) -> list[Float[Array, "b k t"]]:
-    """Posterior draws of the rate of every policy and task, for sides that share a layout."""
+    """Draw rates of every policy and task from the posterior, for sides that share a layout."""
     first = sides[0]
     policies, tasks, starts = first.mean.shape
     cells = [np.empty((draws, policies, tasks)) for _ in sides]
@@ -44,24 +44,24 @@ def interval(
     worst: float,
     level: float,
 ) -> tuple[float, float] | None:
-    """Interval of a measure of agreement; None where it is undefined.
+    """Compute the interval of a measure of agreement; None if it is undefined.
 
-    Policies are fixed: it says what other starts could have shown of these.
+    Policies are fixed: the interval describes the variation over other starts, for these policies.
 
-    A percentile interval alone is badly wrong here: the observed rates are the true ones plus
-    noise, the draws add the noise once more, and every measure of agreement suffers from noise,
-    so the draws lie on one side of the observed value while the truth lies on the other (at 20
-    policies, 3 x 40 independent starts and a perfect evaluator it covers 0%). The interval is
+    A percentile interval alone fails badly here. The observed rates are the true ones plus noise,
+    and the draws add the noise once more. Noise worsens every measure of agreement, so the draws
+    lie on one side of the observed value and the true value lies on the other: for 20 policies,
+    3 x 40 independent starts and a perfect evaluator, the interval covers 0%. The interval used is
     the hull of the percentile interval, its reflection about the observed value, and the observed
-    value corrected for what noise alone costs a perfect evaluator, at the end of that cost that
-    `level` leaves out: divided by it where 1 is best (Spearman 1904, attenuation), less it where 0
-    is best, or less its median and half the length of the percentile interval, whichever is lower.
-    `benchmarks/coverage.py` measures it.
+    value corrected for the cost of noise to a perfect evaluator, taken at the end of that cost that
+    `level` excludes: divided by it if 1 is best (Spearman 1904, attenuation), minus it if 0 is
+    best, or minus its median and half the length of the percentile interval, whichever is lower.
+    `benchmarks/coverage.py` measures the coverage.
 
     Args:
-        value: of the observed rates.
-        draws: of rates redrawn given the trials (`draw_cells`).
-        perfect: of simulated trials of a perfect evaluator (`ceiling.py`).
+        value: the measure on the observed rates.
+        draws: the measure on rates redrawn given the trials (`draw_cells`).
+        perfect: the measure on simulated trials of a perfect evaluator (`ceiling.py`).
         best, worst: ends of the measure's range; the best is 1 or 0.
     """
     draws = draws[~np.isnan(draws)]

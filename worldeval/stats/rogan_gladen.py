@@ -1,7 +1,7 @@
-"""A judge that errs: its confusion, the rate corrected for it, and whether it errs alike for all.
+"""Errors of a judge: its confusion matrix, the corrected rate, and homogeneity over policies.
 
-Labels on imagined clips repair the judge's error alone. Only paired real outcomes (`ppi.py`) repair
-the world model's too.
+Labels on imagined clips correct the judge's error only. Correcting the world model's error as well
+takes paired real outcomes (`ppi.py`).
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from worldeval.stats.rates import wilson
 
 @dataclass(frozen=True, kw_only=True)
 class Confusion:
-    """A judge against labels."""
+    """Confusion matrix of a judge against labels."""
 
     true_positive: int
     false_negative: int
@@ -29,27 +29,27 @@ class Confusion:
 
     @property
     def positives(self) -> int:
-        """Clips that truly succeeded."""
+        """Number of clips labelled as success."""
         return self.true_positive + self.false_negative
 
     @property
     def negatives(self) -> int:
-        """Clips that truly failed."""
+        """Number of clips labelled as failure."""
         return self.true_negative + self.false_positive
 
     @property
     def sensitivity(self) -> float | None:
-        """Share of successes that the judge sees."""
+        """Share of successes that the judge recognises."""
         return self.true_positive / self.positives if self.positives else None
 
     @property
     def specificity(self) -> float | None:
-        """Share of failures that the judge sees."""
+        """Share of failures that the judge recognises."""
         return self.true_negative / self.negatives if self.negatives else None
 
 
 def confusion(judged: Sequence[bool], truth: Sequence[bool]) -> Confusion:
-    """Count a judge's yes and no against labels."""
+    """Count a judge's verdicts against labels."""
     says, is_ = np.asarray(judged, dtype=bool), np.asarray(truth, dtype=bool)
     return Confusion(
         true_positive=int((says & is_).sum()),
@@ -62,7 +62,7 @@ def confusion(judged: Sequence[bool], truth: Sequence[bool]) -> Confusion:
 def confusion_per_policy(
     judged: Sequence[bool], truth: Sequence[bool], policy: Sequence[str]
 ) -> dict[str, Confusion]:
-    """`confusion` of each policy's clips."""
+    """Compute the `confusion` of each policy's clips."""
     names = np.asarray(policy)
     says, is_ = np.asarray(judged, dtype=bool), np.asarray(truth, dtype=bool)
     return {
@@ -72,7 +72,7 @@ def confusion_per_policy(
 
 
 def informativeness(judge: Confusion, *, level: float = 0.95) -> Estimate:
-    """J = Se + Sp - 1: 1 for a perfect judge, 0 for one that ignores what it sees (MOVER)."""
+    """Estimate J = Se + Sp - 1: 1 for a perfect judge, 0 for one that guesses (MOVER interval)."""
     n = judge.positives + judge.negatives
     se, sp = judge.sensitivity, judge.specificity
     if se is None or sp is None:
@@ -92,14 +92,14 @@ def informativeness(judge: Confusion, *, level: float = 0.95) -> Estimate:
 
 
 def rogan_gladen(said: float, n: int, judge: Confusion, *, level: float = 0.95) -> Estimate:
-    """True rate behind a judge's rate `said` over n clips (Rogan and Gladen 1978).
+    """Correct a judge's rate `said` over n clips for its errors (Rogan and Gladen 1978).
 
-    theta = (q + Sp - 1) / J, cut to [0, 1];
+    theta = (q + Sp - 1) / J, clipped to [0, 1];
     Var = [q(1-q)/n + theta^2 Se(1-Se)/n1 + (1-theta)^2 Sp(1-Sp)/n0] / J^2.
-    The rates inside the variance are smoothed by half a success and half a failure
-    each, since a judge that made no error in 20 labels is not known to make none. Undefined where
-    the judge tells nothing (J <= 0). Assumes that Se and Sp are the same for this policy as for the
-    labelled clips: see `homogeneity`.
+    The rates inside the variance are smoothed by half a success and half a failure each, because
+    a judge without errors on 20 labels may still make some. The result is undefined if the judge is
+    uninformative (J <= 0). It assumes that Se and Sp are the same for this policy as for the
+    labelled clips; see `homogeneity`.
     """
     method = "Rogan-Gladen"
     se, sp = judge.sensitivity, judge.specificity
@@ -134,10 +134,11 @@ def homogeneity(
     rng: np.random.Generator,
     shuffles: int = 2000,
 ) -> float | None:
-    """p-value that Se and Sp are the same for every policy; None if only one policy has labels.
+    """Test whether Se and Sp are the same for every policy; None if only one policy has labels.
 
-    Permutation test of the chi-square over policies, of the successes and of the failures apart,
-    Bonferroni over the two: counts per policy are too small for its asymptotic distribution.
+    Returns the p-value of a permutation test of the chi-square over policies, separately for
+    successes and failures, with Bonferroni over the two. Counts per policy are too small for the
+    asymptotic distribution.
     """
     says, is_ = np.asarray(judged, dtype=float), np.asarray(truth, dtype=bool)
     names = np.asarray(policy)
@@ -158,13 +159,13 @@ def homogeneity(
 def judge_findings(
     judge: Confusion, homogeneity_p: float | None = None, *, level: float = 0.95
 ) -> list[Finding]:
-    """Refusal 3, from the judge's confusion."""
+    """Refusal 3, computed from the judge's confusion matrix."""
     return findings.judge_uninformative(informativeness(judge, level=level), homogeneity_p)
 
 
 def _chi_square(
     said: Float[Array, "b n"], index: Array, size: Float[Array, " g"]
 ) -> Float[Array, " b"]:
-    """sum_g n_g (p_g - p)^2: chi-square up to a factor that shuffling does not change."""
+    """Compute sum_g n_g (p_g - p)^2: chi-square up to a factor that permutation does not change."""
     member = index[:, None] == np.arange(len(size))
     return ((said @ member / size - said.mean(axis=1, keepdims=True)) ** 2 * size).sum(axis=1)

@@ -1,13 +1,13 @@
-"""A policy's true rate from a few real trials and its imagined rate: shrunk towards imagination.
+"""Shrinkage of a policy's real rate, from few real trials, towards its imagined rate.
 
-What imagination adds to a few real trials lies between policies, not between starts: it tells a
-good policy from a bad one, and hardly a lucky start from an unlucky one. So the real trials update
-what the imagined rate predicts. Given (phi, a, b) of `predictive.py`, the prior is
-Beta(mu phi, (1 - mu) phi), and k successes in n trials make it Beta(mu phi + k, (1 - mu) phi + n -
-k); the values on the grid are weighed anew by how well they predict k.
+Imagination adds information between policies rather than between starts: it separates good from
+bad policies, but hardly easy from hard starts. The real trials therefore update the prediction of
+the imagined rate. Given (phi, a, b) of `predictive.py`, the prior is Beta(mu phi, (1 - mu) phi),
+and k successes in n trials turn it into Beta(mu phi + k, (1 - mu) phi + n - k). The values on the
+grid are reweighted by how well they predict k.
 
-With many real trials the real rate alone is nearer to the truth: phi is the same for all policies,
-and imagination errs more for some.
+With many real trials, the real rate alone is closer to the true one, because phi is the same for
+all policies while imagination errs more for some.
 """
 
 from collections.abc import Mapping
@@ -21,18 +21,18 @@ from worldeval.stats.outcomes import Outcomes
 from worldeval.stats.predictive import LEAST, RateWorth, ValidatedRate, ValidatedRates
 from worldeval.stats.units import Units, aligned
 
-POINTS = 1000  # of the posterior of (phi, a, b), at equal steps of its weight
+POINTS = 1000  # points of the posterior of (phi, a, b), at equal steps of its weight
 METHOD = "imagined rate, updated by real trials (beta-binomial)"
 
 
 def shrunk_rate(
     worth: RateWorth, imagined: float, successes: float, trials: int, *, level: float = 0.95
 ) -> Estimate:
-    """Mean and central interval of the true rate given an imagined rate and real trials.
+    """Estimate the true rate from an imagined rate and real trials: mean and central interval.
 
     Args:
-        imagined: rate in imagination.
-        successes: real ones; need not be whole, where starts were tried several times.
+        imagined: imagined rate.
+        successes: real successes; may be fractional if starts were run several times.
     """
     shown = scipy.special.logit(np.clip(imagined, LEAST, 1 - LEAST))
     mean = scipy.special.expit(worth.a + worth.b * shown)
@@ -65,16 +65,16 @@ def shrunk_rates(
     known: ValidatedRates | None = None,
     level: float = 0.95,
 ) -> dict[str, Estimate]:
-    """`shrunk_rate` of every policy with real trials, by policies of other lineages.
+    """Compute `shrunk_rate` of every policy with real trials, fitted on policies of other lineages.
 
-    A policy is left out where fewer than three other lineages were both imagined and tried. Rates
-    are means over tasks; a policy's real trials count as those of one rate.
+    A policy is excluded if fewer than three other lineages were both imagined and measured. Rates
+    are means over tasks; all real trials of a policy count as trials of one rate.
 
     Args:
-        known: policies that were imagined and tried; by default those given here.
+        known: policies that were imagined and measured; by default those given here.
 
     Raises:
-        UserError: a policy or task is on one side only.
+        UserError: a policy or task is missing on one side.
     """
     s, r = aligned(predicted, real)
     lineage = {**predicted.lineage, **real.lineage}
@@ -102,7 +102,7 @@ def _tried(s: Units, r: Units, lineage: Mapping[str, str]) -> tuple[ValidatedRat
 
 
 def _quantile(q: float, won: Float[Array, " g"], lost: Float[Array, " g"]) -> float:
-    """A quantile of a mixture of beta distributions of equal weight."""
+    """Quantile of an equally weighted mixture of beta distributions."""
 
     def excess(x: float) -> float:
         return float(scipy.special.betainc(won, lost, x).mean()) - q
