@@ -112,10 +112,10 @@ def test_what_is_missing_is_named(run: Path, tmp_path: Path) -> None:
     ):
         open_imagined(run).records()
     (run / "outcomes/imagined.csv").write_text(HEADER.replace(",score", ""))
-    with pytest.raises(UserError, match="lacks the column score"):
+    with pytest.raises(UserError, match="has no column score"):
         open_imagined(run).records()
     (run / "recipe.yaml").write_text("kind: closed-loop\n")
     with pytest.raises(UserError, match=r"names no world model\. Pass its folder with --world"):
         open_imagined(run)
-    with pytest.raises(UserError, match="is no run folder"):
+    with pytest.raises(UserError, match="is not a run folder"):
         open_imagined(tmp_path / "nowhere")

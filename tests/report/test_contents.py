@@ -96,7 +96,7 @@ def test_a_missing_part_is_empty_and_no_error(run: Path, part: str) -> None:
 @pytest.mark.parametrize("part", ["agreement", "baselines", "gates", "groups", "findings", "world"])
 def test_a_part_of_another_form_is_refused_by_name(run: Path, part: str) -> None:
     change(run, **{part: ["what", {"is": "this"}]})
-    with pytest.raises(UserError, match=rf"summary\.json does not fit: '{part}"):
+    with pytest.raises(UserError, match=rf"summary\.json is invalid: '{part}"):
         read(run)
 
 

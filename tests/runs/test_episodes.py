@@ -67,7 +67,7 @@ def test_a_run_that_only_has_outcomes_has_no_arrays(run: Path) -> None:
 
 def test_a_table_without_its_columns_is_refused(run: Path) -> None:
     (run / "outcomes/imagined.csv").write_text("policy,task\na,b\n")
-    with pytest.raises(UserError, match="lacks the column start"):
+    with pytest.raises(UserError, match="has no column start"):
         read_episodes(run)
 
 

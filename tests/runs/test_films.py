@@ -56,7 +56,7 @@ def test_the_numbers_of_the_real_side_are_kept_with_it(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no actions and poses"):
         read_moves(tmp_path, found.imagined)
     np.savez(tmp_path / "short.npz", actions=moves.actions, pose=moves.pose[:2])
-    with pytest.raises(UserError, match="one pose more"):
+    with pytest.raises(UserError, match="one more pose"):
         read_moves(tmp_path, "short.npz")
 
 
@@ -97,7 +97,7 @@ def test_frames_of_another_kind_are_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="view 'side' is float32"):
         read_frames(tmp_path, "a.npz")
     (tmp_path / "b.npz").write_bytes(b"no zip file")
-    with pytest.raises(UserError, match="no readable npz"):
+    with pytest.raises(UserError, match="not a readable npz"):
         read_frames(tmp_path, "b.npz")
     with pytest.raises(UserError, match="is missing"):
         read_frames(tmp_path, "c.npz")

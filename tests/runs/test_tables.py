@@ -121,7 +121,7 @@ def test_what_a_spreadsheet_saved_is_read(tmp_path: Path) -> None:
         (b"policy,score\n\xff\xfe,1\n", "not a readable CSV"),
         (b"policy,score\na,1,2\n", "more cells than its header"),
         (b"policy,score\na,.5\nb,high\n", "line 3: score 'high' is not a number"),
-        (b"policy,step\na,0\n", "lacks the column score"),
+        (b"policy,step\na,0\n", "has no column score"),
     ],
 )
 def test_what_is_no_table_is_one_line(tmp_path: Path, content: bytes, says: str) -> None:

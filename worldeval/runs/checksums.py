@@ -1,11 +1,11 @@
-"""Checksums beside the tables of a run: a bit that flips on a disk changes no outcome unseen.
+"""Checksums beside the tables of a run, so that disk corruption cannot change outcomes unnoticed.
 
-`.NAME.sha256` beside `NAME` holds the SHA-256 of its content, as `sha256sum` writes it. It is
-checked whenever the file is read. A file without one is read as it is: an older version wrote it,
-or a person.
+`.NAME.sha256` beside `NAME` holds the SHA-256 of its content in the format of `sha256sum`. It is
+verified whenever the file is read. A file without a checksum is read as it is, because it was
+written by an older version or by hand.
 
-The order of writing leaves no moment in which a whole file has a wrong checksum: the old one goes
-first, and the new one comes last.
+Files are written in an order that never leaves a complete file with a wrong checksum: the old
+checksum is removed first, and the new one is written last.
 """
 
 import hashlib
@@ -19,13 +19,13 @@ from worldeval.runs.files import AGAIN
 
 
 def beside(path: Path) -> Path:
-    """Where the checksum of a file is."""
+    """Return the path of a file's checksum."""
     return path.with_name(f".{path.name}.sha256")
 
 
 @contextmanager
 def keep(path: Path) -> Iterator[None]:
-    """Write a file inside, and it has a checksum afterwards."""
+    """Write a file inside this context; it has a checksum afterwards."""
     beside(path).unlink(missing_ok=True)
     yield
     with whole_file(beside(path)) as draft:
@@ -33,24 +33,24 @@ def keep(path: Path) -> Iterator[None]:
 
 
 def check(path: Path, *, remedy: str = AGAIN) -> None:
-    """Refuse a file that is not as it was written.
+    """Refuse a file whose content differs from its checksum.
 
     Args:
-        path: of the file.
-        remedy: what to do about it; a sentence.
+        path: path of the file.
+        remedy: sentence that tells the user what to do.
 
     Raises:
-        UserError: its checksum differs.
+        UserError: the checksum differs.
     """
     if not intact(path):
         raise UserError(
-            f"{path} is damaged, or was changed by hand: it differs from its checksum. "
-            f"{remedy} To keep a change of your own, remove {beside(path)}."
+            f"{path} is damaged or was edited: its content differs from its checksum. "
+            f"{remedy} To keep your own edit, remove {beside(path)}."
         )
 
 
 def intact(path: Path) -> bool:
-    """Whether a file is as it was written; True where nobody can say."""
+    """Return whether a file matches its checksum; True if it has none."""
     try:
         said = beside(path).read_text(encoding="utf-8", errors="replace").split()
     except FileNotFoundError:
@@ -72,6 +72,6 @@ def remove(path: Path) -> None:
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hexadecimal."""
+    """Compute the SHA-256 of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,9 +1,9 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportReturnType=false
-"""Every imagined episode of a run as one table, without reading a frame of it.
+"""Table of all imagined episodes of a run, built without reading any frames.
 
-It is read from what a run has left so far: batches that a running evaluation appends, its outcomes
-once there are any, and the real outcomes beside them.
+It is read from the files present so far: the batches that a running evaluation appends, the table
+of imagined outcomes if there is one, and the measured outcomes.
 """
 
 from dataclasses import dataclass
@@ -20,20 +20,20 @@ from worldeval.runs.store import EpisodeFacts, RolloutStore
 from worldeval.runs.tables import KEY as NAMES
 from worldeval.runs.tables import read_side
 
-CUT = 0.5  # probability from which an imagined episode is read as a success
+CUT = 0.5  # probability from which an imagined episode counts as a success
 KEY = [*NAMES]
-GUESSED = ("seed", "score")  # columns for which there is something else
-# What is not a signal of trust among the columns; the others are numbers told of every episode.
+GUESSED = ("seed", "score")  # columns that have a fallback
+# Columns that are not trust signals; all others hold one number per episode.
 PLAIN = (*KEY, "id", "lineage", "step", "score", "reached", "real", "frames", "file", "row")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeTable:
-    """The table, and what could not be read.
+    """The table of episodes, and the problems met while reading it.
 
     Columns: id, policy, task, start, seed, score (probability of success), reached (frame), real
-    (1, 0 or NaN), file and row (where its arrays lie, '' and -1 where only its outcome is known),
-    and a column for each trust signal.
+    (measured outcome: 1, 0 or NaN), file and row (location of its arrays; '' and -1 if only the
+    outcome is known), and a column for each trust signal.
     """
 
     table: pd.DataFrame
@@ -44,24 +44,24 @@ class EpisodeTable:
 
     @property
     def signals(self) -> tuple[str, ...]:
-        """The trust signals that were kept of whole episodes."""
+        """Names of the trust signals stored per episode."""
         names = [str(name) for name in self.table.columns if name not in PLAIN]
         return tuple(name for name in names if pd.api.types.is_numeric_dtype(self.table[name]))
 
     def place(self, identity: str) -> int | None:
-        """The row of an episode's id; None where there is none of that name."""
+        """Return the row of the episode with this id; None if there is none."""
         found = np.flatnonzero(self.table["id"].to_numpy() == identity)
         return int(found[0]) if len(found) else None
 
 
 def identity(policy: str, task: str, start: str, seed: int) -> str:
-    """An episode's name in links."""
+    """Return the id of an episode, as used in links."""
     own = start if start.startswith(task) else f"{task}/{start}"
     return f"{policy}/{own}/{seed}"
 
 
 def read_episodes(folder: Path) -> EpisodeTable:
-    """The episodes of a run folder, in the order in which they were kept.
+    """Read the episodes of a run folder, in the order in which they were stored.
 
     Raises:
         UserError: a table of outcomes cannot be read or lacks a column.
@@ -90,7 +90,7 @@ def read_episodes(folder: Path) -> EpisodeTable:
 
 
 def filmed(episodes: EpisodeTable, strips: tuple[Filmstrip, ...]) -> dict[str, Filmstrip]:
-    """The film strip of every episode that has one, by the episode's id."""
+    """Map the ids of episodes to their film strips, for episodes that have one."""
     known = set(episodes.table["id"].tolist())  # iterating a column takes ten times longer
     found = {identity(*strip.key): strip for strip in strips}
     return {name: strip for name, strip in found.items() if name in known}
@@ -109,7 +109,7 @@ def _stored(store: RolloutStore) -> tuple[pd.DataFrame, list[str]]:
     columns = [*KEY, "score", "reached", "file", "row"]
     if not rows:
         return pd.DataFrame(columns=columns), damaged
-    # Shards of a run may overlap: an episode counts once, in whichever file it stands first.
+    # Shards of a run may overlap: an episode counts once, in the first file that holds it.
     return pd.DataFrame(rows).drop_duplicates(KEY, ignore_index=True), damaged
 
 
@@ -122,7 +122,7 @@ def _row(fact: EpisodeFacts, file: str, place: int) -> dict[str, Any]:
         "score": fact.probability,
         "reached": fact.step,
         "disagreement": max(fact.votes) - min(fact.votes) if fact.votes else 0.0,
-        # As `outcomes/imagined.csv` calls it.
+        # The name used in `outcomes/imagined.csv`.
         **{("mended" if name == "mended_actions" else name): v for name, v in fact.trust.items()},
         "file": file,
         "row": place,
@@ -139,5 +139,5 @@ def _table(run: Path, side: str, needed: list[str]) -> pd.DataFrame | None:
         table = table.rename(columns={"success": "score"})
     if missing := [name for name in needed if name not in table]:
         path = RunPaths(run).outcomes(side)
-        raise UserError(f"{path} lacks the column {', '.join(missing)}.")
+        raise UserError(f"{path} has no column {', '.join(missing)}.")
     return table

@@ -1,4 +1,4 @@
-"""Files of a run as typed records: what does not fit is one clear error that names file and key."""
+"""JSON files of a run, read as typed records; errors name the file and the key."""
 
 import json
 import os
@@ -15,21 +15,21 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-AGAIN = "`worldeval rank` with this folder as --out writes it anew."
+AGAIN = "Run `worldeval rank` with this folder as --out to write it again."
 
 
 def read_record(path: Path, kind: Callable[..., T], *, remedy: str = AGAIN) -> T:
-    """A JSON file as a record.
+    """Read a JSON file as a record.
 
-    Keys that the record lacks are ignored: a newer version may have written them.
+    Unknown keys are ignored, because a newer version may have written them.
 
     Args:
-        path: of the file.
+        path: path of the file.
         kind: a frozen dataclass, or a type such as `dict[str, float]`.
-        remedy: what to do where the file does not fit; a sentence.
+        remedy: sentence that tells the user what to do if the file does not fit.
 
     Raises:
-        UserError: there is no such file, it is no JSON, or its content is none of this kind.
+        UserError: the file does not exist, is not JSON, or does not fit `kind`.
     """
     try:
         content = path.read_bytes()
@@ -41,7 +41,7 @@ def read_record(path: Path, kind: Callable[..., T], *, remedy: str = AGAIN) -> T
 
 
 def parse(content: bytes | str, kind: Callable[..., T], *, where: str, remedy: str = "") -> T:
-    """JSON text as a record; errors begin with `where`."""
+    """Parse JSON text as a record; error messages begin with `where`."""
     from pydantic import ValidationError  # not needed by `worldeval --help`
 
     try:
@@ -52,14 +52,14 @@ def parse(content: bytes | str, kind: Callable[..., T], *, where: str, remedy: s
 
 
 def fitted(content: Mapping[str, Any], kind: Callable[..., T], *, where: str) -> T:
-    """Plain data that are about to be written, as the record that a reader will find."""
+    """Convert plain data that will be written to the record that a reader will get."""
     return parse(json.dumps(content, allow_nan=False, default=plain), kind, where=where)
 
 
 def append_line(path: Path, record: Mapping[str, Any]) -> None:
-    """Add a line of JSON to a file."""
+    """Append a line of JSON to a file."""
     line = json.dumps(record, allow_nan=False, default=plain) + "\n"
-    # One write in append mode: two processes at once do not cut into each other's lines.
+    # A single write in append mode, so that two processes do not interleave their lines.
     handle = os.open(path, os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o644)
     try:
         os.write(handle, line.encode())
@@ -68,10 +68,10 @@ def append_line(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def read_lines(path: Path, kind: Callable[..., T]) -> list[T]:
-    """Every line of a file of JSON lines, oldest first; none without the file.
+    """Read all records of a JSON Lines file, oldest first; an absent file has none.
 
     Raises:
-        UserError: a line is no record of this kind.
+        UserError: a line does not fit `kind`.
     """
     if not path.is_file():
         return []
@@ -84,7 +84,7 @@ def read_lines(path: Path, kind: Callable[..., T]) -> list[T]:
 
 @lru_cache
 def adapter(kind: Any) -> "TypeAdapter[Any]":
-    """What validates a kind of record and describes it as JSON Schema."""
+    """Return the validator of a kind of record, which can also describe it as JSON Schema."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(kind)
@@ -94,8 +94,8 @@ def _problem(error: Any) -> str:
     if error["type"] == "json_invalid":
         return f"is not readable JSON: {error['ctx']['error']}."
     if not error["loc"]:
-        return f"must hold a JSON object; it holds {type(error['input']).__name__}."
+        return f"must hold a JSON object, but holds {type(error['input']).__name__}."
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
-        return f"lacks the key '{key}'."
-    return f"does not fit: '{key}' is {error['input']!r:.80} ({error['msg'].lower()})."
+        return f"has no key '{key}'."
+    return f"is invalid: '{key}' is {error['input']!r:.80} ({error['msg'].lower()})."

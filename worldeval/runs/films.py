@@ -1,7 +1,7 @@
-"""Film strips: the frames of a few roll-outs, imagined and real, kept for people to look at.
+"""Film strips: frames of a few imagined and measured roll-outs, kept for visual inspection.
 
-`filmstrips/index.json` lists them; beside it lies one npz file per roll-out, holding an array of
-frames for each view. A world model is needed to write the imagined ones and none to read them.
+`filmstrips/index.json` lists them. Beside it is one npz file per roll-out with an array of frames
+for each view. Writing imagined film strips needs a world model; reading them does not.
 """
 
 import hashlib
@@ -20,15 +20,15 @@ from worldeval.runs.files import read_record
 from worldeval.runs.paths import FILM_INDEX, inside
 from worldeval.runs.store import UNREADABLE
 
-# View -> RGB, 0-255. Sides and views may differ in length and size: `_` is not compared.
+# View -> RGB, 0-255. Sides and views may differ in length and size, so `_` is not checked.
 Frames = Mapping[str, UInt8[Array, "_t _h _w 3"]]
 
-REMEDY = "Remove the file and film the episodes again: worldeval film."
+REMEDY = "Remove the file and run `worldeval film` again."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Moves:
-    """What the robot really did: the numbers of the real side of a film strip."""
+    """Actions and poses of the measured roll-out of a film strip."""
 
     actions: Float[Array, "t a"]  # as the imagined roll-out's
     pose: Float[Array, "t+1 p"]
@@ -36,28 +36,28 @@ class Moves:
 
 @dataclass(frozen=True, kw_only=True)
 class Filmstrip:
-    """An imagined roll-out and, where it was run, the real one from the same start."""
+    """An imagined roll-out and, if it was run, the measured one from the same start."""
 
     policy: str
     task: str
     start: str
     seed: int = 0
     probability: float | None = None  # of success, by the judge
-    success: bool | None = None  # what really happened; None: nobody knows
-    evidence: tuple[float, ...] = ()  # the judge's probability after each frame, where kept
-    imagined: str = ""  # file names inside the folder; `write_filmstrip` gives them
+    success: bool | None = None  # measured outcome; None if unknown
+    evidence: tuple[float, ...] = ()  # the judge's probability after each frame, if stored
+    imagined: str = ""  # file names inside the folder, set by `write_filmstrip`
     truth: str | None = None
-    moves: str | None = None  # the real side's actions and poses
-    drawn: bool = False  # at random from the whole run: what people say of it stands for the rest
+    moves: str | None = None  # file of the measured actions and poses
+    drawn: bool = False  # chosen at random from the whole run, so its labels represent the rest
 
     @property
     def key(self) -> tuple[str, str, str, int]:
-        """What makes it this roll-out and no other."""
+        """Key that identifies the roll-out."""
         return self.policy, self.task, self.start, self.seed
 
     @property
     def agrees(self) -> bool | None:
-        """Whether the likelier imagined outcome is the real one; None where one is unknown."""
+        """Whether the likelier imagined outcome equals the measured one; None if unknown."""
         if self.probability is None or self.success is None:
             return None
         return (self.probability >= 0.5) == self.success
@@ -70,7 +70,7 @@ def write_filmstrip(
     truth_frames: Frames | None = None,
     moves: Moves | None = None,
 ) -> Filmstrip:
-    """Add a film strip to `folder`, or replace it there; the entry returned names its files."""
+    """Add a film strip to `folder`, or replace it; the returned entry names its files."""
     stem = _stem(entry)
     entry = replace(entry, imagined=f"{stem}-imagined.npz", truth=None, moves=None)
     _save(folder / entry.imagined, imagined_frames)
@@ -86,7 +86,7 @@ def write_filmstrip(
 
 
 def read_filmstrips(folder: Path) -> list[Filmstrip]:
-    """The film strips of a folder, in the order in which they were written; none without index.
+    """Read the film strips of a folder in the order of writing; none if there is no index.
 
     Raises:
         UserError: the index is damaged.
@@ -97,15 +97,15 @@ def read_filmstrips(folder: Path) -> list[Filmstrip]:
     strips = read_record(index, list[Filmstrip], remedy=REMEDY)
     for place, strip in enumerate(strips):
         if not strip.imagined:
-            raise UserError(f"{index}, entry {place}: it names no file of frames. {REMEDY}")
+            raise UserError(f"{index}, entry {place}: the entry names no file of frames. {REMEDY}")
     return strips
 
 
 def read_frames(folder: Path, name: str) -> dict[str, UInt8[Array, "_t _h _w 3"]]:
-    """The frames of one roll-out by view. `name` comes from the index.
+    """Read the frames of one roll-out by view. `name` comes from the index.
 
     Raises:
-        UserError: the file is missing, damaged, or lies outside of the folder.
+        UserError: the file is missing, damaged, or outside the folder.
     """
     path = inside(folder, name)
     try:
@@ -113,25 +113,25 @@ def read_frames(folder: Path, name: str) -> dict[str, UInt8[Array, "_t _h _w 3"]
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             frames = {view: file[view] for view in file.files}
     except FileNotFoundError as error:
-        raise UserError(f"{path} is missing, though {folder / FILM_INDEX} names it.") from error
+        raise UserError(f"{path} is missing, but {folder / FILM_INDEX} lists it.") from error
     except (*UNREADABLE, AttributeError) as error:
-        raise UserError(f"{path} is no readable npz file of frames: {error}") from error
+        raise UserError(f"{path} is not a readable npz file of frames: {error}") from error
     for view, array in frames.items():
         if array.dtype != np.uint8 or array.ndim != 4 or array.shape[-1] != 3 or not len(array):
             raise UserError(
-                f"{path}: view '{view}' is {array.dtype} {array.shape}; frames are uint8 "
+                f"{path}: view '{view}' is {array.dtype} {array.shape}; frames must be uint8 "
                 "(time, height, width, 3)."
             )
     if not frames:
-        raise UserError(f"{path} holds no view.")
+        raise UserError(f"{path} holds no views.")
     return frames
 
 
 def read_moves(folder: Path, name: str) -> Moves:
-    """The numbers of a real side. `name` comes from the index.
+    """Read the actions and poses of a measured roll-out. `name` comes from the index.
 
     Raises:
-        UserError: the file is missing, damaged, or lies outside of the folder.
+        UserError: the file is missing, damaged, or outside the folder.
     """
     path = inside(folder, name)
     try:
@@ -142,8 +142,8 @@ def read_moves(folder: Path, name: str) -> Moves:
         raise UserError(f"{path} holds no actions and poses: {error}") from error
     if actions.ndim != 2 or pose.ndim != 2 or len(pose) != len(actions) + 1:
         raise UserError(
-            f"{path}: actions are {actions.shape} and poses {pose.shape}; both are (time, numbers) "
-            "and there is one pose more."
+            f"{path}: actions are {actions.shape} and poses {pose.shape}; both must be (time, "
+            "dimensions), with one more pose than actions."
         )
     return Moves(actions=actions, pose=pose)
 
@@ -155,7 +155,7 @@ def _save(path: Path, content: Mapping[str, Array]) -> None:
 
 
 def _stem(entry: Filmstrip) -> str:
-    """A readable file name; the digest keeps names apart that differ in odd characters only."""
+    """Build a readable file name; the digest separates names that differ in special characters."""
     words = "-".join(map(str, entry.key))
     digest = hashlib.sha256(repr(entry.key).encode()).hexdigest()[:8]
     return f"{re.sub(r'[^A-Za-z0-9._]+', '-', words).strip('-.')[:80]}-{digest}"

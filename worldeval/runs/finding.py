@@ -1,4 +1,4 @@
-"""The runs of a folder: what there is, how far each is, and what it found."""
+"""Search for runs below a folder, with the progress and result of each."""
 
 from dataclasses import dataclass, replace
 from math import ceil
@@ -24,32 +24,32 @@ from worldeval.runs.paths import (
 )
 from worldeval.runs.summary import Summary, find_summary
 
-# Files that change as a run goes on or is looked at.
+# Files that change while a run continues or is viewed.
 WATCHED = (SUMMARY, *OUTCOMES.values(), f"{FILMS}/{FILM_INDEX}", FACTS, RECIPE, IMAGINED)
-# What a viewer reads of a run; film strips and batches are checked one by one.
+# Files that a viewer reads; film strips and batches are checked individually.
 FILES = (*WATCHED, SECONDS, LABELS, STARTS, TRUTH, FILMS)
-DEPTH = 3  # folders below the runs folder in which a run is looked for
+DEPTH = 3  # levels below the runs folder that are searched
 LIMIT = 500  # runs
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunState:
-    """One run, as a list of runs shows it."""
+    """One entry in a list of runs."""
 
     name: str  # its path below the runs folder
     folder: Path
     status: str  # 'ranked', 'under way' or 'broken'
-    detail: str  # what the status means here
+    detail: str  # explanation of the status
     episodes: int | None
     seconds: float | None
-    best: str | None  # None while unknown, or where a claim is withheld
-    progress: float | None = None  # share of the imagined batches that are done, while under way
-    each: float | None = None  # CPU seconds of an imagined episode
-    changed: float = 0.0  # when a file of it was last written, in seconds since 1970
+    best: str | None  # None if unknown, or if a claim is withheld
+    progress: float | None = None  # share of imagined batches that are complete, while under way
+    each: float | None = None  # CPU seconds per imagined episode
+    changed: float = 0.0  # time of the last change to its files, in seconds since 1970
 
 
 def find_runs(root: Path) -> list[RunState]:
-    """Every ranking run below `root`, newest first; links that leave it are not followed."""
+    """Find all ranking runs below `root`, newest first; links that leave it are not followed."""
     found: list[Path] = []
     level = [root]
     for _ in range(DEPTH):
@@ -61,20 +61,20 @@ def find_runs(root: Path) -> list[RunState]:
 
 
 def check_inside(folder: Path, root: Path) -> None:
-    """Refuse a run of which a file or folder is a link that leaves `root`.
+    """Refuse a run in which a file or folder is a link that leaves `root`.
 
     Raises:
-        UserError: one does; it is named.
+        UserError: there is such a link; the error names it.
     """
     real = root.resolve()
     for name in (".", *FILES):
         path = folder / name
         if path.exists() and not path.resolve().is_relative_to(real):
-            raise UserError(f"{path} leads out of {root}, and is not read.")
+            raise UserError(f"{path} leads out of {root}, so it is not read.")
 
 
 def run_state(folder: Path, root: Path) -> RunState:
-    """How far a run is; a broken one says why."""
+    """Determine the state of a run, with the reason if it is broken."""
     name = folder.relative_to(root).as_posix()
     try:
         check_inside(folder, root)
@@ -85,7 +85,7 @@ def run_state(folder: Path, root: Path) -> RunState:
 
 
 def signature(folder: Path) -> tuple[int, ...]:
-    """When the files of a run last changed."""
+    """Return the times at which the files of a run last changed."""
     paths = [folder / name for name in WATCHED]
     return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
 
@@ -103,7 +103,7 @@ def _under_way(name: str, folder: Path) -> RunState:
 
 
 def _progress(folder: Path, done: int) -> float | None:
-    """Batches done of those that the recipe asks for; None where that cannot be told from it."""
+    """Share of the recipe's batches that are complete; None if the recipe does not tell."""
     try:
         recipe = read_recipe(folder)
         starts = int(recipe["starts"]) * len(recipe["tasks"])
@@ -115,7 +115,7 @@ def _progress(folder: Path, done: int) -> float | None:
 
 
 def _checkpoints(ref: str) -> int:
-    """How many policies a reference of a recipe stands for: a folder for those below it."""
+    """Count the policies behind a reference of a recipe; a folder stands for those below it."""
     if any(mark in ref for mark in "*?["):
         raise ValueError("a glob is not counted")
     place = Path(shipped(ref))
@@ -152,7 +152,7 @@ def _state(name: str, folder: Path, status: str, detail: str) -> RunState:
 
 
 def _is_run(folder: Path) -> bool:
-    """A summary, outcomes, or a rollout store with the facts of a run beside it."""
+    """Whether a folder has a summary, outcomes, or a rollout store with run facts beside it."""
     if (folder / SUMMARY).is_file() or any((folder / name).is_file() for name in OUTCOMES.values()):
         return True
     return (folder / FACTS).is_file() and (folder / IMAGINED).is_dir()
@@ -161,7 +161,7 @@ def _is_run(folder: Path) -> bool:
 def _folders(folder: Path, root: Path) -> list[Path]:
     try:
         inside = sorted(child for child in folder.iterdir() if child.is_dir())
-    except OSError:  # a folder that may not be read holds no run of ours
+    except OSError:  # an unreadable folder is treated as holding no run
         return []
     real = root.resolve()
     return [c for c in inside if c.name[0] != "." and c.resolve().is_relative_to(real)]

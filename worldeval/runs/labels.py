@@ -1,4 +1,4 @@
-"""What people say of imagined episodes: an append-only file of labels beside the run."""
+"""Labels that people gave to imagined episodes, in an append-only file of the run."""
 
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -14,7 +14,7 @@ WORDS = {"success": True, "failure": False, "unsure": None}
 
 @dataclass(frozen=True, kw_only=True)
 class Opinion:
-    """One label by one person; a later one of the same person and episode replaces it."""
+    """One label by one person; a later label of the same person and episode replaces it."""
 
     policy: str
     task: str
@@ -26,7 +26,7 @@ class Opinion:
 
     @property
     def key(self) -> tuple[str, str, str, int]:
-        """The episode that it is about, as `Filmstrip.key`."""
+        """Key of the labelled episode, equal to `Filmstrip.key`."""
         return self.policy, self.task, self.start, self.seed
 
 
@@ -34,12 +34,12 @@ def add_opinion(run: Path, strip: Filmstrip, label: str, *, who: str) -> Opinion
     """Append a label to the run's file.
 
     Raises:
-        UserError: the word is not one of `WORDS`, or nobody is named.
+        UserError: the label is not one of `WORDS`, or `who` is empty.
     """
     if label not in WORDS:
-        raise UserError(f"A label is one of {', '.join(WORDS)}; this is '{label}'.")
+        raise UserError(f"Unknown label '{label}'; choose one of {', '.join(WORDS)}.")
     if not who.strip():
-        raise UserError("A label needs a name: whose is it?")
+        raise UserError("The label has no author. Give the name of the person who labels.")
     policy, task, start, seed = strip.key
     opinion = Opinion(
         policy=policy,
@@ -55,7 +55,7 @@ def add_opinion(run: Path, strip: Filmstrip, label: str, *, who: str) -> Opinion
 
 
 def read_opinions(run: Path) -> list[Opinion]:
-    """Every label, oldest first; none without a file.
+    """Read all labels, oldest first; none if there is no file.
 
     Raises:
         UserError: a line of the file is damaged.
@@ -64,10 +64,13 @@ def read_opinions(run: Path) -> list[Opinion]:
     found = read_lines(path, Opinion)
     for place, opinion in enumerate(found, start=1):
         if opinion.label not in WORDS:
-            raise UserError(f"{path}, line {place}: '{opinion.label}' is no label.")
+            raise UserError(
+                f"{path}, line {place}: unknown label '{opinion.label}'; it must be one of "
+                f"{', '.join(WORDS)}."
+            )
     return found
 
 
 def latest(opinions: list[Opinion]) -> list[Opinion]:
-    """The last label of each person on each episode."""
+    """Keep the last label of each person on each episode."""
     return list({(opinion.who, opinion.key): opinion for opinion in opinions}.values())

@@ -1,8 +1,9 @@
-"""What a run folder is made of, by content: a name may stay while what it names changes.
+"""Fingerprints of everything that the outcomes of a run depend on.
 
-`manifest.json` holds fingerprints of the world model, the judge and every policy, and the parts of
-the protocol that an episode's outcome depends on. A run folder only grows: policies and starts are
-added to it; anything else that differs is refused, since old and new outcomes would not compare.
+`manifest.json` holds content fingerprints of the world model, the judge and every policy, and the
+parts of the protocol that an episode's outcome depends on; names alone may stay while the content
+changes. A run folder only grows: policies and starts can be added. Any other difference is refused,
+because old and new outcomes would not be comparable.
 """
 
 from collections.abc import Mapping
@@ -16,46 +17,46 @@ from worldeval.runs.files import read_record
 from worldeval.runs.paths import RunPaths
 
 REMEDY = (
-    "Take it from a copy of the run, or give another --out: without it nobody can say what the "
-    "outcomes were made with."
+    "Restore it from a copy of the run, or give another --out: without it, the origin of the "
+    "outcomes is unknown."
 )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PolicyRecord:
-    """A policy as it was when it was first tried."""
+    """A policy as it was when it was first run."""
 
     ref: str  # its address
-    hash: str | None  # of its content; None where nothing tells, as of most servers of others
+    hash: str | None  # of its content; None if unknown, as for most third-party servers
 
 
 @dataclass(frozen=True, kw_only=True)
 class Manifest:
-    """What outcomes depend on."""
+    """Everything that outcomes depend on."""
 
     seed: int
-    world: str  # fingerprint; "" where there is none
+    world: str  # fingerprint; "" if there is none
     judge: str
     protocol: Mapping[str, Any]
     policies: Mapping[str, PolicyRecord]  # name -> what it is
 
     def with_earlier(self, earlier: "Manifest", where: Path, *, redo: bool) -> "Manifest":
-        """This manifest with the policies that `earlier` has besides.
+        """Return this manifest with the additional policies of `earlier`.
 
         Args:
-            earlier: of the same run folder.
-            where: the folder, for errors.
-            redo: take changed policies as new ones, whose episodes are to be done again.
+            earlier: previous manifest of the same run folder.
+            where: the folder, for error messages.
+            redo: treat changed policies as new ones, whose episodes will be run again.
 
         Raises:
-            UserError: something differs that outcomes depend on.
+            UserError: something that outcomes depend on differs.
         """
         for what in ("world", "judge"):
             then, now = getattr(earlier, what), getattr(self, what)
             if then and now and then != now:
                 raise UserError(
-                    f"{where} was begun with another {what} (content {then}, now {now}). "
-                    "Its outcomes do not compare: give another --out."
+                    f"{where} was begun with another {what} (content {then}, now {now}), so its "
+                    "outcomes are not comparable. Give another --out."
                 )
         for key in {**earlier.protocol, **self.protocol}:
             then, now = earlier.protocol.get(key), self.protocol.get(key)
@@ -69,9 +70,9 @@ class Manifest:
         if changed and not redo:
             name = changed[0]
             raise UserError(
-                f"Policy {name} ({self.policies[name].ref}) has changed since it was tried in "
+                f"Policy {name} ({self.policies[name].ref}) has changed since it was run in "
                 f"{where}: its content was {earlier.policies[name].hash}, now "
-                f"{self.policies[name].hash or 'unknown'}. Give --redo-changed to try it anew, or "
+                f"{self.policies[name].hash or 'unknown'}. Give --redo-changed to run it again, or "
                 "another --out to keep both."
             )
         return replace(
@@ -82,7 +83,7 @@ class Manifest:
         )
 
     def changed(self, earlier: "Manifest") -> list[str]:
-        """Policies of both whose content differs. What was unknown cannot be said to differ."""
+        """Return the common policies whose content differs; unknown content never differs."""
         then = {name: tried.hash for name, tried in earlier.policies.items()}
         return [
             name
@@ -92,15 +93,15 @@ class Manifest:
 
 
 def read_manifest(run: Path) -> Manifest | None:
-    """The manifest of a run folder; None where it has none yet.
+    """Read the manifest of a run folder; None if it has none yet.
 
     Raises:
-        UserError: it is damaged.
+        UserError: the manifest is damaged.
     """
     path = RunPaths(run).manifest
     return read_record(path, Manifest, remedy=REMEDY) if path.is_file() else None
 
 
 def write_manifest(run: Path, manifest: Manifest) -> None:
-    """Keep it in the run folder."""
+    """Write the manifest to the run folder."""
     write_json(RunPaths(run).manifest, asdict(manifest))

@@ -1,4 +1,4 @@
-"""What was run: recipe.yaml and run.json, with seed, versions and commit."""
+"""Origin of a run: recipe.yaml, and run.json with seed, versions and commit."""
 
 import os
 import platform
@@ -19,7 +19,7 @@ from worldeval.runs.files import read_record
 from worldeval.runs.paths import RunPaths
 
 PACKAGES = ("torch", "numpy", "scipy", "h5py", "av")
-REMEDY = "Give another --out; or remove the file, which only says how the run was made."
+REMEDY = "Give another --out, or remove the file, which only records how the run was made."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class RunFacts:
     python: str | None = None
     machine: str | None = None
     packages: Mapping[str, str | None] = field(default_factory=dict)
-    before: tuple["RunFacts", ...] = ()  # of the parts that were made before, by other code
+    before: tuple["RunFacts", ...] = ()  # of the earlier parts of a resumed run, made by other code
 
 
 def open_run(
@@ -46,18 +46,18 @@ def open_run(
     free: Collection[str] = (),
     reread: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> Path:
-    """Make a run folder holding `recipe.yaml` and `run.json`.
+    """Create a run folder with `recipe.yaml` and `run.json`.
 
-    With `resume` the results in it are kept and continued, so they must come from the same recipe
-    (its keys `free` aside, which results in hand do not depend on) and seed: UserError otherwise.
-    `reread` writes a recipe of an earlier version as this one does, so that keys that came or went
-    since are no difference. Without `resume` both files are replaced, and the verb replaces the
-    rest.
+    With `resume`, existing results are kept and continued. They must come from the same recipe
+    (except for its keys `free`, which existing results do not depend on) and seed; otherwise a
+    UserError is raised. `reread` converts a recipe of an earlier version to this one, so that added
+    or removed keys do not count as differences. Without `resume`, both files are replaced, and the
+    calling command replaces the rest.
     """
     described = yaml.safe_dump(recipe, sort_keys=False)
     paths = RunPaths(folder)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file; a run needs a folder. Give another --out.")
+        raise UserError(f"{folder} is a file, but a run needs a folder. Give another --out.")
     before: tuple[RunFacts, ...] = ()
     if resume and paths.recipe.is_file():
         then = read_recipe(folder)
@@ -66,7 +66,7 @@ def open_run(
         if changed := _changed(then, yaml.safe_load(described), free):
             raise UserError(
                 f"{folder} was begun with another recipe ({paths.recipe} differs: {changed}). "
-                "Give another --out, or the recipe it was begun with."
+                "Give another --out, or use the recipe that it was begun with."
             )
         if paths.facts.is_file():
             earlier = read_facts(folder)
@@ -87,14 +87,14 @@ def open_run(
         machine=f"{platform.machine()}, {os.cpu_count()} cores",
         packages={name: version(name) for name in packages()},
     )
-    # The code may have changed between the parts of a resumed run: each part keeps its own facts.
+    # The code may change between the parts of a resumed run, so each part keeps its own facts.
     others = [_plain(each) for each in before if each != now]
     write_json(paths.facts, {**_plain(now), "before": others} if others else _plain(now))
     return folder
 
 
 def read_facts(folder: Path) -> RunFacts:
-    """How a run was made; all unknown where nothing says so.
+    """Read how a run was made; all fields are unknown if there is no run.json.
 
     Raises:
         UserError: run.json is damaged.
@@ -104,26 +104,26 @@ def read_facts(folder: Path) -> RunFacts:
 
 
 def read_recipe(folder: Path) -> dict[str, Any]:
-    """The resolved recipe that a run was made by, as plain data.
+    """Read the resolved recipe of a run, as plain data.
 
     Raises:
-        UserError: there is none, or it is damaged.
+        UserError: the recipe is missing or damaged.
     """
     path = RunPaths(folder).recipe
     try:
         recipe = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UserError(f"{folder} is no run folder: {path} does not exist.") from error
+        raise UserError(f"{folder} is not a run folder: {path} does not exist.") from error
     except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
         problem = " ".join(str(error).split())
         raise UserError(f"{path} is not readable YAML: {problem:.200}") from error
     if not isinstance(recipe, dict):
-        raise UserError(f"{path} is no recipe: it must hold keys with values.")
+        raise UserError(f"{path} is not a recipe: it must hold keys with values.")
     return recipe
 
 
 def recipe_text(folder: Path) -> str:
-    """The recipe as it was written; empty where there is none."""
+    """Return the text of the recipe; empty if there is none."""
     path = RunPaths(folder).recipe
     try:
         return path.read_text(encoding="utf-8") if path.is_file() else ""
@@ -132,7 +132,7 @@ def recipe_text(folder: Path) -> str:
 
 
 def packages() -> tuple[str, ...]:
-    """Packages whose versions a run keeps: those that compute, and those of the simulators."""
+    """Return the packages whose versions a run records: dependencies and simulators."""
     try:
         declared = metadata.requires("worldeval") or []
     except metadata.PackageNotFoundError:
@@ -146,7 +146,7 @@ def packages() -> tuple[str, ...]:
 
 
 def version(package: str) -> str | None:
-    """The installed version of a package; None where it is not installed."""
+    """Return the installed version of a package; None if it is not installed."""
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
@@ -154,8 +154,8 @@ def version(package: str) -> str | None:
 
 
 def commit_of(checkout: Path) -> str | None:
-    """The commit of the checkout that runs, `-dirty` where files differ; None for a wheel."""
-    if not (checkout / ".git").exists():  # installed: a repository around it is not ours
+    """Return the commit of the running checkout, `-dirty` if files differ; None for a wheel."""
+    if not (checkout / ".git").exists():  # installed: an enclosing repository is a different one
         return None
     describe = ["describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:
@@ -168,11 +168,11 @@ def commit_of(checkout: Path) -> str | None:
 
 
 def _plain(facts: RunFacts) -> dict[str, Any]:
-    """As it stands in the file: without the parts before, which only the last one names."""
+    """Facts as stored in the file: without earlier parts, which only the last part lists."""
     return {key: value for key, value in asdict(facts).items() if key != "before"}
 
 
 def _changed(then: dict[str, Any], now: dict[str, Any], free: Collection[str]) -> str:
-    """The keys in which a recipe differs from the one kept, with both values; empty if in none."""
+    """List the keys in which two recipes differ, with both values; empty if there are none."""
     keys = [key for key in {**now, **then} if key not in free and now.get(key) != then.get(key)]
     return ", ".join(f"{key} was {then.get(key)!r}, now {now.get(key)!r}" for key in keys)

@@ -1,4 +1,4 @@
-"""What the files and folders of a run are called."""
+"""Names and paths of the files and folders of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,31 +11,31 @@ RECIPE = "recipe.yaml"
 MANIFEST = "manifest.json"
 SECONDS = "seconds.json"
 LABELS = "labels.jsonl"
-ERRORS = "errors.jsonl"  # a line for every batch that could not be done
+ERRORS = "errors.jsonl"  # one line per failed batch
 STARTS = "starts.h5"
 IMAGINED, TRUTH = "imagined", "truth"  # folders of episodes, and the two sides of a table
 OUTCOMES = {IMAGINED: "outcomes/imagined.csv", TRUTH: "outcomes/truth.csv"}
 FILMS = "filmstrips"
 FILM_INDEX = "index.json"  # in FILMS
 REPORT = "report"
-# What is inside a run and no run, dataset or world model of its own.
+# Folders inside a run that are not themselves a run, dataset or world model.
 FOLDERS = frozenset({IMAGINED, TRUTH, "outcomes", FILMS, REPORT})
 
 
 @dataclass(frozen=True)
 class RunPaths:
-    """The paths of one run folder. A path is given whether or not anything is there yet."""
+    """Paths of one run folder, whether or not they exist yet."""
 
     folder: Path
 
     @property
     def summary(self) -> Path:
-        """Everything that the ranking found."""
+        """All results of the ranking."""
         return self.folder / SUMMARY
 
     @property
     def facts(self) -> Path:
-        """What was run, with which seed, versions and commit."""
+        """Seed, versions and commit of the run."""
         return self.folder / FACTS
 
     @property
@@ -45,7 +45,7 @@ class RunPaths:
 
     @property
     def manifest(self) -> Path:
-        """Fingerprints of what outcomes depend on."""
+        """Fingerprints of everything that outcomes depend on."""
         return self.folder / MANIFEST
 
     @property
@@ -55,17 +55,17 @@ class RunPaths:
 
     @property
     def labels(self) -> Path:
-        """What people say of episodes."""
+        """Labels that people gave to episodes."""
         return self.folder / LABELS
 
     @property
     def errors(self) -> Path:
-        """Why batches could not be done."""
+        """Reasons why batches failed."""
         return self.folder / ERRORS
 
     @property
     def starts(self) -> Path:
-        """The moments from which every policy is tried."""
+        """Starts from which every policy is run."""
         return self.folder / STARTS
 
     @property
@@ -89,21 +89,21 @@ class RunPaths:
         return self.folder / REPORT
 
     def outcomes(self, side: str) -> Path:
-        """The table of a side, `imagined` or `truth`."""
+        """Return the path of a side's table, `imagined` or `truth`."""
         return self.folder / OUTCOMES[side]
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The file `name` of `folder`.
+    """Return the path of the file `name` in `folder`.
 
     Raises:
-        UserError: it leads out of the folder, by `..`, as an absolute path or through a link.
+        UserError: it leads out of the folder by `..`, as an absolute path, or through a link.
     """
     path = folder / name
     try:
         within = bool(name) and path.resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError, RuntimeError):  # too long, a NUL in it, a circle of links
+    except (OSError, ValueError, RuntimeError):  # too long, contains NUL, or circular links
         within = False
     if not within:
-        raise UserError(f"'{name}' leads out of {folder}, and is not read.")
+        raise UserError(f"'{name}' leads out of {folder}, so it is not read.")
     return path

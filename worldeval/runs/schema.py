@@ -1,5 +1,7 @@
-"""The JSON Schema of summary.json, for who reads it with other tools: `python -m
-worldeval.runs.schema` writes docs/summary.schema.json."""
+"""JSON Schema of summary.json, for reading it with other tools.
+
+`python -m worldeval.runs.schema` writes docs/summary.schema.json.
+"""
 
 import json
 import sys
@@ -14,7 +16,7 @@ PLACE = Path(__file__).parents[2] / "docs" / "summary.schema.json"
 
 
 def summary_schema() -> dict[str, Any]:
-    """JSON Schema (draft 2020-12) of a run's summary."""
+    """Build the JSON Schema (draft 2020-12) of a run's summary."""
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         **adapter(Summary).json_schema(),
@@ -23,7 +25,7 @@ def summary_schema() -> dict[str, Any]:
 
 
 def text() -> str:
-    """The file's content."""
+    """Return the text of the schema file."""
     return json.dumps(summary_schema(), indent=2) + "\n"
 
 

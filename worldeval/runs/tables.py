@@ -67,7 +67,7 @@ def read_cells(path: Path, *, needed: tuple[str, ...] = ()) -> pd.DataFrame:
     if not isinstance(table.index, pd.RangeIndex):
         raise UserError(f"{path} is not a readable CSV: its rows have more cells than its header.")
     if missing := [name for name in needed if name not in table.columns]:
-        raise UserError(f"{path} lacks the column {', '.join(missing)}.")
+        raise UserError(f"{path} has no column {', '.join(missing)}.")
     return table.map(_unescaped)
 
 

@@ -89,10 +89,10 @@ def clustered_rate(
         )
     weights = np.full(starts, 1 / starts) if weights is None else weights
     p = float(np.clip(weights @ means, 0, 1))
-    count = 1 / float(np.sum(weights**2))  # Kish: unequal weights are worth fewer starts
+    count = 1 / float(np.sum(weights**2))  # Kish: unequal weights count as fewer starts
     if trials > starts and 0 < p < 1:
-        # Two more starts, as variable as a start can be: a few that happen to agree must not be
-        # taken for starts that do not matter.
+        # Add two starts with maximal variance, so that a few starts that happen to agree are not
+        # mistaken for starts that do not matter.
         prior = (p * starts + 1) / (starts + 2)
         spread = float(weights @ (means - p) ** 2) + 2 * prior * (1 - prior) / starts
         count *= float(np.clip(p * (1 - p) / spread, 1, trials / starts))

@@ -1,7 +1,7 @@
-"""Spending rollouts where they matter, and stopping without fooling oneself.
+"""Adaptive allocation of rollouts, and stopping rules that keep intervals valid.
 
-Adaptive sampling biases sample means. What comes out of here carries a confidence sequence, never a
-Wilson interval.
+Adaptive sampling biases sample means, so results carry confidence sequences, never Wilson
+intervals.
 """
 
 from collections.abc import Callable
@@ -15,29 +15,29 @@ from worldeval.errors import UserError
 from worldeval.stats import betting
 from worldeval.stats.estimate import Estimate
 
-Try = Callable[[int, int], Array]  # (policy, how many more rollouts) -> outcomes, 0 to 1
+Try = Callable[[int, int], Array]  # (policy, number of further rollouts) -> outcomes, 0 to 1
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdaptiveOutcomes:
-    """Outcomes of an adaptive allocation."""
+    """Result of an adaptive allocation."""
 
-    outcomes: tuple[Float[Array, " _"], ...]  # per policy, in the order in which they came
-    survivors: tuple[int, ...]  # policies that the allocation still considered at its end
+    outcomes: tuple[Float[Array, " _"], ...]  # per policy, in order of arrival
+    survivors: tuple[int, ...]  # policies that the allocation still considered at the end
     estimates: tuple[Estimate, ...]  # confidence sequences, simultaneous over policies
-    stopped: bool  # the leader was found, or every interval met its width, before the budget
+    stopped: bool  # a leader was found, or all intervals were narrow enough, within the budget
 
     @property
     def leader(self) -> int | None:
-        """The policy whose lower bound exceeds every other's upper bound; None if there is none."""
+        """Return the policy whose lower bound exceeds all other upper bounds, or None."""
         return leader(self.estimates)
 
 
 def halving_rounds(policies: int, budget: int) -> list[tuple[int, int]]:
-    """(survivors, rollouts for each) per round: floor(T / (|S_r| ceil(log2 K))).
+    """Compute (survivors, rollouts for each) per round: floor(T / (|S_r| ceil(log2 K))).
 
     Raises:
-        UserError: the budget does not give every policy one rollout in the first round.
+        UserError: the budget is too small for one rollout of every policy in the first round.
     """
     rounds = max(1, ceil(log2(policies)))
     plan, alive = [], policies
@@ -46,8 +46,8 @@ def halving_rounds(policies: int, budget: int) -> list[tuple[int, int]]:
         alive = ceil(alive / 2)
     if plan[0][1] < 1:
         raise UserError(
-            f"A budget of {budget} rollouts is too small to halve {policies} policies: "
-            f"at least {policies * rounds} are needed."
+            f"A budget of {budget} rollouts is too small for sequential halving of {policies} "
+            f"policies; at least {policies * rounds} are needed."
         )
     return plan
 
@@ -55,7 +55,7 @@ def halving_rounds(policies: int, budget: int) -> list[tuple[int, int]]:
 def sequential_halving(
     attempt: Try, *, policies: int, budget: int, level: float = 0.95
 ) -> AdaptiveOutcomes:
-    """Try all, drop the worse half, and again, within a fixed budget (Karnin et al. 2013)."""
+    """Run all policies, drop the worse half and repeat, in a fixed budget (Karnin et al. 2013)."""
     seen: list[list[float]] = [[] for _ in range(policies)]
     alive = list(range(policies))
     for _, each in halving_rounds(policies, budget):
@@ -74,9 +74,9 @@ def top_two(
     rng: np.random.Generator,
     first: float = 0.5,
 ) -> int:
-    """Policy to try next: top-two Thompson sampling (Russo 2020), Beta(1/2, 1/2) prior.
+    """Choose the next policy by top-two Thompson sampling (Russo 2020) with a Beta(1/2, 1/2) prior.
 
-    For allocation only: its posterior never stops an experiment.
+    Use it for allocation only; its posterior is never used to stop an experiment.
     """
     draw = rng.beta(successes + 0.5, failures + 0.5)
     best = int(np.argmax(draw))
@@ -87,7 +87,7 @@ def top_two(
         rival = int(np.argmax(rng.beta(successes + 0.5, failures + 0.5)))
         if rival != best:
             return rival
-    # The leader is all but certain: the best of the others, by mean.
+    # The leader is almost certain, so take the best of the others by mean.
     rates = (successes + 0.5) / (successes + failures + 1)
     return int(others[np.argmax(rates[others])])
 
@@ -102,10 +102,12 @@ def until_leader(
     width: float | None = None,
     level: float = 0.95,
 ) -> AdaptiveOutcomes:
-    """Top-two Thompson until a leader stands out, every interval is narrow, or the budget is spent.
+    """Run top-two Thompson sampling until a leader is found or the budget is spent.
+
+    It also stops when every interval is narrow enough.
 
     Args:
-        batch: rollouts between two looks; each look is allowed for by the confidence sequences.
+        batch: rollouts between two looks; the confidence sequences stay valid at every look.
         width: stop when every policy's interval is at most this wide.
     """
     seen: list[list[float]] = [
@@ -130,7 +132,7 @@ def until_leader(
 
 
 def leader(estimates: tuple[Estimate, ...]) -> int | None:
-    """The policy whose lower bound exceeds every other's upper bound, if any."""
+    """Return the policy whose lower bound exceeds all other upper bounds, or None."""
     for k, estimate in enumerate(estimates):
         others = [e.high for j, e in enumerate(estimates) if j != k]
         if estimate.low is not None and all(h is not None and estimate.low > h for h in others):
@@ -139,7 +141,7 @@ def leader(estimates: tuple[Estimate, ...]) -> int | None:
 
 
 def sequence_estimate(outcomes: Float[Array, " n"], *, level: float = 0.95) -> Estimate:
-    """Rate with its confidence sequence after the last outcome: valid under any stopping."""
+    """Estimate a rate with its confidence sequence, valid under any stopping rule."""
     n = len(outcomes)
     low, high = betting.sequence_end(outcomes[None], level=level)
     value = float(outcomes.mean()) if n else None

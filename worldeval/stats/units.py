@@ -1,7 +1,7 @@
-"""Trials to sampling units: the mean of each policy from each start.
+"""Sampling units of the statistics: the mean outcome of each policy from each start.
 
-Episodes that share an initial state are one cluster. Averaging them first makes the start the unit
-of every interval and test here, so that copying an episode ten times narrows nothing.
+Episodes that share an initial state form one cluster. Averaging them first makes the start the unit
+of all intervals and tests, so that copying an episode ten times does not narrow any interval.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from worldeval.stats.outcomes import Outcomes
 
 @dataclass(frozen=True, kw_only=True)
 class Units:
-    """Mean outcome per policy, task and start. NaN: this policy was not tried from this start."""
+    """Mean outcome per policy, task and start; NaN if the policy was not run from that start."""
 
     policies: tuple[str, ...]
     tasks: tuple[str, ...]
@@ -26,23 +26,23 @@ class Units:
 
     @property
     def cells(self) -> Float[Array, "k t"]:
-        """Rate per policy and task: the mean over its starts."""
+        """Return the rate per policy and task: the mean over its starts."""
         filled = np.nansum(self.mean, axis=2)
         with np.errstate(invalid="ignore", divide="ignore"):
             return filled / self.count
 
     @property
     def count(self) -> Int[Array, "k t"]:
-        """Starts per policy and task."""
+        """Return the number of starts per policy and task."""
         return (~np.isnan(self.mean)).sum(axis=2)
 
     @property
     def rates(self) -> Float[Array, " k"]:
-        """Rate per policy: the mean over tasks, each weighing the same."""
+        """Return the rate per policy: the mean over tasks with equal weight."""
         return self.cells.mean(axis=1)
 
     def weights(self, k: int) -> tuple[Float[Array, " n"], Float[Array, " n"]]:
-        """Start means of policy k and their weights in its rate, all tasks together."""
+        """Return the start means of policy k over all tasks, and their weights in its rate."""
         present = ~np.isnan(self.mean[k])
         weight = present / np.maximum(present.sum(axis=1, keepdims=True), 1) / len(self.tasks)
         return self.mean[k][present], weight[present]
@@ -52,12 +52,12 @@ def units(outcomes: Outcomes, *, like: Units | None = None, also: Outcomes | Non
     """Average the trials of each start.
 
     Args:
-        outcomes: the trials; every policy must have been tried on every task.
-        like: use the layout (policies, tasks, columns of starts) of these units.
-        also: make columns for the starts of these outcomes too, so that both can share a layout.
+        outcomes: the trials; every policy must have been run on every task.
+        like: units whose layout (policies, tasks, columns of starts) is used.
+        also: outcomes whose starts also get columns, so that both can share a layout.
 
     Raises:
-        UserError: a policy has no trial on some task: rates over different tasks do not compare.
+        UserError: a policy has no trial on some task; rates over different tasks do not compare.
     """
     if like is None:
         starts = _starts(outcomes, also)
@@ -77,8 +77,8 @@ def units(outcomes: Outcomes, *, like: Units | None = None, also: Outcomes | Non
     if len(empty):
         k, t = empty[0]
         raise UserError(
-            f"Policy '{policies[k]}' has no trial on task '{tasks[t]}', which others were tried "
-            "on. Try every policy on every task, or leave the task out."
+            f"Policy '{policies[k]}' has no trial on task '{tasks[t]}', but other policies do. "
+            "Run every policy on every task, or exclude the task."
         )
     return Units(
         policies=policies,
@@ -91,10 +91,10 @@ def units(outcomes: Outcomes, *, like: Units | None = None, also: Outcomes | Non
 
 
 def aligned(predicted: Outcomes, real: Outcomes) -> tuple[Units, Units]:
-    """Both sides in one layout: the same policies, tasks and columns of starts.
+    """Arrange both sides in one layout: the same policies, tasks and columns of starts.
 
     Raises:
-        UserError: a policy or task is on one side only.
+        UserError: a policy or task is missing on one side.
     """
     for what, a, b in (
         ("policy", predicted.policies, real.policies),
@@ -107,9 +107,9 @@ def aligned(predicted: Outcomes, real: Outcomes) -> tuple[Units, Units]:
             missing = [name for name in here if name not in there]
             if missing:
                 raise UserError(
-                    f"The {what} '{missing[0]}' is in the {side} outcomes and not in the {other} "
-                    f"ones ({len(missing)} such in all). Compare the same on both sides: drop it, "
-                    "or add its rows."
+                    f"The {what} '{missing[0]}' is in the {side} outcomes but not in the {other} "
+                    f"ones ({len(missing)} in total). Both sides must have the same {what} names: "
+                    "remove it from one side, or add its rows to the other."
                 )
     truth = units(real, also=predicted)
     return units(predicted, like=truth), truth

@@ -1,4 +1,4 @@
-"""Predicted numbers, anybody's, against real ones: the whole of `worldeval validate`."""
+"""Validation of predicted against measured outcomes from any source (`worldeval validate`)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ from worldeval.stats.units import aligned
 
 @dataclass(frozen=True, kw_only=True)
 class Validation:
-    """Agreement, both rankings, what it hangs on, and what may not be claimed."""
+    """Agreement, both rankings, leave-one-out analysis, and findings."""
 
     agreement: Agreement
     predicted: Ranking
@@ -29,18 +29,18 @@ class Validation:
     without_policy: Mapping[str, Measures]
     without_lineage: Mapping[str, Measures]
     rho: float | None  # correlation of predicted and real over paired starts, within cells
-    pairs: int  # starts that both sides tried with the same policy
-    combined: CombinedRates | None  # where more starts were predicted than tried for real
-    shrunk: Mapping[str, Estimate]  # rates by imagination and real trials (`shrunk.py`)
+    pairs: int  # starts that both sides have for the same policy
+    combined: CombinedRates | None  # if more starts were predicted than run
+    shrunk: Mapping[str, Estimate]  # rates from imagination and real trials (`shrunk.py`)
     findings: tuple[Finding, ...]
 
     @property
     def headline(self) -> str | None:
-        """What must stand above everything else; None if nothing is refused."""
+        """Headline to print above everything else; None if nothing is refused."""
         return findings.first_line(self.findings)
 
     def to_json(self) -> dict[str, Any]:
-        """The keys of a summary's `agreement`, `findings`, and the rest under `details`."""
+        """Return the `agreement` and `findings` of a summary, and the rest under `details`."""
         return {
             **self.agreement.to_json(),
             "findings": [f.to_json() for f in self.findings],
@@ -69,10 +69,10 @@ def validate(
     margin: float = MARGIN,
     level: float = 0.95,
 ) -> Validation:
-    """Compare predicted with real outcomes of the same policies on the same tasks.
+    """Compare predicted with measured outcomes of the same policies on the same tasks.
 
     Raises:
-        UserError: a policy or task is on one side only, or there are fewer than 3 policies.
+        UserError: a policy or task is missing on one side, or there are fewer than 3 policies.
     """
     found = agreement(predicted, real, rng=rng, margin=margin, level=level)
     rankings = {
@@ -93,8 +93,8 @@ def validate(
             Finding(
                 code="no_paired_starts",
                 severity="warning",
-                text="No policy was tried from the same start on both sides: the agreement holds "
-                "for rates only, and real and imagined trials cannot be combined.",
+                text="No policy was run from the same start on both sides, so the agreement "
+                "applies to rates only, and real and imagined trials cannot be combined.",
             )
         )
     combined = combined_rates(predicted, real, level=level)
@@ -114,10 +114,10 @@ def validate(
 
 
 def paired_correlation(predicted: Outcomes, real: Outcomes) -> tuple[float | None, int]:
-    """Correlation of outcomes from the same start, within policy and task; and how many pairs.
+    """Compute the correlation of outcomes from the same start, and the number of pairs.
 
-    Within cells: what combining real with imagined trials of one policy can gain. Between policies
-    it would be high for any evaluator that ranks them.
+    It is taken within each policy and task, which is what combining real and imagined trials of one
+    policy can use. Between policies it would be high for any evaluator that ranks them.
     """
     s, r = aligned(predicted, real)
     both = ~np.isnan(s.mean) & ~np.isnan(r.mean)
