@@ -59,10 +59,10 @@ def test_a_link_out_of_the_store_is_not_followed(tmp_path: Path) -> None:
 
 
 def test_a_missing_row_or_a_damaged_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"a\.npz holds no roll-out in row 7"):
+    with pytest.raises(UserError, match=r"a\.npz contains no roll-out in row 7"):
         read_trace(batch(tmp_path), "a.npz", 7)
     (tmp_path / "a.npz").write_bytes(b"PK")
-    with pytest.raises(UserError, match="holds no roll-out"):
+    with pytest.raises(UserError, match="contains no roll-out"):
         read_trace(tmp_path, "a.npz", 0)
 
 

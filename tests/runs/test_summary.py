@@ -109,7 +109,7 @@ def test_keys_of_a_newer_version_are_left_alone(tmp_path: Path) -> None:
 
 def test_where_there_is_none(tmp_path: Path) -> None:
     assert find_summary(tmp_path) is None
-    with pytest.raises(UserError, match=r"holds no summary\.json"):
+    with pytest.raises(UserError, match=r"contains no summary\.json"):
         read_summary(tmp_path)
 
 

@@ -80,8 +80,8 @@ def test_names_that_look_like_numbers_stay(tmp_path: Path) -> None:
     [
         (PLAIN.replace("start,success", "success,success"), "columns 3 and 4 are both called"),
         (PLAIN.replace("start,success", "Success,success"), "columns 3 and 4 are both called"),
-        (PLAIN.replace("a,open,1,0", "a,open,1,0,9"), "line 3 has 5 cells, and the header 4"),
-        (PLAIN.replace("a,open,1,0", "a,open,1"), "line 3 has 3 cells, and the header 4"),
+        (PLAIN.replace("a,open,1,0", "a,open,1,0,9"), "line 3 has 5 cells, but the header has 4"),
+        (PLAIN.replace("a,open,1,0", "a,open,1"), "line 3 has 3 cells, but the header has 4"),
         (PLAIN.replace("policy,task", "policy,,task"), "column 2 has no name"),
         (PLAIN.replace("a,open,1,0", 'a,"open,1,0'), "quotation mark"),
         (PLAIN.replace("a,open,1,0", "a,open,1,"), "line 3: success '' is empty"),

@@ -1,20 +1,19 @@
-"""The imagined episodes of a run: one file per batch, each written in one piece.
+"""Store of the imagined episodes of a run: one file per batch, each written atomically.
 
 `NAME.npz` holds `facts` (JSON, a record per roll-out), `latents` (b t+1 v d h w, float16),
-`actions` (b t a), `pose` (b t+1 p), `trust_SIGNAL` (b t) for every signal taken step by step
-and, where the judge was asked, `evidence` (b t+1, float16): the calibrated probability of success
-by each frame.
+`actions` (b t a), `pose` (b t+1 p), `trust_SIGNAL` (b t) for every signal recorded per step and, if
+the judge was run, `evidence` (b t+1, float16): the calibrated probability of success by each frame.
 
-An episode that is in a file is done, so an interrupted run goes on where it stopped, and shards of
-a run made on several machines merge by copying their files into one folder.
+An episode that is in a file is complete, so an interrupted run continues where it stopped. Shards
+of a run made on several machines are merged by copying their files into one folder.
 
-Why npz: a zip file keeps a CRC-32 of every array and of the facts, and its list of contents at its
-end, so that one file is at once the record, its checksum and the proof that it is whole. What is
-read here is compared with that checksum before it is made sense of, in files of any age; a damaged
-file is named, and `worldeval rank` sets it aside and does its episodes again. The alternatives
-were weighed: SQLite has transactions but no checksums of its pages, and its locks fail on the
-network disks on which shards of a run meet; safetensors has no checksum; Zarr has one for every
-chunk, but spreads an episode over many files, which no rename makes visible at once.
+Why npz: a zip file holds a CRC-32 of every array and of the facts, and its table of contents at its
+end, so that a single file is the record, its checksum and the proof that it is complete. Content is
+verified against the checksum before it is interpreted, in files of any age. A damaged file is
+reported, and `worldeval rank` sets it aside and runs its episodes again. Alternatives considered:
+SQLite has transactions but no page checksums, and its locks fail on the network disks where shards
+of a run are merged; safetensors has no checksum; Zarr has one per chunk, but spreads an episode
+over many files, which cannot be made visible by a single rename.
 """
 
 import io
@@ -39,41 +38,41 @@ from worldeval.runs.paths import inside
 
 ARRAYS = ("latents", "actions", "pose")
 FACTS = "facts"
-BY_STEP = "trust_"  # before the names of arrays of trust signals
-DAMAGED = "damaged"  # folder of files that could not be read
-LEFT_OVER = 600.0  # seconds after which a file in the making is one that somebody left behind
-# What reading a zip file of arrays raises where bits of it changed. NotImplementedError is an
-# unknown compression, RuntimeError a password.
+BY_STEP = "trust_"  # prefix of the arrays of trust signals
+DAMAGED = "damaged"  # folder for files that could not be read
+LEFT_OVER = 600.0  # seconds after which a temporary file counts as abandoned
+# Errors raised by reading a corrupt zip file of arrays. NotImplementedError means an unknown
+# compression, RuntimeError a password.
 UNREADABLE = (
     OSError, KeyError, ValueError, EOFError, IndexError, NotImplementedError, RuntimeError,
     MemoryError, zipfile.BadZipFile, zlib.error, struct.error, SyntaxError, UserError,
 )  # fmt: skip
 
-Key = tuple[str, str, int]  # policy, start, seed: what an episode is known by
+Key = tuple[str, str, int]  # policy, start, seed: identifies an episode
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpisodeFacts:
-    """What a batch says of one roll-out beside its arrays."""
+    """Facts about one roll-out of a batch, besides its arrays."""
 
     start: str
     task: str
     policy: str
     seed: int
     probability: float
-    step: int = 0  # frame at which the evidence peaked
+    step: int = 0  # frame with the highest evidence
     judge: str = ""
     votes: tuple[float, ...] = ()
     trust: Mapping[str, float] = field(default_factory=dict)  # signals of the whole episode
 
     @property
     def key(self) -> Key:
-        """What the episode is known by."""
+        """Key that identifies the episode."""
         return self.policy, self.start, self.seed
 
     @property
     def verdict(self) -> Verdict:
-        """What the judge said."""
+        """Verdict of the judge."""
         return Verdict(
             probability=self.probability, step=self.step, judge=self.judge, votes=self.votes
         )
@@ -85,9 +84,9 @@ def pack(
     *,
     evidence: Float[Array, "b t"] | None = None,
 ) -> bytes:
-    """A batch as the bytes of its file, to be written here or sent to where the store is.
+    """Serialise a batch to the bytes of its file, to be written here or sent to the store.
 
-    Roll-outs must be equally long.
+    Roll-outs must have equal lengths.
     """
     facts = [
         EpisodeFacts(
@@ -119,70 +118,70 @@ def pack(
 
 
 class RolloutStore:
-    """A folder of judged roll-outs. Each episode counts once, in whichever files it stands."""
+    """A folder of judged roll-outs. Each episode counts once, even if several files hold it."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def has(self, name: str) -> bool:
-        """Whether a batch is done."""
+        """Return whether a batch is complete."""
         return self._path(name).is_file()
 
     def save(self, name: str, rollouts: Sequence[Rollout], verdicts: Sequence[Verdict]) -> None:
-        """Keep a batch. Roll-outs must be equally long."""
+        """Write a batch. Roll-outs must have equal lengths."""
         self.add(name, pack(rollouts, verdicts))
 
     def add(self, name: str, packed: bytes) -> None:
-        """Keep a packed batch: whole and on the disk, or not at all."""
+        """Write a packed batch to disk atomically."""
         with whole_file(self._path(name), durable=True) as draft:
             draft.write_bytes(packed)
 
     def verdicts(self) -> Iterator[tuple[EpisodeFacts, Verdict]]:
-        """What was judged, without reading the latents."""
+        """Iterate over all verdicts, without reading the latents."""
         for _, facts, fresh in self._batches():
             for row in fresh:
                 yield facts[row], facts[row].verdict
 
     def rollouts(self) -> Iterator[tuple[Rollout, Verdict]]:
-        """Everything, file by file."""
+        """Iterate over all roll-outs and verdicts, file by file."""
         for path, facts, fresh in self._batches():
             yield from _rollouts(path, facts, fresh)
 
     def find(self, *, policy: str, start: str) -> tuple[Rollout, Verdict]:
-        """One roll-out."""
+        """Return one roll-out and its verdict."""
         for path, facts, fresh in self._batches():
             for row in fresh:
                 if facts[row].policy == policy and facts[row].start == start:
                     return next(_rollouts(path, facts, [row]))
-        raise UserError(f"{self.folder} holds no roll-out of {policy} from {start}.")
+        raise UserError(f"{self.folder} contains no roll-out of {policy} from {start}.")
 
     def done(self) -> dict[Key, float]:
-        """The probability that every episode in the store was given."""
+        """Return the judge's probability of every episode in the store."""
         return {fact.key: verdict.probability for fact, verdict in self.verdicts()}
 
     def files(self) -> list[Path]:
-        """The files of batches, in the order of their names; links out of the folder are none."""
+        """List the files of batches by name, ignoring links that lead out of the folder."""
         real = self.folder.resolve()
         found = (path for path in sorted(self.folder.glob("[!.]*.npz")) if path.is_file())
         return [path for path in found if path.resolve().is_relative_to(real)]
 
     def facts(self, path: Path) -> tuple[EpisodeFacts, ...]:
-        """What a file says of its roll-outs.
+        """Read the facts about a file's roll-outs.
 
         Raises:
-            UserError: it is damaged.
+            UserError: the file is damaged.
         """
         with _opened(path) as file:
             return _facts(file)
 
     def arrays(self, name: str, row: int, *, largest: int) -> dict[str, Array]:
-        """Every array of the roll-out in row `row` of the file `name`.
+        """Read all arrays of the roll-out in row `row` of the file `name`.
 
         Args:
-            largest: bytes of a batch's latents that are still read.
+            largest: maximum size in bytes of a batch's latents that are read.
 
         Raises:
-            UserError: the file is missing, damaged, lies outside of the store, or lacks the row.
+            UserError: the file is missing, damaged or outside the store, or has no such row.
         """
         path = inside(self.folder, name)
         try:
@@ -195,13 +194,13 @@ class RolloutStore:
                     if each != "latents" or sizes[each] <= largest
                 }
         except UNREADABLE as error:
-            raise UserError(f"{path} holds no roll-out in row {row}: {error}") from error
+            raise UserError(f"{path} contains no roll-out in row {row}: {error}") from error
 
     def mend(self) -> list[Path]:
-        """Set aside every file that is not as it was written, so that its episodes are done again;
-        returns those files, in their new place.
+        """Set aside every damaged file, so that its episodes are run again.
 
-        Every byte is read. Also removes files in the making that a killed process left behind.
+        Every byte is read. Abandoned temporary files of killed processes are removed. Returns the
+        files that were set aside, at their new location.
         """
         damaged = []
         for path in self.files():
@@ -215,14 +214,14 @@ class RolloutStore:
         return damaged
 
     def set_aside(self, path: Path, where: str) -> Path:
-        """Move a file of the store to its folder `where`, in which nothing is counted."""
+        """Move a file of the store to its subfolder `where`, which is not read."""
         (self.folder / where).mkdir(exist_ok=True)
         return path.rename(self.folder / where / path.name)
 
     def leave_out(self, policy: str, where: str) -> int:
-        """Set aside what was imagined of a policy; returns how many episodes those were.
+        """Set aside the imagined episodes of a policy, and return their number.
 
-        A batch has one policy, so whole files go.
+        A batch has one policy, so whole files are moved.
         """
         count = 0
         for path in self.files():
@@ -233,7 +232,7 @@ class RolloutStore:
         return count
 
     def _batches(self) -> Iterator[tuple[Path, tuple[EpisodeFacts, ...], list[int]]]:
-        """Every file, its facts, and the rows of episodes that no file before it holds."""
+        """Iterate over files with their facts and the rows of episodes not in an earlier file."""
         seen: set[Key] = set()
         for path in self.files():
             facts = self.facts(path)
@@ -246,10 +245,10 @@ class RolloutStore:
 
 
 def check(path: Path) -> None:
-    """Read every byte of a batch and compare it with its checksums.
+    """Read every byte of a batch and verify its checksums.
 
     Raises:
-        UserError: it is not as it was written.
+        UserError: the file is damaged.
     """
     with _opened(path) as file:
         for name in ARRAYS:
@@ -266,8 +265,8 @@ def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
             yield file
     except UNREADABLE as error:
         raise UserError(
-            f"{path} is damaged ({' '.join(str(error).split()):.200}). Give the `worldeval rank` "
-            "command of this run again: it sets the file aside and does its episodes again."
+            f"{path} is damaged ({' '.join(str(error).split()):.200}). Repeat the `worldeval rank` "
+            "command of this run: it sets the file aside and runs its episodes again."
         ) from error
 
 
@@ -276,10 +275,12 @@ def _facts(file: zipfile.ZipFile) -> tuple[EpisodeFacts, ...]:
 
 
 def _array(file: zipfile.ZipFile, name: str) -> Array:
-    """An array of a file, read whole and checked before it is made sense of."""
+    """Read a whole array of a file and verify its checksum before interpreting it."""
     member = file.getinfo(f"{name}.npy")
-    if member.compress_type != zipfile.ZIP_STORED:  # as it was written; and no bomb
-        raise ValueError(f"{name} is compressed, as no batch is")
+    if (
+        member.compress_type != zipfile.ZIP_STORED
+    ):  # batches are written uncompressed; also rules out zip bombs
+        raise ValueError(f"{name} is compressed, but batches are written uncompressed")
     return np.lib.format.read_array(io.BytesIO(file.read(member)), allow_pickle=False)
 
 

@@ -1,8 +1,8 @@
-"""summary.json: everything that a ranking found, as one tree of typed records.
+"""summary.json: all results of a ranking, as a tree of typed records.
 
-`Summary` is the file, key by key: what a `None` stands for is not in the file, or was not measured.
-Its JSON Schema is `docs/summary.schema.json`, written by `python -m worldeval.runs.schema`. Keys
-are only ever added; `schema_version` grows when they are.
+`Summary` mirrors the file key by key; `None` means that a key is not in the file or that the value
+was not measured. Its JSON Schema is `docs/summary.schema.json`, written by `python -m
+worldeval.runs.schema`. Keys are only ever added, and `schema_version` increases when they are.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ Measures = Mapping[str, float | None]  # pearson, spearman, ... without interval
 
 @dataclass(frozen=True, kw_only=True)
 class PolicySummary:
-    """One policy of a ranking: its rate with interval, and its place."""
+    """One policy of a ranking: its rate with interval, and its rank."""
 
     rank: int | None = None  # 1 is best; policies of equal rate share a rank
     policy: str
@@ -37,14 +37,14 @@ class PolicySummary:
     n: int | None = None
     clusters: int | None = None
     method: str = ""
-    letters: str = ""  # two policies share one exactly when they are statistically tied
+    letters: str = ""  # two policies share one exactly if they are statistically tied
     probability_best: float | None = None
     expected_regret: float | None = None
-    predictive: Estimate | None = None  # the true rate, where its interval could be fitted
+    predictive: Estimate | None = None  # the true rate, if its interval could be fitted
 
     @property
     def estimate(self) -> Estimate:
-        """The rate as imagined, over all tasks."""
+        """Imagined rate over all tasks."""
         return _estimate(self)
 
 
@@ -64,13 +64,13 @@ class CellSummary:
 
     @property
     def estimate(self) -> Estimate:
-        """The rate on this task."""
+        """Rate on this task."""
         return _estimate(self)
 
 
 @dataclass(frozen=True, kw_only=True)
 class RankingSummary:
-    """Policies from best to worst, by imagined or by true outcomes."""
+    """Policies from best to worst, by imagined or by measured outcomes."""
 
     headline: str | None = None
     level: float = 0.95  # of every interval
@@ -86,7 +86,7 @@ class RankingSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class AgreementSummary:
-    """How well the predicted order agrees with the true one."""
+    """Agreement of the predicted with the measured order."""
 
     pearson: Estimate | None = None
     spearman: Estimate | None = None
@@ -97,12 +97,12 @@ class AgreementSummary:
     # Of a perfect binary evaluator with as many starts, and of a perfect graded one.
     ceiling: Mapping[str, Estimate] = field(default_factory=dict)
     ceiling_graded: Mapping[str, Estimate] = field(default_factory=dict)
-    methods: Mapping[str, str] = field(default_factory=dict)  # measure -> what its interval is of
+    methods: Mapping[str, str] = field(default_factory=dict)  # measure -> method of its interval
 
 
 @dataclass(frozen=True, kw_only=True)
 class RatePair:
-    """A policy's rate on both sides."""
+    """Predicted and measured rate of a policy."""
 
     predicted: float | None
     real: float | None
@@ -116,8 +116,8 @@ class AgreementDetails:
     tasks: tuple[str, ...] = ()
     pearson_starts: Estimate | None = None
     spearman_starts: Estimate | None = None
-    pearson_strong: Estimate | None = None  # of policies above the median true rate
-    task_bias: Mapping[str, Estimate] = field(default_factory=dict)  # predicted minus true rate
+    pearson_strong: Estimate | None = None  # among policies above the median measured rate
+    task_bias: Mapping[str, Estimate] = field(default_factory=dict)  # predicted minus measured rate
     top3_regret: Estimate | None = None
     within_task_spearman: Estimate | None = None
     midrange_spearman: Estimate | None = None
@@ -127,12 +127,12 @@ class AgreementDetails:
     slope: float | None = None
     intercept: float | None = None
     permutation_p: float | None = None
-    margin: float | None = None  # real gap above which a pair counts for `pairwise_accuracy`
+    margin: float | None = None  # measured gap above which a pair counts for `pairwise_accuracy`
 
 
 @dataclass(frozen=True, kw_only=True)
 class CombinedSummary:
-    """A policy's real rate from few real and many imagined trials."""
+    """Real success rate of a policy, estimated from few real and many imagined trials."""
 
     rate: Estimate
     real_starts: int
@@ -144,16 +144,16 @@ class CombinedSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelSummary:
-    """A world model or a judge: where it was, and the fingerprint of its content."""
+    """A world model or a judge: its location and the fingerprint of its content."""
 
     folder: str = ""
     hash: str | None = None
-    sampler_steps: int | None = None  # of a world model; None: as it was trained
+    sampler_steps: int | None = None  # of a world model; None for the number it was trained with
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpentSummary:
-    """How an evaluation ended that need not have done everything."""
+    """How an evaluation ended that was allowed to stop early."""
 
     allocate: str
     why: str
@@ -163,15 +163,15 @@ class SpentSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """A run's summary.json. Parts that a run lacks are None or empty.
+    """The summary.json of a run. Parts that the run lacks are None or empty.
 
-    `read_summary` gives it; `headline` stands above any table where it is not None.
+    `read_summary` returns it. If `headline` is not None, print it above any table.
     """
 
-    # NaN is no JSON; a text is no number.
+    # NaN is not valid JSON, and a string is not a number.
     __pydantic_config__: ClassVar[Any] = {"allow_inf_nan": False}
 
-    schema_version: int = 0  # 0: written before versions were kept
+    schema_version: int = 0  # 0: written before versions were recorded
     headline: str | None = None
     policies: int | None = None
     lineages: int | None = None
@@ -186,9 +186,9 @@ class Summary:
     cell_mae: float | None = None
     groups: Mapping[str, Mapping[str, int | Measures]] = field(default_factory=dict)
     baselines: Mapping[str, Measures] = field(default_factory=dict)
-    # Agreement of imagination minus that of each baseline, measure by measure.
+    # Agreement of imagination minus that of each baseline, per measure.
     beyond_baselines: Mapping[str, Mapping[str, Estimate]] = field(default_factory=dict)
-    # True rates by imagination and a policy's real trials.
+    # True rates estimated from imagination and a policy's real trials.
     shrunk: Mapping[str, Estimate] = field(default_factory=dict)
     combined: Mapping[str, CombinedSummary] = field(default_factory=dict)
     gates: Mapping[str, Estimate] = field(default_factory=dict)
@@ -203,7 +203,7 @@ class Summary:
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
-        """What the result must be read with, refusals first."""
+        """All findings, refusals first."""
         if self.findings is not None:
             return self.findings
         return self.ranking.findings if self.ranking else ()
@@ -215,31 +215,31 @@ class Summary:
 
     @property
     def caveat(self) -> str | None:
-        """What stands above the table when it may not be read as a ranking."""
+        """Headline above the table if it must not be read as a ranking, or else None."""
         return self.headline or first_line(self.all_findings)
 
 
 def read_summary(run: Path) -> Summary:
-    """The summary of a run folder.
+    """Read the summary of a run folder.
 
     Raises:
-        UserError: there is none yet, it is damaged, or it is of another shape.
+        UserError: there is none yet, it is damaged, or it does not fit `Summary`.
     """
     path = RunPaths(run).summary
     if not path.is_file():
         raise UserError(
-            f"{run} holds no {path.name}. Give the folder of a finished `worldeval rank`."
+            f"{run} contains no {path.name}. Give the folder of a finished `worldeval rank`."
         )
     return read_record(path, Summary)
 
 
 def find_summary(run: Path) -> Summary | None:
-    """The summary of a run folder; None where it has none yet."""
+    """Read the summary of a run folder; None if it has none yet."""
     return read_summary(run) if RunPaths(run).summary.is_file() else None
 
 
 def write_summary(run: Path, content: Mapping[str, Any]) -> Summary:
-    """Keep a summary, given as plain data; returns it as it will be read.
+    """Write a summary given as plain data, and return it as it will be read.
 
     Raises:
         UserError: the content does not fit `Summary`.
@@ -251,7 +251,7 @@ def write_summary(run: Path, content: Mapping[str, Any]) -> Summary:
 
 
 def ranking_summary(ranking: Mapping[str, Any]) -> RankingSummary:
-    """A ranking (`stats.Ranking.to_json`) as it stands in a summary."""
+    """Convert a ranking (`stats.Ranking.to_json`) to its record in a summary."""
     return fitted(ranking, RankingSummary, where="The ranking")
 
 

@@ -1,9 +1,10 @@
-"""CSV files that people and their spreadsheets wrote, read as text, cell by cell.
+"""CSV files written by people and spreadsheets, read as text, cell by cell.
 
-Accepted where only one reading is possible: commas, semicolons or tabs; UTF-8 or UTF-16 with or
-without a mark; Excel's `sep=` line; headers in capitals; empty columns at the end (a trailing
-comma); decimal commas where commas do not separate cells; names in another Unicode normalisation;
-starts and seeds that a spreadsheet made 1.0 of 1. All else is refused with its line.
+Accepted, as long as only one interpretation is possible: commas, semicolons or tabs; UTF-8 or
+UTF-16 with or without a byte order mark; Excel's `sep=` line; headers in capitals; empty columns at
+the end (a trailing comma); decimal commas if commas do not separate cells; names in another Unicode
+normalisation; starts and seeds that a spreadsheet turned from 1 into 1.0. Everything else is
+refused with its line number.
 """
 
 from __future__ import annotations
@@ -24,21 +25,24 @@ if TYPE_CHECKING:
 MARKS = ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16"))
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 NUMBERS = ("success", "score", "step")
-COUNTS = ("start", "seed")  # where 1.0 is 1: a spreadsheet makes one of the other
+COUNTS = (
+    "start",
+    "seed",
+)  # columns in which 1.0 means 1, because spreadsheets convert between them
 WHOLE = re.compile(r"([+-]?\d+)[.,]0*")
 DECIMAL = re.compile(r"[+-]?\d*,\d+(?:[eE][+-]?\d+)?")
 INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff"))
 
 
 def read_user_csv(path: Path, *, known: Sequence[str], needed: Sequence[str] = ()) -> pd.DataFrame:
-    """Every cell of a table as text. Its index is the line that each row begins at.
+    """Read all cells of a table as text. The index is the line at which each row begins.
 
     Args:
-        known: columns that are found whatever their case; others keep their names.
-        needed: columns that must be there.
+        known: columns that are recognised regardless of case; others keep their names.
+        needed: required columns.
 
     Raises:
-        UserError: the file cannot be read in one way alone; the text names the cause, the line and
+        UserError: the file is unreadable or ambiguous; the error names the cause, the line and
             what to do.
     """
     import pandas as pd
@@ -47,14 +51,16 @@ def read_user_csv(path: Path, *, known: Sequence[str], needed: Sequence[str] = (
     separator, text, skipped = _separator(path, text, known)
     rows = list(_rows(path, text, separator, skipped))
     if not rows:
-        raise UserError(f"{path} is empty. Give a CSV with columns {', '.join(needed or known)}.")
+        raise UserError(
+            f"{path} is empty. Give a CSV file with columns {', '.join(needed or known)}."
+        )
     (_, header), rows = rows[0], rows[1:]
     header, rows = _without_empty_end(path, header, rows)
     names = _names(path, header, known)
     if missing := [name for name in needed if name not in names]:
         raise UserError(
-            f"{path} has no column {', '.join(missing)} (it has: {', '.join(names)}; cells are "
-            f"separated by {SEPARATORS[separator]})."
+            f"{path} has no column {', '.join(missing)} (it has: {', '.join(names)}; the separator "
+            f"is {SEPARATORS[separator]})."
         )
     cells = [
         [_cell(cell, name, separator) for cell, name in zip(row, names, strict=True)]
@@ -81,17 +87,21 @@ def _decoded(path: Path) -> str:
             f"{path} is neither UTF-8 nor UTF-16 ({error}). Save it as 'CSV UTF-8'."
         ) from error
     if "\0" in text:
-        raise UserError(f"{path} holds zero bytes, so it is no text. Save it as 'CSV UTF-8'.")
+        raise UserError(
+            f"{path} contains zero bytes, so it is not a text file. Save it as 'CSV UTF-8'."
+        )
     return text
 
 
 def _separator(path: Path, text: str, known: Sequence[str]) -> tuple[str, str, int]:
-    """What separates cells, the text without Excel's `sep=` line, and how many lines that was."""
+    """Detect the separator; also return the text without Excel's `sep=` line, and lines skipped."""
     first, _, rest = text.partition("\n")
     said = re.fullmatch(r'"?sep=(.)"?\s*', first.strip("\r"))
     if said:
         if said[1] not in SEPARATORS:
-            raise UserError(f"{path}: cells are separated by '{said[1]}'. Save it with commas.")
+            raise UserError(
+                f"{path}: the separator '{said[1]}' is not supported. Save it with commas."
+            )
         return said[1], rest, 1
     header = next((line for line in text.splitlines() if line.strip()), "")
     found = {}
@@ -102,14 +112,16 @@ def _separator(path: Path, text: str, known: Sequence[str]) -> tuple[str, str, i
     fitting = [separator for separator, count in found.items() if count == best]
     if best and len(fitting) > 1 and best > 1:
         words = " or ".join(SEPARATORS[each] for each in fitting)
-        raise UserError(f"{path}, line 1: cells may be separated by {words}. Use one of them.")
-    if not best:  # columns of other names: what the header holds most of
+        raise UserError(
+            f"{path}, line 1: the separator is ambiguous; it may be {words}. Use only one of them."
+        )
+    if not best:  # no known column: take the most frequent separator of the header
         fitting = [max(SEPARATORS, key=header.count)]
     return fitting[0], text, 0
 
 
 def _rows(path: Path, text: str, separator: str, skipped: int) -> Iterator[tuple[int, list[str]]]:
-    """Every row that is not blank, with the line that it begins at."""
+    """Iterate over the rows that are not blank, with the line at which each begins."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     line = 1 + skipped
     try:
@@ -119,29 +131,33 @@ def _rows(path: Path, text: str, separator: str, skipped: int) -> Iterator[tuple
             line = reader.line_num + 1 + skipped
     except csv.Error as error:
         raise UserError(
-            f"{path}, line {line}: {error}. Close every quotation mark that is opened there."
+            f"{path}, line {line}: {error}. Close all quotation marks opened on that line."
         ) from error
 
 
 def _without_empty_end(
     path: Path, header: list[str], rows: list[tuple[int, list[str]]]
 ) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Header and rows of one width: columns without name and content at the end are dropped."""
+    """Return header and rows of equal width, dropping empty unnamed columns at the end."""
     width = len(header)
     while width and not header[width - 1].strip():
         width -= 1
     for place in range(width):
         if not header[place].strip():
-            raise UserError(f"{path}, line 1: column {place + 1} has no name. Name or remove it.")
+            raise UserError(
+                f"{path}, line 1: column {place + 1} has no name. Name it, or remove the column."
+            )
     out = []
     for line, row in rows:
         if any(cell.strip() for cell in row[width:]):
             raise UserError(
-                f"{path}, line {line} has {len(row)} cells, and the header {width}. Put text that "
-                "holds a separator into quotation marks."
+                f"{path}, line {line} has {len(row)} cells, but the header has {width}. Put text "
+                "that contains a separator in quotation marks."
             )
         if len(row) < width:
-            raise UserError(f"{path}, line {line} has {len(row)} cells, and the header {width}.")
+            raise UserError(
+                f"{path}, line {line} has {len(row)} cells, but the header has {width}."
+            )
         out.append((line, row[:width]))
     return header[:width], out
 
@@ -172,5 +188,5 @@ def _cell(cell: str, name: str, separator: str) -> str:
 
 
 def _plain(cell: str) -> str:
-    """Text as it is seen: composed letters (NFC), no invisible signs, no blanks around it."""
+    """Normalise text to its visible form: NFC, no invisible characters, no surrounding blanks."""
     return unicodedata.normalize("NFC", cell.translate(INVISIBLE)).replace("\xa0", " ").strip()
