@@ -212,7 +212,7 @@ def test_actions_that_come_too_early_are_told_by_how_much() -> None:
     assert shares.argmax() == 2
     assert shares[2] > 0.95
     found = next(f for f in check(source) if f.code == "action-lag")
-    assert "best 2 frames late" in found.text
+    assert "best with a delay of 2 frames" in found.text
 
 
 def test_too_few_rows_tell_nothing() -> None:
@@ -248,7 +248,7 @@ def test_a_copy_that_is_not_exact(part: slice, where: str) -> None:
     copied(source, 4, part)
     (found,) = [f for f in check(source) if f.code == "near-duplicate"]
     assert (found.episode, found.field, found.severity) == ("copy", "pose", "warning")
-    assert "its pictures and poses are nearly those of episode 4" in found.text
+    assert "its images and poses are nearly the same as those of episode 4" in found.text
     assert re.search(where, found.text)
 
 
@@ -258,7 +258,7 @@ def test_the_same_motion_before_other_pictures_is_no_copy() -> None:
     source.pictures[-1] = source.pictures[-1] // 2  # the light was off
     assert "near-duplicate" not in [f.code for f in check(source)]
     blind = [f for f in check(source, pictures=False) if f.code == "near-duplicate"]
-    assert "its poses are nearly those of episode 4" in blind[0].text
+    assert "its poses are nearly the same as those of episode 4" in blind[0].text
 
 
 def test_two_arms_that_rest_are_no_copies() -> None:

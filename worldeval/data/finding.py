@@ -1,4 +1,4 @@
-"""What a reader or the validator noticed in a dataset, and the error for what cannot be read."""
+"""Findings of readers and of the validator about a dataset, and the error for unreadable files."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
@@ -7,27 +7,27 @@ from typing import Literal
 
 from worldeval.errors import UserError
 
-EXAMPLES = 5  # named in the text of a finding
+EXAMPLES = 5  # number of examples named in the text of a finding
 Severity = Literal["error", "warning", "note"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataFinding:
-    """One thing to know about a dataset. An `error` would harm training; a `note` would not."""
+    """One observation about a dataset. An `error` would harm training; a `note` would not."""
 
     code: str  # short and stable: 'angle-wraps', 'episode-skipped'
     severity: Severity
-    episode: str | None  # None: of the whole dataset
-    field: str  # the column, view or file that it is about
+    episode: str | None  # None if it concerns the whole dataset
+    field: str  # the column, view or file concerned
     text: str  # the value found and what to do
-    # Where several were found alike (`grouped`): how many, in which episodes, of which fields.
+    # For several findings of one kind (`grouped`): their number, episodes and fields.
     count: int = 1
     episodes: tuple[str, ...] = ()
     fields: tuple[str, ...] = ()
 
 
 class DataError(UserError):
-    """A file of a dataset that cannot be read as it says it should be."""
+    """A file of a dataset that is damaged, or that is not what it claims to be."""
 
     def __init__(self, file: Path, field: str, problem: str, remedy: str = "") -> None:
         self.file, self.field = file, field
@@ -35,23 +35,23 @@ class DataError(UserError):
 
 
 class OutsideError(DataError):
-    """A file that leads out of the folder or file that was named, where nothing is read."""
+    """A file that leads out of the given folder or file; nothing outside is read."""
 
 
 def skipped(episode: str, error: UserError) -> DataFinding:
-    """The finding of an episode left out because it could not be read."""
+    """Create the finding about an episode that is excluded because it could not be read."""
     field = error.field if isinstance(error, DataError) else "episode"
     return DataFinding(
         code="episode-skipped",
         severity="error",
         episode=episode,
         field=field,
-        text=f"left out: {error}",
+        text=f"excluded: {error}",
     )
 
 
 def unused_videos(root: Path, videos: Iterable[Path], known: Collection[Path]) -> list[DataFinding]:
-    """One finding where there are videos that belong to no episode."""
+    """Report videos that belong to no episode, as at most one finding."""
     unused = sorted(video for video in videos if video not in known)
     if not unused:
         return []
@@ -61,16 +61,16 @@ def unused_videos(root: Path, videos: Iterable[Path], known: Collection[Path]) -
             severity="warning",
             episode=None,
             field=str(unused[0].relative_to(root)),
-            text=f"{len(unused)} videos belong to no episode that can be read. Are rows missing?",
+            text=f"{len(unused)} videos belong to no readable episode. Check for missing rows.",
         )
     ]
 
 
 def grouped(findings: Iterable[DataFinding]) -> list[DataFinding]:
-    """One finding per code and severity: the first of each, with the number and places of the rest.
+    """Merge findings by code and severity: the first of each, with number and places of the rest.
 
-    A file that is missing concerns every episode in it, and a bad column all of them: hundreds of
-    lines would hide what else there is.
+    A missing file concerns all of its episodes, and a bad column concerns all episodes of the
+    dataset; hundreds of lines would hide the other findings.
     """
     kinds: dict[tuple[str, Severity], list[DataFinding]] = {}
     for finding in findings:
@@ -104,12 +104,12 @@ def _examples(what: str, names: list[str]) -> str:
 
 
 def why_none(findings: Iterable[DataFinding], otherwise: str) -> str:
-    """Why no episode can be read: what is said of the first that was left out."""
+    """Explain why no episode can be read, by the first one that was excluded."""
     return next((one.text for one in findings if one.code == "episode-skipped"), otherwise)
 
 
 def counted(findings: Iterable[DataFinding]) -> dict[str, int]:
-    """How often each code occurs, the most frequent first."""
+    """Count how often each code occurs, most frequent first."""
     counts: dict[str, int] = {}
     for finding in findings:
         counts[finding.code] = counts.get(finding.code, 0) + finding.count

@@ -1,1 +1,1 @@
-"""The validator: what in a dataset would harm training, and what to do about it."""
+"""The validator: finds problems in a dataset that would harm training, with advice for each."""

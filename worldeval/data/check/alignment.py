@@ -1,10 +1,10 @@
-"""Do the pictures move when the actions say so? The lag between motion in pictures and actions.
+"""Temporal alignment of images and actions: the lag between motion in the images and the actions.
 
-Files may pair every picture with the action of another row: one row late in copies of Bridge whose
-lone array was taken for the pose. Motion in the pictures (how much brightness changes from frame t
-to t + 1, over a grid of cells) follows the size of the action at row t; at the wrong lag it follows
-it less. Both are ranked within each episode and freed of what changes slowly, since that looks
-alike at every lag.
+Files may pair every image with the action of another row, such as copies of Bridge that are one
+row late because their only array was taken for the pose. Motion in the images (the change in
+brightness from frame t to t + 1, over a grid of cells) follows the size of the action at row t, and
+follows it less at a wrong lag. Both are ranked within each episode, and slow changes are removed,
+because they look alike at every lag.
 """
 
 from collections.abc import Iterator, Sequence
@@ -20,26 +20,26 @@ from worldeval.data.finding import DataFinding
 from worldeval.data.source import Rows
 
 LAGS = tuple(range(-3, 4))
-SLOW = 9  # frames over which a running mean is taken off
-SHORTEST = 2 * SLOW  # frames of an episode that say anything
-FEWEST = 120  # frames in all
+SLOW = 9  # frames of the running mean that is subtracted
+SHORTEST = 2 * SLOW  # minimum number of frames of a usable episode
+FEWEST = 120  # minimum number of frames in total
 RESAMPLES = 400
-PIECES = 8  # of all frames, at least, to draw again from
-SURE = 0.95  # share of resamples that must agree before a lag is called one
-STRONG, MARGIN = 0.15, 0.05  # correlation at the peak, and its least lead over that at no lag
+PIECES = 8  # minimum number of pieces of all frames, for resampling
+SURE = 0.95  # share of resamples that must agree on a lag
+STRONG, MARGIN = 0.15, 0.05  # correlation at the peak, and its minimum lead over lag 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Alignment:
-    """By how many frames pictures move after their action; below 0, before it."""
+    """Number of frames by which images move after their action; negative if before it."""
 
     lag: int
-    confidence: float  # share of resamples of the episodes with the peak at the same lag
+    confidence: float  # share of resamples of episodes with the peak at this lag
     correlations: tuple[float, ...]  # at `LAGS`
 
     @property
     def sure(self) -> bool:
-        """Whether the evidence is more than a hint."""
+        """Whether the evidence is strong enough to name a lag."""
         return self.confidence >= SURE and self.correlations[LAGS.index(self.lag)] >= STRONG
 
 
@@ -50,13 +50,13 @@ def alignment(
     *,
     seed: int = 0,
 ) -> Alignment | None:
-    """The lag that the episodes agree on; None where they are too short or nothing moves.
+    """Estimate the lag that the episodes agree on; None if they are too short or nothing moves.
 
     Args:
-        motions: of each episode, how much the pictures change from each frame to the next.
-        parts: of each episode, its actions and poses.
-        meaning: of the columns. The size of an absolute action is how far it is from the pose,
-            where that has the same columns, else from the action before it.
+        motions: change in the images from each frame to the next, per episode.
+        parts: actions and poses of each episode.
+        meaning: meaning of the columns. The size of an absolute action is its distance from the
+            pose if that has the same columns, and otherwise from the previous action.
     """
     meaning = meaning or ColumnMeanings()
     tables = [
@@ -66,7 +66,7 @@ def alignment(
     ]
     if not tables:
         return None
-    # Where nobody knows whether actions are places or steps, the reading that explains more counts.
+    # If actions may be absolute or relative, use the interpretation that explains more.
     products = max(tables, key=lambda table: float(_correlations(table).max()))
     correlations = _correlations(products)
     best = _peak(correlations)
@@ -83,7 +83,7 @@ def alignment(
 def alignment_findings(
     motions: Sequence[Float[Array, " _"]], parts: Sequence[Rows], meaning: ColumnMeanings
 ) -> list[DataFinding]:
-    """One finding: the lag and how sure it is; a warning where it is not 0, never an error."""
+    """Report the lag and its confidence in one finding: a warning if it is not 0, never an error."""
     found = alignment(motions, parts, meaning)
     if found is None:
         return []
@@ -91,19 +91,19 @@ def alignment_findings(
     listed = ", ".join(f"{lag}: {value:.2f}" for lag, value in pairs)
     sure = f"confidence {found.confidence:.0%}; correlation by lag: {listed}"
     if not found.sure:
-        text = f"cannot be told from the motion in the pictures ({sure})."
+        text = f"cannot be determined from the motion in the images ({sure})."
     elif found.lag == 0:
-        text = f"is right: pictures move when their action says so ({sure})."
+        text = f"is correct: images move at the frame of their action ({sure})."
     else:
         side = "after" if found.lag > 0 else "before"
         count = abs(found.lag)
         rows = f"{count} frame{'s' if count > 1 else ''}"
         text = (
-            f"seems off: pictures move {rows} {side} the action of their row ({sure}). See which "
+            f"seems wrong: images move {rows} {side} the action of their row ({sure}). Check which "
             f"array is the action, or shift the actions by {-found.lag} rows."
             if found.lag < 0
-            else f"seems off: pictures move {rows} {side} the action of their row ({sure}). The "
-            "robot may answer late; if not, the actions are stored too early."
+            else f"seems wrong: images move {rows} {side} the action of their row ({sure}). The "
+            "robot may respond late; otherwise, the actions are stored too early."
         )
     return [
         DataFinding(
@@ -117,16 +117,16 @@ def alignment_findings(
 
 
 def _peak(correlations: Float[Array, " l"]) -> int:
-    """The place of the highest one, or of lag 0 where that is nearly as high.
+    """Index of the highest correlation, or of lag 0 if that is nearly as high.
 
-    A robot answers within a fraction of a frame, which leaves two neighbours alike.
+    A robot responds within a fraction of a frame, so that two neighbouring lags look alike.
     """
     best, none = int(np.argmax(correlations)), LAGS.index(0)
     return none if correlations[best] - correlations[none] < MARGIN else best
 
 
 def _steps(parts: Sequence[Rows], meaning: ColumnMeanings) -> Iterator[list[Float[Array, "_ a"]]]:
-    """How far every action leads, in every way that it may be meant."""
+    """Step size of every action, for each possible meaning of the action."""
     told = {group.motion == "absolute" for group in meaning.action if not group.guessed}
     if told != {True}:
         yield [rows.actions.astype(np.float64) for rows in parts]
@@ -140,7 +140,7 @@ def _steps(parts: Sequence[Rows], meaning: ColumnMeanings) -> Iterator[list[Floa
 
 
 def _wrapped(steps: Float32[Array, "_ a"]) -> Float[Array, "_ a"]:
-    """Without the whole turns of angles that pass +-pi: no arm turns that far in a frame."""
+    """Remove full turns from angles that pass +-pi, because no arm turns that far in a frame."""
     turn = 2 * np.pi
     whole = (np.abs(steps) > np.pi) & (np.abs(steps) <= turn)
     return np.where(whole, steps - turn * np.sign(steps), steps).astype(np.float64)
@@ -149,7 +149,7 @@ def _wrapped(steps: Float32[Array, "_ a"]) -> Float[Array, "_ a"]:
 def _speeds(
     steps: Sequence[Float[Array, "_ a"]], meaning: ColumnMeanings
 ) -> list[Float[Array, " _"]]:
-    """The size of every row's step, in standard deviations of its columns."""
+    """Size of every row's step, in standard deviations of the columns."""
     scale = np.concatenate(steps).std(axis=0)
     moving = scale > 1e-9
     grip = columns_of(meaning.action, "gripper", "object")  # fingers move few pixels
@@ -162,7 +162,7 @@ def _speeds(
 def _table(
     motions: Sequence[Float[Array, " _"]], speeds: Sequence[Float[Array, " _"]]
 ) -> Float[Array, "n 3 l"] | None:
-    """Of every piece of an episode and every lag: sums of m*s, m*m and s*s."""
+    """Compute the sums of m*s, m*m and s*s for every piece of an episode and every lag."""
     parts = []
     usable = [
         (motion, speed[: len(motion)])
@@ -188,7 +188,7 @@ def _table(
 
 
 def _quick(values: Float[Array, " t"]) -> Float[Array, " t"]:
-    """Ranks from -1/2 to 1/2, without what changes slowly."""
+    """Compute ranks from -1/2 to 1/2 without slow changes."""
     ranks = rankdata(values) / len(values) - 0.5
     return ranks - uniform_filter1d(ranks, SLOW, mode="nearest")
 

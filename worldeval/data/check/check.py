@@ -1,6 +1,6 @@
 # The library's stubs are narrower than what it takes and gives.
 # pyright: reportArgumentType=false
-"""Run every check over a dataset, one episode in memory at a time."""
+"""Run all checks on a dataset, with one episode in memory at a time."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from worldeval.data.check.pictures import joint_motion, picture_findings
 from worldeval.data.finding import DataError, DataFinding, grouped, skipped
 from worldeval.data.source import Head, Rows, Source
 
-# What a reader notes in passing weighs more for somebody who is about to train.
+# Notes of a reader that matter more before training.
 HEAVIER = {"frame-count", "fps-tag", "no-task"}
 ORDER = {"error": 0, "warning": 1, "note": 2}
 
@@ -26,9 +26,9 @@ def check(
     pictures: bool = True,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[DataFinding]:
-    """Every kind of thing noticed, the harmful first; `grouped` tells of how many each stands.
+    """Check a dataset and return grouped findings, harmful ones first.
 
-    `pictures=False` leaves the frames unread.
+    With `pictures=False`, no frames are read.
     """
     findings = [
         replace(finding, severity="warning") if finding.code in HEAVIER else finding
@@ -38,7 +38,7 @@ def check(
     heads: list[Head] = []
     parts: list[Rows] = []
     indices: list[int] = []
-    motions: list[Array] = []  # in the pictures of each episode that could be read
+    motions: list[Array] = []  # in the images of each readable episode
     for index, head in enumerate(source.heads):
         try:
             rows = source.rows(index)
@@ -70,7 +70,7 @@ def check(
 
 
 def harmful(findings: list[DataFinding]) -> bool:
-    """Whether training would suffer."""
+    """Return whether the findings would harm training."""
     return any(finding.severity == "error" for finding in findings)
 
 
@@ -82,7 +82,8 @@ def _identities(source: Source) -> list[DataFinding]:
             severity="error",
             episode=name,
             field="id",
-            text=f"{count} episodes have it, so none can be held out by name. Rename or remove.",
+            text=f"{count} episodes share this id, so none can be held out by name. Rename or "
+            "remove the duplicates.",
         )
         for name, count in counts.items()
         if count > 1
@@ -101,6 +102,6 @@ def _success(source: Source) -> list[DataFinding]:
             episode=unknown[0],
             field="success",
             text=f"is unknown for {len(unknown)} of {len(source)} episodes ({shown}). A judge "
-            "cannot learn from them; label them, or use them for dynamics only.",
+            "cannot be trained on them. Label them, or use them only to train a world model.",
         )
     ]

@@ -1,4 +1,4 @@
-"""Do the actions explain how the pose changes, and with which delay?"""
+"""Check whether the actions explain the changes in the pose, and with which delay."""
 
 from collections.abc import Iterator, Sequence
 
@@ -8,16 +8,14 @@ from worldeval.axes import Array, Float
 from worldeval.data.finding import DataFinding
 from worldeval.data.source import Rows
 
-LAGS = range(6)  # frames by which an action may come too early
-ROWS_PER_WEIGHT = 10  # fewer rows than that would fit anything
-UNEXPLAINED = (
-    0.15  # explained share of variance below which actions and pose do not belong together
-)
-BETTER = 0.05  # by which a lag must explain more than none
+LAGS = range(6)  # delays in frames between an action and its effect
+ROWS_PER_WEIGHT = 10  # with fewer rows, a linear map would fit anything
+UNEXPLAINED = 0.15  # share of explained variance below which actions and pose do not match
+BETTER = 0.05  # minimum gain in explained variance of a lag over lag 0
 
 
 def control_findings(parts: Sequence[Rows]) -> Iterator[DataFinding]:
-    """One finding at most: unexplained pose changes, or a delay that explains them better."""
+    """Report unexplained pose changes, or a delay that explains them better; at most one finding."""
     shares = explained(parts)
     if shares is None:
         return
@@ -30,7 +28,7 @@ def control_findings(parts: Sequence[Rows]) -> Iterator[DataFinding]:
             episode=None,
             field="action",
             text=f"explain at most {shares[best]:.0%} of the pose changes (by lag in frames: "
-            f"{listed}). See whether they are of this robot, in this order, at this rate.",
+            f"{listed}). Check that the columns, their order and the frame rate are correct.",
         )
     elif best > 0 and shares[best] > shares[0] + BETTER:
         yield DataFinding(
@@ -38,18 +36,19 @@ def control_findings(parts: Sequence[Rows]) -> Iterator[DataFinding]:
             severity="warning",
             episode=None,
             field="action",
-            text=f"explain the pose changes best {best} frames late (share explained by lag: "
-            f"{listed}). Shift the actions by {best}, or give the model that much history.",
+            text=f"explain the pose changes best with a delay of {best} frames (share explained by "
+            f"lag: {listed}). Shift the actions by {best} frames, or give the model that much "
+            "history.",
         )
 
 
 def explained(parts: Sequence[Rows]) -> Float[Array, " lag"] | None:
-    """The share of pose changes that a linear map of action and pose explains, for every lag.
+    """Compute the share of pose changes that a linear map of action and pose explains, per lag.
 
-    Pose changes are those from a frame to the next; with lag n they are explained by the action n
-    frames earlier. Linear in action and pose covers deltas and absolute targets alike. The map is
-    fitted on every second episode and scored on the others, and the other way round; with one
-    episode its halves take turns. None where there are too few rows to tell.
+    Pose changes are from one frame to the next; with lag n, they are explained by the action n
+    frames earlier. A linear map of action and pose covers both deltas and absolute targets. It is
+    fitted on every second episode and scored on the others, and vice versa; a single episode is
+    split into halves. Returns None if there are too few rows.
     """
     if len(parts) == 1:
         half = len(parts[0].pose) // 2

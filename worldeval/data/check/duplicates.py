@@ -1,10 +1,10 @@
-"""Episodes that a dataset holds twice: with the same numbers, or with nearly the same motion.
+"""Duplicate episodes in a dataset: with the same numbers, or with nearly the same motion.
 
-A copy is seldom exact: numbers get rounded, idle frames cut off, frames skipped, an end left out.
-What stays is its path: moments spread evenly along the copy's path all lie on the original's, in
-the same order, and the cameras show the same there. Of nine DROID episodes no two share one such
-moment, not even at ten times the tolerance; noiseless scripted experts may, and are then as good
-as copies for a split by episode.
+Copies are seldom exact: numbers are rounded, idle frames removed, frames skipped, ends cut off. The
+path remains: moments spread evenly along the copy's path all lie on the original's path, in the
+same order, and the cameras show the same scene there. Of nine DROID episodes, no two share a single
+such moment, even at ten times the tolerance. Noiseless scripted experts may share them, and are
+then equivalent to copies for a split by episode.
 """
 
 from collections import defaultdict
@@ -19,18 +19,18 @@ from worldeval.data.check.pictures import brightness
 from worldeval.data.finding import DataError, DataFinding
 from worldeval.data.source import Head, Rows, Source
 
-MOMENTS = 24  # of an episode's path that are looked for in the others
-FEWEST = 8  # distinct moments below which a path tells nothing
-NEAR = 0.002  # of a dimension's 1%-99% range: how far a copy's pose may be off
-SHARE = 0.9  # of the moments must be found, and as many of them follow each other
-NEIGHBOURS = 32  # nearest frames looked at for a moment
-ALIKE = 6.0  # of 255: how far the brightness of a copy's pictures may be off
-LOOKS = 5  # pictures compared for a pair
+MOMENTS = 24  # moments of an episode's path that are searched for in the others
+FEWEST = 8  # minimum number of distinct moments of a usable path
+NEAR = 0.002  # tolerance for a copy's pose, as a share of a dimension's 1%-99% range
+SHARE = 0.9  # share of moments that must be found, and be in the right order
+NEIGHBOURS = 32  # nearest frames examined per moment
+ALIKE = 6.0  # tolerance for the brightness of a copy's images, of 255
+LOOKS = 5  # images compared per pair
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """An episode whose path lies on another's: which of their frames are the same moment."""
+    """An episode whose path lies on another's, with the frames that show the same moments."""
 
     copy: int
     original: int
@@ -40,7 +40,7 @@ class Pair:
 def duplicates(
     source: Source, indices: Sequence[int], parts: Sequence[Rows], *, pictures: bool
 ) -> Iterator[DataFinding]:
-    """Exact and near duplicates among the episodes at `indices`, whose numbers are `parts`."""
+    """Find exact and near duplicates among the episodes at `indices`, whose rows are `parts`."""
     heads = [source.heads[index] for index in indices]
     exact = dict(_exact(parts))
     for place, first in exact.items():
@@ -50,27 +50,27 @@ def duplicates(
             episode=heads[place].id,
             field="rows",
             text=f"has the same actions and poses as episode {heads[first].id}. Remove one of "
-            "them, or both sides of a split may hold it.",
+            "them; otherwise it may end up on both sides of a split.",
         )
     for pair in near_pairs([rows.pose for rows in parts]):
         one, other = sorted((pair.copy, pair.original))
         if exact.get(other, other) == exact.get(one, one):
-            continue  # said above
+            continue  # already reported above
         if pictures and not _look_alike(source, indices, pair):
             continue
-        seen = "its pictures and poses" if pictures else "its poses"
+        seen = "its images and poses" if pictures else "its poses"
         yield DataFinding(
             code="near-duplicate",
             severity="warning",
             episode=heads[other].id,
             field="pose",
-            text=f"{seen} are nearly those of episode {heads[one].id} ({_spans(pair, heads)}). "
-            "Remove one of them, or keep both on one side of a split.",
+            text=f"{seen} are nearly the same as those of episode {heads[one].id} "
+            f"({_spans(pair, heads)}). Remove one of them, or keep both on one side of a split.",
         )
 
 
 def near_pairs(poses: Sequence[Float[Array, "_ p"]]) -> list[Pair]:
-    """Every two episodes of which one's path lies on the other's, each two once."""
+    """Find all pairs of episodes in which one path lies on the other; each pair occurs once."""
     every = np.concatenate(poses).astype(np.float64)
     low, high = np.percentile(every, [1, 99], axis=0)
     varies = high - low > 1e-9
@@ -94,7 +94,7 @@ def near_pairs(poses: Sequence[Float[Array, "_ p"]]) -> list[Pair]:
 
 
 def _moments(path: Float[Array, "t p"]) -> Int[Array, " m"]:
-    """Frames spread evenly over the distance travelled: pauses do not count."""
+    """Choose frames spread evenly over the distance travelled, so that pauses do not count."""
     travelled = np.concatenate([[0], np.abs(np.diff(path, axis=0)).sum(axis=1).cumsum()])
     if travelled[-1] == 0:
         return np.empty(0, np.int64)
@@ -105,7 +105,7 @@ def _moments(path: Float[Array, "t p"]) -> Int[Array, " m"]:
 def _met(
     hits: Int[Array, "m k"], moments: Int[Array, " m"], begins: Int[Array, " bounds"]
 ) -> dict[int, Int[Array, "n 2"]]:
-    """Other episode -> (moment, its nearest frame there) of the moments found in it."""
+    """Map each other episode to the moments found in it, as (moment, nearest frame there)."""
     met: dict[int, dict[int, int]] = defaultdict(dict)
     for moment, near in zip(moments.tolist(), hits, strict=True):
         near = near[near < begins[-1]]  # beyond it: fewer neighbours than asked for
@@ -116,19 +116,19 @@ def _met(
 
 
 def _follow(met: Int[Array, "n 2"], moments: int) -> bool:
-    """Whether enough moments were found, and in the order of the copy."""
+    """Whether enough moments were found, in the order of the copy."""
     forward = np.diff(met[:, 1]) > 0
     return len(met) >= SHARE * moments and float(forward.mean()) >= SHARE
 
 
 def _look_alike(source: Source, indices: Sequence[int], pair: Pair) -> bool:
-    """Whether every camera shows the same at the same moments."""
+    """Whether all cameras show the same scene at the same moments."""
     some = np.unique(np.linspace(0, len(pair.frames) - 1, LOOKS).round().astype(int))
     for view in source.spec.views:
         try:
             one = brightness(source.frames(indices[pair.copy], view, pair.frames[some, 0]))
             other = brightness(source.frames(indices[pair.original], view, pair.frames[some, 1]))
-        except DataError:  # named by another check; the poses decide
+        except DataError:  # reported by another check; rely on the poses
             continue
         if np.median(np.abs(one - other).mean(axis=1)) > ALIKE:
             return False
@@ -136,7 +136,7 @@ def _look_alike(source: Source, indices: Sequence[int], pair: Pair) -> bool:
 
 
 def _exact(parts: Sequence[Rows]) -> Iterator[tuple[int, int]]:
-    """(episode, the first one that has its numbers)."""
+    """Iterate over (episode, first episode with the same numbers)."""
     seen: dict[bytes, int] = {}
     for place, rows in enumerate(parts):
         first = seen.setdefault(rows.actions.tobytes() + rows.pose.tobytes(), place)
@@ -145,6 +145,6 @@ def _exact(parts: Sequence[Rows]) -> Iterator[tuple[int, int]]:
 
 
 def _spans(pair: Pair, heads: Sequence[Head]) -> str:
-    """From which to which frame, in both."""
+    """Describe the range of matching frames in both episodes."""
     (a, b), (c, d) = pair.frames[0], pair.frames[-1]
     return f"frames {a} to {c} of {heads[pair.copy].id}, {b} to {d} of {heads[pair.original].id}"

@@ -1,6 +1,6 @@
 # The library's stubs are narrower than what it takes and gives.
 # pyright: reportArgumentType=false, reportCallIssue=false
-"""What can be wrong with actions and poses, seen from their numbers alone."""
+"""Checks of actions and poses that need only their numbers."""
 
 from collections.abc import Iterator, Sequence
 
@@ -11,17 +11,17 @@ from worldeval.data.finding import DataFinding
 from worldeval.data.frame_times import row_rate, same_rate, wrong_rate
 from worldeval.data.source import Head, Rows
 
-JUMP = 1.5 * np.pi  # radians in one frame: no arm turns that far, but an angle wraps so
-CONTINUES = 3.0  # times its usual step around a jump: as far as an angle goes over the jump
-AROUND = 3  # frames before and after a jump that tell its usual step
-BEYOND = 5.0  # times the 1%-99% range outside it: an outlier
-GAP = 1.5  # frame times between two frames: one is missing
+JUMP = 1.5 * np.pi  # radians in one frame; no arm turns that far, but a wrapping angle jumps so
+CONTINUES = 3.0  # largest step over a jump, as a multiple of the usual step around it
+AROUND = 3  # frames before and after a jump that define its usual step
+BEYOND = 5.0  # distance of an outlier from the 1%-99% range, as a multiple of it
+GAP = 1.5  # frame intervals between two frames above which one is missing
 
 
 def episode_findings(
     head: Head, rows: Rows, fps: float, names: dict[str, Sequence[str]]
 ) -> Iterator[DataFinding]:
-    """Wrapping angles, gaps in time and a wrong rate, within one episode."""
+    """Report wrapping angles, gaps in time and a wrong frame rate within one episode."""
     for field, values in (("action", rows.actions), ("pose", rows.pose)):
         for name, count, frame in _wraps(values, names[field]):
             yield DataFinding(
@@ -29,7 +29,7 @@ def episode_findings(
                 severity="error",
                 episode=head.id,
                 field=f"{field}.{name}",
-                text=f"jumps by a whole turn {count} times, first at frame {frame}. "
+                text=f"jumps by a full turn {count} times, first at frame {frame}. "
                 f"{_unwrap(names[field])}",
             )
     if rows.times is not None and len(rows.times) > 1:
@@ -39,7 +39,7 @@ def episode_findings(
 def dataset_findings(
     field: str, names: Sequence[str], heads: Sequence[Head], parts: Sequence[Float32[Array, "_ d"]]
 ) -> Iterator[DataFinding]:
-    """Dimensions that never change, that percentiles cannot normalise, or that hold outliers."""
+    """Report dimensions that are constant, have outliers, or defeat percentile normalisation."""
     values = np.concatenate(parts).astype(np.float64)
     ends = np.cumsum([len(part) for part in parts])
     low, high = np.percentile(values, [1, 99], axis=0)
@@ -52,7 +52,7 @@ def dataset_findings(
                 severity="warning",
                 episode=None,
                 field=where,
-                text=f"is {column[0]:.6g} in every frame. Leave it out, or see why it was not "
+                text=f"is {column[0]:.6g} in every frame. Exclude it, or find out why it was not "
                 "recorded.",
             )
             continue
@@ -63,8 +63,8 @@ def dataset_findings(
                 severity="warning",
                 episode=None,
                 field=where,
-                text=f"its 1% and 99% percentiles are both {low[i]:.6g}, though it changes "
-                f"({column.min():.6g} to {column.max():.6g}). Normalise it by minimum and maximum.",
+                text=f"has equal 1% and 99% percentiles ({low[i]:.6g}), but values from "
+                f"{column.min():.6g} to {column.max():.6g}. Normalise it by minimum and maximum.",
             )
             continue
         out = (column < low[i] - BEYOND * reach) | (column > high[i] + BEYOND * reach)
@@ -77,24 +77,24 @@ def dataset_findings(
                 severity="error",
                 episode=heads[place].id,
                 field=where,
-                text=f"is {column[row]:.6g} at frame {frame}, where 1% to 99% lie in "
-                f"[{low[i]:.6g}, {high[i]:.6g}]; {int(out.sum())} such values. Cut them out or "
-                "normalise by percentiles.",
+                text=f"is {column[row]:.6g} at frame {frame}, but the 1%-99% range is "
+                f"[{low[i]:.6g}, {high[i]:.6g}] ({int(out.sum())} such values). Remove these "
+                "frames, or normalise by percentiles.",
             )
 
 
 def _wraps(values: Float32[Array, "t d"], names: Sequence[str]) -> Iterator[tuple[str, int, int]]:
-    """(dimension, number of jumps, first frame after one) of the angles that wrap.
+    """Find wrapping angles: (dimension, number of jumps, first frame after a jump).
 
-    An angle goes on over the jump as it moved before and after it, but for the whole turn. A
-    command that toggles between -3 and 3 jumps as far, and moves otherwise not at all.
+    Apart from the full turn, a wrapping angle continues over the jump as it moved before and after.
+    A command that toggles between -3 and 3 jumps as far, but does not move otherwise.
     """
     steps = np.diff(values.astype(np.float64), axis=0)
     jumps = np.abs(steps) > JUMP
     angles = np.abs(values).max(axis=0) < np.pi + 0.05
     for i in np.flatnonzero(jumps.any(axis=0) & angles):
         at = np.flatnonzero(jumps[:, i])
-        over = np.abs(2 * np.pi - np.abs(steps[at, i]))  # how far it went, but for the turn
+        over = np.abs(2 * np.pi - np.abs(steps[at, i]))  # step without the full turn
         usual = np.array([_usual(np.abs(steps[:, i]), jumps[:, i], int(jump)) for jump in at])
         real = at[over <= CONTINUES * usual]
         if len(real) > len(at) / 2:
@@ -102,21 +102,22 @@ def _wraps(values: Float32[Array, "t d"], names: Sequence[str]) -> Iterator[tupl
 
 
 def _usual(steps: Float[Array, " t"], jumps: Array, at: int) -> float:
-    """The middle one of the steps around a jump that are none."""
+    """Median of the steps around a jump that are not jumps themselves."""
     near = slice(max(at - AROUND, 0), at + AROUND + 1)
     calm = steps[near][~jumps[near]]
     return float(np.median(calm)) if len(calm) else 0.0
 
 
 def _unwrap(names: Sequence[str]) -> str:
-    """What to do about an angle that wraps, as far as it can be done with these columns."""
+    """Advice for a wrapping angle, as far as these columns allow."""
     if any(name.endswith("roll") for name in names):
         return (
-            "Train it as a 6-D rotation (data convert --rotation 6d) or unwrapped, never as it is."
+            "Convert it to a 6-D rotation (data convert --rotation 6d), or unwrap it, before "
+            "training."
         )
     return (
-        "If it is an angle, unwrap it (numpy.unwrap along the episode) where the data are written, "
-        "or name the columns roll, pitch, yaw and use data convert --rotation 6d."
+        "If it is an angle, unwrap it (numpy.unwrap along the episode) when writing the data, or "
+        "name the columns roll, pitch, yaw and use data convert --rotation 6d."
     )
 
 
@@ -131,7 +132,7 @@ def _time_findings(head: Head, times: Float[Array, " t"], fps: float) -> Iterato
             text=wrong_rate(rate, fps),
         )
         return
-    steps = np.diff(times) * fps  # in frames: 1 where all is well
+    steps = np.diff(times) * fps  # in frames; 1 if nothing is missing
     bad = np.flatnonzero((steps > GAP) | (steps <= 0))
     if len(bad):
         yield DataFinding(
@@ -141,5 +142,5 @@ def _time_findings(head: Head, times: Float[Array, " t"], fps: float) -> Iterato
             field="timestamp",
             text=f"goes from {times[bad[0]]:.4g} to {times[bad[0] + 1]:.4g} s at row {bad[0]}; "
             f"{len(bad)} such steps. Each row has the frame of its time, but a model "
-            "sees the jump as one step: cut the episode there unless nothing moved.",
+            "sees the gap as one step. Split the episode there, unless nothing moved.",
         )

@@ -1,4 +1,4 @@
-"""What can be wrong with the frames of a camera: unreadable, black, or frozen in a moving scene."""
+"""Checks of camera frames: unreadable, black, or frozen while the robot moves."""
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from itertools import pairwise
@@ -9,10 +9,10 @@ from worldeval.axes import Array, Float, Float32, Int, UInt8
 from worldeval.data.finding import DataError, DataFinding
 from worldeval.data.source import Source
 
-BLACK = 6.0  # mean brightness of 255 below which there is nothing to see
-CELLS = 12  # a frame is compared as a grid of cells, so that a small moving part is noticed
-STILL = 1.0  # brightness by which no cell changes in a frozen camera; noise and codecs stay below
-SHARE, SECONDS = 0.25, 2.0  # frozen for this much of the episode, and at least as long
+BLACK = 6.0  # mean brightness (of 255) below which a frame counts as black
+CELLS = 12  # frames are compared on a grid of cells, so that small moving parts are noticed
+STILL = 1.0  # largest change of any cell of a frozen camera; noise and codecs stay below
+SHARE, SECONDS = 0.25, 2.0  # minimum share of the episode and duration of a frozen camera
 
 
 def picture_findings(
@@ -21,9 +21,9 @@ def picture_findings(
     pose: Float32[Array, "t p"],
     motions: MutableMapping[str, Float[Array, " _"]],
 ) -> Iterator[DataFinding]:
-    """Look at every frame of every view of one episode.
+    """Check every frame of every view of one episode.
 
-    `motions` takes down how much the pictures of every sound view change from frame to frame.
+    `motions` receives the change from frame to frame of every valid view.
     """
     head = source.heads[index]
     for view in source.spec.views:
@@ -35,7 +35,7 @@ def picture_findings(
                 severity="error",
                 episode=head.id,
                 field=view,
-                text=f"{error} Leave the episode out (--skip-damaged), or record it anew.",
+                text=f"{error} Exclude the episode (--skip-damaged), or record it again.",
             )
             continue
         dark = cells.mean(axis=1) < BLACK
@@ -45,8 +45,8 @@ def picture_findings(
                 severity="error",
                 episode=head.id,
                 field=view,
-                text=f"{int(dark.sum())} of {len(dark)} frames are black, first frame "
-                f"{int(np.argmax(dark))}. Leave the view or the episode out.",
+                text=f"{int(dark.sum())} of {len(dark)} frames are black, starting at frame "
+                f"{int(np.argmax(dark))}. Exclude the view or the episode.",
             )
             continue
         motions[view] = np.abs(np.diff(cells, axis=0)).mean(axis=1)
@@ -60,7 +60,7 @@ def _frozen(
     begin, length = _longest(same)
     if length < max(SHARE * len(cells), SECONDS * fps):
         return
-    # A camera that shows nothing while nothing happens is in order.
+    # A camera may be still while nothing happens.
     if not pose.shape[1]:
         return
     moved = np.ptp(pose[begin : begin + length + 1], axis=0)
@@ -70,22 +70,22 @@ def _frozen(
             severity="error",
             episode=episode,
             field=view,
-            text=f"shows the same picture from frame {begin} to {begin + length} while the pose "
-            "changes. Leave the view or the episode out.",
+            text=f"shows the same image from frame {begin} to {begin + length} while the pose "
+            "changes. Exclude the view or the episode.",
         )
 
 
 def joint_motion(motions: Mapping[str, Float[Array, " _"]]) -> Float[Array, " _"]:
-    """The motion in all views together, each in its own standard deviations; empty of none."""
+    """Combine the motion of all views, each in its own standard deviations; empty if none."""
     found = [(one - one.mean()) / one.std() for one in motions.values() if len(one) and one.std()]
     return np.mean(found, axis=0) if found else np.zeros(0)
 
 
 def brightness(frames: UInt8[Array, "n h w 3"]) -> Float[Array, "n c"]:
-    """Mean brightness of a grid of cells."""
+    """Compute the mean brightness of a grid of cells."""
     count, height, width, channels = frames.shape
     rows, columns = _edges(height), _edges(width)
-    # Whole numbers over the rows first: means of every cell would take longer than decoding.
+    # Sum integers over the rows first, because a mean per cell would take longer than decoding.
     kind = np.uint16 if height < CELLS * 256 else np.uint32  # holds the sum of a cell's rows
     sums = [frames[:, top:bottom].sum(axis=1, dtype=kind) for top, bottom in pairwise(rows)]
     lines = np.stack(sums, axis=1).reshape(count, len(rows) - 1, -1).astype(np.float32)
@@ -96,12 +96,12 @@ def brightness(frames: UInt8[Array, "n h w 3"]) -> Float[Array, "n c"]:
 
 
 def _edges(pixels: int) -> Int[Array, " e"]:
-    """Where the cells of a side begin, and where the last ends."""
+    """Boundaries of the cells along one side."""
     return np.unique(np.linspace(0, pixels, CELLS + 1).astype(int))
 
 
 def _longest(flags: Array) -> tuple[int, int]:
-    """Begin and length of the longest run of true."""
+    """Start and length of the longest run of true values."""
     edges = np.diff(np.concatenate([[False], flags, [False]]).astype(np.int8))
     begins, ends = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
     if not len(begins):
