@@ -141,7 +141,7 @@ def test_check_ends_in_1_where_training_would_be_harmed(dataset: Path, tmp_path:
 def test_encode_of_data_without_latents(dataset: Path, tmp_path: Path) -> None:
     done = runner.invoke(app, ["data", "encode", str(dataset), "--out", str(tmp_path / "latents")])
     assert isinstance(done.exception, UserError)
-    assert "brings no latents" in str(done.exception)
+    assert "has no precomputed latents" in str(done.exception)
 
 
 def test_encode_latents_that_the_data_bring(tmp_path: Path) -> None:
@@ -156,7 +156,7 @@ def test_encode_latents_that_the_data_bring(tmp_path: Path) -> None:
 def test_inspect_of_nothing(tmp_path: Path) -> None:
     done = runner.invoke(app, ["data", "inspect", str(tmp_path)])
     assert isinstance(done.exception, UserError)
-    assert "in none of the formats read here" in str(done.exception)
+    assert "not in a supported format" in str(done.exception)
 
 
 def test_inspect_of_an_unknown_format(dataset: Path) -> None:

@@ -55,7 +55,7 @@ def test_absolute_actions_and_those_of_unknown_meaning(shift: int) -> None:
 @pytest.mark.parametrize(
     ("shift", "severity", "says"),
     [
-        (0, "note", "is right"),
+        (0, "note", "is correct"),
         (-1, "warning", "move 1 frame before the action of their row"),
         (2, "warning", "move 2 frames after the action of their row"),
     ],
@@ -69,7 +69,7 @@ def test_the_finding_says_the_lag_and_refuses_nothing(shift, severity, says) -> 
 def test_weak_evidence_is_a_note(seed: int = 5) -> None:
     motions, parts = recorded(2, noise=30.0)  # the pictures move as they like
     (finding,) = alignment_findings(motions, parts, STEPS)
-    assert (finding.severity, "cannot be told" in finding.text) == ("note", True)
+    assert (finding.severity, "cannot be determined" in finding.text) == ("note", True)
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_where_nothing_can_be_said_nothing_is(made) -> None:
 
 def test_real_droid_episodes_are_aligned(droid: Path) -> None:
     (finding,) = [one for one in check(open_source(droid)) if one.code == "action-alignment"]
-    assert finding.severity == "note" and "is right" in finding.text
+    assert finding.severity == "note" and "is correct" in finding.text

@@ -113,7 +113,7 @@ def test_mistakes(original: Path, tmp_path: Path) -> None:
         convert(open_source(original), tmp_path / "set", to="lerobo")
     with pytest.raises(UserError, match=r"give a name such as .*set\.hdf5"):
         convert(open_source(original), tmp_path / "set", to="robomimic")
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         convert(open_source(original), original, to="lerobot")
     with pytest.raises(UserError, match="with --fps"):
         convert(open_source(original), tmp_path / "set", to="lerobot", fps=12.5)

@@ -65,5 +65,5 @@ def test_a_folder_and_its_weight(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["a:0", "a:-1", "a:much", "a:nan", "a:"])
 def test_what_is_no_weight(text: str) -> None:
-    with pytest.raises(UserError, match="is no weight of a"):
+    with pytest.raises(UserError, match="is not a valid weight of a"):
         read_weighted(text)

@@ -131,7 +131,7 @@ def test_an_interrupted_writing_leaves_no_dataset_and_continues(tmp_path: Path, 
 
 def test_another_dataset_is_not_continued(tmp_path: Path, seven) -> None:
     LeRobotWriter(tmp_path / "set", LAYOUT, origin="one").add(seven[0])
-    with pytest.raises(UserError, match="interrupted writing of another dataset"):
+    with pytest.raises(UserError, match="interrupted conversion of another dataset"):
         LeRobotWriter(tmp_path / "set", LAYOUT, origin="two")
 
 
@@ -168,7 +168,7 @@ def test_a_broken_rate_and_an_existing_folder_are_refused(tmp_path: Path) -> Non
         LeRobotWriter(tmp_path / "set", Layout(**{**LAYOUT.__dict__, "fps": 12.5}))
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()
-    with pytest.raises(UserError, match="exists already"):
+    with pytest.raises(UserError, match="already exists"):
         LeRobotWriter(tmp_path / "full", LAYOUT)
 
 

@@ -80,5 +80,5 @@ def test_without_any_video_inspect_says_so(kind: str, tmp_path: Path) -> None:
     assert [(f["code"], f["severity"]) for f in told["findings"]] == [("view-missing", "error")]
     assert "No view is left: download the videos" in told["findings"][0]["text"]
     assert runner.invoke(app, ["data", "check", str(root)]).exit_code == 1
-    with pytest.raises(UserError, match="has no camera that can be read"):
+    with pytest.raises(UserError, match="has no readable camera"):
         convert(open_source(root), tmp_path / "out", to="lerobot")

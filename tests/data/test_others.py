@@ -249,7 +249,7 @@ def test_npz_with_pickled_objects_is_never_unpacked(pairs: Path) -> None:
 
 def test_nothing_that_is_known(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no dataset")
-    with pytest.raises(UserError, match="in none of the formats read here"):
+    with pytest.raises(UserError, match="not in a supported format"):
         open_source(tmp_path)
     with pytest.raises(UserError, match="the path does not exist"):
         open_source(tmp_path / "nowhere")

@@ -55,7 +55,7 @@ def test_mistakes_name_what_there_is(folder: Path) -> None:
     with pytest.raises(UserError, match=r"'front' is not in .* \(it has: top, wrist\)"):
         RecordedRecipe(path=folder, views=("front",)).build()
     recipe = RecordedRecipe(path=folder, held_out=("made-99",))
-    with pytest.raises(UserError, match="'made-99', to be held out, is not in"):
+    with pytest.raises(UserError, match="held-out episode 'made-99' is not in"):
         recipe.held(recipe.build(), seed=0)
     with pytest.raises(UserError, match=r"mine\.yaml: format 'hdf' is unknown"):
         build(RecordedRecipe, {"path": "x", "format": "hdf"}, where="mine.yaml")

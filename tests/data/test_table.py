@@ -68,12 +68,12 @@ class Spoilt(Told):
 
 
 def test_a_number_that_is_none_names_its_episode() -> None:
-    with pytest.raises(UserError, match="actions of episode '4' hold values that are not finite"):
+    with pytest.raises(UserError, match="actions of episode '4' contain non-finite values"):
         RecordedEpisodes([Spoilt(Path("arm"))])
 
 
 def test_a_copy_is_refused() -> None:
-    with pytest.raises(UserError, match=r"Episode '0' is in the data twice"):
+    with pytest.raises(UserError, match=r"Episode '0' occurs twice in the data"):
         RecordedEpisodes([Told(Path("arm")), Told(Path("copy"))])
 
 

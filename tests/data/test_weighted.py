@@ -30,7 +30,7 @@ def test_a_folder_may_have_colons_in_its_name(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["demos:0", "demos:-1", "demos:x", "demos:nan:video", "a:1:film"])
 def test_what_is_no_weight(text: str) -> None:
-    with pytest.raises(UserError, match="is no weight"):
+    with pytest.raises(UserError, match="is not a valid weight"):
         read_weighted(text)
 
 
@@ -43,14 +43,14 @@ def test_maps_are_one_for_all_or_one_for_each(tmp_path: Path) -> None:
     assert [part.given for part in one] == [DataMap(fps=5)] * 2
     each = read_mixture(["a", "b:2"], ["rlds"], maps)
     assert [(part.given.fps, part.format) for part in each] == [(5, "rlds"), (15, "rlds")]
-    with pytest.raises(UserError, match="3 datasets and 2 of --map"):
+    with pytest.raises(UserError, match="3 datasets but 2 values of --map"):
         read_mixture(["a", "b", "c"], (), maps)
 
 
 def test_video_is_refused_by_families_that_learn_from_actions() -> None:
     parts = [read_weighted("robot"), read_weighted("people:0.5:video")]
     refuse_video(parts, "uwm", learns_video=True)
-    with pytest.raises(UserError, match="people is marked as video, and a policy learns from"):
+    with pytest.raises(UserError, match="people is marked as video, but a policy needs"):
         refuse_video(parts, "policy", learns_video=False)
-    with pytest.raises(UserError, match="All of the data"):
+    with pytest.raises(UserError, match="All datasets"):
         refuse_video(parts[1:], "uwm", learns_video=True)

@@ -192,7 +192,7 @@ def test_data_marked_as_video_reach_a_family_that_learns_from_it_and_no_other(
     a = toy_shards(tmp_path / "a", episodes=8)
     b = toy_shards(tmp_path / "b", episodes=4, seed=1)
     parts = [Weighted(path=a), Weighted(path=b, weight=0.5, video=True)]
-    with pytest.raises(UserError, match=r"b is marked as video, and a latent world model learns"):
+    with pytest.raises(UserError, match=r"b is marked as video, but a latent world model needs"):
         prepared(toy_recipe(steps=1), *parts)
     toy = toy_recipe(steps=1)
     shared = {name: getattr(toy, name) for name in ("tokenizer", "trainer", "held_out", "folds")}

@@ -1,4 +1,4 @@
-"""From one format into another, an episode at a time, going on where an interruption left off."""
+"""Conversion between dataset formats, one episode at a time and resumable."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ FORMATS = ("lerobot", "robomimic", "shards")
 
 @dataclass(frozen=True, kw_only=True)
 class Converted:
-    """What was written, and which episodes had to be left out."""
+    """What was written, and which episodes were excluded."""
 
     out: Path
     format: str
@@ -43,14 +43,14 @@ def convert(
     """Write every episode of `source` to `out`.
 
     Args:
-        fps: the rate to write, where it is not the source's: the same frames, shown faster.
-        split: only the episodes of this split of the dataset.
-        skip_damaged: leave out episodes that cannot be read and report them, instead of stopping.
-        limits: when files roll over (LeRobot only).
-        progress: called with (episodes done, all).
+        fps: frame rate to write, if it is not the source's; the frames stay the same.
+        split: write only the episodes of this split of the dataset.
+        skip_damaged: exclude and report unreadable episodes instead of stopping.
+        limits: sizes at which new files begin (LeRobot only).
+        progress: called with (episodes done, all episodes).
 
     Raises:
-        DataError: an episode cannot be read; those already written are kept for the next run.
+        DataError: an episode cannot be read; episodes already written are kept for the next run.
     """
     spec = source.spec
     chosen = source.choose(views)
@@ -64,7 +64,7 @@ def convert(
     if left_out and not skip_damaged:
         raise UserError(
             f"{len(left_out)} of {len(left_out) + len(source)} episodes cannot be read; the first: "
-            f"{left_out[0].text} Mend them, or leave them out with --skip-damaged."
+            f"{left_out[0].text} Repair them, or exclude them with --skip-damaged."
         )
     chosen_episodes = _of_split(source, split)
     origin = _origin(source) + (f" split {split}" if split else "")
@@ -104,11 +104,11 @@ def open_writer(
     limits: FileLimits | None = None,
     fresh: bool = False,
 ) -> Writer:
-    """The writer of a format; `fresh` continues nothing that an interruption left."""
+    """Open the writer of a format; with `fresh`, an interrupted conversion is not continued."""
     if not shape.pose_names:
         raise UserError(
-            "The episodes have no pose, which every format that is written needs. Name the array "
-            "that holds it in a map (--map: pose: keys:)."
+            "The episodes have no pose, but every output format needs one. Name the array that "
+            "holds it in a map (--map, key pose: keys:)."
         )
     if to == "lerobot":
         layout = Layout(**vars(shape), robot=robot, limits=limits or FileLimits())
@@ -117,7 +117,7 @@ def open_writer(
         return RobomimicWriter(out, shape, origin=origin, fresh=fresh)
     if to == "shards":
         return ShardsWriter(out, shape, origin=origin, fresh=fresh)
-    raise UserError(f"There is no format '{to}' to write.{did_you_mean(to, FORMATS)}")
+    raise UserError(f"Unknown output format '{to}'.{did_you_mean(to, FORMATS)}")
 
 
 def _check_rate(rows: Rows, head: Head, spec: SourceSpec) -> None:
@@ -130,7 +130,7 @@ def _of_split(source: Source, split: str | None) -> list[int]:
     splits = {head.split for head in source.heads}
     if split is not None and split not in splits:
         raise UserError(
-            f"No episode of {source.spec.path} is in the split '{split}'."
+            f"{source.spec.path} has no episode in the split '{split}'."
             f"{did_you_mean(split, splits)}"
         )
     return [i for i, head in enumerate(source.heads) if split in (None, head.split)]

@@ -1,7 +1,7 @@
-"""Somebody's recorded trajectories, in whatever format, as the same episodes.
+"""Recorded trajectories in any supported format, read as uniform episodes.
 
-`open_source(path)` finds the format from the folder. Opening reads the index only; rows and frames
-are read when asked for, so memory stays bounded by one episode.
+`open_source(path)` detects the format of the folder. Opening reads the index only; rows and frames
+are read on demand, so memory stays bounded by one episode.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,9 +20,9 @@ from worldeval.data.finding import DataFinding
 from worldeval.errors import UserError, did_you_mean
 from worldeval.record import Episode
 
-BLOCK = 64  # frames read at a time where a whole episode need not be in memory
+BLOCK = 64  # frames read at a time if a whole episode need not be in memory
 
-# kind -> the class that reads it; `detect(path)` is asked in this order.
+# kind -> reader class; `detect(path)` is called in this order.
 READERS = {
     "lerobot": "worldeval.data.formats.lerobot.read:LeRobotSource",
     "robomimic": "worldeval.data.formats.robomimic.read:RobomimicSource",
@@ -45,8 +45,8 @@ class SourceSpec:
     views: Mapping[str, tuple[int, int]]  # view -> height, width
     action_names: tuple[str, ...]  # one per dimension
     pose_names: tuple[str, ...]
-    # What the numbers of an action mean, as space_text.py writes it; "" where the format leaves it
-    # open.
+    # Meaning of an action's numbers in the notation of space_text.py; "" if the format does not
+    # say.
     space: str = ""
     # What every column means; empty sides are guessed from the names when the data are opened.
     meaning: ColumnMeanings = field(default_factory=ColumnMeanings)
@@ -56,80 +56,80 @@ class SourceSpec:
 
 @dataclass(frozen=True, kw_only=True)
 class Head:
-    """What is known of an episode before its rows and frames are read."""
+    """Facts about an episode that are known before its rows and frames are read."""
 
     id: str
     length: int
     task: str
     success: bool | None
     split: str = "train"  # as the dataset says
-    source: str = ""  # who drove
-    seed: int | None = None  # of the simulator's reset, where one was recorded
-    tasks: tuple[str, ...] = ()  # every instruction in turn, where an episode has several
+    source: str = ""  # who controlled the robot
+    seed: int | None = None  # of the simulator's reset, if recorded
+    tasks: tuple[str, ...] = ()  # all instructions in order, if an episode has several
 
 
 @dataclass(frozen=True, kw_only=True)
 class Rows:
-    """The numbers of an episode, a row per frame."""
+    """Numbers of an episode, one row per frame."""
 
     actions: Float32[Array, "t a"]
     pose: Float32[Array, "t p"]
-    times: Float[Array, " t"] | None = None  # seconds, where the format stores them
-    flags: UInt8[Array, " t"] | None = None  # success at each frame, where the format stores it
-    task: Int[Array, " t"] | None = None  # which of the head's `tasks`, where there are several
+    times: Float[Array, " t"] | None = None  # seconds, if the format stores them
+    flags: UInt8[Array, " t"] | None = None  # success at each frame, if the format stores it
+    task: Int[Array, " t"] | None = None  # index into the head's `tasks`, if there are several
 
 
 @runtime_checkable
 class Source(Protocol):
-    """Episodes on disk. Readers subclass it; `episode`, `len` and iteration come with it.
+    """Episodes on disk. Readers subclass it and inherit `episode`, `len` and iteration.
 
-    `findings` tells what was odd; an episode that could not be read at all is listed there as
+    `findings` lists everything unusual. An episode that could not be read is listed there as
     'episode-skipped' and is not in `heads`.
     """
 
     spec: SourceSpec
     heads: list[Head]
     findings: list[DataFinding]
-    mapped: bool = False  # whether frames lie ready in a memory map, so that no read decodes any
+    mapped: bool = False  # whether frames are in a memory map, so that reading decodes nothing
 
     def rows(self, index: int) -> Rows:
-        """Actions, pose and times of one episode."""
+        """Read actions, pose and times of one episode."""
         ...
 
     def frames(
         self, index: int, view: str, rows: Int[Array, " n"] | None = None
     ) -> UInt8[Array, "n h w 3"]:
-        """Frames of one view, all of them or those at `rows`, in the order asked for."""
+        """Read frames of one view: all of them, or those at `rows` in the given order."""
         ...
 
     def blocks(
         self, index: int, view: str, *, size: int = BLOCK
     ) -> Iterator[UInt8[Array, "n h w 3"]]:
-        """All frames of one view in order, `size` at a time."""
+        """Iterate over all frames of one view in order, `size` at a time."""
         length = self.heads[index].length
         for begin in range(0, length, size):
             yield self.frames(index, view, np.arange(begin, min(begin + size, length)))
 
     def column(self, index: int, key: str) -> Float[Array, " t"]:
-        """One number a frame that the episode keeps beside action and pose, such as its reward."""
+        """Read one number per frame that is stored besides action and pose, such as the reward."""
         raise UserError(
-            f"{self.spec.path} ({self.spec.format}) has no '{key}' that a success rule could read."
+            f"{self.spec.path} ({self.spec.format}) has no '{key}' that a success rule can use."
         )
 
     def examine(self) -> list[DataFinding]:
-        """What only a look at every file tells, of which reading an episode says nothing."""
+        """Return findings that need a look at every file, beyond reading single episodes."""
         return []
 
     def has_latents(self, index: int) -> bool:
-        """Whether `latents` has something to give for this episode."""
+        """Return whether `latents` is available for this episode."""
         return False
 
     def latents(self, index: int) -> dict[str, Float32[Array, "t d h w"]]:
-        """Pre-computed latents of every view, for the formats that bring them."""
-        raise UserError(f"{self.spec.path} ({self.spec.format}) brings no latents.")
+        """Read the precomputed latents of every view, for formats that include them."""
+        raise UserError(f"{self.spec.path} ({self.spec.format}) has no precomputed latents.")
 
     def episode(self, index: int, views: Sequence[str] | None = None) -> Episode:
-        """A whole episode, with all views or those named."""
+        """Read a whole episode, with all views or the given ones."""
         head, rows = self.heads[index], self.rows(index)
         return Episode(
             id=head.id,
@@ -143,7 +143,7 @@ class Source(Protocol):
         )
 
     def choose(self, views: Sequence[str] | None) -> tuple[str, ...]:
-        """The views asked for, all of them where None; refused where one does not exist."""
+        """Return the given views after checking that they exist; all views if None."""
         for view in views or ():
             if view not in self.spec.views:
                 raise UserError(
@@ -152,7 +152,7 @@ class Source(Protocol):
                 )
         if views is None and not self.spec.views:
             raise UserError(
-                f"{self.spec.path} has no camera that can be read; worldeval data inspect says why."
+                f"{self.spec.path} has no readable camera. Run `worldeval data inspect` to see why."
             )
         return tuple(self.spec.views if views is None else views)
 
@@ -166,39 +166,39 @@ class Source(Protocol):
 def open_source(
     path: Path | str, kind: str | None = None, *, given: DataMap | None = None
 ) -> Source:
-    """The dataset at `path`.
+    """Open the dataset at `path`.
 
     Args:
-        kind: its format, where it is not to be detected; or a reader of one's own, as
-            `./mine.py:Reader` or `package.module:Reader`.
-        given: what the files leave open, as a map says it.
+        kind: dataset format; detected by default. A custom reader is given as `./mine.py:Reader` or
+            `package.module:Reader`.
+        given: map with information that the files do not contain.
 
     Raises:
-        UserError: nothing is there, in no known format, or the map does not fit it.
+        UserError: the path does not exist, its format is unknown, or the map does not fit it.
     """
     from worldeval.data.mapped import through_map
     from worldeval.data.own_reader import is_code, own_reader
 
     path, given = Path(path), given or DataMap()
     if not path.exists():
-        raise UserError(f"There is no dataset at {path}: the path does not exist.")
+        raise UserError(f"There is no dataset at {path}: the path does not exist. Check the path.")
     if kind is not None and is_code(kind):
         return through_map(_opened(own_reader(kind), kind, path, given), given)
     if kind is not None and kind not in READERS:
-        raise UserError(f"There is no dataset format '{kind}'.{did_you_mean(kind, READERS)}")
+        raise UserError(f"Unknown dataset format '{kind}'.{did_you_mean(kind, READERS)}")
     for name in READERS if kind is None else (kind,):
         reader = _reader(name)
         if kind is not None or reader.detect(path):
             return through_map(_opened(reader, name, path, given), given)
     raise UserError(
-        f"{path} is in none of the formats read here ({', '.join(READERS)}). "
-        "Give the folder that holds the dataset itself (for LeRobot the one with meta/info.json), "
-        "name the format with --format, or write a reader of your own (docs/data.md)."
+        f"{path} is not in a supported format ({', '.join(READERS)}). "
+        "Give the folder that contains the dataset itself (for LeRobot, the one with "
+        "meta/info.json), name the format with --format, or write your own reader (docs/data.md)."
     )
 
 
 def _opened(reader: Callable[..., Source], kind: str, path: Path, given: DataMap) -> Source:
-    """The reader's own look at the data; it gets the map where it understands more than all do."""
+    """Open the data with the reader, passing the map if the reader understands maps."""
     understood = getattr(reader, "UNDERSTANDS", ())
     refuse_unread(given, understood, kind)
     takes_map = "given" in signature(reader).parameters

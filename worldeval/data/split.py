@@ -1,4 +1,4 @@
-"""Which episodes of a dataset are kept from training: one rule for everything that trains."""
+"""Held-out episodes of a dataset, chosen by the same rule for everything that trains."""
 
 from collections.abc import Sequence
 
@@ -12,10 +12,10 @@ TRAINING = "train"  # every other split of a dataset is held out
 
 
 def held_out(source: Source, *, share: float, ids: Sequence[str] = (), seed: int) -> Array:
-    """A boolean per episode: true where it is kept from training.
+    """Choose held-out episodes; returns a boolean per episode, true if it is held out.
 
-    Named `ids` are held out; where none is named, the dataset's own splits other than 'train';
-    where it has none, a random `share` of all episodes, stratified by task (see `drawn`).
+    The episodes `ids` are held out. If there are none, the dataset's own splits other than 'train'
+    are; if it has no splits, a random `share` of all episodes, stratified by task (see `drawn`).
 
     Raises:
         UserError: an id is not in the data.
@@ -25,7 +25,7 @@ def held_out(source: Source, *, share: float, ids: Sequence[str] = (), seed: int
     for name in ids:
         if name not in known:
             raise UserError(
-                f"Episode '{name}', to be held out, is not in {source.spec.path}."
+                f"The held-out episode '{name}' is not in {source.spec.path}."
                 f"{did_you_mean(name, known)}"
             )
     if ids:
@@ -35,11 +35,11 @@ def held_out(source: Source, *, share: float, ids: Sequence[str] = (), seed: int
 
 
 def drawn(heads: Sequence[Head], *, share: float, seed: int) -> Bool[Array, " e"]:
-    """A random `share` of the episodes, at least one where there are two or more.
+    """Draw a random `share` of the episodes, at least one if there are two or more.
 
-    A task of which `share` is at least one whole episode gives its own share. Smaller tasks (free
-    words, another text for every episode) are one group together: one episode of each would be far
-    more than `share` of them all.
+    A task gives its own share if that is at least one episode. Smaller tasks (such as free text,
+    different for every episode) form one group, because one episode of each would be far more than
+    `share` of them.
     """
     rng = np.random.default_rng(seed)
     held = np.zeros(len(heads), bool)
@@ -58,10 +58,10 @@ def drawn(heads: Sequence[Head], *, share: float, seed: int) -> Bool[Array, " e"
 
 
 def refuse_empty(held: Bool[Array, " e"], source: Source) -> None:
-    """Refuse a split with nothing to train on, or nothing to measure on."""
+    """Refuse a split without training episodes, or without held-out ones."""
     out, left = int(held.sum()), int((~held).sum())
     if not out or not left:
         raise UserError(
-            f"{source.spec.path} holds out {out} of its episodes and trains on {left}: it takes at "
-            "least one of each. Give more episodes, another held_out share, or other splits."
+            f"{source.spec.path} has {out} held-out and {left} training episodes, but at least one "
+            "of each is needed. Add episodes, or change held_out_share or the splits."
         )

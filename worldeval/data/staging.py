@@ -1,7 +1,7 @@
-"""A dataset being written: episodes wait in `.<name>.part` beside it, each whole or absent.
+"""Staging area of a dataset that is being written: complete episodes in `.<name>.part` beside it.
 
-The dataset takes its name only when complete, so nothing half-written reads as whole, and an
-interrupted writing goes on with the episodes that it still lacks.
+The dataset gets its name only when it is complete, so a partial dataset is never mistaken for a
+complete one, and an interrupted conversion continues with the missing episodes.
 """
 
 import json
@@ -17,15 +17,16 @@ from worldeval.run import read_json, write_json
 
 
 class Staging:
-    """The waiting room of one dataset, at most one writer at a time."""
+    """Staging area of one dataset, with at most one writer at a time."""
 
     def __init__(self, out: Path, description: Mapping[str, Any], *, fresh: bool = False) -> None:
-        """`description` must equal that of an interrupted writing for it to be continued.
+        """Open the staging area.
 
-        `fresh` continues none and throws away what one has left.
+        An interrupted conversion is continued only if its `description` is equal. With `fresh`, its
+        remains are discarded instead.
         """
         if out.exists() and (not out.is_dir() or any(out.iterdir())):
-            raise UserError(f"{out} exists already. Remove it, or give another name.")
+            raise UserError(f"{out} already exists. Remove it, or give another name.")
         self.out, self.part = out, out.with_name(f".{out.name}.part")
         if fresh:
             shutil.rmtree(self.part, ignore_errors=True)
@@ -33,8 +34,8 @@ class Staging:
         kept = self.part / "writing.json"
         if kept.is_file() and read_json(kept) != described:
             raise UserError(
-                f"{self.part} was left by an interrupted writing of another dataset "
-                "(origin, rate, views or dimensions differ). Remove it to begin anew."
+                f"{self.part} was left by an interrupted conversion of another dataset "
+                "(origin, rate, views or dimensions differ). Remove it to start again."
             )
         self.part.mkdir(parents=True, exist_ok=True)
         write_json(kept, described)
@@ -46,12 +47,12 @@ class Staging:
         return self._folder(place).is_dir()
 
     def episodes(self) -> list[Path]:
-        """The folders of the whole episodes, in order."""
+        """Return the folders of complete episodes, in order."""
         return sorted(path for path in self.part.glob("[0-9]*") if not path.suffix)
 
     @contextmanager
     def episode(self, place: int) -> Iterator[Path]:
-        """A folder to fill for the episode at `place`; it counts when the block ends well."""
+        """Open a folder to fill for the episode at `place`; it counts if the block succeeds."""
         folder = self._folder(place)
         draft = folder.with_suffix(".draft")
         shutil.rmtree(draft, ignore_errors=True)
@@ -61,9 +62,11 @@ class Staging:
 
     @contextmanager
     def whole(self) -> Iterator[Path]:
-        """A path to put the dataset together at; it takes its name when the block ends well."""
+        """Open a path to assemble the dataset at; it gets its name if the block succeeds."""
         if not len(self):
-            raise UserError(f"No episode was written to {self.out}: there was none to write.")
+            raise UserError(
+                f"No episode was written to {self.out}, because there was none to write."
+            )
         draft = self.part / "dataset"
         if draft.is_dir():
             shutil.rmtree(draft)

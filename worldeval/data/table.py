@@ -1,6 +1,6 @@
-"""Episodes of one or more datasets as one table over one axis of frames.
+"""Episodes of one or more datasets as one table along a single axis of frames.
 
-The numbers of every frame are in memory; frames are read when they are asked for.
+Numbers of all frames are in memory; images are read on demand.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,17 +22,18 @@ UNKNOWN, FAILED, SUCCEEDED = -1, 0, 1
 
 
 class RecordedEpisodes:
-    """Every episode of `sources`, one after another, in the views of the first one.
+    """All episodes of `sources`, concatenated, with the views of the first source.
 
-    `episodes` has a row per episode: id, task, source (who drove), success (-1 unknown, 0, 1), seed
-    (-1 unknown), length and `begin`, the row of its first frame in `actions`, `pose` and `flags`.
+    `episodes` has a row per episode: id, task, source (who controlled the robot), success (-1
+    unknown, 0, 1), seed (-1 unknown), length and `begin`, the row of its first frame in `actions`,
+    `pose` and `flags`.
     """
 
     def __init__(self, sources: Sequence[Source]) -> None:
         """
         Raises:
-            UserError: the sources do not describe the same robot, or one of them has no actions or
-                no episodes.
+            UserError: the sources do not describe the same robot, or one of them lacks actions or
+                episodes.
             DataError: the numbers of an episode cannot be read or are not finite.
         """
         self.sources = tuple(sources)
@@ -46,14 +47,14 @@ class RecordedEpisodes:
         self.heads = tuple(heads)
         counts = [len(source) for source in self.sources]
         self.part: Int[Array, " e"] = np.repeat(np.arange(len(counts)), counts)  # which source
-        self._first = np.cumsum([0, *counts[:-1]])  # of each source, its first episode
+        self._first = np.cumsum([0, *counts[:-1]])  # first episode of each source
         rows = [source.rows(index) for source in self.sources for index in range(len(source))]
         self.actions: Float32[Array, "n a"] = np.concatenate([row.actions for row in rows])
         self.pose: Float32[Array, "n p"] = np.concatenate([row.pose for row in rows])
         pairs = zip(heads, rows, strict=True)
-        # Success at each frame; 0 throughout where nobody knows.
+        # Success at each frame; all 0 if unknown.
         self.flags: UInt8[Array, " n"] = np.concatenate([_flags(*pair) for pair in pairs])
-        # Whether success is known frame by frame, or only of the whole episode.
+        # Whether success is known per frame, or only for the whole episode.
         self.timed: Bool[Array, " e"] = np.array([row.flags is not None for row in rows])
         self.episodes = pd.DataFrame(
             {
@@ -75,7 +76,7 @@ class RecordedEpisodes:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of a view in pixels.
+        """Return height and width of a view in pixels.
 
         Raises:
             UserError: views have different sizes.
@@ -84,15 +85,15 @@ class RecordedEpisodes:
         if len(set(sizes.values())) > 1:
             found = ", ".join(f"{view} {h}x{w}" for view, (h, w) in sizes.items())
             raise UserError(
-                f"The views of {self.where} have different sizes ({found}), and one network reads "
-                "all of them. Give one: size in a world's recipe (--set size=[64,64]), or "
-                "worldeval data convert --size."
+                f"The views of {self.where} have different sizes ({found}), but one network reads "
+                "all of them. Set a common size: size in the world's recipe (--set size=[64,64]), "
+                "or `worldeval data convert --size`."
             )
         return next(iter(sizes.values()))
 
     @property
     def where(self) -> str:
-        """The datasets' paths, for messages."""
+        """Paths of the datasets, for messages."""
         return ", ".join(str(source.spec.path) for source in self.sources)
 
     @cached_property
@@ -101,21 +102,21 @@ class RecordedEpisodes:
 
     @cached_property
     def task_of_row(self) -> Int[Array, " n"]:
-        """Index into `tasks` for every frame row."""
+        """Return the index into `tasks` for every frame row."""
         own = [self.tasks.index(head.task) for head in self.heads]
         return np.repeat(np.array(own), self._length)
 
     @property
     def labelled(self) -> Bool[Array, " e"]:
-        """Which episodes are known to have succeeded or failed."""
+        """Return which episodes have a known outcome."""
         return self.episodes["success"].to_numpy() != UNKNOWN
 
     def frames(self, view: str, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
-        """Frames of one view at rows of the table, in the order asked for."""
+        """Read frames of one view at rows of the table, in the given order."""
         rows = np.asarray(rows)
         height, width = self.sources[0].spec.views[view]
         out = np.empty((len(rows), height, width, 3), np.uint8)
-        # Sorted by row, so that every episode is read in one piece, from its beginning on.
+        # Sort by row, so that every episode is read in one piece from its beginning.
         order = np.argsort(rows, kind="stable")
         wanted = rows[order]
         owner = np.searchsorted(self._begin, wanted, side="right") - 1
@@ -128,12 +129,12 @@ class RecordedEpisodes:
         return out
 
     def rows(self, episode: int) -> slice:
-        """The frame rows of one episode."""
+        """Return the frame rows of one episode."""
         begin = int(self._begin[episode])
         return slice(begin, begin + int(self._length[episode]))
 
     def episode(self, index: int) -> Episode:
-        """One whole episode."""
+        """Read one whole episode."""
         source, own = self._at(index)
         return source.episode(own, self.views)
 
@@ -148,15 +149,15 @@ class RecordedEpisodes:
         for what, values in (("actions", self.actions), ("pose", self.pose)):
             if not values.shape[1]:
                 raise UserError(
-                    f"{self.where}: the episodes have no {what}, and training needs it."
+                    f"{self.where}: the episodes have no {what}, but training needs it."
                 )
             bad = ~np.isfinite(values).all(axis=1)
             if bad.any():
                 row = int(np.flatnonzero(bad)[0])
                 name = self.heads[int(np.searchsorted(self._begin, row, side="right")) - 1].id
                 raise UserError(
-                    f"{self.where}: {what} of episode '{name}' hold values that are not finite. "
-                    "See all of them with worldeval data check."
+                    f"{self.where}: {what} of episode '{name}' contain non-finite values. "
+                    "Run `worldeval data check` to list all of them."
                 )
         copies: set[tuple[str, int]] = set()
         for index, head in enumerate(self.heads):
@@ -164,24 +165,24 @@ class RecordedEpisodes:
             copy = (head.id, hash(self.pose[own].tobytes() + self.actions[own].tobytes()))
             if copy in copies:
                 raise UserError(
-                    f"Episode '{head.id}' is in the data twice ({self.where}); remove the copy."
+                    f"Episode '{head.id}' occurs twice in the data ({self.where}). Remove the copy."
                 )
             copies.add(copy)
 
 
 def read_table(*data: Path | Weighted) -> RecordedEpisodes:
-    """Datasets in whatever format, read by their own maps, as one table."""
+    """Read datasets of any format, each with its own map, as one table."""
     parts = [one if isinstance(one, Weighted) else Weighted(path=one) for one in data]
     return RecordedEpisodes([part.open() for part in parts])
 
 
 def code(success: bool | None) -> int:
-    """Success as a number: -1 unknown, 0 failed, 1 succeeded."""
+    """Encode success as a number: -1 unknown, 0 failed, 1 succeeded."""
     return UNKNOWN if success is None else int(success)
 
 
 def _flags(head: Head, rows: Rows) -> UInt8[Array, " t"]:
-    """Success at each frame: as recorded, else at the last one of an episode that succeeded."""
+    """Success at each frame: as recorded, or else at the last frame of a successful episode."""
     if rows.flags is not None:
         return rows.flags
     last = np.arange(len(rows.pose)) == len(rows.pose) - 1
@@ -189,10 +190,10 @@ def _flags(head: Head, rows: Rows) -> UInt8[Array, " t"]:
 
 
 def _refuse_unlike(first: Source, other: Source) -> None:
-    """One table has the same views, numbers and rate in each of its sources."""
+    """Refuse sources whose views, numbers or frame rate differ."""
     one, this = first.spec, other.spec
     if not len(other):
-        raise UserError(f"{this.path} ({this.format}) has no episode that can be read.")
+        raise UserError(f"{this.path} ({this.format}) has no readable episode.")
     for what, ours, theirs in (
         ("views", tuple(sorted(one.views.items())), tuple(sorted(this.views.items()))),
         ("frames a second", one.fps, this.fps),
@@ -201,13 +202,13 @@ def _refuse_unlike(first: Source, other: Source) -> None:
     ):
         if ours != theirs:
             raise UserError(
-                f"{this.path} has {what} {theirs}, and {one.path} {ours}. One model learns from "
-                "data that agree; convert one of them (worldeval data convert)."
+                f"{this.path} has {what} {theirs}, but {one.path} has {ours}. They must agree "
+                "within a mixture. Convert one of them with `worldeval data convert`."
             )
 
 
 def _names(ours: tuple[str, ...], theirs: tuple[str, ...], what: str) -> tuple[object, object]:
-    """Names to compare; where one of the datasets gives none, how many numbers there are."""
+    """Return names to compare; if one dataset has none, the numbers of dimensions."""
     if numbered(what, len(ours)) == ours or numbered(what, len(theirs)) == theirs:
         return len(ours), len(theirs)
     return ours, theirs

@@ -1,4 +1,4 @@
-"""Datasets that are trained on together: a folder, and how often it is drawn from."""
+"""Mixtures of datasets: each dataset is a folder with a sampling weight."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,33 +17,33 @@ VIDEO = "video"  # the mark of data without actions and instructions
 
 @dataclass(frozen=True, kw_only=True)
 class Weighted:
-    """A dataset of a mixture. Weights are relative: 1 and 0.5 are two thirds and one third."""
+    """A dataset of a mixture. Weights are relative: 1 and 0.5 mean two thirds and one third."""
 
     path: Path
     weight: float = 1.0
-    video: bool = False  # its actions and instructions say nothing and are never looked at
+    video: bool = False  # its actions and instructions are never used
     format: str | None = None  # None: detected
-    given: DataMap = field(default_factory=DataMap)  # what its files leave open
+    given: DataMap = field(default_factory=DataMap)  # information that its files do not contain
 
     def open(self) -> Source:
-        """The dataset."""
+        """Open the dataset."""
         return open_source(self.path, self.format, given=self.given)
 
 
 def read_weighted(
     text: str, *, format: str | None = None, given: DataMap | None = None
 ) -> Weighted:
-    """`FOLDER`, `FOLDER:WEIGHT` or `FOLDER:WEIGHT:video`, as the command line takes it.
+    """Parse `FOLDER`, `FOLDER:WEIGHT` or `FOLDER:WEIGHT:video` from the command line.
 
     Raises:
-        UserError: the weight is no positive number.
+        UserError: the weight is not a positive number.
     """
     said = {"format": format, "given": given or DataMap()}
     path, video = text, False
     if not Path(text).exists() and text.endswith(f":{VIDEO}"):
         path, video = text.removesuffix(f":{VIDEO}"), True
     folder, colon, weight = path.rpartition(":")
-    if not colon or Path(path).exists():  # a folder may have a colon in its name
+    if not colon or Path(path).exists():  # a folder name may contain a colon
         return Weighted(path=Path(path), video=video, **said)
     try:
         number = float(weight)
@@ -51,9 +51,9 @@ def read_weighted(
         number = float("nan")
     if not (isfinite(number) and number > 0):
         raise UserError(
-            f"'{text}': '{weight}' is no weight of {folder}, and there is no such folder. Write "
-            "FOLDER, or FOLDER:WEIGHT with a weight above 0, such as robot/data:0.3; add :video "
-            "where actions and instructions are not to be learned from."
+            f"'{text}' is not a folder, and '{weight}' is not a valid weight of {folder}. Write "
+            "FOLDER, or FOLDER:WEIGHT with a weight above 0, such as robot/data:0.3. Append :video "
+            "to ignore actions and instructions."
         )
     return Weighted(path=Path(folder), weight=number, video=video, **said)
 
@@ -61,10 +61,10 @@ def read_weighted(
 def read_mixture(
     data: Sequence[str], formats: Sequence[str] = (), maps: Sequence[Path] = ()
 ) -> list[Weighted]:
-    """The datasets of a command line; formats and maps are one for all, or one for each in turn.
+    """Parse the datasets of a command line; formats and maps are one for all, or one for each.
 
     Raises:
-        UserError: there are several, but not as many as datasets.
+        UserError: there are several formats or maps, but not as many as datasets.
     """
     given = _each([read_map(path) for path in maps], len(data), "--map") or [None] * len(data)
     kinds = _each(list(formats), len(data), "--format") or [None] * len(data)
@@ -75,17 +75,17 @@ def read_mixture(
 
 
 def refuse_video(parts: Sequence[Weighted], family: str, *, learns_video: bool) -> None:
-    """Refuse data marked as video for a family that learns from actions alone, or all of it."""
+    """Refuse data marked as video if the family needs actions, or if all data is marked."""
     marked = [str(part.path) for part in parts if part.video]
     if learns_video and len(marked) == len(parts):
         raise UserError(
-            f"All of the data ({', '.join(marked)}) is marked as video. Something must have "
-            "actions, or a model cannot learn to follow them: add such a --data."
+            f"All datasets ({', '.join(marked)}) are marked as video. Add a --data with actions; "
+            "otherwise the model cannot learn to follow actions."
         )
     if marked and not learns_video:
         raise UserError(
-            f"{', '.join(marked)} is marked as video, and a {family} learns from actions; "
-            "leave it out, or train a family that learns from video (uwm)."
+            f"{', '.join(marked)} is marked as video, but a {family} needs actions. "
+            "Exclude it, or train a family that learns from video (uwm)."
         )
 
 
@@ -94,29 +94,31 @@ def _each(values: list, count: int, option: str) -> list:
         return values * count
     if len(values) not in (0, count):
         raise UserError(
-            f"There are {count} datasets and {len(values)} of {option}. Give one for all, or one "
-            "for each in the order of --data."
+            f"There are {count} datasets but {len(values)} values of {option}. Give one for all "
+            "datasets, or one for each in the order of --data."
         )
     return values
 
 
 def weighted(data: Path | Weighted | Sequence[Weighted]) -> tuple[Weighted, ...]:
-    """A mixture of one where only a folder is given."""
+    """Convert data to a mixture; a single folder becomes a mixture of one."""
     if isinstance(data, Weighted):
         return (data,)
     return (Weighted(path=data),) if isinstance(data, Path) else tuple(data)
 
 
 def shares(weights: Sequence[float], sizes: Sequence[int]) -> Float[Array, " n"]:
-    """How much of what is drawn comes from each dataset; nothing from those of size 0.
+    """Compute the share of samples from each dataset; datasets of size 0 get none.
 
     Raises:
-        UserError: a weight is negative, or nothing is left to draw from.
+        UserError: a weight is negative, or there is nothing to sample from.
     """
     given = np.array(weights, np.float64)
     if not len(given) or (given < 0).any():
-        raise UserError("A mixture needs datasets, with weights that are not negative.")
+        raise UserError("A mixture needs at least one dataset, and no weight may be negative.")
     given = np.where(np.array(sizes) > 0, given, 0.0)
     if given.sum() == 0:
-        raise UserError("No episode is left to draw from: weights or selections are all empty.")
+        raise UserError(
+            "The mixture has no episode to sample from. Check the weights and selections."
+        )
     return given / given.sum()

@@ -83,7 +83,7 @@ def alignment(
 def alignment_findings(
     motions: Sequence[Float[Array, " _"]], parts: Sequence[Rows], meaning: ColumnMeanings
 ) -> list[DataFinding]:
-    """Report the lag and its confidence in one finding: a warning if it is not 0, never an error."""
+    """Report the lag and its confidence in one finding: a warning unless 0, never an error."""
     found = alignment(motions, parts, meaning)
     if found is None:
         return []

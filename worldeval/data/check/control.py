@@ -15,7 +15,7 @@ BETTER = 0.05  # minimum gain in explained variance of a lag over lag 0
 
 
 def control_findings(parts: Sequence[Rows]) -> Iterator[DataFinding]:
-    """Report unexplained pose changes, or a delay that explains them better; at most one finding."""
+    """Report unexplained pose changes, or a delay that explains them; at most one finding."""
     shares = explained(parts)
     if shares is None:
         return
