@@ -62,7 +62,7 @@ def test_baselines_need_a_number_for_every_policy(rng: np.random.Generator) -> N
 
 def test_both_sides_must_hold_the_same(rng: np.random.Generator) -> None:
     real = bernoulli(RATES, rng)
-    with pytest.raises(UserError, match="policy 'p7' is in the real outcomes and not in"):
+    with pytest.raises(UserError, match="policy 'p7' is in the real outcomes but not in"):
         agreement(bernoulli(RATES[:7], rng), real, rng=rng)
     with pytest.raises(UserError, match="at least 3"):
         agreement(bernoulli(RATES[:2], rng), bernoulli(RATES[:2], rng), rng=rng)

@@ -88,7 +88,7 @@ def test_constant_imagination_has_no_correlation() -> None:
 
 
 def test_pairs_must_match() -> None:
-    with pytest.raises(UserError, match="20 real outcomes and 3 imagined pairs"):
+    with pytest.raises(UserError, match="20 real outcomes but 3 paired imagined ones"):
         combine(Y, np.ones(3), np.ones(5))
     with pytest.raises(UserError, match="between 0 and 1"):
         combine(Y * 2, Y, np.ones(5))
