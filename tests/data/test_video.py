@@ -190,3 +190,16 @@ def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(DataError, match="no regular file"):
         read_frames(tmp_path / "pipe.mp4")
+
+
+@pytest.mark.parametrize("name", [b"xxxx", b"\0\0\0\0", b"avc\xff"])
+def test_a_codec_that_nobody_knows_is_one_line(tmp_path: Path, name: bytes) -> None:
+    path = tmp_path / "a.mp4"
+    with VideoWriter(path, fps=10, size=(32, 32)) as file:
+        file.append(np.zeros((5, 32, 32, 3), np.uint8))
+    whole = path.read_bytes()
+    at = whole.rindex(b"avc1")
+    path.write_bytes(whole[:at] + name + whole[at + 4 :])
+    with pytest.raises(DataError) as error:
+        read_frames(path)
+    assert "\n" not in str(error.value)

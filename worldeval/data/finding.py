@@ -31,7 +31,9 @@ class DataError(UserError):
 
     def __init__(self, file: Path, field: str, problem: str, remedy: str = "") -> None:
         self.file, self.field = file, field
-        super().__init__(f"{file}: {field}: {problem}" + (f" {remedy}" if remedy else ""))
+        # Libraries put line breaks into what they say, and an error is one line.
+        said = " ".join(problem.split())
+        super().__init__(f"{file}: {field}: {said}" + (f" {remedy}" if remedy else ""))
 
 
 class OutsideError(DataError):

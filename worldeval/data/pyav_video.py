@@ -60,9 +60,11 @@ class PyavFile:
         try:
             self._container = av.open(str(path))
             self._stream = self._container.streams.video[0]
-            # One thread: handing over costs more than it saves where a few frames follow a seek.
-            self._stream.codec_context.thread_count = 1
             context = self._stream.codec_context
+            if context is None:  # the header names no codec that there is
+                raise DataError(path, "video", "its codec is unknown.")
+            # One thread: handing over costs more than it saves where a few frames follow a seek.
+            context.thread_count = 1
             if not (0 < context.height <= MAX_SIDE and 0 < context.width <= MAX_SIDE):
                 raise DataError(
                     path, "video", f"its size {context.height}x{context.width} is not believable."

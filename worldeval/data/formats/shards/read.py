@@ -113,7 +113,7 @@ class ShardsSource(Source):
         try:
             with h5py.File(path / first) as file:
                 return "episodes" in file or "fps" in file.attrs
-        except OSError:  # cut off: reading it will say so
+        except (OSError, RuntimeError):  # cut off: reading it will say so
             return True
 
     def rows(self, index: int) -> Rows:
@@ -245,6 +245,8 @@ def _heads(table: h5py.Group, path: Path) -> list[Head]:
 def _names(file: h5py.File, attribute: str, count: int, path: Path) -> tuple[str, ...]:
     """The names of dimensions; none where they have none."""
     given = file.attrs.get(attribute, ())
+    if not all(isinstance(name, str | bytes) for name in np.atleast_1d(given)):
+        raise DataError(path, attribute, "it is no list of names.")
     names = tuple(hdf5.text(name) for name in np.atleast_1d(given))
     if names and len(names) != count:
         raise DataError(path, attribute, f"there are {len(names)} names for {count} numbers.")
