@@ -98,7 +98,7 @@ def _summary(path: Path) -> None:
 FILES: dict[str, tuple[Callable[[Path], None], Callable[[Path], Any]]] = {
     "starts.h5": (_starts, read_starts),
     "film.mp4": (write_video, lambda path: read_frames(path, range(20))),
-    "summary.json": (_summary, read_json),
+    "numbers.json": (_summary, read_json),
     "weights.safetensors": (_weights, load_checked),
 }
 
