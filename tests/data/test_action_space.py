@@ -134,5 +134,5 @@ def test_dimensions_that_hardly_vary_stay_finite() -> None:
     normalised = fitted(values)
     assert normalised[:, 0] == pytest.approx(np.zeros(1000))
     assert set(normalised[:, 1].tolist()) == {-1.0, 1.0}
-    with pytest.raises(UserError, match="every number of them finite"):
+    with pytest.raises(UserError, match="all numbers must be finite"):
         Normaliser.fit([np.array([[np.nan]])], "percentile")

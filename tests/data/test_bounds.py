@@ -114,7 +114,7 @@ def test_a_pipe_is_no_file(kind: str, suffix: str, tmp_path: Path) -> None:
     file = sorted(root.rglob(f"*1{suffix}"))[0]
     file.unlink()
     os.mkfifo(file)
-    assert_skipped(open_source(root), "no regular file")
+    assert_skipped(open_source(root), "not a regular file")
 
 
 def test_a_pipe_beside_a_dataset_does_not_hang_detection(tmp_path: Path) -> None:

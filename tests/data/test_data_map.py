@@ -95,10 +95,10 @@ def test_what_was_guessed_is_marked(tmp_path: Path) -> None:
         ("pose: {columns: [{names: [a, b], means: position}]}", "not x, y and z"),
         ("pose: {columns: [{names: [a, b, c], means: rotation}]}", "say its form"),
         ("pose: {columns: [{names: [a], means: joint, unit: furlong}]}", "unit 'furlong'"),
-        ("pose: {columns: [{names: [a, a], means: other}]}", "two columns are called a"),
-        ("success: reward is high", "is no rule"),
+        ("pose: {columns: [{names: [a, a], means: other}]}", "several columns are called a"),
+        ("success: reward is high", "is not a valid rule"),
         ("{task: a, task_key: b}", "not both"),
-        ("[1, 2]", "holds no keys"),
+        ("[1, 2]", "has no keys"),
         ("a: [", "not readable YAML"),
         ("depth: {d: [2, 1]}", "near 2.0 is not below far 1.0"),
     ],
@@ -111,7 +111,7 @@ def test_a_wrong_map_is_refused_in_one_line(tmp_path: Path, text: str, says: str
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (DataMap(channels="bgr"), "says 'channels', which means nothing to the format robomimic"),
+        (DataMap(channels="bgr"), "sets 'channels', which the format robomimic does not support"),
         (DataMap(action=NumbersMap(keys=("acts",))), "acts: it is missing"),
         (DataMap(views={"top": "front"}), "front: it is missing"),
         (
@@ -166,7 +166,7 @@ def test_success_of_shaped_rewards_is_what_a_rule_says(tmp_path: Path, rule: str
 
 @pytest.mark.parametrize("text", ["reward", ">= 1", "reward = 1", "reward >= 1 at last", "a b > 1"])
 def test_what_is_no_rule(text: str) -> None:
-    with pytest.raises(ValueError, match="is no rule"):
+    with pytest.raises(ValueError, match="is not a valid rule"):
         read_rule(text)
 
 

@@ -112,7 +112,7 @@ def test_rows_at_another_rate_are_refused_everywhere(tmp_path: Path) -> None:
     retimed(tmp_path / "set", lambda t: t / 3)
     source = open_source(tmp_path / "set")
     assert any(f.code == "rate-differs" and f.severity == "error" for f in check(source))
-    with pytest.raises(DataError, match=r"rows are 0\.03333 s apart, and the dataset says 10"):
+    with pytest.raises(DataError, match=r"rows are 0\.03333 s apart, but the dataset says 10"):
         convert(source, tmp_path / "out", to="lerobot")
 
 

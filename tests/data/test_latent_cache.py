@@ -135,7 +135,7 @@ def test_two_processes_share_the_files(tmp_path: Path) -> None:
 
 def test_another_encoder_or_a_cut_file_is_refused(tmp_path: Path) -> None:
     build(Grey(3), tmp_path)
-    with pytest.raises(UserError, match="other episodes or another encoder"):
+    with pytest.raises(UserError, match="other episodes or of another encoder"):
         build(Grey(4), tmp_path)
     file = tmp_path / "latents-00000.safetensors"
     file.write_bytes(file.read_bytes()[:-2])
@@ -151,7 +151,7 @@ def test_data_that_moved_are_the_same_data(tmp_path: Path) -> None:
     build(moved, tmp_path)
     assert len(LatentCache(tmp_path)) == 3
     moved.heads[2] = replace(moved.heads[2], id="another episode")
-    with pytest.raises(UserError, match="other episodes or another encoder"):
+    with pytest.raises(UserError, match="other episodes or of another encoder"):
         build(moved, tmp_path)
 
 

@@ -164,7 +164,7 @@ def test_an_episode_that_does_not_fit(tmp_path: Path, made, change, message: str
 
 
 def test_a_broken_rate_and_an_existing_folder_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="whole number of frames a second"):
+    with pytest.raises(UserError, match="need an integer frame rate"):
         LeRobotWriter(tmp_path / "set", Layout(**{**LAYOUT.__dict__, "fps": 12.5}))
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()

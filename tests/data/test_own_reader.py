@@ -91,7 +91,7 @@ def test_a_damaged_episode_is_left_out_by_the_example(folder: Path) -> None:
 def test_what_all_formats_share_of_a_map_works_without_the_readers_help(folder: Path) -> None:
     where, kind = folder / "recordings", f"{folder}/mine.py:Reader"
     assert open_source(where, kind, given=DataMap(fps=5, task="pull")).heads[0].task == "pull"
-    with pytest.raises(UserError, match=r"'action.keys', which means nothing to the format"):
+    with pytest.raises(UserError, match=r"'action.keys', which the format"):
         open_source(where, kind, given=DataMap(action=NumbersMap(keys=("act",))))
 
 
@@ -121,7 +121,7 @@ def test_what_is_wrong_with_a_reader_is_named(
         ("./nowhere.py:Reader", "There is no file"),
         ("no_such_module:Reader", "There is no module 'no_such_module' for reader"),
         ("mine.py:Reeder", "Did you mean 'Reader'"),
-        ("mine.py:np", "is a module, not a class"),
+        ("mine.py:np", "is a module; it must be a class"),
     ],
 )
 def test_code_that_is_not_there(folder: Path, monkeypatch, kind: str, says: str) -> None:

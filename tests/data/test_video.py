@@ -188,7 +188,7 @@ def test_decord_gives_the_frames_of_pyav_or_leaves_them_to_it(tmp_path: Path, na
 
 def test_what_is_no_regular_file_is_not_opened(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
-    with pytest.raises(DataError, match="no regular file"):
+    with pytest.raises(DataError, match="not a regular file"):
         read_frames(tmp_path / "pipe.mp4")
 
 

@@ -163,7 +163,7 @@ def test_actions_that_are_no_numbers_stay_so_to_be_counted(tmp_path: Path) -> No
         ("joint-position(2)+2", "ee-absolute", r"\(2\)\+2 .* takes ee-absolute.*grippers differ"),
         ("ee-delta(euler)+1", "ee-absolute", "joints to the end effector"),
         ("joint-position(2,deg)+1", "ee-absolute", "is in deg; joint-position is in rad here"),
-        ("joint-speed(2)+1", "ee-absolute", "'joint-speed' is no control"),
+        ("joint-speed(2)+1", "ee-absolute", "Unknown control 'joint-speed'"),
     ],
 )
 def test_what_does_not_fit_is_refused_with_both_sides(
@@ -288,5 +288,5 @@ def test_spaces_are_written_and_read() -> None:
     assert with_units(read_space("joint-velocity(1)+1")) == (
         "joint-velocity(1)+1 (2 numbers: joint_0, gripper; rad/s)"
     )
-    with pytest.raises(UserError, match="no action space"):
+    with pytest.raises(UserError, match="not a valid action space"):
         read_space("7 joints")

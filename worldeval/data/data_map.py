@@ -1,8 +1,9 @@
-"""A map: what a person says of a dataset that its files leave open.
+"""Maps: descriptions of a dataset that supply what its files do not say.
 
-`--map FILE.yaml` (and `source:` in a dataset recipe) names the arrays that are the action, the pose
-and the cameras, and says what their columns mean, when an episode succeeded, and how pictures are
-stored. What a map leaves out stays as the reader finds it. GR00T's `modality.json` is a map too.
+`--map FILE.yaml` (and `source:` in a dataset recipe) names the arrays of the action, the pose and
+the cameras, and defines what their columns mean, when an episode succeeded, and how images are
+stored. Anything not in the map is read as the reader finds it. GR00T's `modality.json` is also
+accepted as a map.
 """
 
 import json
@@ -24,7 +25,7 @@ Channels = Literal["rgb", "bgr"]
 
 @dataclass(frozen=True, kw_only=True)
 class NumbersMap:
-    """Where the numbers of an action or a pose are, and what they mean."""
+    """Location and meaning of the numbers of an action or a pose."""
 
     keys: tuple[str, ...] = ()  # arrays to be joined, column after column; empty: the format's own
     columns: tuple[ColumnGroup, ...] = ()  # every column, in order; empty: as the reader finds them
@@ -34,12 +35,12 @@ class NumbersMap:
         found = names(self.columns)
         twice = sorted({name for name in found if found.count(name) > 1})
         if twice:
-            raise ValueError(f"two columns are called {', '.join(twice)}; give each its own name")
+            raise ValueError(f"several columns are called {', '.join(twice)}; use unique names")
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataMap:
-    """Everything that can be said of a dataset; empty fields say nothing."""
+    """Description of a dataset; empty fields leave the reader's choice unchanged."""
 
     fps: float | None = None
     action: NumbersMap = field(default_factory=NumbersMap)
@@ -57,9 +58,9 @@ class DataMap:
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise ValueError(f"fps {self.fps} is not between 0 and 1000")
         if self.task and self.task_key:
-            raise ValueError("say task or task_key, not both")
+            raise ValueError("give either task or task_key, not both")
         if self.pose.next_pose:
-            raise ValueError("next_pose is said of the action: it is made from the pose")
+            raise ValueError("next_pose belongs to the action, which is made from the pose")
         for key, (near, far) in self.depth.items():
             if not near < far:
                 raise ValueError(f"depth {key}: near {near} is not below far {far}")
@@ -68,7 +69,7 @@ class DataMap:
 
     @property
     def rule(self) -> SuccessRule | None:
-        """When an episode succeeded; None where the map does not say."""
+        """Success rule of an episode; None if the map has none."""
         return read_rule(self.success) if self.success else None
 
     @property
@@ -90,10 +91,10 @@ FOR_ALL = ("fps", "action.columns", "pose.columns", "success", "task", "convert_
 
 
 def read_map(path: Path) -> DataMap:
-    """The map in a YAML file, or GR00T's `modality.json`.
+    """Read a map from a YAML file, or from GR00T's `modality.json`.
 
     Raises:
-        UserError: the file cannot be read, or names a key that no map has.
+        UserError: the file cannot be read, or contains an unknown key.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -104,17 +105,17 @@ def read_map(path: Path) -> DataMap:
         raise UserError(f"The map {path} is not readable YAML or JSON: {error}") from error
     if not isinstance(raw, dict):
         raise UserError(
-            f"The map {path} holds no keys. `worldeval data inspect` prints one to edit."
+            f"The map {path} has no keys. `worldeval data inspect` prints a map to edit."
         )
     return build(DataMap, read_modality(raw, path) if is_modality(raw) else raw, where=str(path))
 
 
 def refuse_unread(given: DataMap, understood: Sequence[str], kind: str) -> None:
-    """Refuse a map that says what a reader would pass over in silence."""
+    """Refuse a map with keys that a reader would silently ignore."""
     for said in given.said:
         if said not in (*FOR_ALL, *understood):
             known = ", ".join(sorted((*FOR_ALL, *understood)))
             raise UserError(
-                f"The map says '{said}', which means nothing to the format {kind} (it understands "
+                f"The map sets '{said}', which the format {kind} does not support (it supports "
                 f"{known}). Remove it from the map."
             )

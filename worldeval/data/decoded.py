@@ -1,4 +1,4 @@
-"""Frames of videos and images decoded once, for a training that reads them at random."""
+"""Frames of videos and images, decoded once for training with random access."""
 
 import shutil
 from pathlib import Path
@@ -76,6 +76,6 @@ def _refuse_full(folder: Path, size: int, source: Source) -> None:
     if size > free:
         raise UserError(
             f"To train a tokenizer, the frames of {source.spec.path} are decoded once into "
-            f"{folder}: {size / 2**30:.1f} GiB, and {free / 2**30:.1f} GiB are free. Make frames "
-            "smaller with --set size=[HEIGHT,WIDTH], or give another --out."
+            f"{folder}. This needs {size / 2**30:.1f} GiB, but {free / 2**30:.1f} GiB are free. "
+            "Reduce the frame size with --set size=[HEIGHT,WIDTH], or give another --out."
         )

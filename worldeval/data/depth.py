@@ -1,4 +1,4 @@
-"""Pictures that hold distances, not colours: left out, or shown in grey where a map says how."""
+"""Depth images: excluded, or converted to grey images if a map gives their range."""
 
 from collections.abc import Iterable
 
@@ -39,6 +39,6 @@ def left_out(keys: Iterable[str], *, can_show: bool = True) -> list[DataFinding]
             severity="warning",
             episode=None,
             field=", ".join(keys),
-            text=f"holds depth, not colours, and is not among the views.{remedy}",
+            text=f"contains depth, not colour, and is not used as a view.{remedy}",
         )
     ]

@@ -1,9 +1,9 @@
-"""Reading the files of somebody else's dataset: nothing outside its folder, no surprises.
+"""Safe reading of the files of an untrusted dataset: nothing outside its folder is read.
 
-A snapshot in the Hugging Face hub's cache consists of links into the `blobs` of its own repository,
-which count as inside. What a file claims to hold is bounded by what it can hold.
+A snapshot in the Hugging Face Hub's cache consists of links into the `blobs` of its own repository,
+which count as inside. Claimed sizes are bounded by what a file of its size can hold.
 
-Every failure is a `DataError` that names the file and the field.
+All failures are a `DataError` that names the file and the field.
 """
 
 import json
@@ -25,9 +25,9 @@ MAX_FPS = 1000.0  # faster than any camera of a robot: the number is wrong
 
 
 def inside(root: Path, relative: str, *, owner: Path, field: str) -> Path:
-    """The file `relative` of the dataset `root`; refused where it leaves that folder.
+    """Return the path of the file `relative` of the dataset `root`, refusing paths that leave it.
 
-    `owner` and `field` say which entry of which file named it.
+    `owner` and `field` are the file and entry that named it, for error messages.
     """
     try:
         path = root / relative
@@ -36,25 +36,25 @@ def inside(root: Path, relative: str, *, owner: Path, field: str) -> Path:
                 owner,
                 field,
                 f"{relative!r:.200} leaves the dataset folder {root}.",
-                "Only files inside it are read; copy the file in and name it there.",
+                "Only files inside it are read. Copy the file there and update its path.",
             )
         mode = path.stat().st_mode
     except FileNotFoundError as error:
         raise DataError(owner, field, f"the file {root / relative} does not exist.") from error
     except (OSError, ValueError) as error:  # too long a name, a NUL or half a surrogate in it
-        raise DataError(owner, field, f"{relative!r:.200} names no file ({error}).") from error
+        raise DataError(owner, field, f"{relative!r:.200} is not a file name ({error}).") from error
     if not stat.S_ISREG(mode):
-        raise DataError(owner, field, f"{path} is no regular file.")
+        raise DataError(owner, field, f"{path} is not a regular file.")
     return path
 
 
 def own_file(root: Path, path: Path) -> Path:
-    """A file that was found in the dataset `root`: refused where it is a link that leads out."""
+    """Return a file found in the dataset `root`, refusing links that lead out of it."""
     return inside(root, str(path.relative_to(root)), owner=path, field="file")
 
 
 def leads_out(root: Path, path: Path) -> bool:
-    """Whether a path of the dataset `root` ends outside of it, links followed."""
+    """Return whether a path of the dataset `root` leads out of it, following links."""
     # resolve() follows symbolic links, so a link that points outside is seen as well.
     end, top = path.resolve(), root.resolve()
     if end.is_relative_to(top):
@@ -65,27 +65,27 @@ def leads_out(root: Path, path: Path) -> bool:
 
 
 def listed(root: Path, *patterns: str) -> list[Path]:
-    """The files of a dataset that fit a pattern, in order of their names.
+    """List the files of a dataset that match a pattern, sorted by name.
 
-    What macOS leaves beside files on foreign disks (`._name`) is no file of the dataset.
+    Files that macOS creates on foreign disks (`._name`) are ignored.
     """
     found = {path for pattern in patterns for path in root.glob(pattern)}
     return sorted(p for p in found if not any(x.startswith("._") for x in p.parts[-2:]))
 
 
 def bounded(claimed: int, stored: int, path: Path, field: str, *, expansion: int = TIGHT) -> None:
-    """Refuse data that claim to unpack to far more than what is stored can hold."""
+    """Refuse data whose claimed unpacked size is far larger than the stored bytes allow."""
     if claimed > SMALL and claimed > expansion * stored:
         raise DataError(
             path,
             field,
-            f"it claims {claimed / 2**20:,.0f} MiB, and {stored / 2**20:,.1f} MiB are stored.",
+            f"it claims {claimed / 2**20:,.0f} MiB, but {stored / 2**20:,.1f} MiB are stored.",
             "Copy or write the file again.",
         )
 
 
 def load_json(path: Path, root: Path | None = None) -> dict[str, Any]:
-    """A JSON object; the file is to lie in the dataset `root` where one is given."""
+    """Read a JSON object; the file must be inside the dataset `root`, if given."""
     if root is not None and path.exists():
         own_file(root, path)
     try:
@@ -95,12 +95,12 @@ def load_json(path: Path, root: Path | None = None) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:  # ValueError: bad JSON, bad UTF-8
         raise DataError(path, "file", f"it is not readable JSON ({error}).") from error
     if not isinstance(content, dict):
-        raise DataError(path, "file", f"it holds a {type(content).__name__}, not a JSON object.")
+        raise DataError(path, "file", f"it must hold a JSON object, not {type(content).__name__}.")
     return content
 
 
 def need(content: Mapping[str, Any], key: str, kind: type | tuple[type, ...], path: Path) -> Any:
-    """The value under `key`, of type `kind`."""
+    """Return the value of `key`, checking that it has type `kind`."""
     if key not in content:
         raise DataError(path, key, f"the key is missing (there is {', '.join(content) or 'none'}).")
     value = content[key]
@@ -110,9 +110,9 @@ def need(content: Mapping[str, Any], key: str, kind: type | tuple[type, ...], pa
 
 
 def rate(value: object, path: Path, field: str = "fps") -> float:
-    """A believable rate in frames a second."""
+    """Parse a plausible rate in frames per second."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise DataError(path, field, f"{value!r:.80} is not a number of frames a second.")
+        raise DataError(path, field, f"{value!r:.80} is not a number of frames per second.")
     fps = float(value)
     if not (math.isfinite(fps) and 0 < fps <= MAX_FPS):
         raise DataError(path, field, f"{fps} frames a second is not between 0 and {MAX_FPS:.0f}.")
@@ -122,7 +122,7 @@ def rate(value: object, path: Path, field: str = "fps") -> float:
 def numbers(
     value: object, path: Path, field: str, *, columns: int | None = None
 ) -> Float32[Array, "t d"]:
-    """A table of finite numbers with a row per frame; a flat list is one column."""
+    """Parse a table of finite numbers with one row per frame; a flat list is one column."""
     try:
         table = np.asarray(value)
     except ValueError as error:
@@ -134,7 +134,7 @@ def numbers(
         table = table[:, None]
     if table.ndim != 2 or (columns is not None and table.shape[1] != columns):
         wanted = f"(frames, {columns})" if columns is not None else "(frames, dimensions)"
-        raise DataError(path, field, f"its shape is {table.shape}, where {wanted} is needed.")
+        raise DataError(path, field, f"its shape is {table.shape}, but {wanted} is needed.")
     bad = ~np.isfinite(table)
     if bad.any():
         row, column = np.argwhere(bad)[0]
@@ -142,6 +142,6 @@ def numbers(
             path,
             f"{field}[{row}][{column}]",
             f"the value is {table[row, column]} ({bad.sum()} such values).",
-            "Cut these frames out, or fill them with the last good value.",
+            "Remove these frames, or fill them with the last valid value.",
         )
     return table

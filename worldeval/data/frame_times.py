@@ -1,4 +1,4 @@
-"""Which frame of a video belongs to which row of numbers: found by time, never by counting alone.
+"""Mapping of rows to video frames, by time and never by counting alone.
 
 Where rows bring times, a row's frame is the one shown at that time, to LeRobot's tolerance
 (`lerobot/datasets/video_utils.py`, tolerance_s = 1e-4). Where they bring none, they are taken
@@ -21,7 +21,7 @@ NEAREST = 0.45  # frames by which an unevenly taken frame may be off its row
 
 
 def frames_at(file: Path, wanted: Float[Array, " n"], *, episode: str) -> Int[Array, " n"]:
-    """The frame shown at each of the `wanted` times (seconds of the file's clock), one per row.
+    """Find the frame shown at each of the `wanted` times (seconds of the file's clock).
 
 
     Raises:
@@ -42,35 +42,36 @@ def frames_at(file: Path, wanted: Float[Array, " n"], *, episode: str) -> Int[Ar
             f"shown at {times[frames[row]]:.4f} s ({len(bad)} of {len(wanted)} rows have no "
             f"frame within {TOLERANCE:g} s; the video's frames are from {times[0]:.4f} to "
             f"{times[-1]:.4f} s).",
-            "Correct the timestamps or the video's place in it: the rows would show other frames.",
+            "Correct the timestamps, or the start of the episode in the video; otherwise rows "
+            "would show the wrong frames.",
         )
     return frames
 
 
 def row_rate(times: Float[Array, " t"]) -> float | None:
-    """Rows a second, by the middle one of their steps; None where there are none or no step."""
+    """Estimate the rows per second from the median step; None if there is no positive step."""
     step = float(np.median(np.diff(times))) if len(times) > 1 else 0.0
     return 1 / step if step > 0 else None
 
 
 def same_rate(one: float, other: float) -> bool:
-    """Whether two rates are the same but for rounding."""
+    """Return whether two rates are equal up to rounding."""
     return bool(abs(one - other) <= RATES_APART * other)
 
 
 def wrong_rate(rate: float, fps: float) -> str:
-    """What to say of rows that are not taken `fps` times a second."""
+    """Describe the problem of rows that are not `1 / fps` seconds apart."""
     return (
-        f"rows are {1 / rate:.4g} s apart, and the dataset says {fps:g} frames a second. Correct "
-        "the rate, resample, or give the true one to data convert --fps."
+        f"rows are {1 / rate:.4g} s apart, but the dataset says {fps:g} frames per second. Correct "
+        "the rate, resample, or give the true rate to `worldeval data convert --fps`."
     )
 
 
 def frames_in_turn(file: Path, rows: int, fps: float, *, episode: str) -> Int[Array, " n"]:
-    """The frame of each of `rows` rows that are taken `fps` times a second from the first frame on.
+    """Find the frame of each of `rows` rows, which begin at the first frame, `fps` per second.
 
-    One row more than there are frames is left without: recorders stop between the two. A video with
-    as many frames as rows (or one more or less) whose rate is tagged otherwise is of these rows.
+    One row more than frames is accepted, because recorders may stop between the two. A video with
+    as many frames as rows (or one more or less) matches them even if its tagged rate differs.
 
     Raises:
         DataError: the video has no frame for some row.
@@ -111,7 +112,7 @@ def _missing(
         f"row {row} of episode {episode} is of {row / fps:.4f} s, and the nearest frame is shown "
         f"at {times[nearest]:.4f} s after the first ({rows} rows at {fps:g} a second, "
         f"{len(times)} frames in {times[-1]:.4f} s).",
-        "Record the episode anew, or cut the rows that have no frame.",
+        "Record the episode again, or remove the rows without a frame.",
     )
 
 

@@ -1,10 +1,10 @@
-"""Latents of a dataset, encoded once and read from a memory map ever after.
+"""Cache of a dataset's latents, encoded once and then read from a memory map.
 
     <out>/cache.json  latents-00000.safetensors  latents-00001.safetensors ...
-          tokenizer.safetensors, where a world model's tokenizer encoded them
+          tokenizer.safetensors, if a world model's tokenizer encoded them
 
-A file holds a few whole episodes and appears when it is whole: an interrupted encoding goes on with
-the files that are missing, and several processes each take every n-th file.
+A file holds a few whole episodes and appears only when complete. An interrupted encoding continues
+with the missing files, and each of n processes writes every n-th file.
 """
 
 import json
@@ -35,7 +35,7 @@ Decode = Callable[[Float[Array, "n v d h w"], str], Mapping[str, UInt8[Array, "n
 
 
 def encode_frames(encode: Encode, views: Sequence[str]) -> Callable[[Source, int], Array]:
-    """Latents of an episode from its frames, a batch at a time."""
+    """Build a function that encodes the frames of an episode, one batch at a time."""
 
     def latents(source: Source, index: int) -> Float[Array, "t v d h w"]:
         head, parts = source.heads[index], []
@@ -49,7 +49,7 @@ def encode_frames(encode: Encode, views: Sequence[str]) -> Callable[[Source, int
 
 
 def precomputed(views: Sequence[str]) -> Callable[[Source, int], Array]:
-    """The latents that come with the dataset, up to where a view or the episode ends."""
+    """Build a function that reads precomputed latents, up to the end of the shortest view."""
 
     def latents(source: Source, index: int) -> Float[Array, "t v d h w"]:
         own = source.latents(index)
@@ -71,13 +71,14 @@ def build_cache(
     processes: int = 1,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Write the files that are missing, those of this process.
+    """Write the missing files that are assigned to this process.
 
     Args:
-        latents: gives an episode's latents, (t, v, d, h, w); t may be less than its length.
-        encoder: what made them, in words; a folder made by another one is refused.
-        tokenizer: what whoever trains on them must know of it (see world/tokenizer/given.py).
-        progress: called with (files done, all) of this process.
+        latents: function that returns an episode's latents (t, v, d, h, w); t may be less than its
+            length.
+        encoder: description of the encoder; a folder made by another one is refused.
+        tokenizer: facts about the tokenizer needed for training (see world/tokenizer/given.py).
+        progress: called with (files done, all files) of this process.
     """
     card = {
         "encoder": encoder,
@@ -90,7 +91,10 @@ def build_cache(
     kept = out / CARD
     # Data may move between two runs; which episodes they are may not change.
     if kept.is_file() and {**card, "source": ""} != {**read_json(kept), "source": ""}:
-        raise UserError(f"{out} holds latents of other episodes or another encoder. Remove it.")
+        raise UserError(
+            f"{out} contains latents of other episodes or of another encoder. Remove it, or give "
+            "another folder."
+        )
     if not kept.is_file():
         write_json(kept, card)
     files = range(process, -(-len(source) // PER_FILE), processes)
@@ -101,7 +105,7 @@ def build_cache(
             parts = [latents(source, index) for index in episodes]
             joined = np.concatenate(parts)
             if not np.isfinite(joined).all():
-                raise UserError(f"The encoder gave values that are not finite, for {path.name}.")
+                raise UserError(f"The encoder returned non-finite values for {path.name}.")
             # safetensors writes the bytes as they lie, and calls them rows in order.
             rows = np.ascontiguousarray(joined, np.float16)
             with whole_file(path) as draft, safetensors_written(draft):
@@ -112,7 +116,7 @@ def build_cache(
 
 
 def is_whole(out: Path) -> bool:
-    """Whether all files of a cache are there."""
+    """Return whether all files of a cache exist."""
     if not (out / CARD).is_file():
         return False
     card = _card(out)
@@ -154,7 +158,7 @@ class _Place:
 
 
 class LatentCache:
-    """A finished cache. Nothing is read before it is asked for."""
+    """A complete cache, read lazily."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -173,8 +177,8 @@ class LatentCache:
             lengths = whole if kept is None else kept.tolist()
             if mapped is None or len(lengths) != len(whole) or len(mapped) != sum(lengths):
                 raise DataError(
-                    file, TENSOR, "it holds other frames than those of its episodes. Remove the "
-                    "file and encode again."
+                    file, TENSOR, "its frames do not match its episodes. Remove the file and "
+                    "encode again."
                 )  # fmt: skip
             self.maps.append(mapped)
             for length in lengths:
@@ -183,12 +187,12 @@ class LatentCache:
 
     @property
     def files(self) -> list[Path]:
-        """The files of latents, in order."""
+        """Return the files of latents, in order."""
         return [_path(self.path, number) for number in range(len(self.maps))]
 
     @property
     def lengths(self) -> Int[Array, " e"]:
-        """Frames of every episode that have latents."""
+        """Return the number of frames with latents of every episode."""
         return np.array([place.length for place in self._places], np.int64)
 
     def __len__(self) -> int:
@@ -197,7 +201,7 @@ class LatentCache:
     def latents(
         self, index: int, rows: Int[Array, " n"] | None = None
     ) -> Float16[Array, "n v d h w"]:
-        """Latents of an episode, of all frames or of those at `rows`."""
+        """Read the latents of an episode, for all frames or those at `rows`."""
         place = self._places[index]
         wanted = np.arange(place.length) if rows is None else np.asarray(rows)
         if len(wanted) and not (wanted.min() >= 0 and wanted.max() < place.length):
@@ -208,7 +212,7 @@ class LatentCache:
 def decoded_psnr(
     source: Source, cache: LatentCache, decode: Decode, *, frames: int, rng: np.random.Generator
 ) -> float:
-    """PSNR in dB of sampled frames decoded from the cache: is it the latents of these frames?"""
+    """Compute the PSNR in dB of sampled frames decoded from the cache, to verify the latents."""
     squares, count = 0.0, 0
     for index in rng.integers(0, len(source), frames).tolist():
         head = source.heads[index]

@@ -40,7 +40,7 @@ class Normaliser:
         """
         values = np.concatenate([np.asarray(part) for part in parts])
         if not len(values) or not np.isfinite(values).all():
-            raise UserError("A normaliser needs rows, every number of them finite.")
+            raise UserError("A normaliser needs at least one row, and all numbers must be finite.")
         if method == "percentile":
             low, high = np.percentile(values, [1, 99], axis=0)
             # Of a switch that is seldom used both percentiles are equal; its range is not.

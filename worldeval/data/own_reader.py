@@ -1,4 +1,4 @@
-"""A reader of one's own: `--format ./mine.py:Reader` or `package.module:Reader`."""
+"""Custom dataset readers: `--format ./mine.py:Reader` or `package.module:Reader`."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -32,7 +32,7 @@ def own_reader(ref: str) -> Callable[..., Source]:
     make = load_code(ref, "reader")
     if not callable(make):
         raise UserError(
-            f"{ref} is a {type(make).__name__}, not a class that is called with a path."
+            f"{ref} is a {type(make).__name__}; it must be a class that is called with a path."
         )
     return _Checked(make, ref)
 

@@ -218,5 +218,5 @@ def identity(path: Path) -> tuple[int, ...]:
     except OSError as error:
         raise DataError(path, "video", "the file does not exist or cannot be read.") from error
     if not stat.S_ISREG(state.st_mode):
-        raise DataError(path, "video", "it is no regular file.")
+        raise DataError(path, "video", "it is not a regular file.")
     return state.st_mtime_ns, state.st_size, os.getpid(), threading.get_ident()

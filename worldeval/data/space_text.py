@@ -32,12 +32,12 @@ def read_space(text: str) -> ActionSpace:
     found = FORM.fullmatch(text.strip())
     if not found:
         raise UserError(
-            f"'{text}' is no action space. Write control(rotation or joints)+gripper columns, such "
-            "as ee-absolute(euler)+1 or joint-velocity(7)+1."
+            f"'{text}' is not a valid action space. Write control(rotation or joints)+gripper "
+            "columns, such as ee-absolute(euler)+1 or joint-velocity(7)+1."
         )
     named, inside, gripper = found.groups()
     if named not in get_args(Control):
-        raise UserError(f"'{named}' is no control.{did_you_mean(named, get_args(Control))}")
+        raise UserError(f"Unknown control '{named}'.{did_you_mean(named, get_args(Control))}")
     control = cast(Control, named)
     kind, _, unit = (inside or "").partition(",")
     if unit and unit.replace(" ", "") != UNITS[control]:
@@ -49,7 +49,7 @@ def read_space(text: str) -> ActionSpace:
     if control in END_EFFECTOR:
         form = kind or "euler"
         if form not in SIZES:
-            raise UserError(f"'{form}' is no form of rotation.{did_you_mean(form, SIZES)}")
+            raise UserError(f"Unknown form of rotation '{form}'.{did_you_mean(form, SIZES)}")
         return ActionSpace(control=control, rotation=form, gripper=columns)  # type: ignore[arg-type]
     if kind and not kind.isdigit():
         raise UserError(f"'{text}': {control} needs a number of joints, such as {control}(7)+1.")

@@ -1,4 +1,4 @@
-"""When an episode succeeded, as a person writes it: `reward >= 0.95 in the last frame`."""
+"""Success rules of episodes, written as text: `reward >= 0.95 in the last frame`."""
 
 import operator
 import re
@@ -67,8 +67,8 @@ def read_rule(text: str) -> SuccessRule:
     if found is None or found["where"].strip() not in PHRASES:
         phrases = "', '".join(phrase for phrase in PHRASES if phrase)
         raise ValueError(
-            f"success '{text}' is no rule. Write a key, a comparison and a number, such as "
-            f"'reward >= 0.95', and where it must hold ('{phrases}'; any frame if not said)"
+            f"success '{text}' is not a valid rule. Write a key, a comparison and a number, such "
+            f"as 'reward >= 0.95', and optionally where it must hold ('{phrases}'; default: any)"
         )
     return SuccessRule(
         key=found["key"],

@@ -1,4 +1,4 @@
-"""What every writer of datasets offers, and what all episodes of a dataset share."""
+"""Base class of all dataset writers, and the properties shared by all episodes of a dataset."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -136,19 +136,19 @@ class Writer:
         ):
             needed = (head.length, len(names))
             if values.shape != needed:
-                self._refuse(head, f"{name} are {values.shape}, and {needed} is needed")
+                self._refuse(head, f"{name} have shape {values.shape}, but {needed} is needed")
             if not np.isfinite(values).all():
-                self._refuse(head, f"{name} hold values that are not finite")
+                self._refuse(head, f"{name} contain non-finite values")
 
     def _blocks(self, head: Head, view: str, blocks: Iterable[UInt8[Array, "n h w 3"]]):
         size, count = self.shape.views[view], 0
         for block in blocks:
             if block.shape[1:] != (*size, 3) or block.dtype != np.uint8:
-                self._refuse(head, f"view '{view}' is {block.shape[1:]}, {(*size, 3)} is needed")
+                self._refuse(head, f"view '{view}' is {block.shape[1:]}, but must be {(*size, 3)}")
             count += len(block)
             yield block
         if count != head.length:
-            self._refuse(head, f"view '{view}' has {count} frames of {head.length}")
+            self._refuse(head, f"view '{view}' has {count} frames, but must have {head.length}")
 
     def _refuse(self, head: Head, problem: str) -> None:
         raise UserError(f"Episode '{head.id}' does not fit {self.out}: {problem}.")
@@ -158,7 +158,7 @@ def whole_rate(fps: float) -> int:
     """A rate as the whole number that some formats ask for."""
     if abs(fps - round(fps)) > 1e-6:
         raise UserError(
-            "LeRobot datasets have a whole number of frames a second, and this one has "
-            f"{fps:g}. Give the rate to write with --fps."
+            "LeRobot datasets need an integer frame rate, but this dataset has "
+            f"{fps:g} frames per second. Give the rate to write with --fps."
         )
     return round(fps)

@@ -24,7 +24,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
     try:
         state = path.stat()
         if not stat.S_ISREG(state.st_mode):
-            raise DataError(path, "file", "it is no regular file.")
+            raise DataError(path, "file", "it is not a regular file.")
         refuse_ways_out(path, (state.st_mtime_ns, state.st_size))
         file = h5py.File(path, "r")
     except OSError as error:
