@@ -106,7 +106,7 @@ def test_other_starts_of_the_same_names_are_refused(toy: Path, tmp_path: Path) -
     ("given", "said"),
     [
         ({"policies": "toy/policies/a/step-*"}, "world= must be given, such as 'models/latent'"),
-        ({"policies": [Mine(), Mine()]}, "Two policies are called 'mine'"),
+        ({"policies": [Mine(), Mine()]}, "Two policies are named 'mine'"),
         ({"policies": "toy/policies/c/step-*"}, "No checkpoint matches"),
         ({"policies": Mine(), "settings": {"batch": "far"}}, "'batch' is 'far'"),
         ({"policies": Mine(), "allocate": "halvin"}, "Did you mean 'halving'"),

@@ -1,4 +1,4 @@
-"""The imagined episodes of a run as a dataset that a robot's trainer loads."""
+"""Export the imagined episodes of a run as a training dataset."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ Shown = Callable[[Iterable[Any], int], Iterable[Any]]  # episodes and how many: 
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedRun:
-    """A dataset that was written."""
+    """A summary of the written dataset."""
 
     out: Path
     episodes: int
@@ -49,24 +49,25 @@ def export(
     seed: int = 0,
     shown: Shown | None = None,
 ) -> ExportedRun:
-    """Write imagined episodes as a dataset, with the judge's verdict and where each comes from.
+    """Write imagined episodes as a dataset, each with the judge's verdict and its provenance.
 
     Args:
         run: a run folder, or a result.
         out: a folder, or a `.hdf5` file for robomimic. Default: `RUN/dataset`.
-        select: which episodes to keep, such as `"success and probability > 0.8"`. Compares success,
-            probability, trust, disagreement, mended_actions, reached, policy, lineage, step, task,
-            start and seed, joined by and, or, not. Default: all.
+        select: episodes to keep, such as `"success and probability > 0.8"`: an expression over
+            success, probability, trust, disagreement, mended_actions (the share of clipped
+            actions), reached, policy, lineage, step, task, start and seed, with and, or, not.
+            Default: all.
         to: `lerobot` (v3) or `robomimic`.
-        world: the world model's folder, if the run names another place.
-        mix: recorded data to mix in: in any format that is read, or from `open_dataset`.
-        ratio: share of recorded episodes with `mix`.
-        license: for the dataset's card.
-        seed: of the choice of recorded episodes.
-        shown: wraps the episodes to show progress.
+        world: folder of the world model, if it has moved since the run.
+        mix: recorded data to mix in: the path of a dataset, or a dataset from `open_dataset`.
+        ratio: share of recorded episodes, with `mix`.
+        license: licence for the dataset card.
+        seed: random seed for the choice of recorded episodes.
+        shown: function that wraps the episodes to show progress.
 
     Returns:
-        What was written.
+        A summary of the written dataset.
 
     Raises:
         UserError: nothing is selected, the run is unfinished, or the format is unknown. Nothing is
@@ -87,7 +88,9 @@ def export(
     records = imagined.select(select)
     every = len(imagined.records())
     if not records:
-        raise UserError(f"--select {select!r} keeps none of {every} roll-outs. Loosen it.")
+        raise UserError(
+            f"--select {select!r} keeps none of {every} roll-outs. Use a less strict --select."
+        )
     source = open_source(Path(mix)) if isinstance(mix, str | Path) else mix
     model = load_world(imagined.world)
     episodes, total = imagined.episodes(records, model), len(records)

@@ -1,8 +1,8 @@
-"""Better policies from imagination alone: `worldeval.improve.sft`, `rl`, `search` and `compose`.
+"""Improve policies using imagination alone: `worldeval.improve.sft`, `rl`, `search`, `compose`.
 
-Each fine-tunes, searches or mixes inside the world model, compares with where it began on held-out
-starts, and claims only what the gates allow. The simulator is never asked, and the policies that
-are given stay as they are.
+Each function works inside the world model, compares the result with the initial policy on held-out
+starts, and claims only what the gates support. The simulator is never used, and the given policies
+are not changed.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -44,13 +44,13 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Improvement:
-    """What an improvement made, and what may be claimed of it."""
+    """The result of an improvement, and the claim that it supports."""
 
     origin: str  # name of the policy that it is compared with
-    improved: str  # name of the policy that came of it
+    improved: str  # name of the improved policy
     policy: Policy  # that policy, ready to use
     folder: Path
-    address: str  # that names the policy to every verb
+    address: str  # address of the improved policy
     claim: Claim
     steps: tuple[Mapping[str, Any], ...]  # rounds, checks or weights that were tried
 
@@ -78,24 +78,24 @@ def sft(
     seed: int = 0,
     say: Say = print,
 ) -> Improvement:
-    """Fine-tune a checkpoint on its imagined successes, round after round.
+    """Fine-tune a checkpoint on its imagined successes, in several rounds.
 
     Args:
         policy: folder of the checkpoint; it is not changed.
         out: folder for every round's dataset (LeRobot v3), checkpoints, rounds.json and claim.json.
-        recipe: an improvement recipe, by name or path.
-        world, judge, data: instead of the recipe's.
-        tasks: only these. Default: every task that policy and world model know.
-        settings: further keys of the recipe as values.
-        sets: further keys of the recipe as texts.
-        seed: of everything random.
-        say: is told what happens.
+        recipe: name or path of an improvement recipe.
+        world, judge, data: folders that replace those of the recipe.
+        tasks: tasks to improve on. Default: every task that the policy and world model know.
+        settings: overrides of recipe keys as values.
+        sets: overrides of recipe keys as texts.
+        seed: random seed.
+        say: function that is called with progress messages.
 
     Returns:
-        The improved policy, and what may be claimed of it.
+        The improved policy, and the claim that the gates support.
 
     Raises:
-        UserError: something does not fit; nothing is left behind then.
+        UserError: an argument is invalid; nothing is written then.
 
     >>> import worldeval as we
     >>> better = we.improve.sft("runs/bc/step-100", "runs/better")  # doctest: +SKIP
@@ -141,9 +141,9 @@ def rl(
 ) -> Improvement:
     """Improve a checkpoint by policy gradients over its denoising steps, in the world model.
 
-    It ends early where imagined success no longer holds up when the same actions are carried out
-    again. Arguments, result and errors are those of `sft`; `out` holds checkpoints,
-    iterations.json, rl.json and claim.json.
+    Training stops early if imagined success is not reproduced when the same actions are imagined
+    again. Arguments, result and errors are those of `sft`; checkpoints, iterations.json, rl.json
+    and claim.json are written to `out`.
 
     >>> import worldeval as we
     >>> better = we.improve.rl("runs/flow/step-100", "runs/better")  # doctest: +SKIP
@@ -189,10 +189,10 @@ def search(
     seed: int = 0,
     say: Say = print,
 ) -> Improvement:
-    """Make a policy that imagines several plans at every replan and takes the best of them.
+    """Make a policy that imagines several plans at every replan and executes the best one.
 
-    Any policy will do, checkpoint or code. Arguments, result and errors are those of `sft`;
-    `out/policy.py:policy` names the new policy to every verb.
+    The policy may be a checkpoint or code. Arguments, result and errors are those of `sft`; the
+    address of the new policy is `out/policy.py:policy`.
 
     >>> import worldeval as we
     >>> better = we.improve.search("mine.py:make", "runs/searching")  # doctest: +SKIP
@@ -223,10 +223,10 @@ def compose(
     seed: int = 0,
     say: Say = print,
 ) -> Improvement:
-    """Mix the scores of two diffusion or flow checkpoints, with the weight that succeeds most.
+    """Mix the scores of two diffusion or flow checkpoints, with the most successful weight.
 
     The mixture is compared with the better of the two. Arguments, result and errors are those of
-    `sft`; `out/policy.py:policy` names the new policy to every verb.
+    `sft`; the address of the new policy is `out/policy.py:policy`.
 
     >>> import worldeval as we
     >>> mixed = we.improve.compose(["runs/a/step-1", "runs/b/step-1"], "runs/mixed")
@@ -234,7 +234,7 @@ def compose(
     """
     if len(policies) != 2:
         raise UserError(
-            f"{len(policies)} policies were given; a mixture is of two: --policy twice."
+            f"{len(policies)} policies were given, but a mixture is of two. Give --policy twice."
         )
     asked = _Asked(
         "compose", recipe, world, judge, data, tasks, settings, sets, seed, Path(out), say
@@ -244,7 +244,7 @@ def compose(
         shared = tuple(task for task in first.sizes.tasks if task in second.sizes.tasks)
         opened = open_place(config, shared, seed=seed)
         starts = opened.starts.draw(config.starts, np.random.default_rng([seed, 41]))
-        # Each policy alone is tried too, whatever the recipe says: the better one is compared with.
+        # Both policies alone are always tried, because the better one is the baseline.
         weights = tuple(sorted({0.0, 1.0, *config.weights}))
         tried = search_weight(opened.place, first, second, weights, starts, seed=seed)
         for one in tried:
@@ -262,7 +262,7 @@ def compose(
 
 @dataclass(frozen=True)
 class _Asked:
-    """What every way of improving is given, beside its policies."""
+    """The arguments that all improvement methods share, besides the policies."""
 
     verb: str
     recipe: str
@@ -278,7 +278,7 @@ class _Asked:
 
     @contextmanager
     def begun(self, policies: Mapping[str, Any]) -> Iterator[Any]:
-        """The recipe with what was given laid over it, inside of its run folder."""
+        """Open the run folder with the recipe and its overrides."""
         values = dict(self.settings or {})
         for name in ("world", "judge", "data"):
             if (given := getattr(self, name)) is not None:
@@ -307,7 +307,7 @@ class _Asked:
         steps: Sequence[Mapping[str, Any]],
         address: str,
     ) -> Improvement:
-        """Compare on held-out starts, paired, and say only what the gates allow."""
+        """Compare on held-out starts, paired, and claim only what the gates support."""
         self.say("comparing on held-out starts")
         place, starts = opened.place, opened.starts.held_out
         # The seeds of the comparison are its own: nothing was watched with them.
@@ -330,7 +330,7 @@ class _Asked:
 def gate_findings(
     config: Any, place: Any, attempts: Any, tasks: tuple[str, ...], *, seed: int
 ) -> list[Finding]:
-    """What replayed recordings and trust signals say against believing this world model."""
+    """Collect the findings against this world model from replays and trust signals."""
     mended = [one.rollout.trust.get("mended_actions", 0.0) > MENDED for one in attempts]
     untrusted = float(np.mean(mended))
     recordings = []
@@ -341,8 +341,8 @@ def gate_findings(
         never = Finding(
             code=NO_GATE,
             severity="warning",
-            text="No recorded episode of these tasks was replayed, so nobody knows whether this "
-            "world model turns failures into successes: name some in `replays`.",
+            text="No recorded episode of these tasks was replayed, so it is unknown whether this "
+            "world model turns failures into successes. Name recorded episodes in `replays`.",
         )
         return [*untrustworthy(untrusted=untrusted), never]
     gates = run_gates(place.world, place.judge, recordings, rng=np.random.default_rng(seed))
@@ -354,15 +354,15 @@ def gate_findings(
             Finding(
                 code="actions_ignored",
                 severity="refusal",
-                text=f"Zeroed or shuffled actions lower the predicted success by {effect} only; "
-                f"{ACTION_EFFECT} is needed.",
+                text=f"Zeroed or shuffled actions lower the predicted success by only {effect}; at "
+                f"least {ACTION_EFFECT} is needed.",
             )
         )
     return found
 
 
 def _tasks_of(policy: Any) -> tuple[str, ...] | None:
-    """The tasks of a checkpoint; a policy that is only code does not say."""
+    """Return the tasks of a checkpoint; empty for a policy that is code."""
     sizes = getattr(policy, "sizes", None)
     return None if sizes is None else sizes.tasks
 

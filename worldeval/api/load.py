@@ -1,4 +1,4 @@
-"""World models, judges, policies, starts and datasets, by their addresses."""
+"""Load world models, judges, policies, starts and datasets by their addresses."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ Address = str | Path
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a live object was loaded from, and the fingerprint of that folder."""
+    """The folder that an object was loaded from, and its fingerprint."""
 
     folder: str = ""
     hash: str = ""
@@ -44,16 +44,16 @@ def load_world(folder: Address, *, device: str = "auto", sampler_steps: int | No
     """Load a trained world model.
 
     Args:
-        folder: of `worldeval train`, or `models/latent` for the weights that come with the package.
-        device: `cpu`, `cuda`, or `auto` for a GPU where there is one.
-        sampler_steps: steps of its sampler for a frame, for families that have one (`dit`, `uwm`,
-            `ctrl_world`). Default: as it was trained.
+        folder: folder written by `worldeval train`, or `models/latent` for the shipped weights.
+        device: `cpu`, `cuda`, or `auto` for a GPU if there is one.
+        sampler_steps: sampler steps per frame, for families with a sampler (`dit`, `uwm`,
+            `ctrl_world`). Default: as in training.
 
     Returns:
-        The world model, ready to imagine. `world.spec` says its views, tasks and action space.
+        The world model. `world.spec` describes its views, tasks and action space.
 
     Raises:
-        UserError: the folder holds no world model, or its sampler takes no such number of steps.
+        UserError: the folder contains no world model, or `sampler_steps` is out of range.
 
     >>> import worldeval as we
     >>> world = we.load_world("toy/world")
@@ -74,14 +74,13 @@ def load_judge(folder: Address) -> Judge:
     """Load a trained judge.
 
     Args:
-        folder: of `worldeval judge train`, or `models/judge` for the one that comes with the
-            package.
+        folder: folder written by `worldeval judge train`, or `models/judge` for the shipped judge.
 
     Returns:
-        The judge: a function of roll-outs that gives a verdict for each.
+        The judge, a function that maps roll-outs to verdicts.
 
     Raises:
-        UserError: the folder holds no judge.
+        UserError: the folder contains no judge.
 
     >>> import worldeval as we
     >>> we.load_judge("toy/judge").name
@@ -96,19 +95,19 @@ def load_judge(folder: Address) -> Judge:
 def load_policy(
     address: Address, params: Mapping[str, Any] | None = None, *, trust_pickle: bool = False
 ) -> Policy:
-    """Load one policy.
+    """Load a policy.
 
     Args:
         address: a checkpoint's folder, `mine.py:make` or `package.module:Class`, `ws://host:8000`,
             `lerobot:CHECKPOINT`, `zero` or `random`.
         params: arguments of the code that makes the policy.
-        trust_pickle: read a policy that is a pickle. Reading one runs whatever code it brings.
+        trust_pickle: load a pickled policy; loading a pickle executes any code in it.
 
     Returns:
         A policy: `spec`, `reset(tasks, seeds)` and `act(observation)`.
 
     Raises:
-        UserError: nothing is there, or it is no policy, or it does not take these parameters.
+        UserError: the address does not exist, is not a policy, or does not accept `params`.
 
     >>> import worldeval as we
     >>> we.load_policy("toy/policies/a/step-1").spec.name
@@ -120,18 +119,18 @@ def load_policy(
 def load_starts(
     path: Address, *, tasks: Sequence[str] | None = None, per_task: int | None = None
 ) -> list[Start]:
-    """Read the recorded moments from which every policy is tried.
+    """Read the recorded starts from which every policy is rolled out.
 
     Args:
         path: an HDF5 file of starts or of recordings, such as `evaluation/mine/starts.h5`.
-        tasks: only these tasks. Default: all.
-        per_task: at most so many of each task, the first ones. Default: all.
+        tasks: tasks to read. Default: all.
+        per_task: maximum number of starts per task, the first ones. Default: all.
 
     Returns:
         The starts, each with its task, frames and pose.
 
     Raises:
-        UserError: there is no such file, or it has no start of one of the tasks.
+        UserError: the file does not exist, or has no start of one of the tasks.
 
     >>> import worldeval as we
     >>> [start.id for start in we.load_starts("toy/starts.h5", tasks=["left"], per_task=2)]
@@ -149,20 +148,20 @@ def load_starts(
 
 
 def open_dataset(path: Address, format: str | None = None) -> Source:
-    """Open recorded trajectories in any format that is read.
+    """Open recorded trajectories in any supported format.
 
-    Only the index is read; rows and frames follow when they are asked for.
+    Only the index is read at first; rows and frames are read on access.
 
     Args:
-        path: the folder (or file) of a dataset: LeRobot, robomimic, Ctrl-World, Diffusion Policy,
+        path: folder (or file) of a dataset: LeRobot, robomimic, Ctrl-World, Diffusion Policy,
             ALOHA, mp4 with npz, or worldeval's own shards.
-        format: its format, if it is not detected.
+        format: dataset format, if it is not detected.
 
     Returns:
-        A sequence of episodes; `.spec` says views, rate and what the numbers are called.
+        A sequence of episodes; `.spec` describes the views, frame rate and names of the numbers.
 
     Raises:
-        UserError: nothing is there, or its format is not known.
+        UserError: the path does not exist, or its format is unknown.
 
     >>> import worldeval as we
     >>> data = we.open_dataset("toy/data")
@@ -176,12 +175,12 @@ PolicyArgument = Address | Policy | Sequence[Address | Policy]
 
 
 def live_policies(policies: PolicyArgument, *, trust_pickle: bool = False) -> dict[str, Policy]:
-    """Every policy that is meant, loaded; globs and folders opened.
+    """Load all given policies, with globs and folders expanded.
 
-    The keys are addresses; of live policies, their names.
+    The keys are addresses, or the names of policies that are objects.
 
     Raises:
-        UserError: two policies have one name, or one of them is none.
+        UserError: two policies have the same name, or an object is not a policy.
     """
     found: dict[str, Policy] = {}
     for one in as_list(policies):
@@ -194,15 +193,15 @@ def live_policies(policies: PolicyArgument, *, trust_pickle: bool = False) -> di
             found[one.spec.name] = one
         else:
             raise UserError(
-                f"A {type(one).__name__} is no policy: it needs `spec`, `reset(tasks, seeds)` and "
-                "`act(observation)`. Give such an object, or an address."
+                f"A {type(one).__name__} is not a policy: it needs `spec`, `reset(tasks, seeds)` "
+                "and `act(observation)`. Give such an object, or an address."
             )
     names = [policy.spec.name for policy in found.values()]
     for name in names:
         if names.count(name) > 1:
             raise UserError(_twice(name))
     if not found:
-        raise UserError("There is no policy to try. Give at least one.")
+        raise UserError("There is no policy to evaluate. Give at least one.")
     return found
 
 
@@ -214,7 +213,7 @@ def as_list(policies: PolicyArgument) -> list[Address | Policy]:
 
 
 def _twice(name: str) -> str:
-    return f"Two policies are called '{name}'. Leave one out, or give it another name in its spec."
+    return f"Two policies are named '{name}'. Remove one, or change the name in its spec."
 
 
 def origin(model: object) -> Origin:

@@ -1,4 +1,4 @@
-"""Policies tried in a world model (`rank`, `imagine`) and in the simulator (`truth`)."""
+"""Roll policies out in a world model (`rank`, `imagine`) and in the simulator (`truth`)."""
 
 import os
 import shutil
@@ -67,13 +67,13 @@ def rank(
 ) -> Result:
     """Rank policies by rolling them out in a world model, with intervals and caveats.
 
-    Every policy is tried from the same starts with the same seeds, so differences are paired.
-    Without `out` it runs in this process and takes live objects anywhere; an error of a policy is
-    raised. With `out` the work is spread over processes, is kept in that folder and can be resumed
-    by the same call; a policy that breaks is told in `result.errors`. In a script, put a call with
-    `out` under `if __name__ == "__main__":`, since it starts processes.
+    Every policy is rolled out from the same starts with the same seeds, so comparisons are paired.
+    Without `out`, everything runs in this process, objects are accepted wherever an address is,
+    and errors of a policy are raised. With `out`, the work is spread over processes, saved in that
+    folder, and resumed by the same call; errors of a policy are reported in `result.errors`. In a
+    script, put a call with `out` under `if __name__ == "__main__":`, because it starts processes.
 
-    A ranking is a hypothesis until something real was compared with it: `truth`, `real` or
+    A ranking is a hypothesis until it is compared with measured outcomes: see `truth`, `real` and
     `validated_by`.
 
     Args:
@@ -81,33 +81,33 @@ def rank(
         world: folder of a world model, or one from `load_world`.
         judge: folder of a judge, or one from `load_judge`.
         starts: file of recorded starts, or a list from `load_starts`.
-        protocol: name or path of a protocol recipe, which gives what is not given here.
+        protocol: name or path of a protocol recipe, which supplies omitted arguments.
         horizon: world frames in an episode (30 without a protocol).
-        starts_per_task: only so many of each task.
-        replays: file of recorded episodes; replaying them shows whether failures stay failures.
-        sampler_steps: steps of the world model's sampler for a frame.
-        settings: further keys of the protocol as values, such as `{"replan_every": 4}`.
-        sets: further keys of the protocol as texts, such as `["replan_every=4"]`.
+        starts_per_task: maximum number of starts per task.
+        replays: file of recorded episodes, replayed to check that failures stay failures.
+        sampler_steps: sampler steps of the world model per frame.
+        settings: overrides of protocol keys as values, such as `{"replan_every": 4}`.
+        sets: overrides of protocol keys as texts, such as `["replan_every=4"]`.
         truth: also measure the policies in the simulator.
         real: CSV of real trials (policy, task, start, success) to compare with.
         validated_by: folder of an earlier run that compared this world model and judge with truth.
-        test: of two policies, chosen before looking: `betting`, which may be looked at at any time,
-            or `mcnemar`, which needs fewer starts and may be read once.
-        films: episodes to keep as pictures. None keeps ten telling ones and a success and a failure
-            of every policy. Needs `out`.
+        test: test for pairs of policies, chosen before looking at results: `betting`, which may be
+            read at any time, or `mcnemar`, which needs fewer starts and may be read only once.
+        films: number of episodes to render. None renders ten informative ones, and a success and a
+            failure of every policy. Needs `out`.
         out: run folder.
-        seed: of everything random.
-        trust_pickle: read policies that are pickles, which run code.
-        progress: False shows nothing.
+        seed: random seed.
+        trust_pickle: load pickled policies; loading a pickle executes code.
+        progress: whether to show progress.
         **spread: with `out`: jobs, ray, workers, num_shards, shard_index, redo_changed,
             policy_timeout (seconds for one answer). Always: budget_minutes, budget_rollouts,
             stop_when_separated, allocate.
 
     Returns:
-        The ranking with everything behind it.
+        The ranking, with its episodes, findings and agreement.
 
     Raises:
-        UserError: something is missing or does not fit; the text says what to do.
+        UserError: an argument is missing or invalid; the message says what to do.
 
     >>> import worldeval as we
     >>> result = we.rank(
@@ -125,18 +125,20 @@ def rank(
         sets=sets,
     )  # fmt: skip
     if truth and real is not None:
-        raise UserError("--truth asks the simulator, --real a file: give one of them.")
+        raise UserError(
+            "--truth measures in the simulator, --real reads a file; give only one of them."
+        )
     with _watched(progress) as watch, _opened("rank", request, out, seed, trust_pickle, watch,
                                               spread) as (run, temporary):  # fmt: skip
         if truth and out is None and not all(isinstance(each, str | Path)
                                              for each in as_list(policies or ())):  # fmt: skip
             raise UserError(
-                "truth=True runs policies in processes of their own, so it needs their addresses. "
-                "Give addresses, or leave truth= away."
+                "truth=True runs policies in separate processes, so it needs their addresses. "
+                "Give addresses, or omit truth=."
             )
         run.test = test
         run.check_test()
-        # Read before hours of work, so that a mistake costs none of them.
+        # Read before hours of work, so that an error is found early.
         earlier = run.validated(Path(validated_by)) if validated_by is not None else None
         measured = run.real(Path(real)) if real is not None else None
         imagined = run.imagine()
@@ -175,11 +177,12 @@ def imagine(
     """Roll policies out in a world model and judge the episodes, without ranking them.
 
     Args:
-        guided: draw episodes near the policy instead of carrying out its actions (`uwm` world
-            models): from 0, what the data did, to large, what the policy does. Such episodes are to
-            look at and to train on, and no measure of the policy.
-        guided_std: how far the policy may be missed, in deviations of the data's actions (0.5).
-        policies, world, judge, starts, ...: as `rank` takes them.
+        guided: sample episodes near the policy instead of executing its actions (`uwm` world
+            models): 0 follows the data, a large scale follows the policy. Such episodes are for
+            inspection and training; they do not measure the policy.
+        guided_std: allowed distance from the policy's actions, in standard deviations of the
+            data's actions (0.5).
+        policies, world, judge, starts, ...: as in `rank`.
 
     Returns:
         The episodes: `result.episodes` has a row for each, `result.rollouts()` their latents,
@@ -225,11 +228,11 @@ def truth(
     progress: bool | Watcher = True,
     **spread: Any,
 ) -> Result:
-    """Measure policies in the simulator, from the same starts as in imagination.
+    """Roll policies out in the simulator, from the same starts as in imagination.
 
     Args:
-        out: run folder. Policies run in processes of their own, so they are given by address.
-        policies, starts, ...: as `rank` takes them.
+        out: run folder. Policies run in separate processes, so they must be given by address.
+        policies, starts, ...: as in `rank`.
 
     Returns:
         The episodes: `result.simulated` has a row for each.
@@ -251,17 +254,17 @@ def truth(
 
 
 def merge(parts: Sequence[Address], out: Address) -> Merged:
-    """Put together the parts of a run that were made on several machines.
+    """Merge the parts of a run that were made on several machines.
 
     Args:
         parts: run folders of `rank(..., num_shards=N, shard_index=I, out=...)`.
-        out: folder for the whole run. `rank` with it then does whatever no part did.
+        out: folder for the merged run. A later `rank` with this folder completes missing episodes.
 
     Returns:
-        How many episodes the run holds now.
+        The number of episodes in the merged run.
 
     Raises:
-        UserError: the parts are not of one run, or disagree.
+        UserError: the parts belong to different runs, or disagree.
 
     >>> import worldeval as we
     >>> we.merge(["toy/run"], "toy/merged").imagined
@@ -280,13 +283,13 @@ def _opened(
     watch: Watcher,
     spread: dict[str, Any],
 ) -> Iterator[tuple[Evaluation, bool]]:
-    """The evaluation that is asked for, in its run folder or in a temporary one."""
+    """Set up the requested evaluation, in its run folder or in a temporary one."""
     jobs = spread.pop("jobs", None)
     options = evaluation_options(**spread)
     if out is None:
         if jobs not in (None, 1) or options["crew"] is not None or options["shard"].count > 1:
             raise UserError(
-                "Without out= the work is done in this process; give out= a run folder."
+                "Without out=, the work is done in this process. Give a run folder as out=."
             )
         scratch = Path(tempfile.mkdtemp(prefix="worldeval-"))
         try:
@@ -329,7 +332,7 @@ def _in_memory(
     options: dict[str, Any],
 ) -> Evaluation:
     if command == "truth":
-        raise UserError("The simulator runs in processes of their own: give out= a run folder.")
+        raise UserError("The simulator runs in separate processes. Give a run folder as out=.")
     starts = request.given_starts()
     found = request.recipe(starts)
     config = located(found.config)
@@ -379,8 +382,8 @@ def _world(config: ProtocolRecipe) -> World:
 def _refuse_guided(command: str, config: ProtocolRecipe) -> None:
     if command == "rank" and config.guided is not None:
         raise UserError(
-            "The protocol guides episodes (`guided`): they are not what a policy alone would do, "
-            "and cannot rank it. Leave `guided` out, or use worldeval imagine."
+            "The protocol uses guided episodes (`guided`), which do not show what a policy alone "
+            "would do and cannot rank it. Remove `guided`, or use worldeval imagine."
         )
 
 

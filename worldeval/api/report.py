@@ -1,4 +1,4 @@
-"""A run as a page to read and to send."""
+"""Write the report of a run."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from worldeval.runs.paths import RunPaths
 
 @dataclass(frozen=True, kw_only=True)
 class WrittenReport:
-    """A report that was written, and what it says."""
+    """A written report and its contents."""
 
     path: Path
     contents: ReportContents
@@ -31,22 +31,22 @@ def report(
     picture: str | Path | None = None,
     seed: int = 0,
 ) -> WrittenReport:
-    """Write the report of a run: ranking, agreement, gates, film strips and where it comes from.
+    """Write the report of a run: ranking, agreement, gates, film strips and provenance.
 
     Args:
         run: a run folder, or a result.
         out: a folder or file. Default: `RUN/report`.
-        markdown: Markdown with pictures beside it, not one HTML file.
-        embed: whether pictures stand inside the one file. Default: in HTML they do.
-        strips: film strips of each way of being wrong.
-        picture: also draw a picture for a README here (PNG).
-        seed: of the draws behind P(best), where the run has no ranking yet.
+        markdown: write Markdown with pictures beside it instead of a single HTML file.
+        embed: whether to embed pictures in the file. Default: only in HTML.
+        strips: maximum number of film strips per kind of wrong prediction.
+        picture: PNG file for an additional picture, for a README.
+        seed: random seed of P(best), if the run has no ranking yet.
 
     Returns:
-        The page's path and contents.
+        The path and contents of the report.
 
     Raises:
-        UserError: there is no run, or nothing was ranked in it yet.
+        UserError: the run does not exist, or nothing was ranked in it yet.
 
     >>> import worldeval as we
     >>> we.report("toy/run", "toy/report").path.as_posix()
@@ -63,12 +63,12 @@ def report(
 
 
 def _target(run: Path, out: Path | None, markdown: bool) -> Path:
-    """The file to write: its suffix says which kind."""
+    """Return the file to write, whose suffix determines the format."""
     name = "report.md" if markdown else "index.html"
     if out is None:
         return RunPaths(run).report / name
     if out.suffix not in (".html", ".md"):
         return out / name
     if markdown and out.suffix != ".md":
-        raise UserError(f"--markdown writes a .md file, and --out is {out}.")
+        raise UserError(f"--markdown writes a .md file, but --out is {out}. Change one of them.")
     return out

@@ -1,4 +1,4 @@
-"""What an evaluation is asked for: a protocol recipe, laid over by what the caller gives."""
+"""The request of an evaluation: a protocol recipe with the caller's overrides."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -36,7 +36,7 @@ class Request:
     needs_models: bool = True  # False for the simulator alone
 
     def addresses(self, out: Path) -> "Request":
-        """This request, which leaves its results in `out`: only addresses will do.
+        """Check that a request with `out` contains only addresses, and return it.
 
         Raises:
             UserError: a policy, the world model or the judge is an object in memory.
@@ -51,31 +51,31 @@ class Request:
         if any(live.values()):
             named = " and ".join(name for name, is_live in live.items() if is_live)
             raise UserError(
-                f"With out={str(out)!r} the work is done by other processes and can be resumed, so "
-                f"{named} must be given by address (a folder, or 'file.py:function'). Leave out= "
-                "away to use objects in memory, and keep the result by result.save(folder)."
+                f"With out={str(out)!r}, the work runs in other processes and can be resumed, so "
+                f"{named} must be given by address (a folder, or 'file.py:function'). Omit out= to "
+                "use objects in memory, and save the result with result.save(folder)."
             )
         return self
 
     def given_starts(self) -> list[Start] | None:
-        """The starts that were given, read where they are a file; None where there are none."""
+        """Return the given starts, read from a file if necessary; None if none are given."""
         if self.starts is None:
             return None
         starts = self.starts
         found = load_starts(starts) if isinstance(starts, str | Path) else list(starts)
         count = self.settings.get("starts")
         if not found:
-            raise UserError("There is no start to try policies from. Give at least one.")
+            raise UserError("The list of starts is empty. Give at least one start.")
         if count is None:
             return found
         tasks = dict.fromkeys(start.task for start in found)
         return [one for task in tasks for one in [s for s in found if s.task == task][:count]]
 
     def recipe(self, starts: Sequence[Start] | None) -> recipes.Recipe:
-        """The protocol with everything that was given laid over it.
+        """Return the protocol with all overrides applied.
 
         Raises:
-            UserError: something is missing, does not fit, or names code that nobody typed.
+            UserError: an argument is missing or invalid, or a recipe names Python code.
         """
         values = {key: value for key, value in self.settings.items() if value is not None}
         for name in ("world", "judge"):
@@ -102,7 +102,7 @@ class Request:
         return found
 
     def _own(self, values: dict[str, Any], starts: Sequence[Start] | None) -> recipes.Recipe:
-        """A protocol of what was given alone."""
+        """Build a protocol from the arguments alone."""
         needed = {"policies": self.policies, "starts": starts}
         if self.needs_models:
             needed |= {"world": self.world, "judge": self.judge}
@@ -153,10 +153,10 @@ def _placed(found: recipes.Recipe) -> recipes.Recipe:
 
 
 def keep_starts(folder: Path, starts: Sequence[Start]) -> None:
-    """Put the given starts into a run folder, beside those that it holds already.
+    """Add the given starts to a run folder.
 
     Raises:
-        UserError: the folder holds another start under the same name.
+        UserError: the folder contains a different start of the same name.
     """
     path = RunPaths(folder).starts
     kept = {start.id: start for start in read_starts(path)} if path.is_file() else {}
@@ -165,7 +165,7 @@ def keep_starts(folder: Path, starts: Sequence[Start]) -> None:
         if known is not start and not _same(known, start):
             raise UserError(
                 f"{folder} was begun with another start '{start.id}' than the one given now. "
-                "Give another out=."
+                "Use another out= folder."
             )
     more = [start for start in starts if start.id not in kept]
     if more:
@@ -173,7 +173,7 @@ def keep_starts(folder: Path, starts: Sequence[Start]) -> None:
 
 
 def resolved(config: ProtocolRecipe, found: recipes.Recipe) -> dict[str, Any]:
-    """What a run folder keeps as its recipe."""
+    """Return the recipe that is stored in the run folder."""
     return {**found.resolved(), "policies": list(config.policies)}
 
 

@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportCallIssue=false, reportReturnType=false
-"""What a run found, as tables, a figure and text: what `rank` returns and `open_run` reads."""
+"""The result of a run as tables, a figure and text, from `rank` or `open_run`."""
 
 import shutil
 import weakref
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 
 class Result:
-    """A run: its ranking, episodes, agreement with what was measured, gates and caveats.
+    """The result of a run: ranking, episodes, agreement with measured outcomes, gates, caveats.
 
-    Printed, it is a table with the caveats above it, in a terminal and in a notebook.
+    It is displayed as a table below its caveats, in a terminal and in a notebook.
 
     Attributes:
-        folder: the run folder; of a result in memory, one that is removed with it (see `save`).
-        errors: of policies that broke, why some of their episodes have no outcome.
-        stopped: why imagining ended, such as 'all done' or 'time is up'; None where it is unknown.
+        folder: the run folder; for a result in memory, a temporary one (see `save`).
+        errors: policy -> why some of its episodes have no outcome.
+        stopped: why imagining ended, such as 'all done' or 'time is up'; None if unknown.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class Result:
 
     @cached_property
     def summary(self) -> Summary | None:
-        """Everything in numbers; None where nothing was ranked yet."""
+        """All numbers of the run; None if nothing was ranked yet."""
         return find_summary(self.folder)
 
     @property
@@ -68,15 +68,15 @@ class Result:
 
     @cached_property
     def policies(self) -> pd.DataFrame:
-        """A row per policy, best predicted first.
+        """One row per policy, best predicted first.
 
         Columns: rank, policy, lineage, step, predicted, low, high (the interval), tied_with (the
         policies that it is statistically tied with), tied_group (letters), p_best, episodes.
 
-        Where it is known what an imagined rate is worth, predicted, low and high are of the true
-        rate, and imagined, imagined_low and imagined_high of the imagined one. Where the policies
-        were tried in the simulator or for real, measured, measured_low and measured_high; where it
-        is known, validation_mse.
+        If it is known how imagined rates relate to true rates, then predicted, low and high refer
+        to the true rate, and imagined, imagined_low and imagined_high to the imagined one. If the
+        policies were measured in the simulator or in real trials, there are also measured,
+        measured_low and measured_high; if it is known, there is validation_mse.
         """
         summary = self.summary
         if summary is None or summary.ranking is None:
@@ -85,9 +85,9 @@ class Result:
 
     @cached_property
     def episodes(self) -> pd.DataFrame:
-        """A row per imagined episode: policy, lineage, step, task, start, seed, score (the
-        predicted probability of success), reached, disagreement, mended, and `success` where the
-        simulator or a real trial says so."""
+        """One row per imagined episode: policy, lineage, step, task, start, seed, score (the
+        predicted probability of success), reached, disagreement, mended (the share of clipped
+        actions), and success if the episode was measured in the simulator or a real trial."""
         table = _table(self.folder, IMAGINED)
         if self.simulated.empty:
             return table
@@ -97,12 +97,12 @@ class Result:
 
     @cached_property
     def simulated(self) -> pd.DataFrame:
-        """A row per episode of the simulator, or per real trial; empty where there is none."""
+        """One row per simulated episode or real trial; empty if there are none."""
         return _table(self.folder, TRUTH)
 
     @property
     def headline(self) -> str | None:
-        """What stands above the table where it may not be read as a ranking."""
+        """The statement above the table if it must not be read as a ranking; otherwise empty."""
         return self.summary.caveat if self.summary else None
 
     @property
@@ -112,28 +112,28 @@ class Result:
 
     @cached_property
     def agreement(self) -> pd.DataFrame | None:
-        """How far the predicted order and rates are the measured ones; None where nothing was
-        measured. A row per measure: value, low, high, the ceilings, and the baselines."""
+        """Agreement of the predicted with the measured order and rates; None if nothing was
+        measured. One row per measure: value, low, high, the ceilings, and the baselines."""
         return tables.agreement(self.summary) if self.summary else None
 
     @cached_property
     def gates(self) -> pd.DataFrame | None:
-        """What replaying recorded episodes shows; None where none was replayed. A row per gate:
-        value, low, high, episodes."""
+        """The gates, from replaying recorded episodes; None if none were replayed. One row per
+        gate: value, low, high, episodes."""
         return tables.gates(self.summary) if self.summary else None
 
     def rollouts(self) -> "Iterator[tuple[Rollout, Verdict]]":
-        """Every imagined episode with its verdict: latents, actions, poses."""
+        """Iterate over imagined episodes (latents, actions, poses) and their verdicts."""
         return RolloutStore(RunPaths(self.folder).imagined).rollouts()
 
     def plot(self) -> "Figure":
-        """The policies with their intervals, beside what was measured where something was."""
+        """Plot the policies with their intervals, and measured rates if there are any."""
         from worldeval.api.plot import plot_policies
 
         return plot_policies(self.policies, headline=self.headline)
 
     def save(self, folder: str | Path) -> Path:
-        """Keep everything in a run folder, which `open_run`, the report and the viewer read.
+        """Save the result to a run folder for `open_run`, the report and the viewer.
 
         Raises:
             UserError: the folder is not empty.
@@ -142,7 +142,9 @@ class Result:
         if target.resolve() == self.folder.resolve():
             return target
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            raise UserError(f"{target} is not empty. Save into a new folder, so nothing is lost.")
+            raise UserError(
+                f"{target} is not empty. Save to a new folder, so that nothing is overwritten."
+            )
         shutil.copytree(self.folder, target, dirs_exist_ok=True)
         if self._removed is not None:
             self._removed()  # the copy takes its place
@@ -158,16 +160,16 @@ class Result:
 
 
 def open_run(folder: str | Path) -> Result:
-    """Open the run in a folder, whatever made it.
+    """Open the run in a folder, made from Python or the command line.
 
     Args:
-        folder: of `rank`, `imagine` or `truth`, or of the verbs of the same names.
+        folder: run folder of `rank`, `imagine` or `truth`.
 
     Returns:
-        Its result.
+        The result of the run.
 
     Raises:
-        UserError: there is no run, or it holds no result yet.
+        UserError: the folder does not exist, or has no result yet.
 
     >>> import worldeval as we
     >>> result = we.open_run("toy/run")
@@ -176,11 +178,11 @@ def open_run(folder: str | Path) -> Result:
     """
     path, paths = Path(folder), RunPaths(Path(folder))
     if not path.is_dir():
-        raise UserError(f"There is no run folder {path}.")
+        raise UserError(f"There is no run folder {path}. Check the path.")
     held = (paths.summary, paths.outcomes(IMAGINED), paths.outcomes(TRUTH))
     if not any(each.is_file() for each in held):
         raise UserError(
-            f"{path} holds no result of a run yet. Rank into it: worldeval rank ... --out {path}"
+            f"{path} has no result of a run yet. Create one with: worldeval rank ... --out {path}"
         )
     return Result(path)
 

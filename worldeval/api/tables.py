@@ -19,7 +19,7 @@ from worldeval.stats import Estimate, Finding
 if TYPE_CHECKING:
     from worldeval.api.result import Result
 
-WIDTH = 120  # of text that is no terminal
+WIDTH = 120  # of text that is not printed to a terminal
 MEASURES = {
     "pearson": "Pearson",
     "pearson_strong": "  above the median measured rate",
@@ -43,7 +43,7 @@ GATES = {
 
 
 def policies(summary: Summary, cards: pd.DataFrame | None) -> pd.DataFrame:
-    """A row per policy, best first; see `Result.policies`."""
+    """Tabulate the policies, best first; see `Result.policies`."""
     ranking = summary.ranking
     assert ranking is not None
     tied = _tied(ranking)
@@ -85,7 +85,7 @@ def policies(summary: Summary, cards: pd.DataFrame | None) -> pd.DataFrame:
 
 
 def rates(episodes: pd.DataFrame) -> pd.DataFrame:
-    """The mean prediction of every policy, of episodes that were not ranked."""
+    """Tabulate the mean prediction of every policy, for episodes that were not ranked."""
     if episodes.empty:
         return pd.DataFrame(columns=["policy", "predicted", "episodes"])
     cells = episodes.groupby(["policy", "task"])["score"].mean().reset_index()
@@ -96,7 +96,7 @@ def rates(episodes: pd.DataFrame) -> pd.DataFrame:
 
 
 def agreement(summary: Summary) -> pd.DataFrame | None:
-    """A row per measure of agreement, with its ceiling and the baselines; None without any."""
+    """Tabulate the measures of agreement with ceilings and baselines; None if there are none."""
     if summary.agreement is None:
         return None
     rows = {}
@@ -120,7 +120,7 @@ def agreement(summary: Summary) -> pd.DataFrame | None:
 
 
 def gates(summary: Summary) -> pd.DataFrame | None:
-    """A row per gate; None where none was passed through."""
+    """Tabulate the gates; None if there are none."""
     if not summary.gates:
         return None
     rows = {
@@ -132,7 +132,7 @@ def gates(summary: Summary) -> pd.DataFrame | None:
 
 
 def renderables(result: "Result") -> Iterator[RenderableType]:
-    """A result for a terminal: caveats first, then the ranking, agreement and gates."""
+    """Yield a result for a terminal: caveats, ranking, agreement and gates."""
     summary = result.summary
     if summary is None or summary.ranking is None:
         yield _rates_table(result.policies if not result.episodes.empty else result.simulated)
@@ -153,10 +153,10 @@ def renderables(result: "Result") -> Iterator[RenderableType]:
 
 
 def ranking_table(result: "Result") -> Table:
-    """A row per policy, best predicted first.
+    """Build the table of policies, best predicted first.
 
-    Where it is known what an imagined rate is worth, `predicted` is the true rate with its
-    predictive interval, and `as imagined` what more imagined starts would show.
+    If it is known how imagined rates relate to true rates, `predicted` is the true rate with its
+    predictive interval, and `as imagined` is the rate in imagination.
     """
     rows = result.policies
     known = "imagined" in rows
@@ -195,7 +195,7 @@ def ranking_table(result: "Result") -> Table:
 
 
 def agreement_table(summary: Summary, found: pd.DataFrame | None) -> Table:
-    """How far the predicted order and rates are the measured ones."""
+    """Build the table of agreement between predicted and measured order and rates."""
     assert found is not None and summary.agreement is not None
     baselines = list(summary.baselines)
     table = Table(title="agreement with what was measured", title_justify="left")
@@ -221,7 +221,7 @@ def agreement_table(summary: Summary, found: pd.DataFrame | None) -> Table:
 
 
 def gates_table(summary: Summary) -> Table:
-    """What replaying recordings in imagination shows."""
+    """Build the table of gates from recordings replayed in imagination."""
     table = Table(title="gates: recorded actions replayed in imagination", title_justify="left")
     table.add_column("replayed")
     table.add_column("predicted success", justify="right")
@@ -234,7 +234,7 @@ def gates_table(summary: Summary) -> Table:
 
 
 def as_text(result: "Result") -> str:
-    """The result as plain text."""
+    """Format the result as plain text."""
     stream = StringIO()
     console = Console(file=stream, width=WIDTH, markup=False, highlight=False, no_color=True)
     for each in renderables(result):
@@ -244,12 +244,12 @@ def as_text(result: "Result") -> str:
 
 
 def as_html(result: "Result") -> str:
-    """The result for a notebook: caveats, the table of policies, and the rest folded away."""
+    """Format the result for a notebook: caveats, the table of policies, and collapsed details."""
     parts = []
     if result.headline:
         parts.append(f'<p style="color:#b3261e"><b>{escape(result.headline)}</b></p>')
     shown = [name for name in SHOWN if name in result.policies]
-    parts.append(_html(result.policies[shown]) if shown else "<p>No episode yet.</p>")
+    parts.append(_html(result.policies[shown]) if shown else "<p>There are no episodes yet.</p>")
     for title, table in (("Agreement", result.agreement), ("Gates", result.gates)):
         if table is not None:
             parts.append(f"<details><summary>{title}</summary>{_html(table, index=True)}</details>")
@@ -280,7 +280,7 @@ def _html(table: pd.DataFrame, *, index: bool = False) -> str:
 
 
 def _tied(ranking: RankingSummary) -> dict[str, list[str]]:
-    """Of every policy, those that it is statistically tied with, in the order of the ranking."""
+    """Map every policy to those that it is statistically tied with, in order of rank."""
     pairs = {frozenset((one.first, one.second)) for one in ranking.comparisons if not one.separated}
     names = [row.policy for row in ranking.policies]
     return {

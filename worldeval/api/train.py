@@ -1,4 +1,4 @@
-"""Training world models, judges and policies from Python: what is done is kept and not repeated."""
+"""Train world models, judges and policies from Python; finished work is not repeated."""
 
 import multiprocessing as mp
 import os
@@ -38,7 +38,7 @@ DataArgument = Address | Weighted | Sequence[Address | Weighted | tuple[Address,
 
 @dataclass(frozen=True, kw_only=True)
 class TrainedWorld:
-    """A world model that was trained, and how well it replays held-out episodes."""
+    """A trained world model, and how well it replays held-out episodes."""
 
     folder: Path
     held_out_episodes: int
@@ -62,27 +62,27 @@ def train_world(
 ) -> TrainedWorld:
     """Train a world model, and measure how well it replays held-out episodes.
 
-    The same call again does only what is missing. `load_world(out)` loads the result.
+    Repeating the call does only the missing work. `load_world(out)` loads the result.
 
     Args:
-        data: folder of a dataset; several are a mixture, with weights where pairs are given:
+        data: folder of a dataset, or a list of folders for a mixture, optionally with weights:
             `["mine", ("others", 0.3)]`.
         out: folder for the world model.
-        model: a model recipe, by name or path.
-        weak: datasets of policies' roll-outs to add; a judge is later trained on them.
-        latents: folders of `worldeval data encode`, one for every dataset.
+        model: name or path of a model recipe.
+        weak: datasets of policy roll-outs to add; a judge is later trained on them.
+        latents: folders written by `worldeval data encode`, one for every dataset.
         settings: keys of the recipe as values, such as `{"trainer.steps": 100}`.
         sets: keys of the recipe as texts, such as `["trainer.steps=100"]`.
         track: trackers that training curves are sent to, such as `["tensorboard"]`.
-        jobs: folds trained at the same time.
-        seed: of everything random.
-        progress: False shows nothing.
+        jobs: number of folds trained at the same time.
+        seed: random seed.
+        progress: whether to show progress.
 
     Returns:
-        Where it is, and its fidelity.
+        The folder of the world model, and its fidelity.
 
     Raises:
-        UserError: the data or the recipe do not fit; nothing is left behind then.
+        UserError: the data or the recipe are invalid; nothing is written then.
 
     >>> import worldeval as we
     >>> trained = we.train_world(
@@ -98,7 +98,7 @@ def train_world(
     for path in (*(part.path for part in parts), *weak, *latents):
         _must_exist(path)
     given = {"seed": seed, "latents": latents}
-    # A tokenizer that came with latents is no result: nothing was trained.
+    # A tokenizer that came with latents was not trained here, so it is not a result.
     worthless = frozenset({TOKENIZER, FRAMES} if latents else {FRAMES})
     recipe = found.resolved()
     kept = {"recipe": recipe, "reread": found.reread, "worthless": worthless}
@@ -146,15 +146,15 @@ def train_judge(
         data: the data that the world model was trained on.
         weak: the roll-outs of policies that it was trained on.
         out: folder for the judge; `load_judge(out)` loads it.
-        recipe: a judge recipe, by name or path.
-        settings, sets, track: as `train_world` takes them.
+        recipe: name or path of a judge recipe.
+        settings, sets, track: as in `train_world`.
         world_seed: the seed of the world model's training.
 
     Returns:
-        The networks, their calibration, and how they did on policies that they never saw.
+        The networks, their calibration, and their accuracy on held-out policies.
 
     Raises:
-        UserError: the data, the world model or the recipe do not fit; nothing is left behind then.
+        UserError: the data, the world model or the recipe are invalid; nothing is written then.
 
     >>> import worldeval as we
     >>> fitted = we.train_judge("runs/world", "runs/data", ["runs/weak"], "runs/judge")
@@ -193,18 +193,18 @@ def train_judge(
 
 
 def calibrate_judge(judge: Address, runs: Sequence[Address], out: Address) -> Recalibrated:
-    """Correct the rates of a judge by policies that were also measured.
+    """Correct a judge's predicted rates with policies whose success was also measured.
 
-    The networks stay as they are, and so does the order of policies on each task: only a slope and
-    an offset for each task change. Judge other policies with the result.
+    Only a slope and an offset per task are fitted; the networks and the order of policies on each
+    task do not change. Use the result to judge other policies.
 
     Args:
         judge: folder of the judge, which is not changed.
-        runs: folders of `rank` with truth and this judge.
+        runs: folders of `rank` runs with truth and this judge.
         out: folder for the corrected judge.
 
     Returns:
-        The calibration, and the error of a policy on a task before and after.
+        The calibration, and the mean error of a policy's rate on a task before and after.
 
     Raises:
         UserError: a run has no truth, or used another judge.
@@ -231,21 +231,21 @@ def train_policies(
     jobs: int = 1,
     done: Callable[[int, int], None] | None = None,
 ) -> list[KeptCheckpoint]:
-    """Train the lineages of a policy recipe by imitation, keeping checkpoints along the way.
+    """Train the lineages of a policy recipe by imitation, and keep checkpoints during training.
 
     Args:
-        recipe: a policy or policy-set recipe, by name or path.
-        data: demonstrations, in any format.
-        out: folder; checkpoints go to `out/LINEAGE/step-N`. What is complete is not trained again.
-        settings, sets, track: as `train_world` takes them; a lineage has a run of its own.
-        jobs: lineages trained at the same time.
-        done: called with how many lineages are done, and how many there are.
+        recipe: name or path of a policy or policy-set recipe.
+        data: datasets of demonstrations, in any format.
+        out: folder for the checkpoints, `out/LINEAGE/step-N`. Finished lineages are kept.
+        settings, sets, track: as in `train_world`; every lineage is tracked as its own run.
+        jobs: number of lineages trained at the same time.
+        done: function that is called with the number of finished lineages and their total.
 
     Returns:
         Every checkpoint with its folder and card, in the recipe's order.
 
     Raises:
-        UserError: the data or the recipe do not fit; nothing is left behind then.
+        UserError: the data or the recipe are invalid; nothing is written then.
 
     >>> import worldeval as we
     >>> made = we.train_policies("toy/policy.yaml", "toy/data", "toy/bc")
@@ -261,7 +261,7 @@ def train_policies(
             f"{weighed[0].path} has the weight {weighed[0].weight:g}, and policies learn from all "
             "demonstrations alike. Leave the weight out."
         )
-    read_table(*parts)  # a wrong folder is an error before the run folder is made
+    read_table(*parts)  # report a wrong folder before the run folder is made
     order = [lineage.name for lineage in lineages.lineages]
     made: list[KeptCheckpoint] = []
     with run_folder(
@@ -317,7 +317,7 @@ def _in_parallel(
     progress: bool,
     track: Sequence[str],
 ) -> None:
-    """The folds, each in its own process with its share of the cores."""
+    """Train the folds, each in its own process with its share of the cores."""
     jobs = min(jobs, found.config.folds, os.cpu_count() or 1)
     threads = max(1, (os.cpu_count() or 1) // jobs)
     with ProcessPoolExecutor(jobs, mp_context=mp.get_context("spawn")) as pool:

@@ -1,4 +1,4 @@
-"""The statistics alone, on anybody's numbers: `validate` and `plan`."""
+"""Statistics for any predictions and trials: `validate` and `plan`."""
 
 from pathlib import Path
 
@@ -24,23 +24,23 @@ def validate(
     level: float = 0.95,
     seed: int = 0,
 ) -> Validation:
-    """Compare predicted with real outcomes: agreement, its noise ceiling, and what it cannot say.
+    """Compare predicted with measured outcomes: agreement, its noise ceiling, and caveats.
 
-    Needs no world model: any two tables of the same policies and tasks will do.
+    No world model is needed; any two tables of the same policies and tasks work.
 
     Args:
         predicted: CSV or data frame with columns policy, task, start and score (0-1) or success
-            (0/1); lineage, step and seed may be there too.
-        real: the same, with success.
-        margin: real gap above which a pair of policies must be ordered correctly.
+            (0/1); lineage, step and seed are optional.
+        real: the same for the measured outcomes, with success.
+        margin: measured difference above which a pair of policies must be ordered correctly.
         level: coverage of every interval.
-        seed: of the resampling.
+        seed: random seed of the resampling.
 
     Returns:
-        Agreement, both rankings, and findings; `.headline` stands above everything else.
+        Agreement, both rankings, and findings; `.headline` is to be read first.
 
     Raises:
-        UserError: a table is wrong (the text names the line), or there are fewer than 3 policies.
+        UserError: a table is invalid (the message names the line), or has fewer than 3 policies.
 
     >>> import worldeval as we
     >>> import pandas as pd
@@ -68,17 +68,17 @@ def plan(
     level: float = 0.95,
     test: str = "betting",
 ) -> Plan:
-    """Say how many real and imagined trials a comparison needs, before they are made.
+    """Compute how many real and imagined trials a comparison needs.
 
     Args:
-        policies: how many are compared.
+        policies: number of policies to compare.
         gap: smallest difference in success rate that matters.
-        power: chance of finding it.
+        power: probability of detecting it.
         rate: success rate of the worse policy.
-        rho: correlation of real and imagined outcomes from the same start, where it is known.
-        cost_ratio: cost of a real trial over that of an imagined one.
-        level: 1 - the chance of finding a difference where there is none.
-        test: that is going to be applied: `betting`, or `mcnemar`, which may be read once.
+        rho: correlation of real and imagined outcomes from the same start, if known.
+        cost_ratio: cost of a real trial relative to an imagined one.
+        level: 1 - the probability of finding a difference where there is none.
+        test: test that will be applied: `betting`, or `mcnemar`, which may be read only once.
 
     Returns:
         The numbers of trials, and one sentence of advice.
