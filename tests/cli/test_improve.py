@@ -143,7 +143,7 @@ def test_what_is_no_checkpoint_cannot_be_trained(
     args = ["improve", "sft", "--policy", "zero", "--data", str(data), "--out", str(tmp_path)]
     done = CliRunner().invoke(command, args)
     assert isinstance(done.exception, UserError)
-    assert "zero is no checkpoint of worldeval" in str(done.exception)
+    assert "zero is not a worldeval checkpoint" in str(done.exception)
 
 
 def test_a_mixture_needs_two(command: typer.Typer, policies: list[str]) -> None:

@@ -248,6 +248,8 @@ def _names(file: h5py.File, attribute: str, count: int, path: Path) -> tuple[str
     if not all(isinstance(name, str | bytes) for name in np.atleast_1d(given)):
         raise DataError(path, attribute, "it is no list of names.")
     names = tuple(hdf5.text(name) for name in np.atleast_1d(given))
+    if len(set(names)) < len(names):
+        raise DataError(path, attribute, f"two columns have the same name ({', '.join(names)}).")
     if names and len(names) != count:
         raise DataError(path, attribute, f"there are {len(names)} names for {count} numbers.")
     return names
