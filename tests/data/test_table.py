@@ -48,10 +48,10 @@ class Changed(Told):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"fps": 6.0}, "frames a second 6.0, and arm 5.0"),
-        ({"views": {"side": (16, 16)}}, "views .*side.*, and arm .*top"),
+        ({"fps": 6.0}, "frames a second 6.0, but arm has 5.0"),
+        ({"views": {"side": (16, 16)}}, "views .*side.*, but arm has .*top"),
         ({"action_names": ("vx", *AXES[1:])}, "an action of .*vx"),
-        ({"pose_names": ("pose_0", "pose_1")}, "a pose of 2, and arm 4"),
+        ({"pose_names": ("pose_0", "pose_1")}, "a pose of 2, but arm has 4"),
     ],
 )
 def test_other_robots_are_refused(change: dict, said: str) -> None:
