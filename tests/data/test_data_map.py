@@ -120,7 +120,7 @@ def test_a_wrong_map_is_refused_in_one_line(tmp_path: Path, text: str, says: str
         ),
         (
             DataMap(pose=NumbersMap(columns=(ColumnGroup(names=("a", "b", "c"), means="object"),))),
-            "leaves out every column of the pose",
+            "excludes every column of the pose",
         ),
         (DataMap(success="wins > 0"), "wins: it is missing"),
     ],

@@ -45,7 +45,9 @@ class MappedSource(Source):
         self._kept = {"action": sensed(stored.action), "pose": sensed(stored.pose)}
         for side, kept in self._kept.items():
             if not len(kept):
-                raise UserError(f"The map leaves out every column of the {side} of {spec.path}.")
+                raise UserError(
+                    f"The map excludes every column of the {side} of {spec.path}. Keep one."
+                )
         meaning = ColumnMeanings(action=self._shown(stored.action), pose=self._shown(stored.pose))
         self.spec = replace(
             spec,
@@ -144,7 +146,7 @@ def _fitting(given: Groups, own: Groups, found: Sequence[str], side: str, source
     if given and len(names(given)) != len(found):
         raise UserError(
             f"The map describes {len(names(given))} columns of the {side} "
-            f"({', '.join(names(given))}), and {source.spec.path} has {len(found)} "
-            f"({', '.join(found)}). List every column; leave none out but by means: object."
+            f"({', '.join(names(given))}), but {source.spec.path} has {len(found)} "
+            f"({', '.join(found)}). List every column; exclude one with means: object."
         )
     return given or own

@@ -82,9 +82,9 @@ class AlohaSource(Source):
             raise DataError(path, "file", f"no episode can be read: {why}")
         self.findings += left_out(self._depths)
         if fps is None:
-            self._odd("fps-guessed", "fps", f"no rate is given; {FPS:g} fps is taken.")
+            self._odd("fps-guessed", "fps", f"the frame rate is not given; assuming {FPS:g} fps.")
         if all(head.success is None for head in self.heads):
-            self._odd("no-success", "success", "the files do not say which episodes succeeded.")
+            self._odd("no-success", "success", "the files do not state which episodes succeeded.")
         actions, pose = sizes
         self.spec = SourceSpec(
             format="aloha",
@@ -204,9 +204,9 @@ class AlohaSource(Source):
                     severity="warning",
                     episode=None,
                     field=key,
-                    text=f"packed pictures do not say their channel order; these are {why}, so "
-                    f"{self._channels} is taken. Look at the contact sheet (data inspect), and "
-                    "where red and blue are swapped give a map with channels: "
+                    text=f"packed images do not state their channel order; these are {why}, so "
+                    f"{self._channels} is assumed. Check the contact sheet (data inspect). If red "
+                    "and blue are swapped, give a map with channels: "
                     f"{'rgb' if padded else 'bgr'}.",
                 )
             )
@@ -221,7 +221,7 @@ class AlohaSource(Source):
             return hdf5.text(said)
         values = np.asarray(hdf5.dataset(opened, key, file)[()]).reshape(-1)
         if not len(values):
-            raise DataError(file, key, "it is empty, and is to hold the task.")
+            raise DataError(file, key, "it is empty, but must contain the task.")
         return hdf5.text(values[0])
 
     def _odd(self, code: str, field: str, words: str, episode: str | None = None) -> None:

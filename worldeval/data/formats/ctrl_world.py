@@ -154,9 +154,9 @@ class CtrlWorldSource(Source):
             self._odd("frame-count", name, "video_length", f"says {said}; there are {length}.")
         if "action.cartesian_position" not in note:
             self._odd(
-                "actions-made-up", name, "action.cartesian_position", "no raw commands; the pose "
-                "reached at the next frame stands for the action. It is where the arm went, not "
-                "what was commanded."
+                "actions-made-up", name, "action.cartesian_position", "there are no raw commands, "
+                "so the pose reached at the next frame is used as the action. It is where the arm "
+                "went, not what was commanded."
             )  # fmt: skip
         texts = note.get("texts") or [""]
         task = texts[0] if isinstance(texts, list) and isinstance(texts[0], str) else ""
@@ -169,8 +169,8 @@ class CtrlWorldSource(Source):
             )  # fmt: skip
         if not task:
             self._odd(
-                "no-task", name, "texts", "hold no task text: what is told by language cannot "
-                "learn from it. Write one, or use it for dynamics only."
+                "no-task", name, "texts", "contain no task text, so language-conditioned models "
+                "cannot learn from this episode. Add one, or use the episode for dynamics only."
             )  # fmt: skip
         success = _success(note, file)
         if success is None and note.get("success") is not None:

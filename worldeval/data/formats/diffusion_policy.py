@@ -68,8 +68,8 @@ class DiffusionPolicySource(Source):
         if path.is_dir():
             for name in ("meta/episode_ends", *(f"data/{name}" for name in used)):
                 _refuse_cut_chunks(path / name)
-        self._odd("fps-guessed", "fps", f"the format gives no rate; {FPS:g} fps is taken.")
-        self._odd("no-success", "success", "the format does not say which episodes succeeded.")
+        self._odd("fps-guessed", "fps", f"the format has no frame rate; assuming {FPS:g} fps.")
+        self._odd("no-success", "success", "the format does not state which episodes succeeded.")
         pose = {key: _width(data[key], path, key) for key in self._pose_keys}
         acted = {key: _width(data[key], path, key) for key in self._action_keys}
         pose_names = tuple(name for key, size in pose.items() for name in numbered(key, size))
@@ -194,7 +194,7 @@ class DiffusionPolicySource(Source):
             if not self.given.pose.columns:
                 self._odd(
                     "object-state", "data/state", "columns 2 to 4 are the block's pose in push-T, "
-                    "which no robot senses; they are left out. A map can say otherwise "
+                    "which no robot senses, so they are excluded. To change this, give a map "
                     "(pose: columns:)."
                 )  # fmt: skip
             return (
@@ -203,8 +203,8 @@ class DiffusionPolicySource(Source):
             )
         if self._pose_keys == ("state",) and not self.given.pose.columns:
             self._odd(
-                "pose-guessed", "data/state", "all of it is taken for the robot's own pose. Where "
-                "it holds objects too, say so in a map (pose: columns: means: object)."
+                "pose-guessed", "data/state", "all columns are assumed to be the robot's own pose. "
+                "If some describe objects, give a map (pose: columns: means: object)."
             )  # fmt: skip
         if self._pose_keys == POSES[2] and len(found) == 7:
             return (
@@ -253,8 +253,8 @@ class DiffusionPolicySource(Source):
                         severity="warning",
                         episode=None,
                         field=f"data/{name}",
-                        text=f"{lost} of {kept.nchunks} chunks are not stored and read as "
-                        f"{kept.fill_value}. Copy the store again if that was not meant.",
+                        text=f"{lost} of {kept.nchunks} chunks are not stored and are read as "
+                        f"{kept.fill_value}. If this is not intended, copy the store again.",
                     )
                 )
 
@@ -267,7 +267,7 @@ class DiffusionPolicySource(Source):
         keys = tuple(name for name, kept in data.items() if kept.ndim == 2 and name != ACTION)
         if not keys:
             raise DataError(self.path, "data", f"there is no state (there is {', '.join(data)}).")
-        self._odd("pose-guessed", "data", f"the pose is {', '.join(keys)}, as all there is.")
+        self._odd("pose-guessed", "data", f"assuming {', '.join(keys)} as the pose.")
         return keys
 
     def _names(self, group: str) -> list[str]:

@@ -275,7 +275,7 @@ def _remedy(there: Sequence[str], acting: Sequence[str]) -> str:
             f"action: {{keys: [{name}]}} where {name} is the action; where it is the pose, "
             f"pose: {{keys: [{name}]}} and action: {{next_pose: true}}"
         )
-    return f"Say it in a map (--map FILE.yaml): {said}."
+    return f"Name it in a map (--map FILE.yaml): {said}."
 
 
 def _success(value: Array, file: Path) -> bool | None:

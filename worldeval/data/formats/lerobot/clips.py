@@ -77,7 +77,7 @@ def shared_frames(ids: Sequence[str], entries: Sequence[Entry], fps: float) -> l
             episode=other,
             field=file,
             text=f"begins at {after:.4g} s, within episode {one} ({begin:.4g} to {end:.4g} s): "
-            "both show the same frames. Correct from_timestamp in meta/episodes, or convert again.",
+            "both show the same frames. Correct from_timestamp in meta/episodes, or reconvert.",
         )
         for file, listed in spans.items()
         for (begin, end, one), (after, _, other) in pairwise(sorted(listed))

@@ -202,9 +202,9 @@ class LeRobotSource(Source):
                     severity="warning",
                     episode=name,
                     field="tasks",
-                    text=f"has {len(said)} instructions one after another ({'; '.join(said)}). "
-                    "LeRobot keeps each with its frames; everything else takes the first. Cut the "
-                    "episode where the instruction changes.",
+                    text=f"has {len(said)} consecutive instructions ({'; '.join(said)}). "
+                    "LeRobot stores each with its frames, but everything else uses the first. "
+                    "Split the episode where the instruction changes.",
                 )
             )
         return Head(
@@ -256,8 +256,8 @@ class LeRobotSource(Source):
                 raise DataError(
                     self.path,
                     key,
-                    "depth in a video is not shown in grey, since its coding differs by writer.",
-                    "Remove it from the map's depth:; the view is then left out.",
+                    "depth in a video is not shown in grey, because its encoding varies by writer.",
+                    "Remove it from depth: in the map; the view is then excluded.",
                 )
 
     def _video_file(self, entry: Entry, key: str) -> Path:

@@ -204,24 +204,25 @@ class RldsSource(Source):
                         severity="warning",
                         episode=None,
                         field=split,
-                        text=f"{parts - count} of {parts} files are missing; the others are read.",
+                        text=f"{parts - count} of {parts} files are missing; only the others are "
+                        "read.",
                     )
                 )
 
     def _note(self) -> None:
         if self.given.fps is None:
             self._odd(
-                "fps-guessed", None, "fps", f"the format gives no rate; {FPS:g} a second is taken. "
-                "Say it in a map (fps: 15 of DROID, 5 of Bridge)."
+                "fps-guessed", None, "fps", f"the format has no frame rate; assuming {FPS:g} fps. "
+                "Set it in a map (fps: 15 for DROID, 5 for Bridge)."
             )  # fmt: skip
         if not self.given.success:
             self._odd(
-                "no-success", None, "success", "the format does not say which episodes succeeded. "
-                "Say it in a map, such as success: reward >= 1 in the last frame."
+                "no-success", None, "success", "the format does not state which episodes "
+                "succeeded. Define it in a map, such as success: reward >= 1 in the last frame."
             )  # fmt: skip
         if not self._text_key:
-            self._odd("no-task", None, "language_instruction", "there is no instruction. Say in a "
-                      "map where it is (task_key:), or what it is (task:).")  # fmt: skip
+            self._odd("no-task", None, "language_instruction", "there is no instruction. Give its "
+                      "key (task_key:) or its text (task:) in a map.")  # fmt: skip
         self.findings += left_out(
             key for key, one in self._steps.items()
             if one.kind == "image" and _deep(one) and key not in self.given.depth
@@ -249,7 +250,7 @@ class RldsSource(Source):
         for name in POSES:
             feature = self._steps.get(f"{OBSERVED}{name}")
             if feature is not None and feature.kind == "numbers" and feature.width:
-                self._odd("pose-guessed", None, feature.key, "is taken for the robot's own pose.")
+                self._odd("pose-guessed", None, feature.key, "is assumed to be the robot's pose.")
                 return (feature.key,)
         there = [
             key for key, one in self._steps.items()

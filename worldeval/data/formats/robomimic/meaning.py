@@ -38,14 +38,14 @@ def reward_tells(
     if any(flags is None for flags in sparse):
         return False, _noted(
             "no-success",
-            "the rewards are not 0 and 1, so they do not say what succeeded. Say it in a map, such "
-            "as success: reward >= 0.95.",
+            "rewards are not 0 and 1, so they do not state which episodes succeeded. Define it in "
+            "a map, such as success: reward >= 0.95.",
         )
     if not any(flags.any() for flags in sparse if flags is not None):
-        return False, _noted("no-success", "all rewards are 0; success is unknown.")
+        return False, _noted("no-success", "all rewards are 0, so success is unknown.")
     return True, _noted(
         "success-guessed",
-        "an episode with a reward of 1 is taken for a success. A map can say otherwise (success:).",
+        "an episode with a reward of 1 counts as a success. A map can change this (success:).",
     )
 
 

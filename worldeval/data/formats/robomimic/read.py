@@ -198,7 +198,7 @@ class RobomimicSource(Source):
         keys = tuple(key for key in flat if key != PRIVILEGED)
         if not keys:
             raise DataError(self.file, f"{observed.name}", "there is no observation of the robot.")
-        self._odd("pose-guessed", None, "obs", f"the pose is {', '.join(keys)}, as all there is.")
+        self._odd("pose-guessed", None, "obs", f"assuming {', '.join(keys)} as the pose.")
         return keys
 
     def _check(self, demo: h5py.Group, views: Mapping[str, tuple[int, int]]) -> None:
@@ -291,7 +291,7 @@ class RobomimicSource(Source):
         arguments = environment.get("env_kwargs")
         given = arguments.get("control_freq") if isinstance(arguments, dict) else None
         if given is None:
-            self._odd("fps-guessed", None, "env_args", f"no control_freq; {FPS:g} fps is taken.")
+            self._odd("fps-guessed", None, "env_args", f"no control_freq; assuming {FPS:g} fps.")
             return FPS
         return rate(given, self.file, "env_args.env_kwargs.control_freq")
 

@@ -32,7 +32,7 @@ class ShardsWriter(Writer):
         if len(sizes) != 1:
             found = ", ".join(f"{view} {h}x{w}" for view, (h, w) in shape.views.items())
             raise UserError(
-                f"Views of shards have one size, and these are {found}. Give one with --size."
+                f"All views of shards must have one size, but they are {found}. Set one: --size."
             )
         described = {"format": "shards", **asdict(shape)}
         super().__init__(out, shape, description=described, origin=origin, fresh=fresh)
