@@ -278,7 +278,8 @@ def _whole_or_absent(ends: Ends, path: Path, read: Callable[[Path], Any]) -> Non
 
     before = ends.refused
     ends.attempt(look)
-    ends.lost += path.is_file() and ends.refused > before
+    there = any(path.glob("[!.]*")) if path.is_dir() else path.exists()
+    ends.lost += there and ends.refused > before
 
 
 def _limited(write: Callable[[], Any], limit: int) -> None:
