@@ -105,7 +105,7 @@ def test_numbers_out_of_range_and_lost_keys(run: Path, tmp_path: Path) -> None:
         advise(run, tmp_path / "n", trials=1, confidence=1.0)
     advise(run, tmp_path / "n", trials=2)
     (tmp_path / "n" / KEY).unlink()
-    with pytest.raises(UserError, match="nobody knows which code"):
+    with pytest.raises(UserError, match="cannot be mapped to policies"):
         advise(run, tmp_path / "n", trials=2)
 
 

@@ -1,7 +1,7 @@
-"""Which test compares the policies of a run: chosen before looking, and kept.
+"""The test that compares the policies of a run, chosen before looking at results.
 
-McNemar's test is exact when it is read once, after a number of starts fixed beforehand. Looking and
-then choosing another test, or more starts, would give every pair several chances to be separated.
+McNemar's test is exact if it is read once, after a fixed number of starts. Choosing another test or
+more starts after looking would give every pair several chances to be separated.
 """
 
 from pathlib import Path
@@ -32,9 +32,9 @@ def check_test(test: str, *, run: Path, starts: int, policies: int, spending: Sp
     known_test(test)
     if test == ONCE and (spending.by_turns):
         raise UserError(
-            "--test mcnemar is exact for a number of starts that is fixed beforehand: leave out "
-            "--budget-..., --allocate and --stop-when-separated, or leave out --test: the betting "
-            "test may be looked at at any time."
+            "--test mcnemar is exact only for a number of starts that is fixed beforehand. Omit "
+            "--budget-..., --allocate and --stop-when-separated, or omit --test: the betting test "
+            "may be read at any time."
         )
     seen = find_summary(run)
     if seen is None or seen.ranking is None:
@@ -42,14 +42,14 @@ def check_test(test: str, *, run: Path, starts: int, policies: int, spending: Sp
     before = seen.ranking.test
     if before != test:
         raise UserError(
-            f"{run} was already summarised with --test {before}, now {test}: a test is chosen "
-            f"before looking. Give --test {before}, or another --out with starts not seen yet."
+            f"{run} was already summarised with --test {before}, now {test}. A test must be chosen "
+            f"before looking: give --test {before}, or another --out with new starts."
         )
     counts = {row.n for row in seen.ranking.policies}
     if test == ONCE and (counts != {starts} or len(seen.ranking.policies) != policies):
         raise UserError(
-            f"{run} was already summarised with --test mcnemar, which may be read once: it cannot "
-            "be extended by starts or policies. Give another --out."
+            f"{run} was already summarised with --test mcnemar, which may be read only once, so it "
+            "cannot be extended by starts or policies. Give another --out."
         )
 
 

@@ -1,4 +1,4 @@
-"""Film strips of episodes that somebody asks for: what a run keeps as latents becomes pictures."""
+"""Render requested episodes of a run, stored as latents, into film strips."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -37,13 +37,13 @@ def develop(
     """Decode the imagined episodes with these ids into film strips of the run.
 
     Args:
-        drawn: they are a random sample of the run, so that labels of them speak for it.
-        real: also run them in the simulator, where the protocol names one.
-        trust_code: run Python code too, where the run names it as a policy.
+        drawn: whether they are a random sample of the run, so that labels are representative.
+        real: also run them in the simulator, if the protocol names one.
+        trust_code: execute policies of the run that are Python code.
 
     Raises:
-        UserError: the run lacks an episode, its world model cannot render, or `real` would run code
-            that nobody trusts.
+        UserError: an episode is missing, the world model cannot render, or `real` would execute
+            code that is not trusted.
     """
     recipe = protocol(run)
     if real and not trust_code:
@@ -64,18 +64,21 @@ def develop(
 
 
 def draw(run: Path, count: int, *, rng: np.random.Generator) -> list[str]:
-    """Ids of episodes drawn at random, each as likely as any other."""
+    """Draw ids of episodes uniformly at random."""
     every = [row["id"] for row in read_episodes(run).table.to_dict("records") if row["file"]]
     if not every:
-        raise UserError(f"{run} holds no imagined roll-out. Run `worldeval rank` first.")
+        raise UserError(f"{run} has no imagined roll-outs. Run `worldeval rank` first.")
     return [every[place] for place in rng.permutation(len(every))[:count]]
 
 
 def protocol(run: Path) -> ProtocolRecipe:
-    """The protocol that a run was made by."""
+    """Read the protocol of a run."""
     path = RunPaths(run).recipe
     if not path.is_file():
-        raise UserError(f"{run} is no run of a ranking: it has no {path.name}.")
+        raise UserError(
+            f"{run} is no run of a ranking: it has no {path.name}. Give the folder of a "
+            "`worldeval rank`."
+        )
     return recipes.load(str(path), "protocol").config
 
 

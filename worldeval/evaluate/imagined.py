@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportReturnType=false
-"""Imagining and judging policies from the same starts: in parallel, resumably, within a budget."""
+"""Imagine and judge policies from the same starts: parallel, resumable, within a budget."""
 
 import errno
 from collections import Counter
@@ -57,8 +57,8 @@ class ImaginedPart:
     def __post_init__(self) -> None:
         if self.shard.count > 1 and self.spending.looks:
             raise UserError(
-                "Shards do not see each other's outcomes, so they cannot decide by them: leave "
-                "out --allocate and --stop-when-separated, or --num-shards."
+                "Shards do not see each other's outcomes, so decisions cannot depend on them. Omit "
+                "--allocate and --stop-when-separated, or --num-shards."
             )
         self.store = RolloutStore(RunPaths(self.folder).imagined)
         self.damaged = self.store.mend()  # files set aside, whose episodes are done again
@@ -163,12 +163,12 @@ class ImaginedPart:
             if error.errno not in FULL:
                 raise
             raise UserError(
-                f"The disk of {self.folder} is full. What is done is kept: make room, and give the "
-                "same command again."
+                f"The disk of {self.folder} is full. Finished work is kept; free some space, and "
+                "run the same command again."
             ) from error
 
     def _note(self, failed: BatchFailed) -> None:
-        """Keep why a batch has no outcome: its episodes are not failures, and are tried again."""
+        """Record why a batch has no outcome; its episodes are excluded and can be retried."""
         job = failed.job
         line = {
             "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -212,7 +212,7 @@ def outcomes(folder: Path, cards: pd.DataFrame, starts: Sequence[Start]) -> pd.D
         if fact.policy in policies and fact.start in places
     ]
     if not kept:
-        raise UserError(f"{folder} holds no roll-out of these policies yet.")
+        raise UserError(f"{folder} has no roll-out of these policies yet.")
     rows = [
         {
             "policy": fact.policy,

@@ -1,4 +1,4 @@
-"""Parts of one run, made on machines that share nothing, put together as if one had done it all."""
+"""Merge the parts of a run that were made on machines without a shared disk."""
 
 import math
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ SAME = 1e-4  # largest difference of two probabilities of one episode that round
 
 @dataclass(frozen=True, kw_only=True)
 class Merged:
-    """What came of a merge."""
+    """The result of a merge."""
 
     run: Path
     imagined: int  # episodes that the run holds now
@@ -68,7 +68,10 @@ def _agreed(runs: Sequence[Path]) -> tuple[Manifest, list[Start]]:
     for run in runs:
         manifest = read_manifest(run)
         if manifest is None:
-            raise UserError(f"{run} is no part of a run: it has no manifest.json.")
+            raise UserError(
+                f"{run} is not part of a run: it has no manifest.json. Give the folders of `rank "
+                "--num-shards`."
+            )
         agreed = manifest if agreed is None else agreed.with_earlier(manifest, run, redo=False)
         for start in read_kept_starts(run):
             if not _equal(starts.setdefault(start.id, start), start):

@@ -1,9 +1,9 @@
-"""`worldeval next`: a schedule of real trials, blinded and in random order, and what came of them.
+"""`worldeval next`: a blinded schedule of real trials in random order, and their outcomes.
 
 A schedule is a folder. `schedule.csv` has a row per trial: its number, a code in place of the
-policy's name, task, start, and `success`, which the person at the robot fills in. `key.json` says
-which code is which policy; whoever judges the trials need not open it. `schedule.html` is the same
-to be printed, and `trials.csv` holds what is filled in, by policy, for `worldeval rank --real`.
+policy's name, task, start, and `success`, which the person at the robot fills in. `key.json` maps
+codes to policies and should not be opened by the person who judges the trials. `schedule.html` is
+a version to print, and `trials.csv` contains the outcomes by policy, for `worldeval rank --real`.
 """
 
 import html
@@ -106,7 +106,7 @@ def advise(
     ranking = read_summary(run).ranking
     rows = ranking.policies if ranking is not None else ()
     if ranking is None or len(rows) < 2:
-        raise UserError(f"{run} ranks {len(rows)} policies; advice is for two or more.")
+        raise UserError(f"{run} ranks {len(rows)} policies, but at least two are needed.")
     measured = ranking.worth_quartile
     phi = phi or measured or adviser.UNVALIDATED
     starts = _starts(run)
@@ -186,10 +186,11 @@ def _read(
     if key_path.is_file():
         key = read_json(key_path)
         if not isinstance(key, dict) or not all(isinstance(code, str) for code in key.values()):
-            raise UserError(f"{key_path} must hold a code for each policy. Give another --out.")
+            raise UserError(f"{key_path} must contain a code for each policy. Give another --out.")
     elif path.is_file():
         raise UserError(
-            f"{path} has no {KEY} beside it, so nobody knows which code is which policy."
+            f"{path} has no {KEY} beside it, so its codes cannot be mapped to policies. Restore "
+            f"{KEY}, or give another --out."
         )
     if gone := [policy for policy in key if policy not in policies]:
         raise UserError(f"{key_path} names '{gone[0]}', which the run does not rank.")
@@ -250,7 +251,9 @@ def _counts(
     if real is not None:
         outcomes = read_outcomes(real)
         if not outcomes.binary:
-            raise UserError(f"{real} has scores; real trials need a column 'success' of 0 and 1.")
+            raise UserError(
+                f"{real} contains scores, but real trials need a column 'success' with 0 or 1."
+            )
         for k, value in zip(outcomes.policy, outcomes.value, strict=True):
             policy = outcomes.policies[k]
             if policy not in policies:
@@ -330,7 +333,7 @@ td, th {{ border: 1px solid #999; padding: .5em; text-align: left; }}
 .code {{ font-weight: bold; }} tr {{ page-break-inside: avoid; }}
 </style></head><body>
 <h1>{advice.open} trials to run, in this order</h1>
-<p>Put the scene as in the start that is named, run the policy of the code, tick the outcome, and
+<p>Set up the scene as in the given start, run the policy with the given code, tick the outcome, and
 enter it in the column <code>success</code> of {SCHEDULE} (1 or 0).</p>
 <table><tr><th>trial</th><th>policy</th><th>task</th><th>start</th><th>outcome</th></tr>
 {rows}

@@ -74,7 +74,10 @@ def policy_cards(
     """
     rows, asked = [], expand(refs)
     if not asked:
-        raise UserError("No policy is named. Give at least one: --policies, or policies: in YAML.")
+        raise UserError(
+            "No policies are given. Give at least one, with --policies or `policies:` in the "
+            "recipe."
+        )
     specs = policy_specs(asked, trust_pickle=trust_pickle, policy_timeout=policy_timeout)
     for ref in asked:
         spec, folder = specs[ref], Path(read_address(ref).place)
@@ -95,5 +98,8 @@ def policy_cards(
     twice = table["policy"][table["policy"].duplicated()]
     if len(twice):
         both = ", ".join(table["ref"][table["policy"] == twice.iloc[0]])
-        raise UserError(f"Two policies are called '{twice.iloc[0]}' ({both}); leave one out.")
+        raise UserError(
+            f"Two policies are called '{twice.iloc[0]}' ({both}). Remove one, or rename it with "
+            "?name=."
+        )
     return table

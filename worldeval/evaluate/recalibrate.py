@@ -1,4 +1,4 @@
-"""Correcting a judge's rates by policies that were both imagined and tried for real."""
+"""Correct a judge's rates with policies that were both imagined and measured."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ def recalibrated(judge: Path, runs: Sequence[Path]) -> Recalibrated:
     if len(lineages) < FEWEST:
         raise UserError(
             f"{', '.join(map(str, runs))}: {len(lineages)} lineages ({', '.join(lineages)}) were "
-            f"tried for real; at least {FEWEST} are needed, so that one can be left out."
+            f"measured; at least {FEWEST} are needed, so that one can be held out."
         )
     after = np.zeros(len(table))
     for lineage in lineages:

@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportAssignmentType=false, reportReturnType=false, reportOptionalOperand=false
-"""An evaluation from recipe to summary: starts, imagination, truth, gates, statistics, films."""
+"""Run an evaluation from recipe to summary, through all its stages."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -63,7 +63,7 @@ from worldeval.world.world import World
 
 POLICY_TIMEOUT = 600.0  # seconds
 LEAST_PATIENCE = 30.0  # seconds, however small the budget: a policy may have much to load
-REMOVE = "Remove the file: it only says how long the work took."
+REMOVE = "Remove the file; it only records how long the work took."
 
 
 @runtime_checkable
@@ -78,7 +78,7 @@ class Watcher(Protocol):
 
 @dataclass(kw_only=True)
 class Evaluation:
-    """One run folder. Every stage keeps its result there and is not repeated."""
+    """An evaluation in a run folder. Every stage stores its result and is not repeated."""
 
     recipe: ProtocolRecipe
     out: Path
@@ -105,7 +105,9 @@ class Evaluation:
         )
         self._tell_replans()
         for path in mend(self.paths.truth):
-            self.watch.say(f"{path} is damaged: set aside, its episodes are measured again")
+            self.watch.say(
+                f"{path} is damaged; it is set aside and its episodes are measured again"
+            )
         self._know()
         self.starts = by_task(self._starts(), self.recipe.tasks)
         self.spent: SpendingReport | None = None
@@ -136,7 +138,9 @@ class Evaluation:
             shard=self.shard,
         )
         for path in work.damaged:
-            self.watch.say(f"{path} is damaged: set aside, its episodes are done again")
+            self.watch.say(
+                f"{path} is damaged; it is set aside and its episodes are imagined again"
+            )
         scores = {policy: list[float]() for policy in work.refs}
         for (policy, _), probability in work.done.items():
             scores[policy].append(probability)
@@ -280,12 +284,12 @@ class Evaluation:
         short = [name for name in self.cards["policy"] if tasks.get(name, 0) < len(self._tasks())]
         if not short:
             return imagined
-        self.watch.say(f"not ranked, since not tried on every task yet: {', '.join(short)}")
+        self.watch.say(f"not ranked, because some tasks have no outcome yet: {', '.join(short)}")
         kept = imagined[~imagined["policy"].isin(short)]
         if kept.empty:
             raise UserError(
                 f"{self.out}: no policy has an outcome on every task yet, so there is nothing to "
-                "rank. Give the same command again, or more --budget-minutes."
+                "rank. Run the same command again, or increase --budget-minutes."
             )
         return kept
 
@@ -340,14 +344,14 @@ class Evaluation:
             for policy in changed:
                 count = RolloutStore(self.paths.imagined).leave_out(policy, "replaced")
                 forget(self.paths.truth, policy)
-                self.watch.say(f"{policy} has changed: {count} episodes are done again")
+                self.watch.say(f"{policy} has changed; {count} of its episodes are repeated")
         if manifest != earlier:
             write_manifest(self.out, manifest)
         for policy in refs:
             if manifest.policies[policy].hash is None:
                 self.watch.say(
-                    f"{policy} ({refs[policy]}) does not say what it is made of: where it changes, "
-                    "this run will not notice"
+                    f"{policy} ({refs[policy]}) has no fingerprint: this run cannot detect "
+                    "whether it changes"
                 )
 
     def check_models(self) -> None:
@@ -358,7 +362,9 @@ class Evaluation:
         load_checker(self.recipe.checker)
         for task in (each for each in self.recipe.tasks if not spec.knows(each)):
             hint = did_you_mean(task, spec.tasks)
-            raise UserError(f"The world model {self.recipe.world} never saw '{task}'.{hint}")
+            raise UserError(
+                f"The world model {self.recipe.world} was not trained on '{task}'.{hint}"
+            )
 
     def _reset_seed(self, start: str) -> int:
         return next(one.seed for one in self.starts if one.id == start)
@@ -393,8 +399,8 @@ class Evaluation:
                 for start in [one for one in starts if one.task == task][beyond : recipe.starts]
             ]
         raise UserError(
-            f"No starts: there is no simulator to ask ({problem}), and the protocol names no "
-            "starts_file. `worldeval starts DATA` makes one from recorded episodes."
+            f"No starts: there is no simulator to take them from ({problem}), and the protocol "
+            "names no starts_file. Make one from recorded episodes with `worldeval starts DATA`."
         )
 
     def _batch_done(self, batch: Result) -> None:

@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-"""A run in numbers: the ranking, its agreement with truth, baselines, gates and findings."""
+"""The summary of a run: ranking, agreement with the measurement, baselines, gates, findings."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -43,7 +43,7 @@ MENDED = 0.01  # share of a rollout's action numbers that had to be clipped: bey
 
 @dataclass(frozen=True, kw_only=True)
 class RunSummary:
-    """Everything a run found."""
+    """All results of a run."""
 
     imagined: Ranking
     truth: Ranking | None
@@ -58,7 +58,7 @@ class RunSummary:
 
     @property
     def headline(self) -> str | None:
-        """What stands above the table when it may not be read as a ranking."""
+        """Return the statement above a table that must not be read as a ranking."""
         return first_line(self.findings)
 
 
@@ -138,7 +138,7 @@ def summarise(
 def to_json(
     summary: RunSummary, cards: pd.DataFrame, *, seconds: dict[str, float], episodes: int
 ) -> dict[str, Any]:
-    """The content of summary.json."""
+    """Return the content of summary.json."""
     ranking, agreed, gates = summary.imagined, summary.agreement, summary.gates
     out: dict[str, Any] = {
         "headline": summary.headline,
@@ -204,12 +204,12 @@ def _groups(
 
 
 def _baselines(real: Outcomes, cards: pd.DataFrame) -> dict[str, dict[str, float | None]]:
-    """How well cheaper numbers rank the same policies."""
+    """Measure how well cheaper baselines rank the same policies."""
     return {name: baseline(values, real) for name, values in _rankers(real, cards).items()}
 
 
 def _rankers(real: Outcomes, cards: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Cheaper numbers of the policies; larger means better."""
+    """Return the baseline scores of the policies; larger means better."""
     known = cards[cards["policy"].isin(real.policies)].set_index("policy")
     out = {}
     errors = known["validation_mse"]
@@ -264,8 +264,8 @@ def _near_misses(gates: Gates) -> list[Finding]:
         Finding(
             code="near_misses_succeed",
             severity="warning",
-            text=f"Recorded near misses come out as success at a rate of {rate} (n = {rate.n}): "
-            "policies that fail by little look better than they are.",
+            text=f"Recorded near misses are judged as success at a rate of {rate} (n = {rate.n}), "
+            "so policies that fail narrowly look better than they are.",
         )
     ]
 
@@ -278,7 +278,7 @@ def _actions(gates: Gates) -> list[Finding]:
         Finding(
             code="actions_ignored",
             severity="refusal",
-            text=f"Zeroed or shuffled actions lower the predicted success by {effect} only; at "
-            f"least {ACTION_EFFECT} is needed to believe that the world model follows actions.",
+            text=f"Zeroed or shuffled actions lower the predicted success by only {effect}; at "
+            f"least {ACTION_EFFECT} is needed to show that the world model follows actions.",
         )
     ]

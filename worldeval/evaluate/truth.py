@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportCallIssue=false, reportArgumentType=false
-"""The same policies from the same starts in the simulator: what the ranking is compared with.
+"""Roll the same policies out from the same starts in the simulator, to compare the ranking with.
 
 `truth/*.csv` has a row per episode; a file is written when its block of episodes is done. What no
 file holds is missing, so a run goes on where it stopped, and grows by policies and by starts.
@@ -49,7 +49,7 @@ def measure_truth(
     Of a shard, the rows are those that are there.
     """
     if recipe.truth is None:
-        raise UserError("The protocol has no `truth:`; give one to measure the policies.")
+        raise UserError("The protocol names no simulator. Set `truth:` to measure the policies.")
     problem = unavailable(recipe.truth.env)
     if problem:
         raise UserError(problem)
@@ -106,7 +106,7 @@ def read_block(path: Path) -> pd.DataFrame:
     if wrong.any() or rows["seed"].dtype.kind != "i":
         line = int(wrong.argmax()) + 2
         raise UserError(
-            f"{path}, line {line}: every episode of the simulator has a whole number as its seed "
+            f"{path}, line {line}: every simulated episode needs a whole number as its seed "
             "and 0 or 1 as its success."
         )
     return rows

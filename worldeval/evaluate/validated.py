@@ -1,4 +1,4 @@
-"""An earlier run that was compared with truth, and what it lets a later one claim."""
+"""An earlier run that was compared with measured outcomes, and the claims that it supports."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +37,8 @@ class Validated:
         said = Finding(
             code="validated_elsewhere",
             severity="warning",
-            text=f"These policies were not tried for real. {self.where} compared {self.policies} "
+            text=f"The success of these policies was not measured. {self.where} compared "
+            f"{self.policies} "
             f"others with truth under the same world model and judge: Spearman {self.spearman}.",
         )
         return [*self.failed, said]
@@ -62,7 +63,7 @@ def read_validated(
     if then != sampler_steps:
         raise UserError(
             f"{folder} was imagined with --sampler-steps {then or 'left out'}, now "
-            f"{sampler_steps or 'left out'}: what was compared there is not what is used here."
+            f"{sampler_steps or 'left out'}. Use the same number of steps as in that run."
         )
     if summary.agreement is None or summary.agreement.spearman is None:
         raise UserError(f"{folder} was compared with truth for too few policies (at least 3).")
@@ -92,7 +93,7 @@ def read_compared(folder: Path, world: str | None = None, judge: str | None = No
     summary = find_summary(folder)
     if summary is None:
         raise UserError(
-            f"{folder} holds no summary.json. Give the folder of a finished "
+            f"{folder} has no summary.json. Give the folder of a finished "
             "`worldeval rank ... --truth` (or --real)."
         )
     if not RunPaths(folder).outcomes(TRUTH).is_file():
@@ -101,8 +102,8 @@ def read_compared(folder: Path, world: str | None = None, judge: str | None = No
         then = model.hash if model else None
         if own is not None and then != own:
             raise UserError(
-                f"{folder} used another {what} ({then}; now {own}): what was compared there is "
-                "not what is used here."
+                f"{folder} used another {what} ({then}; now {own}), so its comparison does not "
+                "apply here. Give a run with the same world model and judge."
             )
     return summary
 
@@ -115,13 +116,15 @@ def real_trials(path: Path, cards: pd.DataFrame, tasks: Sequence[str]) -> pd.Dat
     """
     trials = read_outcomes(path)
     if not trials.binary:
-        raise UserError(f"{path} has scores; real trials need a column 'success' of 0 and 1.")
+        raise UserError(
+            f"{path} contains scores, but real trials need a column 'success' with 0 or 1."
+        )
     known = {"policy": list(cards["policy"]), "task": list(tasks)}
     for what, given in (("policy", trials.policies), ("task", trials.tasks)):
         for name in given:
             if name not in known[what]:
                 hint = did_you_mean(name, known[what])
-                raise UserError(f"{path}: the {what} '{name}' is not ranked here.{hint}")
+                raise UserError(f"{path}: the {what} '{name}' is not part of this ranking.{hint}")
     table = pd.DataFrame(
         {
             "policy": [trials.policies[k] for k in trials.policy],
