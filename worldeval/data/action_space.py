@@ -1,4 +1,4 @@
-"""What the numbers of an action mean, and how to say the same in another way."""
+"""Action spaces: meaning of an action's numbers, and conversion between spaces."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -61,16 +61,16 @@ class ActionSpace:
         pose: Float[Array, "t p"] | None = None,
         fps: float | None = None,
     ) -> Float32[Array, "t b"]:
-        """The same actions in the space `target`.
+        """Convert actions to the space `target`.
 
         Args:
-            pose: where the arm is at each action, in this space's rotation and columns (or joint
-                positions), needed between absolute and relative control.
-            fps: frames a second, needed between joint positions and velocities.
+            pose: pose of the arm at each action, in this space's rotation and columns (or joint
+                positions); needed between absolute and relative control.
+            fps: frames per second; needed between joint positions and velocities.
 
         Raises:
-            UserError: the columns do not fit, what is needed is not given, or only the robot's
-                kinematics could tell (between joints and end effector).
+            UserError: the columns do not fit, a required argument is missing, or the conversion
+                needs the robot's kinematics (between joints and end effector).
         """
         self._fits(actions, "actions")
         if self.gripper != target.gripper:
@@ -91,13 +91,13 @@ class ActionSpace:
         return np.concatenate([arm, actions[:, self.arm :]], axis=1).astype(np.float32)
 
     def trainable(self) -> "ActionSpace":
-        """The space to train in: without a jump anywhere, rotations as 6-D numbers."""
+        """Return the space to train in: continuous, with rotations as 6-D numbers."""
         if self.control != "ee-absolute":
             return self
         return ActionSpace(control=self.control, rotation="6d", gripper=self.gripper)
 
     def unwrapped(self, actions: Float[Array, "t a"]) -> Float32[Array, "t a"]:
-        """One episode's actions with euler angles that go on past +-pi instead of jumping."""
+        """Unwrap the Euler angles of one episode, so that they continue past +-pi."""
         out = np.array(actions, np.float32)
         if self.control == "ee-absolute" and self.rotation == "euler":
             out[:, 3:6] = unwrapped(actions[:, 3:6])

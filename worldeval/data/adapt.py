@@ -1,7 +1,7 @@
-"""A dataset seen otherwise: pictures of another size, rotations in another form.
+"""Views of a dataset with resized images or another form of rotation.
 
-Angles jump by a whole turn where they pass +-pi, and a model that is trained on the jump learns
-it; `rotation="6d"` says the same without one.
+Angles jump by a full turn when they pass +-pi, and a model trained on them learns the jump.
+`rotation="6d"` is an equivalent form without jumps.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from worldeval.errors import UserError
 
 
 class AdaptedSource(Source):
-    """`source`, every frame and row of it changed when it is read."""
+    """A source whose frames and rows are converted when they are read."""
 
     def __init__(
         self,
@@ -101,7 +101,7 @@ class AdaptedSource(Source):
 
 
 class ChosenEpisodes(Source):
-    """Some of the episodes of `source`."""
+    """A subset of the episodes of `source`."""
 
     def __init__(self, source: Source, episodes: Sequence[int]) -> None:
         self.source, self._episodes = source, tuple(episodes)
@@ -127,7 +127,7 @@ class ChosenEpisodes(Source):
 
 
 def without_jumps(source: Source) -> Source:
-    """`source` to be trained on: every roll, pitch and yaw in 6-D numbers, where it has any."""
+    """Prepare a source for training by converting roll, pitch and yaw, if any, to 6-D rotations."""
     if not any(_angles(names) for names in (source.spec.action_names, source.spec.pose_names)):
         return source
     return AdaptedSource(source, rotation="6d")

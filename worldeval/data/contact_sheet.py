@@ -17,9 +17,9 @@ INK, PAPER, BROKEN = (30, 30, 30), (250, 250, 250), (200, 60, 60)
 
 
 def contact_sheet(source: Source, path: Path) -> Path:
-    """Write a PNG: a row for each of up to eight episodes, spread evenly over the dataset.
+    """Write a PNG with one row for each of up to eight episodes, spread evenly over the dataset.
 
-    The names of the views stand above their columns.
+    The names of the views are above their columns.
     """
     chosen = np.unique(np.linspace(0, len(source.heads) - 1, EPISODES).round().astype(int))
     rows = [_header(source), *(_row(source, int(index)) for index in chosen)]

@@ -1,4 +1,4 @@
-"""What a dataset holds, as a short name: equal names for equal episodes, in whatever format."""
+"""Fingerprints of a dataset's content: equal for equal episodes, in any format."""
 
 import hashlib
 from collections.abc import Sequence
@@ -7,11 +7,11 @@ import numpy as np
 
 from worldeval.data.source import Source
 
-SAMPLE = 32  # episodes that are looked into
+SAMPLE = 32  # number of episodes that are sampled
 
 
 def fingerprint(source: Source, views: Sequence[str], *, latents: bool = False) -> str:
-    """A digest of every episode's name and length, and of what some of them show.
+    """Compute a digest of every episode's name and length, and of some frames.
 
     The first and the middle frame of up to 32 episodes, spread evenly, are read; with `latents`
     their precomputed latents instead. Data that were cropped, scaled, re-ordered or recorded anew

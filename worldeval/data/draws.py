@@ -1,7 +1,7 @@
-"""Where the windows of a training batch begin, drawn at random.
+"""Random sampling of the rows at which the windows of a training batch begin.
 
-Everything that trains on windows of encoded episodes, or on frames, draws them here: from one
-dataset evenly, from a mixture by the datasets' weights.
+All training on windows of encoded episodes, or on frames, samples here: uniformly from a single
+dataset, and by the datasets' weights from a mixture.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ OUTSIDE = -1  # part of what joins a mixture without a weight of its own
 
 @dataclass(frozen=True, kw_only=True)
 class Blend:
-    """Which dataset of a mixture every episode is of, and the datasets' weights.
+    """The dataset of a mixture that each episode belongs to, and the datasets' weights.
 
     Episodes that are `OUTSIDE` (roll-outs that join later) are drawn as if nothing had a weight.
     """

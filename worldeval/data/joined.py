@@ -1,4 +1,4 @@
-"""Arrays that lie in several memory maps, read as one."""
+"""Arrays in several memory maps, read as one."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from worldeval.axes import Array, Int
 
 
 class JoinedRows:
-    """Arrays with equal rows, one after another; only the rows that are asked for are read."""
+    """Concatenation of arrays with equal row shapes; only the requested rows are read."""
 
     def __init__(self, parts: Sequence[Array]) -> None:
         self._parts = [part for part in parts if len(part)]

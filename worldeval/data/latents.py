@@ -1,6 +1,6 @@
 # The library's stubs are narrower than what it takes and gives.
 # pyright: reportArgumentType=false, reportCallIssue=false
-"""Encoded episodes as flat arrays: what dynamics models and judges train on.
+"""Encoded episodes as flat arrays, the training data of dynamics models and judges.
 
 One row per frame, episodes one after another; latents stay in a memory map until used.
 """
@@ -41,11 +41,11 @@ class LatentEpisodes:
 
     @property
     def episode_of_row(self) -> Int[Array, " n"]:
-        """Which episode a row belongs to."""
+        """Return the episode that each row belongs to."""
         return np.repeat(np.arange(len(self)), self.length)
 
     def transitions(self, episodes: Int[Array, " k"], horizon: int) -> Int[Array, " m"]:
-        """Rows from which `horizon` further frames of the same episode follow."""
+        """Return the rows that are followed by `horizon` frames of the same episode."""
         spans = (
             np.arange(self.begin[index], self.begin[index] + self.length[index] - horizon)
             for index in episodes
@@ -53,7 +53,7 @@ class LatentEpisodes:
         return np.concatenate([*spans, np.empty(0, np.int64)]).astype(np.int64)
 
     def draws(self, episodes: Int[Array, " k"], horizon: int) -> Draws:
-        """The `transitions` to draw from at random, those of a mixture by its weights."""
+        """Return a sampler over `transitions`, weighted if the data are a mixture."""
         rows = torch.from_numpy(self.transitions(episodes, horizon))
         if self.blend is None:
             return Draws(rows)
@@ -61,9 +61,9 @@ class LatentEpisodes:
         return Draws(rows, part=part, weights=self.blend.weights)
 
     def blended(self, part: Int[Array, " e"], weights: tuple[float, ...]) -> "LatentEpisodes":
-        """The same as a mixture: `part` says which dataset an episode is of."""
+        """Return the same episodes as a mixture; `part` is the dataset of each episode."""
         return replace(self, blend=Blend(part=part, weights=weights))
 
     def gather(self, rows: Int[Array, " k"]) -> Float[Tensor, "k v d h w"]:
-        """Latents at rows, as float32."""
+        """Read the latents at rows, as float32."""
         return torch.from_numpy(np.asarray(self.latents[rows])).float()

@@ -1,4 +1,4 @@
-"""A dataset seen through a map: columns that are named, left out or in other units, and success."""
+"""Datasets read through a map: renamed, excluded or converted columns, and success rules."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,10 +14,10 @@ from worldeval.errors import UserError
 
 
 def through_map(source: Source, given: DataMap) -> Source:
-    """`source` with what `given` says of it, and a meaning for every column.
+    """Apply the map `given` to a source, and assign a meaning to every column.
 
     Raises:
-        UserError: the map describes another number of columns than there are.
+        UserError: the map describes a different number of columns than the source has.
     """
     said = {"columns": given.action.columns or given.pose.columns, "rule": given.success,
             "fps": given.fps, "task": given.task, "units": given.convert_units}  # fmt: skip

@@ -1,4 +1,4 @@
-"""Numbers of every dimension brought to one scale, fitted on the training split."""
+"""Normalisation of every dimension to a common scale, fitted on the training split."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -60,9 +60,9 @@ class Normaliser:
         return cls(method=method, centre=centre.astype(np.float32), scale=scale.astype(np.float32))
 
     def __call__(self, values: Float[Array, "*n d"]) -> Float32[Array, "*n d"]:
-        """Normalised values."""
+        """Normalise values."""
         return ((values - self.centre) / self.scale).astype(np.float32)
 
     def back(self, values: Float[Array, "*n d"]) -> Float32[Array, "*n d"]:
-        """The values that were normalised."""
+        """Undo the normalisation."""
         return (values * self.scale + self.centre).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Pictures stored as the bytes of a JPEG or PNG file, in whatever way an array holds bytes."""
+"""Images stored as the bytes of a JPEG or PNG file in an array."""
 
 import io
 from pathlib import Path

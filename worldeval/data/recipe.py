@@ -1,4 +1,4 @@
-"""A dataset recipe for data on disk: where it is, which views are used, what is held out."""
+"""Dataset recipe for data on disk: location, views and held-out episodes."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from worldeval.errors import did_you_mean
 
 @dataclass(frozen=True, kw_only=True)
 class RecordedRecipe:
-    """Recorded trajectories, in any format that is read here."""
+    """Recorded trajectories in any supported format."""
 
     path: Path
     format: str | None = None  # None: found from the folder
@@ -39,7 +39,7 @@ class RecordedRecipe:
             )
 
     def build(self) -> Source:
-        """Open the data; an unknown view is refused."""
+        """Open the data, refusing unknown views."""
         source = open_source(self.path, self.format, given=self.source)
         source.choose(self.views)
         if self.size is None and self.rotation is None:
@@ -47,9 +47,9 @@ class RecordedRecipe:
         return AdaptedSource(source, size=self.size, rotation=self.rotation)
 
     def chosen(self, source: Source) -> tuple[str, ...]:
-        """The views used, in order."""
+        """Return the views that are used, in order."""
         return source.choose(self.views or None)
 
     def held(self, source: Source, *, seed: int) -> Bool[Array, " e"]:
-        """True for every episode kept from training."""
+        """Return a boolean per episode, true if it is held out."""
         return held_out(source, share=self.held_out_share, ids=self.held_out, seed=seed)

@@ -1,4 +1,4 @@
-"""Rotations in the forms that datasets use, turned into each other by scipy.
+"""Conversion between the forms of rotation that datasets use, with scipy.
 
 | name         | numbers | meaning                                                     |
 |--------------|---------|-------------------------------------------------------------|
@@ -30,9 +30,9 @@ NAMES: dict[str, tuple[str, ...]] = {
 
 
 def read_rotation(values: Float[Array, "n r"], form: RotationForm) -> Rotation:
-    """Rotations from their numbers.
+    """Convert numbers to rotations.
 
-    Quaternions and 6-D numbers are made unit and orthogonal, as a network's output needs.
+    Quaternions and 6-D numbers are normalised and orthogonalised, as a network's output requires.
 
     Raises:
         ValueError: the width is not the form's, or a quaternion or 6-D vector is zero.
@@ -50,7 +50,7 @@ def read_rotation(values: Float[Array, "n r"], form: RotationForm) -> Rotation:
 
 
 def write_rotation(rotation: Rotation, form: RotationForm) -> Float[Array, "n r"]:
-    """The numbers of rotations; quaternions have w >= 0."""
+    """Convert rotations to numbers; quaternions have w >= 0."""
     if form == "euler":
         return rotation.as_euler("xyz")
     if form == "quaternion":

@@ -1,4 +1,4 @@
-"""What is in a dataset: views, rate, episodes, tasks, success, and the range of every number."""
+"""Summary of a dataset: views, frame rate, episodes, tasks, success, and ranges of all numbers."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from worldeval.data.source import Source
 
 @dataclass(frozen=True, kw_only=True)
 class Range:
-    """One dimension of the actions or the pose, over all frames."""
+    """Range of one dimension of the actions or the pose, over all frames."""
 
     name: str
     min: float
@@ -24,7 +24,7 @@ class Range:
 
 @dataclass(frozen=True, kw_only=True)
 class DatasetSummary:
-    """A dataset at a glance."""
+    """Summary of a dataset."""
 
     format: str
     path: str
@@ -41,9 +41,9 @@ class DatasetSummary:
 
 
 def summarise(source: Source) -> DatasetSummary:
-    """Read every episode's numbers (no frames) and sum them up.
+    """Summarise a dataset from the numbers of all episodes, without reading frames.
 
-    An episode whose numbers cannot be read is left out of the ranges and named in `findings`.
+    An episode whose numbers cannot be read is excluded from the ranges and listed in `findings`.
     """
     spec, findings = source.spec, list(source.findings)
     actions, poses = [], []

@@ -1,4 +1,4 @@
-"""Yes and no, in every form in which files store them."""
+"""Parsing of truth values in the forms in which files store them."""
 
 import math
 from typing import Any
@@ -24,7 +24,7 @@ NOTHING = ("", "nan", "none", "null", "unknown")
 
 
 def truth(value: Any, *, unknown: int | None = None) -> bool | None:
-    """What a stored value means; None where it says that nobody knows (empty, NaN, null).
+    """Convert a stored value to true, false, or None if it is unknown (empty, NaN, null).
 
     A list or array of one value is that value. `bool("False")` and `bool([False])` are True, and so
     is a NaN, which is why no reader may ask Python.

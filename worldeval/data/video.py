@@ -1,6 +1,6 @@
 # The library's stubs are narrower than what it takes and gives.
 # pyright: reportOperatorIssue=false, reportOptionalOperand=false
-"""One reader and one writer of video files.
+"""Reading and writing of video files.
 
 PyAV reads. It is quicker than decord for windows, blocks and whole files alike; torchcodec gains up
 to a third on long reads and loses more on windows of our files, and needs FFmpeg on the system
@@ -32,22 +32,22 @@ ENCODING = {"crf": "18", "preset": "veryfast", "tune": "fastdecode", "bf": "0", 
 
 
 def probe(path: Path) -> VideoFacts:
-    """The facts of a video file, without decoding it."""
+    """Read the facts of a video file without decoding it."""
     return open_video(path).facts
 
 
 def frame_times(path: Path) -> Float[Array, " n"]:
-    """When each frame is shown, in seconds of the file's own clock, ascending."""
+    """Return the times at which frames are shown, in seconds of the file's clock, ascending."""
     return open_video(path).seconds
 
 
 def read_frames(
     path: Path, rows: Int[Array, " n"] | Sequence[int] | None = None, *, backend: Backend = "pyav"
 ) -> UInt8[Array, "n h w 3"]:
-    """RGB frames `rows` of a video, in the order asked for; every frame where `rows` is None.
+    """Read the RGB frames `rows` of a video in the given order; all frames if `rows` is None.
 
     Raises:
-        DataError: the file is no readable video, or lacks one of the frames.
+        DataError: the file is not a readable video, or lacks one of the frames.
     """
     file = open_video(path)
     facts = file.facts
@@ -64,7 +64,7 @@ def read_frames(
 
 
 class VideoWriter:
-    """An H.264 file under way: `append` frames, leave the `with` block, and it is complete."""
+    """Writer of an H.264 file: `append` frames in a `with` block; leaving it completes the file."""
 
     def __init__(self, path: Path, *, fps: float, size: tuple[int, int]) -> None:
         """`size` is (height, width), both even because colour is stored at half resolution."""
@@ -112,7 +112,7 @@ class VideoWriter:
 
 
 class VideoJoiner:
-    """One long file from many that `VideoWriter` wrote: packets are copied, not encoded anew."""
+    """Joins files written by `VideoWriter` into one, copying packets without encoding again."""
 
     def __init__(self, path: Path, *, fps: float) -> None:
         self._path = path
