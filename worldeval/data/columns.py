@@ -1,9 +1,9 @@
-"""What every number of an action and of a pose means, for any robot.
+"""Meaning of every number of an action and of a pose, for any robot.
 
-A robot is described by groups of columns that belong together: a position, a rotation, joints, a
-gripper, a place in the plane, a mobile base, plain numbers without a name, or the state of an
-object that the robot does not sense. There may be any number of each, told apart by `arm`.
-Numbers stay as they are stored; `unit` says what they are in, and `in_si` turns them.
+A robot is described by groups of related columns: a position, a rotation, joints, a gripper, a
+position in the plane, a mobile base, plain numbers without a name, or the state of an object that
+the robot does not sense. There may be any number of each, distinguished by `arm`. Numbers stay as
+they are stored; `unit` is their unit, and `in_si` converts them.
 """
 
 import re
@@ -129,14 +129,14 @@ Groups = tuple[ColumnGroup, ...]
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnMeanings:
-    """What the columns of a dataset mean, in their order. Empty: nobody knows."""
+    """Meaning of the columns of a dataset, in order. Empty if unknown."""
 
     action: Groups = ()
     pose: Groups = ()
 
     @property
     def guessed(self) -> tuple[str, ...]:
-        """The columns whose meaning is a guess: `action.x`."""
+        """Return the columns whose meaning is a guess, such as `action.x`."""
         return tuple(
             f"{side}.{name}"
             for side, groups in (("action", self.action), ("pose", self.pose))
@@ -157,7 +157,7 @@ def names(groups: Sequence[ColumnGroup]) -> tuple[str, ...]:
 
 
 def spans(groups: Sequence[ColumnGroup]) -> Iterator[tuple[ColumnGroup, slice]]:
-    """Every group with its columns."""
+    """Iterate over the groups with the columns of each."""
     begin = 0
     for group in groups:
         yield group, slice(begin, begin + len(group))
@@ -167,7 +167,7 @@ def spans(groups: Sequence[ColumnGroup]) -> Iterator[tuple[ColumnGroup, slice]]:
 def columns_of(
     groups: Sequence[ColumnGroup], *means: Means, arm: str | None = None
 ) -> Int[Array, " n"]:
-    """The columns of some meanings, of every arm or of one."""
+    """Return the columns with certain meanings, of all arms or of one."""
     found = [
         np.arange(span.start, span.stop)
         for group, span in spans(groups)
@@ -177,12 +177,12 @@ def columns_of(
 
 
 def arms(groups: Sequence[ColumnGroup]) -> tuple[str, ...]:
-    """The end effectors that the groups are of, in order of appearance."""
+    """Return the end effectors of the groups, in order of appearance."""
     return tuple(dict.fromkeys(group.arm for group in groups))
 
 
 def sensed(groups: Sequence[ColumnGroup]) -> Int[Array, " n"]:
-    """All columns but those that tell the state of an object, which no robot senses."""
+    """Return all columns except the states of objects, which no robot senses."""
     every = [m for m in get_args(Means) if m != "object"]
     return np.sort(columns_of(groups, *every))
 
@@ -193,9 +193,9 @@ JOINT = re.compile(r"joint|waist|shoulder|elbow|forearm|wrist|^q_?\d+$|qpos|moto
 
 
 def guess(found: Sequence[str]) -> Groups:
-    """What columns mean by their names alone; plain numbers where the names say nothing.
+    """Guess the meaning of columns from their names; unknown names become plain numbers.
 
-    Every group is marked as a guess, with no unit, because a name says none.
+    Every group is marked as a guess and has no unit, because names do not state units.
     """
     groups: list[ColumnGroup] = []
     place = 0

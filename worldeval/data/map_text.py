@@ -1,4 +1,4 @@
-"""The map of a dataset as it was read, as text to be edited: what was guessed is marked so."""
+"""The map by which a dataset was read, as editable text in which guesses are marked."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
@@ -21,7 +21,7 @@ SUCCESS = "reward >= 1"  # what readers take for success where rewards are 0 and
 
 
 def write_map(source: Source) -> str:
-    """The map that reads `source` as it was read."""
+    """Write the map by which `source` was read."""
     spec, given = source.spec, source.spec.read_as
     guessed = {key for code, key in GUESSED.items() if any(f.code == code for f in source.findings)}
     return HEAD.format(path=spec.path, format=spec.format) + "".join(

@@ -30,15 +30,15 @@ SIDE = re.compile(r"left|right", re.IGNORECASE)
 
 
 def is_modality(raw: Mapping[str, Any]) -> bool:
-    """Whether this is the content of a `modality.json`."""
+    """Return whether this is the content of a `modality.json`."""
     return isinstance(raw.get("state"), Mapping) and "video" in raw
 
 
 def read_modality(raw: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The plain content of a map that says the same.
+    """Convert the content of a `modality.json` to the content of an equivalent map.
 
     Raises:
-        UserError: a part has no sound `start` and `end`, or parts overlap.
+        UserError: a part has no valid `start` and `end`, or parts overlap.
     """
     out: dict[str, Any] = {
         "action": _numbers(raw.get("action") or {}, ACTION, f"{path}: action"),

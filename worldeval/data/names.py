@@ -1,4 +1,4 @@
-"""Names for dimensions that a dataset leaves nameless, and for views that share one."""
+"""Names for unnamed dimensions of a dataset, and unique names for views."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 # The library's stubs are narrower than what it takes and gives.
 # pyright: reportOperatorIssue=false, reportOptionalOperand=false
-"""A video file read through PyAV: frame n is the n-th that a player shows.
+"""Reading of video files with PyAV: frame n is the n-th frame that a player shows.
 
-That is in order of time, turned as the file says, without what its edit list cuts off.
+Frames are in order of time, rotated as the file says, without those that its edit list removes.
 """
 
 import os
@@ -34,7 +34,7 @@ ONE_THREAD = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFacts:
-    """What a video file says of itself, and how many frames it really lists."""
+    """Metadata of a video file, and the number of frames that it actually lists."""
 
     height: int
     width: int

@@ -1,4 +1,4 @@
-"""Reading HDF5 files that somebody else wrote: every failure names the file and the field."""
+"""Safe reading of HDF5 files from any source; all errors name the file and the field."""
 
 import stat
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""What a Zarr store may do: stay in its folder, hold what its files can hold, name its codecs."""
+"""Safety checks of a Zarr store: links, claimed sizes and codecs."""
 
 import math
 import re

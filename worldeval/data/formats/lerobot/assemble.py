@@ -1,4 +1,4 @@
-"""Put staged episodes together into the files of a LeRobot v3.0 dataset.
+"""Assemble staged episodes into the files of a LeRobot v3.0 dataset.
 
 Memory stays at one episode: rows are copied table by table, video packets are copied without being
 decoded, and quantiles of very long datasets come from an even sample of the rows.

@@ -1,4 +1,4 @@
-"""The video files of a LeRobot dataset: which of them are there, and which episodes lie in them."""
+"""Video files of a LeRobot dataset: which ones exist, and which episodes they contain."""
 
 from collections.abc import Sequence
 from itertools import pairwise

@@ -1,4 +1,4 @@
-"""Which features of a LeRobot dataset are its action, its pose and its views."""
+"""Selection of the features of a LeRobot dataset that are its action, pose and views."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace

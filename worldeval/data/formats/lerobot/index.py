@@ -1,4 +1,4 @@
-"""Where every episode of a LeRobot dataset lies: its rows and its frames, in which files."""
+"""Index of a LeRobot dataset: the files that hold the rows and frames of every episode."""
 
 import json
 import math

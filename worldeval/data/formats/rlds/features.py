@@ -1,4 +1,4 @@
-"""`features.json` of TFDS: what the features of a step are."""
+"""`features.json` of TFDS: the features of a step."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

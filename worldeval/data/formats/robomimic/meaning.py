@@ -1,6 +1,6 @@
 # h5py types every item as a group, a dataset or a datatype.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
-"""What rewards and attributes of a robomimic file say of success and of the task."""
+"""Success and task of a robomimic file, as given by its rewards and attributes."""
 
 import json
 from collections.abc import Sequence

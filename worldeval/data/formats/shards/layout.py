@@ -1,8 +1,8 @@
 # h5py types every item as a group, a dataset or a datatype.
 # pyright: reportArgumentType=false
-"""What stands where in a shard, and the writing of one from episodes of the simulator.
+"""Layout of a shard, and writing of shards from episodes of the simulator.
 
-A shard appears under its name only when complete, so an interrupted collection continues where it
+A shard gets its name only when it is complete, so an interrupted collection continues where it
 stopped.
 """
 

@@ -1,8 +1,8 @@
 # h5py types every item as a group, a dataset or a datatype.
 # pyright: reportArgumentType=false, reportIndexIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
-"""Any dataset as shards: uncompressed frames that training maps into memory.
+"""Conversion of any dataset to shards: uncompressed frames that training maps into memory.
 
-They take height x width x 3 bytes a frame and view, so frames are made small first (`--size`).
+They take height x width x 3 bytes per frame and view, so reduce the frame size first (`--size`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
