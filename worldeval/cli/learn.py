@@ -24,7 +24,7 @@ def learn(
         list[Path] | None,
         typer.Option(
             "--rollouts",
-            help="Earlier evaluation episodes of policies, with known outcome. May be repeated.",
+            help="Dataset of earlier policy roll-outs with known outcome. May be repeated.",
             rich_help_panel=DATA,
         ),
     ] = None,
@@ -32,17 +32,17 @@ def learn(
         float | None,
         typer.Option(
             "--minutes",
-            help="Minutes to train in altogether, on this machine [default: as the recipe says].",
+            help="Total training time on this machine, in minutes. Default: as in the recipe.",
             rich_help_panel=WORK,
         ),
     ] = None,
     model: Annotated[
         str,
-        typer.Option("--model", help="A model recipe: name or path.", rich_help_panel=RECIPE),
+        typer.Option("--model", help="Name or path of a model recipe.", rich_help_panel=RECIPE),
     ] = "latent",
     check: Annotated[
         bool,
-        typer.Option("--check/--no-check", help="Stop where the data would harm a training."),
+        typer.Option("--check/--no-check", help="Stop if the data would harm training."),
     ] = True,
     jobs: Annotated[
         int, typer.Option(help="Number of folds trained at the same time.", rich_help_panel=WORK)

@@ -1,4 +1,4 @@
-"""How roll-outs are spent: all of them, or where they tell policies apart, and when to stop.
+"""Allocate roll-outs to policies, evenly or where they separate policies best, and stop early.
 
 Work is counted in rounds: one start of every task. Looking at the outcomes and then deciding biases
 plain means, so estimates here are confidence sequences, which hold however often one looks.
@@ -27,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, kw_only=True)
 class Spending:
-    """What a user allows."""
+    """The budget that a user allows."""
 
     allocate: Literal["even", "halving", "top-two"] = "even"
     stop_when_separated: bool = False
@@ -125,14 +125,14 @@ def rounds_wanted(
 
 
 def found_leader(seen: Seen, wanted: Sequence[int]) -> int | None:
-    """The policy whose lower bound exceeds every other's upper bound; None if there is none."""
+    """Return the policy whose lower bound exceeds every other's upper bound, or None."""
     if len(wanted) < 2:
         return None
     return leader(tuple(sequences([seen(k, n) for k, n in enumerate(wanted)])))
 
 
 def sequences(scores: Sequence[Rounds], *, level: float = 0.95) -> list[Estimate]:
-    """The mean score of every policy with its confidence sequence, simultaneous over policies."""
+    """Compute every policy's mean score and confidence sequence, simultaneous over policies."""
     each = 1 - (1 - level) / len(scores)  # Bonferroni
     out = []
     for rounds in scores:

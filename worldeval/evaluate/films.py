@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportCallIssue=false, reportReturnType=false
-"""Roll-outs worth looking at, imagined and simulated from the same start."""
+"""Choose informative roll-outs and render them, imagined and simulated from the same start."""
 
 import tempfile
 from collections import Counter
@@ -27,7 +27,7 @@ from worldeval.runs.store import RolloutStore
 from worldeval.world.load import load_world
 from worldeval.world.world import World
 
-TELLING = 10  # roll-outs of whichever policies show most
+TELLING = 10  # informative roll-outs of any policy
 MOST = 60  # film strips that are made unasked
 JOB = 8  # episodes to a process: enough to pay for its start
 ROUNDED = 1e-4  # how far a probability in a table may be from the same one in the run store
@@ -47,14 +47,14 @@ class Simulated:
 def choose(
     imagined: pd.DataFrame, truth: pd.DataFrame | None, *, count: int | None = None
 ) -> list[Outcome]:
-    """What to look at: telling roll-outs, then a success and a failure of every policy.
+    """Choose roll-outs to render: informative ones, then a success and a failure of every policy.
 
     Returns the rows of `imagined` as mappings, with `success` where the truth is known.
 
     Args:
         imagined: policy, task, start, score.
-        truth: policy, start, success; None: nobody knows what really happens.
-        count: how many at most; None for all of these, at most `MOST`.
+        truth: policy, start, success; None if nothing was measured.
+        count: maximum number; None for all of these, up to `MOST`.
     """
     table = imagined
     if truth is not None:
@@ -118,7 +118,7 @@ def described(
 
 
 def keep(run: Path, entry: Filmstrip, imagined: Frames, real: Simulated | None) -> Filmstrip:
-    """Write a film strip into a run."""
+    """Write a film strip to a run folder."""
     if real is None:
         return write_filmstrip(RunPaths(run).films, entry, imagined)
     return write_filmstrip(RunPaths(run).films, entry, imagined, real.frames, real.moves)

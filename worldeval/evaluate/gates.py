@@ -1,4 +1,4 @@
-"""Two gates that cost little: do recorded failures stay failures, and do actions matter?"""
+"""Two inexpensive gates: whether recorded failures stay failures, and whether actions matter."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,24 +18,24 @@ from worldeval.world.protocol import WorldModel, WorldSpec
 
 Judging = Callable[[Sequence[Rollout]], list[Verdict]]
 
-ACTION_EFFECT = 0.3  # least fall of the predicted success when actions are zeroed or shuffled
+ACTION_EFFECT = 0.3  # smallest drop in success when actions are zeroed or shuffled
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gates:
-    """What replaying recorded episodes in imagination shows."""
+    """The results of replaying recorded episodes in imagination."""
 
     false_success: Estimate  # mean predicted success of recorded failures
     near_miss_false_success: Estimate  # of those that aimed centimetres off
-    true_success: Estimate  # of recorded successes, for scale
-    action_effect: Estimate  # fall of predicted success when the actions are spoilt
+    true_success: Estimate  # of recorded successes, for reference
+    action_effect: Estimate  # drop in success when actions are zeroed or shuffled
     informativeness: Estimate  # sensitivity + specificity - 1 of the verdicts, cut at one half
 
 
 def run_gates(
     world: WorldModel, judge: Judging, recordings: Sequence[Recording], *, rng: np.random.Generator
 ) -> Gates:
-    """Replay recordings as they were, with zeroed and with shuffled actions."""
+    """Replay recordings unchanged, with zeroed actions and with shuffled actions."""
     length = max(len(recording.actions) for recording in recordings)
     rest = [resting(world.spec, recording) for recording in recordings]
     # A recording that is shorter than the longest stands still at its end.
@@ -90,7 +90,7 @@ def resting(spec: WorldSpec, recording: Recording) -> Float32[Array, "2 a"]:
 
 
 def mean(values: Float[Array, " n"], *, level: float = 0.95) -> Estimate:
-    """The mean of independent episodes' probabilities (or their falls) with a t interval."""
+    """Return the mean of independent probabilities (or their drops) with a t interval."""
     n = len(values)
     if n < 2:
         value = float(values[0]) if n else None

@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportAttributeAccessIssue=false
-"""The policies of an evaluation and what their cards say: lineage, step, validation error."""
+"""The policies of an evaluation and their cards: lineage, step, validation error."""
 
 from collections import deque
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def is_foreign(ref: str) -> bool:
 def policy_specs(
     refs: Sequence[str], *, trust_pickle: bool = False, policy_timeout: float | None = PATIENCE
 ) -> dict[str, PolicySpec]:
-    """What every policy says of itself. Code of others is loaded in a process of its own.
+    """Read the cards of policies. Third-party code is loaded in a separate process.
 
     Raises:
         UserError: a policy cannot be loaded, ends its process, or takes longer than

@@ -33,7 +33,7 @@ def folders_of(ref: str) -> list[str]:
 def need_ray() -> None:
     """Raise where Ray is not installed."""
     if find_spec("ray") is None:
-        raise UserError("Ray is not installed: pip install 'worldeval[ray]', or leave out --ray.")
+        raise UserError("Ray is not installed. Run pip install 'worldeval[ray]', or omit --ray.")
 
 
 class ClusterActor:
@@ -138,6 +138,6 @@ def _connect(ray: Any, address: str) -> None:
         if address != "auto":
             raise UserError(
                 f"No Ray cluster answers at {address}: {error}. Start one with `ray start --head`, "
-                "or give --ray auto."
+                "or use --ray auto."
             ) from error
         ray.init(address="local", include_dashboard=False, **quiet)
