@@ -39,7 +39,7 @@ def test_json_is_the_whole_of_stdout(run: Path, tmp_path: Path) -> None:
     assert said["headline"]["refused"] is False
     assert {each["name"] for each in said["agreement"]} >= {
         "Imagination",
-        "A perfect binary evaluator with as many starts",
+        "Perfect binary evaluator, same number of starts",
     }
 
 
