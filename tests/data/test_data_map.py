@@ -116,7 +116,7 @@ def test_a_wrong_map_is_refused_in_one_line(tmp_path: Path, text: str, says: str
         (DataMap(views={"top": "front"}), "front: it is missing"),
         (
             DataMap(pose=NumbersMap(columns=(ColumnGroup(names=("a",)),))),
-            r"describes 1 columns of the pose \(a\), and .* has 3",
+            r"describes 1 columns of the pose \(a\), but .* has 3",
         ),
         (
             DataMap(pose=NumbersMap(columns=(ColumnGroup(names=("a", "b", "c"), means="object"),))),
