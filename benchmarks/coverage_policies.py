@@ -112,7 +112,7 @@ def over_lineages(rng: np.random.Generator, reps: int) -> list[Row]:
         for error in (0.3, 1.0):
             far = runs(20_000, error, np.random.default_rng(1))
             r, rho = float(measures.pearson(*far)), float(measures.spearman(*far))
-            hit = dict.fromkeys(("lineages", "policies", "spearman"), 0)
+            hit: dict[str, int] = {"lineages": 0, "policies": 0, "spearman": 0}
             width, group = 0.0, np.repeat(np.arange(lineages), 3)
             for _ in range(few):
                 s, true = runs(lineages, error, rng)
@@ -148,8 +148,8 @@ def real_trials(rng: np.random.Generator, reps: int) -> list[Row]:
                 width.append(found.share_saved)
                 rho.append(found.rho**2 * 100 / (n + 100))
         key = f"correlation .18 within cells, {n} real trials, where imagination was used"
-        rows += [row(f"share saved by width, {key}", np.mean(width), "<= .12"),
-                 row(f"share saved by rho^2 N / (n + N), {key}", np.mean(rho))]  # fmt: skip
+        rows += [row(f"share saved by width, {key}", float(np.mean(width)), "<= .12"),
+                 row(f"share saved by rho^2 N / (n + N), {key}", float(np.mean(rho)))]  # fmt: skip
     phi = 18.0
     for n in (5, 10, 15, 30):
         error, alone, hit, total = 0.0, 0.0, 0, 0

@@ -1,4 +1,6 @@
 # h5py types every item as a group, a dataset or a datatype.
+# pyright: reportAttributeAccessIssue=false, reportIndexIssue=false, reportGeneralTypeIssues=false, reportArgumentType=false, reportCallIssue=false
+# h5py types every item as a group, a dataset or a datatype.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportIndexIssue=false, reportCallIssue=false, reportGeneralTypeIssues=false
 """Damage on its way in and out: killed writers, full disks, and inputs with bytes that changed.
 

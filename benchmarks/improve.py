@@ -127,7 +127,18 @@ def measure(args: argparse.Namespace) -> None:
         write_table(paths[job], pd.DataFrame(rows).sort_values("seed"))
         print(paths[job].stem, f"{np.mean([one.success for one in found]):.2f}", flush=True)
 
-    simulate(jobs, TruthRecipe(), horizon=30, replan_every=2, processes=args.processes, done=done)
+    def failed(*what: object) -> None:
+        raise SystemExit(f"a policy broke: {what}")
+
+    simulate(
+        jobs,
+        TruthRecipe(),
+        horizon=30,
+        replan_every=2,
+        processes=args.processes,
+        done=done,
+        failed=failed,
+    )
 
 
 def table(args: argparse.Namespace) -> None:

@@ -202,9 +202,9 @@ def test_other_formats_go_by_time_too(make, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("begin", "options"), [(0.5, {}), (1.1, {}), (1.3, REORDERED)])
 def test_what_an_edit_list_cuts_off_is_not_counted(
-    begin: float, options: dict, tmp_path: Path
+    begin: float, options: dict[str, str], tmp_path: Path
 ) -> None:
-    whole = film(tmp_path / "whole.mp4", clip(0, 30), **({"options": options} if options else {}))
+    whole = film(tmp_path / "whole.mp4", clip(0, 30), options=options)
     path = trimmed(whole, begin, tmp_path / "cut.mp4")
     kept = list(range(round(10 * begin), 30))
     assert shown(read_frames(path)) == kept

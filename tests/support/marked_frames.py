@@ -38,7 +38,7 @@ def marked(episode: int, frame: int, camera: int = 0, *, size: tuple[int, int] =
     rows = np.arange(size[0]) * ROWS // size[0]
     columns = np.arange(size[1]) * COLUMNS // size[1]
     board = cells[rows][:, columns]
-    return np.where(board[..., None], np.uint8(BRIGHT), np.uint8(DARK))
+    return np.where(board[..., None], np.array(BRIGHT, np.uint8), np.array(DARK, np.uint8))
 
 
 def clip(episode: int, frames: int | Iterable[int], camera: int = 0, *, size=SIZE):

@@ -121,7 +121,7 @@ def test_droids_own_instructions_are_kept_each_once(clip: Path, tmp_path: Path) 
     assert "Put the blue block in the green bowl" in found.spec.instructions
     world = new(found.spec, recipe)
     assert world.denoiser.text.shape == (5, recipe.unet.token)
-    rows = by_words(world, found.episodes).task
+    rows = by_words(world, Windows(found.episodes)).task[found.episodes.begin]
     told = [found.spec.instructions[row] for row in rows]
     assert tuple(told) == found.episodes.instructions and told.count("") == 5
 
