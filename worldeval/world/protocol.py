@@ -43,9 +43,9 @@ class WorldSpec:
 
     def __post_init__(self) -> None:
         sizes = (*self.size, *self.latent, self.action_dim)
-        if not self.views or min(sizes) < 1 or max(sizes) > LARGEST or self.pose_dim < 0:
+        if min(sizes) < 1 or max(sizes) > LARGEST or self.pose_dim < 0:
             raise ValueError(
-                f"a world has views, and sizes of 1 to {LARGEST}: it says views {self.views}, size "
+                f"a world has sizes of 1 to {LARGEST}: it says views {self.views}, size "
                 f"{self.size}, latent {self.latent}, action_dim {self.action_dim}, pose_dim "
                 f"{self.pose_dim}"
             )
