@@ -10,7 +10,7 @@
 # Makes environments of their own for LeRobot 0.4.4 (it pins torch < 2.11 and av < 16, so it cannot
 # live in ours) in data-cache/interop/, and for the newest LeRobot in data-cache/interop-newest/
 # where there is a Python 3.12 ($PYTHON312, else python3.12); several GB are downloaded the first
-# time. $LEROBOT, $LEROBOT_NEWEST and $OPENPI name environments that are there already. LeRobot's default
+# time. $LEROBOT, $LEROBOT_NEWEST, $ROBOMIMIC and $OPENPI name environments that are there already. LeRobot's default
 # decoder needs ffmpeg's libraries (Debian: apt-get install ffmpeg); it is left out without them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -55,6 +55,13 @@ fi
 "$old/bin/python" benchmarks/interop.py check "$exported" "$work/$(basename "$exported").npz"
 
 "$python" benchmarks/interop_frames.py "$results" "$old/bin/python" ${newest:+"$newest/bin/python"}
+
+robomimic=${ROBOMIMIC:-data-cache/interop-robomimic}
+if [ ! -x "$robomimic/bin/python" ]; then
+    "$python" -m venv "$robomimic"
+    "$robomimic/bin/pip" install --quiet --no-deps robomimic termcolor # the rest is taken from ours
+fi
+"$python" benchmarks/interop_readers.py "$results" "$robomimic/bin/python"
 
 openpi=${OPENPI:-data-cache/interop-openpi}
 if [ ! -x "$openpi/bin/python" ]; then

@@ -103,6 +103,49 @@ def test_robosuites_own_names(foreign: Path) -> None:
     assert [head.task for head in source.heads] == ["Lift", "Lift"]
 
 
+@pytest.mark.parametrize(
+    ("masks", "splits", "unlisted"),
+    [
+        ({"train": ["demo_0"]}, ["train", "unlisted"], True),
+        ({"train": [], "valid": ["demo_1"]}, ["unlisted", "val"], True),
+        ({"train": ["demo_1"], "valid": []}, ["unlisted", "train"], True),
+        ({"train": ["demo_1", "demo_0"]}, ["train", "train"], False),
+        ({"train": ["demo_0", "demo_1"], "valid": ["demo_1"]}, ["train", "val"], False),
+        ({"valid": ["demo_0"]}, ["val", "train"], False),
+        ({"better": ["demo_0"]}, ["train", "train"], False),
+    ],
+)
+def test_only_demos_of_the_train_mask_are_trained_on(foreign, masks, splits, unlisted) -> None:
+    with h5py.File(foreign, "r+") as file:
+        del file["mask"]
+        for name, demos in masks.items():
+            file[f"mask/{name}"] = np.array(demos, "S8")
+    source = open_source(foreign)
+    assert [head.split for head in source.heads] == splits
+    assert ("split-unlisted" in [finding.code for finding in source.findings]) is unlisted
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.uint16])
+def test_pictures_that_are_not_bytes_are_said_to_be_left_out(foreign: Path, kind) -> None:
+    with h5py.File(foreign, "r+") as file:
+        for demo in file["data"].values():
+            demo["obs/wrist_image"] = demo["obs/agentview_image"][:].astype(kind)
+    source = open_source(foreign)
+    assert list(source.spec.views) == ["agentview"]
+    (finding,) = [one for one in source.findings if one.code == "pictures-left-out"]
+    assert (finding.field, np.dtype(kind).name in finding.text) == ("wrist_image", True)
+
+
+def test_a_file_of_float_pictures_alone_is_refused(foreign: Path) -> None:
+    with h5py.File(foreign, "r+") as file:
+        for demo in file["data"].values():
+            frames = demo["obs/agentview_image"][:]
+            del demo["obs/agentview_image"]
+            demo["obs/agentview_image"] = frames / 255
+    with pytest.raises(DataError, match=r"no images .* of bytes \(uint8, 0 to 255\)"):
+        open_source(foreign)
+
+
 def test_without_any_reward_success_is_unknown(foreign: Path) -> None:
     with h5py.File(foreign, "r+") as file:
         file["data/demo_0/rewards"][:] = 0

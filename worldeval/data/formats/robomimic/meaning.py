@@ -59,6 +59,38 @@ def problem_text(data: h5py.Group) -> str:
         return ""  # another tool's
 
 
+def unread_pictures(observed: h5py.Group) -> list[DataFinding]:
+    """The finding of cameras whose pictures are not bytes: nothing says what their white is."""
+    keys = [key for key, found in observed.items() if _is_wide(found)]
+    if not keys:
+        return []
+    text = (
+        f"contains pictures of {observed[keys[0]].dtype}, not bytes, and is not used as a view. "
+        "Store them as uint8 (0 to 255)."
+    )
+    return [
+        DataFinding(
+            code="pictures-left-out",
+            severity="warning",
+            episode=None,
+            field=", ".join(keys),
+            text=text,
+        )
+    ]
+
+
+def _is_wide(found: object) -> bool:
+    """Whether a dataset is (t, h, w, 3) of numbers other than bytes; no stack of small matrices."""
+    return (
+        isinstance(found, h5py.Dataset)
+        and found.ndim == 4
+        and found.shape[-1] == 3
+        and min(found.shape[1:3]) > 8
+        and found.dtype.kind in "fui"
+        and found.dtype != np.uint8
+    )
+
+
 def _sparse(demo: h5py.Group, path: Path) -> UInt8[Array, " t"] | None:
     """Rewards that are 0 or 1 throughout; None where they are shaped, unknown or missing."""
     try:

@@ -19,11 +19,13 @@ from worldeval.data.depth import grey, left_out
 from worldeval.data.files import listed, own_file, rate
 from worldeval.data.finding import DataError, DataFinding, OutsideError, skipped, why_none
 from worldeval.data.formats import hdf5
+from worldeval.data.formats.robomimic.masks import read_masks
 from worldeval.data.formats.robomimic.meaning import (
     REWARDS,
     flags_of,
     problem_text,
     reward_tells,
+    unread_pictures,
 )
 from worldeval.data.names import numbered, views_of
 from worldeval.data.source import Head, Rows, Source, SourceSpec
@@ -63,7 +65,7 @@ class RobomimicSource(Source):
             if not demos:
                 raise DataError(self.file, "data", "there is no demo_<i> in it.")
             environment = self._environment(data)
-            splits = self._splits(file)
+            splits, unlisted = read_masks(file, demos, self.file)
             rewarded, noted = reward_tells(data, demos, self.file, said=bool(self.given.success))
             told = problem_text(data)
             views: dict[str, tuple[int, int]] = {}
@@ -79,7 +81,7 @@ class RobomimicSource(Source):
                     continue
                 self.heads.append(head)
                 self._names.append(name)
-            self.findings += noted
+            self.findings += [*noted, *unlisted]
             if not self.heads:
                 raise DataError(
                     self.file, "data", f"none can be read: {why_none(self.findings, '')}"
@@ -165,9 +167,13 @@ class RobomimicSource(Source):
             self._refuse_unknown(observed)
         else:
             if not keys:
-                raise DataError(self.file, f"{demo.name}/obs", "there are no images (t, h, w, 3).")
+                raise DataError(
+                    self.file, f"{demo.name}/obs", "there are no images (t, h, w, 3) of bytes "
+                    "(uint8, 0 to 255)."
+                )  # fmt: skip
             self._view_keys = views_of({key: key.removesuffix(IMAGE) for key in keys})
             self.findings += left_out(key for key in depths if key not in self.given.depth)
+            self.findings += unread_pictures(observed)
         self._pose_keys = self._choose_pose(observed)
         sizes = {key: hdf5.table(observed, key, self.file).shape[1] for key in self._pose_keys}
         actions = sum(hdf5.table(demo, k, self.file).shape[1] for k in self._action_keys)
@@ -259,7 +265,7 @@ class RobomimicSource(Source):
             length=length,
             task=self._task(demo, environment, told),
             success=success,
-            split=splits.get(name, "train"),
+            split=splits[name],
             source=hdf5.text(hdf5.attribute(demo, "source", self.file, "")),
         )
 
@@ -294,12 +300,6 @@ class RobomimicSource(Source):
             self._odd("fps-guessed", None, "env_args", f"no control_freq; assuming {FPS:g} fps.")
             return FPS
         return rate(given, self.file, "env_args.env_kwargs.control_freq")
-
-    def _splits(self, file: h5py.File) -> dict[str, str]:
-        mask = file.get("mask")
-        if not isinstance(mask, h5py.Group) or "valid" not in mask:
-            return {}
-        return {hdf5.text(name): "val" for name in hdf5.dataset(mask, "valid", self.file)[()]}
 
     def _odd(self, code: str, episode: str | None, field: str, words: str) -> None:
         self.findings.append(
