@@ -169,7 +169,7 @@ def test_success_that_does_not_come_again_ends_it(
     run._check = lambda policy, number, folder: _noted(run, number, folder, next(gaps))  # type: ignore[method-assign]
     done = run.run(origin)
     assert len(done.iterations) == 2
-    assert "at iteration 2 imagined success exceeds" in done.stopped
+    assert "at iteration 2, imagined success exceeds" in done.stopped
 
 
 def _noted(run: Dppo, number: int, folder: Folder | None, gap: float) -> float:
