@@ -110,7 +110,7 @@ def test_other_starts_of_the_same_names_are_refused(toy: Path, tmp_path: Path) -
         ({"policies": "toy/policies/c/step-*"}, "No checkpoint matches"),
         ({"policies": Mine(), "settings": {"batch": "far"}}, "'batch' is 'far'"),
         ({"policies": Mine(), "allocate": "halvin"}, "Did you mean 'halving'"),
-        ({"policies": Mine(), "jobs": 2}, "give out= a run folder"),
+        ({"policies": Mine(), "jobs": 2}, "Give a run folder as out="),
         ({"policies": Mine(), "truth": True}, "needs their addresses"),
     ],
 )

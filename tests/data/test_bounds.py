@@ -60,7 +60,7 @@ def test_a_zarr_that_claims_a_billion_rows(change: dict, tmp_path: Path) -> None
     root = make("zarr", tmp_path / "set")
     for name, fields in change.items():
         in_json(root / name / ".zarray", **fields)
-    with little_memory(), pytest.raises(DataError, match=r"it claims [\d,]+ MiB, and 0.0 MiB are"):
+    with little_memory(), pytest.raises(DataError, match=r"it claims [\d,]+ MiB, but 0.0 MiB are"):
         open_source(root)
 
 

@@ -154,7 +154,7 @@ def test_some_frames_of_one_view(tmp_path: Path, seven) -> None:
     [
         ({"fps": 12.0}, "12 frames a second, the dataset 10"),
         ({"frames": {}}, "view 'top' is missing"),
-        ({"actions": np.zeros((12, 5), np.float32)}, r"actions are \(12, 5\)"),
+        ({"actions": np.zeros((12, 5), np.float32)}, r"actions have shape \(12, 5\)"),
     ],
 )
 def test_an_episode_that_does_not_fit(tmp_path: Path, made, change, message: str) -> None:

@@ -64,7 +64,7 @@ def test_a_lost_file_costs_its_episode_in_every_verb(lost: int, tmp_path: Path) 
     assert shown.exit_code == 1
     assert json.loads(shown.stdout)["findings"][0]["code"] == "episode-skipped"
     assert runner.invoke(app, ["data", "check", str(root)]).exit_code == 1
-    with pytest.raises(UserError, match="cannot be read; the first: left out"):
+    with pytest.raises(UserError, match="cannot be read; the first: excluded"):
         convert(source, tmp_path / "out", to="lerobot")
     done = convert(source, tmp_path / "out", to="lerobot", skip_damaged=True)
     assert (done.episodes, len(done.skipped)) == (COUNT - lost, lost)

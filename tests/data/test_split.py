@@ -104,5 +104,5 @@ def test_shards_keep_the_splits_of_the_data_that_they_were_made_of(tmp_path: Pat
 
 @pytest.mark.parametrize("held", [[True] * 3, [False] * 3])
 def test_an_empty_side_is_refused(held: list[bool]) -> None:
-    with pytest.raises(UserError, match="At least one of each"):
+    with pytest.raises(UserError, match="at least one of each"):
         refuse_empty(np.array(held), of(*heads("a", "a", "a")))

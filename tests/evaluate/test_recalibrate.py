@@ -14,6 +14,7 @@ from worldeval.errors import UserError
 from worldeval.evaluate.recalibrate import recalibrated
 from worldeval.judge.calibrate import Calibration
 from worldeval.judge.judge import CARD, WEIGHTS, judge_hash, read_calibration
+from worldeval.judge.recipe import JudgeRecipe
 from worldeval.run import write_json
 
 GLOOMY = Calibration(slope=0.5, offsets=(-1.0, -1.0))
@@ -23,7 +24,14 @@ TRUE = Calibration(slope=1.0, offsets=(0.0, 0.0))
 @pytest.fixture
 def judge(tmp_path: Path) -> Path:
     folder = tmp_path / "judge"
-    write_json(folder / CARD, {"calibration": asdict(GLOOMY), "tasks": ["open", "close"]})
+    card = {
+        "recipe": asdict(JudgeRecipe()),
+        "calibration": asdict(GLOOMY),
+        "tasks": ["open", "close"],
+        "latent": [2, 16, 8, 8],
+        "pose_dim": 4,
+    }
+    write_json(folder / CARD, card)
     (folder / WEIGHTS).write_bytes(b"networks")
     return folder
 

@@ -94,6 +94,9 @@ def learn(
 
     Raises:
         UserError: the data would harm a training, or lack what a judge learns from.
+
+    >>> import worldeval as we
+    >>> we.learn("recordings", "lab", rollouts=["evaluations"], minutes=60)  # doctest: +SKIP
     """
     source, lab, say = open_source(Path(data)), Path(out), _sayer(progress)
     if checked:
