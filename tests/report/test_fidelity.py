@@ -48,5 +48,5 @@ def test_only_a_whole_commit_is_checked_out(kept_run: Path) -> None:
     clean = dataclasses.replace(contents, facts=RunFacts(command="rank", commit="abc"))
     assert commands(clean)[0] == "git checkout abc"
     dirty = dataclasses.replace(contents, facts=RunFacts(command="rank", commit="abc-dirty"))
-    assert commands(dirty)[0].startswith("# files differed")
+    assert commands(dirty)[0].startswith("# the run used uncommitted changes")
     assert commands(dataclasses.replace(contents, facts=RunFacts(command="train"))) == []

@@ -46,7 +46,7 @@ def test_reads_a_table(tmp_path: Path) -> None:
         ("policy,task,start,success,seed\na,t,0,1,7\na,t,0,0,7\n", r"seed '7'"),
         (
             "policy,task,start,success,lineage\na,t,0,1,x\na,t,1,1,y\n",
-            r"line 3: policy 'a' has lineage 'y', and 'x' above",
+            r"line 3: policy 'a' has lineage 'y', but 'x' above",
         ),
     ],
 )
