@@ -1,4 +1,4 @@
-"""The one page that says what a lab can and cannot do."""
+"""One-page report of what a lab can and cannot do."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,7 +8,7 @@ from worldeval.evaluate.gates import ACTION_EFFECT, Gates
 from worldeval.stats import Estimate
 from worldeval.stats.findings import FALSE_SUCCESS, INFORMATIVENESS
 
-AUC = 0.7  # below it a judge tells little
+AUC = 0.7  # a judge below this AUC is hardly informative
 
 
 def lab_report(
@@ -25,7 +25,7 @@ def lab_report(
     horizon: int,
     gates: Gates | None,
 ) -> str:
-    """Markdown: what was learned from what, its measurements, and what follows from them."""
+    """Describe in Markdown the training data, the measurements, and what follows from them."""
     can, cannot = _verdicts(fidelity, judge, uncalibrated, rollouts, gates)
     lines = [
         "# What this lab can do",

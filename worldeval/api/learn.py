@@ -1,7 +1,7 @@
-"""From recordings to everything that a ranking needs, in one resumable call.
+"""Build everything that a ranking needs from recordings, in one resumable call.
 
 A lab is a folder: `world/`, `judge/`, `starts.h5`, `replays.h5`, `protocol.yaml` and `README.md`,
-which says what was made, how good it is and what it cannot do. It can be copied to another machine:
+which reports its contents, quality and limitations. It can be copied to another machine:
 `worldeval rank LAB --policies ...` finds everything in it.
 """
 
@@ -39,23 +39,23 @@ from worldeval.world.training.prepare import kept_out
 
 WORLD, JUDGE, PROTOCOL = "world", "judge", "protocol.yaml"
 STARTS, REPLAYS, SIZES, REPORT = "starts.h5", "replays.h5", "sizes.json", "README.md"
-LARGEST = 96  # pixels of a view's longer side that a laptop trains on in reasonable time
-LEAST_STARTS = 20  # held-out episodes wanted, since each is a start
-MOST_STARTS = 40  # of each task
-REPLAYED = 0.2  # share of the roll-outs that no model sees, kept for the gates
+LARGEST = 96  # longer side of a view in pixels that a laptop can train on in reasonable time
+LEAST_STARTS = 20  # desired number of held-out episodes, since each gives one start
+MOST_STARTS = 40  # per task
+REPLAYED = 0.2  # share of the roll-outs that is kept from all models, for the gates
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lab:
-    """What `learn` made, and how good it is."""
+    """Output of `learn`, with its quality measurements."""
 
     folder: Path
     world: TrainedWorld
-    judge: Mapping[str, float | None]  # on episodes or families of policies that were left out
-    uncalibrated: bool  # no failure was recorded: rates must not be quoted
+    judge: Mapping[str, float | None]  # measured on held-out episodes or policy families
+    uncalibrated: bool  # no failure was recorded, so rates must not be quoted
     starts: int
     horizon: int
-    gates: Gates | None  # None where nothing was left to replay
+    gates: Gates | None  # None if no roll-outs were left to replay
 
 
 def learn(
@@ -73,27 +73,27 @@ def learn(
     seed: int = 0,
     progress: bool = True,
 ) -> Lab:
-    """Learn a world model and a judge from recordings, and lay out a ranking with them.
+    """Train a world model and a judge on recordings, and set up a ranking with them.
 
-    The same call again does only what is missing.
+    Repeating the same call only does the work that is still missing.
 
     Args:
         data: recorded episodes in any format.
         out: folder of the lab.
-        rollouts: datasets of policies' earlier evaluation episodes with known outcome; they teach
-            failure. Without any, labelled recordings are set aside in their place.
+        rollouts: datasets of earlier policy evaluation episodes with known outcomes, from which
+            failure is learned. Without any, labelled recordings are set aside instead.
         model: a model recipe, by name or path.
-        minutes: time to train in altogether, on this machine; None trains as long as the recipe.
-        settings: keys of the model recipe as values.
-        sets: keys of the model recipe as texts, such as `["width=256"]`.
-        judge_sets: keys of the judge's recipe as texts.
-        checked: False goes on although `worldeval data check` finds errors.
-        jobs: folds trained at the same time.
-        seed: of everything random.
-        progress: False shows nothing.
+        minutes: total training time on this machine; None trains for as long as the recipe says.
+        settings: model recipe keys with their values.
+        sets: model recipe keys as text, such as `["width=256"]`.
+        judge_sets: judge recipe keys as text.
+        checked: if False, continue even though `worldeval data check` finds errors.
+        jobs: number of folds trained at the same time.
+        seed: seed of all random choices.
+        progress: whether to show progress.
 
     Raises:
-        UserError: the data would harm a training, or lack what a judge learns from.
+        UserError: the data would harm training, or lack what a judge needs to learn.
 
     >>> import worldeval as we
     >>> we.learn("recordings", "lab", rollouts=["evaluations"], minutes=60)  # doctest: +SKIP
@@ -151,14 +151,13 @@ def learn(
 def starts_of(
     data: Address, world: Address, out: Address, *, per_task: int = MOST_STARTS, seed: int = 0
 ) -> int:
-    """Write the first frames of held-out episodes as starts; returns how many there are.
+    """Write the first frames of held-out episodes as starts, and return how many there are.
 
     Args:
         data: the dataset that the world model was trained on.
-        world: the world model, which decides the size of the pictures and which episodes it held
-            out.
+        world: the world model, which determines the image size and which episodes are held out.
         out: the file to write.
-        per_task: most starts of one task.
+        per_task: maximum number of starts per task.
 
     Raises:
         UserError: the world model holds out no episode of this dataset.
@@ -191,7 +190,7 @@ def _refuse_harm(source: Source) -> None:
 def _settings(
     source: Source, rollouts: Sequence[Source], model: str, settings: Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """Keys of the model recipe that follow from the data; what the caller gives comes last."""
+    """Derive model recipe keys from the data; the caller's own settings take precedence."""
     config = recipes.load(model, "model").config
     given: dict[str, Any] = {"actuation.scale": 0.0}
     sizes = set(source.spec.views.values())
@@ -208,7 +207,7 @@ def _settings(
 
 
 def _common_size(sizes: set[tuple[int, int]]) -> tuple[int, int]:
-    """One size for all views: the mean shape, its longer side at most 64, divisible by 8."""
+    """Return one size for all views: the mean shape, longer side at most 64, divisible by 8."""
     height = float(np.exp(np.mean([np.log(h) for h, _ in sizes])))
     width = float(np.exp(np.mean([np.log(w) for _, w in sizes])))
     scale = min(1.0, 64 / max(height, width))
@@ -239,7 +238,7 @@ def _spread(tasks: Sequence[str], most: int, held: Any) -> list[int]:
 
 
 def _write_replays(rollouts: Sequence[Source], lab: Path, horizon: int, *, seed: int) -> None:
-    """Roll-outs that no model saw, for the gates."""
+    """Write roll-outs that no model has seen, for the gates."""
     path = lab / REPLAYS
     if path.is_file() or not rollouts:
         return
@@ -295,10 +294,10 @@ def _gates(lab: Path, *, seed: int, say: Callable[[str], None]) -> Gates | None:
     )
 
 
-# How the minutes are divided: by what helped most on the simulator that this was measured on.
+# How the minutes are divided: what helped most on the simulator where this was measured.
 SHARES = {"tokenizer": 0.3, "kinematics": 0.1, "dynamics": 0.5, "judge": 0.1}
-TOLD_EVERY = 20  # steps between two reports of a training's progress
-TIMED = 2 * TOLD_EVERY  # steps, of which the second half is timed
+TOLD_EVERY = 20  # steps between two reports of training progress
+TIMED = 2 * TOLD_EVERY  # steps; only the second half is timed
 LEAST_STEPS = 50
 
 
@@ -314,7 +313,7 @@ def _sized(
     seed: int,
     say: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Steps for every stage, so that all take `minutes`; kept, so that a second call agrees."""
+    """Steps per stage that take `minutes` in total; saved, so that a repeated call agrees."""
     path = lab / SIZES
     if path.is_file():
         kept = read_json(path)
@@ -323,7 +322,7 @@ def _sized(
     say("timing a few steps of every stage on this machine")
     seconds = _timed(source, model, given, sets, seed=seed)
     config = recipes.load(model, "model", sets).config
-    # The folds go on for a share of the steps each, `jobs` of them at a time.
+    # Each fold trains for a share of the steps, `jobs` folds at a time.
     folds = 1 + config.adapt_share * max(1, -(-config.folds // jobs))
     steps = {}
     for stage, key, times in (
@@ -342,7 +341,7 @@ def _sized(
 def _timed(
     source: Source, model: str, given: dict[str, Any], sets: Sequence[str], *, seed: int
 ) -> dict[str, float]:
-    """Seconds of one step of each stage, on a few of the episodes, in a folder that is dropped."""
+    """Measure the seconds per step of each stage on a few episodes, in a temporary folder."""
     from tempfile import TemporaryDirectory
 
     from worldeval.data.adapt import ChosenEpisodes
@@ -362,7 +361,7 @@ def _timed(
     few = ChosenEpisodes(source, list(range(min(len(source), 12))))
 
     class Few(Weighted):
-        """A few episodes of the data, opened already."""
+        """A few episodes of the data, already opened."""
 
         def open(self) -> Source:
             return few

@@ -1,7 +1,7 @@
-# pandas types a cell as anything that a table may hold.
+# pandas types a cell as anything that a table can hold.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
 # pyright: reportGeneralTypeIssues=false, reportCallIssue=false
-"""The figure of a ranking: every policy with its interval, beside what was measured."""
+"""Figure of a ranking: every policy with its interval, next to its measured success."""
 
 from io import BytesIO
 from textwrap import fill
@@ -15,7 +15,7 @@ PREDICTED, MEASURED = "#0072b2", "#d55e00"
 
 
 class Chart(Figure):
-    """A figure that a notebook shows, whether or not pyplot was imported."""
+    """A figure that a notebook displays even if pyplot was not imported."""
 
     def _repr_png_(self) -> bytes:
         stream = BytesIO()
@@ -24,13 +24,13 @@ class Chart(Figure):
 
 
 def plot_policies(policies: pd.DataFrame, *, headline: str | None) -> Figure:
-    """A row per policy, best on top: its predicted success with the interval, and the measured one.
+    """Plot predicted success with its interval, and measured success; a row per policy, best first.
 
     Args:
         policies: as `Result.policies`.
-        headline: the caveat that stands above, if any.
+        headline: caveat to show above the figure, if any.
     """
-    # The object interface: nothing global is left behind, and no display is asked for.
+    # The object-oriented interface leaves no global state behind and needs no display.
     figure = Chart(figsize=(7.5, 1.6 + 0.32 * len(policies)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -45,7 +45,7 @@ def plot_policies(policies: pd.DataFrame, *, headline: str | None) -> Figure:
     axes.set(xlim=(-0.02, 1.02), xlabel="success rate, with its interval")
     axes.grid(axis="x", alpha=0.3)
     if headline:
-        # No mathtext: a policy may have a dollar in its name.
+        # No mathtext, because a policy's name may contain a dollar sign.
         axes.set_title(
             fill(headline, 95), fontsize=8, color="#b3261e", loc="left", parse_math=False
         )

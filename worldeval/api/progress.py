@@ -1,4 +1,4 @@
-"""Progress on stderr: bars for training stages, or a line now and then where it is no terminal."""
+"""Training progress on stderr: bars on a terminal, and occasional lines elsewhere."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,9 +14,9 @@ Report = Callable[..., Callable[[int, float], None]]
 
 @contextmanager
 def training_stages(log: Console, *, lines: bool = False) -> Iterator[Report]:
-    """Gives `report(stage, steps=None)`; what it returns takes a step and the smoothed loss.
+    """Yield `report(stage, steps=None)`, which returns a function of step and smoothed loss.
 
-    `lines` asks for plain lines on a terminal too: several processes cannot share its bars.
+    `lines` requests plain lines on a terminal too, since several processes cannot share bars.
     """
     if lines or not log.is_terminal:
         yield lambda stage, steps=None: _lines(log, stage, steps)

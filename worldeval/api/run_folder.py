@@ -1,4 +1,4 @@
-"""A run folder that a refused command leaves as it was."""
+"""Run folders that are restored if a command is refused."""
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
@@ -23,13 +23,13 @@ def run_folder(
     worthless: frozenset[str] = frozenset(),
     reread: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> Iterator[Path]:
-    """Open a run folder (see `worldeval.runs.origin.open_run`) for the work inside of this context.
+    """Open a run folder (see `worldeval.runs.origin.open_run`) for the work inside this context.
 
-    Where the work is refused (a UserError or an OSError) before it has left any result, the folder
-    is put back as it was: the corrected command does not find the recipe of a mistake.
+    If the work is refused (UserError or OSError) before it produces any result, the folder is
+    restored to its previous state, so that the corrected command does not find a mistaken recipe.
 
     Args:
-        worthless: names of further files and folders that are no result.
+        worthless: names of further files and folders that do not count as results.
     """
     begun = _begun(folder)
     kept = {path: path.read_bytes() for path in begun if path.is_file()}
@@ -58,9 +58,9 @@ def run_folder(
 
 
 def _begun(folder: Path) -> set[Path]:
-    """What a run folder holds before anything is done: made in seconds, and worth nothing alone."""
+    """List the preparatory files of a run folder, made in seconds and worthless on their own."""
     paths = RunPaths(folder)
-    truth = paths.outcomes(TRUTH)  # of real trials a copy; of the simulator its episodes are kept
+    truth = paths.outcomes(TRUTH)  # real trials: a copy; simulator: the episodes themselves
     errors, seconds = paths.errors, paths.seconds
     made = {paths.recipe, paths.facts, paths.manifest, paths.starts, errors, seconds, truth}
     return {*made, *map(beside, made)}
@@ -71,7 +71,7 @@ def _files(folder: Path) -> set[Path]:
 
 
 def _remove_empty(folder: Path, above: list[Path]) -> None:
-    """Remove folders that hold nothing: those inside, and those that were made to hold `folder`."""
+    """Remove empty folders: those inside, and those that were created to contain `folder`."""
     inside = sorted((path for path in folder.rglob("*") if path.is_dir()), reverse=True)
     for path in (*inside, *above):
         if path.is_dir() and not any(path.iterdir()):

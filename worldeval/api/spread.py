@@ -1,4 +1,4 @@
-"""Who does the work of an evaluation, which part of it, and how much."""
+"""Options for the workers of an evaluation, its share of the work, and its budget."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -25,10 +25,10 @@ def evaluation_options(
     redo_changed: bool = False,
     policy_timeout: float = 600.0,
 ) -> dict[str, Any]:
-    """The options as the fields of an `Evaluation`.
+    """Convert the options to the fields of an `Evaluation`.
 
     Raises:
-        UserError: they do not go together.
+        UserError: the options contradict each other.
     """
     from worldeval.evaluate.budget import Spending
     from worldeval.evaluate.workers.jobs import Shard

@@ -1,4 +1,4 @@
-"""The progress of an evaluation on stderr: a live table, plain lines, or lines of JSON."""
+"""Evaluation progress on stderr: a live table, plain lines, or lines of JSON."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -15,14 +15,14 @@ from rich.text import Text
 if TYPE_CHECKING:
     from worldeval.evaluate.workers.jobs import Result
 
-EVERY = 10.0  # seconds between lines where there is no table
+EVERY = 10.0  # seconds between lines if there is no table
 
 
 class Watch:
-    """A context that shows progress.
+    """Context manager that shows progress.
 
-    A table on a terminal, a line now and then elsewhere; with `as_json` a JSON object per line,
-    whose `event` is `start`, `batch`, `failed`, `truth` or `stage`.
+    It shows a table on a terminal and occasional lines elsewhere. With `as_json`, it prints one
+    JSON object per line, whose `event` is `start`, `batch`, `failed`, `truth` or `stage`.
     """
 
     def __init__(self, log: Console, *, as_json: bool = False) -> None:
@@ -30,8 +30,8 @@ class Watch:
         live = log.is_terminal and not as_json
         self._live = Live(console=log, auto_refresh=False) if live else None
         self._scores: dict[str, list[float]] = {}
-        self._seconds: dict[str, list[float]] = {}  # of every batch of this command, per policy
-        self._fresh: dict[str, int] = {}  # episodes of this command
+        self._seconds: dict[str, list[float]] = {}  # every batch of this command, per policy
+        self._fresh: dict[str, int] = {}  # episodes of this command, per policy
         self._failed: dict[str, int] = {}
         self._wanted = 0
         self._begin = self._said = monotonic()
@@ -47,7 +47,7 @@ class Watch:
             self._live.stop()
 
     def imagining(self, done: Mapping[str, Sequence[float]], episodes: int) -> None:
-        """Begin: what is done of each policy (probabilities), and how many episodes it may get."""
+        """Begin, given each policy's finished probabilities and maximum number of episodes."""
         self._scores = {policy: list(scores) for policy, scores in done.items()}
         self._seconds = {policy: [] for policy in done}
         self._fresh, self._failed = dict.fromkeys(done, 0), dict.fromkeys(done, 0)
@@ -56,7 +56,7 @@ class Watch:
         self._event("start", done=self._done(), wanted=self._all())
 
     def imagined(self, batch: "Result") -> None:
-        """A batch is judged, or could not be done."""
+        """Report a batch that was judged or could not be completed."""
         from worldeval.evaluate.workers.jobs import BatchFailed
 
         policy, count = batch.job.policy, len(batch.job.starts)
@@ -95,12 +95,12 @@ class Watch:
         )
 
     def simulating(self, done: int, total: int) -> None:
-        """Episodes of the simulator."""
+        """Report the number of finished simulator episodes."""
         self._event("truth", done=done, wanted=total)
         self._show(f"simulated {done}/{total} episodes", plain=True)
 
     def say(self, text: str) -> None:
-        """A stage without a count."""
+        """Report a stage that has no count."""
         self._event("stage", text=text)
         self._show(text, plain=True)
 
@@ -139,7 +139,7 @@ class Watch:
 
 
 def _running(scores: Sequence[float]) -> tuple[float, float, float]:
-    """Mean and a normal interval: to watch, not to decide by."""
+    """Mean with a normal interval, for monitoring only and not for decisions."""
     mean = fmean(scores)
     half = 1.96 * pstdev(scores) / sqrt(len(scores))
     return mean, max(mean - half, 0.0), min(mean + half, 1.0)

@@ -1,4 +1,4 @@
-"""Meaning of every number of an action and of a pose, for any robot.
+"""Meaning of every number of an action and a pose, for any robot.
 
 A robot is described by groups of related columns: a position, a rotation, joints, a gripper, a
 position in the plane, a mobile base, plain numbers without a name, or the state of an object that
@@ -22,33 +22,33 @@ from worldeval.data.space_text import write_space
 
 Means = Literal["position", "rotation", "joint", "gripper", "planar", "base", "other", "object"]
 Motion = Literal["absolute", "delta", "velocity"]
-# As `RotationForm`, and the two orders that other projects store them in.
+# The forms of `RotationForm`, and two orders in which other projects store rotations.
 StoredForm = Literal["euler", "quaternion", "quaternion-wxyz", "axis-angle", "6d", "6d-rows"]
 
 LENGTHS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 ANGLES = {"rad": 1.0, "deg": pi / 180}
-NO_UNIT = ("", "px", "1")  # pixels and shares are no metres: never converted
+NO_UNIT = ("", "px", "1")  # pixels and fractions are not lengths, so never converted
 LINEAR, ANGULAR = ("position", "planar", "base"), ("rotation", "joint")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ColumnGroup:
-    """Neighbouring columns with one meaning.
+    """Adjacent columns that share one meaning.
 
-    `planar` and `base` are x, y and perhaps an angle, which is in radians. A `delta` is the change
-    from the current pose, in the robot's base frame unless `frame` says tool.
+    `planar` and `base` are x, y and optionally an angle in radians. A `delta` is the change from
+    the current pose, in the robot's base frame unless `frame` is the tool.
     """
 
     names: tuple[str, ...]
     means: Means = "other"
     motion: Motion = "absolute"
-    arm: str = ""  # which end effector: left, right; "" where there is one
-    unit: str = ""  # m, cm, mm, px, rad, deg; of a velocity per second. "": not said
+    arm: str = ""  # end effector: left or right; "" if there is only one
+    unit: str = ""  # m, cm, mm, px, rad, deg; per second for a velocity; "": unknown
     form: StoredForm | None = None  # of a rotation
     frame: Literal["base", "tool"] = "base"
-    open: float | None = None  # what an open and a closed gripper are
+    open: float | None = None  # values of an open and a closed gripper
     closed: float | None = None
-    guessed: bool = False  # by the reader, from names or custom; not said by anybody
+    guessed: bool = False  # by the reader, from names or convention; not stated anywhere
 
     def __post_init__(self) -> None:
         if not self.names:
@@ -88,33 +88,33 @@ class ColumnGroup:
 
     @property
     def factor(self) -> float | None:
-        """What turns the numbers into metres or radians (a second); None where nobody said."""
+        """Factor to metres or radians (per second); None if the unit is unknown."""
         return {**LENGTHS, **ANGLES}.get(self.unit.removesuffix("/s"))
 
     def rotation(self, values: Float[Array, "n r"]) -> Rotation:
-        """The rotations that stored numbers of a `rotation` mean."""
+        """Convert the stored numbers of a `rotation` to rotations."""
         assert self.form is not None
         form, values = self.form, values.astype(np.float64)
         if form in ("euler", "axis-angle"):
             values = values * (self.factor or 1.0)
         if form == "quaternion-wxyz":
             form, values = "quaternion", values[:, [1, 2, 3, 0]]
-        if form == "6d-rows":  # the first two rows are the first two columns of the inverse
+        if form == "6d-rows":  # its first two rows are the first two columns of the inverse
             return read_rotation(values, "6d").inv()
         return read_rotation(values, _plain_form(form))
 
     def in_si(self, values: Float[Array, "n c"]) -> Float[Array, "n c"]:
-        """Metres, radians (a second), and grippers from 0 (open) to 1 (closed), where known."""
+        """Convert to metres, radians (per second) and 0 (open) to 1 (closed), if known."""
         if self.means == "gripper" and self.open is not None and self.closed is not None:
             return (values - self.open) / (self.closed - self.open)
         if self.factor is None or self.form not in (None, "euler", "axis-angle"):
             return values
-        if self.means in ("planar", "base"):  # its angle is in radians already
+        if self.means in ("planar", "base"):  # the angle is already in radians
             return np.concatenate([values[:, :2] * self.factor, values[:, 2:]], axis=1)
         return values * self.factor
 
     def si(self) -> "ColumnGroup":
-        """The same group once its numbers went through `in_si`."""
+        """Return the group that describes the numbers after `in_si`."""
         out = self
         if self.open is not None:
             out = replace(out, open=0.0, closed=1.0)
@@ -147,12 +147,12 @@ class ColumnMeanings:
 
     @property
     def space(self) -> str:
-        """The action as space_text.py writes it, where one arm and grippers in SI are all of it."""
+        """Action space in space_text.py's notation, for a single arm and grippers in SI units."""
         return _space(self.action)
 
 
 def names(groups: Sequence[ColumnGroup]) -> tuple[str, ...]:
-    """The names of all columns."""
+    """Return the names of all columns."""
     return tuple(name for group in groups for name in group.names)
 
 
@@ -230,7 +230,7 @@ def _at(found: Sequence[str], place: int) -> ColumnGroup:
 
 
 def _arm(name: str) -> tuple[str, str]:
-    """Which side a name is of, and the name without it."""
+    """Split a name into its side and the rest."""
     side = SIDE.search(name)
     if side is None:
         return "", name
@@ -238,14 +238,14 @@ def _arm(name: str) -> tuple[str, str]:
 
 
 def _space(groups: Groups) -> str:
-    """`ee-delta(euler)+1` and the like; "" where the groups are of another kind, or guessed."""
+    """Action space such as `ee-delta(euler)+1`; "" if the groups do not fit or are guessed."""
     if not groups or len(arms(groups)) != 1 or any(group.guessed for group in groups):
         return ""
     means = [group.means for group in groups]
     gripper = len(columns_of(groups, "gripper"))
     arm = [group for group in groups if group.means != "gripper"]
     if means[len(arm) :] != ["gripper"] * (len(means) - len(arm)) or not arm:
-        return ""  # the gripper comes last
+        return ""  # the gripper must come last
     motions = {group.motion for group in arm}
     if len(motions) != 1 or any(group.factor not in (None, 1.0) for group in arm):
         return ""

@@ -12,7 +12,7 @@ from worldeval.run import whole_file
 
 
 class DecodedSource(Source):
-    """`source` with its frames in memory maps."""
+    """A source whose frames are read from memory maps."""
 
     mapped = True
 
@@ -38,13 +38,13 @@ class DecodedSource(Source):
 
 
 def decoded(source: Source, folder: Path, name: str, *, write: bool = True) -> Source:
-    """`source` itself where its frames are mapped, else with every frame decoded into `folder`.
+    """Return `source` if its frames are already mapped, else decode every frame into `folder`.
 
-    `name` says what is decoded: views that are there under it are not decoded again. Of several
-    processes one writes.
+    `name` identifies what is decoded: views already stored under it are not decoded again. If
+    there are several processes, only one of them writes.
 
     Raises:
-        UserError: the disk has no room for them.
+        UserError: the frames do not fit on the disk.
     """
     if source.mapped:
         return source
@@ -63,7 +63,7 @@ def decoded(source: Source, folder: Path, name: str, *, write: bool = True) -> S
                 out.flush()
                 del out
         maps[view] = path
-    # Where another process writes, those that it has written; they are opened again after it.
+    # If another process writes, these are the views written so far; reopened when it is done.
     there = {view: path for view, path in maps.items() if path.is_file()}
     return DecodedSource(
         source, {view: np.asarray(np.load(path, mmap_mode="r")) for view, path in there.items()}

@@ -1,4 +1,4 @@
-"""A video file read through decord, an optional second decoder."""
+"""Reading of video files with decord, an optional alternative decoder."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -11,12 +11,12 @@ from worldeval.data.pyav_video import OPEN_FILES, PyavFile, identity, open_video
 
 
 def open_decord(path: Path) -> "DecordFile":
-    """The file, opened once in a thread and kept open while it is among those used last."""
+    """Open a file once per thread, and keep it open while it is among the most recently used."""
     return _opened(path, *identity(path))
 
 
 class DecordFile:
-    """The same through decord, for the files of which it gives the same frames; else PyAV."""
+    """A video file read with decord if its frames equal PyAV's, and with PyAV otherwise."""
 
     def __init__(self, path: Path) -> None:
         import decord
@@ -35,14 +35,14 @@ class DecordFile:
                 return self._reader.get_batch(rows.tolist()).asnumpy()
             except self._errors:
                 self._reader = None
-        # PyAV reads what decord gives up on, or says what is wrong with the file.
+        # PyAV reads files that decord cannot, or reports what is wrong with the file.
         return open_video(self._path).read(rows)
 
 
 def _same(reader: Any, file: PyavFile) -> bool:
-    """Whether it sees the same frames at the same times, and shows the same in the first.
+    """Whether decord finds the same frames at the same times, and the same first image.
 
-    Its own ffmpeg knows no AV1, turns pictures in a way of its own and reads edit lists
+    The ffmpeg in decord does not support AV1, rotates images differently and reads edit lists
     differently.
     """
     seconds, facts = file.seconds, file.facts

@@ -9,9 +9,9 @@ from worldeval.data.finding import DataFinding
 
 
 def grey(values: Array, near: float, far: float) -> UInt8[Array, "n h w 3"]:
-    """Distances (n, h, w) or (n, h, w, 1) as grey pictures: 0 at `near` and below, 255 at `far`.
+    """Convert distances (n, h, w) or (n, h, w, 1) to grey: 0 at `near` and below, 255 at `far`.
 
-    Zeros and NaN, which sensors give where they measured nothing, are black.
+    Zeros and NaN, which sensors return where they measured nothing, become black.
     """
     plain = np.asarray(values, np.float32)
     if plain.ndim == 4:
@@ -23,7 +23,7 @@ def grey(values: Array, near: float, far: float) -> UInt8[Array, "n h w 3"]:
 
 
 def left_out(keys: Iterable[str], *, can_show: bool = True) -> list[DataFinding]:
-    """The finding of views that are no pictures in colour and that no map speaks of."""
+    """Report views that are not colour images and that the map does not mention."""
     keys = list(keys)
     if not keys:
         return []

@@ -14,14 +14,14 @@ from torch import Tensor
 from worldeval.axes import Array, Bool, Float, Int
 from worldeval.data.weighted import shares
 
-OUTSIDE = -1  # part of what joins a mixture without a weight of its own
+OUTSIDE = -1  # part of episodes that join a mixture without a weight of their own
 
 
 @dataclass(frozen=True, kw_only=True)
 class Blend:
     """The dataset of a mixture that each episode belongs to, and the datasets' weights.
 
-    Episodes that are `OUTSIDE` (roll-outs that join later) are drawn as if nothing had a weight.
+    `OUTSIDE` episodes (roll-outs that join later) are drawn as if nothing were weighted.
     """
 
     part: Int[Array, " e"]
@@ -29,7 +29,7 @@ class Blend:
 
 
 class Draws:
-    """Rows at which a window may begin."""
+    """Sampler of rows at which a window may begin."""
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Draws:
         part: Int[Tensor, " n"] | None = None,
         weights: Sequence[float] = (),
     ) -> None:
-        """Without `part`, the dataset of every row, all rows are alike."""
+        """Without `part`, the dataset of every row, all rows are equally likely."""
         self.rows, self._part, self._weights = rows, part, tuple(weights)
         self._until = None if part is None else _until(part, self._weights)
 
@@ -46,26 +46,26 @@ class Draws:
         return len(self.rows)
 
     def __call__(self, count: int, generator: torch.Generator) -> Int[Tensor, " b"]:
-        """`count` rows, any of them perhaps more than once."""
+        """Draw `count` rows with replacement."""
         if self._until is None:
             return self.rows[torch.randint(len(self.rows), (count,), generator=generator)]
         drawn = torch.rand(count, dtype=torch.float64, generator=generator)
         place = torch.searchsorted(self._until, drawn, right=True)
-        return self.rows[place.clamp(max=len(self.rows) - 1)]  # against rounding at the end
+        return self.rows[place.clamp(max=len(self.rows) - 1)]  # guards against rounding at the end
 
     def where(self, kept: Bool[Tensor, " n"]) -> "Draws":
-        """The same from some of the rows only, every dataset as often as before."""
+        """Restrict sampling to some of the rows, keeping each dataset's share."""
         part = None if self._part is None else self._part[kept]
         return Draws(self.rows[kept], part=part, weights=self._weights)
 
 
 def _until(part: Int[Tensor, " n"], weights: Sequence[float]) -> Float[Tensor, " n"]:
-    """Share of the draws that go to a row or one before it."""
+    """Cumulative share of draws up to and including each row."""
     each = torch.ones(len(part), dtype=torch.float64)
     mixed = part != OUTSIDE
     if mixed.any():
         counts = np.bincount(part[mixed].numpy(), minlength=len(weights))
-        # The mean row of the mixture keeps the weight 1, that of every row outside of it.
+        # The mixture's rows have mean weight 1, the weight of every row outside it.
         per_row = int(mixed.sum()) * shares(weights, counts.tolist()) / np.maximum(counts, 1)
         each[mixed] = torch.from_numpy(per_row)[part[mixed]]
     return each.cumsum(0) / each.sum()

@@ -1,4 +1,4 @@
-# The library's stubs are narrower than what it takes and gives.
+# The library's stubs are narrower than what it accepts and returns.
 # pyright: reportArgumentType=false, reportCallIssue=false
 """Encoded episodes as flat arrays, the training data of dynamics models and judges.
 
@@ -18,7 +18,7 @@ from worldeval.data.joined import JoinedRows
 
 @dataclass(frozen=True, kw_only=True)
 class LatentEpisodes:
-    """Episodes whose frames are encoded. `begin` and `length` cut the rows into episodes."""
+    """Episodes with encoded frames; `begin` and `length` divide the rows into episodes."""
 
     # Standardised, float16, in memory maps.
     latents: Float[Array, "n v d h w"] | JoinedRows
@@ -27,13 +27,13 @@ class LatentEpisodes:
     task: Int[Array, " e"]  # index into the world's tasks
     begin: Int[Array, " e"]
     length: Int[Array, " e"]
-    flags: UInt8[Array, " n"] | None = None  # success at each frame, where someone knows
-    blend: Blend | None = None  # which dataset each episode is of, where they have weights
-    instructions: tuple[str, ...] | None = None  # each episode's own, where all tasks are one
-    video: Bool[Array, " e"] | None = None  # true where actions and words are never looked at
-    labelled: Bool[Array, " e"] | None = None  # where success is known; None: wherever flags are
-    timed: Bool[Array, " e"] | None = None  # where it is known frame by frame; None: everywhere
-    drivers: tuple[str, ...] | None = None  # who drove each episode
+    flags: UInt8[Array, " n"] | None = None  # success at each frame, if known
+    blend: Blend | None = None  # each episode's dataset, if datasets have weights
+    instructions: tuple[str, ...] | None = None  # one per episode, if tasks are merged into one
+    video: Bool[Array, " e"] | None = None  # true where actions and words are never used
+    labelled: Bool[Array, " e"] | None = None  # where success is known; None: where flags exist
+    timed: Bool[Array, " e"] | None = None  # where it is known per frame; None: everywhere
+    drivers: tuple[str, ...] | None = None  # who controlled each episode
     ids: tuple[str, ...] | None = None
 
     def __len__(self) -> int:

@@ -32,7 +32,7 @@ def through_map(source: Source, given: DataMap) -> Source:
 
 
 class MappedSource(Source):
-    """`source`, its numbers and its heads as a map says they are."""
+    """A source whose numbers and heads are adjusted by a map."""
 
     def __init__(self, source: Source, given: DataMap) -> None:
         self.source, self.map, self.mapped = source, given, source.mapped
@@ -111,7 +111,7 @@ class MappedSource(Source):
         return values[:, self._kept[side]].astype(np.float32)
 
     def _answers(self, finding: DataFinding) -> bool:
-        """Whether the map says what the reader only guessed."""
+        """Whether the map states what the reader only guessed."""
         answered = {
             "fps-guessed": self.map.fps,
             "success-guessed": self.map.success,
@@ -123,7 +123,7 @@ class MappedSource(Source):
 
 
 def _read_as(own: DataMap, given: DataMap, stored: ColumnMeanings) -> DataMap:
-    """The map that reads the same: what the reader chose, and all columns as they are stored."""
+    """Build the equivalent map: the reader's choices, and all columns as they are stored."""
     kept = {name: getattr(given, name) for name in ("fps", "success", "task", "convert_units")}
     return replace(
         own,
@@ -134,7 +134,7 @@ def _read_as(own: DataMap, given: DataMap, stored: ColumnMeanings) -> DataMap:
 
 
 def _known(source: Source) -> ColumnMeanings:
-    """What the reader knows of the columns; what it does not know is guessed from their names."""
+    """Column meanings known to the reader; unknown ones are guessed from the names."""
     spec = source.spec
     return ColumnMeanings(
         action=spec.meaning.action or guess(spec.action_names),

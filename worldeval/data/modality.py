@@ -1,8 +1,8 @@
-"""GR00T's `meta/modality.json` as a map.
+"""Conversion of GR00T's `meta/modality.json` to a map.
 
-It cuts `state` and `action` of a LeRobot dataset into named parts, names the cameras and says where
-the instruction is. It tells the form of a rotation and whether a part is absolute; what else a part
-means is guessed from its name, and marked so.
+The file divides `state` and `action` of a LeRobot dataset into named parts, names the cameras and
+locates the instruction. It states the form of a rotation and whether a part is absolute. Any
+other meaning of a part is guessed from its name, and marked as a guess.
 """
 
 import re
@@ -70,7 +70,7 @@ def _numbers(parts: Mapping[str, Any], default: str, where: str) -> dict[str, An
         place = place if key == at else 0
         if begin < place:
             raise UserError(f"{where}.{name} begins at column {begin}, which another part has.")
-        if begin > place:  # columns that no part names are there all the same
+        if begin > place:  # columns that belong to no part still exist
             spare = [f"{key}_{column}" for column in range(place, begin)]
             groups.append({"names": spare, "guessed": True})
         groups.append(_group(name, end - begin, part))

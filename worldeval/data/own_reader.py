@@ -16,18 +16,19 @@ NEEDED = ("spec", "heads", "rows", "frames")
 
 
 def is_code(kind: str) -> bool:
-    """Whether a format is the address of a class."""
+    """Whether a format is the address of a Python class."""
     return ":" in kind
 
 
 def own_reader(ref: str) -> Callable[..., Source]:
-    """The class or function at `ref`, which gives a source when called with a path.
+    """Load the class or function at `ref`, which returns a source when called with a path.
 
-    What it gives is looked at before it is used: a sound first episode, or an error that says what
-    to mend. Only what the user typed comes here; see `RecordedRecipe` for recipes.
+    The returned source is checked before use: its first episode must be valid, otherwise an error
+    says what to fix. Only addresses typed by the user are loaded; for recipes see
+    `RecordedRecipe`.
 
     Raises:
-        UserError: nothing is there, or it cannot be called with a path.
+        UserError: `ref` does not exist, or cannot be called with a path.
     """
     make = load_code(ref, "reader")
     if not callable(make):
@@ -38,7 +39,7 @@ def own_reader(ref: str) -> Callable[..., Source]:
 
 
 class _Checked:
-    """Calls the user's class, and looks at what it gave."""
+    """Wrapper that calls the user's class and checks what it returns."""
 
     def __init__(self, make: Callable[..., Any], ref: str) -> None:
         self._make, self._ref = make, ref
@@ -62,7 +63,7 @@ class _Checked:
 
 
 def _problems(source: Any) -> Iterator[str]:
-    """What keeps an object from being a source, the first fault first."""
+    """Describe why an object is not a valid source, the first problem first."""
     missing = [name for name in NEEDED if not hasattr(source, name)]
     if missing:
         yield f"it has no {', '.join(missing)}."

@@ -10,20 +10,20 @@ from PIL import Image, UnidentifiedImageError
 from worldeval.axes import Array, UInt8
 from worldeval.data.finding import DataError
 
-PACKED = "OSV"  # kinds of arrays whose cells are bytes: variable length, fixed text, opaque
-SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I", "F")  # Pillow's modes of more than a byte a pixel
+PACKED = "OSV"  # array kinds whose cells are bytes: variable length, fixed text, opaque
+SIXTEEN_BITS = ("I;16", "I;16B", "I;16L", "I", "F")  # Pillow's modes with over a byte a pixel
 
 
 def unpacked(
     cell: Any, file: Path, field: str, channels: Literal["rgb", "bgr"] | None = None
 ) -> UInt8[Array, "h w 3"]:
-    """The picture in a cell: bytes, an array of bytes (padded or not), or an opaque value.
+    """Decode the image in a cell: bytes, an array of bytes (padded or not), or an opaque value.
 
     Args:
-        channels: `bgr` where the picture was packed with red and blue in each other's place.
+        channels: `bgr` if the image was stored with red and blue swapped.
 
     Raises:
-        DataError: it is no picture, or one of more than 8 bits, which would be no colours.
+        DataError: it is not an image, or has more than 8 bits and so does not hold colours.
     """
     with _opened(cell, file, field) as image:
         if image.mode in SIXTEEN_BITS:
@@ -41,7 +41,7 @@ def unpacked(
 
 
 def unpacked_depth(cell: Any, file: Path, field: str) -> Array:
-    """The stored numbers of a picture with one channel, (h, w), whatever their bits."""
+    """Decode a single-channel image of any bit depth to its stored numbers, (h, w)."""
     with _opened(cell, file, field) as image:
         try:
             values = np.asarray(image)
@@ -53,7 +53,7 @@ def unpacked_depth(cell: Any, file: Path, field: str) -> Array:
 
 
 def is_deep(cell: Any, file: Path, field: str) -> bool:
-    """Whether a packed picture has more than 8 bits a pixel."""
+    """Whether a packed image has more than 8 bits a pixel."""
     with _opened(cell, file, field) as image:
         return image.mode in SIXTEEN_BITS
 

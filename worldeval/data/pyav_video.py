@@ -1,8 +1,9 @@
-# The library's stubs are narrower than what it takes and gives.
+# The library's stubs are narrower than what it accepts and returns.
 # pyright: reportOperatorIssue=false, reportOptionalOperand=false
 """Reading of video files with PyAV: frame n is the n-th frame that a player shows.
 
-Frames are in order of time, rotated as the file says, without those that its edit list removes.
+Frames are in order of time, rotated as the file specifies, without those that its edit list
+removes.
 """
 
 import os
@@ -22,19 +23,19 @@ from av.video.reformatter import VideoReformatter
 from worldeval.axes import Array, Float, Int, UInt8
 from worldeval.data.finding import DataError
 
-MAX_SIDE = 8192  # pixels; larger claims are damage, and decoding them takes all memory
-OPEN_FILES = 24  # decoders kept open in one thread: an episode's views, and some neighbours
-SEEK = 2  # frames before a key frame that are decoded rather than passed over
-INDEXED = 1000  # frames of a file from which its index is taken at its word
+MAX_SIDE = 8192  # pixels; larger sizes mean damage, and decoding would exhaust the memory
+OPEN_FILES = 24  # decoders kept open per thread: an episode's views, and some neighbours
+SEEK = 2  # frames before a key frame that are decoded rather than skipped
+INDEXED = 1000  # minimum frames of a file whose index is trusted
 UPRIGHT = ((1, 0), (0, 1))
-Turn = tuple[tuple[int, int], tuple[int, int]]  # of a picture, as a matrix on (x, y)
-# PyAV 17 and later share one small picture among all cores, which costs more than it saves.
+Turn = tuple[tuple[int, int], tuple[int, int]]  # of an image, as a matrix on (x, y)
+# PyAV 17 and later split even a small image across all cores, which costs more than it saves.
 ONE_THREAD = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 
 
 @dataclass(frozen=True, kw_only=True)
 class VideoFacts:
-    """Metadata of a video file, and the number of frames that it actually lists."""
+    """Metadata of a video file, and its actual number of listed frames."""
 
     height: int
     width: int
@@ -45,25 +46,25 @@ class VideoFacts:
 
 
 def open_video(path: Path) -> "PyavFile":
-    """The file, opened once in a thread and kept open while it is among those used last."""
+    """Open a file once per thread, and keep it open while it is among the most recently used."""
     return _opened(path, *identity(path))
 
 
 class PyavFile:
-    """An open file with the time of each of its frames, which makes frame numbers exact."""
+    """An open video file with the time of every frame, which makes frame numbers exact."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._decoded: Iterator[av.VideoFrame] | None = None
-        self._at = 0  # the frame decoded last
-        self._converter = VideoReformatter()  # keeps its tables from frame to frame
+        self._at = 0  # the most recently decoded frame
+        self._converter = VideoReformatter()  # reuses its tables between frames
         try:
             self._container = av.open(str(path))
             self._stream = self._container.streams.video[0]
             context = self._stream.codec_context
-            if context is None:  # the header names no codec that there is
+            if context is None:  # the header names no existing codec
                 raise DataError(path, "video", "its codec is unknown.")
-            # One thread: handing over costs more than it saves where a few frames follow a seek.
+            # One thread: with few frames after a seek, synchronisation costs more than it saves.
             context.thread_count = 1
             if not (0 < context.height <= MAX_SIDE and 0 < context.width <= MAX_SIDE):
                 raise DataError(
@@ -75,8 +76,8 @@ class PyavFile:
                 if packet.pts is not None
             ]
             packets.sort()
-            self._keys = np.array([p.time for p in packets if p.key], np.int64)  # need no other
-            # Decoders need a key frame to begin with, and drop what an edit list cuts off.
+            self._keys = np.array([p.time for p in packets if p.key], np.int64)  # stand alone
+            # Decoders must begin at a key frame, and drop what an edit list removes.
             begin = self._keys[0] if len(self._keys) else 0
             shown = [p.time for p in packets if not p.discarded and p.time >= begin]
             self._times = np.array(shown, np.int64)
@@ -108,7 +109,7 @@ class PyavFile:
         return self._turn == UPRIGHT
 
     def _turned(self) -> Turn:
-        """How pictures are to be turned or mirrored, which only a decoded frame tells."""
+        """How to rotate or mirror images, which only a decoded frame reveals."""
         self._container.seek(int(self._keys[0]), stream=self._stream)
         frame = next(self._container.decode(self._stream), None)
         side = None if frame is None else frame.side_data.get("DISPLAYMATRIX")
@@ -123,10 +124,10 @@ class PyavFile:
         return (int(a), int(b)), (int(c), int(d))
 
     def _indexed(self) -> "list[_Packet] | None":
-        """Time of every frame and whether it is a key frame, of a long file without reading it.
+        """List the time and key-frame flag of every frame of a long file without reading it.
 
-        None where its index does not tell: it is short, not whole, or frames are stored in another
-        order than they are shown in. PyAV gives the index from version 17 on.
+        None if the index cannot be used: it is short or incomplete, or frames are stored in a
+        different order than they are shown. PyAV provides the index from version 17 on.
         """
         entries = getattr(self._stream, "index_entries", ())
         if len(entries) < INDEXED or self._stream.codec_context.has_b_frames:
@@ -159,10 +160,10 @@ class PyavFile:
         return out if np.array_equal(wanted, rows) else out[where]
 
     def _frame(self, row: int) -> av.VideoFrame:
-        """Go on decoding where we are, unless that is longer than from a key frame."""
+        """Continue decoding from the current frame, unless starting at a key frame is shorter."""
         time = int(self._times[row])
         place = int(np.searchsorted(self._keys, time, side="right")) - 1
-        # Seeking costs about as much as a frame.
+        # A seek costs about as much as decoding a frame.
         near = np.searchsorted(self._times, self._keys[place]) - SEEK
         if self._decoded is not None and near <= self._at < row:
             return self._decode_to(time, row)
@@ -170,7 +171,7 @@ class PyavFile:
             self._container.seek(int(self._keys[key]), stream=self._stream)
             self._decoded = self._container.decode(self._stream)
             frame = next((f for f in self._decoded if f.pts is not None), None)
-            # Where frames are reordered a seek may end at the next key frame, past the wanted one.
+            # If frames are reordered, a seek may end at the next key frame, past the wanted frame.
             if frame is None or frame.pts is None or frame.pts > time:
                 continue
             if frame.pts < time:
@@ -191,13 +192,13 @@ class PyavFile:
 
 
 class _Packet(NamedTuple):
-    time: int  # presentation, in ticks of the stream
+    time: int  # presentation time, in ticks of the stream
     key: bool
     discarded: bool
 
 
 def _turned(image: UInt8[Array, "h w 3"], turn: Turn) -> UInt8[Array, "_ _ 3"]:
-    """The picture as a player shows it: x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12)."""
+    """Transform an image as a player does: x' = a x + c y, y' = b x + d y (ISO/IEC 14496-12)."""
     if turn == UPRIGHT:
         return image
     (a, b), (c, d) = turn
@@ -212,7 +213,7 @@ def _opened(path: Path, *_identity: int) -> PyavFile:
 
 
 def identity(path: Path) -> tuple[int, ...]:
-    """A changed file is another file; a decoder belongs to the process and thread it is in."""
+    """Cache key of a decoder, which changes with the file, the process and the thread."""
     try:
         state = path.stat()
     except OSError as error:

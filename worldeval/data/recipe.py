@@ -17,13 +17,13 @@ class RecordedRecipe:
     """Recorded trajectories in any supported format."""
 
     path: Path
-    format: str | None = None  # None: found from the folder
-    source: DataMap = field(default_factory=DataMap)  # what the files leave open; see data_map.py
-    views: tuple[str, ...] = ()  # none named: all of them
-    size: tuple[int, int] | None = None  # height, width to bring every view to
-    rotation: RotationForm | None = None  # to say roll, pitch and yaw in, without jumps: 6d
+    format: str | None = None  # None: detected from the folder
+    source: DataMap = field(default_factory=DataMap)  # facts missing from the files; data_map.py
+    views: tuple[str, ...] = ()  # empty: all of them
+    size: tuple[int, int] | None = None  # height, width to resize every view to
+    rotation: RotationForm | None = None  # to convert roll, pitch, yaw to; 6d has no jumps
     held_out: tuple[str, ...] = ()  # ids of episodes kept from training
-    held_out_share: float = 0.1  # of all, where no id is named and the data has no split
+    held_out_share: float = 0.1  # of all episodes, without ids and without a split in the data
 
     def __post_init__(self) -> None:
         if not 0 <= self.held_out_share < 1:

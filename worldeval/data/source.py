@@ -39,7 +39,7 @@ READERS = {
 class SourceSpec:
     """What all episodes of a source share."""
 
-    format: str  # with its version: 'lerobot-v3.0'
+    format: str  # including its version: 'lerobot-v3.0'
     path: Path
     fps: float
     views: Mapping[str, tuple[int, int]]  # view -> height, width
@@ -50,7 +50,7 @@ class SourceSpec:
     space: str = ""
     # What every column means; empty sides are guessed from the names when the data are opened.
     meaning: ColumnMeanings = field(default_factory=ColumnMeanings)
-    # Which keys were read, and how: what a map would have to say for the same reading.
+    # The keys that were read, and how: the contents of a map that reads the same.
     read_as: DataMap = field(default_factory=DataMap)
 
 
@@ -62,7 +62,7 @@ class Head:
     length: int
     task: str
     success: bool | None
-    split: str = "train"  # as the dataset says
+    split: str = "train"  # as stated by the dataset
     source: str = ""  # who controlled the robot
     seed: int | None = None  # of the simulator's reset, if recorded
     tasks: tuple[str, ...] = ()  # all instructions in order, if an episode has several

@@ -15,7 +15,7 @@ from worldeval.errors import UserError
 from worldeval.record import Episode
 
 W = TypeVar("W", bound="Writer")
-Value = float | int | str | bool | None  # of a column that is kept per episode
+Value = float | int | str | bool | None  # in a column that has one value per episode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,9 +29,10 @@ class Shape:
 
 
 class Writer:
-    """Stages episodes and puts them together; leaving its `with` block well completes the dataset.
+    """Context manager that stages episodes and completes the dataset on a successful exit.
 
-    A format gives `_stage` (one episode into a folder) and `_assemble` (folders into the dataset).
+    A format implements `_stage` (one episode into a folder) and `_assemble` (folders into the
+    dataset).
     """
 
     def __init__(
@@ -43,16 +44,16 @@ class Writer:
         origin: str = "",
         fresh: bool = False,
     ) -> None:
-        """`origin` says in words what is written, so that only the same writing is continued."""
+        """`origin` describes in words what is written, so that only the same job is resumed."""
         self.out, self.shape = out, shape
         self.staging = Staging(out, {"origin": origin, **description}, fresh=fresh)
 
     def has(self, place: int) -> bool:
-        """Whether the episode at `place` is staged already."""
+        """Whether the episode at `place` is already staged."""
         return place in self.staging
 
     def add(self, episode: Episode, *, columns: Mapping[str, Value] | None = None) -> None:
-        """Stage an episode after those already there; `columns` are kept beside it."""
+        """Stage an episode after the existing ones; `columns` are stored with it."""
         head = Head(
             id=episode.id,
             length=len(episode),
@@ -77,14 +78,14 @@ class Writer:
         place: int,
         columns: Mapping[str, Value] | None = None,
     ) -> None:
-        """The same with frames in blocks, so that a long episode needs little memory."""
+        """Stage an episode whose frames come in blocks, so that it needs little memory."""
         self._check(head, rows, frames)
         with self.staging.episode(place) as folder:
             checked = {view: self._blocks(head, view, frames[view]) for view in self.shape.views}
             self._stage(folder, head, rows, checked, columns or {})
 
     def finish(self, *, files: Mapping[str, str] | None = None) -> None:
-        """Put the dataset together and give it its name; `files` are texts to add, by path."""
+        """Assemble the dataset and give it its final name; `files` maps paths to texts to add."""
         with self.staging.whole() as draft:
             self._assemble(self.staging.episodes(), draft)
             for name, text in (files or {}).items():
@@ -92,7 +93,7 @@ class Writer:
             self._check_whole(draft)
 
     def _put(self, draft: Path, name: str, text: str) -> None:
-        """Add a text to the assembled dataset: a file of its folder, unless the format has none."""
+        """Add a text to the assembled dataset: a file in its folder, unless it is no folder."""
         (draft / name).parent.mkdir(parents=True, exist_ok=True)
         (draft / name).write_text(text)
 
@@ -110,7 +111,7 @@ class Writer:
         raise NotImplementedError
 
     def _check_whole(self, draft: Path) -> None:
-        """Read once more what was not yet; raises UserError where it is not what was written."""
+        """Reread what was not yet checked; raise UserError if it differs from what was written."""
 
     def __enter__(self: W) -> W:
         return self
@@ -155,7 +156,7 @@ class Writer:
 
 
 def whole_rate(fps: float) -> int:
-    """A rate as the whole number that some formats ask for."""
+    """Convert a rate to the whole number that some formats require."""
     if abs(fps - round(fps)) > 1e-6:
         raise UserError(
             "LeRobot datasets need an integer frame rate, but this dataset has "
