@@ -1,7 +1,8 @@
-"""A ranking whose roll-outs were spent by looking at outcomes: intervals that allow for it.
+"""Intervals of a ranking that remain valid when its roll-outs were allocated by their outcomes.
 
-Choosing what to try next, or when to stop, by what was seen so far biases plain means, and their
-intervals no longer hold. The paired tests behind the letters hold anyway: they are betting tests.
+Choosing the next roll-out, or when to stop, from earlier outcomes biases plain means and
+invalidates their intervals. The paired tests behind the tied groups (letters) remain valid,
+because they are betting tests.
 """
 
 from dataclasses import replace
@@ -19,7 +20,7 @@ METHOD = "confidence sequence"
 
 
 def anytime(ranking: Ranking, imagined: pd.DataFrame, spent: SpendingReport) -> Ranking:
-    """`ranking` of the scores in `imagined`, its intervals valid however it was decided to stop."""
+    """Return `ranking` of the `imagined` scores with intervals valid under any stopping rule."""
     table = units(from_frame(imagined, source="imagined outcomes"))
     place = {policy: k for k, policy in enumerate(table.policies)}
     tasks = {task: t for t, task in enumerate(table.tasks)}
@@ -54,7 +55,7 @@ def anytime(ranking: Ranking, imagined: pd.DataFrame, spent: SpendingReport) -> 
 
 
 def spent_finding(spent: SpendingReport) -> Finding:
-    """What a reader must know of how the roll-outs were spent."""
+    """Finding that tells the reader how the roll-outs were allocated."""
     found = f"; {spent.leader} leads" if spent.leader else ""
     return Finding(
         code="adaptive_sampling",
@@ -71,7 +72,7 @@ def _sequence(rounds: Float[Array, "n t"], *, level: float) -> tuple[float, floa
 
 
 def _with(estimate: Estimate, low: float, high: float) -> Estimate:
-    """The estimate between other bounds, which its value, a plain mean, may lie just outside of."""
+    """Replace the bounds of an estimate; its value, a plain mean, may lie just outside them."""
     value = estimate.value
     if value is not None:
         low, high = min(low, value), max(high, value)

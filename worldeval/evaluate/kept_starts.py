@@ -1,5 +1,7 @@
-"""The starts of a run folder, with a checksum beside them: pictures that changed on the disk would
-change what every policy sees."""
+"""Starts of a run folder, stored with a checksum.
+
+Images that changed on the disk would change what every policy sees.
+"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,10 +18,10 @@ REMEDY = (
 
 
 def read_kept_starts(run: Path) -> list[Start]:
-    """The starts of a run.
+    """Read the starts of a run.
 
     Raises:
-        UserError: there is no file of them, or it is damaged.
+        UserError: the file is missing or damaged.
     """
     path = RunPaths(run).starts
     if path.is_file():

@@ -1,10 +1,10 @@
-# pandas types a cell as anything that a table may hold.
+# pandas types a cell as anything that a table can hold.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-"""Policies that were both imagined and tried, kept beside the judge that they were judged by.
+"""Policies with both predicted and measured success, stored with the judge that scored them.
 
-`validated.json` in a judge's folder is what intervals of true rates are fitted to
-(`worldeval/stats/predictive.py`). It is no part of the judge's fingerprint: verdicts do not depend
-on it.
+Intervals of true rates are fitted to `validated.json` in a judge's folder
+(`worldeval/stats/predictive.py`). The file is not part of the judge's fingerprint, because
+verdicts do not depend on it.
 """
 
 from dataclasses import asdict
@@ -20,10 +20,10 @@ FILE = "validated.json"
 
 
 def read_known(judge: Path) -> ValidatedRates | None:
-    """What the folder of a judge holds; None where nothing was kept.
+    """Read the validated rates in a judge's folder; None if there are none.
 
     Raises:
-        UserError: the file is damaged or another one.
+        UserError: the file is damaged or of another kind.
     """
     path = judge / FILE
     if not path.is_file():
@@ -32,15 +32,15 @@ def read_known(judge: Path) -> ValidatedRates | None:
 
 
 def write_known(judge: Path, known: ValidatedRates) -> None:
-    """Keep `known` in the folder of a judge."""
+    """Write `known` to a judge's folder."""
     write_json(judge / FILE, asdict(known))
 
 
 def rates_of(pairs: pd.DataFrame, predicted: str = "score") -> tuple[ValidatedRate, ...]:
-    """A rate for each policy: the mean over tasks of imagined probability and of true success.
+    """Compute each policy's mean imagined probability and mean true success over tasks.
 
     Args:
-        pairs: one row for each policy and start that was imagined and tried: policy, lineage,
+        pairs: one row per policy and start that was both imagined and tried: policy, lineage,
             task, `predicted` (a probability) and success (0 or 1).
     """
     out = []

@@ -1,4 +1,4 @@
-"""An evaluation of objects in memory: a notebook's own policy, world model or judge."""
+"""Evaluation of objects in memory, such as a notebook's own policy, world model or judge."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from worldeval.world.world import World
 
 
 class LiveWorker(Worker):
-    """A worker that is given its models. What a policy does wrong is raised, to be debugged."""
+    """A worker that is given its models; errors of a policy are raised, for debugging."""
 
     def __init__(
         self, setup: Setup, world: World, judge: Judge, policies: Mapping[str, Policy]
@@ -42,16 +42,16 @@ class LiveWorker(Worker):
 
 @dataclass(kw_only=True)
 class LiveEvaluation(Evaluation):
-    """An evaluation in this process, in a folder that nothing was done in before.
+    """An evaluation in this process, in an unused folder.
 
-    The recipe's addresses of world model, judge and policies are kept for provenance alone.
+    The recipe's addresses of world model, judge and policies are kept only for provenance.
     """
 
     world: World
     judge: Judge
-    policies: Mapping[str, Policy]  # by address; live ones by name
+    policies: Mapping[str, Policy]  # by address; objects in memory by name
     given: list[Start] = field(repr=False)
-    known: Mapping[str, str]  # fingerprints of world and judge; "" where they have none
+    known: Mapping[str, str]  # fingerprints of world and judge; "" if they have none
 
     def __post_init__(self) -> None:
         self.paths = RunPaths(self.out)
@@ -82,7 +82,7 @@ class LiveEvaluation(Evaluation):
 
 
 def card_of(ref: str, policy: Policy) -> dict[str, object]:
-    """What is known of a policy: a row of `policy_cards`."""
+    """Describe a policy as a row of `policy_cards`."""
     spec, card = policy.spec, getattr(policy, "card", None)
     return {
         "ref": ref,

@@ -1,4 +1,4 @@
-"""Fingerprints of what a run is made with: world model, judge, policies and protocol."""
+"""Fingerprints of a run's world model, judge, policies and protocol."""
 
 import hashlib
 import importlib.util
@@ -20,7 +20,7 @@ from worldeval.world.load import DYNAMICS, world_hash
 from worldeval.world.training.prepare import TOKENIZER
 
 # Keys of a protocol's recipe that may differ between commands on one run folder. World and judge
-# are known by their content, not by where they are.
+# are identified by their content, not by their location.
 FREE = (
     "summary",
     "policies",
@@ -33,25 +33,25 @@ FREE = (
     "judge",
 )
 
-# Parameters of a server's address that change no action.
+# Parameters of a server's address that do not affect actions.
 PATIENCE = ("timeout", "wait")
 
 
 def manifest_of(recipe: ProtocolRecipe, refs: Mapping[str, str], *, seed: int) -> Manifest:
-    """The manifest of what is there now. `refs` gives the address of every policy's name."""
+    """Build the manifest of the current files; `refs` maps every policy's name to its address."""
     protocol = {key: value for key, value in asdict(recipe).items() if key not in FREE}
     return Manifest(
         seed=seed,
         world=world_hash(Path(recipe.world)) if Path(recipe.world, WORLD_CARD).is_file() else "",
         judge=judge_hash(Path(recipe.judge)) if Path(recipe.judge, JUDGE_CARD).is_file() else "",
-        # As it comes back from the file: JSON has no tuples.
+        # In the form read back from the file, since JSON has no tuples.
         protocol={key: _plain(value) for key, value in protocol.items()},
         policies={name: PolicyRecord(ref=ref, hash=fingerprint(ref)) for name, ref in refs.items()},
     )
 
 
 def grown(recipe: ProtocolRecipe, run: Path, *, trust_pickle: bool = False) -> ProtocolRecipe:
-    """The recipe with the policies that the run folder has besides, at the end of its own.
+    """Append the run folder's other policies to those of the recipe.
 
     Raises:
         UserError: one of these is Python code, which only the user may name.
@@ -63,7 +63,7 @@ def grown(recipe: ProtocolRecipe, run: Path, *, trust_pickle: bool = False) -> P
     others = {name: tried.ref for name, tried in earlier.policies.items() if tried.ref not in asked}
     if not others:
         return recipe
-    # A policy may have moved: it is known by its name.
+    # A policy may have moved, so it is identified by its name.
     named = set(policy_cards(asked, trust_pickle=trust_pickle)["policy"])
     more = [ref for name, ref in others.items() if name not in named]
     refuse_code(more, RunPaths(run).manifest)
@@ -71,17 +71,18 @@ def grown(recipe: ProtocolRecipe, run: Path, *, trust_pickle: bool = False) -> P
 
 
 def fingerprint(ref: str) -> str | None:
-    """A hash of the files behind a policy's address, and of its parameters.
+    """Hash the files behind a policy's address, and its parameters.
 
-    Of Python code it is the one file that is named, not what that imports; of a server, what it
-    says of its policy's files. An adapter's files count too. None where they are out of reach.
+    For Python code, this covers the one named file but not what it imports; for a server, what it
+    reports about its policy's files. An adapter's files are included. None if the files cannot be
+    reached.
     """
     address = read_address(ref)
     params = dict(address.params)
     adapter = str(params["adapter"]) if params.get("adapter") else ""
     beside = (_files("checkpoint", adapter) or []) if adapter else []
     if address.kind == "server":
-        from worldeval.policy.remote.policy import server_fingerprint  # an extra: only for servers
+        from worldeval.policy.remote.policy import server_fingerprint  # an extra, for servers only
 
         said, files = server_fingerprint(address.place), []
         if said is None:
@@ -95,13 +96,13 @@ def fingerprint(ref: str) -> str | None:
     for path in (*files, *beside):
         digest.update(path.name.encode() + b"\0")
         digest.update(path.read_bytes())
-    if address.kind == "built-in":  # its name and parameters
+    if address.kind == "built-in":  # identified by its name and parameters
         digest.update(address.place.encode())
     return digest.hexdigest()[:12]
 
 
 def _files(kind: str, place: str) -> list[Path] | None:
-    """The files that an address names; none for a built-in, None where they are out of reach."""
+    """List the files of an address: none for a built-in, None if they cannot be reached."""
     if kind == "built-in":
         return []
     if kind == "code":
@@ -114,7 +115,7 @@ def _files(kind: str, place: str) -> list[Path] | None:
     path = Path(place.removeprefix("lerobot:"))
     if path.is_file():
         return [path]
-    if (path / WORLD_CARD).is_file():  # a world model that acts; encoded data may lie beside it
+    if (path / WORLD_CARD).is_file():  # a world model that acts; encoded data may be stored with it
         names = (WORLD_CARD, TOKENIZER, DYNAMICS)
         return [path / name for name in names if (path / name).is_file()]
     if path.is_dir():

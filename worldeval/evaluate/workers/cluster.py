@@ -1,8 +1,8 @@
 """Workers as Ray actors, on this machine or on every machine of a cluster.
 
-World model, judge and checkpoints travel to the actors, so machines need share no folder; the run
-store stays with whoever gave the command. A node that dies takes its actors with it: what they were
-at is given to others, and new actors are asked for, which Ray starts where there is room.
+World model, judge and checkpoints are sent to the actors, so that machines need not share a folder;
+the run store stays with the process that gave the command. When a node dies, its actors' jobs are
+given to others, and new actors are requested, which Ray starts wherever there is room.
 """
 
 import logging
@@ -21,23 +21,23 @@ from worldeval.evaluate.workers.worker import Setup, Worker
 from worldeval.policy.address import read_address
 from worldeval.policy.pulse import end_when_hung
 
-LOOK = 1.0  # seconds between two looks at what actors say, so that Ctrl-C is heard
+LOOK = 1.0  # seconds between two polls of the actors, so that Ctrl-C is noticed
 
 
 def folders_of(ref: str) -> list[str]:
-    """What a policy's address names that may be a folder: the policy, and its adapter."""
+    """Return the parts of a policy's address that may be folders: the policy and its adapter."""
     address = read_address(ref)
     return [address.place, *(str(v) for key, v in address.params.items() if key == "adapter")]
 
 
 def need_ray() -> None:
-    """Raise where Ray is not installed."""
+    """Raise an error if Ray is not installed."""
     if find_spec("ray") is None:
         raise UserError("Ray is not installed. Run pip install 'worldeval[ray]', or omit --ray.")
 
 
 class ClusterActor:
-    """What Ray starts somewhere: a worker that brings its models along."""
+    """A worker, with its models, that Ray can start on any machine."""
 
     def __init__(self, setup: Setup, parcel: Parcel, turn: int) -> None:
         os.environ[TURN] = str(turn)
@@ -46,35 +46,35 @@ class ClusterActor:
         self._worker = Worker(replace(setup, places=parcel.unpack()))
 
     def ready(self) -> Ready:
-        """Said when the constructor is done."""
+        """Report that the constructor has finished."""
         return Ready()
 
     def do(self, job: Job) -> Result:
-        """The job's outcome."""
+        """Do the job and return its outcome."""
         return self._worker(job)
 
 
 class Actors:
-    """A crew of Ray actors, a core each.
+    """A crew of Ray actors, with one core each.
 
     Args:
-        setup: for every worker.
-        address: 'auto' for the cluster that runs here, or else one of this machine alone; or the
-            address of one.
-        size: actors; None for one per core of the cluster.
-        refs: addresses of policies; checkpoints among them travel.
+        setup: setup of every worker.
+        address: address of a cluster; 'auto' uses the cluster that runs here, or else starts one
+            on this machine alone.
+        size: number of actors; None for one per core of the cluster.
+        refs: addresses of policies; checkpoints among them are sent to the actors.
     """
 
     def __init__(
         self, setup: Setup, *, address: str, size: int | None, refs: Collection[str]
     ) -> None:
         need_ray()
-        # Set before Ray is imported: an evaluation reports to nobody.
+        # Set before Ray is imported, because an evaluation sends no usage reports.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
         import ray
 
         self._ray: Any = ray
-        self._ours = not ray.is_initialized()  # else whoever began it ends it
+        self._ours = not ray.is_initialized()  # otherwise, whoever started it stops it
         if self._ours:
             _connect(ray, address)
         self.size = size or max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -82,15 +82,15 @@ class Actors:
         held = [folder for folder in (recipe.world, recipe.judge, recipe.checker) if folder]
         parcel = Parcel.of([*held, *(folder for ref in refs for folder in folders_of(ref))])
         self._given = (ray.put(setup), ray.put(parcel))
-        # An actor that is lost is replaced by the foreman, who knows what it was at.
+        # The foreman replaces a lost actor, since it knows which job the actor had.
         self._class: Any = ray.remote(num_cpus=1, max_restarts=0)(ClusterActor)
         self._actors: dict[Hashable, Any] = {}
-        self._awaited: dict[Any, Hashable] = {}  # what Ray promised -> whose it is
+        self._awaited: dict[Any, Hashable] = {}  # pending Ray result -> its actor
         self._count = 0
 
     @property
     def actors(self) -> list[Any]:
-        """Handles of the actors that are not known to be dead."""
+        """Return the handles of the actors that are not known to be dead."""
         return list(self._actors.values())
 
     def hire(self) -> Hashable:

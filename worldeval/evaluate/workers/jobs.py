@@ -1,4 +1,4 @@
-"""The units of work of an evaluation: one policy from a few starts, as one batch."""
+"""Units of work of an evaluation: one policy from a few starts, as one batch."""
 
 import hashlib
 import json
@@ -13,19 +13,19 @@ from worldeval.record import Start
 class Job:
     """A batch to imagine and judge."""
 
-    name: str  # of its file in the run store: the same work has the same name everywhere
+    name: str  # of its file in the run store; equal work has equal names everywhere
     ref: str  # the policy's address
     policy: str  # its name
-    starts: tuple[int, ...]  # places in the evaluation's list of starts
+    starts: tuple[int, ...]  # indices into the evaluation's list of starts
 
 
 @dataclass(frozen=True, kw_only=True)
 class BatchDone:
-    """One batch of one policy."""
+    """Results of one batch of one policy."""
 
     job: Job
     probabilities: tuple[float, ...]  # one per start of the job
-    seconds: float  # of one process
+    seconds: float  # in one process
     packed: bytes = field(repr=False)  # the file for the run store
 
     @property
@@ -35,13 +35,13 @@ class BatchDone:
 
 @dataclass(frozen=True, kw_only=True)
 class BatchFailed:
-    """A batch that could not be done: no outcome of its episodes is known."""
+    """A batch that could not be completed, so that its episodes have no known outcome."""
 
     job: Job
     error: str
-    mistake: bool = False  # the user's, so that trying again is no use
-    hung: bool = False  # the policy did not answer in time: each try would cost as much
-    details: str = ""  # for whoever mends the policy
+    mistake: bool = False  # an error of the user's, so that retrying is useless
+    hung: bool = False  # the policy timed out, and every retry would take as long
+    details: str = ""  # for whoever fixes the policy
 
 
 Result = BatchDone | BatchFailed
@@ -49,13 +49,13 @@ Result = BatchDone | BatchFailed
 
 @dataclass(frozen=True, kw_only=True)
 class Shard:
-    """One of `count` parts of the work, for machines that share nothing."""
+    """One of `count` parts of the work, for machines that share no storage."""
 
     index: int = 0
     count: int = 1
 
     def takes(self, place: int) -> bool:
-        """Whether the batch at this place of the whole plan is this part's."""
+        """Whether the batch at this place of the whole plan belongs to this part."""
         return place % self.count == self.index
 
 
@@ -69,16 +69,17 @@ def plan(
     shard: Shard,
     by_turns: bool,
 ) -> Iterator[Job]:
-    """The jobs that `done` lacks.
+    """Plan the jobs that are not yet `done`.
 
     Args:
         refs: policy -> address, in the order of the work.
-        starts: of the evaluation.
-        wanted: policy -> how many of the first starts it is to be tried from.
-        done: (policy, start's id) of what is in the store.
-        batch: episodes that advance together. Batches begin at its multiples, whatever is done.
-        shard: the part of the work that is wanted.
-        by_turns: every policy's first batch before any second, for work that may be stopped.
+        starts: starts of the evaluation.
+        wanted: policy -> number of starts, from the first, to run it from.
+        done: (policy, start's id) of everything in the store.
+        batch: number of episodes that advance together. Batches begin at multiples of it,
+            whatever is done.
+        shard: the part of the work to plan.
+        by_turns: plan every policy's first batch before any second, for work that may be stopped.
     """
     per_policy = -(-len(starts) // batch)
     blocks = [(policy, block) for policy in refs for block in range(per_policy)]
@@ -97,9 +98,9 @@ def plan(
 
 
 def by_task(starts: Sequence[Start], tasks: Sequence[str]) -> list[Start]:
-    """Starts by turns of their tasks, so that any first few are of every task.
+    """Interleave starts by task, so that the first few cover every task.
 
-    More starts of each task then come after those that are there, not among them.
+    Further starts of each task are then appended to the existing ones, not placed among them.
     """
     queues = [[start for start in starts if start.task == task] for task in tasks]
     longest = max(map(len, queues), default=0)

@@ -1,4 +1,4 @@
-"""Workers as processes of this machine. One that is killed is replaced; none outlives this one."""
+"""Workers as processes of this machine; killed ones are replaced, and none outlives the parent."""
 
 import multiprocessing as mp
 import os
@@ -16,21 +16,21 @@ from worldeval.policy.pulse import Pulse, beat_into, waited
 from worldeval.rollout.apart import hung, why_gone
 
 Do = Callable[[Job], Result]
-LOOK = 0.5  # seconds between two looks at workers that say nothing
+LOOK = 0.5  # seconds between two polls of silent workers
 GONE = (EOFError, ConnectionResetError, BrokenPipeError)
 
 
 class Processes:
-    """A crew of `size` processes. `make(*given)` is called in each and gives what does a job."""
+    """A crew of `size` processes, each of which calls `make(*given)` to get its job function."""
 
     def __init__(
         self, size: int, make: Callable[..., Do], *given: Any, policy_timeout: float | None = None
     ) -> None:
-        """A worker that waits longer than `policy_timeout` seconds for its policy is ended."""
+        """A worker that waits more than `policy_timeout` seconds for its policy is terminated."""
         self.size, self._timeout = size, policy_timeout
         self._pulses: dict[Connection, Pulse] = {}
         self._make, self._given = make, given
-        # A fresh process instead of a fork: torch's threads do not survive a fork.
+        # A fresh process instead of a fork, because torch's threads do not survive a fork.
         self._context = mp.get_context("spawn")
         self._workers: dict[Connection, BaseProcess] = {}
         self._hired = 0
@@ -43,12 +43,12 @@ class Processes:
         )
         process.start()
         self._hired += 1
-        there.close()  # the worker alone holds it: here is closed when the worker is gone
+        there.close()  # only the worker holds it, so `here` closes when the worker ends
         self._workers[here], self._pulses[here] = process, pulse
         return here
 
     def give(self, worker: Connection, job: Job) -> None:
-        with suppress(*GONE):  # of a dead one, `wait` says so
+        with suppress(*GONE):  # if it is dead, `wait` reports it
             worker.send(job)
 
     def wait(self, workers: Collection[Connection]) -> list[tuple[Any, Ready | Died | Result]]:
@@ -67,14 +67,14 @@ class Processes:
 
     def close(self) -> None:
         for worker, process in self._workers.items():
-            process.kill()  # what it was at is not kept: nothing can be lost
+            process.kill()  # its unfinished job is not stored, so nothing can be lost
             process.join()
             worker.close()
         self._workers.clear()
         self._pulses.clear()
 
     def _stuck(self) -> list[Connection]:
-        """Workers that wait too long for their policy."""
+        """Find the workers that have waited too long for their policy."""
         limit = self._timeout or 0.0
         return [worker for worker, pulse in self._pulses.items() if waited(pulse) > limit > 0]
 
@@ -97,7 +97,7 @@ class Processes:
 def _work(there: Connection, pulse: Pulse, turn: int, make: Callable[..., Do], *given: Any) -> None:
     beat_into(pulse)
     os.environ[TURN] = str(turn)
-    # Ctrl-C reaches every process of the terminal; the one that gave the jobs decides.
+    # Ctrl-C reaches every process of the terminal; only the parent process reacts to it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         do = make(*given)
@@ -108,7 +108,7 @@ def _work(there: Connection, pulse: Pulse, turn: int, make: Callable[..., Do], *
     while True:
         try:
             job = there.recv()
-        except GONE:  # whoever gave the jobs is no more
+        except GONE:  # the parent process is gone
             return
         try:
             there.send(do(job))

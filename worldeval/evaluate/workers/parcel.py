@@ -1,4 +1,4 @@
-"""Folders as one piece, to be sent to a machine that has none of them."""
+"""Folders packed into one object, to be sent to a machine that has none of them."""
 
 import hashlib
 import os
@@ -13,13 +13,13 @@ Folder = Mapping[str, bytes]  # path inside the folder -> content
 
 @dataclass(frozen=True, kw_only=True)
 class Parcel:
-    """What folders hold, by the names that they have where they were packed."""
+    """Contents of folders, by their names on the machine that packed them."""
 
     folders: Mapping[str, Folder] = field(repr=False)
 
     @staticmethod
     def of(names: Iterable[str]) -> "Parcel":
-        """The folders among these names; what is none (a server, Python code, "") stays."""
+        """Pack the folders among these names; others (a server, Python code, "") are skipped."""
         found = {name: Path(name) for name in names if name and Path(name).is_dir()}
         return Parcel(
             folders={
@@ -33,9 +33,9 @@ class Parcel:
         )
 
     def unpack(self) -> dict[str, str]:
-        """Write the folders into the user's cache; returns name -> where it is.
+        """Write the folders into the user's cache, and return name -> location.
 
-        A folder is known by its content: what an earlier worker unpacked is used again.
+        Folders are identified by content, so those unpacked by an earlier worker are reused.
         """
         places = {}
         for name, files in self.folders.items():
@@ -50,7 +50,7 @@ class Parcel:
 
 
 def _cache() -> Path:
-    # Not the common temporary folder, where others might put a folder of that name first.
+    # Not the shared temporary folder, where others might create a folder of that name first.
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 

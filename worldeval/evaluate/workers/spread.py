@@ -1,4 +1,4 @@
-"""Jobs spread over workers that may die: what a dead one was at is given to another."""
+"""Distribution of jobs over workers that may die; a dead worker's job is given to another."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Collection, Hashable, Iterator
@@ -7,54 +7,54 @@ from typing import Any, Protocol, runtime_checkable
 from worldeval.errors import UserError
 from worldeval.evaluate.workers.jobs import BatchFailed, Job, Result
 
-PATIENCE = 3  # workers that may die of one job, or while they start, before that is a fault
+PATIENCE = 3  # deaths allowed for one job, or during start-up, before it is an error
 
 
 class Ready:
-    """What a worker says first: it has loaded everything."""
+    """First message of a worker, sent when it has loaded everything."""
 
 
 class Died:
-    """What is said of a worker that is no more."""
+    """Message about a worker that has died."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
 
 
 class Hung(Died):
-    """A worker that was ended since its policy did not answer: its job is not tried again."""
+    """A worker that was terminated because its policy did not answer; its job is not retried."""
 
 
 @runtime_checkable
 class Crew(Protocol):
     """A kind of worker: processes of this machine, or actors of a cluster."""
 
-    size: int  # workers at a time
+    size: int  # number of simultaneous workers
 
     def hire(self) -> Hashable:
-        """Begin a worker; it says Ready when it is."""
+        """Start a worker, which sends Ready when it has loaded everything."""
         ...
 
     def give(self, worker: Any, job: Job) -> None:
-        """Let a worker that is not busy do a job."""
+        """Give a job to an idle worker."""
         ...
 
     def wait(self, workers: Collection[Any]) -> list[tuple[Any, Ready | Died | Result]]:
-        """What some of these workers say next; blocks until one of them says something."""
+        """Return the next messages of these workers, blocking until there is one."""
         ...
 
     def close(self) -> None:
-        """End every worker at once, busy or not."""
+        """Terminate every worker at once, busy or not."""
         ...
 
 
 class Foreman:
-    """Keeps a crew at work through any number of runs; use it as a context."""
+    """Context manager that keeps a crew at work through any number of runs."""
 
     def __init__(self, crew: Crew) -> None:
         self._crew = crew
         self._idle: list[Hashable] = []
-        self._busy: dict[Hashable, Job | None] = {}  # None while it starts
+        self._busy: dict[Hashable, Job | None] = {}  # None during start-up
         self._false_starts = 0
 
     def __enter__(self) -> "Foreman":
@@ -64,7 +64,7 @@ class Foreman:
         self._crew.close()
 
     def run(self, jobs: Iterator[Job]) -> Iterator[Result]:
-        """The outcome of every job, as they come. Jobs are taken only when a worker is free.
+        """Yield the outcome of every job as it arrives; a job is taken only if a worker is free.
 
         Raises:
             UserError: workers die before they are ready for a job.
@@ -99,7 +99,7 @@ class Foreman:
                         )
 
     def _fill(self, following: "_Lookahead") -> None:
-        """Give jobs to whoever is idle, and hire while there is work for more."""
+        """Give jobs to idle workers, and hire more while there is work for them."""
         while self._idle and (job := following.job()):
             worker = self._idle.pop()
             following.take()
@@ -113,7 +113,7 @@ class Foreman:
 
 
 class Alone:
-    """A crew of one: this process. `make` gives the function that does a job."""
+    """A crew that is just this process; `make` returns the function that does a job."""
 
     size = 1
 
@@ -141,14 +141,14 @@ class Alone:
 
 
 class _Lookahead:
-    """The next jobs: those given back, then fresh ones, of which a few are taken ahead."""
+    """Queue of returned jobs, followed by new ones, a few of which are taken in advance."""
 
     def __init__(self, jobs: Iterator[Job], again: deque[Job]) -> None:
         self._jobs, self._again = jobs, again
         self._ahead: deque[Job] = deque()
 
     def job(self) -> Job | None:
-        """The next job, left where it is; None where there is none."""
+        """Return the next job without removing it; None if there is none."""
         if self._again:
             return self._again[0]
         return self._ahead[0] if self.more_than(0) else None
@@ -157,7 +157,7 @@ class _Lookahead:
         (self._again or self._ahead).popleft()
 
     def more_than(self, count: int) -> bool:
-        """Whether more than so many jobs are waiting."""
+        """Whether more than `count` jobs are waiting."""
         while len(self._again) + len(self._ahead) <= count:
             job = next(self._jobs, None)
             if job is None:

@@ -1,4 +1,4 @@
-"""Whoever does the jobs: holds the world model and the judge, and imagines batch after batch."""
+"""Worker that holds the world model and the judge, and imagines batch after batch."""
 
 import traceback
 from collections.abc import Mapping, Sequence
@@ -22,29 +22,29 @@ from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.sampling import roll_out, sampled_world
 from worldeval.runs.store import pack
 
-# Matrix products of fewer rows take other paths, which round differently: that moves a probability
-# by 1e-4 in 30 frames. In batches of whole eights the episodes imagined beside one move it by
-# nothing at all, mostly, and by less than 1e-5 where a pixel is rounded the other way.
+# Matrix products of fewer rows take other code paths, which round differently: that changes a
+# probability by 1e-4 in 30 frames. In batches of multiples of eight, the other episodes of a batch
+# mostly do not change it at all, and by less than 1e-5 if a pixel is rounded the other way.
 ROWS = 8
-# Every worker has a world model of its own on its GPU; while one waits for its policy or judge,
-# which are on the CPU, another imagines.
+# Every worker has its own world model on its GPU; while one waits for its policy or judge, which
+# are on the CPU, another imagines.
 PER_GPU = 2
 
 
 @dataclass(frozen=True, kw_only=True)
 class Setup:
-    """What a worker needs before its first job."""
+    """Everything that a worker needs before its first job."""
 
     recipe: ProtocolRecipe
     starts: Sequence[Start] = field(repr=False)
     seed: int
     trust_pickle: bool = False
     policy_timeout: float | None = None  # seconds for one call of a policy
-    # Where this machine keeps what the recipe and the jobs name, if elsewhere.
+    # This machine's paths of what the recipe and the jobs name, where they differ.
     places: Mapping[str, str] = field(default_factory=dict)
 
     def place(self, ref: str) -> str:
-        """Where `ref` is on this machine; of a policy's address, its folder and its adapter's."""
+        """Translate `ref` to this machine, including the folders in a policy's address."""
         if ref in self.places or not self.places:
             return self.places.get(ref, ref)
         address = read_address(ref)
@@ -57,13 +57,13 @@ class Setup:
 
 
 def workers(most: int) -> int:
-    """How many of at most `most` workers this machine has room for: it counts its GPUs."""
+    """Return how many of at most `most` workers fit on this machine, by its number of GPUs."""
     gpus = torch.cuda.device_count()
     return min(most, PER_GPU * gpus) if gpus else most
 
 
 class Worker:
-    """Imagines and judges jobs, one after the other. Its policies stay loaded for the next job."""
+    """Imagine and judge one job after another; policies stay loaded for the next job."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
@@ -73,19 +73,19 @@ class Worker:
         self._loaded: tuple[str, WatchedPolicy] | None = None
 
     def __call__(self, job: Job) -> Result:
-        """The job's outcome. What a policy does wrong is told in it, never raised."""
+        """Return the job's outcome, which reports errors of the policy instead of raising them."""
         try:
-            with threads(1):  # the workers are the parallelism
+            with threads(1):  # parallelism comes from the workers
                 return self._imagine(job)
         except KeyboardInterrupt:
             raise
-        # What a policy raises is its own error, whatever it is: `sys.exit` is no way out of a run.
+        # Any exception of a policy is its own error; even `sys.exit` does not end a run.
         except BaseException as error:
-            self._loaded = None  # it may be broken: the next job begins with a fresh one
+            self._loaded = None  # it may be broken, so the next job loads it again
             return BatchFailed(
                 job=job,
                 error=told(error),
-                # A subclass is no mistake of the user's: a server that does not answer, say.
+                # A subclass is not the user's mistake, for example a server that does not answer.
                 mistake=type(error) is UserError,
                 details=traceback.format_exc(limit=-6),
             )
@@ -101,7 +101,7 @@ class Worker:
             self._world,
             policy,
             [*starts, *beside],
-            # Paired: a start has the same seed for every policy.
+            # Paired comparison: a start has the same seed for every policy.
             seeds=[setup.seed + start.seed for start in (*starts, *beside)],
         )
         policy.settle()
