@@ -1,11 +1,11 @@
-# h5py types every item as a group, a dataset or a datatype.
+# h5py types every item as a group, dataset or datatype.
 # pyright: reportArgumentType=false
 """ACT / ALOHA: an HDF5 file per episode, `action`, `observations/{qpos,images/<camera>}`.
 
-The pose is `qpos`, joint angles in radians with the grippers among them. Most files hold neither
-task nor success; a rate is there only in some (`fps`), else it is ALOHA's 50 a second. Packed
-pictures do not say their channel order: ALOHA's own scripts hand RGB to OpenCV, which takes it for
-BGR, and pad the bytes to one length; other tools store true RGB.
+The pose is `qpos`, joint angles in radians including the grippers. Most files contain neither task
+nor success, and only some give a rate (`fps`); otherwise it is ALOHA's 50 per second. Compressed
+images do not state their channel order: ALOHA's own scripts pass RGB to OpenCV, which expects BGR,
+and pad the bytes to one length; other tools store true RGB.
 """
 
 import re
@@ -35,7 +35,7 @@ JOINTS = tuple(f"{side}_{joint}" for side in ("left", "right") for joint in SIDE
 
 
 class AlohaSource(Source):
-    """A folder of `episode_<i>.hdf5`, or one such file."""
+    """A folder of `episode_<i>.hdf5` files, or one such file."""
 
     UNDERSTANDS = (
         "action.keys", "pose.keys", "views", "channels", "depth", "reward", "task_key"
@@ -47,7 +47,7 @@ class AlohaSource(Source):
         self._pose_keys = self.given.pose.keys or (QPOS,)
         self._view_keys: dict[str, str] = dict(self.given.views)
         self._channels: Channels | None = self.given.channels
-        self._depths: dict[str, None] = {}  # that no map speaks of
+        self._depths: dict[str, None] = {}  # not mentioned by the map
         self.findings: list[DataFinding] = []
         self.heads: list[Head] = []
         self._files: list[Path] = []
@@ -108,7 +108,7 @@ class AlohaSource(Source):
 
     @staticmethod
     def detect(path: Path) -> bool:
-        """An HDF5 file with `observations/qpos`, or a folder with such files."""
+        """Accept an HDF5 file with `observations/qpos`, or a folder of such files."""
         for file in [path] if path.is_file() else _listed(path):
             try:
                 with hdf5.opened(file) as opened:
@@ -157,7 +157,7 @@ class AlohaSource(Source):
             return out
 
     def _look(self, file: Path, opened: h5py.File):
-        """Views, numbers of dimensions, length and rate of one episode."""
+        """Determine views, numbers of dimensions, length and rate of one episode."""
         widths, counts = [], {}
         for keys in (self._action_keys, self._pose_keys):
             tables = {key: _table(opened, key, file) for key in keys}
@@ -185,7 +185,7 @@ class AlohaSource(Source):
         return views, tuple(widths), length, own
 
     def _size(self, found: h5py.Dataset, key: str, file: Path) -> tuple[int, int] | None:
-        """Height and width of a camera's pictures; None where they are depth to be left out."""
+        """Return height and width of a camera's images; None if they are depth to be excluded."""
         if hdf5.is_images(found):
             return found.shape[1], found.shape[2]
         if key in self.given.depth and found.ndim >= 3:
@@ -231,7 +231,7 @@ class AlohaSource(Source):
 
 
 def _table(opened: h5py.File, key: str, file: Path):
-    """Numbers at a path into the file."""
+    """Read the numbers at a path inside the file."""
     *parents, name = key.split("/")
     place: h5py.Group = opened
     for parent in parents:
@@ -255,7 +255,7 @@ def _success(opened: h5py.File, file: Path) -> bool | None:
 
 
 def _joints() -> Groups:
-    """ALOHA's 14 columns. They are known by their number alone, so it is a guess."""
+    """ALOHA's 14 columns: a guess, because they are recognised by their number alone."""
     groups: list[ColumnGroup] = []
     for arm, own in (("left", JOINTS[:7]), ("right", JOINTS[7:])):
         shared: Mapping = {"arm": arm, "guessed": True}

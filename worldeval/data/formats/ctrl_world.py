@@ -1,7 +1,7 @@
 """Ctrl-World's layout of DROID: a JSON file per episode, an mp4 and SVD latents per camera.
 
 A frame's action is the absolute pose commanded for the next frame: the last of the commands sent
-before it is taken. Where a file has no raw commands it is the pose that the arm then reached.
+before that frame is taken. If a file has no raw commands, it is the pose that the arm then reached.
 """
 
 import re
@@ -22,22 +22,22 @@ from worldeval.data.video import probe, read_frames
 
 VIEWS = ("exterior_1", "exterior_2", "wrist")
 POSE = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")  # metres, radians (euler xyz), 0-1
-SPACE = "ee-absolute(euler)+1"  # of the actions
-FPS = 5.0  # the states' rate; the tag of some videos says 4
+SPACE = "ee-absolute(euler)+1"  # action space
+FPS = 5.0  # rate of the states; the metadata of some videos says 4
 RAW_FPS = 15.0
 LATENT = (4, 24, 40)
 
 
 class CtrlWorldSource(Source):
-    """`annotation/{train,val}/<id>.json` with the videos and latents that they name."""
+    """Files `annotation/{train,val}/<id>.json`, and the videos and latents that they name."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.findings: list[DataFinding] = []
         self.heads: list[Head] = []
         self._files: list[Path] = []
-        self._states: list[int] = []  # rows of each episode, also where a view has fewer frames
-        self._named: set[Path] = set()  # videos that some annotation names
+        self._states: list[int] = []  # rows of each episode, even if a view has fewer frames
+        self._named: set[Path] = set()  # videos named by any annotation
         views: dict[str, tuple[int, int]] = {}
         files = sorted(listed(path, "annotation/*/*.json"), key=_order)
         for file in files:
@@ -73,7 +73,7 @@ class CtrlWorldSource(Source):
 
     @staticmethod
     def detect(path: Path) -> bool:
-        """A folder with annotation/<split>/<id>.json."""
+        """Accept a folder with annotation/<split>/<id>.json."""
         return bool(listed(path, "annotation/*/*.json"))
 
     def rows(self, index: int) -> Rows:
@@ -93,12 +93,12 @@ class CtrlWorldSource(Source):
         return read_frames(video, numbers_of[: head.length] if rows is None else numbers_of[rows])
 
     def has_latents(self, index: int) -> bool:
-        """Whether the episode names pre-computed latents."""
+        """Whether the episode names precomputed latents."""
         return bool(load_json(self._files[index]).get("latent_videos"))
 
     def latents(self, index: int) -> dict[str, Float32[Array, "t d h w"]]:
-        """The SVD latents of every view, as stored: already times 0.18215."""
-        import torch  # half a second, and only needed here
+        """Read the SVD latents of every view as stored, already multiplied by 0.18215."""
+        import torch  # takes half a second, and is only needed here
 
         file = self._files[index]
         note = load_json(file)
@@ -110,7 +110,7 @@ class CtrlWorldSource(Source):
                           field=field)  # fmt: skip
             try:
                 latent = torch.load(path, weights_only=True, map_location="cpu")
-            except Exception as error:  # torch raises whatever the damage leads it to
+            except Exception as error:  # a damaged file can make torch raise anything
                 raise DataError(path, "latents", f"not a plain tensor file ({error}).") from error
             if not isinstance(latent, torch.Tensor) or tuple(latent.shape[1:]) != LATENT:
                 found = tuple(latent.shape) if isinstance(latent, torch.Tensor) else type(latent)

@@ -1,8 +1,8 @@
-# zarr types every item as a group, an array or a number.
+# zarr types every item as a group, array or number.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
-"""Diffusion Policy's Zarr: all episodes end to end in `data/*`, cut at `meta/episode_ends`.
+"""Diffusion Policy's Zarr: episodes end to end in `data/*`, divided at `meta/episode_ends`.
 
-Version 2 and 3 stores, as a folder or zipped. The store holds neither rate, task nor success.
+Stores of version 2 and 3, as a folder or zipped. They contain no rate, task or success.
 """
 
 import struct
@@ -30,9 +30,9 @@ from worldeval.data.names import numbered
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.errors import UserError
 
-FPS = 10.0  # of the published sets (push-T, UMI at 10 Hz after thinning)
+FPS = 10.0  # of the published datasets (push-T, UMI subsampled to 10 Hz)
 ACTION = "action"
-# The pose, from the first of these sets of arrays that is there.
+# The pose is read from the first of these sets of arrays that exists.
 POSES = (
     ("state",),
     ("agent_pos",),
@@ -92,7 +92,7 @@ class DiffusionPolicySource(Source):
 
     @staticmethod
     def detect(path: Path) -> bool:
-        """A store with the groups `data` and `meta`, or a zipped one by its name."""
+        """Accept a store with the groups `data` and `meta`, or a zipped one by its name."""
         if path.is_file():
             return path.name.endswith(".zarr.zip")
         return all(any((path / sub / name).is_file() for name in META) for sub in ("data", "meta"))
@@ -147,7 +147,7 @@ class DiffusionPolicySource(Source):
         return values.round().clip(0, 255).astype(np.uint8)
 
     def _look_at_range(self, key: str) -> float:
-        """What turns stored brightness into 0 to 255, by a look at pictures all over the store."""
+        """Determine the factor from stored brightness to 0-255, from images all over the store."""
         if key in self.given.depth or self._array(f"data/{key}").dtype == np.uint8:
             return 1.0
         firsts = [self._begins[i] for i in _spread(len(self._begins))]
@@ -172,7 +172,7 @@ class DiffusionPolicySource(Source):
         return scale
 
     def _choose_views(self, data: dict[str, Any]) -> dict[str, str]:
-        """view -> array."""
+        """Choose the array of every view (view -> array)."""
         depths = [name for name, kept in data.items() if _is_depth(kept)]
         if self.given.views:
             for key in self.given.views.values():
@@ -188,7 +188,7 @@ class DiffusionPolicySource(Source):
         return {name: name for name in cameras}
 
     def _pose_meaning(self, data: dict[str, Any], found: tuple[str, ...]) -> tuple:
-        """push-T's `state`: the agent's place in pixels, then the block's, which it cannot feel."""
+        """push-T's `state`: the agent's position in pixels, then the block's, not sensed."""
         push_t = tuple(data["keypoint"].shape[1:]) == (9, 2) if "keypoint" in data else False
         if self._pose_keys == ("state",) and push_t and len(found) == 5:
             if not self.given.pose.columns:
@@ -243,7 +243,7 @@ class DiffusionPolicySource(Source):
         return heads, begins
 
     def _look_for_gaps(self, used: dict[str, Any]) -> None:
-        # A chunk that is not there reads as zeros: meant where all its values are, else a loss.
+        # A missing chunk reads as zeros: intended if all its values are zero, otherwise data loss.
         for name, kept in used.items():
             if kept.nchunks_initialized < kept.nchunks:
                 lost = kept.nchunks - kept.nchunks_initialized
@@ -272,7 +272,7 @@ class DiffusionPolicySource(Source):
 
     def _names(self, group: str) -> list[str]:
         try:
-            with warnings.catch_warnings():  # of files that are no arrays, such as macOS leaves
+            with warnings.catch_warnings():  # about files that are not arrays, such as macOS leaves
                 warnings.simplefilter("ignore")
                 return sorted(self._group[group].array_keys())
         except Exception as error:  # zarr raises whatever the damage leads it to
@@ -331,7 +331,7 @@ def _open(path: Path):
 
 
 def _refuse_cut_chunks(folder: Path) -> None:
-    """numcodecs reads past the end of a blosc chunk that is too short, so look before it does."""
+    """Refuse blosc chunks that are too short, because numcodecs reads past their end."""
     if not _is_blosc(folder):
         return
     for file in folder.rglob("*"):
@@ -339,14 +339,14 @@ def _refuse_cut_chunks(folder: Path) -> None:
             with file.open("rb") as opened:
                 head = opened.read(BLOSC_HEAD)
             size = file.stat().st_size
-            # A chunk says its own length in bytes 12 to 15.
+            # A chunk stores its own length in bytes 12 to 15.
             claimed = struct.unpack_from("<I", head.ljust(BLOSC_HEAD, b"\0"), 12)[0]
             if claimed != size:
                 raise DataError(file, "chunk", f"it has {size} bytes, and says {claimed}.")
 
 
 def _is_blosc(folder: Path) -> bool:
-    """Whether the array's chunks are packed by blosc, as its metadata says."""
+    """Whether the array's chunks are compressed by blosc, according to its metadata."""
     for name in (".zarray", "zarr.json"):
         if (folder / name).is_file():
             return '"blosc"' in (folder / name).read_text(errors="replace")
@@ -358,7 +358,7 @@ def _is_images(kept: Any) -> bool:
 
 
 def _is_depth(kept: Any) -> bool:
-    """Distances (t, h, w) or (t, h, w, 1), of more than a byte each; no stack of small matrices."""
+    """Whether values are (t, h, w) or (t, h, w, 1) of over a byte each, and no small matrices."""
     shaped = kept.ndim == 3 or (kept.ndim == 4 and kept.shape[-1] == 1)
     return (
         shaped and min(kept.shape[1:3]) > 8 and kept.dtype.itemsize > 1 and kept.dtype.kind in "fui"
@@ -366,7 +366,7 @@ def _is_depth(kept: Any) -> bool:
 
 
 def _spread(count: int) -> list[int]:
-    """At most 24 of `count` places, evenly."""
+    """Return at most 24 evenly spaced indices below `count`."""
     return sorted({round(i) for i in np.linspace(0, count - 1, min(count, 24))})
 
 

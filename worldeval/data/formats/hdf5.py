@@ -1,4 +1,4 @@
-"""Safe reading of HDF5 files from any source; all errors name the file and the field."""
+"""Safe reading of untrusted HDF5 files; all errors name the file and the field."""
 
 import stat
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from worldeval.data.finding import DataError
 from worldeval.data.formats.hdf5_links import refuse_ways_out
 from worldeval.sealed_hdf5 import Seal
 
-MAX_ROWS = 10_000_000  # of one episode; a claim beyond it is damage
+MAX_ROWS = 10_000_000  # of one episode; a larger claimed number means damage
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[h5py.File]:
-    """The file, open for reading. One that leads into other files is refused as a whole."""
+    """Open a file for reading, refusing it as a whole if it leads into other files."""
     try:
         state = path.stat()
         if not stat.S_ISREG(state.st_mode):
@@ -32,12 +32,12 @@ def opened(path: Path) -> Iterator[h5py.File]:
     with file:
         try:
             yield file
-        except (OSError, RuntimeError) as error:  # of a link or an attribute that is damaged
+        except (OSError, RuntimeError) as error:  # from a damaged link or attribute
             raise DataError(path, "file", f"it cannot be read ({error}).") from error
 
 
 def group(parent: h5py.Group, name: str, path: Path) -> h5py.Group:
-    """A group inside `parent`."""
+    """Return a group inside `parent`."""
     found = _member(parent, name, path)
     if not isinstance(found, h5py.Group):
         raise DataError(path, f"{parent.name}/{name}", "it is not a group.")
@@ -45,7 +45,7 @@ def group(parent: h5py.Group, name: str, path: Path) -> h5py.Group:
 
 
 def dataset(parent: h5py.Group, name: str, path: Path) -> h5py.Dataset:
-    """A dataset inside `parent`, its values in this very file."""
+    """Return a dataset inside `parent` whose values are in this same file."""
     found, field = _member(parent, name, path), f"{parent.name}/{name}"
     if not isinstance(found, h5py.Dataset):
         raise DataError(path, field, "it is not a dataset.")
@@ -55,7 +55,7 @@ def dataset(parent: h5py.Group, name: str, path: Path) -> h5py.Dataset:
 
 
 def table(parent: h5py.Group, name: str, path: Path) -> Float32[Array, "t d"]:
-    """A dataset of numbers, a row per frame."""
+    """Read a dataset of numbers, one row per frame."""
     found, field = dataset(parent, name, path), f"{parent.name}/{name}"
     if found.dtype.kind not in "fiub":
         raise DataError(path, field, f"it holds {found.dtype}, not numbers.")
@@ -64,7 +64,7 @@ def table(parent: h5py.Group, name: str, path: Path) -> Float32[Array, "t d"]:
 
 
 def texts(parent: h5py.Group, name: str, path: Path) -> list[str]:
-    """A dataset that is a list of text."""
+    """Read a dataset that is a list of texts."""
     column, field = dataset(parent, name, path), f"{parent.name}/{name}".replace("//", "/")
     if not h5py.check_string_dtype(column.dtype) or column.ndim != 1:
         raise DataError(path, field, f"it holds {column.dtype} {column.shape}, not a list of text.")
@@ -72,7 +72,7 @@ def texts(parent: h5py.Group, name: str, path: Path) -> list[str]:
 
 
 def whole_numbers(parent: h5py.Group, name: str, path: Path) -> Int[Array, " n"]:
-    """A dataset that is a list of whole numbers."""
+    """Read a dataset that is a list of integers."""
     column, field = dataset(parent, name, path), f"{parent.name}/{name}".replace("//", "/")
     if column.dtype.kind not in "iu" or column.ndim != 1:
         raise DataError(path, field, f"it holds {column.dtype} {column.shape}, not whole numbers.")
@@ -80,13 +80,13 @@ def whole_numbers(parent: h5py.Group, name: str, path: Path) -> Int[Array, " n"]
 
 
 def whole(found: h5py.Dataset, path: Path) -> Array:
-    """All values of a dataset, which its file must have room for."""
+    """Read all values of a dataset, whose claimed size must fit the size of its file."""
     bounded(found.nbytes, found.id.get_storage_size(), path, str(found.name), expansion=LOOSE)
     return _read(found, path, str(found.name))
 
 
 def images(found: h5py.Dataset, path: Path, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
-    """Frames `rows` of a dataset of images."""
+    """Read frames `rows` of a dataset of images."""
     return pictures(found, path, rows)
 
 
@@ -101,18 +101,18 @@ def is_images(found: h5py.Group | h5py.Dataset | h5py.Datatype) -> bool:
 
 
 def is_depth(found: h5py.Group | h5py.Dataset | h5py.Datatype) -> bool:
-    """Whether a dataset holds distances: (t, h, w) or (t, h, w, 1), of more than a byte each."""
+    """Whether a dataset holds distances: (t, h, w) or (t, h, w, 1), over a byte per value."""
     return (
         isinstance(found, h5py.Dataset)
         and found.dtype.kind in "fui"
         and found.dtype.itemsize > 1
         and (found.ndim == 3 or (found.ndim == 4 and found.shape[-1] == 1))
-        and min(found.shape[1:3]) > 8  # a stack of small matrices is no picture
+        and min(found.shape[1:3]) > 8  # a stack of small matrices is not an image
     )
 
 
 def pictures(found: h5py.Dataset, path: Path, rows: Int[Array, " n"]) -> Array:
-    """Rows of a dataset of pictures of any kind, in the order asked for."""
+    """Read rows of a dataset of images of any kind, in the given order."""
     wanted, where = np.unique(rows, return_inverse=True)
     if len(wanted) and wanted[-1] >= len(found):
         raise DataError(
@@ -122,7 +122,7 @@ def pictures(found: h5py.Dataset, path: Path, rows: Int[Array, " n"]) -> Array:
 
 
 def attribute(item: h5py.HLObject, name: str, path: Path, default: Any = None) -> Any:
-    """An attribute that is one value; the default where there is none."""
+    """Read an attribute that is a single value; return the default if there is none."""
     field = f"{item.name}.{name}"
     try:
         value = item.attrs.get(name, default)
@@ -138,7 +138,7 @@ def attribute(item: h5py.HLObject, name: str, path: Path, default: Any = None) -
 
 
 def text(value: object) -> str:
-    """An attribute or a cell as text."""
+    """Convert an attribute or a cell to text."""
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
@@ -158,7 +158,7 @@ def _member(parent: h5py.Group, name: str, path: Path):
 
 def _read(found: h5py.Dataset, path: Path, field: str, rows: Int[Array, " n"] | None = None):
     try:
-        if found.chunks is not None:  # a chunk is unpacked whole, whatever is wanted of it
+        if found.chunks is not None:  # a chunk is always decompressed as a whole
             chunk = int(np.prod(found.chunks, dtype=np.float64)) * found.dtype.itemsize
             bounded(chunk, path.stat().st_size, path, field, expansion=LOOSE)
         if rows is not None:

@@ -1,9 +1,9 @@
 # h5py's low-level interface has no types.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOptionalMemberAccess=false
-"""The ways out of an HDF5 file: external links, external storage, virtual datasets of
-other files.
+"""Detection of HDF5 content that lies in other files.
 
-HDF5 follows all of them without asking, soft links through external ones too. A file with one of
+There are three kinds: external links, external storage, and virtual datasets of other files. HDF5
+follows all of them without asking, including soft links through external ones. A file with any of
 them is refused before anything in it is read.
 """
 
@@ -14,15 +14,15 @@ import h5py
 
 from worldeval.data.finding import DataError, OutsideError
 
-CHECKED = 4096  # files whose check is remembered while they stay as they are
+CHECKED = 4096  # files whose check is cached while they are unchanged
 
 
 def refuse_ways_out(path: Path, state: tuple[int, int]) -> None:
-    """Look at every link and dataset of the file, once while its `state` stays the same.
+    """Check every link and dataset of the file, once as long as its `state` stays the same.
 
     Raises:
-        DataError: one of them leads out of it.
-        OSError: it is no HDF5 file.
+        DataError: one of them leads outside the file.
+        OSError: it is not an HDF5 file.
     """
     found = _ways_out(path, state)
     if found is not None:
@@ -31,12 +31,12 @@ def refuse_ways_out(path: Path, state: tuple[int, int]) -> None:
 
 @lru_cache(maxsize=CHECKED)
 def _ways_out(path: Path, _state: tuple[int, int]) -> tuple[str, str] | None:
-    """The first field that leads out, and where to."""
+    """Find the first field that leads outside the file, and describe its target."""
     found: list[tuple[str, str]] = []
     with h5py.File(path, "r") as file:
 
         def link(name: bytes, info: h5py.h5l.LinkInfo) -> None:
-            # HDF5 tells of a link without following it.
+            # HDF5 lists links here without following them.
             if info.type == h5py.h5l.TYPE_EXTERNAL:
                 other = file.get(name, getlink=True).filename
                 found.append((_text(name), f"it is a link to {other}, which is not read."))

@@ -1,8 +1,8 @@
-"""A plain mp4 and npz per episode: `<id>.mp4` or `<id>_<view>.mp4` beside `<id>.npz`.
+"""A plain mp4 and npz per episode: `<id>.mp4` or `<id>_<view>.mp4` next to `<id>.npz`.
 
-The npz holds `actions` and `pose` (or `action`, `state`), and may hold `task`, `success` and `fps`.
-A lone array is refused until a map says what it is: in some public sets it is the pose, in others
-the action, and taking one for the other moves everything by a frame.
+The npz contains `actions` and `pose` (or `action`, `state`), and optionally `task`, `success` and
+`fps`. A lone array is refused until a map says what it is: in some public datasets it is the pose,
+in others the action, and confusing them shifts everything by one frame.
 """
 
 import re
@@ -28,7 +28,7 @@ REWARDS = ("rewards", "reward")
 
 
 class Mp4NpzSource(Source):
-    """A folder of such pairs."""
+    """A folder of pairs of mp4 and npz files."""
 
     UNDERSTANDS = (
         "action.keys", "action.next_pose", "pose.keys", "views", "reward", "task_key"
@@ -39,7 +39,7 @@ class Mp4NpzSource(Source):
         self.findings: list[DataFinding] = []
         self.heads: list[Head] = []
         self._videos: list[dict[str, Path]] = []
-        self._rows: list[int] = []  # of each episode, also where a view has fewer frames
+        self._rows: list[int] = []  # of each episode, even if a view has fewer frames
         shared: tuple[object, ...] | None = None
         files = sorted(listed(path, "*.npz"), key=_order)
         self._stems = [file.stem for file in files]
@@ -105,7 +105,7 @@ class Mp4NpzSource(Source):
 
     @staticmethod
     def detect(path: Path) -> bool:
-        """A folder with an npz that has an mp4 of its name."""
+        """Accept a folder with an npz and an mp4 of the same name."""
         return path.is_dir() and any(
             listed(path, f"{_escaped(file.stem)}*.mp4") for file in listed(path, "*.npz")
         )
@@ -137,12 +137,12 @@ class Mp4NpzSource(Source):
         return read_frames(video, numbers_of[: head.length] if rows is None else numbers_of[rows])
 
     def _found(self, file: Path) -> dict[str, Path]:
-        """view -> video; a single nameless one is 'main'."""
+        """Find the videos (view -> video); a single video without a view name is 'main'."""
         rests = {}
         longer = [s for s in self._stems if s != file.stem and s.startswith(file.stem)]
         for video in listed(self.path, f"{_escaped(file.stem)}*.mp4"):
             rest = video.stem.removeprefix(file.stem)
-            another = any(video.stem.startswith(stem) for stem in longer)  # ep and ep_1
+            another = any(video.stem.startswith(stem) for stem in longer)  # such as ep and ep_1
             if (not rest or rest[0] in "_-.") and not another:
                 inside(self.path, video.name, owner=file, field="video")
                 rests[rest] = rest.lstrip("_-.") or "main"
@@ -196,7 +196,7 @@ class Mp4NpzSource(Source):
         return head, (views, fps, actions.shape[1], pose.shape[1]), rows
 
     def _numbers(self, file: Path) -> tuple[Float32[Array, "s a"], Float32[Array, "t p"]]:
-        """Actions and pose of an episode, from the arrays that names or the map point to."""
+        """Read actions and pose of an episode from the arrays given by their names or the map."""
         there = _names(file)
         acting = self.given.action.keys or _first(ACTIONS, there)
         posing = self.given.pose.keys or _first(POSES, there)
@@ -211,7 +211,7 @@ class Mp4NpzSource(Source):
         for key in (*acting, *posing):
             if key not in arrays:
                 raise DataError(file, key, f"it is missing (there is {', '.join(there)}).")
-        if not posing:  # the map names an action, and there is nothing else
+        if not posing:  # the map names an action and there is no other array
             actions = np.concatenate([numbers(arrays[key], file, key) for key in acting], axis=1)
             return actions, np.zeros((len(actions), 0), np.float32)
         pose = np.concatenate([numbers(arrays[key], file, key) for key in posing], axis=1)
@@ -220,7 +220,7 @@ class Mp4NpzSource(Source):
         if not acting:
             return np.concatenate([pose[1:], pose[-1:]]), pose
         actions = np.concatenate([numbers(arrays[key], file, key) for key in acting], axis=1)
-        if len(actions) == len(pose) - 1:  # none for the last frame: hold the last one
+        if len(actions) == len(pose) - 1:  # the last frame has none, so repeat the last action
             actions = np.concatenate([actions, actions[-1:]])
         return actions, pose
 
@@ -232,9 +232,9 @@ class Mp4NpzSource(Source):
 
 def _load(file: Path, names: tuple[str, ...]) -> dict[str, Array]:
     try:
-        # Opened here because np.load leaves a file open that turns out not to be one of its own.
+        # Opened here, because np.load leaves a file open if it is not a NumPy file.
         with file.open("rb") as stream:
-            # allow_pickle=False: an object array could run anything when it is read.
+            # allow_pickle=False, because loading an object array could run arbitrary code.
             kept = np.load(stream, allow_pickle=False)
             if not isinstance(kept, np.lib.npyio.NpzFile):
                 raise DataError(file, "npz", "it holds one bare array, not an archive of arrays.")
@@ -249,7 +249,7 @@ def _load(file: Path, names: tuple[str, ...]) -> dict[str, Array]:
 
 
 def _names(file: Path) -> list[str]:
-    """The arrays of an npz."""
+    """List the names of the arrays of an npz."""
     try:
         with zipfile.ZipFile(file) as archive:
             return [name.removesuffix(".npy") for name in archive.namelist()]

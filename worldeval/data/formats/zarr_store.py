@@ -12,7 +12,7 @@ from typing import Any
 from worldeval.data.files import LOOSE, bounded, leads_out
 from worldeval.data.finding import DataError
 
-# Codec -> what brings it. imagecodecs names its own 'imagecodecs_jpegxl' and so on.
+# Codec -> the package that provides it. imagecodecs calls its own 'imagecodecs_jpegxl' and so on.
 PACKAGES = {
     "zfpy": "numcodecs[zfpy]",
     "pcodec": "numcodecs[pcodec]",
@@ -22,21 +22,21 @@ PACKAGES = {
     "jpeg": "imagecodecs",
     "imagecodecs": "imagecodecs",
 }
-# As numcodecs and the versions of zarr say it.
+# The wording of numcodecs and of the zarr versions.
 UNKNOWN = re.compile(
     r"(?:codec not available|unknown codec|unknown compressor)[^\w]*([\w.\-]+)", re.IGNORECASE
 )
 
 
 def refuse_links(path: Path) -> None:
-    """Every file of a store that is a folder lies in it."""
+    """Refuse a store whose links lead outside its folder."""
     for file in path.rglob("*"):
         if file.is_symlink() and leads_out(path, file):
             raise DataError(file, "link", "it leads out of the dataset folder; copy the file in.")
 
 
 def refuse_bombs(path: Path) -> None:
-    """A zipped store unpacks to what a zip of its size can hold."""
+    """Refuse a zipped store that claims to unpack to more than a zip of its size can hold."""
     try:
         with zipfile.ZipFile(path) as kept:
             claimed = sum(entry.file_size for entry in kept.infolist())
@@ -46,7 +46,7 @@ def refuse_bombs(path: Path) -> None:
 
 
 def bounded_array(kept: Any, path: Path, name: str) -> None:
-    """An array claims no more than its chunks can hold, neither in all nor in one chunk."""
+    """Refuse an array that claims more than its files can hold, in total or in one chunk."""
     stored = _stored(path, name, *_state(path))
     size = kept.dtype.itemsize
     bounded(math.prod(kept.shape) * size, stored, path, name, expansion=LOOSE)
@@ -54,13 +54,13 @@ def bounded_array(kept: Any, path: Path, name: str) -> None:
 
 
 def know_more_codecs() -> None:
-    """Register those of imagecodecs where it is installed: datasets of UMI are packed by them."""
+    """Register the codecs of imagecodecs, if it is installed; UMI datasets use them."""
     if find_spec("imagecodecs") is not None:
         import_module("imagecodecs.numcodecs").register_codecs(verbose=False)
 
 
 def missing_codec(error: Exception) -> str:
-    """Which package brings the codec that an error is about; "" where it is of something else."""
+    """Say which package provides the codec of an error; "" if the error is about something else."""
     found = UNKNOWN.search(str(error))
     if found is None:
         return ""
@@ -73,7 +73,7 @@ def missing_codec(error: Exception) -> str:
 
 @lru_cache(maxsize=256)
 def _stored(path: Path, name: str, *_identity: int) -> int:
-    """Bytes of an array's files, packed."""
+    """Return the compressed size of an array's files in bytes."""
     if path.is_dir():
         return sum(file.stat().st_size for file in (path / name).rglob("*") if file.is_file())
     with zipfile.ZipFile(path) as kept:

@@ -63,7 +63,7 @@ def workers(most: int) -> int:
 
 
 class Worker:
-    """Imagine and judge one job after another; policies stay loaded for the next job."""
+    """A worker that imagines and judges jobs in turn; a policy stays loaded for the next job."""
 
     def __init__(self, setup: Setup) -> None:
         self._setup = setup

@@ -1,7 +1,7 @@
 """Assemble staged episodes into the files of a LeRobot v3.0 dataset.
 
-Memory stays at one episode: rows are copied table by table, video packets are copied without being
-decoded, and quantiles of very long datasets come from an even sample of the rows.
+Memory use stays at one episode: rows are copied table by table, video packets are copied without
+being decoded, and quantiles of very long datasets come from an even sample of the rows.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,8 +36,8 @@ def assemble(staged: Sequence[Path], out: Path, layout: Layout) -> None:
     """Write the whole dataset to the new folder `out`."""
     described = [read_json(path / "episode.json") for path in staged]
     tasks = list(dict.fromkeys(task for entry in described for task in entry["tasks"]))
-    # LeRobot loads no nulls, and a false would say that an episode failed: where one is unknown the
-    # frames say nothing, and the table of episodes tells of those that are known.
+    # LeRobot cannot load nulls, and false would mean that an episode failed. So if any is unknown,
+    # the frames omit success, and the table of episodes holds the known ones.
     flagged = all(entry["known"] for entry in described)
     frames = sum(entry["length"] for entry in described)
     rows = [
@@ -64,14 +64,14 @@ def assemble(staged: Sequence[Path], out: Path, layout: Layout) -> None:
 
 
 class _Roll:
-    """Which file is being filled, and when to begin the next one."""
+    """Tracker of the file being filled, which decides when to begin the next one."""
 
     def __init__(self, limit_mb: float, files_per_chunk: int) -> None:
         self._limit, self._per_chunk = limit_mb * MB, files_per_chunk
         self._file, self._size = 0, 0
 
     def take(self, size: int) -> bool:
-        """Make room for `size` bytes; true where they begin a new file after the first."""
+        """Make room for `size` bytes; return true if they begin a new file after the first."""
         new = self._size > 0 and self._size + size > self._limit
         self._file, self._size = self._file + new, size if new else self._size + size
         return new
@@ -96,7 +96,7 @@ def _data(
     roll = _Roll(layout.limits.data_mb, layout.limits.files_per_chunk)
     running: dict[str, stats.Running] = {}
     index_of = {task: index for index, task in enumerate(tasks)}
-    files: dict[Path, int] = {}  # rows of each
+    files: dict[Path, int] = {}  # number of rows per file
     file, writer, begin = out, None, 0
     for path, row, entry in zip(staged, rows, described, strict=True):
         table = pq.read_table(path / "rows.parquet")
@@ -154,7 +154,7 @@ def _video(
         begin = joiner.frames
         joiner.append(video)
         row |= {f"videos/{key}/{name}": value for name, value in roll.place.items()}
-        # From whole frame counts: a running sum of durations drifts, and LeRobot's reader raises.
+        # From frame counts, because a running sum of durations drifts and LeRobot's reader raises.
         row[f"videos/{key}/from_timestamp"] = begin / layout.fps
         row[f"videos/{key}/to_timestamp"] = joiner.frames / layout.fps
         with np.load(path / "histograms.npz") as kept:
@@ -170,7 +170,7 @@ def _episodes(rows: list[dict[str, Any]], out: Path) -> None:
     for row in rows:
         row |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
     names = dict.fromkeys(name for row in rows for name in row)
-    # Typed where every value may be null, which LeRobot's reader would not tell from text.
+    # An explicit type, because LeRobot's reader cannot tell an all-null column from text.
     types = {f"{OURS}success": pa.bool_()}
     columns = {name: pa.array([row.get(name) for row in rows], types.get(name)) for name in names}
     file = _made(out / EPISODES_PATH.format(chunk_index=0, file_index=0))
@@ -183,7 +183,7 @@ def _put(row: dict[str, Any], feature: str, values: stats.Stats) -> None:
 
 
 def _matrix(column: pa.ChunkedArray) -> Array:
-    """A column as rows x dimensions."""
+    """Convert a column to an array of rows x dimensions."""
     plain = column.combine_chunks()
     if pa.types.is_fixed_size_list(plain.type):
         return plain.flatten().to_numpy().reshape(len(plain), plain.type.list_size)

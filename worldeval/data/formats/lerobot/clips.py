@@ -11,7 +11,7 @@ from worldeval.data.formats.lerobot.index import Entry
 
 
 class VideoFiles:
-    """Where each lies, looked up once: following links takes longer than reading on."""
+    """Locations of the video files, cached because resolving links takes longer than reading."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -19,7 +19,7 @@ class VideoFiles:
         self._found: dict[str, Path] = {}
 
     def find(self, entry: Entry, key: str) -> Path:
-        """The file of one view of an episode, which lies in the dataset."""
+        """Return the file of one view of an episode, which must be inside the dataset."""
         name = entry.clips[key].file
         if name not in self._found:
             found = inside(self.root, name, owner=entry.listed_in, field=f"videos/{key}")
@@ -27,18 +27,18 @@ class VideoFiles:
         return self._found[name]
 
     def exists(self, name: str) -> bool:
-        """Whether there is something of this name."""
+        """Whether a file of this name exists."""
         if name not in self._there:
             try:
                 self._there[name] = (self.root / name).exists()
-            except (OSError, ValueError):  # no name of a file: said where it is to be read
+            except (OSError, ValueError):  # not a file name: reported when it is read
                 self._there[name] = True
         return self._there[name]
 
     def without_missing(
         self, chosen: ChosenFeatures, entries: Sequence[Entry]
     ) -> tuple[ChosenFeatures, list[DataFinding]]:
-        """The views of which some episode has its video, and a finding for each of the others."""
+        """Return the views with a video of any episode, and a finding for each of the others."""
         missing = [
             view
             for view, key in chosen.views.items()
@@ -64,7 +64,7 @@ class VideoFiles:
 
 
 def shared_frames(ids: Sequence[str], entries: Sequence[Entry], fps: float) -> list[DataFinding]:
-    """A finding for each episode that begins within another one's rows, in the same file."""
+    """Report each episode that begins within the rows of another one in the same file."""
     spans: dict[str, list[tuple[float, float, str]]] = {}
     for name, entry in zip(ids, entries, strict=True):
         for clip in entry.clips.values():

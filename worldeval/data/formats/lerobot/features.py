@@ -10,13 +10,13 @@ from worldeval.data.finding import DataError
 from worldeval.data.formats.lerobot.layout import ACTION, STATE, names_of, view_name
 from worldeval.data.names import views_of
 
-ACTIONS, STATES = (ACTION, "actions"), (STATE, "state")  # the second are openpi's converters'
+ACTIONS, STATES = (ACTION, "actions"), (STATE, "state")  # second: openpi's converters
 REWARDS = ("next.reward", "reward")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChosenFeatures:
-    """What is read, and as what."""
+    """The features that are read, and the role of each."""
 
     action: tuple[str, ...]
     pose: tuple[str, ...]
@@ -24,15 +24,15 @@ class ChosenFeatures:
     pose_names: tuple[str, ...]
     views: Mapping[str, str]  # view -> feature
     sizes: Mapping[str, tuple[int, int]]  # view -> height, width
-    video: Mapping[str, bool]  # view -> whether in a video file, not in the table
-    depth: tuple[str, ...]  # features that say they hold depth, and of which no map speaks
+    video: Mapping[str, bool]  # view -> whether it is in a video file and not in the table
+    depth: tuple[str, ...]  # features declared as depth and not mentioned by the map
 
 
 def choose_features(features: Mapping[str, Any], where: Path, given: DataMap) -> ChosenFeatures:
-    """The features that are read, by the map where it names them.
+    """Choose the features to read, following the map if it names them.
 
     Raises:
-        DataError: one is missing, or of another shape than it must have.
+        DataError: one is missing or has the wrong shape.
     """
     action = given.action.keys or (_first(features, ACTIONS, where),)
     pose = given.pose.keys or (_first(features, STATES, where),)
@@ -53,12 +53,12 @@ def choose_features(features: Mapping[str, Any], where: Path, given: DataMap) ->
 
 
 def without(chosen: ChosenFeatures, view: str) -> ChosenFeatures:
-    """The same without one view, which turned out to hold depth."""
+    """Remove a view that turned out to hold depth."""
     return replace(lacking(chosen, view), depth=(*chosen.depth, chosen.views[view]))
 
 
 def lacking(chosen: ChosenFeatures, view: str) -> ChosenFeatures:
-    """The same without one view."""
+    """Remove a view."""
     return replace(
         chosen,
         views={name: key for name, key in chosen.views.items() if name != view},
@@ -68,14 +68,14 @@ def lacking(chosen: ChosenFeatures, view: str) -> ChosenFeatures:
 
 
 def reward_key(features: Mapping[str, Any], given: DataMap) -> str:
-    """What 'reward' in a rule of success stands for."""
+    """Return the feature that 'reward' refers to in a success rule."""
     return given.reward or next((key for key in REWARDS if key in features), REWARDS[0])
 
 
 def _views(
     features: Mapping[str, Any], where: Path, given: DataMap
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """view -> feature for every image and video, and the features left out as depth."""
+    """Map each view to its image or video feature; also list features excluded as depth."""
     keys = []
     for key, feature in features.items():
         dtype = feature.get("dtype") if isinstance(feature, dict) else None
@@ -87,7 +87,7 @@ def _views(
         if not (isinstance(shape, list) and len(shape) == 3 and all(_side(n) for n in shape)):
             raise DataError(where, f"features.{key}.shape", f"{shape!r} is no image shape.")
         if tuple(names)[:1] == ("channels",) or (shape[0] in (1, 3) and shape[2] not in (1, 3)):
-            feature["shape"] = [shape[1], shape[2], shape[0]]  # some datasets say CHW
+            feature["shape"] = [shape[1], shape[2], shape[0]]  # some datasets declare CHW
         keys.append(key)
     for key in given.views.values():
         if key not in keys:
@@ -109,7 +109,7 @@ def _of(depth: Sequence[str]) -> str:
 
 
 def _says_depth(feature: Mapping[str, Any]) -> bool:
-    """LeRobot's own flag, in the place where one version or another keeps it."""
+    """Whether LeRobot's own depth flag is set, wherever the version stores it."""
     places = [feature, feature.get("info") or {}, feature.get("video_info") or {}]
     flags = ("is_depth_map", "video.is_depth_map")
     return any(place.get(flag) is True for place in places for flag in flags)

@@ -17,8 +17,8 @@ from worldeval.data.files import listed, need, own_file
 from worldeval.data.finding import DataError
 from worldeval.data.formats.lerobot.layout import OURS
 
-KEYS = ("video_key", "image_key")  # what templates call the feature of a view
-WIDEST = 64  # characters that a number of a template may take
+KEYS = ("video_key", "image_key")  # names of a view's feature in path templates
+WIDEST = 64  # maximum characters of a number in a path template
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +27,7 @@ class VideoSpan:
 
     file: str  # relative to the dataset
     begin: float  # seconds into the file
-    end: float | None = None  # where the index says so
+    end: float | None = None  # if given in the index
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +39,12 @@ class Entry:
     tasks: tuple[str, ...]  # as the index lists them
     rows: str  # the parquet file, relative to the dataset
     clips: Mapping[str, VideoSpan]  # image key -> where its frames are
-    ours: Mapping[str, Any]  # what our writer kept beyond LeRobot's columns
+    ours: Mapping[str, Any]  # what our writer stored in addition to LeRobot's columns
     listed_in: Path
 
 
 def read_index(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Entry]:
-    """The episodes in order of their number, as listed; nothing is checked against the files."""
+    """List the episodes by number, as indexed; nothing is checked against the files."""
     version = str(info.get("codebase_version"))
     if version.startswith("v3."):
         return _v3(root, info, video_keys)
@@ -138,7 +138,7 @@ def _v21(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Ent
 
 
 def read_tasks(root: Path) -> dict[int, str]:
-    """task_index -> task text, empty where the dataset has no table of tasks."""
+    """Read the mapping task_index -> task text; empty if the dataset has no table of tasks."""
     table, lines = root / "meta/tasks.parquet", root / "meta/tasks.jsonl"
     if table.is_file():
         try:
@@ -154,7 +154,7 @@ def read_tasks(root: Path) -> dict[int, str]:
 
 
 def read_table(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """A parquet file, or the columns asked for, every one of which must be there."""
+    """Read a parquet file, or only the given columns, all of which must exist."""
     try:
         there = pq.read_schema(file).names
         for name in columns or ():
@@ -218,7 +218,7 @@ def _texts(tasks: object) -> tuple[str, ...]:
 
 
 def _task_texts(table: pd.DataFrame, file: Path) -> list[str]:
-    """The tasks' texts: the index as LeRobot writes it, else the one column of text."""
+    """Return the task texts: from the index as LeRobot writes it, else the only text column."""
     if all(isinstance(text, str) for text in table.index):
         return table.index.tolist()
     columns = [name for name in table.columns if all(isinstance(text, str) for text in table[name])]

@@ -1,4 +1,4 @@
-"""The names of LeRobot v3.0: its files, its features and `meta/info.json`."""
+"""Layout of LeRobot v3.0: the names of its files and features, and `meta/info.json`."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ EPISODES_PATH = f"meta/episodes/{FILE}.parquet"
 IMAGES, STATE, ACTION = "observation.images.", "observation.state", "action"
 SUCCESS, DONE = "next.success", "next.done"
 
-# Columns of the episodes table that LeRobot does not know and leaves alone: what an `Episode`
-# carries beyond its own columns. A null success is an unknown one.
+# Columns of the episodes table that LeRobot does not know and ignores: the contents of an `Episode`
+# that LeRobot's own columns cannot hold. A null success means unknown.
 OURS = "worldeval/"
 
-# dtype of the columns that every dataset has, one number a row.
+# dtype of the columns that every dataset has, with one number per row.
 COUNTERS = {
     "timestamp": "float32",
     "frame_index": "int64",
@@ -31,7 +31,7 @@ COUNTERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class FileLimits:
-    """When a dataset rolls over to the next file and the next chunk (folder) of files."""
+    """Limits at which a dataset begins the next file, and the next chunk (folder) of files."""
 
     data_mb: float = 100
     video_mb: float = 200
@@ -40,18 +40,18 @@ class FileLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class Layout(Shape):
-    """What all episodes of a dataset to be written share, and how its files roll over."""
+    """Properties shared by all episodes of a dataset to be written, and its file size limits."""
 
     robot: str = "unknown"
     limits: FileLimits = FileLimits()
 
     @property
     def vectors(self) -> dict[str, tuple[str, ...]]:
-        """Feature -> the names of its dimensions."""
+        """Map each vector feature to the names of its dimensions."""
         return {STATE: self.pose_names, ACTION: self.action_names}
 
     def features(self, *, flagged: bool = True) -> dict[str, Any]:
-        """`features` of info.json; `flagged` where every frame says whether it succeeded."""
+        """Build `features` of info.json; `flagged` if every frame says whether it succeeded."""
         described = {image_key(view): self._video(size) for view, size in self.views.items()}
         for key, names in self.vectors.items():
             described[key] = _feature("float32", [len(names)], list(names))
@@ -64,7 +64,7 @@ class Layout(Shape):
     def info(
         self, *, episodes: int, frames: int, tasks: int, flagged: bool = True
     ) -> dict[str, Any]:
-        """The content of meta/info.json."""
+        """Build the content of meta/info.json."""
         return {
             "codebase_version": VERSION,
             "robot_type": self.robot,
@@ -99,17 +99,17 @@ class Layout(Shape):
 
 
 def image_key(view: str) -> str:
-    """The feature of a view; "/" is not allowed in one."""
+    """Return the feature of a view; "/" is not allowed in feature names."""
     return IMAGES + view.replace("/", "_")
 
 
 def view_name(key: str) -> str:
-    """The view of an image feature: 'observation.images.top' -> 'top'."""
+    """Return the view of an image feature: 'observation.images.top' -> 'top'."""
     return key.removeprefix(IMAGES).removeprefix("observation.")
 
 
 def names_of(feature: Mapping[str, Any], prefix: str) -> tuple[str, ...]:
-    """The names of a vector's dimensions; numbered where the dataset gives none that fit."""
+    """Name a vector's dimensions, by number if the dataset has no names that fit."""
     size = int(feature["shape"][0])
     names = feature.get("names")
     if isinstance(names, Mapping):  # {"motors": ["waist", ...]}

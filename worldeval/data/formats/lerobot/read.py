@@ -24,12 +24,12 @@ from worldeval.data.packed import is_deep, unpacked, unpacked_depth
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.video import probe, read_frames
 
-KEPT = 4096  # episodes' views of which the frame numbers are kept
-DEEP = ("gray9", "gray10", "gray12", "gray14", "gray16", "grayf")  # pixel formats of depth
+KEPT = 4096  # number of views of episodes whose frame numbers are cached
+DEEP = ("gray9", "gray10", "gray12", "gray14", "gray16", "grayf")  # depth pixel formats
 
 
 class LeRobotSource(Source):
-    """What `meta/info.json` describes; the pose is `observation.state`, the action `action`."""
+    """Dataset of `meta/info.json`, with pose `observation.state` and action `action`."""
 
     UNDERSTANDS = (
         "action.keys", "pose.keys", "views", "channels", "depth", "reward", "task_key"
@@ -62,7 +62,7 @@ class LeRobotSource(Source):
         self._flagged = SUCCESS in features
         self._tasks = tasks = read_tasks(path)
         video_keys = [chosen.views[view] for view, video in chosen.video.items() if video]
-        self._numbers: dict[tuple[int, str], Array] = {}  # frame numbers, looked up once
+        self._numbers: dict[tuple[int, str], Array] = {}  # cached frame numbers
         self._entries: list[Entry] = []
         self.heads: list[Head] = []
         seen: set[int] = set()
@@ -90,7 +90,7 @@ class LeRobotSource(Source):
 
     @staticmethod
     def detect(path: Path) -> bool:
-        """A folder with meta/info.json."""
+        """Accept a folder with meta/info.json."""
         return (path / "meta/info.json").is_file()
 
     def rows(self, index: int) -> Rows:
@@ -150,11 +150,11 @@ class LeRobotSource(Source):
         return frames
 
     def examine(self) -> list[DataFinding]:
-        """Episodes that the index gives the same frames."""
+        """Report episodes to which the index assigns the same frames."""
         return shared_frames([head.id for head in self.heads], self._entries, self.spec.fps)
 
     def _frame_numbers(self, index: int, key: str, file: Path) -> Int[Array, " t"]:
-        """Every row's frame in its video, at from_timestamp + timestamp as LeRobot looks it up."""
+        """Find every row's video frame at from_timestamp + timestamp, as LeRobot does."""
         kept = self._numbers.get((index, key))
         if kept is None:
             entry = self._entries[index]
@@ -181,7 +181,7 @@ class LeRobotSource(Source):
                 raise DataError(
                     entry.listed_in, f"videos/{key}", f"the file {clip.file} does not exist."
                 )
-            # A span longer than the rows is an episode trimmed by its metadata.
+            # A span longer than the rows means that an episode was trimmed by its metadata.
             frames = None if clip.end is None else round((clip.end - clip.begin) * self.spec.fps)
             if frames is not None and frames < entry.length:
                 self.findings.append(
@@ -218,7 +218,7 @@ class LeRobotSource(Source):
         )
 
     def _instructions(self, entry: Entry, tasks: Mapping[int, str]) -> tuple[str, ...]:
-        """Every instruction of an episode, in the order in which they are first given."""
+        """List all instructions of an episode in order of their first use."""
         key = self.given.task_key
         if key:
             cells = self._slice(entry, (key,))[key].to_pylist()
@@ -230,7 +230,7 @@ class LeRobotSource(Source):
         return tuple(dict.fromkeys(tasks.get(int(number or 0), "") for number in numbers_of))
 
     def _tasks_of(self, cells: pa.ChunkedArray, head: Head, file: Path) -> Int[Array, " t"]:
-        """Which of the head's instructions every row has."""
+        """Return the index of every row's instruction among the head's."""
         texts = [
             self._tasks.get(cell, "") if isinstance(cell, int) else str(cell)
             for cell in cells.to_pylist()
@@ -267,7 +267,7 @@ class LeRobotSource(Source):
         return inside(self.path, entry.rows, owner=entry.listed_in, field="data")
 
     def _slice(self, entry: Entry, columns: Sequence[str]) -> pa.Table:
-        """The rows of an episode, found by its number and checked against the index."""
+        """Read the rows of an episode, found by its number and checked against the index."""
         file = self._rows_file(entry)
         state = file.stat()
         table = read_columns(file, (*columns, "episode_index"), state.st_mtime_ns, state.st_size)
@@ -313,7 +313,7 @@ class LeRobotSource(Source):
             yield int(row), content
 
     def _leave_depth_out(self) -> None:
-        """Take views out of which a first look says that they hold depth, and say so."""
+        """Exclude and report views that hold depth according to a first look."""
         for view, key in list(self._chosen.views.items()):
             if self._entries and self._is_deep(self._entries[0], view, key):
                 if len(self._chosen.views) == 1:
@@ -335,7 +335,7 @@ class LeRobotSource(Source):
             _, content = next(self._packed(entry, key, np.zeros(1, np.int64)))
             return is_deep(content, self._rows_file(entry), key)
         except DataError:
-            return False  # what cannot be read is said when it is
+            return False  # unreadable files are reported when they are read
 
     def _check_totals(self, info: Mapping[str, Any], where: Path) -> None:
         frames = sum(head.length for head in self.heads)

@@ -12,7 +12,7 @@ SPAN = re.compile(r"(\d+):(\d+)")
 
 
 def read_splits(info: Mapping[str, Any], where: Path) -> dict[str, range]:
-    """Every split's episodes; none where the key is missing."""
+    """Read the episodes of every split; empty if the key is missing."""
     given = info.get("splits") or {}
     if not isinstance(given, dict):
         raise DataError(where, "splits", f"{given!r:.80} is not an object of splits.")
@@ -26,5 +26,5 @@ def read_splits(info: Mapping[str, Any], where: Path) -> dict[str, range]:
 
 
 def split_of(splits: Mapping[str, range], episode: int) -> str:
-    """The split of an episode; one that is in none is trained on."""
+    """Return the split of an episode; one that is in no split is used for training."""
     return next((name for name, span in splits.items() if episode in span), TRAINING)

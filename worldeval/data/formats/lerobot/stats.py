@@ -1,7 +1,8 @@
-"""The statistics that LeRobot keeps: exact for numbers, of sampled frames for images.
+"""Statistics that LeRobot stores: exact for numbers, from sampled frames for images.
 
-Image values are in [0, 1] per channel, of shape (3, 1, 1). Because frames are bytes, a histogram of
-256 bins per channel holds all of them, and histograms of episodes add up without loss.
+Image statistics are per channel in [0, 1], with shape (3, 1, 1). Because frames are bytes, a
+histogram of 256 bins per channel represents all of them, and histograms of episodes can be added
+without loss.
 """
 
 from typing import Any
@@ -11,13 +12,13 @@ import numpy as np
 from worldeval.axes import Array, Float, Int, UInt8
 
 QUANTILES = (0.01, 0.10, 0.50, 0.90, 0.99)
-SAMPLED_FRAMES = 100  # of an episode
-SAMPLED_SIDE = 150  # pixels; larger frames are thinned to about this
+SAMPLED_FRAMES = 100  # per episode
+SAMPLED_SIDE = 150  # pixels; larger frames are subsampled to about this size
 Stats = dict[str, Any]
 
 
 def of_numbers(values: Float[Array, "n d"]) -> Stats:
-    """Statistics of a column over its rows."""
+    """Compute the statistics of a column over its rows."""
     values = values.astype(np.float64)
     return {
         "min": values.min(axis=0).tolist(),
@@ -30,7 +31,7 @@ def of_numbers(values: Float[Array, "n d"]) -> Stats:
 
 
 class Running:
-    """Statistics of a column that arrives in pieces: exact moments, quantiles of every n-th row."""
+    """Running statistics of a column: exact moments, and quantiles from every n-th row."""
 
     def __init__(self, *, every: int = 1) -> None:
         self._every = every
@@ -42,11 +43,11 @@ class Running:
         self._high: Array | None = None
 
     def add(self, values: Float[Array, "n d"]) -> None:
-        """Take in further rows."""
+        """Add further rows."""
         values = values.astype(np.float64)
         self._pieces.append(values[(-self._count) % self._every :: self._every].astype(np.float32))
         mean, total = values.mean(axis=0), self._count + len(values)
-        # Chan et al. 1979, eq. 2.1: moments of two parts give those of the whole.
+        # Chan et al. 1979, eq. 2.1: moments of the whole from those of two parts.
         apart = mean - self._mean
         spread = ((values - mean) ** 2).sum(axis=0)
         self._squares = self._squares + spread + apart**2 * self._count * len(values) / total
@@ -57,7 +58,7 @@ class Running:
         self._high = high if self._high is None else np.maximum(self._high, high)
 
     def stats(self) -> Stats:
-        """The statistics of all rows so far; there is at least one."""
+        """Return the statistics of all rows so far, of which there must be at least one."""
         sample = np.concatenate(self._pieces)
         quantiles = np.quantile(sample, QUANTILES, axis=0).tolist()
         return {
@@ -81,7 +82,7 @@ class Histogram:
         self.counts: Int[Array, "3 256"] = np.zeros((3, 256), np.int64)
 
     def add(self, frames: UInt8[Array, "n h w 3"]) -> None:
-        """Take in the next frames of the episode."""
+        """Add the next frames of the episode."""
         here = self._rows[(self._rows >= self._seen) & (self._rows < self._seen + len(frames))]
         thin = max(1, round(max(frames.shape[1:3]) / SAMPLED_SIDE))
         sample = frames[here - self._seen, ::thin, ::thin]
@@ -91,7 +92,7 @@ class Histogram:
 
 
 def of_histogram(counts: Int[Array, "3 256"], frames: int) -> Stats:
-    """Image statistics in [0, 1] from the counts of `frames` sampled frames."""
+    """Compute image statistics in [0, 1] from the counts of `frames` sampled frames."""
     value = np.arange(256) / 255
     total = counts.sum(axis=1, keepdims=True)
     mean = (counts * value).sum(axis=1, keepdims=True) / total

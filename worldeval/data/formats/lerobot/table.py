@@ -14,17 +14,17 @@ from worldeval.data.formats.lerobot.index import read_table
 from worldeval.data.formats.lerobot.layout import SUCCESS
 from worldeval.data.truth import truth
 
-OPEN_TABLES = 4  # files of rows kept in memory; each is at most about 100 MB
+OPEN_TABLES = 4  # data files kept in memory; each takes at most about 100 MB
 
 
 @lru_cache(maxsize=OPEN_TABLES)
 def read_columns(file: Path, columns: tuple[str, ...], *_identity: int) -> pa.Table:
-    """Columns of a parquet file, kept in memory; `_identity` tells a changed file from the old."""
+    """Read columns of a parquet file and cache them; `_identity` reveals a changed file."""
     return read_table(file, columns)
 
 
 def matrix_of(column: pa.ChunkedArray, file: Path, name: str) -> Float32[Array, "t d"]:
-    """Numbers, a row per frame, of a column of numbers or of lists of one length."""
+    """Convert a column of numbers, or of lists of equal length, to one row per frame."""
     plain = pa.concat_arrays(column.chunks)
     if column.null_count:
         raise DataError(file, name, f"{column.null_count} rows are empty.")
@@ -38,12 +38,12 @@ def matrix_of(column: pa.ChunkedArray, file: Path, name: str) -> Float32[Array, 
 
 
 def truths_of(column: pa.ChunkedArray, file: Path) -> list[bool | None]:
-    """Success of every row, in whatever form it is stored."""
+    """Return the success of every row, in whatever form it is stored."""
     return [truth_of(cell, file, SUCCESS) for cell in column.to_pylist()]
 
 
 def truth_of(value: Any, file: Path, field: str) -> bool | None:
-    """Success in whatever form it is stored; None where nobody knows."""
+    """Return a success stored in any form; None if it is unknown."""
     try:
         return truth(value, unknown=-1)
     except ValueError as error:

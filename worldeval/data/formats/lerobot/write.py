@@ -31,7 +31,7 @@ from worldeval.written import check_parquet
 
 
 class LeRobotWriter(Writer):
-    """Rows go to parquet, frames to H.264, and statistics are kept of both."""
+    """Writer of rows to parquet and frames to H.264, with statistics of both."""
 
     def __init__(self, out: Path, layout: Layout, *, origin: str = "", fresh: bool = False) -> None:
         whole_rate(layout.fps)
@@ -102,7 +102,7 @@ class LeRobotWriter(Writer):
 
 
 def _column(values: Float32[Array, "t d"]) -> pa.Array:
-    """A number per row where there is one dimension, a list of fixed size otherwise."""
+    """Convert to one number per row if there is one dimension, else to fixed-size lists."""
     flat = pa.array(np.ascontiguousarray(values, np.float32).reshape(-1))
     if values.shape[1] == 1:
         return flat

@@ -1,4 +1,4 @@
-"""`tf.train.Example`: the protocol buffer in a TFRecord, as a mapping of names to lists."""
+"""Parser of `tf.train.Example`, the protocol buffer in a TFRecord that maps names to lists."""
 
 from collections.abc import Sequence
 from functools import lru_cache
@@ -21,13 +21,13 @@ class Example:
     def __init__(self, content: bytes, file: Path) -> None:
         """
         Raises:
-            DataError: the content is no example.
+            DataError: the content is not an example.
         """
         self.file = file
         message = _example()()
         try:
             message.ParseFromString(content)
-        except Exception as error:  # protobuf's DecodeError, by whichever backend it has
+        except Exception as error:  # protobuf's DecodeError, whose class depends on the backend
             raise DataError(file, "record", f"it is no tf.train.Example ({error}).") from error
         self._features: Any = message.features.feature
 
@@ -35,25 +35,25 @@ class Example:
         return key in self._features
 
     def keys(self) -> list[str]:
-        """The names of all features."""
+        """Return the names of all features."""
         return sorted(self._features)
 
     def numbers(self, key: str) -> Array:
-        """The flat numbers of a feature."""
+        """Return the flat numbers of a feature."""
         kind, values = self._of(key)
         if kind == "bytes_list":
             raise DataError(self.file, key, "it holds bytes, not numbers.")
         return np.asarray(values, np.float32 if kind == "float_list" else np.int64)
 
     def cells(self, key: str) -> Sequence[bytes]:
-        """The byte strings of a feature: texts, or packed pictures."""
+        """Return the byte strings of a feature: texts or compressed images."""
         kind, values = self._of(key)
         if kind != "bytes_list":
             raise DataError(self.file, key, "it holds numbers, not bytes.")
         return values
 
     def _of(self, key: str) -> tuple[str, Any]:
-        if key not in self._features:  # asking a protobuf map for a key would make it
+        if key not in self._features:  # looking up a key in a protobuf map would create it
             there = ", ".join(self.keys()[:12])
             raise DataError(self.file, key, f"it is missing (there is {there}).")
         feature = self._features[key]
@@ -63,7 +63,7 @@ class Example:
 
 @lru_cache(maxsize=1)
 def _example() -> Any:
-    """The message class, from a description made here: no generated code is needed.
+    """Build the message class from a description, so that no generated code is needed.
 
     The schema is TensorFlow's (core/example/feature.proto): Example {1: Features}, Features {1: map
     of text to Feature}, Feature {one of 1: BytesList, 2: FloatList, 3: Int64List}.

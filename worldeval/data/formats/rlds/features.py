@@ -1,4 +1,4 @@
-"""`features.json` of TFDS: the features of a step."""
+"""Reading of TFDS's `features.json`, which describes the features of a step."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ Kind = Literal["numbers", "image", "text"]
 
 @dataclass(frozen=True, kw_only=True)
 class StepFeature:
-    """One feature of a step (or of the episode), flattened as in the files."""
+    """One feature of a step (or of the episode), with its key flattened as in the files."""
 
     key: str  # 'observation/image'
     kind: Kind
@@ -27,15 +27,15 @@ class StepFeature:
 
     @property
     def width(self) -> int:
-        """Numbers a step; 0 where that varies."""
+        """Number of values per step; 0 if it varies."""
         return 0 if -1 in self.shape else int(np.prod(self.shape, dtype=int))
 
 
 def read_features(content: Mapping[str, Any], path: Path) -> tuple[dict, dict]:
-    """Features of a step, and of the episode beside its steps, by their keys.
+    """Read the features of a step, and those of the episode outside its steps, by key.
 
     Raises:
-        DataError: it has no `steps`, so it is no RLDS dataset.
+        DataError: it has no `steps`, so it is not an RLDS dataset.
     """
     top = need(need(content, "featuresDict", dict, path), "features", dict, path)
     steps = top.get("steps")
@@ -51,10 +51,10 @@ def read_features(content: Mapping[str, Any], path: Path) -> tuple[dict, dict]:
 
 
 def stepwise(example: Example, feature: StepFeature, length: int) -> Float32[Array, "t n"]:
-    """The numbers of a feature, a row per step.
+    """Read the numbers of a feature, one row per step.
 
     Raises:
-        DataError: the file holds another number of them.
+        DataError: the file contains a different number of them.
     """
     key, width = f"steps/{feature.key}", feature.width
     if f"{key}/ragged_flat_values" in example:
@@ -72,7 +72,7 @@ def stepwise(example: Example, feature: StepFeature, length: int) -> Float32[Arr
 
 
 def _ragged(example: Example, key: str, length: int) -> Float32[Array, "t n"]:
-    """A feature of varying length; it is a table only where every step has as many numbers."""
+    """Read a variable-length feature, in which every step must have equally many numbers."""
     counts = example.numbers(f"{key}/ragged_row_lengths_0")
     values = example.numbers(f"{key}/ragged_flat_values")
     if len(counts) != length or len(set(counts.tolist())) != 1:

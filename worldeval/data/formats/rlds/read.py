@@ -1,7 +1,7 @@
 """Read an RLDS dataset: a TFDS folder with `features.json` and TFRecord shards.
 
-`steps/*` of a record hold one episode, flattened. Row t of the action is applied at observation t,
-as RLDS defines a step. The last step of an episode may have an action that means nothing.
+`steps/*` of a record contain one episode, flattened. Row t of the action is applied at observation
+t, as RLDS defines a step. The action of an episode's last step may be meaningless.
 """
 
 import re
@@ -26,14 +26,14 @@ from worldeval.data.source import Head, Rows, Source, SourceSpec
 
 FEATURES, OBSERVED = "features.json", "observation/"
 SHARD = re.compile(r"(?P<name>.+)-(?P<split>[^-]+)\.tfrecord-(?P<part>\d+)-of-(?P<parts>\d+)")
-# Where OXE's datasets keep them, the first that is there.
+# Where OXE's datasets store them; the first that exists is used.
 ACTIONS = ("action",)
 POSES = ("state", "proprio", "eef_state", "robot_state")
 DROID_POSE = ("cartesian_position", "gripper_position")
 TEXTS = ("language_instruction", "observation/natural_language_instruction", "instruction")
 SPLITS = {"train": "train", "training": "train"}
 FPS = 10.0
-OPEN = 2  # examples kept parsed: an episode with its pictures may take 100 MB
+OPEN = 2  # parsed examples kept: an episode with its images may take 100 MB
 
 
 class RldsSource(Source):
@@ -103,7 +103,7 @@ class RldsSource(Source):
 
     @staticmethod
     def detect(path: Path) -> bool:
-        """A folder with features.json and TFRecord files, or with such version folders in it."""
+        """Accept a folder with features.json and TFRecord files, or with such version folders."""
         try:
             return path.is_dir() and bool(_shards(_version(path)))
         except DataError:
@@ -118,7 +118,7 @@ class RldsSource(Source):
 
     def column(self, index: int, key: str) -> Float[Array, " t"]:
         name, length = self._reward_key if key == "reward" else key, self.heads[index].length
-        if name in self._beside:  # one number of the whole episode
+        if name in self._beside:  # one number for the whole episode
             whole = _parsed(self._places[index]).numbers(name)
             if len(whole) != 1:
                 raise DataError(self.path, name, f"it has {len(whole)} numbers, not one.")
@@ -149,7 +149,7 @@ class RldsSource(Source):
         return unpacked(cell, file, field, self.given.channels)
 
     def _sizes(self, example: Example) -> dict[str, tuple[int, int]]:
-        """Height and width of every view by its first picture: features.json may leave them out."""
+        """Take height and width of views from first images, as features.json may omit them."""
         sizes = {}
         for view, key in self._view_keys.items():
             cells = example.cells(f"steps/{key}")
@@ -186,12 +186,12 @@ class RldsSource(Source):
         if not self._text_key:
             return ""
         key = f"steps/{self._text_key}"
-        key = key if key in example else self._text_key  # of the whole episode
+        key = key if key in example else self._text_key  # text of the whole episode
         cells = example.cells(key)
         return cells[0].decode("utf-8", "replace").strip() if cells else ""
 
     def _note_missing(self) -> None:
-        """Say where shards are missing, or hold fewer episodes than dataset_info.json says."""
+        """Report missing shards, and shards with fewer episodes than dataset_info.json says."""
         there: dict[tuple[str, int], int] = {}
         for split, file in _shards(self.path):
             parts = int(file.name.rsplit("-of-", 1)[1])
@@ -302,13 +302,13 @@ def _short(key: str) -> str:
 
 
 def _deep(feature: StepFeature) -> bool:
-    """Pictures of more than a byte a pixel, or of one channel that is named depth."""
+    """Whether images have more than one byte a pixel, or one channel and a depth name."""
     one = feature.shape[-1:] == (1,) and "depth" in feature.key.lower()
     return feature.dtype not in ("uint8", "") or one
 
 
 def _version(path: Path) -> Path:
-    """The folder with features.json: the path itself, or the only version in it."""
+    """Return the folder with features.json: the path itself, or the only version in it."""
     if (path / FEATURES).is_file() or not path.is_dir():
         return path
     found = sorted(file.parent for file in path.glob(f"*/{FEATURES}"))
@@ -319,7 +319,7 @@ def _version(path: Path) -> Path:
 
 
 def _shards(path: Path) -> list[tuple[str, Path]]:
-    """(split, file) of every shard, in order."""
+    """List (split, file) of every shard, in order."""
     found = []
     for file in path.iterdir() if path.is_dir() else ():
         named = SHARD.fullmatch(file.name)

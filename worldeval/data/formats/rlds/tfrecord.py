@@ -1,8 +1,9 @@
-"""TFRecord files: where each record lies, and its content, checked by its CRC-32C.
+"""Reading of TFRecord files: locations of records, and contents checked by their CRC-32C.
 
-A record is its length (8 bytes, little endian), the masked checksum of that (4), the content, and
-the masked checksum of the content (4). A mask keeps the checksum of data that hold checksums from
-being trivial: rotate right by 15 bits, add 0xa282ead8 (TensorFlow, core/lib/hash/crc32c.h).
+A record consists of its length (8 bytes, little endian), the masked checksum of the length (4), the
+content, and the masked checksum of the content (4). Masking keeps the checksum of data that contain
+checksums from being trivial: rotate right by 15 bits, add 0xa282ead8 (TensorFlow,
+core/lib/hash/crc32c.h).
 """
 
 import struct
@@ -17,7 +18,7 @@ HEAD, TAIL, MASK = 12, 4, 0xA282EAD8
 
 @dataclass(frozen=True, kw_only=True)
 class RecordPlace:
-    """Where the content of one record lies."""
+    """Location of the content of one record."""
 
     file: Path
     begin: int
@@ -25,7 +26,7 @@ class RecordPlace:
 
 
 def find_records(file: Path) -> list[RecordPlace]:
-    """Every record of a file, by their lengths alone.
+    """Find every record of a file from their lengths alone.
 
     Raises:
         DataError: a length is damaged, or the file ends within a record.
@@ -54,7 +55,7 @@ def find_records(file: Path) -> list[RecordPlace]:
 
 
 def read_record(place: RecordPlace) -> bytes:
-    """The content of a record.
+    """Read the content of a record.
 
     Raises:
         DataError: its checksum is wrong.
@@ -74,7 +75,7 @@ def read_record(place: RecordPlace) -> bytes:
 
 
 def masked_crc(content: bytes) -> int:
-    """The masked CRC-32C of bytes."""
+    """Compute the masked CRC-32C of bytes."""
     try:
         import google_crc32c
     except ImportError as error:

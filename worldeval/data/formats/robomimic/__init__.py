@@ -1,1 +1,1 @@
-"""robomimic HDF5, read and written."""
+"""Reader and writer of robomimic HDF5 files."""

@@ -1,6 +1,6 @@
-# h5py types every item as a group, a dataset or a datatype.
+# h5py types every item as a group, dataset or datatype.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
-"""Success and task of a robomimic file, as given by its rewards and attributes."""
+"""Success and task of a robomimic file, from its rewards and attributes."""
 
 import json
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ REWARDS = "rewards"
 
 
 def flags_of(demo: h5py.Group, path: Path) -> UInt8[Array, " t"] | None:
-    """Success of every frame; None where nobody knows, or where rewards are shaped."""
+    """Return the success of every frame; None if it is unknown or rewards are shaped."""
     if "success" in demo.attrs and truth(demo.attrs["success"], unknown=-1) is None:
         return None
     return _sparse(demo, path)
@@ -27,9 +27,9 @@ def flags_of(demo: h5py.Group, path: Path) -> UInt8[Array, " t"] | None:
 def reward_tells(
     data: h5py.Group, demos: Sequence[str], path: Path, *, said: bool
 ) -> tuple[bool, list[DataFinding]]:
-    """Whether rewards say what succeeded, and the finding where that is a guess or unknown.
+    """Whether rewards indicate success, with a finding if that is a guess or unknown.
 
-    `said`: a map says what success is.
+    `said`: whether a map defines success.
     """
     stored = [data[name] for name in demos if REWARDS in data[name]]
     if said or not stored or all("success" in data[name].attrs for name in demos):
@@ -50,13 +50,13 @@ def reward_tells(
 
 
 def problem_text(data: h5py.Group) -> str:
-    """LIBERO's instruction of the whole file; "" where there is none."""
+    """Return LIBERO's instruction for the whole file; "" if there is none."""
     try:
         found = json.loads(hdf5.text(data.attrs.get("problem_info", "{}")))
         words = found.get("language_instruction", "")
         return ("".join(words) if isinstance(words, list) else str(words)).strip().strip('"')
     except (ValueError, AttributeError, TypeError, RecursionError):
-        return ""  # another tool's
+        return ""  # written by another tool
 
 
 def unread_pictures(observed: h5py.Group) -> list[DataFinding]:
@@ -92,7 +92,7 @@ def _is_wide(found: object) -> bool:
 
 
 def _sparse(demo: h5py.Group, path: Path) -> UInt8[Array, " t"] | None:
-    """Rewards that are 0 or 1 throughout; None where they are shaped, unknown or missing."""
+    """Return rewards that are all 0 or 1; None if they are shaped, unknown or missing."""
     try:
         rewards = hdf5.dataset(demo, REWARDS, path)
         values = np.asarray(rewards[()]) if rewards.dtype.kind in "fiub" else None

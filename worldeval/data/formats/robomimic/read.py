@@ -1,4 +1,4 @@
-# h5py types every item as a group, a dataset or a datatype.
+# h5py types every item as a group, dataset or datatype.
 # pyright: reportArgumentType=false, reportCallIssue=false, reportOptionalMemberAccess=false
 """Read a robomimic HDF5 file: `data/demo_i` with `actions`, `rewards`, `obs/<key>`."""
 
@@ -32,22 +32,22 @@ from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.truth import truth
 
 ACTIONS = "actions"
-FPS = 20.0  # robosuite's control rate, where the file gives none
+FPS = 20.0  # robosuite's control rate, used if the file gives none
 IMAGE = "_image"  # robosuite's suffix of camera observations
-# The pose, from the first of these sets of observations that is there.
+# The pose is read from the first of these sets of observations that exists.
 POSES = (
     ("pose",),
     ("robot0_eef_pos", "robot0_eef_quat", "robot0_gripper_qpos"),
     ("ee_pos", "ee_ori", "gripper_states"),
 )
-PRIVILEGED = "object"  # the simulator's knowledge of objects, not the robot's of itself
+PRIVILEGED = "object"  # what the simulator knows about objects, not what the robot senses
 
 
 class RobomimicSource(Source):
     """One HDF5 file.
 
-    Success is a reward of 1 where rewards are 0 and 1, as robosuite gives them; of shaped rewards,
-    a map must say what they mean.
+    If rewards are 0 and 1, as in robosuite, 1 means success; the meaning of shaped rewards must be
+    given by a map.
     """
 
     UNDERSTANDS = ("action.keys", "pose.keys", "views", "depth", "reward", "task_key")
@@ -104,13 +104,13 @@ class RobomimicSource(Source):
 
     @staticmethod
     def detect(path: Path) -> bool:
-        """An HDF5 file, or a folder with one only, that has `data/demo_<i>`."""
+        """Accept an HDF5 file with `data/demo_<i>`, or a folder with one such file."""
         try:
             with hdf5.opened(_file(path)) as file:
                 data = file.get("data")
                 return isinstance(data, h5py.Group) and any(n.startswith("demo") for n in data)
         except OutsideError:
-            raise  # it is of this kind as far as can be told, and is not to be read at all
+            raise  # apparently of this format, but must not be read at all
         except DataError:
             return False
 
@@ -157,7 +157,7 @@ class RobomimicSource(Source):
         return hdf5.group(hdf5.group(file, "data", self.file), self._names[index], self.file)
 
     def _first(self, demo: h5py.Group) -> dict[str, tuple[int, int]]:
-        """Views and names from the first demonstration; the others must be like it."""
+        """Determine views and names from the first demonstration; the others must match it."""
         observed = hdf5.group(demo, "obs", self.file)
         depths = [key for key in observed if hdf5.is_depth(observed[key])]
         keys = [key for key in observed if hdf5.is_images(observed[key])]
@@ -255,7 +255,7 @@ class RobomimicSource(Source):
         flags = flags_of(demo, self.file) if rewarded else None
         success = None if flags is None else bool(flags.any())
         told_success = hdf5.attribute(demo, "success", self.file)
-        if told_success is not None:  # our writer's: -1 unknown, 0, 1
+        if told_success is not None:  # from our writer: -1 unknown, 0, 1
             try:
                 success = truth(told_success, unknown=-1)
             except ValueError as error:
@@ -279,11 +279,11 @@ class RobomimicSource(Source):
         if task is not None:
             return hdf5.text(task)
         about = hdf5.attribute(demo, "ep_meta", self.file)
-        if about is not None:  # robocasa's
+        if about is not None:  # from robocasa
             try:
                 return str(json.loads(hdf5.text(about))["lang"])
             except (ValueError, KeyError, TypeError):
-                pass  # another tool's; the file's words or the environment's name are the task then
+                pass  # from another tool; the task is then the file's text or environment name
         return told or str(environment.get("env_name") or "")
 
     def _environment(self, data: h5py.Group) -> dict[str, Any]:
@@ -317,7 +317,7 @@ def _file(path: Path) -> Path:
 
 
 def _robosuite(keys: tuple[str, ...], found: tuple[str, ...]) -> tuple[ColumnGroup, ...]:
-    """What robosuite's own observations are: metres, a quaternion x y z w, finger joints."""
+    """Meanings of robosuite's observations: metres, a quaternion x y z w, finger joints."""
     if keys != POSES[1] or len(found) < 8:
         return ()
     return (

@@ -1,6 +1,6 @@
-# h5py types every item as a group, a dataset or a datatype.
+# h5py types every item as a group, dataset or datatype.
 # pyright: reportArgumentType=false
-"""Write a robomimic HDF5 file, images with their observations, frame by frame compressed."""
+"""Write a robomimic HDF5 file, with images in the observations, compressed per frame."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -17,14 +17,14 @@ from worldeval.data.writer import Shape, Value, Writer
 from worldeval.errors import UserError
 from worldeval.sealed_hdf5 import sealed_hdf5, verify_hdf5
 
-ROBOSUITE = 1  # robomimic's number of the environment type
+ROBOSUITE = 1  # robomimic's number for the environment type
 
 
 class RobomimicWriter(Writer):
-    """`data/demo_i` with `actions`, `rewards`, `dones`, `obs` and `next_obs`.
+    """Writer of `data/demo_i` with `actions`, `rewards`, `dones`, `obs` and `next_obs`.
 
-    Actions are written as they are: robomimic trains on [-1, 1], and says how it scales others.
-    The simulator's `states` are left out, because recorded frames have none.
+    Actions are written unchanged: robomimic trains on [-1, 1], and documents how it scales others.
+    The simulator's `states` are omitted, because recorded frames have none.
     """
 
     def __init__(self, out: Path, shape: Shape, *, origin: str = "", fresh: bool = False) -> None:
@@ -53,14 +53,14 @@ class RobomimicWriter(Writer):
             following["pose"] = np.concatenate([rows.pose[1:], rows.pose[-1:]])
             for view, size in self.shape.views.items():
                 shape = (head.length, *size, 3)
-                # One frame to a chunk: reading a frame at random unpacks that frame only.
+                # One frame per chunk, so that random access decompresses only that frame.
                 kept = observed.create_dataset(
                     view + IMAGE,
                     shape,
                     np.uint8,
                     chunks=(1, *shape[1:]),
                     compression=1,
-                    fletcher32=True,  # so that every reader notices a frame that changed
+                    fletcher32=True,  # so that every reader notices a changed frame
                 )
                 begin = 0
                 for block in frames[view]:
@@ -105,7 +105,7 @@ class RobomimicWriter(Writer):
                     file[f"mask/{split}"] = np.array(demos, dtype="S")
 
     def _put(self, draft: Path, name: str, text: str) -> None:
-        """One file is the whole dataset: texts are datasets in it, beside `data` and `mask`."""
+        """Add a text as a dataset of the file, next to `data` and `mask`."""
         with sealed_hdf5(draft, "r+", verify=False) as file:
             file[name] = text
 
@@ -113,7 +113,7 @@ class RobomimicWriter(Writer):
         verify_hdf5(draft)
 
     def _link_next(self, demo: h5py.Group) -> None:
-        """`next_obs` of a view shows the frames of `obs` one later, without storing them twice."""
+        """Link `next_obs` to the frames of `obs` one step later, without storing them twice."""
         for view in self.shape.views:
             seen = demo[f"obs/{view}{IMAGE}"]
             assert isinstance(seen, h5py.Dataset)
@@ -125,7 +125,7 @@ class RobomimicWriter(Writer):
 
 
 def _rewards(head: Head, rows: Rows, last: Bool[Array, " t"]) -> Float[Array, " t"]:
-    """1 where a frame succeeded; NaN throughout where nobody knows, since 0 would say it failed."""
+    """Return 1 for success; all NaN if success is unknown, because 0 would mean failure."""
     if head.success is None:
         return np.full(head.length, np.nan)
     if rows.flags is not None and bool(rows.flags.any()) == head.success:

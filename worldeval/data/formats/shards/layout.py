@@ -1,9 +1,9 @@
-# h5py types every item as a group, a dataset or a datatype.
+# h5py types every item as a group, dataset or datatype.
 # pyright: reportArgumentType=false
-"""Layout of a shard, and writing of shards from episodes of the simulator.
+"""Layout of a shard, and writing of shards from simulator episodes.
 
-A shard gets its name only when it is complete, so an interrupted collection continues where it
-stopped.
+A shard gets its final name only when it is complete, so that an interrupted collection resumes
+where it stopped.
 """
 
 from collections.abc import Sequence
@@ -19,15 +19,15 @@ from worldeval.record import Episode
 from worldeval.sealed_hdf5 import whole_hdf5
 
 TEXT = h5py.string_dtype()
-ACTION_NAMES, POSE_NAMES = "action_names", "pose_names"  # attributes, where dimensions have names
+ACTION_NAMES, POSE_NAMES = "action_names", "pose_names"  # attributes, if dimensions have names
 
 
 @dataclass(frozen=True, kw_only=True)
 class ShardEpisode:
-    """An episode with what a shard keeps beyond it: the simulator's success flag of every frame."""
+    """An episode with the simulator's seed and success flag of every frame, for a shard."""
 
     episode: Episode
-    flags: UInt8[Array, " t"]  # 1 where the simulator says success at that frame
+    flags: UInt8[Array, " t"]  # 1 if the simulator reports success at that frame
     seed: int  # of the simulator's reset
 
 
@@ -38,7 +38,7 @@ def write_shard(path: Path, items: Sequence[ShardEpisode]) -> None:
     with whole_hdf5(path) as file:
         file.attrs["fps"] = first.fps
         for view in first.frames:
-            # Contiguous and uncompressed: a reader maps it into memory instead of decoding it.
+            # Contiguous and uncompressed, so that a reader can map it into memory.
             frames = np.concatenate([item.episode.frames[view] for item in items])
             file.create_dataset(f"frames/{view}", data=frames)
         file["actions"] = np.concatenate([item.episode.actions for item in items])

@@ -1,12 +1,12 @@
-# h5py types every item as a group, a dataset or a datatype.
+# h5py types every item as a group, dataset or datatype.
 # pyright: reportArgumentType=false
-"""Shards: HDF5 files of whole episodes, their frames concatenated and read through memory maps.
+"""Shards: HDF5 files of whole episodes, with concatenated frames read through memory maps.
 
     <file>.h5: attributes fps, action_names, pose_names
         frames/<view> (n h w 3 uint8)  actions (n a)  pose (n p)  flags (n): success at a frame
         episodes/ id, task, source, success (-1 unknown, 0, 1), seed, length, split
 
-A folder of them is one dataset, so folders of shards are merged by copying files.
+A folder of shards is one dataset, so datasets are merged by copying files.
 """
 
 from collections.abc import Mapping
@@ -35,7 +35,7 @@ class _Frames:
     path: Path
     name: str
     size: tuple[int, int]
-    map: UInt8[Array, "n h w 3"] | None  # None: in chunks, as another tool wrote them
+    map: UInt8[Array, "n h w 3"] | None  # None: stored in chunks by another tool
     seal: Seal
 
     def read(self, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
@@ -51,7 +51,7 @@ class _Frames:
 
 @dataclass(frozen=True, kw_only=True)
 class _Shard:
-    """One file, checked."""
+    """One checked file."""
 
     path: Path
     spec: SourceSpec
@@ -63,7 +63,7 @@ class _Shard:
 
 
 class ShardsSource(Source):
-    """A folder of shards, as `worldeval data collect` and `data convert --to shards` make them."""
+    """A folder of shards made by `worldeval data collect` or `data convert --to shards`."""
 
     mapped = True
 
@@ -87,7 +87,7 @@ class ShardsSource(Source):
         self.spec = first.spec
         self.findings: list[DataFinding] = []
         self.heads = []
-        self._places: list[tuple[_Shard, int]] = []  # of every episode: its file and first row
+        self._places: list[tuple[_Shard, int]] = []  # file and first row of every episode
         seen: dict[str, Path] = {}
         for shard in self._shards:
             begin = 0
@@ -106,14 +106,14 @@ class ShardsSource(Source):
 
     @staticmethod
     def detect(path: Path) -> bool:
-        """A folder with a shard of ours in it."""
+        """Accept a folder that contains a shard in our layout."""
         first = next(iter(_files(path)), None)
         if first is None or not h5py.is_hdf5(path / first):
             return False
         try:
             with h5py.File(path / first) as file:
                 return "episodes" in file or "fps" in file.attrs
-        except (OSError, RuntimeError):  # cut off: reading it will say so
+        except (OSError, RuntimeError):  # truncated; reported when it is read
             return True
 
     def rows(self, index: int) -> Rows:
@@ -135,7 +135,7 @@ class ShardsSource(Source):
 
 
 def _files(path: Path) -> list[str]:
-    """The names of the shards in a folder, but for what hidden files (drafts, macOS) lie there."""
+    """List the names of the shards in a folder, without hidden files (drafts, macOS)."""
     if not path.is_dir():
         return []
     return sorted(file.name for file in path.glob("*.h5") if not file.name.startswith("."))
@@ -150,7 +150,7 @@ def _shape(spec: SourceSpec) -> str:
 
 
 def _look(path: Path, folder: Path) -> _Shard:
-    """Everything but the frames of a file. Raises DataError where it is not as it should be."""
+    """Read everything except the frames of a file; raise DataError if it is invalid."""
     with hdf5.opened(path) as file:
         fps = rate(hdf5.attribute(file, "fps", path), path)
         actions, pose = (hdf5.table(file, name, path) for name in ("actions", "pose"))
@@ -205,7 +205,7 @@ def _frames(parent: h5py.Group, view: str, path: Path) -> _Frames:
     if offset is not None and len(found):
         if offset + found.nbytes > path.stat().st_size:
             raise DataError(path, str(found.name), "it claims more frames than the file holds.")
-        # A plain array over the map: memmap's own class makes small reads slow.
+        # A plain array over the map, because memmap's own class makes small reads slow.
         mapped = np.asarray(np.memmap(path, np.uint8, "r", offset, found.shape))
     try:
         seal = Seal(found)
@@ -243,7 +243,7 @@ def _heads(table: h5py.Group, path: Path) -> list[Head]:
 
 
 def _names(file: h5py.File, attribute: str, count: int, path: Path) -> tuple[str, ...]:
-    """The names of dimensions; none where they have none."""
+    """Return the names of dimensions; empty if they have none."""
     given = file.attrs.get(attribute, ())
     if not all(isinstance(name, str | bytes) for name in np.atleast_1d(given)):
         raise DataError(path, attribute, "it is no list of names.")

@@ -1,8 +1,8 @@
-# h5py types every item as a group, a dataset or a datatype.
+# h5py types every item as a group, dataset or datatype.
 # pyright: reportArgumentType=false, reportIndexIssue=false, reportAttributeAccessIssue=false, reportReturnType=false
 """Conversion of any dataset to shards: uncompressed frames that training maps into memory.
 
-They take height x width x 3 bytes per frame and view, so reduce the frame size first (`--size`).
+A frame takes height x width x 3 bytes per view, so reduce the frame size first (`--size`).
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,12 +20,12 @@ from worldeval.data.writer import Shape, Value, Writer
 from worldeval.errors import UserError
 from worldeval.sealed_hdf5 import sealed_hdf5
 
-SHARD_MB = 256  # of frames, after which the next file begins
+SHARD_MB = 256  # size of frames after which the next file begins
 BLOCK = 256  # frames copied at a time
 
 
 class ShardsWriter(Writer):
-    """A folder of HDF5 shards, as `worldeval data collect` makes and `worldeval train` reads."""
+    """Writer of a folder of HDF5 shards, as `data collect` makes and `worldeval train` reads."""
 
     def __init__(self, out: Path, shape: Shape, *, origin: str = "", fresh: bool = False) -> None:
         sizes = set(map(tuple, shape.views.values()))
@@ -93,7 +93,7 @@ class ShardsWriter(Writer):
             table[name] = np.array([fact[name] for fact in facts], TEXT)
         table["success"] = np.array([fact["success"] for fact in facts], np.int8)
         table["length"] = np.array([fact["length"] for fact in facts], np.int32)
-        # Where no simulator was reset, the episode's number stands for the seed.
+        # If no simulator was reset, the episode's number is used as the seed.
         seeds = [int(fact.get("seed", begin + place)) for place, fact in enumerate(facts)]
         table["seed"] = np.array(seeds, np.int64)
 
@@ -104,7 +104,7 @@ class ShardsWriter(Writer):
         rows: int,
         blocks: Iterable[UInt8[Array, "n h w 3"]],
     ) -> None:
-        """Contiguous and uncompressed, a block at a time."""
+        """Write frames contiguous and uncompressed, one block at a time."""
         kept = file.create_dataset(f"frames/{view}", (rows, *self.shape.views[view], 3), np.uint8)
         begin = 0
         for block in blocks:
@@ -113,7 +113,7 @@ class ShardsWriter(Writer):
 
 
 def _groups(parts: Sequence[Path]) -> Iterator[list[Path]]:
-    """Episodes in order, as many to a file as fit."""
+    """Group episodes in order, as many per file as fit."""
     group: list[Path] = []
     size = 0
     for path in parts:
