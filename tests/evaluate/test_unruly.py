@@ -51,7 +51,7 @@ def test_a_policy_that_ends_or_hangs_its_process_costs_its_own_episodes(setup: S
     assert isinstance(results["well"], BatchDone)
     hangs, leaves = results["Hangs"], results["Leaves"]
     assert isinstance(hangs, BatchFailed) and hangs.hung
-    assert hangs.error.startswith("the policy did not answer within 1 s; give it longer with --pol")
+    assert hangs.error.startswith("the policy did not answer within 1 s; increase --policy-timeout")
     assert isinstance(leaves, BatchFailed) and "a process ended with status 0" in leaves.error
     assert isinstance(results["Interrupts"], BatchFailed)
 
