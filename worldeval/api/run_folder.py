@@ -26,7 +26,7 @@ def run_folder(
     """Open a run folder (see `worldeval.runs.origin.open_run`) for the work inside this context.
 
     If the work is refused (UserError or OSError) before it produces any result, the folder is
-    restored to its previous state, so that the corrected command does not find a mistaken recipe.
+    restored to its previous state, so that the corrected command does not find the wrong recipe.
 
     Args:
         worthless: names of further files and folders that do not count as results.

@@ -19,7 +19,7 @@ OUTSIDE = -1  # part of episodes that join a mixture without a weight of their o
 
 @dataclass(frozen=True, kw_only=True)
 class Blend:
-    """The dataset of a mixture that each episode belongs to, and the datasets' weights.
+    """Assignment of episodes to the datasets of a mixture, with the datasets' weights.
 
     `OUTSIDE` episodes (roll-outs that join later) are drawn as if nothing were weighted.
     """

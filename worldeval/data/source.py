@@ -37,7 +37,7 @@ READERS = {
 
 @dataclass(frozen=True, kw_only=True)
 class SourceSpec:
-    """What all episodes of a source share."""
+    """Properties shared by all episodes of a source."""
 
     format: str  # including its version: 'lerobot-v3.0'
     path: Path

@@ -20,7 +20,7 @@ Value = float | int | str | bool | None  # in a column that has one value per ep
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """What all episodes of a dataset to be written share."""
+    """Properties shared by all episodes of a dataset to be written."""
 
     fps: float
     views: Mapping[str, tuple[int, int]]  # view -> height, width

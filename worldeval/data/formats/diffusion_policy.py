@@ -147,7 +147,7 @@ class DiffusionPolicySource(Source):
         return values.round().clip(0, 255).astype(np.uint8)
 
     def _look_at_range(self, key: str) -> float:
-        """Determine the factor from stored brightness to 0-255, from images all over the store."""
+        """Find the factor from stored brightness to 0-255, using images from all over the store."""
         if key in self.given.depth or self._array(f"data/{key}").dtype == np.uint8:
             return 1.0
         firsts = [self._begins[i] for i in _spread(len(self._begins))]
@@ -275,7 +275,7 @@ class DiffusionPolicySource(Source):
             with warnings.catch_warnings():  # about files that are not arrays, such as macOS leaves
                 warnings.simplefilter("ignore")
                 return sorted(self._group[group].array_keys())
-        except Exception as error:  # zarr raises whatever the damage leads it to
+        except Exception as error:  # a damaged store can make zarr raise anything
             raise DataError(
                 self.path, group, f"it cannot be listed ({error}).", missing_codec(error)
             ) from error
@@ -290,7 +290,7 @@ class DiffusionPolicySource(Source):
             return kept
         except DataError:
             raise
-        except Exception as error:  # zarr raises whatever the damage leads it to
+        except Exception as error:  # a damaged store can make zarr raise anything
             raise DataError(
                 self.path, name, f"it is not a readable array ({error}).", missing_codec(error)
             ) from error
@@ -299,7 +299,7 @@ class DiffusionPolicySource(Source):
         kept = self._array(name)
         try:
             return np.asarray(kept[begin:end])
-        except Exception as error:  # zarr raises whatever the damage leads it to
+        except Exception as error:  # a damaged store can make zarr raise anything
             raise DataError(
                 self.path, name, f"it cannot be read ({error}).", missing_codec(error)
             ) from error
@@ -324,7 +324,7 @@ def _open(path: Path):
     try:
         store = ZipStore(path, mode="r") if path.is_file() else LocalStore(path, read_only=True)
         return zarr.open_group(store, mode="r")
-    except Exception as error:  # zarr raises whatever the damage leads it to
+    except Exception as error:  # a damaged store can make zarr raise anything
         raise DataError(
             path, "store", f"it is not a readable Zarr group ({error}).", missing_codec(error)
         ) from error

@@ -1,4 +1,4 @@
-"""The splits in `meta/info.json`, by episode index: `{"train": "0:80", "val": "80:100"}`."""
+"""Splits in `meta/info.json`, by episode index: `{"train": "0:80", "val": "80:100"}`."""
 
 import re
 from collections.abc import Mapping

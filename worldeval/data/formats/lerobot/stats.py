@@ -72,7 +72,7 @@ class Running:
 
 
 class Histogram:
-    """Counts of every byte value per channel over sampled frames of an episode of known length."""
+    """Counts of byte values per channel, over sampled frames of an episode of known length."""
 
     def __init__(self, length: int) -> None:
         spread = np.linspace(0, length - 1, min(length, SAMPLED_FRAMES)).round()

@@ -105,7 +105,7 @@ class RobomimicWriter(Writer):
                     file[f"mask/{split}"] = np.array(demos, dtype="S")
 
     def _put(self, draft: Path, name: str, text: str) -> None:
-        """Add a text as a dataset of the file, next to `data` and `mask`."""
+        """Add a text as a dataset next to `data` and `mask`: one file is the whole dataset."""
         with sealed_hdf5(draft, "r+", verify=False) as file:
             file[name] = text
 
