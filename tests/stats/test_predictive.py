@@ -140,6 +140,9 @@ def test_policies_far_apart_are_separated() -> None:
         from_frame(imagined({"a": 0.9, "b": 0.15}, 20)), rng=np.random.default_rng(0), known=known
     )
     assert [row.letters for row in ranked.policies] == ["a", "b"]
+    kept = ranked.to_json()
+    assert kept["worth"]["value"] > kept["worth_quartile"] > 0
+    assert kept["policies"][0]["predictive"]["value"] > 0.7
     assert ranked.policies[0].probability_best > 0.99
 
 

@@ -65,7 +65,7 @@ def ranked_rows(
             policy=row.policy,
             lineage=row.lineage,
             step=row.step,
-            predicted=row.estimate,
+            predicted=row.predictive or row.estimate,
             letters=row.letters,
             probability_best=row.probability_best,
             truth=real.get((row.policy, None)),

@@ -89,7 +89,15 @@ class Ranking:
             ],
             "comparisons": [c.to_json() for c in self.comparisons],
             "findings": [f.to_json() for f in self.findings],
-            **({"worth": self.worth.record(), "worth_text": self.worth_text} if self.worth else {}),
+            **(
+                {
+                    "worth": self.worth.record(),
+                    "worth_text": self.worth_text,
+                    "worth_quartile": self.worth_quartile,
+                }
+                if self.worth
+                else {}
+            ),
         }
 
 
