@@ -28,8 +28,11 @@ def lerobot(
     out: Annotated[Path, typer.Option(help="Folder for the environment.")] = Path(".venv-lerobot"),
     python: Annotated[
         str,
-        typer.Option(help="Python interpreter to use. LeRobot 0.5 and later needs Python 3.12."),
-    ] = sys.executable,
+        typer.Option(
+            help="Python interpreter to use. Default: the one that runs worldeval. LeRobot 0.5 and "
+            "later needs Python 3.12."
+        ),
+    ] = "",
     version: Annotated[
         str,
         typer.Option("--lerobot", help="Version of LeRobot. Default: the newest compatible one."),
@@ -54,7 +57,7 @@ def lerobot(
 
     made = LeRobotEnvironment(
         out=out,
-        python=python,
+        python=python or sys.executable,
         version=version,
         extras=tuple(extra or ()),
         options=tuple(pip or ()),
