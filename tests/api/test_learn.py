@@ -142,6 +142,10 @@ def test_without_rollouts_recordings_are_set_aside(
     assert made.uncalibrated
     assert made.gates is None
     assert "every rate is uncalibrated" in (made.folder / "README.md").read_text()
+    ranked = we.rank(
+        "zero?action_dim=2&views=[front,wrist]", protocol=str(made.folder), progress=False
+    )
+    assert "judge_uncalibrated" in [found.code for found in ranked.findings]
 
 
 def test_minutes_size_every_stage(recorded: tuple[Path, Path], tmp_path: Path) -> None:

@@ -116,7 +116,7 @@ def learn(
         )  # fmt: skip
     card = read_json(judge / "judge.json")
     horizon = int(card["recipe"]["horizon"])
-    starts = _write_starts(source, lab, horizon, seed=seed)
+    starts = _write_starts(source, lab)
     _write_replays([open_source(Path(each)) for each in rollouts], lab, horizon, seed=seed)
     _write_protocol(lab, horizon)
     gates = _gates(lab, seed=seed, say=say)
@@ -148,9 +148,7 @@ def learn(
     return made
 
 
-def starts_of(
-    data: Address, world: Address, out: Address, *, per_task: int = MOST_STARTS, seed: int = 0
-) -> int:
+def starts_of(data: Address, world: Address, out: Address, *, per_task: int = MOST_STARTS) -> int:
     """Write the first frames of held-out episodes as starts, and return how many there are.
 
     Args:
@@ -162,9 +160,10 @@ def starts_of(
     Raises:
         UserError: the world model holds out no episode of this dataset.
     """
-    spec, recipe = (read_card(Path(world))[name] for name in ("spec", "recipe"))
-    source = as_trained(open_source(Path(data)), spec)
-    held = _held_out(source, recipe, seed)
+    card = read_card(Path(world))
+    source = as_trained(open_source(Path(data)), card["spec"])
+    # The seed of the training: another one would take episodes that were trained on.
+    held = _held_out(source, card["recipe"], card["seed"])
     recorded = RecordedEpisodes([source])
     chosen = _spread([source.heads[int(index)].task for index in held], per_task, held)
     found = recordings(recorded, np.array(chosen), 1)
@@ -214,11 +213,11 @@ def _common_size(sizes: set[tuple[int, int]]) -> tuple[int, int]:
     return tuple(max(16, round(side * scale / 8) * 8) for side in (height, width))  # type: ignore[return-value]
 
 
-def _write_starts(source: Source, lab: Path, horizon: int, *, seed: int) -> int:
+def _write_starts(source: Source, lab: Path) -> int:
     path = lab / STARTS
     if path.is_file():
         return len(read_starts(path))
-    return starts_of(source.spec.path, lab / WORLD, path, seed=seed)
+    return starts_of(source.spec.path, lab / WORLD, path)
 
 
 def _held_out(source: Source, recipe: Any, seed: int) -> Any:

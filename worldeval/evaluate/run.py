@@ -39,7 +39,7 @@ from worldeval.evaluate.workers.jobs import BatchDone, Result, Shard, by_task
 from worldeval.evaluate.workers.local import Processes
 from worldeval.evaluate.workers.spread import Alone, Crew
 from worldeval.evaluate.workers.worker import Setup, Worker, workers
-from worldeval.judge.judge import Judge, judge_hash, load_judge
+from worldeval.judge.judge import Judge, is_uncalibrated, judge_hash, load_judge
 from worldeval.recipe import shipped
 from worldeval.record import Start
 from worldeval.rollout.inverse import load_checker
@@ -234,6 +234,7 @@ class Evaluation:
             validated=validated,
             known=self.known_rates(),
             test=self.test,
+            uncalibrated=is_uncalibrated(Path(shipped(self.recipe.judge))),
         )
         if self.spent is not None and self.spending.looks:
             summary = replace(

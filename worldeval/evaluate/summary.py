@@ -31,6 +31,7 @@ from worldeval.stats import (
 from worldeval.stats.combined import SUCCESS
 from worldeval.stats.findings import (
     first_line,
+    judge_uncalibrated,
     judge_uninformative,
     never_validated,
     untrustworthy,
@@ -73,13 +74,14 @@ def summarise(
     validated: Validated | None = None,
     known: ValidatedRates | None = None,
     test: str = "betting",
+    uncalibrated: bool = False,
 ) -> RunSummary:
     """Rank the imagined outcomes and, where truth is there, measure how far that is right.
 
     `truth` may hold some of the policies and tasks only, and other starts; `validated` is an
     earlier run's comparison with truth. Intervals are those of true rates where `known`, or else
     the truth of this run's other lineages, says what an imagined rate is worth. `test` compares two
-    policies (`paired.compare_all`).
+    policies (`paired.compare_all`). `uncalibrated`: the judge never saw a recorded failure.
     """
     rng = np.random.default_rng(seed)
     predicted = from_frame(imagined, source="imagined outcomes")
@@ -91,7 +93,7 @@ def summarise(
         known = own if len({rate.lineage for rate in own.rates}) >= OWN_LINEAGES else None
     validation = compared or validated is not None
     ranking = rank(predicted, rng=rng, validated=validation, known=known, test=test)
-    found = list(ranking.findings)
+    found = [*ranking.findings, *judge_uncalibrated(uncalibrated)]
     agreed = combined = None
     beyond, shrunk = dict[str, dict[str, Estimate]](), dict[str, Estimate]()
     groups: dict[str, dict[str, Any]] = {}

@@ -189,6 +189,12 @@ def read_calibration(folder: Path) -> tuple[Calibration, tuple[str, ...]]:
     return card.calibration, card.tasks
 
 
+def is_uncalibrated(folder: Path) -> bool:
+    """Whether the failures that a saved judge learned from were invented (`save_judge`)."""
+    card = folder / CARD  # a judge in memory has none
+    return card.is_file() and bool(read_object(card).get("uncalibrated", False))
+
+
 def load_judge(folder: Path) -> Judge:
     """Load the judge in `folder`."""
     card = _card(folder)

@@ -109,6 +109,21 @@ def no_truth(validated: bool) -> list[Finding]:
     ]
 
 
+def judge_uncalibrated(invented: bool) -> list[Finding]:
+    """Refuse absolute rates of a judge whose training had no recorded failure."""
+    if not invented:
+        return []
+    return [
+        Finding(
+            code="judge_uncalibrated",
+            severity="refusal",
+            text="The judge never saw a recorded failure: its failures were invented, so its rates "
+            "are uncalibrated. Read the order as a hypothesis and do not quote any rate. Train the "
+            "judge with roll-outs of policies that fail.",
+        )
+    ]
+
+
 def judge_uninformative(
     informativeness: Estimate,
     homogeneity_p: float | None,
