@@ -5,18 +5,16 @@ own job: the parent process is informed and continues.
 """
 
 import multiprocessing as mp
-import signal
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from threading import Thread
 from typing import Any, TypeVar
 
 from worldeval.errors import UserError
 from worldeval.policy.pulse import Pulse, beat_into, waited
-from worldeval.rollout.pool import leave_with
+from worldeval.processes import watch_parent, why_gone
 
 LOOK = 0.5  # seconds between checks on processes that have sent nothing
 GONE = (EOFError, ConnectionResetError, BrokenPipeError)
@@ -61,7 +59,8 @@ def run_apart(
                 job = jobs.popleft()
                 here, there = context.Pipe()
                 pulse = context.Value("d", 0.0, lock=False)
-                process = context.Process(target=_work, args=(there, pulse, work, job), daemon=True)
+                # Not a daemon, because a job may start processes: each simulator has its own.
+                process = context.Process(target=_work, args=(there, pulse, work, job))
                 process.start()
                 there.close()
                 running[here] = (process, pulse, job)
@@ -92,13 +91,6 @@ def hung(seconds: float) -> str:
     return f"the policy did not answer within {seconds:g} s; increase --policy-timeout"
 
 
-def why_gone(code: int) -> str:
-    """Explain a process's exit status."""
-    if code == -signal.SIGKILL:
-        return "a process was killed, which the system does when memory runs out"
-    return f"a process ended with {f'signal {-code}' if code < 0 else f'status {code}'}"
-
-
 def told(error: BaseException) -> str:
     """Format an exception of third-party code as one line of a report."""
     if isinstance(error, Exception):
@@ -116,9 +108,7 @@ def _heard(line: Any, process: BaseProcess) -> Any:
 
 def _work(there: Connection, pulse: Pulse, work: Callable[[Any, Say], None], job: Any) -> None:
     beat_into(pulse)
-    # Ctrl-C reaches every process of the terminal; the parent decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=leave_with, args=(mp.parent_process(),), daemon=True).start()
+    watch_parent()
     try:
         work(job, there.send)
         there.send(Finished())

@@ -1,13 +1,11 @@
 """Process pools for simulators that end at once when interrupted and leave no process behind."""
 
 import multiprocessing as mp
-import os
-import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from multiprocessing.process import BaseProcess
-from threading import Thread
+
+from worldeval.processes import watch_parent
 
 
 @contextmanager
@@ -20,7 +18,7 @@ def short_lived(processes: int) -> Iterator[ProcessPoolExecutor]:
     pool = ProcessPoolExecutor(
         processes,
         mp_context=mp.get_context("spawn"),
-        initializer=_watch_parent,
+        initializer=watch_parent,
         max_tasks_per_child=1,
     )
     try:
@@ -31,18 +29,3 @@ def short_lived(processes: int) -> Iterator[ProcessPoolExecutor]:
             child.terminate()
         raise
     pool.shutdown()
-
-
-def _watch_parent() -> None:
-    # Ctrl-C reaches every process of the terminal; the parent decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    # A pool's process holds both ends of its queue, so it would wait forever for a parent that was
-    # killed.
-    Thread(target=leave_with, args=(mp.parent_process(),), daemon=True).start()
-
-
-def leave_with(parent: BaseProcess | None) -> None:
-    """Wait for the parent, and end this process when the parent is gone."""
-    if parent is not None:
-        parent.join()
-        os._exit(1)

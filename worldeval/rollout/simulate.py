@@ -3,15 +3,17 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
+from worldeval.axes import Array, UInt8
 from worldeval.data.formats.shards.layout import ShardEpisode, write_shard
-from worldeval.envs.address import open_environment
+from worldeval.envs.apart import ApartEnvironment, redone
 from worldeval.envs.protocol import EnvFrame, Environment
 from worldeval.errors import UserError
 from worldeval.policy.protocol import Policy
@@ -25,6 +27,7 @@ from worldeval.rollout.recipe import TruthRecipe
 
 Progress = Callable[[int, int], None]  # completed jobs, all jobs
 LoadPolicy = Callable[[str, int], Policy]  # a reference and the episode's seed
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,22 +151,26 @@ def record(
 
 def _run(part: _Part, say: Say) -> None:
     """Run a part's episodes; report the policy in turn, every outcome, and policy failures."""
-    env, broken = _environment(part.job, part.truth), set[str]()
-    for ref, seed in part.episodes:
-        if ref in broken:
-            continue
-        say(ref)
-        try:
-            say(_episode(part, env, ref, seed))
-        except UserError as error:
-            if type(error) is UserError:  # a user error would only be repeated
-                raise
-            broken.add(ref)
-            say(_Broke(ref=ref, error=str(error)))
-        except BaseException as error:
-            broken.add(ref)
-            say(_Broke(ref=ref, error=told(error)))
-    env.close()
+    broken = set[str]()
+    with closing(_environment(part.job, part.truth)) as env:
+        for ref, seed in part.episodes:
+            if ref in broken:
+                continue
+            say(ref)
+            try:
+                say(_redone(env, partial(_episode, part, env, ref, seed), part.job.task, seed))
+            except UserError as error:
+                if type(error) is UserError:  # a user error would only be repeated
+                    raise
+                broken.add(ref)
+                say(_Broke(ref=ref, error=str(error)))
+            except BaseException as error:
+                broken.add(ref)
+                say(_Broke(ref=ref, error=told(error)))
+
+
+def _redone(env: ApartEnvironment, episode: Callable[[], T], task: str, seed: int) -> T:
+    return redone(env, episode, f"task '{task}', seed {seed}")
 
 
 def _episode(part: _Part, env: Environment, ref: str, seed: int) -> TruthOutcome:
@@ -203,40 +210,57 @@ def _record(
     replan_every: int,
     after_success: int,
 ) -> None:
-    env, items = _environment(job, truth), []
-    for ref, seed in job.episodes:
-        policy = stacked_for(job.load(ref, seed), env.action_dim)
-        queue = _begin(policy, job.task, seed, replan_every)
-        seen, actions, last = [env.reset(seed)], [], horizon
-        while len(seen) <= last:
-            action = queue.next(partial(_observation, policy, seen, job.task), env.action_dim)[0]
-            seen.append(env.step(action))
-            actions.append(action)
-            if seen[-1].success and not any(frame.success for frame in seen[:-1]):
-                last = max(last, len(seen) - 1 + after_success)
-            if seen[-1].over:
-                break
-        flags = np.array([frame.success for frame in seen], np.uint8)
-        episode = Episode(
-            id=f"{path.stem}-{len(items)}-{seed}",
-            frames={view: np.stack([frame.frames[view] for frame in seen]) for view in env.views},
-            actions=np.stack([*actions, np.zeros_like(actions[0])]),
-            pose=np.stack([frame.pose for frame in seen]),
-            task=job.task,
-            success=bool(flags.any()),
-            fps=env.fps,
-            source=policy.spec.name,
-        )
-        items.append(ShardEpisode(episode=episode, flags=flags, seed=seed))
+    items = []
+    with closing(_environment(job, truth)) as env:
+        for ref, seed in job.episodes:
+            once = partial(_record_one, job, env, ref, seed, horizon, replan_every, after_success)
+            recorded, flags = _redone(env, once, job.task, seed)
+            episode = replace(recorded, id=f"{path.stem}-{len(items)}-{seed}")
+            items.append(ShardEpisode(episode=episode, flags=flags, seed=seed))
     write_shard(path, items)
-    env.close()
 
 
-def _environment(job: TruthJob, truth: TruthRecipe) -> Environment:
+def _record_one(
+    job: TruthJob,
+    env: Environment,
+    ref: str,
+    seed: int,
+    horizon: int,
+    replan_every: int,
+    after_success: int,
+) -> tuple[Episode, UInt8[Array, " t"]]:
+    policy = stacked_for(job.load(ref, seed), env.action_dim)
+    queue = _begin(policy, job.task, seed, replan_every)
+    seen, actions, last = [env.reset(seed)], [], horizon
+    while len(seen) <= last:
+        action = queue.next(partial(_observation, policy, seen, job.task), env.action_dim)[0]
+        seen.append(env.step(action))
+        actions.append(action)
+        if seen[-1].success and not any(frame.success for frame in seen[:-1]):
+            last = max(last, len(seen) - 1 + after_success)
+        if seen[-1].over:
+            break
+    flags = np.array([frame.success for frame in seen], np.uint8)
+    episode = Episode(
+        id="",
+        frames={view: np.stack([frame.frames[view] for frame in seen]) for view in env.views},
+        actions=np.stack([*actions, np.zeros_like(actions[0])]),
+        pose=np.stack([frame.pose for frame in seen]),
+        task=job.task,
+        success=bool(flags.any()),
+        fps=env.fps,
+        source=policy.spec.name,
+    )
+    return episode, flags
+
+
+def _environment(job: TruthJob, truth: TruthRecipe) -> ApartEnvironment:
     import torch
 
     torch.set_num_threads(1)  # parallelism comes from the processes
-    return open_environment(truth.env, task=job.task, size=truth.size, steps_per_frame=truth.k)
+    return ApartEnvironment(
+        truth.env, task=job.task, size=truth.size, steps_per_frame=truth.k
+    )
 
 
 def _begin(policy: Policy, task: str, seed: int, replan_every: int) -> ChunkQueue:

@@ -6,10 +6,8 @@ They come from the simulator's seeded resets or from a file. A file may also hol
 after a start (actions, poses, outcome), so that recorded failures can be replayed in imagination.
 """
 
-import multiprocessing as mp
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,9 +21,10 @@ from worldeval.data.finding import DataError
 from worldeval.data.formats import hdf5
 from worldeval.data.formats.shards.layout import TEXT
 from worldeval.data.table import RecordedEpisodes
-from worldeval.envs.address import open_environment
+from worldeval.envs.apart import ApartEnvironment, redone
 from worldeval.errors import UserError
 from worldeval.record import Start
+from worldeval.rollout.pool import short_lived
 from worldeval.rollout.recipe import TruthRecipe
 from worldeval.sealed_hdf5 import whole_hdf5
 
@@ -47,8 +46,7 @@ def simulated_starts(
 ) -> list[Start]:
     """Return the simulator's first frames for every task and seed."""
     make = partial(_task_starts, seeds=tuple(seeds), truth=truth)
-    context = mp.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+    with short_lived(jobs) as pool:
         return [start for starts in pool.map(make, tasks) for start in starts]
 
 
@@ -217,17 +215,23 @@ def _pictures(views: h5py.Group, view: str, path: Path) -> UInt8[Array, "n h w 3
 
 
 def _task_starts(task: str, *, seeds: tuple[int, ...], truth: TruthRecipe) -> list[Start]:
-    env = open_environment(truth.env, task=task, size=truth.size, steps_per_frame=truth.k)
+    env = ApartEnvironment(truth.env, task=task, size=truth.size, steps_per_frame=truth.k)
     out = []
-    for seed in seeds:
-        frame = env.reset(seed)
-        if not np.isfinite(frame.pose).all():
-            raise UserError(
-                f"The simulator's start of task '{task}', seed {seed}, has a pose that is not "
-                f"finite ({frame.pose.tolist()}). Correct the simulator, or choose other seeds."
+    with closing(env):
+        for seed in seeds:
+            frame = redone(env, partial(env.reset, seed), f"task '{task}', seed {seed}")
+            if not np.isfinite(frame.pose).all():
+                raise UserError(
+                    f"The simulator's start of task '{task}', seed {seed}, has a pose that is not "
+                    f"finite ({frame.pose.tolist()}). Correct the simulator, or choose other seeds."
+                )
+            out.append(
+                Start(
+                    id=f"{task}-{seed}",
+                    task=task,
+                    seed=seed,
+                    frames=frame.frames,
+                    pose=frame.pose,
+                )
             )
-        out.append(
-            Start(id=f"{task}-{seed}", task=task, seed=seed, frames=frame.frames, pose=frame.pose)
-        )
-    env.close()
     return out

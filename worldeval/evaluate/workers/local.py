@@ -13,7 +13,8 @@ from worldeval.device import TURN
 from worldeval.evaluate.workers.jobs import Job, Result
 from worldeval.evaluate.workers.spread import Died, Hung, Ready
 from worldeval.policy.pulse import Pulse, beat_into, waited
-from worldeval.rollout.apart import hung, why_gone
+from worldeval.processes import why_gone
+from worldeval.rollout.apart import hung
 
 Do = Callable[[Job], Result]
 LOOK = 0.5  # seconds between two polls of silent workers

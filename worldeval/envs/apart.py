@@ -1,0 +1,193 @@
+"""A simulator in a process of its own, which is ended when it hangs and can be started again.
+
+Simulators are third-party code with native libraries: one may crash, hang, or leave its renderer in
+a broken state. Here it costs the episode in progress, which `redone` runs again.
+"""
+
+import multiprocessing as mp
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from typing import Any, TypeVar
+
+from worldeval.axes import Array, Float32
+from worldeval.envs.address import open_environment
+from worldeval.envs.protocol import EnvFrame
+from worldeval.errors import UserError
+from worldeval.processes import watch_parent, why_gone
+
+OPENING = 600.0  # seconds that a simulator may take to start
+PATIENCE = 300.0  # seconds that a reset or a world frame may take
+TRIES = 3  # of one episode
+
+T = TypeVar("T")
+
+
+class SimulatorLost(Exception):
+    """The simulator ended, did not answer, or raised; the episode must be run again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnvFacts:
+    """What a simulator says about itself."""
+
+    views: tuple[str, ...]
+    action_dim: int  # numbers in the action of a world frame
+    steps_per_frame: int
+    fps: float  # world frames per second
+
+
+class ApartEnvironment:
+    """The simulator at an address, in a process of its own. See `Environment`.
+
+    Every call raises `SimulatorLost` if the simulator fails; `restart` then starts another process.
+
+    Raises:
+        UserError: as `open_environment`.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        task: str,
+        size: int,
+        steps_per_frame: int,
+        patience: float = PATIENCE,
+    ) -> None:
+        self._given = (address, task, size, steps_per_frame)
+        self._patience = patience
+        self._process: BaseProcess | None = None
+        self._line: Connection | None = None
+        self._begin()
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        return self.facts.views
+
+    @property
+    def action_dim(self) -> int:
+        return self.facts.action_dim
+
+    @property
+    def steps_per_frame(self) -> int:
+        return self.facts.steps_per_frame
+
+    @property
+    def fps(self) -> float:
+        return self.facts.fps
+
+    def reset(self, seed: int) -> EnvFrame:
+        return self._asked("reset", seed)
+
+    def step(self, action: Float32[Array, " a"], *, look: bool = True) -> EnvFrame:
+        return self._asked("step", action, look)
+
+    def restart(self) -> None:
+        """End the process, whatever it is doing, and start another one."""
+        self._end()
+        self._begin()
+
+    def close(self) -> None:
+        if self._line is not None and self._process is not None:
+            try:
+                self._line.send(("close",))
+                self._process.join(5.0)
+            except OSError:
+                pass  # the process is gone already
+        self._end()
+
+    def _begin(self) -> None:
+        context = mp.get_context("spawn")
+        self._line, there = context.Pipe()
+        # Not a daemon: simulators may start processes themselves. It ends with its parent.
+        self._process = context.Process(target=_serve, args=(there, self._given), daemon=False)
+        self._process.start()
+        there.close()
+        try:
+            self.facts: EnvFacts = self._answer(OPENING)
+        except SimulatorLost as lost:
+            raise UserError(f"The simulator {self._given[0]} did not start: {lost}.") from lost
+
+    def _asked(self, *request: Any) -> Any:
+        if self._line is None:
+            raise SimulatorLost("it was closed")
+        try:
+            self._line.send(request)
+        except OSError:
+            pass  # it has ended; the answer says how
+        return self._answer(self._patience)
+
+    def _answer(self, patience: float) -> Any:
+        assert self._line is not None and self._process is not None
+        if not self._line.poll(patience):
+            self._end()
+            raise SimulatorLost(f"it did not answer within {patience:g} s")
+        try:
+            answer = self._line.recv()
+        except (EOFError, OSError):
+            self._process.join()
+            code = self._process.exitcode or 0
+            self._end()
+            raise SimulatorLost(why_gone(code)) from None
+        if isinstance(answer, UserError):
+            self._end()
+            raise answer
+        if isinstance(answer, SimulatorLost):
+            self._end()
+            raise answer
+        return answer
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+        if self._line is not None:
+            self._line.close()
+        self._process = self._line = None
+
+
+def redone(env: ApartEnvironment, episode: Callable[[], T], what: str) -> T:
+    """Return `episode()`, run again from its beginning if the simulator is lost in it.
+
+    Raises:
+        UserError: the simulator was lost `TRIES` times in the same episode.
+    """
+    for last in range(TRIES):
+        try:
+            return episode()
+        except SimulatorLost as lost:
+            env.restart()
+            if last == TRIES - 1:
+                raise UserError(f"The simulator failed {TRIES} times in {what}: {lost}.") from lost
+    raise AssertionError("unreachable")
+
+
+def _serve(line: Connection, given: tuple[str, str, int, int]) -> None:
+    watch_parent()
+    os.dup2(2, 1)  # stdout is for the command's result
+    address, task, size, steps = given
+    try:
+        env = open_environment(address, task=task, size=size, steps_per_frame=steps)
+        line.send(
+            EnvFacts(
+                views=tuple(env.views),
+                action_dim=env.action_dim,
+                steps_per_frame=env.steps_per_frame,
+                fps=env.fps,
+            )
+        )
+        while True:
+            verb, *rest = line.recv()
+            if verb == "close":
+                env.close()
+                return
+            line.send(env.reset(rest[0]) if verb == "reset" else env.step(rest[0], look=rest[1]))
+    except UserError as error:
+        line.send(UserError(str(error)))  # of any subclass, which may not survive the pipe
+    except EOFError:
+        return
+    except Exception as error:
+        line.send(SimulatorLost(f"it raised {type(error).__name__}: {error}"))
