@@ -94,9 +94,7 @@ def test_an_episode_is_redone_where_it_fails(
     ]
 
 
-def test_what_fails_again_and_again_is_told(
-    opened: list[ApartEnvironment], tmp_path: Path
-) -> None:
+def test_what_fails_again_and_again_is_told(opened: list[ApartEnvironment], tmp_path: Path) -> None:
     env = ApartEnvironment(faulty(tmp_path, "dies", 99), task="reach", size=0, steps_per_frame=1)
     opened.append(env)
     with pytest.raises(UserError, match=f"failed {TRIES} times in seed 1: .*status 9"):

@@ -7,6 +7,7 @@ a broken state. Here it costs the episode in progress, which `redone` runs again
 import multiprocessing as mp
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -92,11 +93,9 @@ class ApartEnvironment:
 
     def close(self) -> None:
         if self._line is not None and self._process is not None:
-            try:
+            with suppress(OSError):  # the process is gone already
                 self._line.send(("close",))
                 self._process.join(5.0)
-            except OSError:
-                pass  # the process is gone already
         self._end()
 
     def _begin(self) -> None:
@@ -114,10 +113,8 @@ class ApartEnvironment:
     def _asked(self, *request: Any) -> Any:
         if self._line is None:
             raise SimulatorLost("it was closed")
-        try:
+        with suppress(OSError):  # it has ended; the answer says how
             self._line.send(request)
-        except OSError:
-            pass  # it has ended; the answer says how
         return self._answer(self._patience)
 
     def _answer(self, patience: float) -> Any:

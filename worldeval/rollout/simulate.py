@@ -258,9 +258,7 @@ def _environment(job: TruthJob, truth: TruthRecipe) -> ApartEnvironment:
     import torch
 
     torch.set_num_threads(1)  # parallelism comes from the processes
-    return ApartEnvironment(
-        truth.env, task=job.task, size=truth.size, steps_per_frame=truth.k
-    )
+    return ApartEnvironment(truth.env, task=job.task, size=truth.size, steps_per_frame=truth.k)
 
 
 def _begin(policy: Policy, task: str, seed: int, replan_every: int) -> ChunkQueue:
