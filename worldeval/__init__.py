@@ -21,7 +21,10 @@ _PUBLIC = {
     "load_judge": ("worldeval.api.load", "load_judge"),
     "load_policy": ("worldeval.api.load", "load_policy"),
     "load_starts": ("worldeval.api.load", "load_starts"),
-    "open_dataset": ("worldeval.api.load", "open_dataset"),
+    "open_dataset": ("worldeval.api.data", "open_dataset"),
+    "inspect_dataset": ("worldeval.api.data", "inspect_dataset"),
+    "check_dataset": ("worldeval.api.data", "check_dataset"),
+    "convert_dataset": ("worldeval.api.data", "convert_dataset"),
     "learn": ("worldeval.api.learn", "learn"),
     "train_world": ("worldeval.api.train", "train_world"),
     "train_judge": ("worldeval.api.train", "train_judge"),
@@ -48,13 +51,16 @@ __all__ = [*_PUBLIC, "__version__"]  # pyright: ignore[reportUnsupportedDunderAl
 
 if TYPE_CHECKING:
     from worldeval.api import improve as improve
+    from worldeval.api.data import check_dataset as check_dataset
+    from worldeval.api.data import convert_dataset as convert_dataset
+    from worldeval.api.data import inspect_dataset as inspect_dataset
+    from worldeval.api.data import open_dataset as open_dataset
     from worldeval.api.export import export as export
     from worldeval.api.learn import learn as learn
     from worldeval.api.load import load_judge as load_judge
     from worldeval.api.load import load_policy as load_policy
     from worldeval.api.load import load_starts as load_starts
     from worldeval.api.load import load_world as load_world
-    from worldeval.api.load import open_dataset as open_dataset
     from worldeval.api.rank import imagine as imagine
     from worldeval.api.rank import merge as merge
     from worldeval.api.rank import rank as rank

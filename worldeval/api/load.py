@@ -1,4 +1,4 @@
-"""Load world models, judges, policies, starts and datasets by their addresses."""
+"""Load world models, judges, policies and starts by their addresses."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from worldeval.data.source import Source, open_source
+from worldeval.api.data import Address as Address
 from worldeval.errors import UserError, did_you_mean
 from worldeval.judge.judge import Judge, judge_hash
 from worldeval.judge.judge import load_judge as read_judge
@@ -23,8 +23,6 @@ from worldeval.world.load import load_world as read_world
 from worldeval.world.load import read_card, world_hash
 from worldeval.world.recipe import allowed_steps
 from worldeval.world.world import World
-
-Address = str | Path
 
 
 @dataclass(frozen=True)
@@ -145,30 +143,6 @@ def load_starts(
     for task in known if tasks is None else tasks:
         chosen += [start for start in starts if start.task == task][:per_task]
     return chosen
-
-
-def open_dataset(path: Address, format: str | None = None) -> Source:
-    """Open recorded trajectories in any supported format.
-
-    Only the index is read at first; rows and frames are read on access.
-
-    Args:
-        path: folder (or file) of a dataset: LeRobot, robomimic, Ctrl-World, Diffusion Policy,
-            ALOHA, mp4 with npz, or worldeval's own shards.
-        format: dataset format, if it is not detected.
-
-    Returns:
-        A sequence of episodes; `.spec` describes the views, frame rate and names of the numbers.
-
-    Raises:
-        UserError: the path does not exist, or its format is unknown.
-
-    >>> import worldeval as we
-    >>> data = we.open_dataset("toy/data")
-    >>> len(data), data.spec.fps, sorted(data.spec.views)
-    (8, 16.0, ['side', 'top'])
-    """
-    return open_source(Path(path), format)
 
 
 PolicyArgument = Address | Policy | Sequence[Address | Policy]

@@ -1,5 +1,3 @@
-# pandas types a cell as anything that a table may hold.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 """`worldeval data collect`: record episodes in the simulator."""
 
 from pathlib import Path
@@ -7,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import WORK, Json, Out, Seed, Sets, console, emit, log, verb
+from worldeval.cli.common import WORK, Json, Out, Seed, Sets, console, counted, emit, verb
 
 
 def register(data: typer.Typer) -> None:
@@ -32,44 +30,15 @@ def collect(
     as_json: Json = False,
 ) -> None:
     """Collect episodes in the simulator: demonstrations, near misses, play or roll-outs."""
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
+    from dataclasses import asdict
 
-    from worldeval import recipe as recipes
-    from worldeval.data.table import read_table
-    from worldeval.errors import UserError
-    from worldeval.policy.address import refuse_code
-    from worldeval.rollout.rollouts import record_rollouts
-    from worldeval.runs.origin import open_run
+    from worldeval.api.collect import collect_dataset
 
-    found = recipes.load(recipe, "dataset", sets or ())
-    if not any(each.startswith("policies=") for each in sets or ()):
-        refuse_code(getattr(found.config, "policies", ()), found.path)
-    folder = out or Path("runs/data") / found.name
-    open_run(folder, recipe=found.resolved(), seed=seed, command="data collect", resume=True)
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=log) as bar:
-        task = bar.add_task("shards", total=None)
-
-        def progress(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
-
-        if found.kind == "rollouts":
-            record_rollouts(found.config, folder, processes=jobs, progress=progress)
-        elif hasattr(found.config, "collect"):  # a simulator's own recipe, with scripted drivers
-            found.config.collect(folder, seed=seed, jobs=jobs, progress=progress)
-        else:
-            raise UserError(
-                f"{found.path} describes an existing dataset, so there is nothing to collect. Give "
-                "a recipe that collects."
-            )
-    episodes = read_table(folder).episodes
-    rates = episodes[episodes["success"] >= 0].groupby("task")["success"].mean()
-    result = {
-        "out": str(folder),
-        "episodes": len(episodes),
-        "frames": int(episodes["length"].sum()),
-        "success": {task: round(rate, 4) for task, rate in rates.items()},
-    }
-    emit(result, as_json=as_json)
+    folder = out or Path("runs/data") / Path(recipe).stem
+    with counted("shards") as progress:
+        done = collect_dataset(
+            recipe, folder, sets=sets or (), seed=seed, jobs=jobs, progress=progress
+        )
+    emit(asdict(done), as_json=as_json)
     if not as_json:
-        console.print(f"{len(episodes)} episodes, {result['frames']} frames in {folder}")
+        console.print(f"{done.episodes} episodes, {done.frames} frames in {done.out}")

@@ -167,9 +167,22 @@ def same_command() -> str:
     return shlex.join(["worldeval", *sys.argv[1:]])
 
 
-def opened(path: Path, kind: str | None, named: Path | None):
-    """Open the dataset at `path`, with the given format and map if there are any."""
-    from worldeval.data.data_map import read_map
-    from worldeval.data.source import open_source
+@contextmanager
+def counted(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Yield a function that shows on stderr how many of how many are done, from its first call."""
+    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
 
-    return open_source(path, kind, given=read_map(named) if named else None)
+    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
+    bar = Progress(*columns, console=log)
+
+    def show(done: int, total: int) -> None:
+        if not bar.tasks:
+            bar.start()
+            bar.add_task(what)
+        bar.update(bar.tasks[0].id, completed=done, total=total)
+
+    try:
+        yield show
+    finally:
+        if bar.tasks:
+            bar.stop()

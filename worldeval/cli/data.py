@@ -1,6 +1,7 @@
 """`worldeval data`: inspect, check, convert and collect recorded trajectories."""
 
 import re
+from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,16 +17,15 @@ from worldeval.cli.common import (
     Out,
     Seed,
     console,
+    counted,
     emit,
     log,
-    opened,
     verb,
 )
-from worldeval.run import whole_file
+from worldeval.errors import UserError
 
 if TYPE_CHECKING:
-    from worldeval.data.source import Source
-    from worldeval.data.summary import DatasetSummary, Range
+    from worldeval.api.data import DatasetSummary, Range
 
 data = typer.Typer(
     name="data", help="Inspect, check, convert and collect trajectories.", no_args_is_help=True
@@ -72,27 +72,20 @@ def inspect(
     """
     from dataclasses import asdict
 
-    from worldeval.data.check.check import harmful
-    from worldeval.data.contact_sheet import contact_sheet
-    from worldeval.data.map_text import write_map
-    from worldeval.data.summary import summarise
+    from worldeval.api.data import inspect_dataset
 
-    source = opened(path, kind, named)
-    summary, text = summarise(source), write_map(source)
-    if map_file is not None:
-        with whole_file(map_file) as draft:
-            draft.write_text(text, encoding="utf-8")
-    picture = None
-    if sheet and source.spec.views and source.heads:
-        picture = contact_sheet(source, out or Path("runs/inspect") / f"{_name(path)}.png")
-    result = {**asdict(summary), "sheet": picture and str(picture), "map": text}
+    picture = out or Path("runs/inspect") / f"{path.resolve().stem or 'dataset'}.png"
+    found = inspect_dataset(
+        path, format=kind, map=named, sheet=picture if sheet else None, map_file=map_file
+    )
+    result = {**asdict(found.summary), "sheet": found.sheet, "map": found.map}
     emit(result, as_json=as_json)
     if not as_json:
-        _show(summary)
-        console.print(text, soft_wrap=True)
-        if picture:
-            console.print(f"contact sheet: {picture}")
-    if harmful(summary.findings):
+        _show(found.summary)
+        console.print(found.map, soft_wrap=True)
+        if found.sheet:
+            console.print(f"contact sheet: {found.sheet}")
+    if found.harmful:
         raise typer.Exit(1)
 
 
@@ -108,28 +101,21 @@ def check(
     """Find problems that would harm training; the exit status is 1 if there are any."""
     from dataclasses import asdict
 
-    from rich.progress import Progress
+    from worldeval.api.data import check_dataset
 
-    from worldeval.data.check.check import check as check_source
-    from worldeval.data.check.check import harmful
-
-    source = opened(path, kind, named)
-    with Progress(console=log) as bar:
-        task = bar.add_task("episodes", total=len(source))
-        findings = check_source(
-            source,
-            pictures=pictures,
-            progress=lambda count, total: bar.update(task, completed=count, total=total),
-        )
-    emit([asdict(finding) for finding in findings], as_json=as_json, out=out)
+    with counted("episodes") as progress:
+        found = check_dataset(path, format=kind, map=named, pictures=pictures, progress=progress)
+    emit([asdict(finding) for finding in found.findings], as_json=as_json, out=out)
     if not as_json:
-        for finding in findings:
+        for finding in found.findings:
             where = f"episode {finding.episode}: " if finding.episode is not None else ""
             line = f"{finding.severity}: {finding.code}: {where}{finding.field} {finding.text}"
             console.print(line, soft_wrap=True)
-        errors = sum(finding.severity == "error" for finding in findings)
-        console.print(f"{len(source)} episodes, {len(findings)} findings, {errors} harmful")
-    if harmful(findings):
+        errors = sum(finding.severity == "error" for finding in found.findings)
+        console.print(
+            f"{found.episodes} episodes, {len(found.findings)} findings, {errors} harmful"
+        )
+    if found.harmful:
         raise typer.Exit(1)
 
 
@@ -178,31 +164,29 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """Convert a dataset to another format; running it again continues an interrupted conversion."""
-    from rich.progress import MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    from worldeval.data.convert import convert as convert_source
-    from worldeval.data.formats.lerobot.layout import FileLimits
-    from worldeval.errors import UserError
+    from worldeval.api.data import convert_dataset
 
     target = made or out
     if target is None:
         raise UserError(
             "The destination is missing. Give it: worldeval data convert SRC DST (or --out DST)."
         )
-    source = _adapted(opened(path, kind, named), size, rotation)
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=log) as bar:
-        task = bar.add_task("episodes", total=len(source))
-        done = convert_source(
-            source,
+    with counted("episodes") as progress:
+        done = convert_dataset(
+            path,
             target,
             to=to,
-            views=tuple(views) if views else None,
+            format=kind,
+            map=named,
+            views=views,
             fps=fps,
+            size=_pixels(size),
+            rotation=rotation,
             split=split,
             skip_damaged=skip_damaged,
-            limits=FileLimits(data_mb=data_mb, video_mb=video_mb),
-            progress=lambda count, total: bar.update(task, completed=count, total=total),
+            data_mb=data_mb,
+            video_mb=video_mb,
+            progress=progress,
         )
     result = {
         "out": str(done.out),
@@ -218,29 +202,20 @@ def convert(
             log.print(f"episode {finding.episode}: {finding.text}")
 
 
-def _adapted(source: "Source", size: str | None, rotation: str | None) -> "Source":
-    """Resize images and convert rotations of a dataset, as requested."""
-    from worldeval.data.adapt import AdaptedSource
-    from worldeval.data.rotation import FORMS
-    from worldeval.errors import UserError, did_you_mean
-
-    if size is None and rotation is None:
-        return source
-    sides = re.fullmatch(r"(\d{1,4})x(\d{1,4})", size or "1x1")
+def _pixels(size: str | None) -> tuple[int, int] | None:
+    """Read the height and width of `64x64`."""
+    if size is None:
+        return None
+    sides = re.fullmatch(r"(\d{1,4})x(\d{1,4})", size)
     if sides is None or "0" in sides.groups():
         raise UserError(
             f"--size {size} is not valid; give height x width in pixels, such as 64x64."
         )
-    if rotation is not None and rotation not in FORMS:
-        raise UserError(f"There is no rotation format '{rotation}'.{did_you_mean(rotation, FORMS)}")
-    pixels = None if size is None else (int(sides[1]), int(sides[2]))
-    return AdaptedSource(source, size=pixels, rotation=FORMS[rotation] if rotation else None)
+    return int(sides[1]), int(sides[2])
 
 
 def _show(summary: "DatasetSummary") -> None:
     from rich.table import Table
-
-    from worldeval.data.finding import counted
 
     facts = Table(box=None, show_header=False)
     views = ", ".join(f"{view} {h}x{w}" for view, (h, w) in summary.views.items())
@@ -257,12 +232,12 @@ def _show(summary: "DatasetSummary") -> None:
     console.print(facts)
     for title, ranges in (("action", summary.action), ("pose", summary.pose)):
         console.print(_range_table(title, ranges))
-    for code, count in counted(summary.findings).items():
+    for code, count in summary.counted.items():
         first = next(finding for finding in summary.findings if finding.code == code)
         log.print(f"{count} x {code}: episode {first.episode}: {first.text}")
 
 
-def _range_table(title: str, ranges: "list[Range]"):
+def _range_table(title: str, ranges: "Sequence[Range]"):
     from rich.table import Table
 
     table = Table(box=None, title_justify="left")
@@ -275,10 +250,6 @@ def _range_table(title: str, ranges: "list[Range]"):
 
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{count} {name}" for name, count in counts.items())
-
-
-def _name(path: Path) -> str:
-    return path.resolve().stem or "dataset"
 
 
 verb(

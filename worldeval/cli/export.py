@@ -15,7 +15,6 @@ from worldeval.cli.common import (
     console,
     emit,
     log,
-    opened,
     verb,
 )
 
@@ -88,6 +87,7 @@ def export(
 
     from rich.progress import track
 
+    from worldeval.api.data import open_dataset
     from worldeval.api.export import export as exported
 
     done = exported(
@@ -96,7 +96,7 @@ def export(
         select=select,
         to=to,
         world=world,
-        mix=None if mix is None else opened(mix, kind, named),
+        mix=None if mix is None else open_dataset(mix, kind, map=named),
         ratio=ratio,
         license=license,
         seed=seed,

@@ -70,8 +70,8 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a judge, and calibrate it on families of policies that it was not trained on."""
+    from worldeval.api.data import read_mixture
     from worldeval.api.train import train_judge
-    from worldeval.data.weighted import read_mixture
 
     folder = out or Path("runs/judge")
     fitted = train_judge(

@@ -15,8 +15,8 @@ from worldeval.cli.common import (
     Sets,
     Track,
     console,
+    counted,
     emit,
-    log,
     verb,
 )
 
@@ -52,16 +52,13 @@ def train(
 
     Checkpoints are written to OUT/LINEAGE/step-N. Finished lineages are not trained again.
     """
-    from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn
     from rich.table import Table
 
+    from worldeval.api.data import read_mixture
     from worldeval.api.train import train_policies
-    from worldeval.data.weighted import read_mixture
 
     folder = out or Path("runs/policies") / Path(recipe).stem
-    columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=log) as bar:
-        task = bar.add_task("lineages", total=None)
+    with counted("lineages") as done:
         made = train_policies(
             recipe,
             read_mixture(data, formats or (), maps or ()),
@@ -70,7 +67,7 @@ def train(
             track=track or (),
             seed=seed,
             jobs=jobs,
-            done=lambda count, total: bar.update(task, completed=count, total=total),
+            done=done,
         )
     result = [
         {

@@ -89,8 +89,8 @@ def train(
     `worldeval data encode DATA --world WORLD --out FOLDER`, with the tokenizer of WORLD. With
     several --data, give --latents once for each.
     """
+    from worldeval.api.data import read_mixture
     from worldeval.api.train import train_world
-    from worldeval.data.weighted import read_mixture
 
     trained = train_world(
         read_mixture(data, formats or (), maps or ()),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from worldeval.axes import Array, Float
-from worldeval.data.finding import DataError, DataFinding, grouped, skipped
+from worldeval.data.finding import DataError, DataFinding, counted, grouped, skipped
 from worldeval.data.source import Source
 
 
@@ -38,6 +38,11 @@ class DatasetSummary:
     action: list[Range]
     pose: list[Range]
     findings: list[DataFinding]
+
+    @property
+    def counted(self) -> dict[str, int]:
+        """How often each kind of finding occurs, most frequent first."""
+        return counted(self.findings)
 
 
 def summarise(source: Source) -> DatasetSummary:

@@ -1,0 +1,83 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+"""Record episodes in a simulator, by a dataset recipe."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from worldeval import recipe as recipes
+from worldeval.api.data import Address, Counted
+from worldeval.data.table import read_table
+from worldeval.errors import UserError
+from worldeval.policy.address import refuse_code
+from worldeval.rollout.rollouts import record_rollouts
+from worldeval.runs.origin import open_run
+
+
+@dataclass(frozen=True, kw_only=True)
+class CollectedDataset:
+    """A summary of the recorded episodes."""
+
+    out: Path
+    episodes: int
+    frames: int
+    success: dict[str, float]  # task -> success rate
+
+
+def collect_dataset(
+    recipe: str,
+    out: Address,
+    *,
+    settings: Mapping[str, Any] | None = None,
+    sets: Sequence[str] = (),
+    seed: int = 0,
+    jobs: int = 2,
+    progress: Counted | None = None,
+) -> CollectedDataset:
+    """Record demonstrations, near misses, play or policy roll-outs in the simulator.
+
+    Args:
+        recipe: name or path of a dataset recipe that collects episodes.
+        out: folder for the dataset (shards). The same call continues an interrupted recording.
+        settings: overrides of recipe keys as values.
+        sets: overrides of recipe keys as texts.
+        seed: random seed.
+        jobs: number of parallel processes.
+        progress: function that is called with the number of finished shards and their total.
+
+    Returns:
+        The number of episodes and frames, and the success rate of every task.
+
+    Raises:
+        UserError: the recipe describes an existing dataset, names Python code, or needs a
+            simulator that is not installed.
+
+    >>> from worldeval.api.collect import collect_dataset
+    >>> collect_dataset("mine.yaml", "runs/data").episodes  # doctest: +SKIP
+    """
+    found, folder = recipes.load(recipe, "dataset", sets, values=settings), Path(out)
+    given = {*(settings or {}), *(each.partition("=")[0] for each in sets)}
+    if "policies" not in given:
+        refuse_code(getattr(found.config, "policies", ()), found.path)
+    own = getattr(found.config, "collect", None)  # of a simulator, with scripted drivers
+    if found.kind != "rollouts" and own is None:
+        raise UserError(
+            f"{found.path} describes an existing dataset, so there is nothing to collect. Give "
+            "a recipe that collects."
+        )
+    open_run(folder, recipe=found.resolved(), seed=seed, command="data collect", resume=True)
+    counted = progress or (lambda done, total: None)
+    if own is None:
+        record_rollouts(found.config, folder, processes=jobs, progress=counted)
+    else:
+        own(folder, seed=seed, jobs=jobs, progress=counted)
+    episodes = read_table(folder).episodes
+    rates = episodes[episodes["success"] >= 0].groupby("task")["success"].mean()
+    return CollectedDataset(
+        out=folder,
+        episodes=len(episodes),
+        frames=int(episodes["length"].sum()),
+        success={task: round(rate, 4) for task, rate in rates.items()},
+    )
