@@ -1,6 +1,7 @@
 """From recordings of a robot that nobody tuned for to a ranking: two joints, unequal views."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import worldeval as we
 from tests.support import gym_robot
 from worldeval.api.learn import learn
 from worldeval.cli import app
+from worldeval.cli.rank import addressed
 from worldeval.data.formats.lerobot.layout import Layout
 from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.envs.address import open_environment
@@ -27,6 +29,11 @@ TINY = [
 JUDGE = ["trainer.steps=8", "channels=8", "hidden=8", "recurrent=4", "members=1", "groups=2"]
 FRAMES = 12
 ADDRESS = "gym:toy/Reach-v0"
+ELSEWHERE = "gym:tests.support.gym_robot:toy/Reach-v0"  # as other processes can import it
+POLICIES = [
+    "zero?action_dim=2&views=[front,wrist]",
+    "random?action_dim=2&views=[front,wrist]&step_dim=2",
+]
 
 
 def driven(seed: int, *, good: bool, source: str) -> Episode:
@@ -114,14 +121,70 @@ def test_a_lab_that_was_moved_ranks(lab: Path, tmp_path: Path) -> None:
     """By its folder alone, with the simulator as truth by its address."""
     moved = lab.rename(tmp_path / "elsewhere")
     try:
-        sizes = "action_dim=2&views=[front,wrist]"
-        result = we.rank(
-            [f"zero?{sizes}", f"random?{sizes}&step_dim=2"], protocol=str(moved), progress=False
-        )
+        result = we.rank(POLICIES, protocol=str(moved), progress=False)
         assert sorted(result.policies["policy"]) == ["random", "zero"]
         assert any(found.code == "no_paired_truth" for found in result.findings)
     finally:
         moved.rename(lab)
+
+
+def test_a_simulator_is_named_where_one_ranks(lab: Path, tmp_path: Path) -> None:
+    """Its starts are used, at the world model's size, and the comparison is paired."""
+    done = CliRunner().invoke(
+        app,
+        ["rank", str(lab), "--truth", ELSEWHERE, "--out", str(tmp_path / "run"), "--starts", "2",
+         "--jobs", "1", "--films", "0", "--json", "--policies", POLICIES[0], "--policies",
+         POLICIES[1]],
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    result = we.open_run(tmp_path / "run")
+    assert sorted(set(result.simulated["start"])) == sorted(set(result.episodes["start"]))
+    assert result.simulated["success"].isin([0, 1]).all()
+    start = we.load_starts(tmp_path / "run/starts.h5")[0]
+    assert {frame.shape for frame in start.frames.values()} == {(16, 16, 3)}
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("metaworl", "is not a simulator's address. Did you mean 'metaworld'"),
+        ("gym:nobody/Nothing-v0", "There is no gymnasium environment"),
+        (f"{ELSEWHERE}?views=pixels/front", "views=wrist:KEY"),
+        (f"{ELSEWHERE}?pose=agent_pos,goal", "gives 4 numbers of proprioception"),
+        (f"{ELSEWHERE}?fps=40", "makes 40 frames per second"),
+    ],
+)
+def test_a_simulator_that_does_not_fit_is_refused_before_anything_is_imagined(
+    lab: Path, tmp_path: Path, address: str, says: str
+) -> None:
+    with pytest.raises(UserError, match=re.escape(says)):
+        we.rank(
+            POLICIES, protocol=str(lab), truth=address, out=tmp_path / "run", jobs=1,
+            progress=False,
+        )  # fmt: skip
+    assert not (tmp_path / "run").exists()
+
+
+def test_recorded_starts_cannot_be_simulated(lab: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="was recorded"):
+        we.rank(
+            POLICIES, starts=lab / "starts.h5", protocol=str(lab), truth=ELSEWHERE,
+            out=tmp_path / "run", jobs=1, progress=False,
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("rank.yaml --truth", ["rank.yaml", "--truth", ""]),
+        ("rank.yaml --truth --out x", ["rank.yaml", "--truth", "", "--out", "x"]),
+        ("--truth rank.yaml", ["--truth", "", "rank.yaml"]),
+        ("rank.yaml --truth metaworld", ["rank.yaml", "--truth", "metaworld"]),
+        ("--truth gym:a/B-v0 rank.yaml", ["--truth", "gym:a/B-v0", "rank.yaml"]),
+    ],
+)
+def test_truth_with_and_without_an_address(typed: str, read: list[str]) -> None:
+    assert addressed(typed.split()) == read
 
 
 def test_starts_are_episodes_that_were_held_out(lab: Path, recorded: tuple[Path, Path]) -> None:

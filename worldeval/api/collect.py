@@ -10,6 +10,7 @@ from typing import Any
 from worldeval import recipe as recipes
 from worldeval.api.data import Address, Counted
 from worldeval.data.table import read_table
+from worldeval.envs.address import refuse_env_code
 from worldeval.errors import UserError
 from worldeval.policy.address import refuse_code
 from worldeval.rollout.rollouts import record_rollouts
@@ -61,6 +62,8 @@ def collect_dataset(
     given = {*(settings or {}), *(each.partition("=")[0] for each in sets)}
     if "policies" not in given:
         refuse_code(getattr(found.config, "policies", ()), found.path)
+    if found.kind == "rollouts" and not any(each.startswith("truth") for each in sets):
+        refuse_env_code([found.config.truth.env], found.path)
     own = getattr(found.config, "collect", None)  # of a simulator, with scripted drivers
     if found.kind != "rollouts" and own is None:
         raise UserError(

@@ -54,7 +54,7 @@ def rank(
     sampler_steps: int | None = None,
     settings: Mapping[str, Any] | None = None,
     sets: Sequence[str] = (),
-    truth: bool = False,
+    truth: bool | str = False,
     real: Address | None = None,
     validated_by: Address | None = None,
     test: str = "betting",
@@ -88,7 +88,9 @@ def rank(
         sampler_steps: sampler steps of the world model per frame.
         settings: overrides of protocol keys as values, such as `{"replan_every": 4}`.
         sets: overrides of protocol keys as texts, such as `["replan_every=4"]`.
-        truth: also measure the policies in the simulator.
+        truth: also measure the policies in the protocol's simulator (True), or in the one at this
+            address, such as `gym:gym_pusht/PushT-v0?obs_type=pixels_agent_pos`. Starts are then
+            the simulator's own.
         real: CSV of real trials (policy, task, start, success) to compare with.
         validated_by: folder of an earlier run that compared this world model and judge with truth.
         test: test for pairs of policies, chosen before looking at results: `betting`, which may be
@@ -122,7 +124,7 @@ def rank(
     request = Request(
         policies=policies, world=world, judge=judge, starts=starts, protocol=protocol,
         settings=_settings(horizon, starts_per_task, replays, sampler_steps, settings),
-        sets=sets,
+        sets=sets, truth=truth if isinstance(truth, str) else "",
     )  # fmt: skip
     if truth and real is not None:
         raise UserError(
@@ -141,6 +143,8 @@ def rank(
         # Read before hours of work, so that an error is found early.
         earlier = run.validated(Path(validated_by)) if validated_by is not None else None
         measured = run.real(Path(real)) if real is not None else None
+        if truth:
+            run.check_truth()
         imagined = run.imagine()
         simulator = run.recipe.truth
         if truth and simulator is not None and (problem := unavailable(simulator.env)):

@@ -10,13 +10,17 @@ import numpy as np
 from worldeval import recipe as recipes
 from worldeval.api.load import Address, PolicyArgument, as_list, load_starts
 from worldeval.config import build
+from worldeval.envs.address import refuse_env_code
 from worldeval.errors import UserError
 from worldeval.judge.judge import Judge
 from worldeval.policy.address import refuse_code
+from worldeval.recipe import shipped
 from worldeval.record import Start
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.starts import read_starts, write_starts
+from worldeval.rollout.truth import fitted_truth
 from worldeval.runs.paths import RunPaths
+from worldeval.world.load import read_card
 from worldeval.world.world import World
 
 StartArgument = Address | Sequence[Start]
@@ -34,6 +38,7 @@ class Request:
     settings: Mapping[str, Any] = field(default_factory=dict)  # keys of the protocol, as values
     sets: Sequence[str] = ()  # `key=value` texts, as the command line has them
     needs_models: bool = True  # False for the simulator alone
+    truth: str = ""  # address of the simulator to compare with, instead of the protocol's
 
     def addresses(self, out: Path) -> "Request":
         """Check that a request with `out` contains only addresses, and return it.
@@ -94,12 +99,27 @@ class Request:
             is_file = isinstance(self.starts, str | Path)
             values["starts_file"] = str(self.starts) if is_file else ""
         if self.protocol is None:
-            return self._own(values, starts)
+            return self._with_truth(self._own(values, starts))
         found = recipes.load(_in_lab(self.protocol), "protocol", self.sets, values=values)
         found = _placed(found)
         if self.policies is None and not any(each.startswith("policies=") for each in self.sets):
             refuse_code(found.config.policies, found.path)
-        return found
+        own = self.truth or any(each.startswith("truth") for each in self.sets)
+        if found.config.truth is not None and not own:
+            refuse_env_code([found.config.truth.env], found.path)
+        return self._with_truth(found)
+
+    def _with_truth(self, found: recipes.Recipe) -> recipes.Recipe:
+        """Put the given simulator in the place of the protocol's, compared with the world model."""
+        if not self.truth:
+            return found
+        config = found.config
+        if isinstance(self.world, World):
+            spec = self.world.spec
+        else:
+            spec = read_card(Path(shipped(config.world)))["spec"]
+        truth = fitted_truth(self.truth, spec, task=config.tasks[0], seed=config.first_seed)
+        return replace(found, config=replace(config, truth=truth))
 
     def _own(self, values: dict[str, Any], starts: Sequence[Start] | None) -> recipes.Recipe:
         """Build a protocol from the arguments alone."""

@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from rich.console import Console
 from rich.markup import escape
+from typer.core import TyperCommand
 
 from worldeval.run import plain, write_json
 
@@ -119,6 +120,7 @@ def verb(
     run: Callable[..., Any],
     *examples: str,
     panels: Mapping[str, Collection[str]] | None = None,
+    cls: type[TyperCommand] | None = None,
 ) -> None:
     """Add a command whose help is its docstring followed by examples.
 
@@ -126,6 +128,7 @@ def verb(
 
     Args:
         panels: panel of the help -> its parameters, in addition to those that name a panel.
+        cls: how the command reads its arguments, if not as usual.
     """
     hints = get_type_hints(run, include_extras=True)
     for panel, names in (panels or {}).items():
@@ -135,7 +138,7 @@ def verb(
     paragraphs = inspect.cleandoc(run.__doc__ or "").split("\n\n")
     text = "\n\n".join(escape(" ".join(each.split())) for each in paragraphs)
     said = ["Example:" if len(examples) == 1 else "Examples:", *map(escape, examples)]
-    app.command(name, help=text, epilog="\n\n".join(said))(run)
+    app.command(name, cls=cls, help=text, epilog="\n\n".join(said))(run)
 
 
 def emit(result: Any, *, as_json: bool, out: Path | None = None) -> None:

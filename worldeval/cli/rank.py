@@ -1,9 +1,10 @@
 """`worldeval rank`, `imagine` and `truth`: roll policies out in a world model and a simulator."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from worldeval.cli.common import (
     MODELS,
@@ -70,12 +71,47 @@ Starts = Annotated[
 ]
 
 
+class WithTruth(TyperCommand):
+    """Accepts `--truth` with and without an address."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Add an empty address where `--truth` is followed by none."""
+        return super().parse_args(ctx, addressed(args))
+
+
+def addressed(args: list[str]) -> list[str]:
+    """Put an empty text after a `--truth` without an address.
+
+    What follows is no address if it is an option, or if it is the protocol.
+    """
+    out: list[str] = []
+    for place, each in enumerate(args):
+        out.append(each)
+        if each != "--truth":
+            continue
+        after = args[place + 1] if place + 1 < len(args) else "-"
+        first = not any(map(_is_protocol, args[:place]))
+        if after.startswith("-") or (first and _is_protocol(after)):
+            out.append("")
+    return out
+
+
+def _is_protocol(text: str) -> bool:
+    from worldeval.recipe import FOLDERS, RECIPES
+
+    path = Path(text)
+    known = RECIPES / FOLDERS["protocol"] / f"{text}.yaml"
+    in_lab = (path / "protocol.yaml").is_file()
+    return path.suffix in (".yaml", ".yml") or in_lab or known.is_file()
+
+
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
     verb(
         app, "rank", rank,
         "worldeval rank mine.yaml --policies 'runs/bc/step-*' --out runs/mine",
-        "worldeval rank mine.yaml --truth --out runs/demo",
+        "worldeval rank lab --policies ./mine.py:make --truth 'gym:gym_pusht/PushT-v0'",
+        cls=WithTruth,
     )  # fmt: skip
     verb(app, "imagine", imagine, "worldeval imagine mine.yaml --starts 5 --out runs/look")
     verb(app, "truth", truth, "worldeval truth mine.yaml --out runs/demo")
@@ -88,11 +124,15 @@ def rank(
     judge: JudgeFolder = None,
     starts: Starts = None,
     with_truth: Annotated[
-        bool,
+        str | None,
         typer.Option(
-            "--truth", help="Also measure the policies in the simulator.", rich_help_panel=TRUTH
+            "--truth",
+            metavar="[ADDRESS]",
+            help="Also measure the policies in the protocol's simulator, or in the one at ADDRESS: "
+            "gym:ID?param=value or ./sim.py:make.",
+            rich_help_panel=TRUTH,
         ),
-    ] = False,
+    ] = None,
     real_csv: Annotated[
         Path | None,
         typer.Option(
@@ -168,7 +208,7 @@ def rank(
             starts_per_task=starts,
             sampler_steps=sampler_steps,
             sets=sets or (),
-            truth=with_truth,
+            truth=False if with_truth is None else with_truth or True,
             real=real_csv,
             validated_by=validated_by,
             test=test,

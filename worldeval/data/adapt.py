@@ -75,15 +75,7 @@ class AdaptedSource(Source):
         self, index: int, view: str, rows: Int[Array, " n"] | None = None
     ) -> UInt8[Array, "n h w 3"]:
         frames = self.source.frames(index, view, rows)
-        if self.size is None or frames.shape[1:3] == self.size:
-            return frames
-        height, width = self.size
-        # Pillow's filter widens with the reduction, so that fine detail does not flicker.
-        small = [
-            np.asarray(Image.fromarray(one).resize((width, height), Image.Resampling.BILINEAR))
-            for one in frames
-        ]
-        return np.stack(small) if small else np.empty((0, height, width, 3), np.uint8)
+        return frames if self.size is None else resized(frames, self.size)
 
     def column(self, index: int, key: str) -> Float[Array, " t"]:
         return self.source.column(index, key)
@@ -124,6 +116,19 @@ class ChosenEpisodes(Source):
 
     def latents(self, index: int) -> dict[str, Float32[Array, "t d h w"]]:
         return self.source.latents(self._episodes[index])
+
+
+def resized(frames: UInt8[Array, "n h w 3"], size: tuple[int, int]) -> UInt8[Array, "n y x 3"]:
+    """Resize images to `size` (height, width); they are returned as they are if they have it."""
+    if frames.shape[1:3] == size:
+        return frames
+    height, width = size
+    # Pillow's filter widens with the reduction, so that fine detail does not flicker.
+    small = [
+        np.asarray(Image.fromarray(one).resize((width, height), Image.Resampling.BILINEAR))
+        for one in frames
+    ]
+    return np.stack(small) if small else np.empty((0, height, width, 3), np.uint8)
 
 
 def without_jumps(source: Source) -> Source:

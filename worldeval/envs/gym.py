@@ -2,15 +2,15 @@
 
 `gym:ID?param=value` passes its parameters to `gymnasium.make`, except these:
 
-- `views`: comma-separated observation keys of images, or `render`. Default: every image in the
-  observation, or else what the environment renders.
+- `views`: comma-separated observation keys of images, or `render`; `front:pixels/cam0` calls a view
+  `front`. Default: every image in the observation, or else what the environment renders.
 - `pose`: observation keys of the robot's state. Default: agent_pos, state, or the only numbers.
 - `success`: a key of `info`, `reward>=0.95`, or `terminated`. Default: is_success or success.
 - `fps`: simulator steps per second. Default: the environment's render_fps.
 - `env.NAME`: a parameter of the environment that has one of these names.
 
-Nested observations are named with dots or slashes: `pixels/top`. A view is called by the last part
-of its key.
+Nested observations are named with slashes: `pixels/top`. A view without a name of its own is called
+by the last part of its key.
 """
 
 import importlib
@@ -137,24 +137,28 @@ class GymEnvironment:
     def _chosen_views(
         self, named: Any, pictures: list[str], spaces: Mapping[str, Any]
     ) -> dict[str, str]:
-        keys = _split(named) or pictures
-        if not keys:
-            keys = [RENDER] if self.env.render_mode == "rgb_array" else []
-        if not keys:
+        named_keys = [_named(part) for part in _split(named)]
+        chosen = named_keys or [_named(key) for key in pictures]
+        if not chosen and self.env.render_mode == "rgb_array":
+            chosen = [(RENDER, RENDER)]
+        if not chosen:
             raise UserError(
                 f"{self.name} gives no images: its observation has {_listed(spaces)}. Add the "
                 "parameter that enables them (e.g. obs_type=pixels_agent_pos), or "
                 "views=render&render_mode=rgb_array."
             )
-        for key in keys:
+        for _, key in chosen:
             if key == RENDER and self.env.render_mode == "rgb_array":
                 continue
             if key not in pictures:
                 hint = did_you_mean(key, pictures)
                 raise UserError(f"{self.name}: '{key}' is not an image of its observation.{hint}")
-        views = {re.split(r"[./]", key)[-1]: key for key in keys}
-        if len(views) < len(keys):
-            raise UserError(f"{self.name}: two views of {', '.join(keys)} have the same name.")
+        views = dict(chosen)
+        if len(views) < len(chosen):
+            keys = ", ".join(key for _, key in chosen)
+            raise UserError(
+                f"{self.name}: two views of {keys} have the same name. Name them: views=NAME:KEY."
+            )
         return views
 
     def _chosen_pose(self, named: Any, spaces: Mapping[str, Any]) -> tuple[str, ...]:
@@ -232,6 +236,12 @@ def _is_numbers(space: Any) -> bool:
 
 def _split(named: Any) -> list[str]:
     return [part.strip() for part in str(named).split(",")] if named else []
+
+
+def _named(part: str) -> tuple[str, str]:
+    """A view's name and key, from `name:key` or `key` alone."""
+    name, colon, key = part.partition(":")
+    return (name, key) if colon else (re.split(r"[./]", part)[-1], part)
 
 
 def _listed(spaces: Mapping[str, Any]) -> str:

@@ -48,7 +48,9 @@ from worldeval.rollout.sampling import check_sampling, sampled_world
 from worldeval.rollout.starts import (
     read_recordings,
     read_starts,
+    simulated_id,
     simulated_starts,
+    sized,
 )
 from worldeval.run import write_json
 from worldeval.runs.files import read_record
@@ -58,7 +60,7 @@ from worldeval.runs.store import RolloutStore
 from worldeval.runs.summary import write_summary
 from worldeval.runs.tables import write_table
 from worldeval.stats import ValidatedRates
-from worldeval.world.load import read_card, world_hash
+from worldeval.world.load import CARD, read_card, world_hash
 from worldeval.world.world import World
 
 POLICY_TIMEOUT = 600.0  # seconds
@@ -367,6 +369,15 @@ class Evaluation:
                 f"The world model {self.recipe.world} was not trained on '{task}'.{hint}"
             )
 
+    def check_truth(self) -> None:
+        """Refuse starts that the simulator cannot reproduce, before anything is imagined."""
+        recorded = next((s for s in self.starts if s.id != simulated_id(s.task, s.seed)), None)
+        if self.recipe.truth is not None and recorded is not None:
+            raise UserError(
+                f"Start '{recorded.id}' was recorded, so the simulator {self.recipe.truth.env} "
+                "cannot begin there. Omit the starts: they are then taken from the simulator."
+            )
+
     def _reset_seed(self, start: str) -> int:
         return next(one.seed for one in self.starts if one.id == start)
 
@@ -391,7 +402,9 @@ class Evaluation:
         if truth is not None and problem is None:
             seeds = range(recipe.first_seed + beyond, recipe.first_seed + recipe.starts)
             self.watch.say("asking the simulator for the starts")
-            return simulated_starts(recipe.tasks, list(seeds), truth, jobs=self.processes)
+            found = simulated_starts(recipe.tasks, list(seeds), truth, jobs=self.processes)
+            card = Path(recipe.world, CARD)
+            return sized(found, read_card(card.parent)["spec"]) if card.is_file() else found
         if recipe.starts_file:
             starts = read_starts(Path(recipe.starts_file))
             return [

@@ -20,6 +20,7 @@ from worldeval.policy.load import load_policy
 from worldeval.policy.protocol import Policy
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.simulate import LoadPolicy, TruthJob, TruthOutcome, simulate
+from worldeval.rollout.starts import simulated_id
 from worldeval.runs.checksums import move, remove
 from worldeval.runs.tables import read_table, write_table
 
@@ -141,7 +142,7 @@ def table(found: Sequence[TruthOutcome], name_of: dict[str, str]) -> pd.DataFram
         {
             "policy": name_of[outcome.policy],
             "task": outcome.task,
-            "start": f"{outcome.task}-{outcome.seed}",
+            "start": simulated_id(outcome.task, outcome.seed),
             "seed": outcome.seed,
             "success": int(outcome.success),
             "frames": outcome.steps,

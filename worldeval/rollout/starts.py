@@ -8,7 +8,7 @@ after a start (actions, poses, outcome), so that recorded failures can be replay
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import h5py
 import numpy as np
 
 from worldeval.axes import Array, Float32, Int, UInt8
+from worldeval.data.adapt import resized
 from worldeval.data.finding import DataError
 from worldeval.data.formats import hdf5
 from worldeval.data.formats.shards.layout import TEXT
@@ -27,6 +28,7 @@ from worldeval.record import Start
 from worldeval.rollout.pool import short_lived
 from worldeval.rollout.recipe import TruthRecipe
 from worldeval.sealed_hdf5 import whole_hdf5
+from worldeval.world.protocol import WorldSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +50,25 @@ def simulated_starts(
     make = partial(_task_starts, seeds=tuple(seeds), truth=truth)
     with short_lived(jobs) as pool:
         return [start for starts in pool.map(make, tasks) for start in starts]
+
+
+def simulated_id(task: str, seed: int) -> str:
+    """Name of the start that the simulator makes with `seed`."""
+    return f"{task}-{seed}"
+
+
+def sized(starts: Sequence[Start], world: WorldSpec) -> list[Start]:
+    """Resize the world model's views to its size, as its training data were."""
+    return [
+        replace(
+            start,
+            frames={
+                view: resized(frame[None], world.size)[0] if view in world.views else frame
+                for view, frame in start.frames.items()
+            },
+        )
+        for start in starts
+    ]
 
 
 def recordings(
@@ -227,7 +248,7 @@ def _task_starts(task: str, *, seeds: tuple[int, ...], truth: TruthRecipe) -> li
                 )
             out.append(
                 Start(
-                    id=f"{task}-{seed}",
+                    id=simulated_id(task, seed),
                     task=task,
                     seed=seed,
                     frames=frame.frames,
