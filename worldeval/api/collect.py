@@ -62,7 +62,7 @@ def collect_dataset(
     given = {*(settings or {}), *(each.partition("=")[0] for each in sets)}
     if "policies" not in given:
         refuse_code(getattr(found.config, "policies", ()), found.path)
-    if found.kind == "rollouts" and not any(each.startswith("truth") for each in sets):
+    if found.kind == "rollouts" and not any(each.startswith("truth") for each in given):
         refuse_env_code([found.config.truth.env], found.path)
     own = getattr(found.config, "collect", None)  # of a simulator, with scripted drivers
     if found.kind != "rollouts" and own is None:

@@ -13,7 +13,6 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import pandas as pd
 
-from worldeval.envs.address import unavailable
 from worldeval.errors import UserError, did_you_mean
 from worldeval.evaluate.anytime import anytime, spent_finding
 from worldeval.evaluate.budget import Spending, SpendingReport
@@ -26,6 +25,7 @@ from worldeval.evaluate.films import (
     not_filmed,
     simulated_frames,
 )
+from worldeval.evaluate.first_starts import first_starts, refuse_recorded
 from worldeval.evaluate.gates import Gates, run_gates
 from worldeval.evaluate.imagined import ImaginedPart, outcomes
 from worldeval.evaluate.kept_starts import keep_starts, read_kept_starts
@@ -45,13 +45,7 @@ from worldeval.record import Start
 from worldeval.rollout.inverse import load_checker
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.sampling import check_sampling, sampled_world
-from worldeval.rollout.starts import (
-    read_recordings,
-    read_starts,
-    simulated_id,
-    simulated_starts,
-    sized,
-)
+from worldeval.rollout.starts import read_recordings
 from worldeval.run import write_json
 from worldeval.runs.files import read_record
 from worldeval.runs.manifest import read_manifest, write_manifest
@@ -60,7 +54,7 @@ from worldeval.runs.store import RolloutStore
 from worldeval.runs.summary import write_summary
 from worldeval.runs.tables import write_table
 from worldeval.stats import ValidatedRates
-from worldeval.world.load import CARD, read_card, world_hash
+from worldeval.world.load import read_card, world_hash
 from worldeval.world.world import World
 
 POLICY_TIMEOUT = 600.0  # seconds
@@ -371,12 +365,8 @@ class Evaluation:
 
     def check_truth(self) -> None:
         """Refuse starts that the simulator cannot reproduce, before anything is imagined."""
-        recorded = next((s for s in self.starts if s.id != simulated_id(s.task, s.seed)), None)
-        if self.recipe.truth is not None and recorded is not None:
-            raise UserError(
-                f"Start '{recorded.id}' was recorded, so the simulator {self.recipe.truth.env} "
-                "cannot begin there. Omit the starts: they are then taken from the simulator."
-            )
+        if self.recipe.truth is not None:
+            refuse_recorded(self.starts, self.recipe.truth)
 
     def _reset_seed(self, start: str) -> int:
         return next(one.seed for one in self.starts if one.id == start)
@@ -389,33 +379,13 @@ class Evaluation:
         if kept and min(have.values()) >= recipe.starts:
             return kept
         known = {start.id for start in kept}
-        more = [one for one in self._first_starts(min(have.values())) if one.id not in known]
+        wanted = first_starts(
+            recipe, beyond=min(have.values()), processes=self.processes, say=self.watch.say
+        )
+        more = [one for one in wanted if one.id not in known]
         if more:
             keep_starts(self.out, [*kept, *more])
         return [*kept, *more]
-
-    def _first_starts(self, beyond: int) -> list[Start]:
-        """The first starts of every task, as many as the recipe wants; not the first `beyond`."""
-        recipe = self.recipe
-        truth = recipe.truth
-        problem = "the protocol has no truth" if truth is None else unavailable(truth.env)
-        if truth is not None and problem is None:
-            seeds = range(recipe.first_seed + beyond, recipe.first_seed + recipe.starts)
-            self.watch.say("asking the simulator for the starts")
-            found = simulated_starts(recipe.tasks, list(seeds), truth, jobs=self.processes)
-            card = Path(recipe.world, CARD)
-            return sized(found, read_card(card.parent)["spec"]) if card.is_file() else found
-        if recipe.starts_file:
-            starts = read_starts(Path(recipe.starts_file))
-            return [
-                start
-                for task in recipe.tasks
-                for start in [one for one in starts if one.task == task][beyond : recipe.starts]
-            ]
-        raise UserError(
-            f"No starts: there is no simulator to take them from ({problem}), and the protocol "
-            "names no starts_file. Make one from recorded episodes with `worldeval starts DATA`."
-        )
 
     def _batch_done(self, batch: Result) -> None:
         if isinstance(batch, BatchDone):
