@@ -34,6 +34,8 @@ _PUBLIC = {
     "imagine": ("worldeval.api.rank", "imagine"),
     "truth": ("worldeval.api.rank", "truth"),
     "merge": ("worldeval.api.rank", "merge"),
+    "film": ("worldeval.api.film", "film"),
+    "next_trials": ("worldeval.api.next_trials", "next_trials"),
     "validate": ("worldeval.api.validate", "validate"),
     "plan": ("worldeval.api.validate", "plan"),
     "open_run": ("worldeval.api.result", "open_run"),
@@ -56,11 +58,13 @@ if TYPE_CHECKING:
     from worldeval.api.data import inspect_dataset as inspect_dataset
     from worldeval.api.data import open_dataset as open_dataset
     from worldeval.api.export import export as export
+    from worldeval.api.film import film as film
     from worldeval.api.learn import learn as learn
     from worldeval.api.load import load_judge as load_judge
     from worldeval.api.load import load_policy as load_policy
     from worldeval.api.load import load_starts as load_starts
     from worldeval.api.load import load_world as load_world
+    from worldeval.api.next_trials import next_trials as next_trials
     from worldeval.api.rank import imagine as imagine
     from worldeval.api.rank import merge as merge
     from worldeval.api.rank import rank as rank

@@ -10,7 +10,7 @@ import yaml
 from safetensors.numpy import save_file
 
 from worldeval import cli, recipe
-from worldeval.cli import doctor, shelf
+from worldeval.api import doctor, recipes
 from worldeval.errors import UserError
 
 DATASET = """
@@ -68,15 +68,17 @@ def test_a_model_without_weights_is_counted_where_machines_read_the_list(
         (shelves / f"models/wide-{width}.yaml").write_text(
             f"kind: latent\nwidth: {width}\ndepth: 0\n{actuation}\n"
         )
-    assert {row.parameters for row in shelf.listed()} == {None}  # the table does not wait for it
+    assert {row.parameters for row in recipes.list_recipes()} == {
+        None
+    }  # the table does not wait for it
     assert run(monkeypatch, "recipes", "--kind", "model", "--json") == 0
     small, large = (row["parameters"] for row in json.loads(capsys.readouterr().out))
     latent, condition = 2 * 16 * 8 * 8, 128
     # Stem and head, place of the condition, three biases and a norm; the mix of four frames.
     more = 32 * (2 * latent + condition + 5) + 4 * (64**2 - 32**2)
     assert large - small == more
-    monkeypatch.setattr(shelf.recipes, "load", refuse)
-    assert {row.parameters for row in shelf.listed(count=True)} == {None}
+    monkeypatch.setattr(recipe, "load", refuse)
+    assert {row.parameters for row in recipes.list_recipes(count=True)} == {None}
 
 
 def refuse(*args: object) -> None:
@@ -91,7 +93,7 @@ def test_weights_may_lie_in_a_folder_or_where_the_recipe_says(shelves: Path) -> 
     (shelves / "models/near/deep").mkdir(parents=True)
     for part in ("one", "deep/two"):
         save_file({"a": np.zeros(7, np.float32)}, shelves / f"models/near/{part}.safetensors")
-    found = {row.name: (row.parameters, row.weights) for row in shelf.listed()}
+    found = {row.name: (row.parameters, row.weights) for row in recipes.list_recipes()}
     assert found["far"] == (5, "local")
     assert found["near"] == (14, "shipped")
 
@@ -105,7 +107,7 @@ def test_a_world_that_was_trained_here_is_local_and_its_folds_are_not_counted(
         file = tmp_path / f"runs/world/tiny/{part}.safetensors"
         file.parent.mkdir(parents=True, exist_ok=True)
         save_file({"a": np.zeros((3, 4), np.int8), "a.scale": np.zeros((3, 1), np.float32)}, file)
-    (found,) = [row for row in shelf.listed() if row.kind == "model"]
+    (found,) = [row for row in recipes.list_recipes() if row.kind == "model"]
     assert (found.parameters, found.weights) == (12, "local")
 
 
@@ -113,7 +115,7 @@ def test_a_broken_weights_file_is_named(tmp_path: Path) -> None:
     file = tmp_path / "x.safetensors"
     file.write_bytes(b"version https://git-lfs.github.com")
     with pytest.raises(UserError, match=r"x\.safetensors is not a safetensors file"):
-        shelf.parameters(file)
+        recipes.parameters(file)
 
 
 def test_show_prints_the_resolved_recipe(

@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from worldeval.api import view as viewing
 from worldeval.cli import view
 from worldeval.errors import UserError
 
@@ -37,7 +38,7 @@ def test_the_folder_of_runs_reaches_the_viewer(
         seen.update(env)
         return type("Done", (), {"returncode": 3})()
 
-    monkeypatch.setattr(view.subprocess, "run", fake)
+    monkeypatch.setattr(viewing.subprocess, "run", fake)
     assert invoke(tmp_path, "--data", tmp_path).exit_code == 3
     assert seen["WORLDEVAL_RUNS"] == seen["WORLDEVAL_DATA"] == str(tmp_path)
 
@@ -50,5 +51,5 @@ def test_a_missing_folder_is_a_user_error(tmp_path: Path) -> None:
 def test_without_streamlit_the_install_line_is_given(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(view, "find_spec", lambda name: None)
+    monkeypatch.setattr(viewing, "find_spec", lambda name: None)
     assert "worldeval[app]" in str(invoke(tmp_path).exception)

@@ -1,6 +1,5 @@
 """`worldeval env`: separate Python environments for packages that conflict with worldeval."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -53,16 +52,16 @@ def lerobot(
     `worldeval rank --policies 'lerobot:...'` finds it in .venv-lerobot in the current folder, or in
     the folder that WORLDEVAL_LEROBOT names, and starts and stops the policy servers there itself.
     """
-    from worldeval.policy.remote.beside import FOLDER, PLACE, LeRobotEnvironment
+    from worldeval.api.environment import make_lerobot_environment
 
-    made = LeRobotEnvironment(
-        out=out,
-        python=python or sys.executable,
+    made = make_lerobot_environment(
+        out,
+        python=python,
         version=version,
-        extras=tuple(extra or ()),
-        options=tuple(pip or ()),
+        extras=extra or (),
+        pip=pip or (),
+        say=log.print,
     )
-    found = made.make(lambda text: log.print(text))
-    if out.resolve() != Path(FOLDER).resolve():
-        log.print(f"To let worldeval find it: export {PLACE}={out.resolve()}")
-    emit({"python": str(found)}, as_json=as_json)
+    if made.setting is not None:
+        log.print(f"To let worldeval find it: export {made.setting}")
+    emit({"python": str(made.python)}, as_json=as_json)

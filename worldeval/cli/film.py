@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import SAFETY, Json, Out, Seed, console, emit, log, verb
+from worldeval.cli.common import SAFETY, Json, Out, Seed, console, counted, emit, verb
 
 EPISODES = "Which episodes"
 
@@ -58,38 +58,21 @@ def film(
     as_json: Json = False,
 ) -> None:
     """Render imagined episodes as film strips; --out also writes a list of them as JSON."""
-    import os
     from dataclasses import asdict
 
-    import numpy as np
-    from rich.progress import Progress
+    from worldeval.api.film import film as rendered
 
-    from worldeval.errors import UserError
-    from worldeval.evaluate import develop as developing
-    from worldeval.runs.paths import RunPaths
-
-    wanted = list(episodes or ())
-    drawn = developing.draw(run, draw, rng=np.random.default_rng(seed)) if draw else []
-    if not wanted and not drawn:
-        raise UserError(
-            "No episode is given. Name one (POLICY/START/SEED), or draw some with --draw 20."
+    with counted("film strips") as progress:
+        made = rendered(
+            run,
+            episodes or (),
+            draw=draw,
+            real=real,
+            trust_pickle=trust_pickle,
+            trust_code=trust_code,
+            seed=seed,
+            progress=progress,
         )
-    made = []
-    with Progress(console=log) as bar:
-        for names, random in ((wanted, False), (drawn, True)):
-            if not names:
-                continue
-            task = bar.add_task("drawn" if random else "film", total=len(names))
-            made += developing.develop(
-                run,
-                names,
-                drawn=random,
-                real=real,
-                processes=os.cpu_count() or 1,
-                trust_pickle=trust_pickle,
-                trust_code=trust_code,
-                progress=lambda done, total, task=task: bar.update(task, completed=done),
-            )
-    emit([asdict(strip) for strip in made], as_json=as_json, out=out)
+    emit([asdict(strip) for strip in made.strips], as_json=as_json, out=out)
     if not as_json:
-        console.print(f"{len(made)} film strips in {RunPaths(run).films}")
+        console.print(f"{len(made.strips)} film strips in {made.folder}")

@@ -11,7 +11,7 @@ from worldeval.cli.common import Json, Out, Seed, console, emit, log, resumable,
 from worldeval.errors import UserError
 
 if TYPE_CHECKING:
-    from worldeval.evaluate.next_trials import Advice
+    from worldeval.api.next_trials import Advice
 
 TRIALS, RULE = "Trials", "When to stop"
 
@@ -71,12 +71,12 @@ def next_trials(
     Writes a blinded schedule in random order (CSV, and HTML to print) to RUN/next or --out. Fill in
     its column `success` and run the same command again, or enter the outcomes with --ask.
     """
-    from worldeval.evaluate.next_trials import advise
+    from worldeval.api.next_trials import next_trials as choose
 
-    def think() -> "Advice":
-        return advise(
+    def chosen() -> "Advice":
+        return choose(
             run,
-            out or run / "next",
+            out,
             trials=trials,
             real=real,
             regret=regret,
@@ -87,19 +87,19 @@ def next_trials(
 
     if ask and as_json:
         raise UserError("--ask and --json cannot be combined; give one of them.")
-    advice = think()
+    advice = chosen()
     if ask:
         with resumable():
             _ask(advice)
-        advice = think()
-    emit(_plain(advice), as_json=as_json)
+        advice = chosen()
+    emit({**asdict(advice), "open": advice.open}, as_json=as_json)
     if not as_json:
         _print(advice)
 
 
 def _ask(advice: "Advice") -> None:
     """Ask for the outcome of every open trial: y, n, or q to stop. Answers are saved at once."""
-    from worldeval.evaluate.next_trials import answered
+    from worldeval.api.next_trials import answered
 
     for trial in [trial for trial in advice.schedule if trial.success is None]:
         where = f"trial {trial.number}: policy {trial.code}, {trial.task}, start {trial.start}"
@@ -117,11 +117,9 @@ def _print(advice: "Advice") -> None:
     table.add_column("policy", no_wrap=True)
     for column in ("predicted", "successes", "trials", "waiting"):
         table.add_column(column, justify="right")
-    names = _names(advice)
     for each in advice.candidates:
-        waiting = sum(names[t.code] == each.policy for t in advice.schedule if t.success is None)
-        cells = (f"{each.predicted:.3f}", str(each.successes), str(each.trials), str(waiting))
-        table.add_row(each.policy, *cells)
+        counts = (str(each.successes), str(each.trials), str(each.waiting))
+        table.add_row(each.policy, f"{each.predicted:.3f}", *counts)
     console.print(table)
     worth = (
         "as measured by this run"
@@ -145,14 +143,3 @@ def _print(advice: "Advice") -> None:
         "Fill in the column `success` and run the same command again.",
         soft_wrap=True,
     )
-
-
-def _names(advice: "Advice") -> dict[str, str]:
-    from worldeval.evaluate.next_trials import KEY
-    from worldeval.run import read_json
-
-    return {code: policy for policy, code in read_json(advice.folder / KEY).items()}
-
-
-def _plain(advice: "Advice") -> dict[str, object]:
-    return {**asdict(advice), "folder": str(advice.folder), "open": advice.open}

@@ -36,6 +36,7 @@ class Candidate:
     predicted: float
     successes: int = 0
     trials: int = 0
+    waiting: int = 0  # open trials of the schedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,8 +131,9 @@ def advise(
         plan = adviser.allocate(belief, trials - waiting)
         chosen = [candidates[k].policy for k in plan]
         done = (*done, *_new_trials(chosen, key, starts, done, rng))
+    opened = Counter(names[trial.code] for trial in done if trial.success is None)
     advice = Advice(
-        candidates=candidates,
+        candidates=tuple(replace(each, waiting=opened[each.policy]) for each in candidates),
         chosen=candidates[int(belief.chosen[0])].policy,
         confidence=sure,
         regret=regret,

@@ -39,6 +39,31 @@ class SystemCheck:
     required: bool = True  # for the main job; the rest only widens what works
 
 
+@dataclass(frozen=True, kw_only=True)
+class MachineReport:
+    """What this machine can run."""
+
+    checks: list[SystemCheck]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every required check passed."""
+        return all(check.ok for check in self.checks if check.required)
+
+
+def check_machine() -> MachineReport:
+    """Check what this machine can run, and what to install for the rest.
+
+    Rendering and other packages that may crash are tried in separate processes, which takes some
+    seconds.
+
+    >>> from worldeval.api.doctor import check_machine
+    >>> check_machine().ok  # doctest: +SKIP
+    True
+    """
+    return MachineReport(checks=list(checks()))
+
+
 def checks() -> Iterator[SystemCheck]:
     """Run every check; the slow ones (rendering, lpips) come last."""
     yield _python()

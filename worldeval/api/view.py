@@ -1,0 +1,85 @@
+"""Start the viewer, which shows runs in a browser."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from worldeval.errors import UserError
+
+PACKAGE = Path(__file__).parent.parent
+# Accept only local connections, send no usage statistics, and offer no button to publish the app.
+SERVER = {
+    "--server.address": "localhost",
+    "--browser.gatherUsageStats": "false",
+    "--client.toolbarMode": "minimal",
+    "--server.fileWatcherType": "none",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Viewer:
+    """A viewer that is ready to be started."""
+
+    url: str
+    runs: Path
+    command: list[str]
+    environment: Mapping[str, str]  # in addition to that of this process
+
+    def run(self) -> int:
+        """Run the viewer until it is closed, and return its exit status."""
+        environment = {**os.environ, **self.environment}
+        return subprocess.run(self.command, env=environment, check=False).returncode
+
+
+def viewer(
+    runs: str | Path = "runs",
+    *,
+    data: Sequence[str | Path] = (),
+    port: int = 8501,
+    browser: bool = True,
+) -> Viewer:
+    """Prepare the viewer of a folder of runs; `.run()` starts it.
+
+    It listens on this machine only and opens no file outside the given folders.
+
+    Args:
+        runs: folder that contains the runs.
+        data: folders of datasets outside `runs`.
+        port: port that the viewer listens on.
+        browser: open a browser window.
+
+    Raises:
+        UserError: a folder is missing, or Streamlit or the viewer is not installed.
+
+    >>> from worldeval.api.view import viewer
+    >>> viewer("runs").run()  # doctest: +SKIP
+    """
+    if find_spec("streamlit") is None:
+        raise UserError("The viewer needs Streamlit: pip install 'worldeval[app]'.")
+    for folder in (runs, *data):
+        if not Path(folder).is_dir():
+            raise UserError(f"There is no folder {folder}. Give the folder that holds your runs.")
+    command = [sys.executable, "-m", "streamlit", "run", str(main_file())]
+    command += [word for option in SERVER.items() for word in option]
+    command += ["--server.port", str(port), "--server.headless", str(not browser).lower()]
+    folders = os.pathsep.join(str(folder) for folder in data)
+    return Viewer(
+        url=f"http://localhost:{port}",
+        runs=Path(runs),
+        command=command,
+        environment={"WORLDEVAL_RUNS": str(runs), "WORLDEVAL_DATA": folders},
+    )
+
+
+def main_file() -> Path:
+    """Find the viewer in a checkout or in an installed wheel."""
+    for folder in (PACKAGE / "app", PACKAGE.parent / "app"):
+        if (folder / "main.py").is_file():
+            return folder / "main.py"
+    raise UserError(
+        "This installation does not contain the viewer (app/). Install from the repository."
+    )
