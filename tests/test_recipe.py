@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, ClassVar
 
 import pytest
 import yaml
@@ -228,6 +229,59 @@ def test_an_earlier_versions_recipe_is_read_as_this_one_writes_it() -> None:
     assert now.reread({**before, "horizon": 7})["horizon"] == 7
     strange = {**before, "unheard": 1}
     assert now.reread(strange) == strange
+
+
+RHO = 7.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Levels:
+    highest: float = 700.0
+    RETIRED: ClassVar = config.retired("0.1", rho=RHO, anchored=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampler(Levels):
+    levels: Levels = field(default_factory=Levels)
+    RETIRED: ClassVar = config.retired("0.2", strides=(4, 8))
+
+
+def test_a_retired_key_is_read_where_it_has_the_constants_value() -> None:
+    """As in the card of weights that were written when it was a field."""
+    card = {"highest": 9.0, "rho": 7, "anchored": True, "strides": [4, 8], "levels": {"rho": "7."}}
+    made = Sampler(highest=9.0)
+    assert config.build(Sampler, card, where="world.json") == made
+    assert config.build_known(Sampler, {**card, "note": "mine"}, where="world.json") == made
+
+
+@pytest.mark.parametrize(
+    ("card", "says"),
+    [
+        ({"rho": 5}, "w.json: 'rho' is 5, but it is fixed at 7.0 since worldeval 0.1."),
+        ({"levels": {"rho": None}}, "'levels.rho' is None, but it is fixed at 7.0"),
+        ({"anchored": 1}, "'anchored' is 1, but it is fixed at True"),
+        ({"strides": [4]}, "'strides' is [4], but it is fixed at (4, 8) since worldeval 0.2."),
+        ({"rho": config.CLEARED}, "'rho' is left empty, but it is fixed at 7.0"),
+        ({"rhoo": 7}, "there is no key 'rhoo'."),
+    ],
+)
+def test_a_retired_key_of_another_value_is_refused(card: dict[str, Any], says: str) -> None:
+    for read in (config.build, config.build_known):
+        if read is config.build_known and "rhoo" in card:
+            continue  # notes, and keys of newer versions
+        with pytest.raises(UserError, match=re.escape(says)):
+            read(Sampler, card, where="w.json")
+
+
+def test_a_users_recipe_may_name_a_retired_key_too() -> None:
+    now = recipe.load("rssm-tiny", "model")
+    assert recipe.load("rssm-tiny", "model", ["unimix=0.01"]).config == now.config
+    advice = "Remove the key from a recipe; weights that were trained with another value need an"
+    with pytest.raises(UserError, match=advice) as error:
+        recipe.load("rssm-tiny", "model", ["unimix=0.1", "tokenizer.penalty=1e-4"])
+    assert "--set unimix=0.1" in str(error.value)
+    assert "'unimix' is 0.1, but it is fixed at 0.01 since worldeval 0.1." in str(error.value)
+    assert now.reread({**now.resolved(), "unimix": 0.01}) == now.resolved()
 
 
 @dataclass(frozen=True, kw_only=True)

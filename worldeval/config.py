@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -22,6 +22,23 @@ class Cleared:
 
 
 CLEARED = Cleared()
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetiredKey:
+    """A former key of a recipe: the value that the code now always uses, and since when."""
+
+    value: Any
+    since: str  # version of worldeval
+
+
+def retired(since: str, **values: Any) -> dict[str, RetiredKey]:
+    """Keys that became constants in version `since`, for a dataclass's class variable `RETIRED`.
+
+    `build` reads such a key where it has the constant's value, as the cards of older weights do,
+    and refuses every other value, so that no file's setting is ignored in silence.
+    """
+    return {name: RetiredKey(value=value, since=since) for name, value in values.items()}
 
 
 def build(cls: type[T], raw: Mapping[str, Any], *, where: str) -> T:
@@ -60,7 +77,7 @@ def at_least(least: float, record: object, *names: str) -> None:
 
 def build_known(cls: type[T], raw: Mapping[str, Any], *, where: str) -> T:
     """The same of a file that holds more than `cls` needs: notes, and keys of newer versions."""
-    known = {field.name for field in fields(cls) if field.init}  # type: ignore[arg-type]
+    known = {field.name for field in fields(cls) if field.init} | _retired(cls).keys()  # type: ignore[arg-type]
     return build(cls, {key: value for key, value in raw.items() if key in known}, where=where)
 
 
@@ -109,11 +126,39 @@ def _fit_fields(cls: type, value: Mapping[str, Any], where: str, key: str) -> di
     types = get_type_hints(cls)
     known = [field.name for field in fields(cls) if field.init]
     prefix = f"{key}." if key else ""
-    for name in value:
-        if name not in known:
+    former = _retired(cls)
+    for name, item in value.items():
+        if name in former:
+            _refuse_unless_constant(former[name], item, where, f"{prefix}{name}")
+        elif name not in known:
             hint = did_you_mean(str(name), known)
             raise UserError(f"{where}: there is no key '{prefix}{name}'.{hint}")
-    return {name: _fit(types[name], item, where, f"{prefix}{name}") for name, item in value.items()}
+    return {
+        name: _fit(types[name], item, where, f"{prefix}{name}")
+        for name, item in value.items()
+        if name not in former
+    }
+
+
+def _retired(cls: type) -> dict[str, RetiredKey]:
+    """The retired keys of a dataclass and of those that it inherits from."""
+    return {
+        name: key
+        for base in reversed(cls.__mro__)
+        for name, key in vars(base).get("RETIRED", {}).items()
+    }
+
+
+def _refuse_unless_constant(former: RetiredKey, value: Any, where: str, key: str) -> None:
+    found = _as_float(value) if isinstance(former.value, float) else value
+    found = tuple(found) if isinstance(found, list) else found
+    if isinstance(found, bool) is isinstance(former.value, bool) and found == former.value:
+        return
+    raise UserError(
+        f"{where}: '{key}' is {value!r}, but it is fixed at {former.value!r} since worldeval "
+        f"{former.since}. Remove the key from a recipe; weights that were trained with another "
+        "value need an older version."
+    )
 
 
 def _fit_union(choices: Sequence[Any], value: Any, where: str, key: str) -> Any:

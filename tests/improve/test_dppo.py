@@ -134,7 +134,6 @@ def test_an_undecided_policy_learns_its_task_by_gradients(
             floor=0.3,
             bc=0.01,
             tune="head",
-            disturbance=0.0,
         ),
         starts=Starts(training=every[0], check=every[1], held_out=every[2]),
         doubt=Doubt(place=place, disturbance=0.0),

@@ -37,7 +37,6 @@ def rssm(tmp_path_factory: pytest.TempPathFactory) -> RssmWorld:
         classes=4,
         width=16,
         channels=8,
-        bins=5,
         length=3,
         tokenizer=toy.tokenizer,
         actuation=toy.actuation,
@@ -57,8 +56,8 @@ def rssm(tmp_path_factory: pytest.TempPathFactory) -> RssmWorld:
 
 
 def brief(**change: Any) -> RlRecipe:
-    given = {"iterations": 2, "episodes": 4, "check_every": 2, "critic_warmup": 1}
-    return RlRecipe(**{**given, "learning_rate": 1e-3, "disturbance": 0.0, **change})
+    given = {"iterations": 2, "episodes": 4, "check_every": 2, "critic_warmup": 1, "epochs": 2}
+    return RlRecipe(**{**given, "learning_rate": 1e-3, **change})
 
 
 def run_of(place: Simulation, recipe: RlRecipe, out: Folder) -> Dppo:

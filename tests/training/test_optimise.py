@@ -1,6 +1,8 @@
 """The optimisation loop on a network of one matrix, where every step can be followed."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -36,6 +38,16 @@ def test_parts_of_a_batch_have_the_gradient_of_the_whole() -> None:
     parts = fit(accumulate=2)
     for key, value in fit(accumulate=1).model.state_dict().items():
         torch.testing.assert_close(parts.model.state_dict()[key], value)
+
+
+def test_gradients_are_clipped_to_the_norm_that_the_recipe_gives() -> None:
+    """AdamW divides by the gradient's size, but for 1e-8: a far smaller gradient moves nothing."""
+    torch.manual_seed(0)
+    before = nn.Linear(4, 3, bias=False).weight.detach()
+    clipped = fit(grad_clip=1e-14, ema=0.0, weight_decay=0.0).model.state_dict()["weight"]
+    torch.testing.assert_close(clipped, before, atol=1e-4, rtol=0)
+    free = fit(grad_clip=0.0, ema=0.0, weight_decay=0.0).model.state_dict()["weight"]
+    assert (free - before).abs().max() > 0.1
 
 
 def test_an_interruption_leaves_no_trace(tmp_path: Path) -> None:
@@ -94,6 +106,7 @@ def fit(
     path: Path | None = None,
     stop_at: int | None = None,
     net: nn.Module | None = None,
+    **trainer: Any,
 ) -> Fitted:
     """Learn a matrix from eight random rows a step, in one part or in several."""
     torch.manual_seed(0)
@@ -111,7 +124,7 @@ def fit(
     return optimise(
         net,
         loss_of,
-        TrainerRecipe(steps=30, batch=8, learning_rate=0.05, ema=0.9),
+        replace(TrainerRecipe(steps=30, batch=8, learning_rate=0.05, ema=0.9), **trainer),
         saving=Saving(path=path, every=10, generators=(generator,)) if path else None,
         accumulate=accumulate,
     )

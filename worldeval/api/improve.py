@@ -156,7 +156,7 @@ def rl(
         if config.second:
             check_second(Path(shipped(config.world)), Path(shipped(config.second)))
             second = load_world(Path(shipped(config.second)))
-        doubt = Doubt(place=opened.place, second=second, disturbance=config.disturbance, seed=seed)
+        doubt = Doubt(place=opened.place, second=second, seed=seed)
         run = Dppo(
             place=opened.place,
             recipe=config,

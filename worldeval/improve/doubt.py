@@ -14,6 +14,7 @@ import numpy as np
 from worldeval.axes import Array, Float
 from worldeval.errors import UserError
 from worldeval.improve.place import Attempt, Simulation, probabilities
+from worldeval.improve.recipe import DISTURBANCE
 from worldeval.record import Start
 from worldeval.rollout.loop import replay_actions
 from worldeval.world.protocol import WorldModel
@@ -27,7 +28,7 @@ class Doubt:
 
     place: Simulation
     second: WorldModel | None = None  # None: the place's own world
-    disturbance: float = 6.0  # std of image noise in pixel values, without a second world
+    disturbance: float = DISTURBANCE  # std of image noise in pixel values, without a second world
     seed: int = 0
 
     def again(self, attempts: Sequence[Attempt]) -> Float[Array, " n"]:

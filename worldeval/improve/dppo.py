@@ -24,7 +24,7 @@ from worldeval.improve.doubt import Doubt
 from worldeval.improve.experience import Experience, collect
 from worldeval.improve.place import Attempt, Simulation
 from worldeval.improve.ppo import clipped, denoising_discount, divergence, gae, standardised
-from worldeval.improve.recipe import RlRecipe
+from worldeval.improve.recipe import ETA, GAE, RlRecipe
 from worldeval.improve.sft import imagined_success
 from worldeval.improve.starts import Starts
 from worldeval.policy.checkpoint import LearnedPolicy, load
@@ -194,9 +194,9 @@ class Learner:
         self, network: PolicyNetwork, origin: PolicyNetwork, recipe: RlRecipe, *, seed: int
     ) -> None:
         self.network, self.origin, self.recipe = network, origin, recipe
-        last, eta, floor = recipe.last_steps, recipe.eta, recipe.floor
-        self.actor: Actor = actor_of(network, last_steps=last, eta=eta, floor=floor)
-        self._teacher: Actor = actor_of(origin, last_steps=last, eta=eta, floor=floor)
+        last, floor = recipe.last_steps, recipe.floor
+        self.actor: Actor = actor_of(network, last_steps=last, eta=ETA, floor=floor)
+        self._teacher: Actor = actor_of(origin, last_steps=last, eta=ETA, floor=floor)
         tuned = network if recipe.tune == "all" else network.head
         self._policy_optimiser = torch.optim.Adam(tuned.parameters(), lr=recipe.learning_rate)
         self._critic: Critic | None = None
@@ -210,7 +210,7 @@ class Learner:
         critic, optimiser = self._ready(experience)
         with torch.no_grad():
             value = critic(experience.state)
-        advantage = gae(experience.reward, value, gamma=recipe.gamma, smoothing=recipe.gae)
+        advantage = gae(experience.reward, value, gamma=recipe.gamma, smoothing=GAE)
         returns = (advantage + value).flatten()
         unexplained = float((returns - value.flatten()).var() / returns.var().clamp_min(1e-8))
         weighed = standardised(advantage.flatten())

@@ -2,10 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
 
-from worldeval.config import at_least
+from worldeval.config import at_least, retired
 from worldeval.policy.recipe import PolicyTrainerRecipe
+
+ETA = 1.0  # DDIM's noise while a policy explores; 1: that of the diffusion process itself
+GAE = 0.95  # lambda of generalised advantage estimation (Schulman et al., arXiv 1506.02438)
+DISTURBANCE = 6.0  # std of the image noise that starts are replayed with, in pixel values
+NOISE_MEMORY = 0.9  # autocorrelation of the noise between a search's candidates, per step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +82,14 @@ class SftRecipe(PlaceRecipe):
     weight: Literal["alike", "success", "advantage"] = "alike"
     temperature: float = 0.2
     ratio: float = 0.5  # share of original demonstrations in every batch
-    accumulate: bool = True  # also train on episodes of earlier rounds
     after_success: int = 2  # world frames imitated after success is first predicted
     keep: Literal["best", "last"] = "best"  # round, by imagined success on the monitored starts
     trainer: PolicyTrainerRecipe = field(
         default_factory=lambda: PolicyTrainerRecipe(steps=600, learning_rate=5e-4, ema=0.99)
     )
+
+    # Episodes of earlier rounds are always trained on, too.
+    RETIRED: ClassVar = retired("0.1", accumulate=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -99,11 +106,9 @@ class RlRecipe(PlaceRecipe):
     iterations: int = 60
     episodes: int = 50  # per iteration, distributed over the tasks
     last_steps: int = 5  # number of final denoising steps that are optimised
-    eta: float = 1.0  # DDIM's noise while exploring
     floor: float = 0.1  # smallest std of a denoising step, in standardised actions
     gamma: float = 0.99  # discount per replan
     gamma_denoising: float = 0.99  # discount of the advantage with every step before the last
-    gae: float = 0.95
     clip: float = 0.2
     epochs: int = 4
     minibatch: int = 250  # replans
@@ -117,10 +122,11 @@ class RlRecipe(PlaceRecipe):
     # A second world model in which imagined episodes are replayed; '': the same world model from
     # starts with image noise.
     second: str = ""
-    disturbance: float = 6.0  # standard deviation of that noise, in pixel values
     # Training ends when imagined success exceeds that of the same actions when replayed by this
     # much more than it did for the initial policy.
     disagreement: float = 0.1
+
+    RETIRED: ClassVar = retired("0.1", eta=ETA, gae=GAE, disturbance=DISTURBANCE)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -136,11 +142,12 @@ class SearchRecipe(PlaceRecipe):
     candidates: int = 8
     lookahead: int = 30  # world frames to imagine for each candidate, at most to the horizon
     noise: float = 0.2  # std of the noise between candidates, in addition to the policy's noise
-    memory: float = 0.9  # autocorrelation of that noise between simulator steps
     margin: float = 0.0  # probability by which a candidate must exceed the policy's own
     iterations: int = 3  # of cem
     elites: int = 3  # of cem
     step_dim: int = 4
+
+    RETIRED: ClassVar = retired("0.1", memory=NOISE_MEMORY)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -15,7 +15,7 @@ import numpy as np
 
 from worldeval.axes import Array, Float, Float32, Int, UInt8
 from worldeval.improve.place import Judging
-from worldeval.improve.recipe import SearchRecipe
+from worldeval.improve.recipe import NOISE_MEMORY, SearchRecipe
 from worldeval.policy.builtin import ColouredNoise
 from worldeval.policy.protocol import Policy, PolicySpec
 from worldeval.record import Observation, Rollout
@@ -125,7 +125,7 @@ class Searched:
     def _noise(self, episodes: int) -> Float32[Array, "b n look a"]:
         """Draw slowly varying noise over the whole look-ahead, from each episode's seed."""
         recipe, action_dim = self._recipe, self._world.spec.action_dim
-        coloured = ColouredNoise(recipe.step_dim, size=recipe.noise, memory=recipe.memory)
+        coloured = ColouredNoise(recipe.step_dim, size=recipe.noise, memory=NOISE_MEMORY)
         coloured.reset(
             [
                 np.random.default_rng([seed, self._calls, candidate, 11])

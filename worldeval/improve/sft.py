@@ -113,7 +113,7 @@ class Sft:
             chosen = self._explore(policy, rng)
             dataset = self.out / f"round-{number}" / "dataset"
             new = self._learned_from(chosen, dataset, policy)
-            past[:] = [*past, new] if recipe.accumulate else [new]
+            past.append(new)
         tuned = finetune(policy, self._parts(past), recipe.trainer, rng)
         stored = keep(
             self.out / "policies" / f"{origin}-sft" / f"step-{number}",

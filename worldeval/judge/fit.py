@@ -12,7 +12,7 @@ from worldeval.axes import Array, Bool, Float, Int
 from worldeval.judge.calibrate import Calibration, calibrate
 from worldeval.judge.examples import Examples
 from worldeval.judge.network import JudgeNet, episode_logit
-from worldeval.judge.recipe import JudgeRecipe
+from worldeval.judge.recipe import REAL_SHARE, JudgeRecipe
 from worldeval.training.optimise import Progress, Report, optimise
 from worldeval.world.body import HAND
 
@@ -107,7 +107,7 @@ def fit_member(
     def loss_of(model: nn.Module, step: int) -> Tensor:
         picked = rng.integers(len(cells), size=recipe.trainer.batch)
         chosen = np.array([rng.choice(cells[cell]) for cell in picked])
-        real = rng.random(len(chosen)) < recipe.real_share
+        real = rng.random(len(chosen)) < REAL_SHARE
         latents, pose = _shown(examples, chosen, real)
         latents = latents + recipe.latent_noise * torch.randn(latents.shape, generator=generator)
         shaken = noise * torch.randn(pose[..., where].shape, generator=generator)

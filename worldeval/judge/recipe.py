@@ -1,8 +1,12 @@
 """The recipe of a learned judge."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
+from worldeval.config import retired
 from worldeval.training.recipe import TrainerRecipe
+
+REAL_SHARE = 0.25  # share of training episodes shown as recorded, not as imagined
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -15,7 +19,6 @@ class JudgeRecipe:
     dropout: float = 0.2
     latent_noise: float = 0.2  # std, in standardised latents
     pose_noise: float = 0.004  # metres; for poses in other units, a share of their spread
-    real_share: float = 0.25  # share of training episodes shown as recorded, not as imagined
     members: int = 3  # networks whose votes are averaged
     groups: int = 4  # groups of policy families, each held out once for the calibration
     horizon: int | None = None  # world frames to judge; None: those of the longest episode
@@ -24,3 +27,5 @@ class JudgeRecipe:
             steps=900, batch=32, learning_rate=1e-3, weight_decay=0.02, ema=0.99
         )
     )
+
+    RETIRED: ClassVar = retired("0.1", real_share=REAL_SHARE)

@@ -11,7 +11,7 @@ from worldeval.policy.heads.bc import BcHead
 from worldeval.policy.heads.denoise import Warm
 from worldeval.policy.heads.diffusion import DiffusionHead
 from worldeval.policy.heads.flow import FlowHead
-from worldeval.policy.recipe import PolicyRecipe
+from worldeval.policy.recipe import NOISE_LEVELS, PolicyRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,4 +139,4 @@ def _head(recipe: PolicyRecipe, width: int, target: int) -> BcHead | FlowHead | 
         return BcHead(width, hidden, target, recipe.loss)
     if recipe.head == "flow":
         return FlowHead(width, hidden, target, recipe.flow_steps)
-    return DiffusionHead(width, hidden, target, levels=recipe.noise_levels, steps=recipe.ddim_steps)
+    return DiffusionHead(width, hidden, target, levels=NOISE_LEVELS, steps=recipe.ddim_steps)

@@ -3,10 +3,12 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any, ClassVar, Literal
 
-from worldeval.config import build
+from worldeval.config import build, retired
 from worldeval.errors import UserError
 from worldeval.recipe import merge
 from worldeval.training.recipe import TrainerRecipe
+
+NOISE_LEVELS = 100  # of the diffusion head, in training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,15 +111,14 @@ class PolicyRecipe:
     trainer: PolicyTrainerRecipe = field(default_factory=PolicyTrainerRecipe)
     loss: Literal["l1", "mse"] = "l1"  # of behaviour cloning
     flow_steps: int = 6  # Euler steps of the flow head
-    noise_levels: int = 100  # of the diffusion head, in training
-    ddim_steps: int = 10  # of the diffusion head, in use
+    ddim_steps: int = 10  # of the diffusion head, in use; of 100 noise levels in training
     warm: WarmRecipe = field(default_factory=WarmRecipe)  # of the flow and diffusion heads
 
+    RETIRED: ClassVar = retired("0.1", noise_levels=NOISE_LEVELS)
+
     def __post_init__(self) -> None:
-        if not 0 < self.ddim_steps <= self.noise_levels:
-            raise ValueError(
-                f"ddim_steps {self.ddim_steps} must lie within 1..{self.noise_levels} noise_levels"
-            )
+        if not 0 < self.ddim_steps <= NOISE_LEVELS:
+            raise ValueError(f"ddim_steps {self.ddim_steps} must lie within 1..{NOISE_LEVELS}")
         if self.fold is not None and not 0 <= self.fold[0] < self.fold[1]:
             raise ValueError(f"fold {list(self.fold)} must be [index, count] with index < count")
 

@@ -44,7 +44,7 @@ from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.hand.fit import fit_features, fit_kinematics
 from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.protocol import WorldSpec
-from worldeval.world.recipe import WorldRecipe
+from worldeval.world.recipe import ADAPT_LEARNING_RATE, WorldRecipe
 from worldeval.world.training.prepare import Prepared
 from worldeval.world.training.windows import Windows
 from worldeval.world.world import World
@@ -139,7 +139,7 @@ def _shorter(trainer: TrainerRecipe, recipe: WorldRecipe) -> TrainerRecipe:
     return replace(
         trainer,
         steps=round(recipe.adapt_share * trainer.steps),
-        learning_rate=recipe.adapt_learning_rate * trainer.learning_rate,
+        learning_rate=ADAPT_LEARNING_RATE * trainer.learning_rate,
     )
 
 

@@ -1,9 +1,19 @@
 """Recipes of world models: the tokenizer, the dynamics, and how long each is trained."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
+from worldeval.config import retired
 from worldeval.errors import UserError
 from worldeval.training.recipe import TrainerRecipe
+
+# The tokenizer's loss.
+FOREGROUND = 4.0  # weight of pixels far from the mean image, relative to 1
+ABSOLUTE = 0.005  # weight of the absolute error, added to the squared error
+PENALTY = 1e-4  # weight of the penalty on squared latents
+LATENT_NOISE = 0.05  # added to latents while the tokenizer is trained
+
+ADAPT_LEARNING_RATE = 0.5  # factor on the learning rate when training on weak roll-outs as well
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -13,12 +23,12 @@ class TokenizerRecipe:
     folder: str = ""  # local path of a pretrained diffusers autoencoder, to use instead
     widths: tuple[int, ...] = (24, 48, 96)
     channels: int = 16  # per latent; its side is the frame's divided by 2^len(widths)
-    foreground: float = 4.0  # weight of pixels far from the mean image, relative to 1
-    absolute: float = 0.005  # weight of the absolute error, added to the squared error
-    penalty: float = 1e-4  # weight of the penalty on squared latents
-    noise: float = 0.05  # added to latents while training
     trainer: TrainerRecipe = field(
         default_factory=lambda: TrainerRecipe(steps=7500, batch=24, learning_rate=1.5e-3)
+    )
+
+    RETIRED: ClassVar = retired(
+        "0.1", foreground=FOREGROUND, absolute=ABSOLUTE, penalty=PENALTY, noise=LATENT_NOISE
     )
 
 
@@ -65,8 +75,9 @@ class WorldRecipe:
     kept_rollouts: float = 0.0
     folds: int = 2  # parts of the weak roll-outs, each imagined by a model that never saw it
     adapt_share: float = 0.4  # share of the steps, for training on weak roll-outs as well
-    adapt_learning_rate: float = 0.5  # factor on the learning rate in that training
     trainer: TrainerRecipe = field(default_factory=lambda: TrainerRecipe(steps=9000, batch=128))
+
+    RETIRED: ClassVar = retired("0.1", adapt_learning_rate=ADAPT_LEARNING_RATE)
 
     @property
     def turned(self) -> bool:

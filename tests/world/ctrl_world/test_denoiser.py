@@ -20,7 +20,7 @@ NO_WORDS = torch.zeros(2, TINY.unet.token)
 
 def test_the_network_is_shown_what_the_paper_says() -> None:
     """Past frames scaled by their own noise, noisy frames by c_in, the newest on every frame."""
-    denoiser = a_denoiser(replace(TINY, condition_scale=0.5, fps=7, motion=127))
+    denoiser = a_denoiser(replace(TINY, condition_scale=0.5))
     spy = Spy(denoiser)
     clip, drawn = a_clip(), a_draw(denoiser)
     denoiser.loss(denoiser, clip, drawn)

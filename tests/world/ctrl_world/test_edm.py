@@ -34,10 +34,10 @@ def test_training_levels_have_the_mean_and_spread_of_the_paper() -> None:
 
 
 def test_sampling_levels_by_hand() -> None:
-    # rho 1: evenly spaced from 9 to 1, then clean.
-    assert sampling_sigmas(EdmRecipe(sigma_min=1, sigma_max=9, rho=1), 5).tolist() == [
-        9, 7, 5, 3, 1, 0,
-    ]  # fmt: skip
+    # The seventh roots are evenly spaced, from that of the highest level to that of 0.002.
+    half = (0.5 * 9 ** (1 / 7) + 0.5 * 0.002 ** (1 / 7)) ** 7
+    found = sampling_sigmas(EdmRecipe(sigma_max=9.0), 3).tolist()
+    assert found == pytest.approx([9, half, 0.002, 0])
     assert sampling_sigmas(EdmRecipe(), 1).tolist() == [700, 0]
 
 

@@ -34,7 +34,6 @@ class Stopped(Exception):
 def test_one_clip_is_learned_by_heart() -> None:
     recipe = replace(
         TINY,
-        drop=0.0,
         memory=MemoryRecipe(strides=(1,), recall=(2, 1)),  # one clip: always the same frames
         edm=EdmRecipe(mean=0.0, std=1.0, sigma_max=10.0, steps=2, guidance=(1.0, 1.0)),
         trainer=replace(TINY.trainer, steps=80, batch=4, learning_rate=1e-2),

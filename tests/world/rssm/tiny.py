@@ -8,7 +8,7 @@ from worldeval.world.rssm.network import Rssm
 from worldeval.world.rssm.recipe import RssmRecipe
 from worldeval.world.rssm.world import RssmWorld
 
-TINY = RssmRecipe(deter=24, groups=3, classes=4, width=24, channels=8, bins=5, length=3)
+TINY = RssmRecipe(deter=24, groups=3, classes=4, width=24, channels=8, length=3)
 
 
 def new_model(recipe: RssmRecipe = TINY) -> Rssm:

@@ -4,14 +4,17 @@ A world model that saw only successes predicts success everywhere, so most drive
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
 from worldeval.axes import Array, Float32
+from worldeval.config import retired
 from worldeval.envs.metaworld.env import RAW_ACTION_DIM, MetaWorld
 from worldeval.errors import UserError
 
 Generator = np.random.Generator
+RESUMED = 0.5  # probability that the expert resumes after an interruption by play
 OBJECT = slice(4, 7)  # the object's position in Meta-World's observation
 HAND_LOW, HAND_HIGH = np.array([-0.35, 0.42, 0.06]), np.array([0.35, 0.88, 0.40])
 
@@ -26,8 +29,9 @@ class DriverRecipe:
     displaced: tuple[float, float] = (0.0, 0.0)  # metres between the object and the target
     slowed: tuple[float, float] = (1.0, 1.0)  # factor on the commanded motion
     interrupted: bool = False  # play interrupts the expert at a random time
-    resumed: float = 0.5  # probability that the expert resumes after the interruption
     play: bool = False  # waypoints around the object, no task
+
+    RETIRED: ClassVar = retired("0.1", resumed=RESUMED)
 
 
 class Driver:
@@ -41,7 +45,7 @@ class Driver:
         self._slow = float(rng.uniform(*recipe.slowed))
         self._offset = _direction(rng) * rng.uniform(*recipe.displaced)
         begin = int(rng.uniform(0.1, 0.6) * steps)
-        length = int(rng.uniform(0.1, 0.4) * steps) if rng.random() < recipe.resumed else steps
+        length = int(rng.uniform(0.1, 0.4) * steps) if rng.random() < RESUMED else steps
         self._break = range(begin, begin + length) if recipe.interrupted else range(0)
         self._waypoint = env.raw[:3].copy()
         self._grip = 0.0

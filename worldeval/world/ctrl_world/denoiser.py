@@ -19,7 +19,7 @@ from worldeval.errors import UserError
 from worldeval.world.ctrl_world.draw import Draw
 from worldeval.world.ctrl_world.edm import Scales, sample
 from worldeval.world.ctrl_world.network import CtrlWorldNetwork
-from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
+from worldeval.world.ctrl_world.recipe import AUGMENTATION, FPS, MOTION, CtrlWorldRecipe
 from worldeval.world.ctrl_world.tokens import PoseScale
 from worldeval.world.flow import own_noise
 from worldeval.world.training.windows import Window
@@ -83,7 +83,7 @@ class VideoDenoiser(nn.Module):
         scales = Scales.at(sigma)
         frames = torch.cat([past, scales.into * x], 1)
         shown = (newest / self.recipe.condition_scale).expand(-1, frames.shape[1], -1, -1, -1)
-        times = x.new_tensor([self.recipe.fps, self.recipe.motion, augmentation]).expand(len(x), 3)
+        times = x.new_tensor([FPS, MOTION, augmentation]).expand(len(x), 3)
         found = self.network(torch.cat([frames, shown], 2), scales.noise, tokens, times)
         return scales.out * found[:, self.past :].float() + scales.skip * x
 
@@ -129,13 +129,11 @@ class VideoDenoiser(nn.Module):
         weights = torch.linspace(*edm.guidance, count, device=known.device).view(1, -1, 1, 1, 1)
         with_tokens = torch.ones(len(known), dtype=torch.bool, device=known.device)
 
-        told = self.recipe.augmentation
-
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            given = self(x, sigma, past, shown, poses, words, with_tokens, told)
+            given = self(x, sigma, past, shown, poses, words, with_tokens, AUGMENTATION)
             if edm.guidance == (1.0, 1.0):
                 return given
-            free = self(x, sigma, past, shown, poses, words, ~with_tokens, told)
+            free = self(x, sigma, past, shown, poses, words, ~with_tokens, AUGMENTATION)
             return free + weights * (given - free)
 
         noise = own_noise(shown.expand(-1, count, -1, -1, -1), generators)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from worldeval.axes import Bool, Float
 from worldeval.world.ctrl_world.edm import training_sigmas
-from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
+from worldeval.world.ctrl_world.recipe import DROP, CtrlWorldRecipe
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,5 +48,5 @@ def draw(
         past_noise=normal(past, *frame),
         newest_sigma=recipe.condition_noise * torch.rand(count, 1, 1, 1, 1, generator=generator),
         newest_noise=normal(1, *frame),
-        kept=torch.rand(count, generator=generator) >= recipe.drop,
+        kept=torch.rand(count, generator=generator) >= DROP,
     )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from worldeval.axes import Float
-from worldeval.world.ctrl_world.recipe import EdmRecipe
+from worldeval.world.ctrl_world.recipe import RHO, SIGMA_MIN, EdmRecipe
 
 # (noisy frames, their sigma) -> the predicted clean frames
 Denoise = Callable[[Float[Tensor, "b f d h w"], Float[Tensor, " b"]], Float[Tensor, "b f d h w"]]
@@ -52,8 +52,8 @@ def training_sigmas(
 
 def sampling_sigmas(recipe: EdmRecipe, steps: int) -> Float[Tensor, " s"]:
     """Return `steps` levels from sigma_max down to sigma_min, then 0 (equation 5)."""
-    low, high = recipe.sigma_min ** (1 / recipe.rho), recipe.sigma_max ** (1 / recipe.rho)
-    levels = (high + torch.linspace(0, 1, steps, dtype=torch.float64) * (low - high)) ** recipe.rho
+    low, high = SIGMA_MIN ** (1 / RHO), recipe.sigma_max ** (1 / RHO)
+    levels = (high + torch.linspace(0, 1, steps, dtype=torch.float64) * (low - high)) ** RHO
     return torch.cat([levels, levels.new_zeros(1)]).float()
 
 

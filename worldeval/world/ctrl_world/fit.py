@@ -13,7 +13,7 @@ from worldeval.training.optimise import Fitted, Progress, optimise, unwrapped
 from worldeval.training.processes import on_device, own_rows
 from worldeval.world.ctrl_world.denoiser import VideoDenoiser
 from worldeval.world.ctrl_world.draw import draw
-from worldeval.world.ctrl_world.recipe import MemoryRecipe
+from worldeval.world.ctrl_world.recipe import STILL, MemoryRecipe
 from worldeval.world.training.windows import Windows, steps
 
 STATISTICS = 2048  # changes from which their standard deviation is estimated
@@ -67,12 +67,12 @@ def training_offsets(
     """Frame offsets of training clips, by the official code's rule.
 
     Each clip draws one stride for its past, and its future stride grows in proportion to the
-    shortest: with strides of 4 and 8, the pairs are (4, 1) and (8, 2). In a share `still` of the
+    shortest: with strides of 4 and 8, the pairs are (4, 1) and (8, 2). In a share `STILL` of the
     clips, all past frames are the newest frame, and the future keeps its stride.
     """
     strides = torch.tensor(memory.strides)
     drawn = strides[torch.randint(len(strides), (count,), generator=generator)]
-    still = torch.rand(count, generator=generator) < memory.still
+    still = torch.rand(count, generator=generator) < STILL
     back = torch.where(still, 0, drawn)[:, None] * torch.arange(-len(memory.recall), 0)
     ahead = (drawn // min(memory.strides))[:, None] * steps(0, future)
     return torch.cat([back, ahead], 1)

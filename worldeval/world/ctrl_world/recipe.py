@@ -1,11 +1,23 @@
 """The recipe of `ctrl_world`: the defaults are the paper's; models/ holds small variants."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
+from worldeval.config import retired
 from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.recipe import WorldRecipe
 
 START = 100_000  # a number of frames back that always means the first frame
+
+# Karras et al., arXiv 2206.00364, equation 5, with Stable Video Diffusion's lowest noise.
+RHO = 7.0
+SIGMA_MIN = 0.002
+
+# What the official Ctrl-World weights were trained with.
+STILL = 0.15  # share of training samples whose past frames are all the newest frame
+DROP = 0.05  # share of training samples without tokens, for guidance
+FPS, MOTION = 7, 127  # Stable Video Diffusion's conditioning, whatever the data's rate
+AUGMENTATION = 0.02  # its noise level of the newest frame; used only in sampling
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +47,11 @@ class EdmRecipe:
 
     mean: float = 0.7  # of the logarithm of sigma in training
     std: float = 1.6
-    sigma_min: float = 0.002
     sigma_max: float = 700.0
-    rho: float = 7.0
     steps: int = 50  # of the sampler; 1 gives the mean of the possible futures
     guidance: tuple[float, float] = (1.0, 2.0)  # at the first and last frame; 1 costs nothing
+
+    RETIRED: ClassVar = retired("0.1", rho=RHO, sigma_min=SIGMA_MIN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +61,6 @@ class MemoryRecipe:
     # Frames between past frames in training, one stride drawn per sample; the future stride grows
     # in proportion: 1 with the shortest, 2 with one twice as long.
     strides: tuple[int, ...] = (4, 8)
-    still: float = 0.15  # share of training samples whose past frames are all the newest frame
     recall: tuple[int, ...] = (
         START,
         START,
@@ -59,6 +70,8 @@ class MemoryRecipe:
         8,
     )  # frames back in roll-outs, oldest first
     noise: float = 0.3  # std of the strength of the noise on them in training
+
+    RETIRED: ClassVar = retired("0.1", still=STILL)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,10 +96,6 @@ class CtrlWorldRecipe(WorldRecipe):
     change: bool = False  # imagine changes to the newest frame: for training from scratch
     condition_noise: float = 0.2  # largest strength of the noise on the newest frame in training
     condition_scale: float = 0.18215  # the newest frame is divided by it as an input
-    drop: float = 0.05  # share of training without tokens, for guidance
-    fps: int = 7  # SVD's conditioning, whatever the data's rate: part of the official weights
-    motion: int = 127
-    augmentation: float = 0.02  # SVD's noise level of the newest frame; used only in sampling
     checkpointing: bool = False  # recompute activations in the backward pass: less memory
     svd: str = ""  # folder of Stable Video Diffusion (diffusers layout) to initialise from
     checkpoint: str = ""  # file of official Ctrl-World weights to initialise from
@@ -95,6 +104,8 @@ class CtrlWorldRecipe(WorldRecipe):
     trainer: LongTrainerRecipe = field(
         default_factory=lambda: LongTrainerRecipe(steps=50_000, batch=64, learning_rate=1e-5)
     )
+
+    RETIRED: ClassVar = retired("0.1", drop=DROP, fps=FPS, motion=MOTION, augmentation=AUGMENTATION)
 
     @property
     def turned(self) -> bool:

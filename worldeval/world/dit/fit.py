@@ -14,6 +14,7 @@ from worldeval.training.processes import on_device, own_rows
 from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.dit.loss import flow_loss, forgetting, sequence_of
 from worldeval.world.dit.network import DitNetwork, Sequence
+from worldeval.world.dit.recipe import AT_NOISE
 from worldeval.world.flow import sample
 from worldeval.world.training.windows import Windows, noisy
 
@@ -68,7 +69,7 @@ def fit_dit(
         for _ in range(rounds):
             seen = imagined(bare, seen, own)
         change = (true.latents - seen.previous()) / bare.change_std
-        return flow_loss(net, change, seen, at_noise=recipe.at_noise, generator=own)
+        return flow_loss(net, change, seen, at_noise=AT_NOISE, generator=own)
 
     saving = None
     if checkpoint is not None:

@@ -2,8 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import ClassVar
 
+from worldeval.config import retired
 from worldeval.world.recipe import WorldRecipe
+
+AT_NOISE = 0.25  # share of training at flow time 0, where every sample starts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +35,6 @@ class DitRecipe(WorldRecipe):
     window: int = 4  # past frames that a frame attends to; the size of the cache
     memory: int = 1  # older frames it may also read, nearest in pose; 0: none
     steps: int = 2  # Euler steps of the sampler; 1 gives the mean of the possible futures
-    at_noise: float = 0.25  # share of training at flow time 0, where every sample starts
     length: int = 8  # frames of a training sequence
     # (share of training from which, times that the history is replaced by the model's own samples)
     imagined: tuple[tuple[float, int], ...] = ((0.0, 0), (0.5, 1), (0.75, 2))
@@ -39,6 +42,8 @@ class DitRecipe(WorldRecipe):
     save_every: int = 1000  # steps between saves of the training state; 0: never
     # task -> view -> camera; other tasks and views are predicted without a map of the gripper
     cameras: Mapping[str, Mapping[str, CameraRecipe]] = field(default_factory=dict)
+
+    RETIRED: ClassVar = retired("0.1", at_noise=AT_NOISE)
 
     def __post_init__(self) -> None:
         if self.steps not in self.sampler:

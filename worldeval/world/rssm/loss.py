@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from worldeval.axes import Bool, Float
 from worldeval.world.rssm.categorical import balanced, draw
 from worldeval.world.rssm.network import Belief, Rssm
+from worldeval.world.rssm.recipe import DYNAMICS_SCALE, FREE_NATS, REPRESENTATION_SCALE
 from worldeval.world.rssm.symlog import symlog
 from worldeval.world.training.windows import Window
 
@@ -77,11 +78,11 @@ def sequence_loss(
         posteriors.append(model.posterior(deter, read[:, i]))
         beliefs.append(Belief(deter=deter, stoch=draw(posteriors[-1], uniform[0, i])))
     split = balanced(
-        torch.stack(posteriors[1:], 1), torch.stack(priors[1:], 1), free_nats=recipe.free_nats
+        torch.stack(posteriors[1:], 1), torch.stack(priors[1:], 1), free_nats=FREE_NATS
     )
     total = (
-        recipe.dynamics_scale * split.dynamics.mean()
-        + recipe.representation_scale * split.representation.mean()
+        DYNAMICS_SCALE * split.dynamics.mean()
+        + REPRESENTATION_SCALE * split.representation.mean()
         + _nats(model, told(model, beliefs, batch, own_poses=False))
     )
 

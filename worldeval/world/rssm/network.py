@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from worldeval.axes import Float, Int
 from worldeval.world.features import FREQUENCIES, Features
 from worldeval.world.rssm.categorical import mixed
-from worldeval.world.rssm.recipe import RssmRecipe
+from worldeval.world.rssm.recipe import BINS, UNIMIX, RssmRecipe
 from worldeval.world.rssm.symlog import TwoHot, symexp, symlog
 
 
@@ -46,7 +46,7 @@ class Rssm(nn.Module):
     ) -> None:
         super().__init__()
         self.recipe, self.features, self.latent = recipe, features, latent
-        self.two_hot = TwoHot(recipe.bins)
+        self.two_hot = TwoHot(BINS)
         self.register_buffer("judged", torch.tensor(False))
         width, deter = recipe.width, recipe.deter
         stoch = recipe.groups * recipe.classes
@@ -61,10 +61,10 @@ class Rssm(nn.Module):
         self.cell = _Cell(width, deter)
         self.prior_head = _mlp(deter, width, stoch)
         self.posterior_head = _mlp(deter + width, width, stoch)
-        self.draw = _Draw(latent, recipe.channels, deter + stoch, anchored=recipe.anchored)
+        self.draw = _Draw(latent, recipe.channels, deter + stoch)
         self.hand = _mlp(deter + stoch + pose_dim + told, width, pose_dim)
         self.reach = nn.Parameter(torch.full((told,), 0.5))  # share of the way to its command
-        self.reward = _mlp(deter + stoch, width, recipe.bins)
+        self.reward = _mlp(deter + stoch, width, BINS)
         self.success = _mlp(deter + stoch, width, 1)
         self.goes_on = _mlp(deter + stoch, width, 1)
         for head in (self.reward, self.hand):  # a new model predicts no reward
@@ -150,7 +150,7 @@ class Rssm(nn.Module):
 
     def _categories(self, logits: Float[Tensor, "b k"]) -> Float[Tensor, "b g c"]:
         recipe = self.recipe
-        return mixed(logits.unflatten(1, (recipe.groups, recipe.classes)), recipe.unimix)
+        return mixed(logits.unflatten(1, (recipe.groups, recipe.classes)), UNIMIX)
 
     def _task(self, task: Int[Tensor, " b"]) -> Float[Tensor, "b k"]:
         return F.one_hot(task, self.features.tasks).float()
@@ -190,15 +190,12 @@ class _GridEncoder(nn.Module):
 
 
 class _Draw(nn.Module):
-    """Decode a state to the latents of every view, relative to the first frame if anchored."""
+    """Decode a state to the latents of every view: the change since the observed first frame."""
 
-    def __init__(
-        self, latent: tuple[int, int, int, int], channels: int, features: int, *, anchored: bool
-    ) -> None:
+    def __init__(self, latent: tuple[int, int, int, int], channels: int, features: int) -> None:
         super().__init__()
         views, depth, height, breadth = latent
         levels = _levels(height, breadth)
-        self.latent, self.anchored = latent, anchored
         self.grid = (channels, height >> levels, breadth >> levels)
         self.spread = nn.Linear(features, prod(self.grid))
         self.grow = nn.Sequential(
@@ -209,7 +206,7 @@ class _Draw(nn.Module):
                 for _ in range(levels)
             )
         )
-        self.beside = nn.Conv2d(views * depth, channels, 3, padding=1) if anchored else None
+        self.beside = nn.Conv2d(views * depth, channels, 3, padding=1)
         self.last = nn.Sequential(
             nn.SiLU(),
             nn.Conv2d(channels, channels, 3, padding=1),
@@ -222,8 +219,6 @@ class _Draw(nn.Module):
         self, features: Float[Tensor, "n f"], first: Float[Tensor, "n v d h w"]
     ) -> Float[Tensor, "n v d h w"]:
         x = self.grow(self.spread(features).unflatten(1, self.grid))
-        if self.beside is None:
-            return self.last(x).float().view_as(first)
         x = x + self.beside(first.flatten(1, 2))
         return first + self.last(x).float().view_as(first)
 

@@ -1,8 +1,18 @@
 """The recipe of `rssm`. Defaults are a small model for a laptop; DreamerV3's sizes are larger."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+from worldeval.config import retired
 from worldeval.world.recipe import WorldRecipe
+
+# DreamerV3's, the same for every task there.
+UNIMIX = 0.01  # share of the uniform distribution in every categorical
+FREE_NATS = 1.0  # divergence below which there is no penalty
+DYNAMICS_SCALE = 1.0  # pulls the prior towards the posterior
+REPRESENTATION_SCALE = 0.1  # pulls the posterior towards the prior
+
+BINS = 41  # of the two-hot reward head
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,16 +27,20 @@ class RssmRecipe(WorldRecipe):
     classes: int = 16  # per variable
     width: int = 256  # of hidden layers
     channels: int = 48  # of convolutions over the latent cells
-    unimix: float = 0.01  # share of the uniform distribution in every categorical
-    free_nats: float = 1.0  # divergence below which there is no penalty
-    dynamics_scale: float = 1.0  # pulls the prior towards the posterior
-    representation_scale: float = 0.1  # pulls the posterior towards the prior
     heads_scale: float = 10.0  # weight of reward, success and continue, per nat
     # Weight of the same losses on states imagined from a sequence's first frame alone. Evaluation
     # depends on these, while DreamerV3 trains them only through single-step divergences.
     overshoot: float = 1.0
     length: int = 10  # frames of a training sequence after its first
-    bins: int = 41  # of the two-hot reward head
     save_every: int = 1000  # steps between saves of the training state; 0: never
-    anchored: bool = True  # decode the change since the observed first frame, not the whole scene
     sampled: bool = True  # sample z, observed or imagined; False takes the most likely classes
+
+    RETIRED: ClassVar = retired(
+        "0.1",
+        unimix=UNIMIX,
+        free_nats=FREE_NATS,
+        dynamics_scale=DYNAMICS_SCALE,
+        representation_scale=REPRESENTATION_SCALE,
+        bins=BINS,
+        anchored=True,  # the change since the observed first frame is decoded, not the whole scene
+    )

@@ -10,7 +10,7 @@ from worldeval.axes import Array, Float, Int
 from worldeval.data.draws import Draws
 from worldeval.training.optimise import Fitted, Progress, optimise
 from worldeval.training.processes import own_rows
-from worldeval.world.recipe import TokenizerRecipe
+from worldeval.world.recipe import ABSOLUTE, FOREGROUND, LATENT_NOISE, PENALTY, TokenizerRecipe
 from worldeval.world.tokenizer.build import new_tokenizer
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 from worldeval.world.tokenizer.frames import TokenizerFrames
@@ -56,7 +56,7 @@ def fit_tokenizer(
         device = where(net)
         return net(*(each.to(device, non_blocking=True) for each in batch))
 
-    fitted = optimise(TokenizerLoss(model, recipe), loss_of, recipe.trainer, progress=progress)
+    fitted = optimise(TokenizerLoss(model), loss_of, recipe.trainer, progress=progress)
     trained: Tokenizer = fitted.model.model
     _standardise(trained, frames, rows, generator)
     return Fitted(model=trained, loss=fitted.loss)
@@ -65,13 +65,13 @@ def fit_tokenizer(
 class TokenizerLoss(nn.Module):
     """The loss as a module, so that wrappers for several devices can wrap it.
 
-    Squared and absolute error of the frames decoded from noisy latents, weighted up to `foreground`
+    Squared and absolute error of the frames decoded from noisy latents, weighted up to `FOREGROUND`
     times where a frame differs from its mean image, plus a penalty on large latents.
     """
 
-    def __init__(self, model: Tokenizer, recipe: TokenizerRecipe) -> None:
+    def __init__(self, model: Tokenizer) -> None:
         super().__init__()
-        self.model, self.recipe = model, recipe
+        self.model = model
 
     def forward(
         self,
@@ -80,13 +80,13 @@ class TokenizerLoss(nn.Module):
         view: Int[Tensor, " n"],
         noise: Float[Tensor, "n d y x"],
     ) -> Float[Tensor, ""]:
-        model, recipe = self.model, self.recipe
+        model = self.model
         latents = model.raw(frames, task, view)
-        error = model.from_raw(latents + recipe.noise * noise, task, view) - frames
+        error = model.from_raw(latents + LATENT_NOISE * noise, task, view) - frames
         away = (frames - model.mean_image[task, view]).abs().amax(1, keepdim=True)
-        weight = 1 + (recipe.foreground - 1) * (away / 0.25).clamp(max=1)
-        fit = (weight * (error.square() + recipe.absolute * error.abs())).mean()
-        return fit + recipe.penalty * latents.float().square().mean()
+        weight = 1 + (FOREGROUND - 1) * (away / 0.25).clamp(max=1)
+        fit = (weight * (error.square() + ABSOLUTE * error.abs())).mean()
+        return fit + PENALTY * latents.float().square().mean()
 
 
 @torch.no_grad()

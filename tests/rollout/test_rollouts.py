@@ -1,0 +1,29 @@
+"""Which policy an episode of recorded roll-outs is driven by."""
+
+from typing import Any
+
+import pytest
+
+from worldeval.policy.perturb import Perturbed, Switched
+from worldeval.rollout.recipe import RolloutsRecipe
+from worldeval.rollout.rollouts import drawn_policy
+
+REFS = ("zero", "random")
+
+
+def names(**settings: Any) -> list[str]:
+    """The kinds of the policies of a hundred episodes."""
+    recipe = RolloutsRecipe(tasks=("a",), policies=REFS, replan_every=1, **settings)
+    return [type(drawn_policy("", seed, refs=REFS, recipe=recipe)).__name__ for seed in range(100)]
+
+
+def test_shares_of_the_episodes_are_switched_and_perturbed() -> None:
+    assert set(names(switched=0.0, perturbed=0.0)) == {"Zero", "Random"}
+    assert set(names(switched=1.0, perturbed=0.0)) == {Switched.__name__}
+    assert set(names(switched=1.0, perturbed=1.0)) == {Perturbed.__name__}
+    some = names(switched=0.25, perturbed=0.0)
+    assert some.count(Switched.__name__) == pytest.approx(25, abs=10)
+
+
+def test_an_episode_is_driven_the_same_whenever_it_is_drawn() -> None:
+    assert names() == names()
