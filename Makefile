@@ -1,6 +1,6 @@
 # Every target sets up what it needs: `make demo` and `make test` work on a fresh checkout.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full test test-all check format app clean
+.PHONY: help setup demo demo-full test test-all check docs format app clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -50,6 +50,9 @@ check: setup ## Lint, formatting and types.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/pyright
+
+docs: setup ## Write the documentation as a site to build/site; broken links are refused.
+	$(BIN)/zensical build --strict
 
 format: setup ## Let ruff put the code in order.
 	$(BIN)/ruff check --fix
