@@ -164,3 +164,44 @@ def test_a_share_that_the_recorded_data_cannot_give(run: Path, tmp_path: Path) -
         UserError, match=r"needs 6 recorded ones, but there are 2\. Lower --ratio to 0\.33"
     ):
         runner.invoke(app, words, catch_exceptions=False)
+
+
+def checked(run: Path, *findings: tuple[str, str, str]) -> None:
+    """Write the summary of a run with these findings: code, severity, text."""
+    listed = [{"code": c, "severity": s, "text": t} for c, s, t in findings]
+    (run / "summary.json").write_text(json.dumps({"findings": listed}))
+
+
+FALSE = ("false_success", "refusal", "Failures come out as success.")
+ORDER = ("no_paired_truth", "refusal", "Nothing was measured.")
+
+
+def test_a_run_whose_checks_refused_is_not_exported(run: Path, tmp_path: Path) -> None:
+    checked(run, FALSE, ORDER, ("task_biased", "warning", "Biased."))
+    done = runner.invoke(app, ["export", str(run), "--out", str(tmp_path / "made")])
+    assert isinstance(done.exception, UserError)
+    assert "(1) Failures come out as success." in str(done.exception)
+    assert "Nothing was measured" not in str(done.exception)  # that is about the order of policies
+    assert "--despite-refusals" in str(done.exception)
+    assert not (tmp_path / "made").exists()
+
+
+def test_despite_refusals_the_card_names_them(run: Path, tmp_path: Path) -> None:
+    checked(run, FALSE, ORDER)
+    export(run, tmp_path / "made", "--despite-refusals")
+    card = (tmp_path / "made/README.md").read_text()
+    assert "- `false_success`: Failures come out as success." in card
+    assert "- `no_paired_truth`: Nothing was measured." in card
+    facts = json.loads((tmp_path / "made/meta/provenance.json").read_text())
+    assert facts["refused_by_checks"] == "false_success, no_paired_truth"
+
+
+def test_what_was_not_checked_or_not_refused_is_said(run: Path, tmp_path: Path) -> None:
+    export(run, tmp_path / "unchecked")
+    assert "This run was not checked" in (tmp_path / "unchecked/README.md").read_text()
+    checked(run, ORDER)
+    export(run, tmp_path / "unordered")
+    assert "- `no_paired_truth`" in (tmp_path / "unordered/README.md").read_text()
+    checked(run)
+    export(run, tmp_path / "sound")
+    assert "No check of the run refused" in (tmp_path / "sound/README.md").read_text()

@@ -16,6 +16,7 @@ from worldeval.errors import UserError, did_you_mean
 from worldeval.export.dataset import FORMAT_NAMES, export_episodes
 from worldeval.export.imagined import CALLED, open_imagined
 from worldeval.export.mix import of_training, recorded_count, recorded_episodes
+from worldeval.export.refusals import card_section, refusals_of
 from worldeval.recipe import shipped
 from worldeval.world.load import load_world, read_card
 
@@ -46,6 +47,7 @@ def export(
     mix: Address | Source | None = None,
     ratio: float = 0.5,
     license: str | None = None,
+    despite_refusals: bool = False,
     seed: int = 0,
     shown: Shown | None = None,
 ) -> ExportedRun:
@@ -63,6 +65,8 @@ def export(
         mix: recorded data to mix in: the path of a dataset, or a dataset from `open_dataset`.
         ratio: share of recorded episodes, with `mix`.
         license: licence for the dataset card.
+        despite_refusals: write the dataset although checks of the run refused its episodes or their
+            labels. The card names every refusal either way.
         seed: random seed for the choice of recorded episodes.
         shown: function that wraps the episodes to show progress.
 
@@ -70,8 +74,8 @@ def export(
         A summary of the written dataset.
 
     Raises:
-        UserError: nothing is selected, the run is unfinished, or the format is unknown. Nothing is
-            written then.
+        UserError: nothing is selected, the run is unfinished, its checks refused the episodes or
+            their labels, or the format is unknown. Nothing is written then.
 
     >>> import worldeval as we
     >>> done = we.export("toy/run", "toy/exported", select="policy == 'a/step-1'")
@@ -85,6 +89,7 @@ def export(
     target = default if out is None else Path(out)
     imagined = open_imagined(folder, None if world is None else Path(shipped(str(world))))
     read_card(imagined.world)
+    refusals = refusals_of(folder, despite=despite_refusals)
     records = imagined.select(select)
     every = len(imagined.records())
     if not records:
@@ -112,10 +117,14 @@ def export(
             "success_from_probability": CALLED,
             "select": select or "all",
             "kept": f"{len(records)} of {every}",
+            "refused_by_checks": "not checked"
+            if refusals is None
+            else ", ".join(found.code for found in refusals) or "nothing",
             "mixed_in": f"{total - len(records)} episodes of {source.spec.path.resolve().name}"
             if source is not None
             else "none",
         },
+        checks=card_section(refusals),
         license=license,
     )
     return ExportedRun(

@@ -101,7 +101,7 @@ def learn(
     source, lab, say = open_source(Path(data)), Path(out), _sayer(progress)
     if checked:
         _refuse_harm(source)
-    given = _settings(source, [open_source(Path(each)) for each in rollouts], model, settings)
+    given = _settings(source, [open_source(Path(each)) for each in rollouts], model, settings, sets)
     if minutes is not None:
         given |= _sized(source, model, given, sets, minutes, lab, jobs=jobs, seed=seed, say=say)
     trained = train_world(
@@ -187,7 +187,11 @@ def _refuse_harm(source: Source) -> None:
 
 
 def _settings(
-    source: Source, rollouts: Sequence[Source], model: str, settings: Mapping[str, Any] | None
+    source: Source,
+    rollouts: Sequence[Source],
+    model: str,
+    settings: Mapping[str, Any] | None,
+    sets: Sequence[str],
 ) -> dict[str, Any]:
     """Derive model recipe keys from the data; the caller's own settings take precedence."""
     config = recipes.load(model, "model").config
@@ -202,7 +206,8 @@ def _settings(
         given["kept_rollouts"] = REPLAYED
     else:
         given["own_rollouts"] = 0.5
-    return {**given, **(settings or {})}
+    named = {each.partition("=")[0] for each in sets}
+    return {key: value for key, value in given.items() if key not in named} | {**(settings or {})}
 
 
 def _common_size(sizes: set[tuple[int, int]]) -> tuple[int, int]:

@@ -8,6 +8,7 @@ import typer
 from worldeval.cli.common import (
     MODELS,
     OUTPUT,
+    SAFETY,
     Format,
     Json,
     Map,
@@ -75,6 +76,14 @@ def export(
     license: Annotated[
         str | None, typer.Option(help="Licence for the dataset card.", rich_help_panel=OUTPUT)
     ] = None,
+    despite: Annotated[
+        bool,
+        typer.Option(
+            "--despite-refusals",
+            help="Write the dataset although the run's checks refused its episodes or labels.",
+            rich_help_panel=SAFETY,
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Write imagined episodes as a dataset, each with the judge's verdict and its provenance.
@@ -82,6 +91,10 @@ def export(
     --select is an expression over the columns success, probability, trust, disagreement,
     mended_actions (the share of clipped actions), reached, policy, lineage, step, task, start and
     seed, combined with and, or, not.
+
+    A run whose checks refused the episodes or their labels (the world model ignores actions,
+    failures come out as success, the judge is uninformative or uncalibrated) is not exported
+    without --despite-refusals. The dataset's card names every refusal.
     """
     from dataclasses import asdict
 
@@ -99,6 +112,7 @@ def export(
         mix=None if mix is None else open_dataset(mix, kind, map=named),
         ratio=ratio,
         license=license,
+        despite_refusals=despite,
         seed=seed,
         shown=lambda episodes, total: track(
             episodes, total=total, description="export", console=log

@@ -40,6 +40,7 @@ def export_episodes(
     to: str = "lerobot",
     signals: Sequence[str] = (),
     facts: Mapping[str, Any] | None = None,
+    checks: Sequence[str] = (),
     title: str | None = None,
     summary: str = "Robot episodes imagined by a learned world model.",
     license: str | None = None,
@@ -56,6 +57,7 @@ def export_episodes(
             Texts go to its `meta/` and `README.md`, or to HDF5 groups and datasets of those names.
         signals: additional columns of the records to store; null if a record lacks one.
         facts: what is common to all episodes, for meta/provenance.json and the card.
+        checks: lines of the card that say what the checks of the run refused (`refusals.py`).
         license: its short name for the card; left out if None.
         action_names, pose_names: names of the dimensions; numbered if None.
 
@@ -114,6 +116,7 @@ def export_episodes(
             license=license,
             facts=facts,
             fields=fields,
+            checks=checks,
         )
         writer.finish(
             files={
