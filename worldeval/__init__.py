@@ -34,6 +34,7 @@ _PUBLIC = {
     "imagine": ("worldeval.api.rank", "imagine"),
     "truth": ("worldeval.api.rank", "truth"),
     "merge": ("worldeval.api.rank", "merge"),
+    "fidelity": ("worldeval.api.fidelity", "fidelity"),
     "film": ("worldeval.api.film", "film"),
     "next_trials": ("worldeval.api.next_trials", "next_trials"),
     "validate": ("worldeval.api.validate", "validate"),
@@ -58,6 +59,7 @@ if TYPE_CHECKING:
     from worldeval.api.data import inspect_dataset as inspect_dataset
     from worldeval.api.data import open_dataset as open_dataset
     from worldeval.api.export import export as export
+    from worldeval.api.fidelity import fidelity as fidelity
     from worldeval.api.film import film as film
     from worldeval.api.learn import learn as learn
     from worldeval.api.load import load_judge as load_judge

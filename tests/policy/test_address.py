@@ -31,7 +31,7 @@ def test_an_address_is_taken_apart_and_put_together(ref, kind, place, params) ->
 
 
 def test_more_parameters_are_laid_over_an_address() -> None:
-    ref = with_params("a.b:C?size=0.5&chunk=1", ["size=2", "name=x y", "views=[a, b]"])
+    ref = with_params("a.b:C?size=0.5&chunk=1", read_params(["size=2", "name=x y", "views=[a, b]"]))
     assert read_address(ref).params == {"size": 2, "chunk": 1, "name": "x y", "views": ["a", "b"]}
     assert load_policy("zero?chunk=4&action_dim=3", {"chunk": 2}).spec.chunk == 2
 

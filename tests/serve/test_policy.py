@@ -275,6 +275,7 @@ def test_a_policy_in_numpy_is_served_without_anything_heavy() -> None:
     """What `serve-policy` imports: it must run in somebody else's environment."""
     code = (
         "import sys\n"
+        "from worldeval.api import serve as api\n"
         "from worldeval.cli import serve\n"
         "from worldeval.policy.load import load_policy\n"
         "from worldeval.serve.policy import PolicyService\n"

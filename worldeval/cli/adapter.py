@@ -2,11 +2,14 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worldeval.cli.common import Json, Out, Seed, console, emit, log, verb
+
+if TYPE_CHECKING:
+    from worldeval.api.adapter import MadeAdapter
 
 adapter = typer.Typer(
     name="adapter", help="Fit a policy's actions to a world model's.", no_args_is_help=True
@@ -50,40 +53,23 @@ def urdf(
     as_json: Json = False,
 ) -> None:
     """Make an adapter from joints to the end effector by a robot's kinematics."""
-    from dataclasses import replace
+    from worldeval.api.adapter import adapter_from_urdf
 
-    import numpy as np
-
-    from worldeval.policy.adapters.folder import AdapterCard, load_adapter, save_adapter
-    from worldeval.policy.adapters.joint_records import fitted_scale, measure, read_records, split
-    from worldeval.policy.adapters.motion import JointAdapter
-
-    card: Any = _card(
-        AdapterCard,
-        kind="urdf",
+    made = adapter_from_urdf(
+        robot,
+        out or Path("runs/adapters") / robot.stem,
+        frame=frame,
         policy=policy,
-        world=world,
         policy_fps=policy_fps,
         world_fps=world_fps,
-        frame=frame,
-        velocity_scale=1.0 if velocity_scale is None else velocity_scale,
+        world=world,
+        velocity_scale=velocity_scale,
+        data=data,
+        held_out=held_out,
+        seed=seed,
+        say=log.print,
     )
-    control, held = card.spaces[0].control, []
-    if data is not None:
-        records = read_records(data, control)
-        kept, held = split(records, share=held_out, rng=np.random.default_rng(seed))
-        if velocity_scale is None and control == "joint-velocity":
-            scale = fitted_scale(kept, steps=card.steps, fps=policy_fps)
-            card = replace(card, velocity_scale=scale)
-            log.print(f"one unit of velocity is {scale:.3f} rad/s in {len(kept)} episodes")
-    folder = out or Path("runs/adapters") / robot.stem
-    save_adapter(folder, card, urdf=robot)
-    made = load_adapter(folder)
-    if held:
-        assert isinstance(made, JointAdapter)
-        card = replace(card, held_out=asdict(measure(made.motion, held, steps=card.steps)))
-        save_adapter(folder, card)
-    _show(folder, card, as_json)
+    _show(made, as_json)
 
 
 def train(
@@ -103,47 +89,28 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Learn an adapter from joints to the end effector; prints its error on held-out episodes."""
-    import numpy as np
-    import torch
+    from worldeval.api.adapter import train_adapter
 
-    from worldeval.policy.adapters.folder import AdapterCard, needs_arm, save_adapter
-    from worldeval.policy.adapters.joint_records import measure, read_records, split
-    from worldeval.policy.adapters.learned_motion import fit_motion, save_motion
-
-    card: Any = _card(
-        AdapterCard,
-        kind="learned",
+    made = train_adapter(
+        data,
+        out or Path("runs/adapters") / data.name,
         policy=policy,
-        world=world,
         policy_fps=policy_fps,
         world_fps=world_fps,
+        world=world,
+        held_out=held_out,
+        iterations=iterations,
+        seed=seed,
+        say=log.print,
     )
-    needs_arm(*card.spaces)
-    records = read_records(data, card.spaces[0].control)
-    kept, held = split(records, share=held_out, rng=np.random.default_rng(seed))
-    log.print(f"fitting to {len(kept)} episodes, {len(held)} held out")
-    generator = torch.Generator().manual_seed(seed)
-    motion = fit_motion(kept, steps=card.steps, generator=generator, iterations=iterations)
-    from dataclasses import replace
-
-    card = replace(card, held_out=asdict(measure(motion, held, steps=card.steps)))
-    folder = out or Path("runs/adapters") / data.name
-    save_motion(folder, motion)
-    save_adapter(folder, card)
-    _show(folder, card, as_json)
+    _show(made, as_json)
 
 
-def _card(cls: Any, **raw: Any) -> Any:
-    from worldeval.config import build
-
-    return build(cls, raw, where="the adapter")
-
-
-def _show(folder: Path, card: Any, as_json: bool) -> None:
-    emit({"adapter": str(folder), **asdict(card)}, as_json=as_json)
+def _show(made: "MadeAdapter", as_json: bool) -> None:
+    emit({"adapter": str(made.folder), **asdict(made.card)}, as_json=as_json)
     if as_json:
         return
-    error = dict(card.held_out)
+    error = dict(made.card.held_out)
     if error:
         console.print(
             f"one world frame ahead, mean over {error['frames']:.0f} frames of "
@@ -153,7 +120,7 @@ def _show(folder: Path, card: Any, as_json: bool) -> None:
             "joints from the pose: "
             f"{error['joints_rad']:.3f} rad"
         )
-    console.print(f"{folder}: use it as POLICY?adapter={folder}")
+    console.print(f"{made.folder}: use it as POLICY?adapter={made.folder}")
 
 
 SPACES = "Action spaces"

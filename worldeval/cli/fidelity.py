@@ -1,5 +1,6 @@
 """`worldeval fidelity`: measure how well a world model predicts held-out episodes."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -7,6 +8,7 @@ import typer
 
 from worldeval.cli.common import Format, Json, Map, Out, Seed, console, emit, log, verb
 from worldeval.cli.sampling import SamplerSteps
+from worldeval.errors import UserError
 
 MEASURE = "What is measured"
 
@@ -45,30 +47,21 @@ def fidelity(
     as_json: Json = False,
 ) -> None:
     """Replay held-out episodes open loop, to measure image quality, action following and memory."""
-    from worldeval.data.weighted import read_mixture
-    from worldeval.errors import UserError
-    from worldeval.recipe import shipped
-    from worldeval.world.fidelity.report import measure
+    from worldeval.api.fidelity import fidelity as measured
 
-    try:
-        wanted = tuple(sorted({int(part) for part in horizons.split(",")}))
-    except ValueError as error:
-        raise UserError(
-            f"--horizons {horizons} is not valid; give whole numbers, such as 1,5,10,20."
-        ) from error
-    if fvd_backbone is not None and not fvd_backbone.is_file():
-        raise UserError(f"There is no file {fvd_backbone} (--fvd-backbone).")
     with log.status("") as status:
-        found = measure(
-            Path(shipped(str(world))),
-            read_mixture([str(data)], (kind,) if kind else (), (named,) if named else ())[0],
-            horizons=wanted,
+        found = measured(
+            world,
+            data,
+            horizons=_numbers(horizons),
             episodes=episodes,
-            backbone=fvd_backbone,
+            fvd_backbone=fvd_backbone,
             sampler_steps=sampler_steps,
+            format=kind,
+            map=named,
             seed=seed,
             say=status.update,
-        )
+        ).record
     emit(found, as_json=as_json, out=out)
     if not as_json:
         for table in tables(found):
@@ -84,7 +77,17 @@ def fidelity(
             console.print(f"not measured: {name} ({reason})")
 
 
-def tables(found: dict[str, Any]):
+def _numbers(horizons: str) -> tuple[int, ...]:
+    """Read the numbers of `1,5,10`."""
+    try:
+        return tuple(int(part) for part in horizons.split(","))
+    except ValueError as error:
+        raise UserError(
+            f"--horizons {horizons} is not valid; give whole numbers, such as 1,5,10,20."
+        ) from error
+
+
+def tables(found: Mapping[str, Any]):
     """Print the result as tables, one per question."""
     yield _pictures(found) if found["pictures"] else _latents(found)
     if found["fvd"]:
@@ -112,7 +115,7 @@ def number(mean: dict[str, Any] | None, digits: int) -> str:
     return f"{text} [{mean['low']:.{digits}f}, {mean['high']:.{digits}f}]"
 
 
-def _pictures(found: dict[str, Any]):
+def _pictures(found: Mapping[str, Any]):
     names = ["psnr", "ssim", *(["lpips"] if "lpips" not in found["not_measured"] else [])]
     columns = ["view", "horizon"]
     columns += [f"{name.upper()}{kind}" for name in names for kind in ("", " copied", " ceiling")]
@@ -130,7 +133,7 @@ def _pictures(found: dict[str, Any]):
     return _table("held-out episodes replayed open loop [95%]", columns, rows)
 
 
-def _latents(found: dict[str, Any]):
+def _latents(found: Mapping[str, Any]):
     columns = ("horizon", "latent MSE", "first frame copied", "hand error (mm)", "n")
     rows = [
         (
@@ -145,7 +148,7 @@ def _latents(found: dict[str, Any]):
     return _table("held-out episodes replayed open loop [95%]", columns, rows)
 
 
-def _actions(followed: dict[str, Any]):
+def _actions(followed: Mapping[str, Any]):
     columns = ("actions", "horizon", "latent MSE to the recording", "change", "hand moved (mm)")
     rows = [
         (

@@ -1,14 +1,16 @@
 """`worldeval serve-policy` and `serve-world`: serve policies and world models to other programs."""
 
+import json
 import os
-import sys
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from worldeval.cli.common import SAFETY, Json, Out, Seed, log, verb
+from worldeval.run import whole_file
 
 Host = Annotated[
     str, typer.Option(help="Address to listen on; 0.0.0.0 means all network interfaces.")
@@ -96,34 +98,30 @@ def serve_policy(
     `ws://HOST:PORT/NAME` is one of them and `ws://HOST:PORT/*` all of them. `--out` and `--json`
     report the address once the server listens.
     """
-    from worldeval.policy.address import with_params
-    from worldeval.policy.load import expand, load_policy
+    from worldeval.api.serve import ServerOptions, read_params
+    from worldeval.api.serve import serve_policy as serve
 
-    _needed()
-    from worldeval.policy.remote.dialect import read_keys
-    from worldeval.serve.policy import PolicyService, content_of_ref
-    from worldeval.serve.shelf import PolicyShelf, offers
-
-    def load(ref: str) -> Any:
-        with redirect_stdout(sys.stderr):  # LeRobot's loading prints; stdout is for the address
-            return load_policy(ref, trust_pickle=trust_pickle)
-
-    refs = expand([with_params(ref, params or []) for ref in policies])
-    config = _config(host, port, token, anybody, sessions, max_megabytes, idle, answer)
-    if len(refs) > 1:
-        shelf = PolicyShelf(
-            offers(refs), keys=read_keys(keys), seed=seed, megabytes=memory, load=load
-        )
-        return _run(shelf, config, f"{len(refs)} policies", as_json, out, "/*")
-    loaded = load(refs[0])
-    service = PolicyService(
-        loaded,
-        keys=read_keys(keys),
-        seed=seed,
-        content=content_of_ref(refs[0]),
-        again=lambda: load(refs[0]),
+    options = ServerOptions(
+        host=host,
+        port=port,
+        token=token,
+        open=anybody,
+        sessions=sessions,
+        max_megabytes=max_megabytes,
+        idle=idle,
+        answer=answer,
     )
-    _run(service, config, f"policy {loaded.spec.name}", as_json, out)
+    with _stopped():
+        serve(
+            policies,
+            params=read_params(params or []),
+            keys=keys,
+            memory_megabytes=memory,
+            trust_pickle=trust_pickle,
+            seed=seed,
+            options=options,
+            ready=_teller(as_json, out, guarded=bool(token)),
+        )
 
 
 def serve_world(
@@ -150,87 +148,54 @@ def serve_world(
 
     Clients use the gymnasium vector environment worldeval.serve.client.RemoteWorldEnv.
     """
-    _needed()
-    from worldeval.recipe import shipped
-    from worldeval.serve.world import WorldService, load_setting
+    from worldeval.api.serve import ServerOptions
+    from worldeval.api.serve import serve_world as serve
 
-    setting = load_setting(
-        Path(shipped(world)),
-        starts=Path(shipped(str(starts))),
-        judge=None if judge is None else Path(shipped(str(judge))),
-        horizon=horizon,
-    )
-    service = WorldService(setting, episodes=episodes, seed=seed)
-    config = _config(host, port, token, anybody, sessions, max_megabytes, idle, answer)
-    _run(service, config, f"world {world}", as_json, out)
-
-
-def _needed() -> None:
-    from importlib.util import find_spec
-
-    from worldeval.errors import UserError
-
-    missing = [name for name in ("msgpack", "websockets") if find_spec(name) is None]
-    if missing:
-        raise UserError(f"Serving needs {' and '.join(missing)}: pip install 'worldeval[serve]'.")
-
-
-def _config(
-    host: str,
-    port: int,
-    token: str,
-    anybody: bool,
-    sessions: int,
-    megabytes: int,
-    idle: float,
-    answer: float,
-) -> Any:
-    from worldeval.policy.remote.wire import MessageLimits
-    from worldeval.serve.server import ServerConfig
-
-    return ServerConfig(
+    options = ServerOptions(
         host=host,
         port=port,
         token=token,
         open=anybody,
         sessions=sessions,
+        max_megabytes=max_megabytes,
         idle=idle,
         answer=answer,
-        limits=MessageLimits(message=megabytes * 2**20),
     )
+    with _stopped():
+        serve(
+            world,
+            starts,
+            judge=judge,
+            horizon=horizon,
+            episodes=episodes,
+            seed=seed,
+            options=options,
+            ready=_teller(as_json, out, guarded=bool(token)),
+        )
 
 
-def _run(
-    service: Any, config: Any, what: str, as_json: bool, out: Path | None, path: str = ""
-) -> None:
-    import asyncio
-    import json
-    import logging
+def _teller(as_json: bool, out: Path | None, *, guarded: bool) -> Callable[[dict[str, Any]], None]:
+    """Return what reports the address once a server listens."""
 
-    from worldeval.errors import UserError
-    from worldeval.run import whole_file
-    from worldeval.serve.server import Server
-
-    logging.basicConfig(format="%(message)s")
-
-    def ready(address: str) -> None:
-        address += path
-        facts = {"address": address, "pid": os.getpid(), **service.metadata}
+    def tell(facts: dict[str, Any]) -> None:
         said = json.dumps(facts)
         if out is not None:
             with whole_file(out) as draft:
                 draft.write_text(said + "\n")
         if as_json:
             print(said, flush=True)
-        guarded = "with a token" if config.token else "without a token"
-        log.print(f"{what} at {address}, {guarded}; press Ctrl-C to stop")
+        token = "with a token" if guarded else "without a token"
+        log.print(f"{facts['serves']} at {facts['address']}, {token}; press Ctrl-C to stop")
 
-    server = Server(service, config)
+    return tell
+
+
+@contextmanager
+def _stopped() -> Iterator[None]:
+    """End the process at once if a call of a stopped server never returns."""
+    from worldeval.api.serve import StuckServer
+
     try:
-        asyncio.run(server.run(ready))
-    except KeyboardInterrupt:
-        if server.stuck:  # a thread that never returns would keep this process alive forever
-            os._exit(130)
-        raise
-    except OSError as error:
-        raise UserError(f"Cannot listen on {config.host}:{config.port}: {error}.") from error
+        yield
+    except StuckServer:
+        os._exit(130)

@@ -73,9 +73,9 @@ def read_params(query: str | Sequence[str]) -> dict[str, Any]:
     return params
 
 
-def with_params(ref: str, params: Sequence[str]) -> str:
-    """Add `key=value` parameters to `ref`; the result is one text that a recipe can store."""
-    return str(read_address(ref, read_params(params)))
+def with_params(ref: str, params: Mapping[str, Any]) -> str:
+    """Add parameters to `ref`; the result is one text that a recipe can store."""
+    return str(read_address(ref, params))
 
 
 def refuse_code(refs: Iterable[str], where: Path, *, remedy: str = "") -> None:
