@@ -92,14 +92,14 @@ def test_lists_and_mappings_of_dataclasses() -> None:
         ("{tasks: [a], trainer: {zzzzzz: 1}}", "Known: rate, steps."),
         ("{}", "the key 'tasks' is missing"),
         ("{tasks: [a], drivers: [{noise: [1]}]}", "the key 'drivers.name' is missing"),
-        ("{tasks: drawer}", "'tasks' is 'drawer', which is not tuple[str, ...]"),
-        ("{tasks: [1]}", "'tasks' is (1,), which is not tuple[str, ...]"),
-        ("{tasks: [a], trainer: {steps: many}}", "'trainer.steps' is 'many', which is not int"),
-        ("{tasks: [a], trainer: {rate: fast}}", "'trainer.rate' is 'fast', which is not float"),
-        ("{tasks: [a], trainer: {steps: 1.5}}", "'trainer.steps' is 1.5, which is not int"),
-        ("{tasks: [a], trainer: {steps: true}}", "'trainer.steps' is True, which is not int"),
+        ("{tasks: drawer}", "'tasks' is 'drawer'; expected tuple[str, ...]"),
+        ("{tasks: [1]}", "'tasks' is (1,); expected tuple[str, ...]"),
+        ("{tasks: [a], trainer: {steps: many}}", "'trainer.steps' is 'many'; expected int"),
+        ("{tasks: [a], trainer: {rate: fast}}", "'trainer.rate' is 'fast'; expected float"),
+        ("{tasks: [a], trainer: {steps: 1.5}}", "'trainer.steps' is 1.5; expected int"),
+        ("{tasks: [a], trainer: {steps: true}}", "'trainer.steps' is True; expected int"),
         ("{tasks: [a], trainer: 3}", "'trainer' is 3"),
-        ("{tasks: [a], range: [1]}", "'range' is [1], which is not tuple[float, float]"),
+        ("{tasks: [a], range: [1]}", "'range' is [1]; expected tuple[float, float]"),
         ("{tasks: [a], range: [2, 1]}", "range (2.0, 1.0) runs backwards"),
         ("{tasks: [a], data: 3}", "mine.yaml: "),
     ],
@@ -145,9 +145,9 @@ def test_overrides_reach_nested_keys_and_keep_their_neighbours(shelf: Path) -> N
     ("override", "says"),
     [
         ("trainer.step=1", "Did you mean 'steps'?"),
-        ("tasks.x=1", "'tasks' holds a value"),
-        ("steps", "must look like key=value"),
-        (".steps=1", "must look like key=value"),
+        ("tasks.x=1", "'tasks' is a value"),
+        ("steps", "must have the form key=value"),
+        (".steps=1", "must have the form key=value"),
         ("tasks=[a", "not readable YAML"),
     ],
 )
@@ -208,7 +208,7 @@ def test_the_wrong_group_kind_or_content_is_refused(shelf: Path) -> None:
     with pytest.raises(UserError, match=r"kind 'tyo' is unknown. Did you mean 'toy'"):
         recipe.load("odd", "model")
     (shelf / "odd.yaml").write_text("- a\n")
-    with pytest.raises(UserError, match="must hold a mapping"):
+    with pytest.raises(UserError, match="must contain a mapping"):
         recipe.load("odd", "model")
     (shelf / "odd.yaml").write_text("a: [\n")
     with pytest.raises(UserError, match="not readable YAML"):
@@ -305,7 +305,7 @@ def test_set_without_a_value_empties_a_key(key: str, left: object) -> None:
 def test_a_number_that_must_be_there_is_not_emptied() -> None:
     raw: dict = {}
     recipe._apply(raw, "count=")
-    with pytest.raises(UserError, match="'count' is left empty, which is not int"):
+    with pytest.raises(UserError, match="'count' is left empty; expected int"):
         config.build(Clearable, raw, where="mine.yaml")
 
 

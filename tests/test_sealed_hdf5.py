@@ -63,9 +63,9 @@ def test_another_value_is_noticed(tmp_path: Path, name: str, change) -> None:
     path = written(tmp_path / "a.h5")
     with h5py.File(path, "r+") as file:
         file[name][...] = change(file[name][()])
-    with pytest.raises(UserError, match="not written as it should be"):
+    with pytest.raises(UserError, match="was not written correctly"):
         verify_hdf5(path)
-    with h5py.File(path) as file, pytest.raises(ValueError, match="differ from their checksum"):
+    with h5py.File(path) as file, pytest.raises(ValueError, match="do not match their checksum"):
         Seal(file[name]).compare(file[name][()])
 
 

@@ -50,7 +50,7 @@ def test_a_whole_file_passes_and_a_shorter_one_does_not(tmp_path: Path, name: st
     whole = path.read_bytes()
     for end in (0, 5, len(whole) // 2, len(whole) - 100):
         path.write_bytes(whole[:end])
-        with pytest.raises(UserError, match="was not written as a whole") as error:
+        with pytest.raises(UserError, match="was not written completely") as error:
             check(path)
         assert "\n" not in str(error.value)
 
@@ -71,7 +71,7 @@ def test_another_count_is_refused(
 ) -> None:
     path = tmp_path / ("a.mp4" if write is video else "a.bin")
     write(path)
-    with pytest.raises(UserError, match=r"of 5001|of 13|bytes of"):
+    with pytest.raises(UserError, match=r"of 5001|of 13|of .* bytes"):
         check(path)
 
 

@@ -1,10 +1,10 @@
-"""Rank robot policies inside a learned world model, and say how sure the ranking is.
+"""Rank robot policies inside a learned world model, and quantify how certain the ranking is.
 
     import worldeval as we
 
     result = we.rank("runs/bc/step-*", "models/latent", "models/judge", "starts.h5")
 
-Every public name is listed in `docs/api.md`. They are loaded when they are first used, so importing
+Every public name is listed in `docs/api.md`. They are loaded on first use, so importing
 worldeval is instant.
 """
 

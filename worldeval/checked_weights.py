@@ -1,8 +1,8 @@
-"""Weight files with a checksum inside: safetensors, the SHA-256 of the tensors in their header.
+"""Weight files with a checksum: safetensors with the SHA-256 of the tensors in the header.
 
-Safetensors itself notices a file that was cut short, but no bit that flipped in a tensor: a network
-with one wrong weight still runs, and what it says looks right. Files without the checksum (older
-ones, and those of others) are read as they are.
+Safetensors detects a truncated file, but not a flipped bit in a tensor, and a network
+with one wrong weight still runs and looks plausible. Files without a checksum (older
+ones, and those of other programs) are read without this check.
 """
 
 import hashlib
@@ -23,7 +23,7 @@ CHECKSUM = "sha256"  # its key in the header's metadata
 
 
 def save_checked(path: Path, tensors: Mapping[str, "Tensor"]) -> None:
-    """Write tensors, whole or not at all, with their checksum."""
+    """Write tensors atomically, with their checksum."""
     from safetensors.torch import save_file
 
     kept = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
@@ -32,10 +32,10 @@ def save_checked(path: Path, tensors: Mapping[str, "Tensor"]) -> None:
 
 
 def load_checked(path: Path) -> dict[str, "Tensor"]:
-    """Read tensors, and compare them with their checksum where the file has one.
+    """Read tensors, and verify their checksum if the file has one.
 
     Raises:
-        UserError: the file is missing, damaged, or not as it was written.
+        UserError: the file is missing or damaged, or has changed since it was written.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -48,11 +48,13 @@ def load_checked(path: Path) -> dict[str, "Tensor"]:
     # A damaged header leads the library to errors of many kinds.
     except (SafetensorError, OSError, ValueError, RuntimeError, LookupError, TypeError,
             ArithmeticError, MemoryError, AttributeError) as error:  # fmt: skip
-        raise UserError(f"{path} is damaged, or no file of weights: {_line(error)}") from error
+        raise UserError(
+            f"{path} is damaged, or is not a file of weights: {_line(error)}"
+        ) from error
     if CHECKSUM in metadata and metadata[CHECKSUM] != digest(tensors):
         raise UserError(
-            f"{path} is damaged: its weights differ from their checksum. Take the file from a "
-            "copy, or train it again."
+            f"{path} is damaged: its weights differ from their checksum. Restore the file from a "
+            "copy, or train again."
         )
     return tensors
 
@@ -66,18 +68,18 @@ def fill(module: "nn.Module", state: Mapping[str, "Tensor"], where: Path) -> Non
 
 
 def misfit(where: Path, error: RuntimeError) -> UserError:
-    """Turn torch's error about weights that do not fit into one line that names their file."""
+    """Convert torch's error about mismatched weights to one line that names the file."""
     return UserError(
-        f"{where} does not match its model card: {_line(error)}. Take both files from one copy."
+        f"{where} does not match its model card: {_line(error)}. Restore both files from one copy."
     )
 
 
 @contextmanager
 def described(card: Path) -> Iterator[None]:
-    """Build a network from its card inside; sizes that none can have are one line.
+    """Build a network from its card inside the context; impossible sizes give a one-line error.
 
     Raises:
-        UserError: torch made no network of these sizes.
+        UserError: torch cannot build a network of these sizes.
     """
     try:
         with warnings.catch_warnings():
@@ -92,7 +94,8 @@ def described(card: Path) -> Iterator[None]:
         LookupError,
     ) as error:
         raise UserError(
-            f"{card} describes no network that can be built: {_line(error)}. Take it from a copy."
+            f"{card} describes a network that cannot be built: {_line(error)}. Restore it from a "
+            "copy."
         ) from error
 
 
@@ -101,7 +104,7 @@ def _line(error: Exception) -> str:
 
 
 def digest(tensors: Mapping[str, "Tensor"]) -> str:
-    """SHA-256 of names, kinds, shapes and values, in the order of the names."""
+    """Compute the SHA-256 of names, dtypes, shapes and values, in the order of the names."""
     import torch
 
     found = hashlib.sha256()

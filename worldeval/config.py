@@ -1,4 +1,4 @@
-"""Plain data (YAML, JSON) into frozen dataclasses, refusing what does not fit and saying why."""
+"""Convert plain data (YAML, JSON) to frozen dataclasses; errors name the key and the reason."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -15,7 +15,7 @@ T = TypeVar("T")
 
 
 class Cleared:
-    """A value that the user took away (`--set KEY=`): an empty text, or None where that fits."""
+    """A value that the user cleared (`--set KEY=`): None where the type allows it, else ""."""
 
     def __repr__(self) -> str:
         return "left empty"
@@ -44,7 +44,7 @@ def retired(since: str, **values: Any) -> dict[str, RetiredKey]:
 def build(cls: type[T], raw: Mapping[str, Any], *, where: str) -> T:
     """Fill the dataclass `cls` from plain data; errors begin with `where` and name the key.
 
-    An int or a text like `1e-3` (YAML 1.1 reads no number there) serves as a float, a list as a
+    An int or a text like `1e-3` (not a number in YAML 1.1) is accepted as a float, a list as a
     tuple, a text as a Path. A lone text never serves as a list of texts.
     """
     fitted = _fit(cls, raw, where, key="")
@@ -62,7 +62,7 @@ def build(cls: type[T], raw: Mapping[str, Any], *, where: str) -> T:
 
 
 def at_least(least: float, record: object, *names: str) -> None:
-    """Refuse fields of a recipe below `least`, NaN among them; of a tuple its length counts.
+    """Refuse fields of a recipe below `least`, including NaN; for a tuple, compare its length.
 
     Raises:
         ValueError: names the field; `build` makes it an error of the file.
@@ -76,13 +76,13 @@ def at_least(least: float, record: object, *names: str) -> None:
 
 
 def build_known(cls: type[T], raw: Mapping[str, Any], *, where: str) -> T:
-    """The same of a file that holds more than `cls` needs: notes, and keys of newer versions."""
+    """Fill `cls` from a file with further keys, such as notes or keys of newer versions."""
     known = {field.name for field in fields(cls) if field.init} | _retired(cls).keys()  # type: ignore[arg-type]
     return build(cls, {key: value for key, value in raw.items() if key in known}, where=where)
 
 
 def _fit(wanted: Any, value: Any, where: str, key: str) -> Any:
-    """`value` with tuples where tuples are wanted, after refusing unknown keys at any depth."""
+    """Convert lists to tuples where `wanted` has tuples, and refuse unknown keys at any depth."""
     origin, inner = get_origin(wanted), get_args(wanted)
     if value is CLEARED:
         return _empty(wanted, where, key)
@@ -114,7 +114,7 @@ def _fit(wanted: Any, value: Any, where: str, key: str) -> Any:
 
 
 def _empty(wanted: Any, where: str, key: str) -> Any:
-    """What a key that was left empty holds: None where there may be none, else no text at all."""
+    """Return the value of an empty key: None if the type allows it, else an empty text."""
     if wanted is NoneType or NoneType in get_args(wanted):
         return None
     if wanted is str:
@@ -162,7 +162,7 @@ def _refuse_unless_constant(former: RetiredKey, value: Any, where: str, key: str
 
 
 def _fit_union(choices: Sequence[Any], value: Any, where: str, key: str) -> Any:
-    """The first choice that `value` fits; with one choice beside None, that one's own error."""
+    """Convert to the first choice of a union that `value` fits."""
     if value is None and NoneType in choices:
         return None
     choices = [choice for choice in choices if choice is not NoneType]
@@ -175,7 +175,7 @@ def _fit_union(choices: Sequence[Any], value: Any, where: str, key: str) -> Any:
 
 
 def _as_float(value: Any) -> Any:
-    """The number meant; what is none is returned as it is, for the type check to refuse."""
+    """Convert to a float; other values are returned unchanged, for the type check to refuse."""
     if isinstance(value, int | str) and not isinstance(value, bool):
         try:
             return float(value)
@@ -186,6 +186,4 @@ def _as_float(value: Any) -> Any:
 
 def _misfit(where: str, key: str, value: Any, wanted: Any) -> UserError:
     named = f"'{key}' is" if key else "the content is"
-    return UserError(
-        f"{where}: {named} {value!r}, which is not {inspect.formatannotation(wanted)}."
-    )
+    return UserError(f"{where}: {named} {value!r}; expected {inspect.formatannotation(wanted)}.")

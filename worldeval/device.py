@@ -1,4 +1,4 @@
-"""Where torch computes: the device, the precision that pays on it, and how many threads."""
+"""Select where torch computes: the device, its precision, and the number of threads."""
 
 import os
 from collections.abc import Iterator
@@ -18,9 +18,9 @@ TURN, LOCAL_RANK = "WORLDEVAL_TURN", "LOCAL_RANK"
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device called `name`; `auto` is a CUDA device, else the CPU.
+    """Return the device called `name`; `auto` is a CUDA device if there is one, else the CPU.
 
-    Processes that are numbered take the CUDA devices of their machine by turns.
+    Numbered processes share the CUDA devices of their machine in turn.
     """
     if name == "auto":
         if not torch.cuda.is_available():
@@ -30,19 +30,21 @@ def pick_device(name: str = "auto") -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise UserError(f"There is no device '{name}'. Give auto, cpu, cuda or cuda:1.") from error
+        raise UserError(
+            f"Unknown device '{name}'. Give auto, cpu, cuda or a single device such as cuda:1."
+        ) from error
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(
-            f"The device '{name}' is not here: torch {torch.__version__} sees "
+            f"The device '{name}' is not available: torch {torch.__version__} finds "
             f"{torch.cuda.device_count()} CUDA devices. Give --device auto."
         )
     if device.type == "mps" and not torch.backends.mps.is_available():
-        raise UserError(f"The device '{name}' is not here. Give --device auto.")
+        raise UserError(f"The device '{name}' is not available. Give --device auto.")
     return device
 
 
 def autocast(device: torch.device) -> AbstractContextManager[object]:
-    """A context of bfloat16 products where the hardware has them, of plain float32 elsewhere.
+    """Multiply in bfloat16 inside the context if the hardware supports it, else in float32.
 
     WORLDEVAL_BF16=0 in the environment keeps float32 everywhere: the same numbers on every machine.
     """
@@ -51,7 +53,7 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
 
 
 def bf16_pays(device: torch.device) -> bool:
-    """Whether the device multiplies bfloat16 itself, and nobody has switched that off."""
+    """Whether the device multiplies bfloat16 in hardware, and this is not switched off."""
     if os.environ.get(BF16) == "0":
         return False
     if device.type == "cuda":
@@ -61,7 +63,7 @@ def bf16_pays(device: torch.device) -> bool:
 
 @cache
 def cpu_has_bf16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself; where it does not, autocast only costs time."""
+    """Whether the CPU multiplies bfloat16 in hardware; otherwise autocast only costs time."""
     cpuinfo = Path("/proc/cpuinfo")
     if not cpuinfo.is_file():
         return False
@@ -70,9 +72,9 @@ def cpu_has_bf16() -> bool:
 
 @contextmanager
 def threads(n: int) -> Iterator[None]:
-    """Compute with `n` threads inside the context, and with as many as before after it."""
+    """Compute with `n` threads inside the context, and restore the previous number afterwards."""
     if n < 1:
-        raise UserError(f"{n} threads cannot compute anything. Give 1 or more.")
+        raise UserError(f"The number of threads is {n}. Give 1 or more.")
     before = torch.get_num_threads()
     torch.set_num_threads(n)
     try:

@@ -1,4 +1,4 @@
-"""The one error a user is meant to read: what was found, what fits, what to do."""
+"""The error for a user's mistake: what was found, what was expected, and what to do next."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -9,7 +9,7 @@ class UserError(Exception):
 
 
 def did_you_mean(wrong: str, known: Iterable[str]) -> str:
-    """` Did you mean 'x'?` for the nearest known word, else the list of known words."""
+    """Suggest the nearest known word (` Did you mean 'x'?`), else list the known words."""
     known = sorted(known)
     near = get_close_matches(wrong, known, n=1, cutoff=0.5)
     if near:

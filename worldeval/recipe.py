@@ -1,6 +1,6 @@
-"""Recipes: YAML files that name a `kind` and fill the frozen dataclass standing beside its code.
+"""Recipes: YAML files that name a `kind` and fill the frozen dataclass of that kind.
 
-Found by name (`latent`) or by path (`./mine.yaml`), in a checkout and in an installed wheel alike.
+They are found by name (`latent`) or path (`./mine.yaml`), in a checkout and in a wheel.
 `base: other` starts from another recipe, beside it or shipped; `--set a.b=1` overrides a key, and
 `--set a.b=` empties it.
 """
@@ -56,7 +56,7 @@ KINDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """A recipe as read: where it came from and the typed config that it fills."""
+    """A recipe, with its source and the typed config that it fills."""
 
     name: str
     path: Path
@@ -66,11 +66,11 @@ class Recipe:
     config: Any
 
     def resolved(self) -> dict[str, Any]:
-        """Everything needed to run it again, as plain data: a recipe file's content."""
+        """The complete content of a recipe file, as plain data, to run it again."""
         return self._plain(self.summary, self.config)
 
     def reread(self, kept: Mapping[str, Any]) -> dict[str, Any]:
-        """`resolved` of an earlier version, as this one writes it; as it is where it cannot be."""
+        """Convert an earlier version's `resolved` to this version's; unchanged if unreadable."""
         if kept.get("kind") != self.kind:
             return dict(kept)
         own = {key: value for key, value in kept.items() if key not in ("kind", "summary")}
@@ -87,10 +87,10 @@ class Recipe:
 def load(
     name: str, group: str, overrides: Sequence[str] = (), *, values: Mapping[str, Any] | None = None
 ) -> Recipe:
-    """The recipe `name` (a name or a path) of `group`, with `key.sub=value` overrides applied.
+    """Load the recipe `name` (a name or path) of `group`, with `key.sub=value` overrides applied.
 
-    `values` are further overrides, as values: {"trainer.steps": 100}. They are laid over last; one
-    that is None changes nothing.
+    `values` are further overrides, as values: {"trainer.steps": 100}. They are applied
+    last; None changes nothing.
     """
     path = find(name, group)
     raw = read(path, group)
@@ -114,7 +114,7 @@ def load(
 
 
 def find(name: str, group: str) -> Path:
-    """The file of a recipe: a path as given, or `<folder of the group>/<name>.yaml`."""
+    """Find the file of a recipe: a path as given, or `<folder of the group>/<name>.yaml`."""
     given = Path(name)
     if given.suffix in {".yaml", ".yml"}:
         if given.is_file():
@@ -129,9 +129,9 @@ def find(name: str, group: str) -> Path:
 
 
 def shipped(path: str) -> str:
-    """`path` as given where it is there, else the copy that came with the package, if any.
+    """Return `path` if it exists, else the copy shipped with the package, if there is one.
 
-    So `models/latent` names the shipped weights from any folder, and a user's own come first.
+    So `models/latent` names the shipped weights from any folder, but a user's own take precedence.
     """
     if not Path(path).exists() and (RECIPES / path).exists():
         return str(RECIPES / path)
@@ -139,18 +139,18 @@ def shipped(path: str) -> str:
 
 
 def available(group: str) -> list[Path]:
-    """Every recipe file of a group, sorted by name."""
+    """List every recipe file of a group, sorted by name."""
     paths = sorted((RECIPES / FOLDERS[group]).glob("*.yaml"))
     return [path for path in paths if group_of(read(path, group)) == group]
 
 
 def group_of(raw: Mapping[str, Any]) -> str | None:
-    """The group that a recipe's `kind` belongs to; None for an unknown kind."""
+    """Return the group of a recipe's `kind`; None for an unknown kind."""
     return KINDS.get(str(raw.get("kind")), (None, ""))[0]
 
 
 def read(path: Path, group: str) -> dict[str, Any]:
-    """A recipe file's content laid over that of its `base`, before overrides and checks."""
+    """Read a recipe file, merged over its `base`, before overrides and checks."""
     return _read(path, RECIPES / FOLDERS[group], ())
 
 
@@ -160,7 +160,7 @@ def _read(path: Path, shipped: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not readable YAML: {error}") from error
     if not isinstance(raw, dict):
-        raise UserError(f"{path} must hold a mapping of keys, with `kind:` among them.")
+        raise UserError(f"{path} must contain a mapping with the key `kind:`.")
     base = raw.pop("base", None)
     if base is None:
         return raw
@@ -171,16 +171,16 @@ def _read(path: Path, shipped: Path, above: tuple[Path, ...]) -> dict[str, Any]:
             continue
         if parent.resolve() in above:
             circle = " -> ".join(each.stem for each in (*above, parent))
-            raise UserError(f"{path}: its bases go round in a circle: {circle}.")
+            raise UserError(f"{path}: its bases form a circle: {circle}.")
         if parent.is_file():
             return merge(_read(parent, shipped, above), raw)
     known = {other.stem for folder in (path.parent, shipped) for other in folder.glob("*.yaml")}
     hint = did_you_mean(str(base), known - {path.stem})
-    raise UserError(f"{path}: base '{base}' is neither beside it nor in {shipped}.{hint}")
+    raise UserError(f"{path}: base '{base}' is neither in its folder nor in {shipped}.{hint}")
 
 
 def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """`below` with the values of `above` laid over it, key by key down the mappings."""
+    """Merge the values of `above` into `below`, key by key at every depth."""
     merged = deepcopy(dict(below))
     for key, value in above.items():
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
@@ -191,7 +191,9 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
 def _apply(raw: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not all(key.split(".")):
-        raise UserError(f"--set {override} must look like key=value, as trainer.steps=100 does.")
+        raise UserError(
+            f"--set {override} must have the form key=value, such as trainer.steps=100."
+        )
     try:
         value = yaml.safe_load(text) if text.strip() else CLEARED
     except yaml.YAMLError as error:
@@ -206,7 +208,7 @@ def _put(raw: dict[str, Any], key: str, value: Any, *, said: str) -> None:
             raw[parent] = {}
         raw = raw[parent]
         if not isinstance(raw, dict):
-            raise UserError(f"{said}: '{parent}' holds a value, not further keys.")
+            raise UserError(f"{said}: '{parent}' is a value and has no keys.")
     raw[leaf] = value
 
 

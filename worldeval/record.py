@@ -1,4 +1,4 @@
-"""The records that stages hand to each other. Arrays are numpy; a batch axis is named `b`."""
+"""Records that stages pass to each other. Arrays are NumPy; a batch axis is named `b`."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -27,7 +27,7 @@ class Episode:
 
 @dataclass(frozen=True, kw_only=True)
 class Observation:
-    """What policies see at one step, for a batch of episodes."""
+    """The input of policies at one step, for a batch of episodes."""
 
     frames: Mapping[str, UInt8[Array, "b h w 3"]]  # RGB, 0-255
     pose: Float32[Array, "b p"]
@@ -41,22 +41,22 @@ class Observation:
 
     @property
     def window(self) -> "tuple[Observation, ...]":
-        """Every moment that is shown, oldest first, each without a past of its own."""
+        """Every observed moment, oldest first, each without history."""
         return (*self.past, replace(self, past=()))
 
     def each(self, change: Callable[["Observation"], "Observation"]) -> "Observation":
-        """`change` applied to every moment, oldest first."""
+        """Apply `change` to every moment, oldest first."""
         *past, now = (change(moment) for moment in self.window)
         return replace(now, past=tuple(past))
 
     def own(self) -> "Observation":
-        """A copy, for code that may write into what it is shown."""
+        """Return a copy, for code that may modify its observation."""
         return self.each(_copied)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Start:
-    """A moment from which every policy is tried: a task and the seed or recording that made it."""
+    """An initial state from which every policy is run: a task, and its seed or recording."""
 
     id: str  # unique within a protocol; the cluster of the statistics
     task: str
@@ -85,7 +85,7 @@ class Rollout:
 
 @dataclass(frozen=True, kw_only=True)
 class Verdict:
-    """What a judge says of one rollout."""
+    """A judge's verdict on one roll-out."""
 
     probability: float  # calibrated, of the whole episode
     step: int  # world frame at which the evidence peaked

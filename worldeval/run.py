@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and JSON."""
+"""Atomic writing of files, and reading and writing of JSON."""
 
 import json
 import os
@@ -13,9 +13,9 @@ from worldeval.errors import UserError
 
 @contextmanager
 def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Write to a temporary name beside `path`; it takes the real name only when all went well.
+    """Write to a temporary file beside `path`, which is renamed only if the block succeeds.
 
-    `durable` waits until the disk has it: then not even a power cut leaves an empty file.
+    With `durable`, wait until the disk has stored it, so that a power cut leaves no empty file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Random, not this process's number: another machine may write to the same folder.
@@ -32,13 +32,13 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Write JSON in one piece; numpy numbers and paths may stand in it, NaN may not."""
+    """Write JSON atomically. NumPy values and paths are converted; NaN is refused."""
     with whole_file(path) as draft:
         draft.write_text(json.dumps(content, indent=2, allow_nan=False, default=plain) + "\n")
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON, naming the file in the error."""
+    """Read JSON; errors name the file."""
     try:
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
     except FileNotFoundError as error:
@@ -52,12 +52,14 @@ def read_object(path: Path) -> dict[str, Any]:
     """Read JSON that must be an object."""
     content = read_json(path)
     if not isinstance(content, dict):
-        raise UserError(f"{path} must hold a JSON object; it holds {type(content).__name__}.")
+        raise UserError(
+            f"{path} must contain a JSON object, but contains {type(content).__name__}."
+        )
     return content
 
 
 def plain(value: Any) -> Any:
-    """What JSON has no word for: a path as its text, a numpy number or array as plain numbers."""
+    """Convert what JSON does not support: paths to texts, NumPy numbers and arrays to numbers."""
     if isinstance(value, Path):
         return str(value)
     if hasattr(value, "tolist"):
@@ -66,11 +68,11 @@ def plain(value: Any) -> Any:
 
 
 def _no_number(word: str) -> Any:
-    raise ValueError(f"{word} is no number of JSON")
+    raise ValueError(f"{word} is not a valid number in JSON")
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on the disk."""
+    """Wait until the disk has stored a file's content or a folder's list of names."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

@@ -1,6 +1,6 @@
 # h5py types every item as a group, a dataset or a datatype.
 # pyright: reportArgumentType=false, reportIndexIssue=false, reportAttributeAccessIssue=false
-"""HDF5 files that are written whole, and whose every dataset carries its CRC-32.
+"""Atomic writing of HDF5 files in which every dataset has a CRC-32 checksum.
 
 HDF5 keeps what it writes in memory and moves it to the disk when a file is closed; what fails then,
 h5py does not tell, or the process ends in a segmentation fault. So HDF5 is given a file that takes
@@ -43,7 +43,7 @@ def whole_hdf5(path: Path) -> Iterator[h5py.File]:
 
 @contextmanager
 def sealed_hdf5(path: Path, mode: str = "w", *, verify: bool = True) -> Iterator[h5py.File]:
-    """The same where another writer gives the file its name; `r+` adds to a file."""
+    """Write an HDF5 file that another writer will rename; `r+` adds to a file."""
     disk = _Disk(path, mode)
     try:
         try:
@@ -66,7 +66,7 @@ def sealed_hdf5(path: Path, mode: str = "w", *, verify: bool = True) -> Iterator
 
 
 def seal(file: h5py.File) -> None:
-    """Give every dataset that has none its checksums."""
+    """Add checksums to every dataset that has none."""
     for found in _datasets(file):
         if CRC not in found.attrs:
             rows = _rows(found)
@@ -75,7 +75,7 @@ def seal(file: h5py.File) -> None:
 
 
 def verify_hdf5(path: Path) -> None:
-    """Read a whole file and compare it with its checksums.
+    """Read a whole file and verify its checksums.
 
     Raises:
         UserError: it is not what was written.
@@ -85,19 +85,19 @@ def verify_hdf5(path: Path) -> None:
             for found in _datasets(file):
                 for number, part in enumerate(_parts(found, int(found.attrs[ROWS]))):
                     if _crc(part) != int(found.attrs[CRC][number]):
-                        raise ValueError(f"{found.name} holds other values")
+                        raise ValueError(f"{found.name} contains other values")
     except (OSError, RuntimeError, ValueError, KeyError, IndexError) as error:
         raise UserError(
-            f"{path} was not written as it should be ({error}). Look whether the disk is full or "
-            "failing, and give the same command again."
+            f"{path} was not written correctly ({error}). Check whether the disk is full or "
+            "failing, then run the same command again."
         ) from error
 
 
 class Seal:
-    """The checksums of a dataset as they stand in its file."""
+    """The checksums of a dataset, as stored in its file."""
 
     def __init__(self, found: h5py.Dataset) -> None:
-        """Raises ValueError where they are none of ours."""
+        """Raises ValueError if they do not have the expected form."""
         self._known: set[int] = set()  # blocks that were compared already
         self._crc, self._rows = None, 1
         if CRC not in found.attrs:
@@ -107,14 +107,14 @@ class Seal:
         if rows.shape != () or rows.dtype.kind not in "iu" or rows < 1 or crc.dtype.kind != "u":
             raise ValueError("its checksums are unreadable")
         if crc.shape != (max(1, -(-count // int(rows))),):
-            raise ValueError("its checksums are those of another number of rows")
+            raise ValueError("its checksums belong to another number of rows")
         self._crc, self._rows = crc, int(rows)
 
     def compare(self, values: Any, rows: Int[Array, " n"] | None = None) -> None:
-        """Compare all `values` of the dataset, or the blocks with `rows` that were not yet.
+        """Verify all `values` of the dataset, or the blocks with `rows` not verified before.
 
         Raises:
-            ValueError: they are not what was written.
+            ValueError: they differ from what was written.
         """
         if self._crc is None:
             return
@@ -125,14 +125,14 @@ class Seal:
                 part = values[begin : begin + self._rows] if np.ndim(values) else values
                 if _crc(part) != int(self._crc[number]):
                     raise ValueError(
-                        "its values differ from their checksum: the file is damaged, or was "
-                        f"changed. To keep a change of your own, remove its attribute {CRC}"
+                        "its values do not match their checksum: the file is damaged or was "
+                        f"changed. If you changed it yourself, remove its attribute {CRC}"
                     )
                 self._known.add(number)
 
 
 def _datasets(file: h5py.File) -> list[h5py.Dataset]:
-    """Every dataset that holds values of its own."""
+    """List every dataset that stores its own values."""
     found: list[h5py.Dataset] = []
 
     def visit(_: str, item: Any) -> None:
@@ -167,7 +167,7 @@ def _crc(values: Any) -> int:
 
 
 class _Disk:
-    """A file as HDF5 wants one, which keeps the first error of the disk for later."""
+    """A file object for HDF5 that stores the first error of the disk, to be raised later."""
 
     def __init__(self, path: Path, mode: str) -> None:
         self._file = path.open("w+b" if mode == "w" else "r+b", buffering=0)
@@ -196,13 +196,13 @@ class _Disk:
         return done
 
     def read(self, size: int) -> bytes:
-        """By this h5py knows a file."""
+        """Present because h5py recognises file objects by it."""
         found = bytearray(size)
         self.readinto(found)
         return bytes(found)
 
     def readinto(self, target: Any) -> int:
-        """What was written; zeros where the disk took none of it."""
+        """Read what was written; zeros where writing failed."""
         view = memoryview(target).cast("B")
         found = os.pread(self._file.fileno(), len(view), self._place)
         view[: len(found)] = found
@@ -220,7 +220,7 @@ class _Disk:
         return self._end
 
     def flush(self) -> None:
-        """Nothing waits in memory here."""
+        """Do nothing: writes are not buffered."""
 
     def close(self) -> None:
         try:

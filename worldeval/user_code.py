@@ -1,6 +1,6 @@
-"""Code that a user names: `./file.py:name` or `package.module:name`.
+"""Load code that a user names: `./file.py:name` or `package.module:name`.
 
-Only what the user typed may be loaded this way; a recipe or a run folder may be somebody else's.
+Only code named on the command line is loaded, because recipes and run folders may be shared.
 """
 
 import importlib
@@ -13,7 +13,7 @@ from worldeval.errors import UserError, did_you_mean
 
 
 def load_code(ref: str, what: str) -> Any:
-    """The object that `ref` names; `what` says in errors what it was to be: policy, reader.
+    """Load the object that `ref` names; `what` is its role in error messages, such as policy.
 
     Raises:
         UserError: there is no such file, module or name.
@@ -27,7 +27,7 @@ def load_code(ref: str, what: str) -> Any:
 
 
 def near(path: Path) -> str:
-    """A hint from the nearest folder above `path` that exists."""
+    """Suggest names in the nearest existing parent folder of `path`."""
     wrong, parent = path, path.parent
     while not parent.is_dir():
         wrong, parent = parent, parent.parent

@@ -1,7 +1,7 @@
-"""Is what another library wrote on the disk as a whole? Looked at before a file takes its name.
+"""Check that files written by other libraries are complete, before they get their final names.
 
-A look at sizes, frames and footers costs little beside the writing, and finds what a full disk or
-a broken connection to one leaves behind. Values are compared with their checksums when they are
+Checking sizes, frames and footers is cheap, and finds what a full disk or a lost connection to
+a disk leaves behind. Values are compared with their checksums when they are
 read (checked_weights.py, sealed_hdf5.py).
 """
 
@@ -15,7 +15,7 @@ from worldeval.errors import UserError
 
 
 def check_parquet(path: Path, rows: int) -> None:
-    """Refuse a parquet file without a readable footer, or with another number of rows."""
+    """Refuse a parquet file without a readable footer, or with a wrong number of rows."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -24,11 +24,11 @@ def check_parquet(path: Path, rows: int) -> None:
     except (OSError, pa.ArrowException) as error:
         raise _broken(path, str(error)) from error
     if found.num_rows != rows:
-        raise _broken(path, f"it holds {found.num_rows} rows of {rows}")
+        raise _broken(path, f"it contains {found.num_rows} of {rows} rows")
 
 
 def check_video(path: Path, frames: int) -> None:
-    """Refuse a video whose packets, read but not decoded, are not one for every frame."""
+    """Refuse a video that does not have one packet per frame; nothing is decoded."""
     import av
     from av.error import FFmpegError
 
@@ -39,15 +39,15 @@ def check_video(path: Path, frames: int) -> None:
     except (FFmpegError, OSError, IndexError, ValueError) as error:
         raise _broken(path, str(error)) from error
     if found != frames:
-        raise _broken(path, f"it holds {found} frames of {frames}")
+        raise _broken(path, f"it contains {found} of {frames} frames")
 
 
 @contextmanager
 def safetensors_written(path: Path) -> Iterator[None]:
-    """Write a safetensors file inside; what the disk refuses is one clear error.
+    """Write a safetensors file inside the context; errors of the disk become one clear error.
 
     Raises:
-        UserError: the file is not whole.
+        UserError: the file is incomplete.
     """
     from safetensors import SafetensorError
 
@@ -59,7 +59,7 @@ def safetensors_written(path: Path) -> Iterator[None]:
 
 
 def check_safetensors(path: Path) -> None:
-    """Refuse a file that does not end where its header says that its last tensor does."""
+    """Refuse a file that does not end with the last tensor listed in its header."""
     try:
         ends = [one["data_offsets"][1] for one in tensors_of(path).values()]
         size = path.stat().st_size
@@ -68,14 +68,14 @@ def check_safetensors(path: Path) -> None:
     except (OSError, ValueError) as error:
         raise _broken(path, str(error)) from error
     if size != wanted:
-        raise _broken(path, f"it has {size:,} bytes of {wanted:,}")
+        raise _broken(path, f"it has {size:,} of {wanted:,} bytes")
 
 
 def tensors_of(path: Path) -> dict[str, dict[str, Any]]:
-    """The header of a safetensors file: of every tensor its dtype, shape and data_offsets.
+    """Read a safetensors file's header: dtype, shape and data_offsets of every tensor.
 
     Raises:
-        ValueError: the file has none.
+        ValueError: the file has no valid header.
     """
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
@@ -86,7 +86,7 @@ def tensors_of(path: Path) -> dict[str, dict[str, Any]]:
         except RecursionError as error:
             raise ValueError("its header is nested too deeply") from error
     if not isinstance(header, dict):
-        raise ValueError("its header is no JSON object")
+        raise ValueError("its header is not a JSON object")
     header.pop("__metadata__", None)
     for name, one in header.items():
         sound = isinstance(one, dict) and all(
@@ -100,6 +100,6 @@ def tensors_of(path: Path) -> dict[str, dict[str, Any]]:
 
 def _broken(path: Path, problem: str) -> UserError:
     return UserError(
-        f"{path} was not written as a whole ({problem}). Look whether the disk is full or failing, "
-        "and give the same command again."
+        f"{path} was not written completely ({problem}). Check whether the disk is full or "
+        "failing, then run the same command again."
     )

@@ -185,7 +185,7 @@ def test_a_table_outside_of_the_runs_is_not_shown(runs: Path, view: View) -> Non
     path.rename(runs.parent / "elsewhere.csv")
     path.symlink_to(runs.parent / "elsewhere.csv")
     test = view(runs, "rollouts.py")
-    assert "leads out of" in test.error[0].value.replace("\\", "")
+    assert "points outside" in test.error[0].value.replace("\\", "")
     assert not test.dataframe
 
 
@@ -197,7 +197,7 @@ def test_a_film_outside_of_the_run_is_not_shown(runs: Path, view: View) -> None:
     first = "bc-all@2400/drawer-open-v3-0/0"
     test = view(runs, "rollouts.py", episode=first)
     assert "damaged" in test.error[0].value
-    assert "leads out of" in texts(test)
+    assert "points outside" in texts(test)
 
 
 def test_two_policies_are_compared_from_the_same_starts(kept_runs: Path, view: View) -> None:

@@ -147,7 +147,7 @@ def test_half_of_it_real(run: Path, tmp_path: Path) -> None:
     ("words", "message"),
     [
         (["--to", "lerobt"], "Did you mean 'lerobot'"),
-        (["--to", "robomimic", "folder"], "give a name such as folder.hdf5"),
+        (["--to", "robomimic", "folder"], "Give a name such as folder.hdf5"),
         (["--select", "trust > 2"], "keeps none of 4 roll-outs"),
         (["--select", "truts > 0.8"], "Did you mean 'trust'"),
     ],

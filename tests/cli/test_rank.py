@@ -100,7 +100,7 @@ def test_real_trials_of_some_starts_are_combined_with_the_imagined(
 def test_a_run_without_truth_validates_nothing(summary: dict, folder: Path, tmp_path: Path) -> None:
     done = rank(tmp_path / "run", "--validated-by", str(folder))
     assert done.returncode == 2
-    assert "not compared with truth" in json.loads(done.stdout)["error"]
+    assert "not compared with measured outcomes" in json.loads(done.stdout)["error"]
 
 
 def test_a_missing_world_model_exits_2_and_says_what_to_do(tmp_path: Path) -> None:

@@ -170,7 +170,7 @@ def test_the_doctor_finds_the_declared_packages_and_a_working_codec() -> None:
 
 def test_the_doctor_reports_why_code_failed() -> None:
     assert doctor._run("pass") is None
-    assert doctor._run("raise SystemExit('the picture is blank')") == "the picture is blank"
+    assert doctor._run("raise SystemExit('the image is blank')") == "the image is blank"
     assert doctor._run("import os; os._exit(3)") == "ended with status 3"
 
 

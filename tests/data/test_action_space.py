@@ -89,8 +89,8 @@ def test_names() -> None:
     ("target", "message"),
     [
         (ActionSpace(control="joint-position"), "without the robot's kinematics"),
-        (ActionSpace(control="ee-delta"), "only given the pose"),
-        (ActionSpace(control="ee-absolute", gripper=2), "1 gripper columns cannot become 2"),
+        (ActionSpace(control="ee-delta"), "needs the pose"),
+        (ActionSpace(control="ee-absolute", gripper=2), "1 gripper columns cannot be converted"),
     ],
 )
 def test_what_cannot_be_said(target: ActionSpace, message: str) -> None:

@@ -60,7 +60,7 @@ def test_a_zarr_that_claims_a_billion_rows(change: dict, tmp_path: Path) -> None
     root = make("zarr", tmp_path / "set")
     for name, fields in change.items():
         in_json(root / name / ".zarray", **fields)
-    with little_memory(), pytest.raises(DataError, match=r"it claims [\d,]+ MiB, but 0.0 MiB are"):
+    with little_memory(), pytest.raises(DataError, match=r"it states [\d,]+ MiB, but 0.0 MiB are"):
         open_source(root)
 
 
@@ -71,7 +71,7 @@ def test_a_zipped_zarr_that_expands(tmp_path: Path) -> None:
             if file.is_file():
                 kept.write(file, file.relative_to(root))
         kept.writestr("data/img/9.0.0.0", bytes(100 << 20))
-    with little_memory(), pytest.raises(DataError, match=r"bomb\.zarr\.zip: store: it claims 100"):
+    with little_memory(), pytest.raises(DataError, match=r"bomb\.zarr\.zip: store: it states 100"):
         open_source(bomb)
 
 

@@ -129,12 +129,15 @@ def test_guesses_by_name_are_guesses(found, means) -> None:
     ("said", "says"),
     [
         ({"means": "rotation", "names": ("a", "b", "c", "d"), "form": "euler"}, "euler has 3"),
-        ({"means": "position", "names": ("a", "b", "c"), "unit": "rad"}, "cannot be in rad"),
+        (
+            {"means": "position", "names": ("a", "b", "c"), "unit": "rad"},
+            "cannot have the unit rad",
+        ),
         ({"means": "joint", "names": ("a",), "form": "euler"}, "only a rotation has a form"),
-        ({"means": "gripper", "names": ("a",), "open": 1.0}, "two different numbers"),
+        ({"means": "gripper", "names": ("a",), "open": 1.0}, "must differ"),
         ({"means": "joint", "names": ("a",), "open": 1.0, "closed": 0.0}, "only a gripper"),
         ({"means": "base", "names": ("a",)}, "x and y"),
-        ({"names": ()}, "needs names"),
+        ({"names": ()}, "needs at least one name"),
     ],
 )
 def test_what_cannot_be(said, says: str) -> None:

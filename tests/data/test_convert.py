@@ -111,7 +111,7 @@ def test_a_damaged_episode_stops_or_is_left_out_and_reported(
 def test_mistakes(original: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="Did you mean 'lerobot'"):
         convert(open_source(original), tmp_path / "set", to="lerobo")
-    with pytest.raises(UserError, match=r"give a name such as .*set\.hdf5"):
+    with pytest.raises(UserError, match=r"Give a name such as .*set\.hdf5"):
         convert(open_source(original), tmp_path / "set", to="robomimic")
     with pytest.raises(UserError, match="already exists"):
         convert(open_source(original), original, to="lerobot")

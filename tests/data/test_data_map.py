@@ -92,15 +92,15 @@ def test_what_was_guessed_is_marked(tmp_path: Path) -> None:
     [
         ("action: {key: [a]}", r"there is no key 'action.key'. Did you mean 'keys'"),
         ("fps: fast", "'fps' is 'fast'"),
-        ("pose: {columns: [{names: [a, b], means: position}]}", "not x, y and z"),
-        ("pose: {columns: [{names: [a, b, c], means: rotation}]}", "say its form"),
+        ("pose: {columns: [{names: [a, b], means: position}]}", "expected x, y and z"),
+        ("pose: {columns: [{names: [a, b, c], means: rotation}]}", "has no form"),
         ("pose: {columns: [{names: [a], means: joint, unit: furlong}]}", "unit 'furlong'"),
         ("pose: {columns: [{names: [a, a], means: other}]}", "several columns are called a"),
         ("success: reward is high", "is not a valid rule"),
         ("{task: a, task_key: b}", "not both"),
         ("[1, 2]", "has no keys"),
         ("a: [", "not readable YAML"),
-        ("depth: {d: [2, 1]}", "near 2.0 is not below far 1.0"),
+        ("depth: {d: [2, 1]}", r"near \(2\.0\) must be less than far \(1\.0\)"),
     ],
 )
 def test_a_wrong_map_is_refused_in_one_line(tmp_path: Path, text: str, says: str) -> None:
@@ -211,7 +211,10 @@ def test_gr00ts_modality_is_a_map(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("part", "says"),
-    [({"start": 1, "end": 1}, "no columns"), ({"start": 0, "end": 2}, "which another part has")],
+    [
+        ({"start": 1, "end": 1}, "not a valid range of columns"),
+        ({"start": 0, "end": 2}, "which belongs to another part"),
+    ],
 )
 def test_a_damaged_modality_is_refused(tmp_path: Path, part, says: str) -> None:
     raw = {**MODALITY, "action": {**MODALITY["action"], "right_arm": part}}

@@ -83,7 +83,7 @@ def test_rows_that_have_no_frame_are_refused_everywhere(
     odd_lerobot.CASES[case](tmp_path / "set")
     spoil(tmp_path / "set")
     source = open_source(tmp_path / "set")
-    words = f"row {row} of episode 0 is of {wanted} s, and the nearest frame is shown at {nearest}"
+    words = f"row {row} of episode 0 is at {wanted} s, but the nearest frame is at {nearest}"
     with pytest.raises(DataError, match=words):
         source.frames(0, "top", np.array([0]))  # also where the row asked for has a frame
     found = check(source)
@@ -112,7 +112,7 @@ def test_rows_at_another_rate_are_refused_everywhere(tmp_path: Path) -> None:
     retimed(tmp_path / "set", lambda t: t / 3)
     source = open_source(tmp_path / "set")
     assert any(f.code == "rate-differs" and f.severity == "error" for f in check(source))
-    with pytest.raises(DataError, match=r"rows are 0\.03333 s apart, but the dataset says 10"):
+    with pytest.raises(DataError, match=r"rows are 0\.03333 s apart, but the dataset states 10"):
         convert(source, tmp_path / "out", to="lerobot")
 
 
@@ -160,7 +160,7 @@ def test_a_camera_whose_clock_trembles(options: dict, tmp_path: Path) -> None:
 )
 def test_a_row_without_a_frame_is_refused(times, rows: int, row: int, tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", clip(0, len(times)), times=times)
-    with pytest.raises(DataError, match=rf"row {row} of episode ep is of {row / 10:.4f} s"):
+    with pytest.raises(DataError, match=rf"row {row} of episode ep is at {row / 10:.4f} s"):
         frames_in_turn(path, rows, 10.0, episode="ep")
 
 
@@ -193,7 +193,7 @@ def test_other_formats_go_by_time_too(make, tmp_path: Path) -> None:
     assert shown(source.episode(0).frames[next(iter(source.spec.views))]) == list(range(20))
     source = open_source(make(tmp_path / "fast", fast))
     assert shown(source.episode(0).frames[next(iter(source.spec.views))]) == list(range(0, 40, 2))
-    with pytest.raises(DataError, match=r"row 6 of episode 0 is of 1\.2000 s"):
+    with pytest.raises(DataError, match=r"row 6 of episode 0 is at 1\.2000 s"):
         open_source(make(tmp_path / "gap", gap))
 
 
@@ -216,5 +216,5 @@ def test_each_time_has_its_nearest_frame(tmp_path: Path) -> None:
     path = film(tmp_path / "a.mp4", clip(0, 5), times=[0, 0.1, 0.25, 0.5, 0.6])
     wanted = np.array([0.6, 0.25, 0.0, 0.10005])
     assert frames_at(path, wanted, episode="0").tolist() == [4, 2, 0, 1]
-    with pytest.raises(DataError, match=r"row 1 of episode 7 is of 0\.3000 s.* at 0\.2500 s"):
+    with pytest.raises(DataError, match=r"row 1 of episode 7 is at 0\.3000 s.* at 0\.2500 s"):
         frames_at(path, np.array([0.0, 0.3]), episode="7")

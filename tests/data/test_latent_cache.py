@@ -118,7 +118,11 @@ def test_an_interruption_is_continued_with_the_missing_file(tmp_path: Path) -> N
 
     with pytest.raises(KeyboardInterrupt):
         run()
-    with pytest.raises(DataError, match=r"latents-00001\.safetensors: latents: it is not a whole"):
+    with pytest.raises(
+        DataError,
+        match=r"latents-00001\.safetensors: latents: it is not a "
+        "complete",
+    ):
         LatentCache(tmp_path)
     run()
     assert encoded == [0, 1, 2, 3, 2, 3, 4]
@@ -139,7 +143,7 @@ def test_another_encoder_or_a_cut_file_is_refused(tmp_path: Path) -> None:
         build(Grey(4), tmp_path)
     file = tmp_path / "latents-00000.safetensors"
     file.write_bytes(file.read_bytes()[:-2])
-    with pytest.raises(DataError, match="not a whole file of latents"):
+    with pytest.raises(DataError, match="not a complete file of latents"):
         LatentCache(tmp_path)
 
 

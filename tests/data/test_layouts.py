@@ -71,7 +71,7 @@ def test_templates_with_other_legal_placeholders(
     [
         ("imagecodecs_jpegxl", "pip install 'imagecodecs'"),
         ("zfpy", r"pip install 'numcodecs\[zfpy\]'"),
-        ("home-made", "the codec 'home-made', which numcodecs does not have"),
+        ("home-made", "the codec 'home-made', which numcodecs does not support"),
     ],
 )
 @pytest.mark.parametrize("zipped", [True, False])

@@ -152,7 +152,7 @@ def test_some_frames_of_one_view(tmp_path: Path, seven) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fps": 12.0}, "12 frames a second, the dataset 10"),
+        ({"fps": 12.0}, "12 fps, but the dataset has 10"),
         ({"frames": {}}, "view 'top' is missing"),
         ({"actions": np.zeros((12, 5), np.float32)}, r"actions have shape \(12, 5\)"),
     ],
@@ -188,7 +188,7 @@ def test_an_index_that_spans_fewer_frames_than_rows_is_said(tmp_path: Path, made
         ("frame-count", "made-0"),
         ("frame-count", "made-1"),
     ]
-    assert "spans 11 frames, and there are 12 rows" in found[0].text
+    assert "spans 11 frames, but the episode has 12 rows" in found[0].text
 
 
 def test_an_index_that_spans_more_frames_than_rows_is_sound(tmp_path: Path, made) -> None:
@@ -208,7 +208,7 @@ def test_a_video_of_another_rate_is_refused_and_found(tmp_path: Path, made) -> N
     out = write(tmp_path / "set", [made(0)])
     film(out, fps=8, frames=12)
     source = open_source(out)
-    with pytest.raises(DataError, match=r"row 1 of episode made-0 is of 0\.1000 s"):
+    with pytest.raises(DataError, match=r"row 1 of episode made-0 is at 0\.1000 s"):
         source.frames(0, "wrist")
     assert ("frames-unreadable", "made-0", "wrist") in [
         (f.code, f.episode, f.field) for f in check(source)
@@ -226,7 +226,7 @@ def test_a_video_of_too_few_frames_is_found(tmp_path: Path, made) -> None:
     film(out, fps=10, frames=11)
     (found,) = [f for f in check(open_source(out)) if f.code == "frames-unreadable"]
     assert (found.severity, found.episode, found.field) == ("error", "made-0", "wrist")
-    assert "row 11 of episode made-0 is of 1.1000 s" in found.text
+    assert "row 11 of episode made-0 is at 1.1000 s" in found.text
 
 
 def as_v21(root: Path, out: Path) -> Path:

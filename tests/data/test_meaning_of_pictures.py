@@ -163,7 +163,10 @@ def test_the_scale_of_pictures_is_not_taken_from_the_first_alone(
 
 @pytest.mark.parametrize(
     ("values", "says"),
-    [((-1.0, 1.0), "neither 0 to 1 nor 0 to 255"), ((0.0, 4000.0), "neither 0 to 1")],
+    [
+        ((-1.0, 1.0), "contain -1 to 1; expected 0 to 1 or 0 to 255"),
+        ((0.0, 4000.0), "contain 0 to 4000; expected 0 to 1"),
+    ],
 )
 def test_pictures_of_no_known_scale_are_refused(tmp_path: Path, values, says: str) -> None:
     frames = np.full((6, 16, 16, 3), values[0], np.float32)
@@ -176,5 +179,5 @@ def test_a_picture_off_the_scale_of_all_that_were_looked_at_is_refused(tmp_path:
     frames = np.full((6, 16, 16, 3), 0.5, np.float32)
     frames[2] = 90.0  # neither first nor last of an episode
     source = open_source(zarr_store(tmp_path, img=frames))
-    with pytest.raises(DataError, match="it is not known what white is"):
+    with pytest.raises(DataError, match="the value of white is unknown"):
         source.frames(0, "img")

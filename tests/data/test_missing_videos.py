@@ -44,7 +44,7 @@ def test_a_view_that_no_episode_has_is_left_out(listed, kept, left, tmp_path: Pa
     (found,) = [f for f in check(source) if f.code == "view-missing"]
     assert found.severity == "warning"
     assert found.count == len(listed) - len(kept)
-    assert "is listed in meta/info.json, and no episode has its video" in found.text
+    assert "is listed in meta/info.json, but no episode has its video" in found.text
     done = convert(source, tmp_path / "out", to="lerobot")
     assert done.episodes == COUNT
     assert list(open_source(tmp_path / "out").spec.views) == left
@@ -78,7 +78,7 @@ def test_without_any_video_inspect_says_so(kind: str, tmp_path: Path) -> None:
     assert shown.exit_code == 1
     told = json.loads(shown.stdout)
     assert [(f["code"], f["severity"]) for f in told["findings"]] == [("view-missing", "error")]
-    assert "No view is left: download the videos" in told["findings"][0]["text"]
+    assert "No view is left; download the videos" in told["findings"][0]["text"]
     assert runner.invoke(app, ["data", "check", str(root)]).exit_code == 1
     with pytest.raises(UserError, match="has no readable camera"):
         convert(open_source(root), tmp_path / "out", to="lerobot")

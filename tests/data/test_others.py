@@ -89,7 +89,7 @@ def test_zarr_with_a_link_that_leads_outside(store: Path, tmp_path_factory) -> N
     outside = tmp_path_factory.mktemp("outside") / "secret"
     outside.write_bytes(b"0")
     (store / "data/link").symlink_to(outside)
-    with pytest.raises(DataError, match="leads out of the dataset folder"):
+    with pytest.raises(DataError, match="points outside the dataset folder"):
         open_source(store)
 
 
@@ -212,7 +212,7 @@ def lone(folder: Path, made) -> tuple[Path, np.ndarray]:
 
 def test_a_lone_array_is_refused_until_a_map_says_what_it_is(tmp_path: Path, made) -> None:
     path, _ = lone(tmp_path, made)
-    with pytest.raises(DataError, match=r"no name says what.*action: \{keys: \[arr_0\]\}"):
+    with pytest.raises(DataError, match=r"no name tells which.*action: \{keys: \[arr_0\]\}"):
         open_source(path)
 
 

@@ -99,9 +99,9 @@ def test_what_all_formats_share_of_a_map_works_without_the_readers_help(folder: 
     ("old", "new", "says"),
     [
         ("class Reader(Source)", "class Reader", "does not derive from"),
-        ('("x", "y", "grip")', '("x", "y")', r"pose of episode 'e0' are \(4, 3\); \(4, 2\)"),
-        ("for row in wanted])", "for row in wanted]) / 255", r"float64, and uint8 \(0-255\)"),
-        ('convert("RGB")', 'convert("L")', "is needed"),
+        ('("x", "y", "grip")', '("x", "y")', r"pose of episode 'e0' are \(4, 3\); expected"),
+        ("for row in wanted])", "for row in wanted]) / 255", r"float64; expected uint8 \(0-255\)"),
+        ('convert("RGB")', 'convert("L")', r"expected \(1, 32, 64, 3\)"),
         ("        self.spec = SourceSpec(", "        self.about = SourceSpec(", "it has no spec"),
         ("path: Path) ->", "path: Path, more: int) ->", "cannot be made from a path alone"),
     ],

@@ -146,7 +146,7 @@ def test_ragged_lengths(tmp_path: Path, counts, sound: bool) -> None:
     if sound:
         assert np.array_equal(open_source(path).rows(0).actions, EPISODES[0]["steps/action"])
     else:
-        with pytest.raises(DataError, match="not the same many"):
+        with pytest.raises(DataError, match="different lengths"):
             open_source(path)
 
 
@@ -183,7 +183,7 @@ def other_file(file: Path) -> None:
     ("damage", "says"),
     [
         (spoil_content, "checksum"),
-        (cut, "cut off"),
+        (cut, "truncated"),
         (other_file, "checksum of its length is wrong"),
         (Path.unlink, "1 of 2 files are missing"),
     ],
@@ -220,7 +220,7 @@ def test_a_folder_without_steps_is_refused(tmp_path: Path) -> None:
     path = tfrecords.write_dataset(tmp_path / "set", {"train": [[EPISODES[0]]]})
     flat = tfrecords.nested({"image": tfrecords.image(32, 64, 3)})
     (path / "features.json").write_text(json.dumps(flat))
-    with pytest.raises(DataError, match="no RLDS dataset"):
+    with pytest.raises(DataError, match="not an RLDS dataset"):
         open_source(path)
 
 

@@ -70,7 +70,7 @@ def test_only_the_training_split(original: Path, tmp_path: Path) -> None:
 
 
 def test_views_of_two_sizes_are_refused(original: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"top 48x64, wrist 32x32\. Set one: --size"):
+    with pytest.raises(UserError, match=r"top 48x64, wrist 32x32\. Set one with --size"):
         convert(open_source(original), tmp_path / "set", to="shards")
 
 

@@ -43,7 +43,7 @@ def test_yes_and_no_in_every_form(stored, meant) -> None:
 
 @pytest.mark.parametrize("stored", [2, 0.5, "maybe", [True, False], [], -1, {"a": 1}])
 def test_what_is_neither_is_refused(stored) -> None:
-    with pytest.raises(ValueError, match=r"neither true nor false|not one"):
+    with pytest.raises(ValueError, match=r"neither true nor false|expected one"):
         truth(stored)
 
 
@@ -132,7 +132,7 @@ def test_texts_of_tasks_wherever_they_stand(tmp_path: Path, table: pd.DataFrame)
 def test_tasks_without_text_are_refused(tmp_path: Path) -> None:
     path = without_task_names(make("lerobot-v3", tmp_path / "set"))
     pd.DataFrame({"task_index": [0, 1, 2]}).to_parquet(path / "meta/tasks.parquet")
-    with pytest.raises(DataError, match="the texts are not its index"):
+    with pytest.raises(DataError, match="its index does not contain the task texts"):
         open_source(path)
 
 
@@ -219,7 +219,7 @@ def test_depth_of_lerobot_by_its_flag_its_bits_and_its_pixel_format(tmp_path: Pa
     assert [one.field for one in source.findings if one.code == "depth-left-out"] == [
         "observation.images.depth"
     ]
-    with pytest.raises(DataError, match="depth in a video is not shown"):
+    with pytest.raises(DataError, match="depth in a video cannot be shown"):
         open_source(path, given=DataMap(depth={"observation.images.depth": (0, 1)}))
 
 

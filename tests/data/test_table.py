@@ -48,7 +48,7 @@ class Changed(Told):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"fps": 6.0}, "frames a second 6.0, but arm has 5.0"),
+        ({"fps": 6.0}, "frames per second: 6.0, but arm has 5.0"),
         ({"views": {"side": (16, 16)}}, "views .*side.*, but arm has .*top"),
         ({"action_names": ("vx", *AXES[1:])}, "an action of .*vx"),
         ({"pose_names": ("pose_0", "pose_1")}, "a pose of 2, but arm has 4"),

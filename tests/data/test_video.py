@@ -165,7 +165,7 @@ def test_pictures_are_turned_as_a_player_turns_them(
 
 def test_a_turn_that_is_no_quarter_is_refused(tmp_path: Path) -> None:
     path = odd_videos.film(tmp_path / "askew.mp4", marked_frames.clip(1, 3), degrees=30)
-    with pytest.raises(DataError, match=r"to be shown turned by (29|30) degrees"):
+    with pytest.raises(DataError, match=r"must be rotated by (29|30) degrees"):
         read_frames(path)
 
 

@@ -58,5 +58,5 @@ def test_every_imagined_step_says_how_well_it_shows_its_action(
 def test_a_checker_of_another_family_is_refused(tmp_path: Path) -> None:
     save_world(tmp_path, seeing_world(), RECIPE, kind="uwm", notes={})
     (tmp_path / CARD).unlink()
-    with pytest.raises(UserError, match="holds no world model"):
+    with pytest.raises(UserError, match="contains no world model"):
         load_checker(str(tmp_path))

@@ -59,7 +59,7 @@ def test_code_that_a_run_names_is_not_run(run: Path, tmp_path: Path) -> None:
 def test_what_the_run_lacks_is_named(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no imagined episode 'zero/left-9/9'.*Did you mean"):
         develop(run, ["zero/left-9/9"])
-    with pytest.raises(UserError, match="there is no real side"):
+    with pytest.raises(UserError, match="so the episode cannot be simulated"):
         develop(run, ["zero/left-0/0"], real=True)
-    with pytest.raises(UserError, match="no run of a ranking"):
+    with pytest.raises(UserError, match="not a ranking run"):
         develop(tmp_path, [])

@@ -16,7 +16,7 @@ def test_starts_come_back_and_a_changed_pixel_is_refused(tmp_path: Path) -> None
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UserError, match="Take the file from a copy of the run"):
+    with pytest.raises(UserError, match="Restore the file from a copy of the run"):
         read_kept_starts(tmp_path)
 
 

@@ -88,5 +88,5 @@ def test_runs_without_truth_or_with_another_judge_are_refused(judge: Path, run: 
     with pytest.raises(UserError, match="used another judge"):
         recalibrated(judge, [run])
     (run / "outcomes/truth.csv").unlink()
-    with pytest.raises(UserError, match="was not compared with truth"):
+    with pytest.raises(UserError, match="was not compared with measured outcomes"):
         recalibrated(judge, [run])

@@ -85,13 +85,15 @@ def test_a_job_that_kills_everyone_is_given_up_and_said_so() -> None:
     crew = Script(1, {(worker, 1) for worker in (1, 2, 3)})
     with Foreman(crew) as foreman:
         first, second = foreman.run(map(job, range(2)))
-    assert isinstance(first, BatchFailed) and "3 workers died at it: killed" in first.error
+    assert (
+        isinstance(first, BatchFailed) and "3 workers ended while doing it: killed" in first.error
+    )
     assert isinstance(second, BatchDone) and second.job.name == "job-1"
 
 
 def test_workers_that_cannot_start_are_a_fault() -> None:
     crew = Script(1, {(worker, 0) for worker in (1, 2, 3)})
-    with Foreman(crew) as foreman, pytest.raises(UserError, match="die while they start: killed"):
+    with Foreman(crew) as foreman, pytest.raises(UserError, match="end while they start: killed"):
         names(foreman, 1)
 
 

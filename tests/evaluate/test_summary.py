@@ -160,7 +160,7 @@ def test_an_earlier_validation_speaks_for_new_policies(tmp_path: Path) -> None:
     content = to_json(earlier, cards(), seconds={}, episodes=1)
     content |= {"world": {"hash": "w1"}, "judge": {"hash": "j1"}}
     write_json(tmp_path / "summary.json", content)
-    with pytest.raises(UserError, match="was not compared with truth"):
+    with pytest.raises(UserError, match="was not compared with measured outcomes"):
         read_validated(tmp_path, world="w1", judge="j1")
     (tmp_path / "outcomes").mkdir()
     real[real["lineage"] == "bc"].to_csv(tmp_path / "outcomes/truth.csv", index=False)

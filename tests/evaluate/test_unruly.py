@@ -66,7 +66,7 @@ def test_a_policy_that_ends_or_hangs_its_process_costs_its_own_episodes(setup: S
 )
 def test_a_policy_that_breaks_while_it_is_loaded_is_named(name: str, said: str) -> None:
     with pytest.raises(
-        UserError, match=rf"Policy {HERE}:{name} broke while it was loaded: .*{said}"
+        UserError, match=rf"Policy {HERE}:{name} raised an error while it was loaded: .*{said}"
     ):
         policy_specs([f"{HERE}:well", f"{HERE}:{name}"], policy_timeout=3.0)
 

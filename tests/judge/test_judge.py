@@ -122,9 +122,9 @@ def test_what_is_not_finite_is_not_judged(tmp_path: Path, odd: float) -> None:
     pose, latents = rollout.pose.copy(), np.asarray(rollout.latents).copy()
     pose[1, 0], latents[1, 0, 0, 0, 0] = odd, odd
     for broken in (replace(rollout, pose=pose), replace(rollout, latents=latents)):
-        with pytest.raises(UserError, match="not finite, and cannot be judged"):
+        with pytest.raises(UserError, match="non-finite values, so it cannot be judged"):
             judge([broken])
     for part in judge._members[0].parameters():
         part.data.fill_(odd)
-    with pytest.raises(UserError, match="The judge says numbers that are not finite"):
+    with pytest.raises(UserError, match="The judge returned non-finite values"):
         judge([rollout])

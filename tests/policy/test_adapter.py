@@ -175,7 +175,7 @@ def test_what_does_not_fit_is_refused_with_both_sides(
 
 def test_a_policy_for_another_space_is_refused(tmp_path: Path) -> None:
     made = adapter(tmp_path, "joint-position(2)+1")
-    with pytest.raises(UserError, match=r"gives 8 numbers per step.*joint-position\(2\)\+1 \(3 n"):
+    with pytest.raises(UserError, match=r"gives 8 values per step.*joint-position\(2\)\+1 \(3 n"):
         AdaptedPolicy(Fixed(np.ones((2, 8))), made)
     with pytest.raises(UserError, match=r"commands joint-velocity.* takes joint-position"):
         AdaptedPolicy(Fixed(np.ones((2, 3)), space="joint-velocity(2)+1"), made)
@@ -187,7 +187,7 @@ def test_a_policy_for_another_space_is_refused(tmp_path: Path) -> None:
         degrees.act(seen(tool(0.2, 0.7)))
     with pytest.raises(UserError, match="cannot hold its end effector"):
         degrees.act(seen([9, 9, 9, 0, 0, 0, 1]))
-    with pytest.raises(UserError, match="4 numbers of proprioception"):
+    with pytest.raises(UserError, match="4 values of proprioception"):
         degrees.act(seen([0, 0, 0, 1]))
 
 
@@ -220,7 +220,7 @@ def test_an_adapter_in_an_address(tmp_path: Path) -> None:
     policy = load_policy(f"zero?action_dim=3&chunk=4&adapter={made}")
     policy.reset(("a",), (0,))
     assert policy.act(seen(tool(0.2, 0.7))).shape == (1, 2, 7)
-    with pytest.raises(UserError, match="holds no adapter"):
+    with pytest.raises(UserError, match="contains no adapter"):
         load_policy(f"zero?adapter={tmp_path / 'none'}")
 
 

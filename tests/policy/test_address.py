@@ -70,7 +70,7 @@ def test_any_address_can_say_what_it_is_called_and_how_its_chunks_are_used(tmp_p
     )
     own = load_policy(f"{code}:make?name=abc").spec
     assert (own.name, own.chunk) == ("abc", 3)  # the code's own parameter, and what it is called
-    with pytest.raises(UserError, match="step=-1 must be a whole number, at least 0"):
+    with pytest.raises(UserError, match="step=-1 must be an integer of at least 0"):
         load_policy("zero?step=-1")
     with pytest.raises(
         UserError, match="a world frame lasts 5 steps and has no observation in between"

@@ -251,7 +251,7 @@ def test_ten_checkpoints_by_one_glob(tmp_path: Path) -> None:
         for day in ("monday", "tuesday")
         for step in ("002000", "010000")
     ]
-    with pytest.raises(UserError, match="names 2 policies; name= needs a single one"):
+    with pytest.raises(UserError, match="names 2 policies; name= needs exactly one"):
         expand([f"lerobot:{one}/*?name=x"])
     with pytest.raises(UserError, match="No LeRobot checkpoint matches"):
         expand([f"lerobot:{tmp_path}/none/*"])

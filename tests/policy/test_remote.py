@@ -130,7 +130,7 @@ def test_a_dropped_connection_is_opened_again_and_the_question_repeated() -> Non
             msgpack.packb({"actions": spoken(np.zeros((1, 7)))}),
             r"actions \(1, 7\), but announced \(steps, 5\)",
         ),
-        (msgpack.packb({"actions": spoken(np.zeros((5, 5)).astype("S1"))}), "only numbers are"),
+        (msgpack.packb({"actions": spoken(np.zeros((5, 5)).astype("S1"))}), "must be numeric"),
     ],
 )
 def test_what_is_no_answer_is_said(answer, said: str) -> None:

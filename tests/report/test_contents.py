@@ -101,7 +101,7 @@ def test_a_part_of_another_form_is_refused_by_name(run: Path, part: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("content", "says"), [("{", "not readable JSON"), ("[]", "must hold a JSON object")]
+    ("content", "says"), [("{", "not readable JSON"), ("[]", "must contain a JSON object")]
 )
 def test_a_damaged_summary_is_an_error_that_names_it(run: Path, content: str, says: str) -> None:
     (run / "summary.json").write_text(content)

@@ -142,7 +142,7 @@ def test_what_needs_no_conversion_is_left_as_it_is() -> None:
          r"ee-absolute\(euler\)\+1 \(7 numbers.*m,rad\).*adapter urdf.*\?adapter=FOLDER"),
         (20, "", r"gives 20 numbers per world frame; the world model takes 7 numbers, ee-absolute"),
         (6, METRES.space, r"gives 6 numbers, ee-absolute.*takes 7 numbers, .*\?adapter=FOLDER"),
-        (6, "ee-delta(euler)+1", r"gives 6 numbers per step, but the adapter takes ee-delta"),
+        (6, "ee-delta(euler)+1", r"gives 6 values per step, but the adapter takes ee-delta"),
         (8, "ee-delta(euler)+2", r"ee-delta\(euler\)\+2 .* takes ee-absolute.*grippers differ"),
         (8, "joint-position(7,deg)+1", r"Policy same: .*is in deg; joint-position is in rad here"),
     ],
@@ -156,7 +156,7 @@ def test_what_cannot_become_the_worlds_is_refused_with_both_sides(
 
 def test_a_world_of_several_steps_a_frame_is_not_guessed_at() -> None:
     twice = replace(METRES, action_dim=14, action_low=(-4.0,), action_high=(4.0,))
-    with pytest.raises(UserError, match=r"14 numbers per frame, 2 steps of ee-absolute"):
+    with pytest.raises(UserError, match=r"14 values per frame, 2 steps of ee-absolute"):
         fitted(Same([0.0] * 7, "ee-delta(euler)+1"), twice)
 
 
@@ -204,7 +204,7 @@ def test_old_worlds_say_nothing_and_go_from_minus_one_to_one() -> None:
             "pose_dim": 4, "tasks": ["go"], "fps": 16}  # fmt: skip
     spec = build(WorldSpec, card, where="world.json")
     assert spec.space == "" and set(spec.low) == {-1} and set(spec.high) == {1}
-    with pytest.raises(UserError, match="action_low has 2 numbers; expected 1 or 20"):
+    with pytest.raises(UserError, match="action_low has 2 values; expected 1 or 20"):
         build(WorldSpec, {**card, "action_low": [-1, -1]}, where="world.json")
     with pytest.raises(UserError, match="is above action_high"):
         build(WorldSpec, {**card, "action_low": [2]}, where="world.json")

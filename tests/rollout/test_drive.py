@@ -95,5 +95,5 @@ def test_absolute_actions_carry_on_from_the_pose() -> None:
 
 
 def test_actions_that_are_no_directions_are_refused() -> None:
-    with pytest.raises(UserError, match="2 numbers per frame"):
+    with pytest.raises(UserError, match="2 values per frame"):
         Controls(action_dim=2, step_dim=2, absolute=False)

@@ -84,7 +84,7 @@ def test_a_world_acts_by_its_own_seeds_alone() -> None:
 def test_a_policy_needs_a_known_task_and_the_batch_that_was_begun() -> None:
     policy, starts = UwmPolicy(seeing_world(), lineage="uwm", step=7), some_starts()
     policy.reset(["left"], [0])
-    with pytest.raises(ValueError, match="2 episodes observed, but reset began 1"):
+    with pytest.raises(ValueError, match="2 episodes observed, but reset started 1"):
         policy.act(observed(starts))
     policy.reset(["left", "up"], [0, 1])
     with pytest.raises(UserError, match="was not trained on the task 'up'"):

@@ -51,7 +51,7 @@ def test_a_file_that_leads_out_is_not_read(tmp_path: Path, name: str) -> None:
     (run / name).unlink(missing_ok=True)
     (run / name).symlink_to(tmp_path / "secret")
     (found,) = find_runs(tmp_path / "runs")
-    assert (found.status, f"{name} leads out of" in found.detail) == ("broken", True)
+    assert (found.status, f"{name} points outside" in found.detail) == ("broken", True)
 
 
 def test_progress_is_told_where_the_recipe_says_how_much_there_is(tmp_path: Path) -> None:

@@ -179,7 +179,7 @@ def test_a_token_is_asked_for_and_health_is_not(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_nobody_listens_to_everybody_by_accident() -> None:
-    with pytest.raises(UserError, match="without a token lets anybody"):
+    with pytest.raises(UserError, match="without a token lets anyone"):
         ServerConfig(host="0.0.0.0")
     ServerConfig(host="0.0.0.0", token="x")
     ServerConfig(host="0.0.0.0", open=True)
@@ -197,7 +197,7 @@ def test_nobody_listens_to_everybody_by_accident() -> None:
         (question(reset={"tasks": ["a"], "seeds": [-1]}), "whole numbers from 0"),
         (question(reset={"tasks": ["a"], "seeds": []}), "1 tasks and 0 seeds"),
         (question(reset={"tasks": ["a"] * 2000, "seeds": [0] * 2000}), "1 to 1024 go together"),
-        ("a text", "a binary frame"),
+        ("a text", "a binary message"),
         (b"\0" * 20_001, "message too big"),
     ],
 )

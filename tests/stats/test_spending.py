@@ -84,7 +84,7 @@ def test_plan_with_and_without_imagination() -> None:
     assert both.cost < both.cost_alone
     useless = plan(policies=8, gap=0.1, rho=0.05, cost_ratio=2)
     assert (useless.real, useless.imagined) == (alone.real, 0)
-    assert "does not save anything" in useless.advice
+    assert "saves nothing" in useless.advice
 
 
 def test_the_best_ratio() -> None:

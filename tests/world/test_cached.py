@@ -160,7 +160,7 @@ def test_shards_of_other_pictures_are_noticed(
     monkeypatch.setattr(ShardsSource, "frames", lambda *given: 255 - frames(*given))
     words = ("train", "--model", home / "toy.yaml", "--data", home / "data")
     said = refused(*words, "--latents", home / "data-latents", "--out", tmp_path)
-    assert "does not hold the latents of the frames" in said
+    assert "does not contain the latents of the frames" in said
     assert not (tmp_path / "latents").exists()
 
 
@@ -205,4 +205,4 @@ def test_latents_of_other_pictures_are_noticed(
     monkeypatch.setattr(Weighted, "open", lambda part: Others(part.path))
     words = ("train", "--model", home / "absolute.yaml", "--data", "arm")
     said = refused(*words, "--latents", arm / "latents", "--out", arm / "out")
-    assert "does not hold the latents of the frames in arm" in said
+    assert "does not contain the latents of the frames in arm" in said

@@ -134,7 +134,7 @@ def test_datasets_that_differ_are_refused(monkeypatch: pytest.MonkeyPatch) -> No
         return OverPi(path, fps=15.0 if path.name == "b" else 5.0)
 
     monkeypatch.setattr(Weighted, "open", lambda part: opened(part.path))
-    with pytest.raises(UserError, match=r"b has frames a second 15\.0, but a has 5\.0"):
+    with pytest.raises(UserError, match=r"b has frames per second: 15\.0, but a has 5\.0"):
         prepared(toy_recipe(), Weighted(path=Path("a")), Weighted(path=Path("b")))
 
 

@@ -82,13 +82,13 @@ def test_another_autoencoder_in_the_folder_is_noticed(tmp_path: Path) -> None:
     assert list(state) == ["fingerprint"]  # the weights stay in their folder
     DiffusersTokenizer(tmp_path, size=SIZE).load_state_dict(state)
     save("AutoencoderKL", tmp_path, seed=1)
-    with pytest.raises(UserError, match="does not hold the autoencoder"):
+    with pytest.raises(UserError, match="is not the autoencoder"):
         DiffusersTokenizer(tmp_path, size=SIZE).load_state_dict(state)
 
 
 def test_what_is_no_autoencoder_says_so(tmp_path: Path) -> None:
     recipe = TokenizerRecipe(folder=str(tmp_path))
-    with pytest.raises(UserError, match="holds no autoencoder"):
+    with pytest.raises(UserError, match="contains no autoencoder"):
         new_tokenizer(recipe, tasks=1, views=1, size=SIZE)
     (tmp_path / "config.json").write_text(json.dumps({"_class_name": "UNet2DModel"}))
     with pytest.raises(UserError, match="holds a UNet2DModel; a tokenizer must be one of"):

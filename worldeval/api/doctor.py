@@ -22,7 +22,7 @@ data = mujoco.MjData(model)
 mujoco.mj_forward(model, data)
 renderer = mujoco.Renderer(model, 16, 16)
 renderer.update_scene(data)
-raise SystemExit(0 if renderer.render().std() > 1 else 'the picture is blank')
+raise SystemExit(0 if renderer.render().std() > 1 else 'the image is blank')
 """
 LPIPS = "import lpips; lpips.LPIPS(net='alex', pnet_rand=True, verbose=False)"
 DEBIAN_RENDERING = "apt-get install libosmesa6 libegl1 libegl-mesa0 libgl1-mesa-dri"
@@ -132,7 +132,7 @@ def _recipes() -> SystemCheck:
     try:
         counts = {group: len(recipes.available(group)) for group in recipes.FOLDERS}
     except UserError as error:
-        return SystemCheck(name="recipes", ok=False, found=str(error), todo="correct that file")
+        return SystemCheck(name="recipes", ok=False, found=str(error), todo="correct this file")
     found = ", ".join(f"{count} {group}" for group, count in counts.items())
     todo = f"reinstall worldeval: {recipes.RECIPES} lacks the recipes that it ships"
     return SystemCheck(name="recipes", ok=all(counts.values()), found=found, todo=todo)

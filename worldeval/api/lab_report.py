@@ -43,7 +43,7 @@ def lab_report(
         "",
     ]
     if psnr is not None:
-        lines += [f"Pictures through the tokenizer alone: {psnr:.1f} dB.", ""]
+        lines += [f"Images through the tokenizer alone: {psnr:.1f} dB.", ""]
     lines += [
         "| frames ahead | error of the latents | repeating the first frame | episodes |",
         "|---|---|---|---|",
@@ -100,19 +100,22 @@ def _verdicts(
         )
     else:
         cannot.append(
-            "the world model does not beat repeating the first frame: give it more data or more "
-            "--minutes before ranking anything."
+            "that the world model predicts better than repeating the first frame. Give more data "
+            "or more --minutes before ranking anything."
         )
     auc = judge.get("auc")
     if auc is not None and auc >= AUC:
         can.append(f"The judge separates success from failure (AUC {auc:.2f}).")
     else:
         shown = "cannot be measured" if auc is None else f"is {auc:.2f}"
-        cannot.append(f"the judge's AUC {shown}; below {AUC} its verdicts say little.")
+        cannot.append(
+            f"the judge's AUC {shown}; below {AUC}, its verdicts carry little information."
+        )
     if uncalibrated:
         cannot.append(
-            "no recorded episode failed. Failures were invented by carrying out another episode's "
-            "actions, so every rate is uncalibrated: an order may be read, no rate. Give "
+            "that rates are calibrated, because no recorded episode failed. Failures were "
+            "synthesised from another episode's "
+            "actions, so every rate is uncalibrated: read the order, but quote no rate. Give "
             "--rollouts of policies that fail."
         )
     if gates is None:
@@ -122,8 +125,8 @@ def _verdicts(
         can_, cannot_ = _gate_verdicts(gates)
         can, cannot = can + can_, cannot + cannot_
     cannot.append(
-        "that a ranking agrees with reality. Compare it with a simulator (--truth) or a few real "
-        "trials (--real); `worldeval next` says which trials."
+        "that a ranking agrees with measured outcomes. Compare it with a simulator (--truth) or "
+        "a few real trials (--real); `worldeval next` says which trials."
     )
     return can, cannot
 
@@ -140,13 +143,13 @@ def _gate_verdicts(gates: Gates) -> tuple[list[str], list[str]]:
         (
             gates.action_effect,
             _above(gates.action_effect, ACTION_EFFECT),
-            "Other actions lead elsewhere",
-            f"that actions matter (a drop of at least {ACTION_EFFECT} is needed)",
+            "Other actions lead to other outcomes",
+            f"that the world model follows actions (a drop of at least {ACTION_EFFECT} is needed)",
         ),
         (
             gates.informativeness,
             _above(gates.informativeness, INFORMATIVENESS),
-            "The verdicts tell success from failure",
+            "The verdicts separate success from failure",
             f"that verdicts are informative (lower bound above {INFORMATIVENESS})",
         ),
     ):

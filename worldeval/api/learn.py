@@ -168,7 +168,10 @@ def starts_of(data: Address, world: Address, out: Address, *, per_task: int = MO
     chosen = _spread([source.heads[int(index)].task for index in held], per_task, held)
     found = recordings(recorded, np.array(chosen), 1)
     if not found:
-        raise UserError(f"{world} holds out no episode of {data}, so there is no honest start.")
+        raise UserError(
+            f"{world} holds out no episode of {data}, so every start would be one it "
+            "was trained on."
+        )
     path = Path(out)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_starts(path, [replace(one.start, seed=k) for k, one in enumerate(found)])
@@ -181,8 +184,8 @@ def _refuse_harm(source: Source) -> None:
         errors = [found for found in findings if found.severity == "error"]
         listed = "; ".join(f"{found.field}: {found.text}" for found in errors[:3])
         raise UserError(
-            f"{source.spec.path} would harm a training ({len(errors)} kinds of error: {listed}). "
-            "See all of them with worldeval data check; mend the data, or go on with --no-check."
+            f"{source.spec.path} would harm training ({len(errors)} kinds of error: {listed}). "
+            "List them with `worldeval data check`, then correct the data, or pass --no-check."
         )
 
 

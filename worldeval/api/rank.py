@@ -148,7 +148,7 @@ def rank(
         imagined = run.imagine()
         simulator = run.recipe.truth
         if truth and simulator is not None and (problem := unavailable(simulator.env)):
-            watch.say(f"no truth: {problem}")
+            watch.say(f"not measured: {problem}")
         elif truth:
             measured = run.truth()
         if run.shard.count == 1:

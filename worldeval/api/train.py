@@ -165,7 +165,7 @@ def train_judge(
     trained = read_card(place)["recipe"]
     if not weak and not trained.own_rollouts:
         raise UserError(
-            "A judge learns from roll-outs of policies; give --weak DATASET. Where there are none, "
+            "A judge learns from roll-outs of policies; give --weak DATASET. If there are none, "
             "train the world model with --set own_rollouts=0.5, which sets labelled recordings "
             "aside in their place."
         )
@@ -258,8 +258,8 @@ def train_policies(
     refuse_video(parts, "policy", learns_video=False)
     if weighed := [part for part in parts if part.weight != 1]:
         raise UserError(
-            f"{weighed[0].path} has the weight {weighed[0].weight:g}, and policies learn from all "
-            "demonstrations alike. Leave the weight out."
+            f"{weighed[0].path} has the weight {weighed[0].weight:g}, but policies learn from all "
+            "demonstrations equally. Omit the weight."
         )
     read_table(*parts)  # report a wrong folder before the run folder is made
     order = [lineage.name for lineage in lineages.lineages]

@@ -31,7 +31,7 @@ data = typer.Typer(
     name="data", help="Inspect, check, convert and collect trajectories.", no_args_is_help=True
 )
 
-Dataset = Annotated[Path, typer.Argument(help="The folder (or file) of a dataset.")]
+Dataset = Annotated[Path, typer.Argument(help="Folder (or file) of a dataset.")]
 
 CHANGES = "Which parts"
 

@@ -29,7 +29,7 @@ def register(data: typer.Typer) -> None:
 
 
 def encode(
-    path: Annotated[Path, typer.Argument(help="The folder (or file) of a dataset.")],
+    path: Annotated[Path, typer.Argument(help="Folder (or file) of a dataset.")],
     out: Annotated[Path, typer.Option("--out", help="Folder for the latents.")],
     world: Annotated[
         Path | None,
@@ -62,7 +62,7 @@ def encode(
         return
     emit(asdict(done), as_json=as_json)
     if not as_json:
-        checked = "not decoded: they came with the data"
+        checked = "precomputed, not decoded"
         if done.decoded_psnr is not None:
-            checked = f"{done.decoded_psnr} dB decoded"
+            checked = f"PSNR {done.decoded_psnr} dB after decoding"
         console.print(f"latents of {done.episodes} episodes in {done.out} ({checked})")

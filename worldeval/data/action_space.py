@@ -74,15 +74,17 @@ class ActionSpace:
         """
         self._fits(actions, "actions")
         if self.gripper != target.gripper:
-            raise UserError(f"{self.gripper} gripper columns cannot become {target.gripper}.")
+            raise UserError(
+                f"{self.gripper} gripper columns cannot be converted to {target.gripper}."
+            )
         if (self.control in END_EFFECTOR) != (target.control in END_EFFECTOR):
             raise UserError(
-                f"{self.control} cannot become {target.control} without the robot's kinematics. "
-                "Use the columns that the dataset recorded for it."
+                f"{self.control} cannot be converted to {target.control} without the robot's "
+                "kinematics. Use the columns that the dataset recorded for it."
             )
         if self.control != target.control:
             if pose is None:
-                raise UserError(f"{self.control} becomes {target.control} only given the pose.")
+                raise UserError(f"Converting {self.control} to {target.control} needs the pose.")
             self._fits(pose, "pose")
         if self.control in END_EFFECTOR:
             arm = self._end_effector(target, actions, pose)
@@ -124,12 +126,12 @@ class ActionSpace:
         fps: float | None,
     ) -> Float[Array, "t b"]:
         if self.joints != target.joints:
-            raise UserError(f"{self.joints} joints cannot become {target.joints}.")
+            raise UserError(f"{self.joints} joints cannot be converted to {target.joints}.")
         arm = actions[:, : self.arm]
         if self.control == target.control:
             return arm
         if fps is None or pose is None:
-            raise UserError(f"{self.control} becomes {target.control} only given the rate.")
+            raise UserError(f"Converting {self.control} to {target.control} needs the rate.")
         here = pose[:, : self.arm]
         if target.control == "joint-velocity":
             return (arm - here) * fps

@@ -52,36 +52,39 @@ class ColumnGroup:
 
     def __post_init__(self) -> None:
         if not self.names:
-            raise ValueError("a group of columns needs names")
+            raise ValueError("a group of columns needs at least one name")
         what = ", ".join(self.names)
         if self.means == "rotation":
             if self.form is None:
                 raise ValueError(
-                    f"rotation {what}: say its form: {', '.join(get_args(StoredForm))}"
+                    f"rotation {what} has no form; give one of {', '.join(get_args(StoredForm))}"
                 )
             if len(self.names) != _width(self.form):
                 raise ValueError(
-                    f"rotation {what} has {len(self.names)} columns; {self.form} has "
+                    f"rotation {what} has {len(self.names)} columns, but {self.form} has "
                     f"{_width(self.form)}"
                 )
         elif self.form is not None:
             raise ValueError(f"{what}: only a rotation has a form")
         if self.means == "position" and len(self.names) != 3:
-            raise ValueError(f"position {what} has {len(self.names)} columns, not x, y and z")
+            raise ValueError(f"position {what} has {len(self.names)} columns; expected x, y and z")
         if self.means in ("planar", "base") and len(self.names) not in (2, 3):
-            raise ValueError(f"{self.means} {what} is x and y, and perhaps an angle")
+            raise ValueError(
+                f"{self.means} {what} has {len(self.names)} columns; expected x and y, or x, y "
+                "and an angle"
+            )
         if self.unit.removesuffix("/s") not in (*LENGTHS, *ANGLES, *NO_UNIT):
             known = ", ".join((*LENGTHS, *ANGLES, "px"))
-            raise ValueError(f"{what}: unit '{self.unit}' is not known (there is {known})")
+            raise ValueError(f"{what}: unit '{self.unit}' is not known (known: {known})")
         wrong = ANGLES if self.means in LINEAR else LENGTHS if self.means == "rotation" else {}
         if self.unit.removesuffix("/s") in wrong:
-            raise ValueError(f"{self.means} {what} cannot be in {self.unit}")
+            raise ValueError(f"{self.means} {what} cannot have the unit {self.unit}")
         if (self.open is None) != (self.closed is None) or (
             self.open is not None and self.open == self.closed
         ):
-            raise ValueError(f"{what}: open and closed are two different numbers")
+            raise ValueError(f"{what}: the values of open and closed must differ")
         if self.open is not None and self.means != "gripper":
-            raise ValueError(f"{what}: only a gripper is open or closed")
+            raise ValueError(f"{what}: only a gripper has values of open and closed")
 
     def __len__(self) -> int:
         return len(self.names)

@@ -60,10 +60,12 @@ class DataMap:
         if self.task and self.task_key:
             raise ValueError("give either task or task_key, not both")
         if self.pose.next_pose:
-            raise ValueError("next_pose belongs to the action, which is made from the pose")
+            raise ValueError(
+                "next_pose is only valid in action:, where it derives the action from the pose"
+            )
         for key, (near, far) in self.depth.items():
             if not near < far:
-                raise ValueError(f"depth {key}: near {near} is not below far {far}")
+                raise ValueError(f"depth {key}: near ({near}) must be less than far ({far})")
         if self.success:
             read_rule(self.success)
 
@@ -116,6 +118,6 @@ def refuse_unread(given: DataMap, understood: Sequence[str], kind: str) -> None:
         if said not in (*FOR_ALL, *understood):
             known = ", ".join(sorted((*FOR_ALL, *understood)))
             raise UserError(
-                f"The map sets '{said}', which the format {kind} does not support (it supports "
+                f"The map sets '{said}', which the format {kind} does not support (supported: "
                 f"{known}). Remove it from the map."
             )

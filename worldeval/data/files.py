@@ -35,14 +35,16 @@ def inside(root: Path, relative: str, *, owner: Path, field: str) -> Path:
             raise OutsideError(
                 owner,
                 field,
-                f"{relative!r:.200} leaves the dataset folder {root}.",
+                f"{relative!r:.200} points outside the dataset folder {root}.",
                 "Only files inside it are read. Copy the file there and update its path.",
             )
         mode = path.stat().st_mode
     except FileNotFoundError as error:
         raise DataError(owner, field, f"the file {root / relative} does not exist.") from error
     except (OSError, ValueError) as error:  # too long a name, a NUL or half a surrogate in it
-        raise DataError(owner, field, f"{relative!r:.200} is not a file name ({error}).") from error
+        raise DataError(
+            owner, field, f"{relative!r:.200} is not a valid file name ({error})."
+        ) from error
     if not stat.S_ISREG(mode):
         raise DataError(owner, field, f"{path} is not a regular file.")
     return path
@@ -79,7 +81,7 @@ def bounded(claimed: int, stored: int, path: Path, field: str, *, expansion: int
         raise DataError(
             path,
             field,
-            f"it claims {claimed / 2**20:,.0f} MiB, but {stored / 2**20:,.1f} MiB are stored.",
+            f"it states {claimed / 2**20:,.0f} MiB, but {stored / 2**20:,.1f} MiB are stored.",
             "Copy or write the file again.",
         )
 
@@ -91,18 +93,20 @@ def load_json(path: Path, root: Path | None = None) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise DataError(path, "file", "it does not exist.") from error
+        raise DataError(path, "file", "the file does not exist.") from error
     except (OSError, ValueError, RecursionError) as error:  # ValueError: bad JSON, bad UTF-8
         raise DataError(path, "file", f"it is not readable JSON ({error}).") from error
     if not isinstance(content, dict):
-        raise DataError(path, "file", f"it must hold a JSON object, not {type(content).__name__}.")
+        raise DataError(path, "file", f"expected a JSON object, found {type(content).__name__}.")
     return content
 
 
 def need(content: Mapping[str, Any], key: str, kind: type | tuple[type, ...], path: Path) -> Any:
     """Return the value of `key`, checking that it has type `kind`."""
     if key not in content:
-        raise DataError(path, key, f"the key is missing (there is {', '.join(content) or 'none'}).")
+        raise DataError(
+            path, key, f"the key is missing (available: {', '.join(content) or 'none'})."
+        )
     value = content[key]
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise DataError(path, key, f"{value!r:.80} has the wrong type ({type(value).__name__}).")
@@ -112,10 +116,10 @@ def need(content: Mapping[str, Any], key: str, kind: type | tuple[type, ...], pa
 def rate(value: object, path: Path, field: str = "fps") -> float:
     """Parse a plausible rate in frames per second."""
     if isinstance(value, bool) or not isinstance(value, int | float | np.number):
-        raise DataError(path, field, f"{value!r:.80} is not a number of frames per second.")
+        raise DataError(path, field, f"{value!r:.80} is not a valid number of frames per second.")
     fps = float(value)
     if not (math.isfinite(fps) and 0 < fps <= MAX_FPS):
-        raise DataError(path, field, f"{fps} frames a second is not between 0 and {MAX_FPS:.0f}.")
+        raise DataError(path, field, f"{fps} frames per second is not between 0 and {MAX_FPS:.0f}.")
     return fps
 
 
@@ -128,13 +132,13 @@ def numbers(
     except ValueError as error:
         raise DataError(path, field, f"its rows have different lengths ({error}).") from error
     if table.dtype.kind not in "fiub":
-        raise DataError(path, field, f"it holds {table.dtype}, not numbers.")
+        raise DataError(path, field, f"it contains {table.dtype}, not numbers.")
     table = table.astype(np.float32)
     if table.ndim == 1:
         table = table[:, None]
     if table.ndim != 2 or (columns is not None and table.shape[1] != columns):
         wanted = f"(frames, {columns})" if columns is not None else "(frames, dimensions)"
-        raise DataError(path, field, f"its shape is {table.shape}, but {wanted} is needed.")
+        raise DataError(path, field, f"its shape is {table.shape}; expected {wanted}.")
     bad = ~np.isfinite(table)
     if bad.any():
         row, column = np.argwhere(bad)[0]

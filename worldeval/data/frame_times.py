@@ -38,12 +38,12 @@ def frames_at(file: Path, wanted: Float[Array, " n"], *, episode: str) -> Int[Ar
         raise DataError(
             file,
             "timestamp",
-            f"row {row} of episode {episode} is of {wanted[row]:.4f} s, and the nearest frame is "
-            f"shown at {times[frames[row]]:.4f} s ({len(bad)} of {len(wanted)} rows have no "
-            f"frame within {TOLERANCE:g} s; the video's frames are from {times[0]:.4f} to "
+            f"row {row} of episode {episode} is at {wanted[row]:.4f} s, but the nearest frame is "
+            f"at {times[frames[row]]:.4f} s ({len(bad)} of {len(wanted)} rows have no "
+            f"frame within {TOLERANCE:g} s; the video's frames range from {times[0]:.4f} to "
             f"{times[-1]:.4f} s).",
-            "Correct the timestamps, or the start of the episode in the video; otherwise rows "
-            "would show the wrong frames.",
+            "Correct the timestamps or the start of the episode in the video; otherwise, rows "
+            "would get the wrong frames.",
         )
     return frames
 
@@ -62,8 +62,8 @@ def same_rate(one: float, other: float) -> bool:
 def wrong_rate(rate: float, fps: float) -> str:
     """Describe the problem of rows that are not `1 / fps` seconds apart."""
     return (
-        f"rows are {1 / rate:.4g} s apart, but the dataset says {fps:g} frames per second. Correct "
-        "the rate, resample, or give the true rate to `worldeval data convert --fps`."
+        f"rows are {1 / rate:.4g} s apart, but the dataset states {fps:g} frames per second. "
+        "Correct the rate, resample, or give the true rate to `worldeval data convert --fps`."
     )
 
 
@@ -109,8 +109,8 @@ def _missing(
     return DataError(
         file,
         "video",
-        f"row {row} of episode {episode} is of {row / fps:.4f} s, and the nearest frame is shown "
-        f"at {times[nearest]:.4f} s after the first ({rows} rows at {fps:g} a second, "
+        f"row {row} of episode {episode} is at {row / fps:.4f} s, but the nearest frame is "
+        f"{times[nearest]:.4f} s after the first ({rows} rows at {fps:g} per second, "
         f"{len(times)} frames in {times[-1]:.4f} s).",
         "Record the episode again, or remove the rows without a frame.",
     )

@@ -26,7 +26,7 @@ class JoinedRows:
         return self.shape[0]
 
     def __getitem__(self, rows: int | slice | Int[Array, "..."]) -> Array:
-        """Rows by number, in any order and shape; negative numbers count from the end."""
+        """Read rows by number, in any order and shape; negative numbers count from the end."""
         if isinstance(rows, slice):
             return self[np.arange(*rows.indices(len(self)))]
         wanted = np.asarray(rows)

@@ -132,7 +132,7 @@ class _CachedEpisode:
 
 @dataclass(frozen=True, kw_only=True)
 class _Card:
-    """What a cache says of itself."""
+    """The content of `cache.json`."""
 
     encoder: str
     views: tuple[str, ...]
@@ -143,7 +143,7 @@ class _Card:
 
     def __post_init__(self) -> None:
         if self.per_file < 1 or any(one.length < 1 for one in self.episodes):
-            raise ValueError("episodes have frames, and files have episodes. Encode again")
+            raise ValueError("an episode without frames, or a file without episodes. Encode again")
 
 
 def _card(out: Path) -> _Card:
@@ -226,7 +226,7 @@ def decoded_psnr(
 
 
 def _map(path: Path, tensor: str, dtype: type) -> Any:
-    """A tensor of a safetensors file as a memory map: its header says where the bytes are."""
+    """Map a tensor of a safetensors file into memory, at the offset in its header."""
     try:
         with path.open("rb") as file:
             (size,) = struct.unpack("<Q", file.read(8))
@@ -239,7 +239,7 @@ def _map(path: Path, tensor: str, dtype: type) -> Any:
         return np.asarray(np.memmap(path, dtype, "r", begin, tuple(facts["shape"])))
     except (OSError, ValueError, LookupError, TypeError, struct.error, OverflowError) as error:
         raise DataError(
-            path, tensor, f"it is not a whole file of latents ({error}).", "Encode again."
+            path, tensor, f"it is not a complete file of latents ({error}).", "Encode again."
         ) from error
 
 

@@ -12,8 +12,8 @@ from worldeval.data.source import Source
 
 GUESS = "  # guess"
 HEAD = """\
-# How {path} ({format}) was read. Edit it, keep it in a file, and give that
-# with --map. Lines marked as a guess say what the files do not: see whether they are right.
+# How {path} ({format}) was read. Save this in a file, edit it, and give the file with --map.
+# Lines marked as a guess state what the files do not. Check that they are correct.
 """
 # finding -> the key that it makes a guess of
 GUESSED = {"fps-guessed": "fps", "channels-guessed": "channels", "success-guessed": "success"}
@@ -64,7 +64,7 @@ def _numbers(side: str, numbers: NumbersMap) -> Iterator[str]:
 
 
 def _said(group: ColumnGroup) -> Mapping[str, Any]:
-    """What is said of a group beyond the defaults."""
+    """The fields of a group that differ from the defaults."""
     out: dict[str, Any] = {"names": list(group.names), "means": group.means}
     for each in fields(group):
         value = getattr(group, each.name)

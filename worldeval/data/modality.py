@@ -60,7 +60,9 @@ def _numbers(parts: Mapping[str, Any], default: str, where: str) -> dict[str, An
     for name, part in parts.items():
         begin, end = (part.get(side) for side in ("start", "end"))
         if not (isinstance(begin, int) and isinstance(end, int) and 0 <= begin < end):
-            raise UserError(f"{where}.{name}: start {begin} and end {end} are no columns.")
+            raise UserError(
+                f"{where}.{name}: start {begin} and end {end} are not a valid range of columns."
+            )
         listed.append((str(part.get("original_key") or default), begin, end, name, part))
     order = list(dict.fromkeys(key for key, *_ in listed))
     listed.sort(key=lambda each: (order.index(each[0]), each[1]))
@@ -69,7 +71,9 @@ def _numbers(parts: Mapping[str, Any], default: str, where: str) -> dict[str, An
     for key, begin, end, name, part in listed:
         place = place if key == at else 0
         if begin < place:
-            raise UserError(f"{where}.{name} begins at column {begin}, which another part has.")
+            raise UserError(
+                f"{where}.{name} starts at column {begin}, which belongs to another part."
+            )
         if begin > place:  # columns that belong to no part still exist
             spare = [f"{key}_{column}" for column in range(place, begin)]
             groups.append({"names": spare, "guessed": True})

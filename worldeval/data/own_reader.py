@@ -52,7 +52,7 @@ class _Checked:
         except TypeError as error:
             raise UserError(
                 f"{self._ref} cannot be made from a path alone: {error}. It is called as "
-                f"{self._ref.rpartition(':')[2]}(path), or with (path, given) where it reads maps."
+                f"{self._ref.rpartition(':')[2]}(path), or as (path, given) if it supports maps."
             ) from error
         source = self._make(*arguments)
         for problem in _problems(source):
@@ -75,7 +75,7 @@ def _problems(source: Any) -> Iterator[str]:
         yield f"spec is a {type(source.spec).__name__}, not a SourceSpec."
         return
     if not source.heads or not all(isinstance(head, Head) for head in source.heads):
-        yield "heads is empty, or holds something else than Head records."
+        yield "heads is empty, or contains something other than Head records."
         return
     yield from _of_first(source)
 
@@ -89,9 +89,9 @@ def _of_first(source: Source) -> Iterator[str]:
     ):
         wanted = (head.length, len(columns))
         if not isinstance(values, np.ndarray) or values.shape != wanted:
-            yield f"{name} of episode '{head.id}' are {_said(values)}; {wanted} is needed."
+            yield f"{name} of episode '{head.id}' are {_said(values)}; expected {wanted}."
         elif values.dtype != np.float32:
-            yield f"{name} are {values.dtype}, and float32 is needed."
+            yield f"{name} are {values.dtype}; expected float32."
     for view, size in spec.views.items():
         try:
             frames = source.frames(0, view, np.array([0]))
@@ -100,9 +100,9 @@ def _of_first(source: Source) -> Iterator[str]:
             continue
         wanted = (1, *size, 3)
         if not isinstance(frames, np.ndarray) or frames.shape != wanted:
-            yield f"frames(0, '{view}', [0]) are {_said(frames)}; {wanted} is needed."
+            yield f"frames(0, '{view}', [0]) are {_said(frames)}; expected {wanted}."
         elif frames.dtype != np.uint8:
-            yield f"frames of '{view}' are {frames.dtype}, and uint8 (0-255) is needed."
+            yield f"frames of '{view}' are {frames.dtype}; expected uint8 (0-255)."
 
 
 def _said(values: Array | Any) -> str:

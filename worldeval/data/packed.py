@@ -30,13 +30,13 @@ def unpacked(
             raise DataError(
                 file,
                 field,
-                f"the picture has more than 8 bits a pixel (mode {image.mode}): depth, or raw.",
-                "Give a map with depth: {KEY: [NEAR, FAR]}, or leave the view out (views:).",
+                f"the image has more than 8 bits per channel (mode {image.mode}); it may be depth.",
+                "Give a map with depth: {KEY: [NEAR, FAR]}, or exclude the view (views:).",
             )
         try:
             frame = np.asarray(image.convert("RGB"))
         except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(file, field, f"no readable image ({error}).") from error
+            raise DataError(file, field, f"it is not a readable image ({error}).") from error
     return np.ascontiguousarray(frame[..., ::-1] if channels == "bgr" else frame)
 
 
@@ -46,9 +46,9 @@ def unpacked_depth(cell: Any, file: Path, field: str) -> Array:
         try:
             values = np.asarray(image)
         except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(file, field, f"no readable image ({error}).") from error
+            raise DataError(file, field, f"it is not a readable image ({error}).") from error
     if values.ndim != 2:
-        raise DataError(file, field, f"it has {values.shape[2]} channels, and depth has one.")
+        raise DataError(file, field, f"it has {values.shape[2]} channels; depth must have one.")
     return values
 
 
@@ -64,8 +64,10 @@ def _opened(cell: Any, file: Path, field: str) -> Image.Image:
     elif isinstance(cell, bytes):
         content = cell
     else:
-        raise DataError(file, field, f"it holds {type(cell).__name__}, not the bytes of a picture.")
+        raise DataError(
+            file, field, f"it contains {type(cell).__name__}, not the bytes of an image."
+        )
     try:
         return Image.open(io.BytesIO(content))
     except (UnidentifiedImageError, OSError, Image.DecompressionBombError, TypeError) as error:
-        raise DataError(file, field, f"no readable image ({error}).") from error
+        raise DataError(file, field, f"it is not a readable image ({error}).") from error

@@ -63,12 +63,14 @@ class PyavFile:
             self._stream = self._container.streams.video[0]
             context = self._stream.codec_context
             if context is None:  # the header names no existing codec
-                raise DataError(path, "video", "its codec is unknown.")
+                raise DataError(path, "video", "its codec is not supported.")
             # One thread: with few frames after a seek, synchronisation costs more than it saves.
             context.thread_count = 1
             if not (0 < context.height <= MAX_SIDE and 0 < context.width <= MAX_SIDE):
                 raise DataError(
-                    path, "video", f"its size {context.height}x{context.width} is not believable."
+                    path,
+                    "video",
+                    f"its frame size {context.height}x{context.width} is implausible.",
                 )
             packets = self._indexed() or [
                 _Packet(packet.pts, packet.is_keyframe, packet.is_discard)
@@ -82,7 +84,7 @@ class PyavFile:
             shown = [p.time for p in packets if not p.discarded and p.time >= begin]
             self._times = np.array(shown, np.int64)
             if not len(self._times) or not len(self._keys):
-                raise DataError(path, "video", "it holds no frame.")
+                raise DataError(path, "video", "it contains no frames.")
             self._turn = self._turned()
         except (av.error.FFmpegError, IndexError, OSError) as error:
             raise DataError(path, "video", f"it is not a readable video ({error}).") from error
@@ -118,8 +120,8 @@ class PyavFile:
         a, b, _, c, d, *_ = (np.frombuffer(bytes(side), np.int32) / (1 << 16)).round(3).tolist()
         if sorted(map(abs, (a, b, c, d))) != [0, 0, 1, 1] or abs(a) != abs(d):
             raise DataError(
-                self.path, "video", f"its pictures are to be shown turned by {frame.rotation} "
-                "degrees.", "Only quarter turns are followed; encode it anew, upright.",
+                self.path, "video", f"its frames must be rotated by {frame.rotation} degrees, "
+                "but only multiples of 90 are supported.", "Encode the video again, upright.",
             )  # fmt: skip
         return (int(a), int(b)), (int(c), int(d))
 
@@ -155,7 +157,9 @@ class PyavFile:
                     self.path, "video", f"frame {row} cannot be decoded ({error})."
                 ) from error
             if image.shape != out.shape[1:]:
-                raise DataError(self.path, "video", f"frame {row} changes size to {image.shape}.")
+                raise DataError(
+                    self.path, "video", f"the image size changes to {image.shape} at frame {row}."
+                )
             out[order] = image
         return out if np.array_equal(wanted, rows) else out[where]
 

@@ -27,11 +27,11 @@ class RecordedRecipe:
 
     def __post_init__(self) -> None:
         if not 0 <= self.held_out_share < 1:
-            raise ValueError(f"held_out_share {self.held_out_share} must be at least 0, below 1")
+            raise ValueError(f"held_out_share {self.held_out_share} must be at least 0 and below 1")
         if self.format is not None and ":" in self.format:
             raise ValueError(
-                f"format '{self.format}' is code, which a recipe may not name: it may be somebody "
-                "else's. Give it yourself with --format"
+                f"format '{self.format}' is code, which a recipe may not name, because recipes are "
+                "shared. Give it with --format instead"
             )
         if self.format is not None and self.format not in READERS:
             raise ValueError(

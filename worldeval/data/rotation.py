@@ -35,10 +35,10 @@ def read_rotation(values: Float[Array, "n r"], form: RotationForm) -> Rotation:
     Quaternions and 6-D numbers are normalised and orthogonalised, as a network's output requires.
 
     Raises:
-        ValueError: the width is not the form's, or a quaternion or 6-D vector is zero.
+        ValueError: the width does not match the form, or a quaternion or 6-D vector is zero.
     """
     if values.shape[1] != SIZES[form]:
-        raise ValueError(f"{form} has {SIZES[form]} numbers, not {values.shape[1]}")
+        raise ValueError(f"a rotation as {form} has {SIZES[form]} values, not {values.shape[1]}")
     values = values.astype(np.float64)
     if form == "euler":
         return Rotation.from_euler("xyz", values)
@@ -62,12 +62,12 @@ def write_rotation(rotation: Rotation, form: RotationForm) -> Float[Array, "n r"
 
 
 def unwrapped(angles: Float[Array, "t r"]) -> Float[Array, "t r"]:
-    """Angles of one episode without jumps of a whole turn: they may leave [-pi, pi]."""
+    """Remove jumps of a full turn from one episode's angles, which may then leave [-pi, pi]."""
     return np.unwrap(angles, axis=0)
 
 
 def _orthogonal(first: Float[Array, "n 3"], second: Float[Array, "n 3"]) -> Float[Array, "n 3 3"]:
-    """Gram-Schmidt: the rotation whose first two columns are nearest in turn."""
+    """Orthogonalise two vectors to a rotation by Gram-Schmidt."""
     x = first / _length(first)
     y = second - (x * second).sum(axis=1, keepdims=True) * x
     y = y / _length(y)

@@ -113,7 +113,8 @@ class Source(Protocol):
     def column(self, index: int, key: str) -> Float[Array, " t"]:
         """Read one number per frame that is stored besides action and pose, such as the reward."""
         raise UserError(
-            f"{self.spec.path} ({self.spec.format}) has no '{key}' that a success rule can use."
+            f"{self.spec.path} ({self.spec.format}) has no key '{key}', which the success rule "
+            "uses."
         )
 
     def examine(self) -> list[DataFinding]:

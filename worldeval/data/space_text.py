@@ -18,16 +18,16 @@ UNITS |= {"joint-position": "rad", "joint-velocity": "rad/s"}
 
 
 def write_space(space: ActionSpace) -> str:
-    """The text of a space; `read_space` reads it."""
+    """Format a space as the text that `read_space` parses."""
     inside = space.rotation if space.control in END_EFFECTOR else str(space.joints)
     return f"{space.control}({inside})+{space.gripper}"
 
 
 def read_space(text: str) -> ActionSpace:
-    """The space that a text means.
+    """Parse a text into a space.
 
     Raises:
-        UserError: it has another form, an unknown control or rotation, or other units.
+        UserError: the form, control, rotation or unit is not supported.
     """
     found = FORM.fullmatch(text.strip())
     if not found:
@@ -57,6 +57,6 @@ def read_space(text: str) -> ActionSpace:
 
 
 def with_units(space: ActionSpace) -> str:
-    """A space as an error shows it: its text, its size, its columns and their units."""
+    """Describe a space for error messages: its text, size, columns and units."""
     columns, units = ", ".join(space.names), UNITS[space.control]
     return f"{write_space(space)} ({space.size} numbers: {columns}; {units})"

@@ -64,9 +64,7 @@ class Staging:
     def whole(self) -> Iterator[Path]:
         """Open a path to assemble the dataset at; it gets its name if the block succeeds."""
         if not len(self):
-            raise UserError(
-                f"No episode was written to {self.out}, because there was none to write."
-            )
+            raise UserError(f"No episode was written to {self.out}, because no episode was given.")
         draft = self.part / "dataset"
         if draft.is_dir():
             shutil.rmtree(draft)

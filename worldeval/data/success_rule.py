@@ -33,7 +33,7 @@ FORM = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class SuccessRule:
-    """`key` compared with a number, in some frames; `sum` compares the sum over the episode."""
+    """A comparison of `key` with a number in some frames; `sum` compares the episode's sum."""
 
     key: str  # 'reward' is whatever the format calls the reward
     sign: str
@@ -41,13 +41,13 @@ class SuccessRule:
     where: Where
 
     def flags(self, values: Float[Array, " t"]) -> Bool[Array, " t"] | None:
-        """Success of every frame; None where the rule speaks of a whole episode."""
+        """Success of every frame; None if the rule concerns the whole episode."""
         if self.where in ("sum", "every"):
             return None
         return np.asarray(OPERATORS[self.sign](values, self.number), bool)
 
     def holds(self, values: Float[Array, " t"]) -> bool:
-        """Whether the episode with these values succeeded. A NaN fulfils nothing."""
+        """Whether the episode with these values succeeded. NaN fulfils no rule."""
         compare = OPERATORS[self.sign]
         if self.where == "sum":
             return bool(compare(values.sum(), self.number))
@@ -58,10 +58,10 @@ class SuccessRule:
 
 
 def read_rule(text: str) -> SuccessRule:
-    """The rule that a text writes.
+    """Parse a success rule.
 
     Raises:
-        ValueError: it is no rule.
+        ValueError: the text is not a valid rule.
     """
     found = FORM.fullmatch(text.strip())
     if found is None or found["where"].strip() not in PHRASES:

@@ -196,7 +196,7 @@ def _refuse_unlike(first: Source, other: Source) -> None:
         raise UserError(f"{this.path} ({this.format}) has no readable episode.")
     for what, ours, theirs in (
         ("views", tuple(sorted(one.views.items())), tuple(sorted(this.views.items()))),
-        ("frames a second", one.fps, this.fps),
+        ("frames per second:", one.fps, this.fps),
         ("an action of", *_names(one.action_names, this.action_names, "action")),
         ("a pose of", *_names(one.pose_names, this.pose_names, "pose")),
     ):

@@ -38,7 +38,7 @@ def truth(value: Any, *, unknown: int | None = None) -> bool | None:
     if isinstance(value, np.ndarray | list | tuple):
         flat = np.asarray(value, dtype=object).reshape(-1)
         if len(flat) != 1:
-            raise ValueError(f"{value!r:.60} are {len(flat)} values, not one")
+            raise ValueError(f"{value!r:.60} has {len(flat)} values; expected one")
         value = flat[0]
     if isinstance(value, np.generic):
         value = value.item()

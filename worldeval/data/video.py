@@ -54,7 +54,9 @@ def read_frames(
     wanted = np.arange(facts.frames) if rows is None else np.asarray(rows, np.int64)
     if len(wanted) and not (wanted.min() >= 0 and wanted.max() < facts.frames):
         raise DataError(
-            path, "video", f"frame {int(wanted.max())} is asked for, and it has {facts.frames}."
+            path,
+            "video",
+            f"frame {int(wanted.max())} does not exist; it has {facts.frames} frames.",
         )
     if backend == "decord":
         from worldeval.data.decord_video import open_decord  # an optional dependency
@@ -73,7 +75,7 @@ class VideoWriter:
             raise DataError(
                 path,
                 "size",
-                f"{height}x{width} is odd; H.264 yuv420p needs even sides.",
+                f"the size {height}x{width} is odd; H.264 yuv420p needs an even height and width.",
                 "Crop or pad the frames by one pixel.",
             )
         self._size, self._path = size, path
@@ -88,7 +90,7 @@ class VideoWriter:
     def append(self, frames: UInt8[Array, "n h w 3"]) -> None:
         """Encode frames after those already there."""
         if frames.shape[1:3] != self._size:
-            raise ValueError(f"frames are {frames.shape[1:3]}, the file is {self._size}")
+            raise ValueError(f"frames are {frames.shape[1:3]}, but the file has {self._size}")
         for image in frames:
             frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
             frame.pts, frame.time_base = self._written, self._stream.codec_context.time_base
@@ -122,7 +124,7 @@ class VideoJoiner:
         self.frames = 0
 
     def append(self, path: Path) -> None:
-        """Put the frames of `path` after those already there."""
+        """Append the frames of `path`."""
         with av.open(str(path)) as part:
             source = part.streams.video[0]
             if self._stream is None:
@@ -138,6 +140,6 @@ class VideoJoiner:
                 self.frames += 1
 
     def close(self) -> None:
-        """Complete the file. Raises UserError where the disk has not all of it."""
+        """Complete the file. Raises UserError if the file is incomplete on disk."""
         self._container.close()
         check_video(self._path, self.frames)

@@ -63,7 +63,7 @@ class Writer:
         )
         if abs(episode.fps - self.shape.fps) > 1e-3:
             self._refuse(
-                head, f"it has {episode.fps:g} frames a second, the dataset {self.shape.fps:g}"
+                head, f"it has {episode.fps:g} fps, but the dataset has {self.shape.fps:g}"
             )
         rows = Rows(actions=episode.actions, pose=episode.pose)
         frames = {view: [part] for view, part in episode.frames.items()}
@@ -93,7 +93,7 @@ class Writer:
             self._check_whole(draft)
 
     def _put(self, draft: Path, name: str, text: str) -> None:
-        """Add a text to the assembled dataset: a file in its folder, unless it is no folder."""
+        """Add a text to the assembled dataset: a file, if the dataset is a folder."""
         (draft / name).parent.mkdir(parents=True, exist_ok=True)
         (draft / name).write_text(text)
 
@@ -137,7 +137,7 @@ class Writer:
         ):
             needed = (head.length, len(names))
             if values.shape != needed:
-                self._refuse(head, f"{name} have shape {values.shape}, but {needed} is needed")
+                self._refuse(head, f"{name} have shape {values.shape}; expected {needed}")
             if not np.isfinite(values).all():
                 self._refuse(head, f"{name} contain non-finite values")
 
@@ -145,11 +145,11 @@ class Writer:
         size, count = self.shape.views[view], 0
         for block in blocks:
             if block.shape[1:] != (*size, 3) or block.dtype != np.uint8:
-                self._refuse(head, f"view '{view}' is {block.shape[1:]}, but must be {(*size, 3)}")
+                self._refuse(head, f"view '{view}' is {block.shape[1:]}; expected {(*size, 3)}")
             count += len(block)
             yield block
         if count != head.length:
-            self._refuse(head, f"view '{view}' has {count} frames, but must have {head.length}")
+            self._refuse(head, f"view '{view}' has {count} frames; expected {head.length}")
 
     def _refuse(self, head: Head, problem: str) -> None:
         raise UserError(f"Episode '{head.id}' does not fit {self.out}: {problem}.")

@@ -60,7 +60,7 @@ def spent_finding(spent: SpendingReport) -> Finding:
     return Finding(
         code="adaptive_sampling",
         severity="warning",
-        text=f"Roll-outs were spent by what was seen ({spent.allocate}; {spent.why}{found}): means "
+        text=f"Roll-outs were allocated adaptively ({spent.allocate}; {spent.why}{found}): means "
         "lean towards what decided, and intervals are confidence sequences, which allow for it.",
     )
 

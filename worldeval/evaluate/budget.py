@@ -36,18 +36,18 @@ class Spending:
 
     @property
     def looks(self) -> bool:
-        """Whether outcomes decide what is done next, which statistics must allow for."""
+        """Whether outcomes decide what is done next, which the statistics must account for."""
         return self.allocate != "even" or self.stop_when_separated
 
     @property
     def by_turns(self) -> bool:
-        """Whether policies must advance together, since the work may end before all is done."""
+        """Whether policies must advance together, because the work may end early."""
         return self.looks or self.minutes is not None or self.rollouts is not None
 
 
 @dataclass(frozen=True, kw_only=True)
 class SpendingReport:
-    """How an evaluation ended that need not have done everything."""
+    """How an evaluation with a budget or adaptive allocation ended."""
 
     allocate: str
     why: str  # it ended: 'all done', 'leader found', 'roll-outs spent' or 'time is up'
@@ -55,7 +55,7 @@ class SpendingReport:
     estimates: dict[str, Estimate]  # confidence sequences, simultaneous over policies
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data for summary.json."""
+        """Return plain data for summary.json."""
         return {**asdict(self), "estimates": {k: v.record() for k, v in self.estimates.items()}}
 
 
@@ -72,7 +72,7 @@ def rounds_wanted(
     step: int,
     rng: np.random.Generator,
 ) -> Iterator[list[int]]:
-    """How many first rounds of each policy are wanted, one stage after the other.
+    """Yield the number of rounds wanted of each policy, stage by stage.
 
     What a stage wants is known by the time that the next one is asked for. The stages depend on the
     scores and `rng` alone, so a run that is resumed spends as it would have without a break.
@@ -153,7 +153,7 @@ def sequences(scores: Sequence[Rounds], *, level: float = 0.95) -> list[Estimate
 
 
 def in_time(deadline: float | None, items: Iterator[T]) -> Iterator[T]:
-    """The items that are asked for before `deadline`, by the monotonic clock; None is never."""
+    """Yield items until `deadline` on the monotonic clock; None for no limit."""
     while deadline is None or monotonic() < deadline:
         item = next(items, None)
         if item is None:
@@ -164,7 +164,7 @@ def in_time(deadline: float | None, items: Iterator[T]) -> Iterator[T]:
 def _halving(
     spending: Spending, seen: Seen, policies: int, rounds: int, budget: int
 ) -> Iterator[list[int]]:
-    """Try all, drop the worse half, and again (Karnin et al. 2013)."""
+    """Run all policies, drop the worse half, and repeat (Karnin et al. 2013)."""
     wanted, alive = [0] * policies, list(range(policies))
     for _, more in halving_rounds(policies, budget):
         for k in alive:

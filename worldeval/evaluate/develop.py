@@ -76,7 +76,7 @@ def protocol(run: Path) -> ProtocolRecipe:
     path = RunPaths(run).recipe
     if not path.is_file():
         raise UserError(
-            f"{run} is no run of a ranking: it has no {path.name}. Give the folder of a "
+            f"{run} is not a ranking run: it has no {path.name}. Give the folder of a "
             "`worldeval rank`."
         )
     return recipes.load(str(path), "protocol").config
@@ -101,7 +101,8 @@ def _simulated(
 ) -> dict[str, Simulated]:
     if recipe.truth is None:
         raise UserError(
-            f"{RunPaths(run).recipe} names no simulator (`truth:`): there is no real side."
+            f"{RunPaths(run).recipe} names no simulator (`truth:`), so the episode cannot be "
+            "simulated."
         )
     cards = policy_cards([shipped(ref) for ref in recipe.policies], trust_pickle=trust_pickle)
     ref = dict(zip(cards["policy"], cards["ref"], strict=True))

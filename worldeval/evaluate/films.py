@@ -28,8 +28,8 @@ from worldeval.world.load import load_world
 from worldeval.world.world import World
 
 TELLING = 10  # informative roll-outs of any policy
-MOST = 60  # film strips that are made unasked
-JOB = 8  # episodes to a process: enough to pay for its start
+MOST = 60  # maximum number of film strips by default
+JOB = 8  # episodes per process, enough to be worth starting it
 ROUNDED = 1e-4  # how far a probability in a table may be from the same one in the run store
 
 Outcome = dict[str, Any]  # a row of outcomes: policy, task, start, seed, score
@@ -38,7 +38,7 @@ Shown = tuple[str, str, int]  # a policy's reference, a task and the seed of its
 
 @dataclass(frozen=True, kw_only=True)
 class Simulated:
-    """An episode of the simulator, every frame of it."""
+    """A simulated episode with every frame."""
 
     frames: dict[str, UInt8[Array, "_n _h _w 3"]]
     moves: Moves
@@ -67,7 +67,7 @@ def choose(
 
 
 def not_filmed(run: Path, chosen: Sequence[Outcome], *, real: bool) -> list[Outcome]:
-    """Those of which a run keeps no film, or that of another verdict, or without its real side."""
+    """Select roll-outs whose film strip is missing, outdated, or without a simulated side."""
     kept = {strip.key: strip for strip in read_filmstrips(RunPaths(run).films)}
 
     def is_kept(row: Outcome) -> bool:
@@ -85,7 +85,7 @@ def film(
     chosen: Sequence[Outcome],
     real: Sequence[Simulated | None],
 ) -> None:
-    """Decode roll-outs of a run, and keep each beside its real side where there is one."""
+    """Decode roll-outs of a run, and store each with its simulated side if there is one."""
     world, judge = load_world(Path(recipe.world)), load_judge(Path(recipe.judge))
     store = RolloutStore(RunPaths(run).imagined)
     for row, side in zip(chosen, real, strict=True):
@@ -104,7 +104,7 @@ def described(
     success: bool | None,
     drawn: bool = False,
 ) -> Filmstrip:
-    """What is said of a film strip: whose episode it is, what the judge makes of it, the truth."""
+    """Describe a film strip: its episode, the judge's verdict, and the measured outcome."""
     return Filmstrip(
         policy=row["policy"],
         task=row["task"],
@@ -125,7 +125,7 @@ def keep(run: Path, entry: Filmstrip, imagined: Frames, real: Simulated | None) 
 
 
 def _telling(table: pd.DataFrame, count: int) -> list[Outcome]:
-    """A clear success, a clear failure and the worst disagreements both ways, by turns of task."""
+    """Choose clear successes and failures and the worst disagreements, from varying tasks."""
     if "error" in table:
         right = table[table["error"].abs() < 0.3]
         queues = [
@@ -149,9 +149,9 @@ def _telling(table: pd.DataFrame, count: int) -> list[Outcome]:
 
 
 def _of_each(table: pd.DataFrame, known: Sequence[Outcome]) -> list[Outcome]:
-    """The clearest judged success and failure of every policy that `known` lacks, tasks varied.
+    """Choose every policy's clearest success and failure not in `known`, from varying tasks.
 
-    The policy that is judged best comes first.
+    The policy with the highest predicted rate comes first.
     """
     shown = {(row["policy"], row["score"] >= CUT) for row in known}
     tasks = Counter(row["task"] for row in known)
@@ -170,7 +170,7 @@ def _of_each(table: pd.DataFrame, known: Sequence[Outcome]) -> list[Outcome]:
 
 
 def imagined_frames(rollout: Rollout, world: World) -> dict[str, Array]:
-    """Every frame of an imagined roll-out, per view."""
+    """Decode every frame of an imagined roll-out, per view."""
     latents = np.asarray(rollout.latents, np.float32)
     return world.render(latents, [rollout.task] * len(latents))
 
@@ -182,7 +182,7 @@ def simulated_frames(
     processes: int,
     trust_pickle: bool = False,
 ) -> dict[Shown, Simulated]:
-    """Every frame and number of these episodes in the simulator."""
+    """Run these episodes in the simulator, with every frame, action and pose."""
     assert recipe.truth is not None
     load = partial(load_one, trust_pickle=trust_pickle)
     out: dict[Shown, Simulated] = {}
@@ -217,7 +217,7 @@ def simulated_frames(
 def _by_task(
     chosen: Sequence[Shown],
 ) -> Iterator[tuple[str, tuple[tuple[str, int], ...]]]:
-    """Episodes of one task at a time, each once, at most `JOB` together."""
+    """Group episodes by task without duplicates, at most `JOB` per group."""
     tasks: dict[str, list[tuple[str, int]]] = {}
     for ref, task, seed in dict.fromkeys(chosen):
         tasks.setdefault(task, []).append((ref, seed))

@@ -1,4 +1,4 @@
-"""Where the starts of an evaluation come from: the simulator if there is one, else a file."""
+"""Get the starts of an evaluation from the simulator if there is one, else from a file."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,16 +14,16 @@ from worldeval.world.load import CARD, read_card
 def first_starts(
     recipe: ProtocolRecipe, *, beyond: int, processes: int, say: Callable[[str], None]
 ) -> list[Start]:
-    """Return the first starts of every task, as many as the recipe wants, but not `beyond` of them.
+    """Get the recipe's number of starts per task, without the first `beyond`.
 
     Raises:
         UserError: there is neither a simulator nor a file of starts.
     """
     truth = recipe.truth
-    problem = "the protocol has no truth" if truth is None else unavailable(truth.env)
+    problem = "the protocol names no simulator" if truth is None else unavailable(truth.env)
     if truth is not None and problem is None:
         seeds = range(recipe.first_seed + beyond, recipe.first_seed + recipe.starts)
-        say("asking the simulator for the starts")
+        say("getting the starts from the simulator")
         found = simulated_starts(recipe.tasks, list(seeds), truth, jobs=processes)
         world = Path(recipe.world)  # absent if only the simulator is asked
         return sized(found, read_card(world)["spec"]) if (world / CARD).is_file() else found
@@ -35,8 +35,8 @@ def first_starts(
             for start in [one for one in starts if one.task == task][beyond : recipe.starts]
         ]
     raise UserError(
-        f"No starts: there is no simulator to take them from ({problem}), and the protocol "
-        "names no starts_file. Make one from recorded episodes with `worldeval starts DATA`."
+        f"There are no starts: no simulator can provide them ({problem}), and the protocol "
+        "names no starts_file. Create one from recorded episodes with `worldeval starts DATA`."
     )
 
 

@@ -65,7 +65,7 @@ def run_gates(
 
 
 def resting(spec: WorldSpec, recording: Recording) -> Float32[Array, "2 a"]:
-    """The action that stands still at the recording's first frame, and at its last.
+    """Return the actions that keep the robot still at the recording's first and last frame.
 
     Where an action says how far to move that is zero; where it says where to be, the place where
     the robot is (or, where the pose does not tell, the recorded action of that frame).

@@ -32,8 +32,8 @@ from worldeval.runs.files import append_line
 from worldeval.runs.paths import RunPaths
 from worldeval.runs.store import RolloutStore
 
-GIVEN_UP = 3  # batches in a row that a policy may fail before the rest of its work waits
-LOOK = 16  # episodes of a policy between two looks at who leads, about
+GIVEN_UP = 3  # consecutive failed batches after which a policy's other work is postponed
+LOOK = 16  # approximate number of episodes per policy between two looks at the leader
 FULL = {errno.ENOSPC, errno.EDQUOT}
 
 Progress = Callable[[Result], None]
@@ -41,9 +41,9 @@ Progress = Callable[[Result], None]
 
 @dataclass(kw_only=True)
 class ImaginedPart:
-    """The imagined part of a run: what is in its store, and the work that fills it.
+    """The imagined part of a run: its store, and the work that fills it.
 
-    `starts` are in an order in which any first few are of every task (`by_task`).
+    `starts` are ordered so that the first few cover every task (`by_task`).
     """
 
     folder: Path  # of the run
@@ -61,7 +61,7 @@ class ImaginedPart:
                 "--allocate and --stop-when-separated, or --num-shards."
             )
         self.store = RolloutStore(RunPaths(self.folder).imagined)
-        self.damaged = self.store.mend()  # files set aside, whose episodes are done again
+        self.damaged = self.store.mend()  # files set aside, whose episodes are repeated
         known = {start.id for start in self.starts}
         self.done = {  # (policy, start's id) -> probability of success
             (policy, start): probability
@@ -75,11 +75,11 @@ class ImaginedPart:
 
     @property
     def rounds(self) -> int:
-        """Starts of the task that has most: a round is one start of each."""
+        """Number of rounds; a round has one start of every task that has any left."""
         return max(map(len, self._queues))
 
     def work(self, crew: Crew, progress: Progress | None = None) -> SpendingReport:
-        """Do what is missing. What is done is on the disk, whatever happens after it.
+        """Imagine what is missing. Every finished batch is stored at once.
 
         Raises:
             UserError: a policy or the protocol is wrong, or the disk is full.
@@ -100,7 +100,7 @@ class ImaginedPart:
         return self._spent(wanted, why)
 
     def scores(self, policy: int, rounds: int) -> Rounds:
-        """The probabilities of a policy's first rounds, a column per task; NaN where unknown."""
+        """Return a policy's probabilities in its first rounds, by task; NaN if unknown."""
         name = list(self.refs)[policy]
         return np.array(
             [
@@ -124,7 +124,7 @@ class ImaginedPart:
         )
 
     def _missing(self, wanted: Sequence[int]) -> Iterator[Job]:
-        """Jobs for what the store lacks of these rounds, without policies that keep failing."""
+        """Plan jobs for missing episodes of these rounds, without policies that keep failing."""
         counts = {
             policy: sum(min(len(queue), rounds) for queue in self._queues)
             for policy, rounds in zip(self.refs, wanted, strict=True)
@@ -200,9 +200,9 @@ class ImaginedPart:
 
 
 def outcomes(folder: Path, cards: pd.DataFrame, starts: Sequence[Start]) -> pd.DataFrame:
-    """A row per imagined episode, with the lineage and step of its policy from `cards`.
+    """Return a row per imagined episode, with its policy's lineage and step from `cards`.
 
-    In the order of `cards` and of `starts`, so that how the work was spread does not show.
+    Rows follow the order of `cards` and `starts`, whatever the distribution of the work.
     """
     policies = {policy: place for place, policy in enumerate(cards["policy"])}
     places = {start.id: place for place, start in enumerate(starts)}

@@ -12,7 +12,7 @@ from worldeval.runs.checksums import check, keep
 from worldeval.runs.paths import RunPaths
 
 REMEDY = (
-    "Take the file from a copy of the run, or begin another --out: outcomes from other starts do "
+    "Restore the file from a copy of the run, or give another --out: outcomes from other starts do "
     "not compare."
 )
 

@@ -18,7 +18,7 @@ from worldeval.runs.paths import RunPaths
 from worldeval.runs.store import Key, RolloutStore, check
 from worldeval.runs.tables import write_table
 
-SAME = 1e-4  # largest difference of two probabilities of one episode that rounding may make
+SAME = 1e-4  # largest difference between probabilities of one episode explained by rounding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,17 +26,17 @@ class Merged:
     """The result of a merge."""
 
     run: Path
-    imagined: int  # episodes that the run holds now
+    imagined: int  # episodes now in the run
     simulated: int
-    twice: int  # that more than one part held, and that agree
+    twice: int  # episodes in more than one part, which agree
 
 
 def merge(parts: Sequence[Path], out: Path) -> Merged:
-    """Copy what the parts hold into the run folder `out`, which may hold some of it already.
+    """Copy the parts into the run folder `out`, which may contain some of them already.
 
     Raises:
-        UserError: the parts are not of one run: another world model, judge, protocol, seed, policy
-            or start; or two of them say different things of one episode.
+        UserError: the parts belong to different runs (world model, judge, protocol, seed, policy
+            or start), or disagree on an episode.
     """
     runs = [*([out] if read_manifest(out) else []), *parts]
     manifest, starts = _agreed(runs)
@@ -62,7 +62,7 @@ def merge(parts: Sequence[Path], out: Path) -> Merged:
 
 
 def _agreed(runs: Sequence[Path]) -> tuple[Manifest, list[Start]]:
-    """The manifest and the starts of all of them together."""
+    """Merge the manifests and the starts of all parts."""
     agreed: Manifest | None = None
     starts: dict[str, Start] = {}
     for run in runs:
@@ -76,15 +76,16 @@ def _agreed(runs: Sequence[Path]) -> tuple[Manifest, list[Start]]:
         for start in read_kept_starts(run):
             if not _equal(starts.setdefault(start.id, start), start):
                 raise UserError(
-                    f"{run} has another picture or pose for the start {start.id} than "
-                    f"{runs[0]}. Begin every part from one file: starts_file in the recipe."
+                    f"{run} has another image or pose for the start {start.id} than "
+                    f"{runs[0]}. Use the same starts file for every part: starts_file in the "
+                    "recipe."
                 )
     assert agreed is not None
     return agreed, list(starts.values())
 
 
 def _check_outcomes(runs: Sequence[Path]) -> None:
-    """Refuse two answers for one episode, imagined or simulated, and an answer that is none."""
+    """Refuse two different outcomes of one episode, and invalid outcomes."""
     said: dict[Key, float] = {}
     measured: dict[tuple[str, str, int], int] = {}
     for run in runs:
@@ -92,7 +93,7 @@ def _check_outcomes(runs: Sequence[Path]) -> None:
             if not math.isfinite(probability):
                 raise UserError(
                     f"{run} gives policy {key[0]} from {key[1]} the probability {probability}: "
-                    "exclude this part, or do its episode again."
+                    "exclude this part, or repeat its episode."
                 )
             if abs(said.setdefault(key, probability) - probability) > SAME:
                 raise UserError(
@@ -112,7 +113,7 @@ def _check_outcomes(runs: Sequence[Path]) -> None:
 
 
 def _copy_imagined(part: Path, out: Path) -> int:
-    """Copy files of the store; returns how many of their episodes were there before."""
+    """Copy files of the store; returns the number of episodes that existed before."""
     store, into = RolloutStore(RunPaths(part).imagined), RolloutStore(RunPaths(out).imagined)
     before = into.done().keys()
     twice = len(before & store.done().keys())

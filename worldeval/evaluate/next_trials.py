@@ -30,7 +30,7 @@ ANSWERS = {"1": 1, "yes": 1, "y": 1, "true": 1, "0": 0, "no": 0, "n": 0, "false"
 
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
-    """A policy of the run: its predicted rate, and the trials it has had."""
+    """A policy of the run with its predicted rate and its trials so far."""
 
     policy: str
     predicted: float
@@ -52,21 +52,21 @@ class Trial:
 
 @dataclass(frozen=True, kw_only=True)
 class Advice:
-    """What the trials so far say, and which come next."""
+    """The conclusion from the trials so far, and the next trials."""
 
     candidates: tuple[Candidate, ...]
-    chosen: str  # the policy one would choose now
+    chosen: str  # the policy to choose now
     confidence: float  # probability that it is within `regret` of the best
     regret: float
-    enough: bool  # the confidence that was asked for is reached
-    phi: float  # trials that an imagined rate was counted as
-    validated: bool  # phi was measured; otherwise it is a cautious guess
-    schedule: tuple[Trial, ...]  # those run and those to come
+    enough: bool  # the requested confidence is reached
+    phi: float  # number of trials that an imagined rate counted as
+    validated: bool  # phi was measured; otherwise it is a cautious assumption
+    schedule: tuple[Trial, ...]  # finished and open trials
     folder: Path
 
     @property
     def open(self) -> int:
-        """Trials of the schedule that are still to be run."""
+        """The number of trials in the schedule without an outcome."""
         return sum(trial.success is None for trial in self.schedule)
 
 
@@ -81,15 +81,15 @@ def advise(
     phi: float | None = None,
     seed: int = 0,
 ) -> Advice:
-    """Read what was run, and add to the schedule in `folder` until `trials` are open.
+    """Read the outcomes so far, and extend the schedule in `folder` until `trials` are open.
 
     Nothing is added once the chosen policy is within `regret` of the best with probability
-    `confidence`. The same folder again goes on from what was filled in.
+    `confidence`. Call it again with the same folder to continue.
 
     Args:
         run: a finished `worldeval rank`.
         folder: of the schedule.
-        real: further trials (policy, task, start, success), made before or elsewhere.
+        real: further trials (policy, task, start, success) made outside the schedule.
         phi: trials that an imagined rate counts as; measured by the run where it can be.
 
     Raises:
@@ -148,7 +148,7 @@ def advise(
 
 
 def answered(advice: Advice, number: int, success: bool) -> Advice:
-    """Keep the outcome of one trial in the schedule's files at once."""
+    """Store the outcome of one trial in the schedule's files at once."""
     schedule = tuple(
         replace(trial, success=int(success)) if trial.number == number else trial
         for trial in advice.schedule
@@ -180,7 +180,7 @@ def _starts(run: Path) -> dict[str, list[str]]:
 def _read(
     folder: Path, policies: Sequence[str], starts: Mapping[str, Sequence[str]], seed: int
 ) -> tuple[dict[str, str], tuple[Trial, ...]]:
-    """Policy -> code, and the trials of a schedule; new codes for policies that have none."""
+    """Read the schedule: policy -> code, and its trials; policies without a code get one."""
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file; a schedule needs a folder. Give another --out.")
     path, key_path = folder / SCHEDULE, folder / KEY
@@ -211,7 +211,7 @@ def _read(
         if code not in key.values() or start not in starts.get(task, ()):
             raise UserError(
                 f"{path}, line {line}: code '{code}', task '{task}' and start '{start}' are not "
-                "of this schedule. Fill in `success` only."
+                "in this schedule. Change only the column `success`."
             )
         if success and success.lower() not in ANSWERS:
             raise UserError(
@@ -243,7 +243,7 @@ def _codes(count: int) -> list[str]:
 def _counts(
     done: Sequence[Trial], names: Mapping[str, str], real: Path | None, policies: Sequence[str]
 ) -> tuple[Counter[str], Counter[str]]:
-    """Successes and trials of each policy, in the schedule and in further trials."""
+    """Count successes and trials of each policy, in the schedule and in further trials."""
     won: Counter[str] = Counter()
     tried: Counter[str] = Counter()
     for trial in done:
@@ -272,7 +272,7 @@ def _new_trials(
     done: Sequence[Trial],
     rng: np.random.Generator,
 ) -> list[Trial]:
-    """Trials of the planned policies: tasks in turn, each policy's least used start, shuffled."""
+    """Create shuffled trials of the planned policies: tasks in turn, least used starts first."""
     used = Counter((trial.code, trial.task, trial.start) for trial in done)
     on_task = Counter((trial.code, trial.task) for trial in done)
     chosen = []
@@ -319,7 +319,7 @@ def _write(advice: Advice, key: Mapping[str, str]) -> None:
 
 
 def _page(advice: Advice) -> str:
-    """The open trials as a page to print, with boxes to tick."""
+    """Format the open trials as a page to print, with boxes to tick."""
     rows = "\n".join(
         f"<tr><td>{t.number}</td><td class=code>{html.escape(t.code)}</td>"
         f"<td>{html.escape(t.task)}</td><td>{html.escape(t.start)}</td>"

@@ -16,12 +16,12 @@ from worldeval.policy.protocol import PolicySpec
 from worldeval.policy.specs import SpecsWanted, tell_specs
 from worldeval.rollout.apart import run_apart
 
-PATIENCE = 600.0  # seconds that a policy may take to be loaded
-FOREIGN = ("code", "pickle")  # loading one runs code of others
+PATIENCE = 600.0  # maximum seconds for loading a policy
+FOREIGN = ("code", "pickle")  # loading one runs third-party code
 
 
 def is_foreign(ref: str) -> bool:
-    """Whether a policy is code of others, which may do anything to the process that runs it."""
+    """Whether a policy is third-party code, which may harm the process that runs it."""
     return read_address(ref).kind in FOREIGN
 
 
@@ -46,7 +46,7 @@ def policy_specs(
 
     def ended(_: SpecsWanted, error: str | None) -> None:
         if error is not None:
-            raise UserError(f"Policy {at} broke while it was loaded: {error}")
+            raise UserError(f"Policy {at} raised an error while it was loaded: {error}")
 
     if foreign:
         run_apart(
@@ -66,7 +66,7 @@ def policy_specs(
 def policy_cards(
     refs: Sequence[str], *, trust_pickle: bool = False, policy_timeout: float | None = PATIENCE
 ) -> pd.DataFrame:
-    """A row per policy: ref, policy (its name), lineage, step, misleads, validation_mse.
+    """Return a row per policy: ref, policy (its name), lineage, step, misleads, validation_mse.
 
     `validation_mse` is missing for policies that are not our checkpoints. `replan` is how many
     frames of a chunk its authors carry out, missing where they leave it to the protocol, and

@@ -23,7 +23,7 @@ FEWEST = 3  # lineages: one must be left out, and two remain
 
 @dataclass(frozen=True, kw_only=True)
 class Recalibrated:
-    """A corrected calibration, and what it does for lineages that it was not fitted to."""
+    """A corrected calibration, and its error on lineages that it was not fitted to."""
 
     calibration: Calibration
     learned_from: dict[str, Any]
@@ -36,7 +36,7 @@ def recalibrated(judge: Path, runs: Sequence[Path]) -> Recalibrated:
     """Fit a calibration to the paired starts of finished runs that used the judge in `judge`.
 
     Raises:
-        UserError: a run has no truth, or another judge; or there are fewer than three lineages.
+        UserError: a run was not measured or used another judge, or there are fewer than 3 lineages.
     """
     before, tasks = read_calibration(judge)
     table = pd.concat([_pairs(run, judge) for run in runs], ignore_index=True)
@@ -68,7 +68,7 @@ def recalibrated(judge: Path, runs: Sequence[Path]) -> Recalibrated:
 
 
 def _pairs(run: Path, judge: Path) -> pd.DataFrame:
-    """One row for each policy and start that was imagined and tried for real."""
+    """Return one row for each policy and start that was both imagined and measured."""
     read_compared(run, judge=judge_hash(judge))
     key = ["policy", "task", "start"]
     real = read_side(run, TRUTH, needed=(*key, "success"))[[*key, "success"]]

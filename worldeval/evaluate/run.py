@@ -58,13 +58,13 @@ from worldeval.world.load import read_card, world_hash
 from worldeval.world.world import World
 
 POLICY_TIMEOUT = 600.0  # seconds
-LEAST_PATIENCE = 30.0  # seconds, however small the budget: a policy may have much to load
+LEAST_PATIENCE = 30.0  # seconds, however small the budget: loading a policy may take long
 REMOVE = "Remove the file; it only records how long the work took."
 
 
 @runtime_checkable
 class Watcher(Protocol):
-    """What shows the progress."""
+    """The interface of progress displays."""
 
     def imagining(self, done: Mapping[str, Sequence[float]], episodes: int) -> None: ...
     def imagined(self, batch: Result) -> None: ...
@@ -85,7 +85,7 @@ class Evaluation:
     crew: Callable[[Setup, list[str]], Crew] | None = None
     spending: Spending = field(default_factory=Spending)
     shard: Shard = field(default_factory=Shard)
-    redo_changed: bool = False  # try policies anew whose content changed
+    redo_changed: bool = False  # run policies whose content changed again
     trust_pickle: bool = False
     policy_timeout: float | None = POLICY_TIMEOUT  # seconds for one call of a policy
     test: str = "betting"  # of two policies, or 'mcnemar' (`chosen_test.py`)
@@ -112,7 +112,7 @@ class Evaluation:
         self.seconds = read_record(kept, dict[str, float], remedy=REMOVE) if kept.is_file() else {}
 
     def check_test(self) -> None:
-        """Refuse a test that may not be applied here, before hours of work (`chosen_test.py`)."""
+        """Refuse a test that may not be applied here, before any work is done."""
         check_test(
             self.test,
             run=self.out,
@@ -122,7 +122,7 @@ class Evaluation:
         )
 
     def imagine(self) -> pd.DataFrame:
-        """Outcomes of every policy in the world model."""
+        """Imagine every policy in the world model, and return the outcomes."""
         self.check_models()
         work = ImaginedPart(
             folder=self.out,
@@ -141,7 +141,7 @@ class Evaluation:
         for (policy, _), probability in work.done.items():
             scores[policy].append(probability)
         self.watch.imagining(scores, len(self.starts))
-        # Ray, and policies that users wrote, print what they like; stdout is for the result.
+        # Ray and users' policies may print; stdout is reserved for the result.
         with self._timed("imagine"), redirect_stdout(sys.stderr):
             self.spent = work.work(self._crew(), self._batch_done)
         self.errors = work.errors
@@ -151,7 +151,7 @@ class Evaluation:
         return self._keep(IMAGINED, table)
 
     def truth(self) -> pd.DataFrame:
-        """Outcomes of every policy in the simulator, from the same starts."""
+        """Run every policy in the simulator from the same starts, and return the outcomes."""
         seeds = sorted({start.seed for start in self.starts})
         with self._timed("truth"):
             table = measure_truth(
@@ -171,13 +171,13 @@ class Evaluation:
         return self._keep(TRUTH, table)
 
     def real(self, path: Path) -> pd.DataFrame:
-        """Outcomes of real trials of some of the policies, from a CSV; kept as the truth."""
+        """Read outcomes of real trials of some policies from a CSV, and store them in the run."""
         table = real_trials(path, self.cards, sorted(self._tasks()))
         check_trials(self.test, table)
         return self._keep(TRUTH, table)
 
     def validated(self, folder: Path) -> Validated:
-        """What an earlier run says of this world model and judge."""
+        """Read how an earlier run validated this world model and judge."""
         return read_validated(
             folder,
             **self.hashes(),
@@ -185,24 +185,24 @@ class Evaluation:
         )
 
     def models(self) -> tuple[World, Judge]:
-        """The world model and the judge, ready to imagine."""
+        """Load the world model and the judge."""
         return sampled_world(self.recipe, Path(self.recipe.world)), load_judge(
             Path(self.recipe.judge)
         )
 
     def hashes(self) -> dict[str, str]:
-        """Fingerprints of the world model and the judge."""
+        """Compute the fingerprints of the world model and the judge."""
         return {
             "world": world_hash(Path(self.recipe.world)),
             "judge": judge_hash(Path(self.recipe.judge)),
         }
 
     def known_rates(self) -> ValidatedRates | None:
-        """What is kept beside the judge of policies that were both imagined and tried."""
+        """Read the validated rates stored beside the judge."""
         return read_known(Path(self.recipe.judge))
 
     def gates(self) -> Gates | None:
-        """What replayed recordings show, where the protocol brings some."""
+        """Replay recordings for the gates; None if the protocol names none."""
         if not self.recipe.replays:
             return None
         self.watch.say("replaying recorded failures")
@@ -216,7 +216,7 @@ class Evaluation:
         gates: Gates | None,
         validated: Validated | None = None,
     ) -> RunSummary:
-        """Everything in numbers; writes summary.json."""
+        """Compute all results and write summary.json."""
         imagined = self._everywhere(imagined)
         if truth is not None:
             truth = truth[truth["policy"].isin(imagined["policy"])]
@@ -258,7 +258,7 @@ class Evaluation:
     def films(
         self, imagined: pd.DataFrame, truth: pd.DataFrame | None, *, count: int | None = None
     ) -> None:
-        """Keep the frames of roll-outs to look at; those kept already stay as they are."""
+        """Render roll-outs as film strips; existing film strips are kept."""
         chosen = choose(imagined, truth, count=count)
         chosen = not_filmed(self.out, chosen, real=truth is not None)
         if not chosen:
@@ -276,7 +276,7 @@ class Evaluation:
         film(self.out, self.recipe, chosen, [real[place] if real else None for place in places])
 
     def _everywhere(self, imagined: pd.DataFrame) -> pd.DataFrame:
-        """The outcomes of policies that were tried on every task; the others cannot be ranked."""
+        """Select the outcomes of policies that were run on every task; others cannot be ranked."""
         tasks = imagined.groupby("policy")["task"].nunique()
         short = [name for name in self.cards["policy"] if tasks.get(name, 0) < len(self._tasks())]
         if not short:
@@ -304,20 +304,20 @@ class Evaluation:
         if self.crew is not None:
             return self.crew(setup, list(self.cards["ref"]))
         size = workers(self.processes)
-        # Code of others may end or hang the process that it runs in.
+        # Third-party code may end or block the process that it runs in.
         if size == 1 and not any(map(is_foreign, self.cards["ref"])):
             return Alone(lambda: Worker(setup))
         return Processes(size, Worker, setup, policy_timeout=self._patience())
 
     def _patience(self) -> float | None:
-        """Seconds for one call of a policy: none may outlast the whole budget."""
+        """Return the time limit in seconds for one call of a policy, at most the whole budget."""
         minutes = self.spending.minutes
         if self.policy_timeout is None or minutes is None:
             return self.policy_timeout
         return min(self.policy_timeout, max(60 * minutes, LEAST_PATIENCE))
 
     def _tell_replans(self) -> None:
-        """Whose chunks are carried out by their authors' rule, and not by the protocol's."""
+        """Report policies that replan by their authors' rule instead of the protocol's."""
         protocol, by_rule = self.recipe.replan_every, dict[tuple[int, str], list[str]]()
         for row in self.cards.to_dict("records"):
             if row["replan_said_by"] and row["replan"] != protocol:
@@ -331,7 +331,7 @@ class Evaluation:
             )
 
     def _know(self) -> None:
-        """Compare what is here with what the run folder was made of, and keep both."""
+        """Compare the current files with the run's manifest, and store the merged manifest."""
         refs = dict(zip(self.cards["policy"], self.cards["ref"], strict=True))
         manifest = manifest_of(self.recipe, refs, seed=self.seed)
         earlier = read_manifest(self.out)
@@ -352,7 +352,7 @@ class Evaluation:
                 )
 
     def check_models(self) -> None:
-        """Raise here what would otherwise break the processes that load the models."""
+        """Raise errors here that would otherwise end the processes that load the models."""
         spec = read_card(Path(self.recipe.world))["spec"]
         check_sampling(self.recipe, Path(self.recipe.world))
         load_judge(Path(self.recipe.judge))
@@ -372,7 +372,7 @@ class Evaluation:
         return next(one.seed for one in self.starts if one.id == start)
 
     def _starts(self) -> list[Start]:
-        """Those of the run folder, and more where the recipe wants more."""
+        """Read the run folder's starts, and add more if the recipe asks for more."""
         path, recipe = self.paths.starts, self.recipe
         kept = read_kept_starts(self.out) if path.is_file() else []
         have = {task: sum(start.task == task for start in kept) for task in recipe.tasks}
@@ -407,7 +407,7 @@ class Evaluation:
 
 
 def located(recipe: ProtocolRecipe) -> ProtocolRecipe:
-    """The recipe with what came with the package under its real path."""
+    """Replace names of shipped files in the recipe by their paths."""
     return replace(
         recipe,
         policies=tuple(shipped(ref) for ref in recipe.policies),

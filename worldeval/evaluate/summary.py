@@ -76,7 +76,7 @@ def summarise(
     test: str = "betting",
     uncalibrated: bool = False,
 ) -> RunSummary:
-    """Rank the imagined outcomes and, where truth is there, measure how far that is right.
+    """Rank the imagined outcomes and, if measured outcomes exist, measure the agreement.
 
     `truth` may hold some of the policies and tasks only, and other starts; `validated` is an
     earlier run's comparison with truth. Intervals are those of true rates where `known`, or else
@@ -185,7 +185,7 @@ def _groups(
     rng: np.random.Generator,
     margin: float,
 ) -> dict[str, dict[str, Any]]:
-    """Agreement apart for lineages that validation error ranks well and those it misleads on."""
+    """Measure agreement separately for lineages that validation error ranks well or misleads on."""
     out = {}
     for name, flag in (("validation_ranks_well", False), ("validation_misleads", True)):
         named = cards["policy"][cards["misleads"] == flag]
@@ -226,7 +226,7 @@ def _rankers(real: Outcomes, cards: pd.DataFrame) -> dict[str, dict[str, float]]
 def _unvalidated(
     predicted: Outcomes, real: Outcomes | None, cards: pd.DataFrame, validated: Validated | None
 ) -> list[Finding]:
-    """Refusal 6: lineages and tasks of which no real outcome was ever compared."""
+    """Report lineages and tasks without any measured outcome."""
     if real is None and validated is None:
         return []  # nothing was: `no_paired_truth` says so
     lineage = dict(zip(cards["policy"], cards["lineage"], strict=True))
@@ -241,7 +241,7 @@ def _unvalidated(
 
 
 def _differs(imagined: pd.DataFrame, truth: pd.DataFrame, rng: np.random.Generator) -> float | None:
-    """p-value that imagination and judge err alike on every policy, over paired starts."""
+    """Test whether imagination and judge err equally on every policy, over paired starts."""
     pairs = paired_starts(imagined, truth)
     if "success" not in pairs or len(pairs) == 0:
         return None
@@ -254,7 +254,7 @@ def _differs(imagined: pd.DataFrame, truth: pd.DataFrame, rng: np.random.Generat
 
 
 def paired_starts(imagined: pd.DataFrame, truth: pd.DataFrame) -> pd.DataFrame:
-    """A row for each policy and start that was imagined and tried, `success` the true outcome."""
+    """Return a row for each policy and start that was imagined and measured."""
     return imagined.merge(truth, on=["policy", "task", "start"], suffixes=("", "_real"))
 
 

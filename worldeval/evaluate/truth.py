@@ -2,8 +2,8 @@
 # pyright: reportCallIssue=false, reportArgumentType=false
 """Roll the same policies out from the same starts in the simulator, to compare the ranking with.
 
-`truth/*.csv` has a row per episode; a file is written when its block of episodes is done. What no
-file holds is missing, so a run goes on where it stopped, and grows by policies and by starts.
+`truth/*.csv` has a row per episode; a file is written when its block of episodes is done. Episodes
+in no file are missing, so a run can be resumed, and extended by policies and starts.
 """
 
 import hashlib
@@ -24,8 +24,8 @@ from worldeval.rollout.starts import simulated_id
 from worldeval.runs.checksums import move, remove
 from worldeval.runs.tables import read_table, write_table
 
-BLOCK = 100  # episodes to a process: enough to pay for its start, few enough to resume
-KEY = ["policy", "task", "seed"]  # what an episode is known by
+BLOCK = 100  # episodes per process: enough to be worth starting it, few enough to resume
+KEY = ["policy", "task", "seed"]  # columns that identify an episode
 DAMAGED = "damaged"  # folder of blocks that could not be read
 
 
@@ -43,11 +43,10 @@ def measure_truth(
     progress: Callable[[int, int], None] | None = None,
     failed: Callable[[str, str], None] | None = None,
 ) -> pd.DataFrame:
-    """Run what `folder` lacks; returns a row per episode: policy, task, start, seed, success.
+    """Run the missing episodes; returns a row per episode: policy, task, start, seed, success.
 
-    `failed` hears of policies that broke, and why: their other episodes have no outcome.
-
-    Of a shard, the rows are those that are there.
+    `failed` is called with every policy that raised an error, and why; its other episodes have no
+    outcome. For a shard, only the rows that exist are returned.
     """
     if recipe.truth is None:
         raise UserError("The protocol names no simulator. Set `truth:` to measure the policies.")
@@ -63,7 +62,7 @@ def measure_truth(
     def done(job: TruthJob, found: list[TruthOutcome]) -> None:
         nonlocal finished
         path = folder / f"{_name(job, name_of)}.csv"
-        if found:  # of a policy that broke at once there is nothing
+        if found:  # a policy that failed at once has no outcomes
             write_table(path, table(found, name_of), durable=True)
         finished += len(found)
         if progress:
@@ -89,7 +88,7 @@ def measure_truth(
 
 
 def read_truth(folder: Path) -> pd.DataFrame:
-    """Every episode that the folder holds, each once."""
+    """Read every episode in the folder, without duplicates."""
     tables = [read_block(path) for path in sorted(folder.glob("*.csv"))]
     if not tables:
         return pd.DataFrame(columns=[*KEY, "start", "success", "frames"])
@@ -97,7 +96,7 @@ def read_truth(folder: Path) -> pd.DataFrame:
 
 
 def read_block(path: Path) -> pd.DataFrame:
-    """The episodes of one block.
+    """Read the episodes of one block.
 
     Raises:
         UserError: the file is damaged, or an outcome in it is neither 0 nor 1.
@@ -107,14 +106,14 @@ def read_block(path: Path) -> pd.DataFrame:
     if wrong.any() or rows["seed"].dtype.kind != "i":
         line = int(wrong.argmax()) + 2
         raise UserError(
-            f"{path}, line {line}: every simulated episode needs a whole number as its seed "
+            f"{path}, line {line}: every simulated episode needs an integer as its seed "
             "and 0 or 1 as its success."
         )
     return rows
 
 
 def mend(folder: Path) -> list[Path]:
-    """Set aside the blocks that cannot be read, so that they are measured again."""
+    """Set aside unreadable blocks, so that they are measured again."""
     damaged = []
     for path in sorted(folder.glob("*.csv")):
         try:
@@ -126,7 +125,7 @@ def mend(folder: Path) -> list[Path]:
 
 
 def forget(folder: Path, policy: str) -> None:
-    """Drop what was measured of a policy."""
+    """Remove the outcomes of a policy."""
     for path in sorted(folder.glob("*.csv")):
         rows = read_block(path)
         kept = rows[rows["policy"] != policy]
@@ -137,7 +136,7 @@ def forget(folder: Path, policy: str) -> None:
 
 
 def table(found: Sequence[TruthOutcome], name_of: dict[str, str]) -> pd.DataFrame:
-    """Outcomes as rows."""
+    """Arrange outcomes as rows of a table."""
     return pd.DataFrame(
         {
             "policy": name_of[outcome.policy],
@@ -152,7 +151,7 @@ def table(found: Sequence[TruthOutcome], name_of: dict[str, str]) -> pd.DataFram
 
 
 def load_one(ref: str, seed: int, *, trust_pickle: bool = False) -> Policy:
-    """The policy of a reference; its seed comes with `reset`."""
+    """Load the policy of a reference; its seed is given in `reset`."""
     return load_policy(ref, trust_pickle=trust_pickle)
 
 
@@ -166,7 +165,7 @@ def _missing(
     *,
     load: LoadPolicy = load_one,
 ) -> Iterator[TruthJob]:
-    """A job per task and block of policies, without the episodes that are done."""
+    """Plan a job per task and block of policies, without finished episodes."""
     rows = read_truth(folder)[KEY].itertuples(index=False, name=None)
     done = {(str(policy), str(task), int(seed)) for policy, task, seed in rows}
     per_block = max(1, BLOCK // len(seeds))
@@ -186,6 +185,6 @@ def _missing(
 
 
 def _name(job: TruthJob, name_of: dict[str, str]) -> str:
-    """The same for the same episodes, so that copies of one job are one file."""
+    """Name a job by its episodes, so that copies of one job share a file."""
     told = repr([(name_of[ref], seed) for ref, seed in job.episodes])
     return f"{job.task}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"

@@ -23,23 +23,24 @@ FAILED = (
 
 @dataclass(frozen=True, kw_only=True)
 class Validated:
-    """Where the same world model and judge were compared with truth, and how that went."""
+    """An earlier comparison of the same world model and judge with measured outcomes."""
 
     where: str
     policies: int
     lineages: frozenset[str]
     tasks: frozenset[str]
-    spearman: str  # value and interval, to be read
-    failed: tuple[Finding, ...]  # what that comparison refused
+    spearman: str  # value and interval, as text
+    failed: tuple[Finding, ...]  # refusals of that comparison
 
     def findings(self) -> list[Finding]:
-        """What must be said of policies that were not themselves compared with truth."""
+        """Return the findings about policies whose own success was not measured."""
         said = Finding(
             code="validated_elsewhere",
             severity="warning",
             text=f"The success of these policies was not measured. {self.where} compared "
             f"{self.policies} "
-            f"others with truth under the same world model and judge: Spearman {self.spearman}.",
+            f"others with measured outcomes under the same world model and judge: Spearman "
+            f"{self.spearman}.",
         )
         return [*self.failed, said]
 
@@ -47,16 +48,17 @@ class Validated:
 def read_validated(
     folder: Path, *, world: str, judge: str, sampler_steps: int | None = None
 ) -> Validated:
-    """The validation in a run folder.
+    """Read the validation in a run folder.
 
     Args:
-        folder: of a `worldeval rank` that had truth.
+        folder: run folder of a `worldeval rank` with measured outcomes.
         world: fingerprint of the world model now in use.
         judge: fingerprint of the judge now in use.
-        sampler_steps: that the world model's sampler is to take; None: as it was trained.
+        sampler_steps: sampler steps of the world model in this run; None for its default.
 
     Raises:
-        UserError: there is no summary, no truth in it, or another world model, sampler or judge.
+        UserError: the run has no summary or no measured outcomes, or used another world model,
+            sampler or judge.
     """
     summary = read_compared(folder, world=world, judge=judge)
     then = summary.world.sampler_steps if summary.world else None
@@ -66,7 +68,10 @@ def read_validated(
             f"{sampler_steps or 'left out'}. Use the same number of steps as in that run."
         )
     if summary.agreement is None or summary.agreement.spearman is None:
-        raise UserError(f"{folder} was compared with truth for too few policies (at least 3).")
+        raise UserError(
+            f"{folder} was compared with measured outcomes for too few policies; at "
+            "least 3 are needed."
+        )
     table = read_side(folder, TRUTH, needed=("policy", "task"))
     rho = summary.agreement.spearman
     interval = f" [{rho.low:.2f}, {rho.high:.2f}]" if rho.has_interval else ""
@@ -85,10 +90,11 @@ def read_validated(
 
 
 def read_compared(folder: Path, world: str | None = None, judge: str | None = None) -> Summary:
-    """The summary of a run that had truth and used the world model and judge of these hashes.
+    """Read the summary of a run with measured outcomes and this world model and judge.
 
     Raises:
-        UserError: there is no summary, no truth, or another world model or judge.
+        UserError: the run has no summary or no measured outcomes, or used another world model or
+            judge.
     """
     summary = find_summary(folder)
     if summary is None:
@@ -97,7 +103,9 @@ def read_compared(folder: Path, world: str | None = None, judge: str | None = No
             "`worldeval rank ... --truth` (or --real)."
         )
     if not RunPaths(folder).outcomes(TRUTH).is_file():
-        raise UserError(f"{folder} was not compared with truth: rank it with --truth or --real.")
+        raise UserError(
+            f"{folder} was not compared with measured outcomes. Rank it with --truth or --real."
+        )
     for what, own, model in (("world", world, summary.world), ("judge", judge, summary.judge)):
         then = model.hash if model else None
         if own is not None and then != own:
@@ -109,10 +117,10 @@ def read_compared(folder: Path, world: str | None = None, judge: str | None = No
 
 
 def real_trials(path: Path, cards: pd.DataFrame, tasks: Sequence[str]) -> pd.DataFrame:
-    """Real outcomes from a CSV (policy, task, start, success), with lineage and step of the cards.
+    """Read real outcomes from a CSV (policy, task, start, success), with lineage and step of cards.
 
     Raises:
-        UserError: the file is no such table, or names a policy or task that is not ranked here.
+        UserError: the table is invalid, or names a policy or task that is not ranked here.
     """
     trials = read_outcomes(path)
     if not trials.binary:

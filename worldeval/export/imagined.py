@@ -81,7 +81,7 @@ class ImaginedRun:
             )
         if not records:
             raise UserError(
-                f"{self.folder}/imagined holds no roll-outs. Run `worldeval rank` first."
+                f"{self.folder}/imagined contains no roll-outs. Run `worldeval rank` first."
             )
         columns = dict.fromkeys(name for record in records for name in record)
         return [{name: record.get(name) for name in columns} for record in records]

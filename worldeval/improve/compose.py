@@ -34,7 +34,7 @@ class Composed:
         one, two = first.spec, second.spec
         if (one.action_dim, one.chunk) != (two.action_dim, two.chunk):
             raise UserError(
-                f"{one.name} gives chunks of {one.chunk} x {one.action_dim} numbers, but "
+                f"{one.name} gives chunks of {one.chunk} x {one.action_dim} values, but "
                 f"{two.name} of {two.chunk} x {two.action_dim}. Only policies with equal chunks "
                 "can be mixed."
             )

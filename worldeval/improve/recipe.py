@@ -36,7 +36,9 @@ class PlaceRecipe:
         at_least(1, self, "horizon", "replan_every", "batch")
         at_least(0, self, "held_out", "check")
         if not 0 <= self.begin_at[0] <= self.begin_at[1]:
-            raise ValueError(f"begin_at {list(self.begin_at)} must be [first, last], from 0 on")
+            raise ValueError(
+                f"begin_at {list(self.begin_at)} must be [first, last], counted from 0"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -97,9 +97,9 @@ class Judge:
                 np.isfinite(rollout.pose).all() and np.isfinite(np.asarray(rollout.latents)).all()
             ):
                 raise UserError(
-                    f"The roll-out of {rollout.policy} from {rollout.start} holds numbers that are "
-                    "not finite, and cannot be judged: the world model broke down there. Train it "
-                    "anew, or leave that start out."
+                    f"The roll-out of {rollout.policy} from {rollout.start} contains non-finite "
+                    "values, so it cannot be judged: the world model diverged. Train the world "
+                    "model again, or exclude that start."
                 )
         latents = np.stack([np.asarray(rollout.latents) for rollout in rollouts])
         given = (
@@ -110,8 +110,8 @@ class Judge:
         logits = torch.stack([member(*given) for member in self._members])
         if not logits.isfinite().all():
             raise UserError(
-                "The judge says numbers that are not finite: its weights are damaged, or do not "
-                "belong to this world model. Train it again: worldeval judge train."
+                "The judge returned non-finite values: its weights are damaged, or do not belong "
+                "to this world model. Train it again: worldeval judge train."
             )
         return logits
 
@@ -215,7 +215,7 @@ def load_judge(folder: Path) -> Judge:
 
 @dataclass(frozen=True, kw_only=True)
 class JudgeCard:
-    """What a saved judge says of itself, beside its notes."""
+    """The card of a saved judge, without its notes."""
 
     recipe: JudgeRecipe
     calibration: Calibration
@@ -226,8 +226,8 @@ class JudgeCard:
     def __post_init__(self) -> None:
         if self.recipe.members < 1 or min(self.latent) < 1 or self.pose_dim < 0:
             raise ValueError(
-                f"a judge has members and sizes above 0: it says members {self.recipe.members}, "
-                f"latent {self.latent}, pose_dim {self.pose_dim}"
+                f"the number of members and all sizes of a judge must be above 0, but are "
+                f"members {self.recipe.members}, latent {self.latent}, pose_dim {self.pose_dim}"
             )
         if len(self.calibration.offsets) != len(self.tasks):
             raise ValueError(
@@ -238,5 +238,7 @@ class JudgeCard:
 
 def _card(folder: Path) -> JudgeCard:
     if not (folder / CARD).is_file():
-        raise UserError(f"{folder} holds no judge (no {CARD}). Train one: worldeval judge train.")
+        raise UserError(
+            f"{folder} contains no judge (no {CARD}). Train one with `worldeval judge train`."
+        )
     return build_known(JudgeCard, read_object(folder / CARD), where=str(folder / CARD))

@@ -42,7 +42,7 @@ def learn_judge(
     prepared = prepare(world_recipe, data, weak, world, seed=world_seed, report=report)
     if not len(prepared.weak):
         raise UserError(
-            "A judge learns from policy roll-outs with known outcomes, and none were given. Pass "
+            "A judge learns from policy roll-outs with known outcomes, but none were given. Pass "
             "--weak DATASET. If you have none, train the world with --set own_rollouts=0.5, which "
             "uses labelled episodes of the dataset instead."
         )
@@ -105,7 +105,7 @@ def imagined_examples(
     assert data.labelled is not None and data.drivers is not None
     if data.flags is None or not data.labelled[prepared.weak].any():
         raise UserError(
-            "None of the roll-outs has a success label, and a judge learns from success labels. "
+            "None of the roll-outs has a success label, but a judge learns from success labels. "
             "Give labelled roll-outs (worldeval data inspect shows which are)."
         )
     family = families(np.array(data.drivers, dtype=object))

@@ -86,7 +86,8 @@ def refuse_code(refs: Iterable[str], where: Path, *, remedy: str = "") -> None:
     """
     for ref in refs:
         if read_address(ref).kind == "code":
-            remedy = remedy or f"name it yourself: --policies '{ref}' or --set policies=['{ref}']"
+            remedy = remedy or f"name it on the command line: --policies '{ref}' or --set "
+            f"policies=['{ref}']"
             raise UserError(
                 f"{where} names Python code to run as a policy ({ref}). Recipes and runs may not "
                 f"run code. If you trust it, {remedy}."

@@ -86,7 +86,9 @@ class Replay:
     def reset(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
         """Restart every recording; the batch must have one episode per recording."""
         if len(tasks) != len(self._actions):
-            raise ValueError(f"{len(tasks)} episodes for {len(self._actions)} recordings")
+            raise ValueError(
+                f"reset has {len(tasks)} episodes, but there are {len(self._actions)} recordings"
+            )
         self._frame = 0
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:

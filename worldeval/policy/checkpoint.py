@@ -83,7 +83,7 @@ class LearnedPolicy:
         """Prepare the network's inputs: images, pose and task, one row per episode."""
         if len(observation) != len(self._generators):
             raise ValueError(
-                f"{len(observation)} episodes observed, but reset began {len(self._generators)}"
+                f"{len(observation)} episodes observed, but reset started {len(self._generators)}"
             )
         views = [np.asarray(observation.frames[view]) for view in self._spec.views]
         task = torch.tensor([self._index(task) for task in observation.tasks])
@@ -152,5 +152,5 @@ class _Kept:
 
 
 def _read(folder: Path) -> _Kept:
-    """The whole of a card. Raises UserError where it does not fit."""
+    """Parse a complete card. Raises UserError if it is invalid."""
     return build_known(_Kept, read_object(folder / CARD), where=str(folder / CARD))

@@ -120,8 +120,8 @@ def corrupt(
     if labels.bias:
         if out.shape[-1] % len(labels.bias):
             raise UserError(
-                f"labels.bias has {len(labels.bias)} numbers, which does not divide the frame "
-                f"action's {out.shape[-1]}. Give one number per dimension of a step's action."
+                f"labels.bias has {len(labels.bias)} values, which does not divide the frame "
+                f"action's {out.shape[-1]}. Give one value per dimension of a step's action."
             )
         out = out + np.tile(labels.bias, out.shape[-1] // len(labels.bias))
     if labels.noise:

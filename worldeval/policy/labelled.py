@@ -56,5 +56,5 @@ def labelled(policy: Policy, given: dict[str, Any], ref: str) -> Policy:
 
 def _count(key: str, value: Any, ref: str, *, least: int = 1) -> int:
     if type(value) is not int or value < least:
-        raise UserError(f"{ref}: {key}={value} must be a whole number, at least {least}.")
+        raise UserError(f"{ref}: {key}={value} must be an integer of at least {least}.")
     return value

@@ -42,10 +42,10 @@ def located(source: str) -> CheckpointPlace:
     found = _inside(path)
     if len(found) != 1:
         several = (
-            f"{len(found)} checkpoints: name one, such as lerobot:{found[-1]}" if found else ""
+            f"{len(found)} checkpoints; name one, such as lerobot:{found[-1]}" if found else ""
         )
         nothing = f"no checkpoint (no {CONFIG} and no {MODEL}/)"
-        raise UserError(f"lerobot:{source} holds {several or nothing}.")
+        raise UserError(f"lerobot:{source} contains {several or nothing}.")
     return _place(found[0])
 
 
@@ -71,7 +71,7 @@ def expanded(pattern: str) -> list[CheckpointPlace] | None:
             once[place.resolve()] = place
     if not once:
         raise UserError(
-            f"{pattern} holds no LeRobot checkpoint (no {CONFIG} and no {MODEL}/ in it)."
+            f"{pattern} contains no LeRobot checkpoint (no {CONFIG} and no {MODEL}/ in it)."
         )
     if len(once) == 1 and not has_magic(pattern) and _inside(Path(pattern)) == [Path(pattern)]:
         return None

@@ -84,7 +84,7 @@ class LeRobotInputs:
             return
         if seen.pose.shape[1] != self.state:
             raise UserError(
-                f"Policy {self._name} reads {self.state} numbers of proprioception, but the world "
+                f"Policy {self._name} reads {self.state} values of proprioception, but the world "
                 f"gives {seen.pose.shape[1]}."
             )
         known = self._ranges.get(STATE, {})
@@ -100,7 +100,7 @@ class LeRobotInputs:
         if wrong.any():
             place = int(np.flatnonzero(wrong)[0])
             raise UserError(
-                f"Number {place} of the proprioception was between {low[place]:.3g} and "
+                f"Value {place} of the proprioception was between {low[place]:.3g} and "
                 f"{high[place]:.3g} when policy {self._name} was trained, but the world gives "
                 f"{seen.pose[0, place]:.3g}. Check units and order. Convert the values, or add "
                 "check_ranges=false to the address."

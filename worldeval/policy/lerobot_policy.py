@@ -111,7 +111,7 @@ class LeRobotPolicy:
         """Return the actions up to the next network call, in the units of its dataset."""
         if len(observation) != self._episodes:
             raise ValueError(
-                f"{len(observation)} episodes observed, but reset began {self._episodes}"
+                f"{len(observation)} episodes observed, but reset started {self._episodes}"
             )
         if len(observation.past) != self._spec.history - 1:
             raise UserError(

@@ -112,7 +112,7 @@ def _expand(ref: str) -> list[str]:
     else:
         return [ref]
     if len(places) > 1 and "name" in address.params:
-        raise UserError(f"{ref} names {len(places)} policies; name= needs a single one.")
+        raise UserError(f"{ref} names {len(places)} policies; name= needs exactly one.")
     return [
         str(replace(address, place=place, params={**said, **address.params}))
         for place, said in places
@@ -209,8 +209,8 @@ def _missing(path: Path) -> str:
     if path.is_dir():
         inside = _inside(path)
         if inside:
-            return f"{path} holds {len(inside)} checkpoints; name one, such as {inside[0]}."
-        return f"{path} holds no checkpoint (no {CARD})."
+            return f"{path} contains {len(inside)} checkpoints; name one, such as {inside[0]}."
+        return f"{path} contains no checkpoint (no {CARD})."
     if len(path.parts) == 1:
         return f"There is no policy '{path}'.{did_you_mean(str(path), BUILTIN)}"
     return f"There is no checkpoint {path}.{near(path)}"

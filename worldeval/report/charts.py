@@ -125,7 +125,7 @@ def matrix(names: Sequence[str], duels: Sequence[Comparison], *, theme: Theme) -
                     "row": row,
                     "column": column,
                     "difference": round(sign * duel.difference.value, 4),
-                    "told apart": "yes" if duel.separated else "no",
+                    "separated": "yes" if duel.separated else "no",
                     "mark": "●" if duel.separated else "",
                 }
             )
@@ -155,7 +155,7 @@ def matrix(names: Sequence[str], duels: Sequence[Comparison], *, theme: Theme) -
         {"field": "row", "type": "nominal"},
         {"field": "column", "type": "nominal"},
         {"field": "difference", "type": "quantitative", "format": "+.2f"},
-        {"field": "told apart", "type": "nominal"},
+        {"field": "separated", "type": "nominal"},
     ]
     colour = {
         "field": "difference",

@@ -133,7 +133,7 @@ def read_contents(folder: Path, *, rng: np.random.Generator) -> ReportContents:
     ranking = summary.ranking
     if ranking is None and imagined is None:
         raise UserError(
-            f"{folder} holds neither {SUMMARY} with a ranking nor {OUTCOMES[IMAGINED]}: nothing "
+            f"{folder} contains neither {SUMMARY} with a ranking nor {OUTCOMES[IMAGINED]}: nothing "
             "was ranked in it yet. Run `worldeval rank ... --out` with this folder first; it "
             "continues where it was interrupted."
         )

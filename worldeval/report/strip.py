@@ -13,7 +13,7 @@ from worldeval.runs.films import Filmstrip, Frames, read_frames
 
 GAP = 2  # pixels between frames
 INK, FAINT, PAPER = (31, 35, 40), (101, 109, 118), (255, 255, 255)
-# Okabe and Ito's blue and vermilion, told apart by every kind of colour vision.
+# Okabe and Ito's blue and vermilion, which differ for every kind of colour vision.
 COLOURS = {"imagined": (0, 114, 178), "real": (213, 94, 0)}
 
 

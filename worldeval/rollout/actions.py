@@ -26,7 +26,7 @@ ADVICE = (
 
 @dataclass(frozen=True, kw_only=True)
 class ClippedActions:
-    """Actions that a world can execute, and how many of their numbers had to be changed."""
+    """Actions that a world can execute, and how many of their values had to be changed."""
 
     actions: Float32[Array, "b *k a"]
     count: Int[Array, " b"]
@@ -37,7 +37,7 @@ def clip(
     low: float | Float32[Array, " a"],
     high: float | Float32[Array, " a"],
 ) -> ClippedActions:
-    """Clip numbers outside [low, high] to the nearest bound; treat NaN and infinities as 0."""
+    """Clip values outside [low, high] to the nearest bound; treat NaN and infinities as 0."""
     clipped = np.clip(np.where(np.isnan(actions), 0, actions), low, high).astype(np.float32)
     changed = ~(np.abs(clipped - actions) <= ROUNDING)
     return ClippedActions(actions=clipped, count=changed.reshape(len(changed), -1).sum(1))
@@ -69,7 +69,7 @@ def fitted(policy: Policy, world: WorldSpec) -> Policy:
     if world.action_dim != theirs.size:
         raise UserError(
             f"Policy {spec.name} commands {with_units(own)}; the world model takes "
-            f"{world.action_dim} numbers per frame, {world.action_dim / theirs.size:g} steps of "
+            f"{world.action_dim} values per frame, {world.action_dim / theirs.size:g} steps of "
             f"{with_units(theirs)}. {ADVICE}"
         )
     return AdaptedPolicy(policy, PlainAdapter(own, theirs, steps=1, fps=world.fps))
@@ -90,4 +90,4 @@ def _space(text: str, whose: str) -> ActionSpace | None:
 
 
 def _told(count: int, space: ActionSpace | None) -> str:
-    return f"{count} numbers" if space is None else f"{count} numbers, {with_units(space)},"
+    return f"{count} values" if space is None else f"{count} values, {with_units(space)},"

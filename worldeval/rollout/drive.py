@@ -45,7 +45,7 @@ class Controls:
     def __post_init__(self) -> None:
         if self.step_dim < 3 or self.action_dim % self.step_dim:
             raise UserError(
-                f"This world takes {self.action_dim} numbers per frame in steps of "
+                f"This world takes {self.action_dim} values per frame in steps of "
                 f"{self.step_dim}; only actions that begin with x, y, z can be controlled manually."
             )
 

@@ -68,7 +68,7 @@ def load_checker(folder: str) -> UwmWorld | None:
     world = load_world(Path(folder))
     if not isinstance(world, UwmWorld):
         raise UserError(
-            f"checker: {folder} holds no `uwm` world model, and only those infer actions from "
+            f"checker: {folder} contains no `uwm` world model; only those infer actions from "
             "frames. Train one: worldeval train --model uwm-tiny."
         )
     return world

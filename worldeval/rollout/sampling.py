@@ -32,7 +32,7 @@ def check_sampling(recipe: ProtocolRecipe, folder: Path) -> None:
         allowed_steps(card["recipe"].sampler, recipe.sampler_steps)
     if recipe.guided is not None and card["kind"] != GUIDED:
         raise UserError(
-            f"--guided samples actions together with the frames they lead to, but {folder} holds a "
+            f"--guided samples actions together with the frames they lead to, but {folder} is a "
             f"world model of the family '{card['kind']}', which only takes actions as input. Use a "
             f"`{GUIDED}` model: worldeval train --model uwm-tiny."
         )

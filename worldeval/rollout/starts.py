@@ -137,7 +137,9 @@ def read_recordings(path: Path) -> list[Recording]:
     """
     with _opened(path) as file:
         if "recorded" not in file:
-            raise UserError(f"{path} holds starts without recorded actions; it cannot be replayed.")
+            raise UserError(
+                f"{path} contains starts without recorded actions, so they cannot be replayed."
+            )
         starts, recorded = _read_starts(file, path), hdf5.group(file, "recorded", path)
         whole = ("length", "success", "near_miss")
         length, success, near = (_numbers(file, name, path, len(starts)) for name in whole)
@@ -230,7 +232,7 @@ def _pictures(views: h5py.Group, view: str, path: Path) -> UInt8[Array, "n h w 3
     found = hdf5.dataset(views, view, path)
     if not hdf5.is_images(found):
         raise DataError(
-            path, str(found.name), f"it holds {found.dtype} {found.shape}, not frames (n, h, w, 3)."
+            path, str(found.name), f"it is {found.dtype} {found.shape}, not frames (n, h, w, 3)."
         )
     return hdf5.whole(found, path)
 

@@ -53,7 +53,7 @@ class UwmPolicy:
         """Return action chunks; the first call after a reset sees the first frame."""
         if len(observation) != len(self._generators):
             raise ValueError(
-                f"{len(observation)} episodes observed, but reset began {len(self._generators)}"
+                f"{len(observation)} episodes observed, but reset started {len(self._generators)}"
             )
         spec = self.world.spec
         for task in (each for each in observation.tasks if not spec.knows(each)):
@@ -79,8 +79,8 @@ def load(folder: str) -> UwmPolicy:
     card = read_card(path)
     if card["kind"] != KIND:
         raise UserError(
-            f"{path} holds a world model of the family '{card['kind']}', which imagines but does "
-            f"not act. Only the family '{KIND}' does both."
+            f"{path} contains a world model of the family '{card['kind']}', which imagines but "
+            f"does not act. Only the family '{KIND}' does both."
         )
     world = load_world(path)
     assert isinstance(world, UwmWorld)

@@ -94,7 +94,7 @@ def _problem(error: Any) -> str:
     if error["type"] == "json_invalid":
         return f"is not readable JSON: {error['ctx']['error']}."
     if not error["loc"]:
-        return f"must hold a JSON object, but holds {type(error['input']).__name__}."
+        return f"must contain a JSON object, but contains {type(error['input']).__name__}."
     key = ".".join(str(part) for part in error["loc"])
     if error["type"] == "missing":
         return f"has no key '{key}'."

@@ -123,7 +123,7 @@ def read_frames(folder: Path, name: str) -> dict[str, UInt8[Array, "_t _h _w 3"]
                 "(time, height, width, 3)."
             )
     if not frames:
-        raise UserError(f"{path} holds no views.")
+        raise UserError(f"{path} contains no views.")
     return frames
 
 
@@ -139,7 +139,7 @@ def read_moves(folder: Path, name: str) -> Moves:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
             actions, pose = (np.asarray(file[part], np.float32) for part in ("actions", "pose"))
     except UNREADABLE as error:
-        raise UserError(f"{path} holds no actions and poses: {error}") from error
+        raise UserError(f"{path} contains no actions and poses: {error}") from error
     if actions.ndim != 2 or pose.ndim != 2 or len(pose) != len(actions) + 1:
         raise UserError(
             f"{path}: actions are {actions.shape} and poses {pose.shape}; both must be (time, "

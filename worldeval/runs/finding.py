@@ -70,7 +70,7 @@ def check_inside(folder: Path, root: Path) -> None:
     for name in (".", *FILES):
         path = folder / name
         if path.exists() and not path.resolve().is_relative_to(real):
-            raise UserError(f"{path} leads out of {root}, so it is not read.")
+            raise UserError(f"{path} points outside {root}, so it is not read.")
 
 
 def run_state(folder: Path, root: Path) -> RunState:
@@ -96,7 +96,7 @@ def _under_way(name: str, folder: Path) -> RunState:
     kept = RunPaths(folder).seconds
     spent = read_record(kept, dict[str, float]) if kept.is_file() else {}
     return replace(
-        _state(name, folder, "under way", done or "nothing is done yet"),
+        _state(name, folder, "under way", done or "nothing has been done yet"),
         seconds=spent.get("total"),
         progress=_progress(folder, sides[IMAGINED]),
     )
@@ -117,7 +117,7 @@ def _progress(folder: Path, done: int) -> float | None:
 def _checkpoints(ref: str) -> int:
     """Count the policies behind a reference of a recipe; a folder stands for those below it."""
     if any(mark in ref for mark in "*?["):
-        raise ValueError("a glob is not counted")
+        raise ValueError("not counted, because its policies are given as a pattern")
     place = Path(shipped(ref))
     return len(list(place.rglob("policy.json"))) if place.is_dir() else 1
 

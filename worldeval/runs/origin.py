@@ -118,7 +118,7 @@ def read_recipe(folder: Path) -> dict[str, Any]:
         problem = " ".join(str(error).split())
         raise UserError(f"{path} is not readable YAML: {problem:.200}") from error
     if not isinstance(recipe, dict):
-        raise UserError(f"{path} is not a recipe: it must hold keys with values.")
+        raise UserError(f"{path} is not a recipe: it must contain keys with values.")
     return recipe
 
 

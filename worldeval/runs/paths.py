@@ -105,5 +105,5 @@ def inside(folder: Path, name: str) -> Path:
     except (OSError, ValueError, RuntimeError):  # too long, contains NUL, or circular links
         within = False
     if not within:
-        raise UserError(f"'{name}' leads out of {folder}, so it is not read.")
+        raise UserError(f"'{name}' points outside {folder}, so it is not read.")
     return path

@@ -298,7 +298,7 @@ def _rollouts(
             if name.startswith(BY_STEP)
         }
         if any(len(each) != len(facts) for each in (latents, actions, pose, *by_step.values())):
-            raise ValueError(f"its arrays are not of {len(facts)} roll-outs")
+            raise ValueError(f"its arrays do not have {len(facts)} roll-outs")
     for row in rows:
         fact = facts[row]
         rollout = Rollout(

@@ -77,7 +77,7 @@ def read_description(said: Mapping[Any, Any], where: str) -> WorldDescription:
         tasks = tuple(_text(task) for task in said["tasks"])
         start_tasks = np.array([_whole(task, least=0) for task in said["start_tasks"]], np.int64)
         if not tasks or not len(start_tasks) or start_tasks.max() >= len(tasks):
-            raise ValueError("starts of an unknown task")
+            raise ValueError("a start has an unknown task")
         return WorldDescription(
             views=tuple(_text(view) for view in said["views"]),
             size=(height, width),
@@ -100,7 +100,7 @@ def read_description(said: Mapping[Any, Any], where: str) -> WorldDescription:
 
 def _whole(value: Any, *, least: int = 1) -> int:
     if type(value) is not int or value < least:
-        raise ValueError(f"{str(value)[:30]} is not a whole number of at least {least}")
+        raise ValueError(f"{str(value)[:30]} is not an integer of at least {least}")
     return value
 
 

@@ -82,7 +82,7 @@ class ServedEpisodes:
         """
         wanted = (len(self._chosen), self.place.action_dim)
         if self._state is None:
-            raise UserError("No episode has begun; call reset first.")
+            raise UserError("No episode has started; call reset first.")
         if actions.shape != wanted:
             raise UserError(f"Got actions of shape {actions.shape}; expected {wanted}.")
         if len(self._actions) >= self.place.horizon:

@@ -67,7 +67,7 @@ class PolicyService:
                 raise UserError(
                     f"Policy {self._policy.spec.name} cannot be copied for a session: {error}."
                 ) from error
-            log.info("%s cannot be copied (%s): loading it anew", self._policy.spec.name, error)
+            log.info("%s cannot be copied (%s); loading it again", self._policy.spec.name, error)
             return self._again()
 
 
@@ -93,7 +93,7 @@ class PolicySession:
         if observation.tasks != self._tasks:
             begun = 0 if self._tasks is None else len(self._tasks)
             raise WireError(
-                f"{len(observation)} episodes are observed and {begun} were begun by 'reset', or "
+                f"the observation has {len(observation)} episodes, but 'reset' started {begun}, or "
                 "their tasks differ"
             )
         actions = self._policy.act(observation)

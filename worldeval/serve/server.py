@@ -69,7 +69,7 @@ class ServerConfig:
         checked_token(self.token, "--token (or WORLDEVAL_TOKEN)")
         if self.host not in LOCAL and not self.token and not self.open:
             raise UserError(
-                f"Listening on {self.host} without a token lets anybody who can reach it use this "
+                f"Listening on {self.host} without a token lets anyone who can reach it use this "
                 "server. Pass --token (or set WORLDEVAL_TOKEN), or --open if that is intended."
             )
 
@@ -210,10 +210,10 @@ class Server:
 
     def _answer(self, session: Session, message: str | bytes) -> bytes:
         if isinstance(message, str):
-            raise WireError("a request is a binary frame")
+            raise WireError("a request must be a binary message")
         request = unpack(message, self._config.limits)
         if not isinstance(request, dict) or not all(isinstance(key, str) for key in request):
-            raise WireError("a request is a map with texts as keys")
+            raise WireError("a request must be a map whose keys are texts")
         number = request.pop(NUMBER, None)
         begin = time.perf_counter()
         answer = session.answer(request)
@@ -225,7 +225,7 @@ class Server:
     async def _part(self, connection: ServerConnection, said: str, code: CloseCode) -> None:
         self.errors += 1
         await connection.send(said[:2000])
-        await connection.close(code, "the frame before says why")
+        await connection.close(code, "see the previous message for the reason")
 
 
 def _one_thread() -> ThreadPoolExecutor:

@@ -66,12 +66,14 @@ class WorldSession:
         if "begin" in request:
             asked = request["begin"]
             if not isinstance(asked, dict):
-                raise WireError("'begin' needs starts and seeds")
+                raise WireError("'begin' must be a map with starts and seeds")
             seeds = [self._seed + seed for seed in _numbers(asked, "seeds")]
             return told(self._episodes.begin(_numbers(asked, "starts"), seeds))
         actions = request.get("step")
         if not isinstance(actions, np.ndarray) or actions.dtype.kind != "f" or actions.ndim != 2:
-            raise WireError("a request is 'begin', or 'step' with an array of actions (b a)")
+            raise WireError(
+                "a request must contain 'begin', or 'step' with a float array of actions (b a)"
+            )
         return told(self._episodes.step(actions.astype(np.float32)))
 
 
@@ -91,5 +93,5 @@ def _numbers(asked: Mapping[str, Any], key: str) -> list[int]:
     if not isinstance(values, list) or not all(
         type(value) is int and 0 <= value < 2**32 for value in values
     ):
-        raise WireError(f"'{key}' must be a list of whole numbers from 0")
+        raise WireError(f"'{key}' must be a list of non-negative integers")
     return values

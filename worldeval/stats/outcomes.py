@@ -149,7 +149,7 @@ def _values(cells: tuple[str, ...], *, kind: str, at: Any) -> Float[Array, " n"]
         if kind == "success" and value[row] not in (0.0, 1.0):
             raise UserError(
                 f"{at(row)}: success is {cell}; it must be 0 or 1. "
-                "Rename the column to 'score' if it holds probabilities or graded results."
+                "Rename the column to 'score' if it contains probabilities or graded results."
             )
         if not 0.0 <= value[row] <= 1.0:  # NaN fails too
             raise UserError(f"{at(row)}: score is {cell}; it must be between 0 and 1.")

@@ -100,8 +100,8 @@ def plan(
     elif share == 0 or cost >= policies * alone:
         real, imagined, share, cost = alone, 0, 0.0, float(policies * alone)
         advice = (
-            f"At rho = {rho:g} and this cost ratio, imagination does not save anything: use real "
-            "trials only."
+            f"At rho = {rho:g} and this cost ratio, imagination saves nothing; use real trials "
+            "only."
         )
     else:
         advice = (

@@ -111,9 +111,9 @@ def _refuse_scale(
 ) -> None:
     what = ""
     if pose_dim < len(HAND) or recipe.step_dim < len(HAND):
-        what = f"poses of {pose_dim} numbers have no x, y and z"
+        what = f"poses of {pose_dim} dimensions have no x, y and z"
     elif action_dim % recipe.step_dim:
-        what = f"actions of {action_dim} numbers cannot be divided into steps of {recipe.step_dim}"
+        what = f"{action_dim} action dimensions cannot be divided into steps of {recipe.step_dim}"
     elif any(group.motion == "absolute" and group.means != "gripper" for group in said):
         what = "the dataset declares absolute actions"
     if what:

@@ -29,7 +29,7 @@ CARD, DYNAMICS = "world.json", "dynamics.safetensors"
 
 @dataclass(frozen=True, kw_only=True)
 class _Head:
-    """What a card must hold beside its notes."""
+    """The required content of a card, without its notes."""
 
     kind: str
     spec: Mapping[str, Any]
@@ -71,7 +71,9 @@ def load_world(folder: Path, *, device: str = "auto") -> World:
 def read_card(folder: Path) -> dict[str, Any]:
     """Read the card of a saved world, with `spec` and `recipe` as typed records."""
     if not (folder / CARD).is_file():
-        raise UserError(f"{folder} holds no world model (no {CARD}). Train one: worldeval train.")
+        raise UserError(
+            f"{folder} contains no world model (no {CARD}). Train one with `worldeval train`."
+        )
     card = read_object(folder / CARD)
     if card.get("kind") not in list(FAMILIES):  # whatever kind of value it is
         known = list(FAMILIES)

@@ -45,7 +45,7 @@ class WorldSpec:
         sizes = (*self.size, *self.latent, self.action_dim)
         if min(sizes) < 1 or max(sizes) > LARGEST or self.pose_dim < 0:
             raise ValueError(
-                f"a world has sizes of 1 to {LARGEST}: it says views {self.views}, size "
+                f"sizes of a world must be 1 to {LARGEST}, but are views {self.views}, size "
                 f"{self.size}, latent {self.latent}, action_dim {self.action_dim}, pose_dim "
                 f"{self.pose_dim}"
             )
@@ -55,7 +55,7 @@ class WorldSpec:
             count = len(getattr(self, name))
             if count not in (1, self.action_dim):
                 raise ValueError(
-                    f"{name} has {count} numbers; expected 1 or {self.action_dim}, the size of an "
+                    f"{name} has {count} values; expected 1 or {self.action_dim}, the size of an "
                     "action"
                 )
         if not (self.low <= self.high).all():

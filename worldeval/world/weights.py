@@ -43,7 +43,7 @@ def load_weights(path: Path) -> dict[str, Tensor]:
             if scale.shape != (*value.shape[:1], 1):
                 raise UserError(
                     f"{path} is damaged: {key} is {tuple(value.shape)} and its scale "
-                    f"{tuple(scale.shape)}. Take the file from a copy, or train it again."
+                    f"{tuple(scale.shape)}. Restore the file from a copy, or train again."
                 )
             out[key] = value.float() * scale
         elif not (key.endswith(".scale") and key.removesuffix(".scale") in stored):

@@ -69,8 +69,8 @@ class AlohaSource(Source):
                     raise DataError(
                         file,
                         "observations",
-                        f"views, dimensions and rate are {(found, rows, own)}, in {files[0].name} "
-                        f"{(views, sizes, fps)}.",
+                        f"views, dimensions and frame rate are {(found, rows, own)}, but "
+                        f"{(views, sizes, fps)} in {files[0].name}.",
                     )
             except DataError as error:
                 self.findings.append(skipped(file.stem, error))
@@ -78,11 +78,11 @@ class AlohaSource(Source):
             self.heads.append(Head(id=file.stem, length=length, task=task, success=success))
             self._files.append(file)
         if sizes is None:
-            why = why_none(self.findings, "there is no HDF5 file.")
+            why = why_none(self.findings, "there is no HDF5 file (*.hdf5).")
             raise DataError(path, "file", f"no episode can be read: {why}")
         self.findings += left_out(self._depths)
         if fps is None:
-            self._odd("fps-guessed", "fps", f"the frame rate is not given; assuming {FPS:g} fps.")
+            self._odd("fps-guessed", "fps", f"the files state no frame rate; assuming {FPS:g} fps.")
         if all(head.success is None for head in self.heads):
             self._odd("no-success", "success", "the files do not state which episodes succeeded.")
         actions, pose = sizes
@@ -131,7 +131,9 @@ class AlohaSource(Source):
         with hdf5.opened(file) as opened:
             table = _table(opened, name, file)
         if table.shape[1] != 1 or len(table) < self.heads[index].length:
-            raise DataError(file, name, f"it is {table.shape}, not one number a frame.")
+            raise DataError(
+                file, name, f"its shape is {table.shape}; expected one value per frame."
+            )
         return table[: self.heads[index].length, 0].astype(np.float64)
 
     def frames(
@@ -151,7 +153,8 @@ class AlohaSource(Source):
             for place, row in enumerate(wanted):
                 frame = unpacked(found[int(row)], file, f"{found.name}[{row}]", self._channels)
                 if frame.shape != out.shape[1:]:
-                    words = f"it is {frame.shape[:2]}, others {self.spec.views[view]}."
+                    size = self.spec.views[view]
+                    words = f"images are {frame.shape[:2]}, but {size} in other episodes."
                     raise DataError(file, f"{found.name}[{row}]", words)
                 out[place] = frame
             return out
@@ -177,7 +180,7 @@ class AlohaSource(Source):
             views[view], counts[view] = size, len(found)
         length = min(counts.values())
         if not views or length < 1:
-            raise DataError(file, "observations/images", f"there is no frame ({counts}).")
+            raise DataError(file, "observations/images", f"the episode has no frames ({counts}).")
         if len(set(counts.values())) > 1:
             self._odd("frame-count", "observations", f"{counts}; {length} are used.", file.stem)
         fps = hdf5.attribute(opened, "fps", file)
@@ -194,10 +197,10 @@ class AlohaSource(Source):
             return None
         padded = found.dtype == np.uint8 and found.ndim == 2
         if not len(found) or not (padded or (found.ndim == 1 and found.dtype.kind in PACKED)):
-            raise DataError(file, key, f"{found.dtype} {found.shape} are no frames.")
+            raise DataError(file, key, f"{found.dtype} {found.shape} is not an array of frames.")
         if self._channels is None:
             self._channels = "bgr" if padded else "rgb"
-            why = "padded to one length, as ALOHA's own scripts do" if padded else "as they stand"
+            why = "padded to equal length, as ALOHA's own scripts do" if padded else "not padded"
             self.findings.append(
                 DataFinding(
                     code="channels-guessed",
@@ -221,7 +224,7 @@ class AlohaSource(Source):
             return hdf5.text(said)
         values = np.asarray(hdf5.dataset(opened, key, file)[()]).reshape(-1)
         if not len(values):
-            raise DataError(file, key, "it is empty, but must contain the task.")
+            raise DataError(file, key, "it is empty; expected the task text.")
         return hdf5.text(values[0])
 
     def _odd(self, code: str, field: str, words: str, episode: str | None = None) -> None:

@@ -50,7 +50,9 @@ class CtrlWorldSource(Source):
                 continue
             views = views or sizes
             if sizes != views:
-                problem = DataError(file, "videos", f"the views are {sizes}, elsewhere {views}.")
+                problem = DataError(
+                    file, "videos", f"views are {sizes}, but {views} in other episodes."
+                )
                 self.findings.append(skipped(name, problem))
                 continue
             self.heads.append(head)
@@ -58,7 +60,9 @@ class CtrlWorldSource(Source):
             self._states.append(states)
         self.findings += unused_videos(path, listed(path, "videos/**/*.mp4"), self._named)
         if not self.heads:
-            why = self.findings[0].text if self.findings else "there is no annotation/*/*.json."
+            why = (
+                self.findings[0].text if self.findings else "there is no file annotation/*/*.json."
+            )
             raise DataError(path, "annotation", f"no episode can be read: {why}")
         self.spec = SourceSpec(
             format="ctrl-world",
@@ -114,12 +118,12 @@ class CtrlWorldSource(Source):
                 raise DataError(path, "latents", f"not a plain tensor file ({error}).") from error
             if not isinstance(latent, torch.Tensor) or tuple(latent.shape[1:]) != LATENT:
                 found = tuple(latent.shape) if isinstance(latent, torch.Tensor) else type(latent)
-                raise DataError(path, "latents", f"{found}, where (frames, 4, 24, 40) is needed.")
+                raise DataError(path, "latents", f"{found}; expected (frames, 4, 24, 40).")
             if len(latent) < self.heads[index].length:
                 raise DataError(
                     path,
                     "latents",
-                    f"{len(latent)} frames, and the episode has {self.heads[index].length}.",
+                    f"it has {len(latent)} frames, but the episode has {self.heads[index].length}.",
                 )
             out[view] = latent[: self.heads[index].length].float().numpy()
         return out
@@ -129,7 +133,7 @@ class CtrlWorldSource(Source):
         states = _states(note, file)
         videos = need(note, "videos", list, file)
         if not 1 <= len(videos) <= len(VIEWS):
-            raise DataError(file, "videos", f"there are {len(videos)}, where 1 to 3 are known.")
+            raise DataError(file, "videos", f"there are {len(videos)} videos; expected 1 to 3.")
         sizes, counts, paired = {}, {}, {}
         for place in range(len(videos)):
             view = VIEWS[place]
@@ -139,19 +143,24 @@ class CtrlWorldSource(Source):
             sizes[view], counts[view] = (video.height, video.width), video.frames
             if abs(rate(video.fps, file, f"videos[{place}]") - FPS) > 0.01:
                 self._odd(
-                    "fps-tag", name, view, f"the video says {video.fps:g} fps; its frames are "
-                    f"those of the states, at {FPS:g} fps, and are read as such."
+                    "fps-tag", name, view, f"the video states {video.fps:g} fps, but its frames "
+                    f"are those of the states, at {FPS:g} fps. They are read at {FPS:g} fps."
                 )  # fmt: skip
         length = min(paired.values())
         if set(counts.values()) != {len(states)}:
             self._odd(
                 "frame-count", name, "videos", f"{len(states)} states and "
                 f"{', '.join(f'{n} frames of {view}' for view, n in counts.items())}; "
-                f"the first {length} are used."
+                f"only the first {length} are used."
             )  # fmt: skip
         said = note.get("video_length")
         if said != length:
-            self._odd("frame-count", name, "video_length", f"says {said}; there are {length}.")
+            self._odd(
+                "frame-count",
+                name,
+                "video_length",
+                f"states {said} frames, but there are {length}.",
+            )
         if "action.cartesian_position" not in note:
             self._odd(
                 "actions-made-up", name, "action.cartesian_position", "there are no raw commands, "
@@ -164,8 +173,8 @@ class CtrlWorldSource(Source):
         others = [text for text in listed[1:] if text and text != task]
         if others:
             self._odd(
-                "several-tasks", name, "texts", f"hold {1 + len(others)} texts; the first is "
-                f"taken ({task!r}), not {', '.join(map(repr, others))}."
+                "several-tasks", name, "texts", f"contain {1 + len(others)} texts; the first is "
+                f"used ({task!r}), not {', '.join(map(repr, others))}."
             )  # fmt: skip
         if not task:
             self._odd(
@@ -174,7 +183,9 @@ class CtrlWorldSource(Source):
             )  # fmt: skip
         success = _success(note, file)
         if success is None and note.get("success") is not None:
-            self._odd("no-success", name, "success", f"is {note['success']!r}, so unknown.")
+            self._odd(
+                "no-success", name, "success", f"is {note['success']!r}, so success is unknown."
+            )
         head = Head(
             id=name,
             length=length,
@@ -215,7 +226,7 @@ def _groups() -> Groups:
 def _states(note: Mapping[str, Any], file: Path) -> Float32[Array, "t 7"]:
     states = numbers(need(note, "states", list, file), file, "states", columns=len(POSE))
     if len(states) < 2:
-        raise DataError(file, "states", f"{len(states)} rows are no episode.")
+        raise DataError(file, "states", f"{len(states)} rows are too few for an episode.")
     return states
 
 
@@ -228,7 +239,7 @@ def _commands(
     key = "action.gripper_position"
     hand = numbers(need(note, key, list, file), file, key, columns=1)
     if len(arm) != len(hand) or not len(arm):
-        raise DataError(file, key, f"{len(hand)} rows, and the arm has {len(arm)}.")
+        raise DataError(file, key, f"it has {len(hand)} rows, but the arm has {len(arm)}.")
     every = round(RAW_FPS / FPS)
     # Frame t is raw row 3t, so row 3t + 2 is the last command before frame t + 1.
     last = np.minimum(np.arange(len(pose)) * every + every - 1, len(arm) - 1)

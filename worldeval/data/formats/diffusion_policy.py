@@ -55,7 +55,9 @@ class DiffusionPolicySource(Source):
         self._action_keys = self.given.action.keys or (ACTION,)
         for key in (*self._action_keys, *self.given.pose.keys, *self.given.views.values()):
             if key not in data:
-                raise DataError(path, f"data/{key}", f"it is missing (there is {', '.join(data)}).")
+                raise DataError(
+                    path, f"data/{key}", f"it is missing (available: {', '.join(data)})."
+                )
         self._views = self._choose_views(data)
         cameras = {key: data[key] for key in self._views.values()}
         self._pose_keys = self._choose_pose(data)
@@ -63,7 +65,7 @@ class DiffusionPolicySource(Source):
         self.heads, self._begins = self._cut(min(kept.shape[0] for kept in used.values()))
         counts = {name: kept.shape[0] for name, kept in used.items()}
         if len(set(counts.values())) > 1:
-            self._odd("frame-count", "data", f"arrays are of different lengths: {counts}.")
+            self._odd("frame-count", "data", f"arrays have different lengths: {counts}.")
         self._look_for_gaps(used)
         if path.is_dir():
             for name in ("meta/episode_ends", *(f"data/{name}" for name in used)):
@@ -140,9 +142,9 @@ class DiffusionPolicySource(Source):
             raise DataError(
                 self.path,
                 f"data/{key}",
-                f"frames {begin} to {end} hold {kept.min():g} to {kept.max():g}, where others "
-                f"lie in 0 to {255 / self._scale[key]:g}: it is not known what white is.",
-                "Store the pictures as bytes (0 to 255).",
+                f"frames {begin} to {end} contain {kept.min():g} to {kept.max():g}, but others "
+                f"0 to {255 / self._scale[key]:g}, so the value of white is unknown.",
+                "Store the images as uint8 (0 to 255).",
             )
         return values.round().clip(0, 255).astype(np.uint8)
 
@@ -159,15 +161,15 @@ class DiffusionPolicySource(Source):
             raise DataError(
                 self.path,
                 f"data/{key}",
-                f"pictures hold {low:g} to {high:g}, neither 0 to 1 nor 0 to 255.",
-                "Store them as bytes (0 to 255); of depth, say so in a map (depth:).",
+                f"images contain {low:g} to {high:g}; expected 0 to 1 or 0 to 255.",
+                "Store them as uint8 (0 to 255). If they are depth, name them in a map (depth:).",
             )
         floats = seen[0].dtype.kind == "f"
         scale = 255.0 if floats and high <= 1 else 1.0
         if floats:
             self._odd(
-                "scale-guessed", f"data/{key}", f"pictures are floats up to {high:g}; they are "
-                f"read as 0 to {255 / scale:g}. Others are refused."
+                "scale-guessed", f"data/{key}", f"images are floats up to {high:g}; they are "
+                f"read as 0 to {255 / scale:g}, and frames outside this range are refused."
             )  # fmt: skip
         return scale
 
@@ -177,7 +179,7 @@ class DiffusionPolicySource(Source):
         if self.given.views:
             for key in self.given.views.values():
                 if not _is_images(data[key]) and key not in self.given.depth:
-                    words = f"it is {data[key].dtype} {data[key].shape}, not pictures (t, h, w, 3)."
+                    words = f"it is {data[key].dtype} {data[key].shape}, not images (t, h, w, 3)."
                     raise DataError(self.path, f"data/{key}", words)
             return dict(self.given.views)
         cameras = [name for name, kept in data.items() if _is_images(kept)]
@@ -194,8 +196,8 @@ class DiffusionPolicySource(Source):
             if not self.given.pose.columns:
                 self._odd(
                     "object-state", "data/state", "columns 2 to 4 are the block's pose in push-T, "
-                    "which no robot senses, so they are excluded. To change this, give a map "
-                    "(pose: columns:)."
+                    "which a robot cannot measure, so they are excluded. To change this, give a "
+                    "map (pose: columns:)."
                 )  # fmt: skip
             return (
                 ColumnGroup(names=found[:2], means="planar", unit="px", guessed=True),
@@ -239,7 +241,9 @@ class DiffusionPolicySource(Source):
         if not heads:
             raise DataError(self.path, field, f"no episode can be read: {self.findings[0].text}")
         if begin < rows:
-            self._odd("rows-unused", field, f"{rows - begin} rows come after the last episode.")
+            self._odd(
+                "rows-unused", field, f"{rows - begin} rows follow the last episode and are unused."
+            )
         return heads, begins
 
     def _look_for_gaps(self, used: dict[str, Any]) -> None:
@@ -266,7 +270,7 @@ class DiffusionPolicySource(Source):
                 return keys
         keys = tuple(name for name, kept in data.items() if kept.ndim == 2 and name != ACTION)
         if not keys:
-            raise DataError(self.path, "data", f"there is no state (there is {', '.join(data)}).")
+            raise DataError(self.path, "data", f"there is no state (available: {', '.join(data)}).")
         self._odd("pose-guessed", "data", f"assuming {', '.join(keys)} as the pose.")
         return keys
 
@@ -315,7 +319,7 @@ def _open(path: Path):
         import zarr
         from zarr.storage import LocalStore, ZipStore
     except ImportError as error:
-        raise UserError("Zarr stores need zarr: pip install 'worldeval[zarr]'.") from error
+        raise UserError("Reading Zarr stores needs zarr: pip install 'worldeval[zarr]'.") from error
     if path.is_dir():
         refuse_links(path)
     else:
@@ -342,7 +346,9 @@ def _refuse_cut_chunks(folder: Path) -> None:
             # A chunk stores its own length in bytes 12 to 15.
             claimed = struct.unpack_from("<I", head.ljust(BLOSC_HEAD, b"\0"), 12)[0]
             if claimed != size:
-                raise DataError(file, "chunk", f"it has {size} bytes, and says {claimed}.")
+                raise DataError(
+                    file, "chunk", f"it has {size} bytes, but its header states {claimed}."
+                )
 
 
 def _is_blosc(folder: Path) -> bool:
@@ -372,5 +378,7 @@ def _spread(count: int) -> list[int]:
 
 def _width(kept: Any, path: Path, key: str) -> int:
     if kept.ndim > 2:
-        raise DataError(path, f"data/{key}", f"its shape is {kept.shape}, not one row a frame.")
+        raise DataError(
+            path, f"data/{key}", f"its shape is {kept.shape}; expected one row per frame."
+        )
     return 1 if kept.ndim == 1 else int(kept.shape[1])

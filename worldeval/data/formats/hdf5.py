@@ -50,7 +50,7 @@ def dataset(parent: h5py.Group, name: str, path: Path) -> h5py.Dataset:
     if not isinstance(found, h5py.Dataset):
         raise DataError(path, field, "it is not a dataset.")
     if found.ndim and found.shape[0] > MAX_ROWS:
-        raise DataError(path, field, f"it claims {found.shape[0]} rows.")
+        raise DataError(path, field, f"it states an impossible number of rows: {found.shape[0]}.")
     return found
 
 
@@ -58,7 +58,7 @@ def table(parent: h5py.Group, name: str, path: Path) -> Float32[Array, "t d"]:
     """Read a dataset of numbers, one row per frame."""
     found, field = dataset(parent, name, path), f"{parent.name}/{name}"
     if found.dtype.kind not in "fiub":
-        raise DataError(path, field, f"it holds {found.dtype}, not numbers.")
+        raise DataError(path, field, f"it contains {found.dtype}, not numbers.")
     bounded(found.nbytes, found.id.get_storage_size(), path, field)
     return numbers(_read(found, path, field), path, field)
 
@@ -67,7 +67,9 @@ def texts(parent: h5py.Group, name: str, path: Path) -> list[str]:
     """Read a dataset that is a list of texts."""
     column, field = dataset(parent, name, path), f"{parent.name}/{name}".replace("//", "/")
     if not h5py.check_string_dtype(column.dtype) or column.ndim != 1:
-        raise DataError(path, field, f"it holds {column.dtype} {column.shape}, not a list of text.")
+        raise DataError(
+            path, field, f"it contains {column.dtype} {column.shape}; expected a list of texts."
+        )
     return [text(value) for value in _read(column, path, field)]
 
 
@@ -75,7 +77,9 @@ def whole_numbers(parent: h5py.Group, name: str, path: Path) -> Int[Array, " n"]
     """Read a dataset that is a list of integers."""
     column, field = dataset(parent, name, path), f"{parent.name}/{name}".replace("//", "/")
     if column.dtype.kind not in "iu" or column.ndim != 1:
-        raise DataError(path, field, f"it holds {column.dtype} {column.shape}, not whole numbers.")
+        raise DataError(
+            path, field, f"it contains {column.dtype} {column.shape}; expected a list of integers."
+        )
     return _read(column, path, field).astype(np.int64)
 
 
@@ -116,7 +120,7 @@ def pictures(found: h5py.Dataset, path: Path, rows: Int[Array, " n"]) -> Array:
     wanted, where = np.unique(rows, return_inverse=True)
     if len(wanted) and wanted[-1] >= len(found):
         raise DataError(
-            path, str(found.name), f"frame {wanted[-1]} is asked for, and it has {len(found)}."
+            path, str(found.name), f"frame {wanted[-1]} does not exist; it has {len(found)} frames."
         )
     return _read(found, path, str(found.name), wanted)[where]
 
@@ -132,7 +136,7 @@ def attribute(item: h5py.HLObject, name: str, path: Path, default: Any = None) -
         return default
     if isinstance(value, np.ndarray):
         if value.size != 1:
-            raise DataError(path, field, f"its shape is {value.shape}, where one value is needed.")
+            raise DataError(path, field, f"its shape is {value.shape}; expected a single value.")
         return value.reshape(-1)[0]
     return value
 
@@ -147,11 +151,15 @@ def _member(parent: h5py.Group, name: str, path: Path):
     try:
         link = parent.get(name, getlink=True)
         if isinstance(link, h5py.ExternalLink):
-            raise DataError(path, field, f"it is a link to {link.filename}, which is not read.")
+            raise DataError(
+                path,
+                field,
+                f"it is a link to {link.filename}. Links to other files are not followed.",
+            )
         return parent[name]
     except KeyError as error:
         there = ", ".join(list(parent)[:12]) or "nothing"
-        raise DataError(path, field, f"it is missing (there is {there}).") from error
+        raise DataError(path, field, f"it is missing (available: {there}).") from error
     except (OSError, RuntimeError) as error:
         raise DataError(path, field, f"it cannot be read ({error}).") from error
 

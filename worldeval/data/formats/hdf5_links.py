@@ -39,20 +39,34 @@ def _ways_out(path: Path, _state: tuple[int, int]) -> tuple[str, str] | None:
             # HDF5 lists links here without following them.
             if info.type == h5py.h5l.TYPE_EXTERNAL:
                 other = file.get(name, getlink=True).filename
-                found.append((_text(name), f"it is a link to {other}, which is not read."))
+                found.append(
+                    (
+                        _text(name),
+                        f"it is a link to {other}. Links to other files are not followed.",
+                    )
+                )
             elif info.type not in (h5py.h5l.TYPE_HARD, h5py.h5l.TYPE_SOFT):
-                found.append((_text(name), "it is a link of an unknown kind, and not followed."))
+                found.append(
+                    (_text(name), "it is a link of an unknown kind, which is not followed.")
+                )
 
         def item(name: bytes, info: h5py.h5o.ObjInfo) -> None:
             if info.type != h5py.h5o.TYPE_DATASET or found:
                 return
             made = h5py.h5d.open(file.id, name).get_create_plist()
             if made.get_external_count():
-                found.append((_text(name), "its values lie in other files, which are not read."))
+                found.append(
+                    (_text(name), "its values are stored in other files, which are not read.")
+                )
             elif made.get_layout() == h5py.h5d.VIRTUAL:
                 parts = {made.get_virtual_filename(i) for i in range(made.get_virtual_count())}
                 if parts - {"."}:
-                    found.append((_text(name), "it shows values of other files, not read here."))
+                    found.append(
+                        (
+                            _text(name),
+                            "it is a virtual dataset over other files, which are not read.",
+                        )
+                    )
 
         try:
             file.id.links.visit(link, info=True)

@@ -50,7 +50,7 @@ class Mp4NpzSource(Source):
                 head, facts, rows = self._look(file, videos)
                 shared = shared or facts
                 if facts != shared:
-                    raise DataError(file, "views", f"{facts}, in the first episode {shared}.")
+                    raise DataError(file, "views", f"{facts}, but the first episode has {shared}.")
             except DataError as error:
                 self.findings.append(skipped(file.stem, error))
                 continue
@@ -60,7 +60,7 @@ class Mp4NpzSource(Source):
         known = {video for videos in self._videos for video in videos.values()}
         self.findings += unused_videos(path, listed(path, "*.mp4"), known)
         if shared is None:
-            why = why_none(self.findings, "there is no .npz with an .mp4.")
+            why = why_none(self.findings, "there is no .npz file with an .mp4 file beside it.")
             raise DataError(path, "file", f"no episode can be read: {why}")
         views, fps, actions, pose = shared
         assert isinstance(views, dict) and isinstance(fps, float)
@@ -97,7 +97,8 @@ class Mp4NpzSource(Source):
                     severity="warning",
                     episode=None,
                     field="action",
-                    text="no action is stored: the pose reached at the next frame stands for it. "
+                    text="no action is stored, so the pose reached at the next frame is used as "
+                    "the action. "
                     "It is where the robot went, not what was commanded. If an array holds the "
                     "actions, name it in a map (action: keys:).",
                 )
@@ -121,11 +122,13 @@ class Mp4NpzSource(Source):
         names = (self.given.reward,) if self.given.reward else REWARDS
         found = _load(file, names if key == "reward" else (key,))
         if not found:
-            raise DataError(file, key, f"it is missing (there is {', '.join(_names(file))}).")
+            raise DataError(file, key, f"it is missing (available: {', '.join(_names(file))}).")
         name, values = next(iter(found.items()))
         table = numbers(values, file, name, columns=1)
         if len(table) < head.length:
-            raise DataError(file, name, f"it has {len(table)} rows of {head.length}.")
+            raise DataError(
+                file, name, f"it has {len(table)} rows, but the episode has {head.length}."
+            )
         return table[: head.length, 0].astype(np.float64)
 
     def frames(
@@ -156,7 +159,7 @@ class Mp4NpzSource(Source):
         missing = [key for key in self.given.views.values() if key not in videos]
         if missing:
             raise DataError(
-                file, "video", f"view '{missing[0]}' is missing (there is {', '.join(videos)})."
+                file, "video", f"view '{missing[0]}' is missing (available: {', '.join(videos)})."
             )
         return {view: videos[key] for view, key in self.given.views.items()}
 
@@ -168,24 +171,28 @@ class Mp4NpzSource(Source):
         told = self.given.task_key or "task"
         extra = _load(file, (told, "success", "fps"))
         if self.given.task_key and told not in extra:
-            raise DataError(file, told, f"it is missing (there is {', '.join(_names(file))}).")
+            raise DataError(file, told, f"it is missing (available: {', '.join(_names(file))}).")
         tagged = next(iter(facts.values())).fps
         fps = rate(extra["fps"].item() if "fps" in extra else tagged, file)
         rows = min(len(pose), len(actions))
         if rows < 1:
-            raise DataError(file, "rows", f"there is nothing in common: {counts}.")
+            raise DataError(
+                file, "rows", f"the arrays and videos have no rows in common: {counts}."
+            )
         found = [frames_in_turn(video, rows, fps, episode=file.stem) for video in videos.values()]
         length = min(map(len, found))
         if len(set(counts.values())) > 1:
-            words = f"{counts}; the first {length} rows are used."
+            words = f"{counts}; only the first {length} rows are used."
             self._odd("frame-count", file, "rows", words)
         if abs(tagged - fps) > 0.01 * fps:
-            words = f"the video says {tagged:g} fps and the npz {fps:g}, which is taken."
+            words = f"the video states {tagged:g} fps, but the npz {fps:g} fps, which is used."
             self._odd("fps-tag", file, "fps", words)
         stored = extra.get("success")
         success = None if stored is None else _success(stored, file)
         if stored is not None and success is None and not (stored.size and stored.item() == -1):
-            self._odd("no-success", file, "success", f"is {stored.item()!r}, so unknown.")
+            self._odd(
+                "no-success", file, "success", f"is {stored.item()!r}, so success is unknown."
+            )
         head = Head(
             id=file.stem,
             length=length,
@@ -210,7 +217,7 @@ class Mp4NpzSource(Source):
         arrays = _load(file, (*acting, *posing))
         for key in (*acting, *posing):
             if key not in arrays:
-                raise DataError(file, key, f"it is missing (there is {', '.join(there)}).")
+                raise DataError(file, key, f"it is missing (available: {', '.join(there)}).")
         if not posing:  # the map names an action and there is no other array
             actions = np.concatenate([numbers(arrays[key], file, key) for key in acting], axis=1)
             return actions, np.zeros((len(actions), 0), np.float32)
@@ -237,7 +244,12 @@ def _load(file: Path, names: tuple[str, ...]) -> dict[str, Array]:
             # allow_pickle=False, because loading an object array could run arbitrary code.
             kept = np.load(stream, allow_pickle=False)
             if not isinstance(kept, np.lib.npyio.NpzFile):
-                raise DataError(file, "npz", "it holds one bare array, not an archive of arrays.")
+                raise DataError(
+                    file,
+                    "npz",
+                    "it contains one bare array (.npy); expected an archive of named arrays "
+                    "(.npz).",
+                )
             with kept:
                 for entry in kept.zip.infolist() if kept.zip else ():
                     field = entry.filename.removesuffix(".npy")
@@ -262,9 +274,9 @@ def _first(names: Sequence[str], there: Sequence[str]) -> tuple[str, ...]:
 
 
 def _unnamed(there: Sequence[str], acting: Sequence[str]) -> str:
-    known = f"; {', '.join(acting)} holds the actions" if acting else ""
-    what = "the pose" if acting else "the actions and what the pose"
-    return f"there is {', '.join(there) or 'nothing'}{known}, and no name says what is {what}."
+    known = f"{', '.join(acting)} contains the actions, but " if acting else ""
+    what = "the pose" if acting else "the actions and the pose"
+    return f"{known}no name tells which array is {what} (arrays: {', '.join(there) or 'none'})."
 
 
 def _remedy(there: Sequence[str], acting: Sequence[str]) -> str:
@@ -272,10 +284,10 @@ def _remedy(there: Sequence[str], acting: Sequence[str]) -> str:
     said = "pose: {keys: [NAME]}"
     if not acting:
         said = (
-            f"action: {{keys: [{name}]}} where {name} is the action; where it is the pose, "
+            f"action: {{keys: [{name}]}} if {name} is the action; if it is the pose, "
             f"pose: {{keys: [{name}]}} and action: {{next_pose: true}}"
         )
-    return f"Name it in a map (--map FILE.yaml): {said}."
+    return f"Name the arrays in a map (--map FILE.yaml): {said}."
 
 
 def _success(value: Array, file: Path) -> bool | None:

@@ -32,7 +32,9 @@ def refuse_links(path: Path) -> None:
     """Refuse a store whose links lead outside its folder."""
     for file in path.rglob("*"):
         if file.is_symlink() and leads_out(path, file):
-            raise DataError(file, "link", "it leads out of the dataset folder; copy the file in.")
+            raise DataError(
+                file, "link", "it points outside the dataset folder. Copy the file into the folder."
+            )
 
 
 def refuse_bombs(path: Path) -> None:
@@ -67,8 +69,10 @@ def missing_codec(error: Exception) -> str:
     codec = found[1]
     package = PACKAGES.get(codec, PACKAGES.get(codec.split("_")[0]))
     if package is None:
-        return f"The arrays are packed by the codec '{codec}', which numcodecs does not have."
-    return f"The arrays are packed by '{codec}': pip install '{package}'."
+        return (
+            f"The arrays are compressed with the codec '{codec}', which numcodecs does not support."
+        )
+    return f"The arrays are compressed with the codec '{codec}': pip install '{package}'."
 
 
 @lru_cache(maxsize=256)

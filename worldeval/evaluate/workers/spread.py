@@ -88,14 +88,14 @@ class Foreman:
                 elif job is None:
                     self._false_starts += 1
                     if self._false_starts >= PATIENCE:
-                        raise UserError(f"Workers die while they start: {said.reason}")
+                        raise UserError(f"Workers end while they start: {said.reason}")
                 else:
                     deaths[job.name] += 1
                     if deaths[job.name] < PATIENCE:
                         again.append(job)
                     else:
                         yield BatchFailed(
-                            job=job, error=f"{PATIENCE} workers died at it: {said.reason}"
+                            job=job, error=f"{PATIENCE} workers ended while doing it: {said.reason}"
                         )
 
     def _fill(self, following: "_Lookahead") -> None:

@@ -17,7 +17,7 @@ class AdaptedPolicy:
     """`policy` acting in the world of `adapter`."""
 
     def __init__(self, policy: Policy, adapter: Adapter) -> None:
-        """Raises UserError if the policy's actions are not those that the adapter takes."""
+        """Raises UserError if the adapter does not take the policy's actions."""
         spec, takes = policy.spec, adapter.policy
         if spec.space and read_space(spec.space) != takes:
             said = with_units(read_space(spec.space))
@@ -26,7 +26,7 @@ class AdaptedPolicy:
             )
         if spec.action_dim != takes.size:
             raise UserError(
-                f"Policy {spec.name} gives {spec.action_dim} numbers per step, but the adapter "
+                f"Policy {spec.name} gives {spec.action_dim} values per step, but the adapter "
                 f"takes {with_units(takes)}."
             )
         if spec.chunk < adapter.steps:

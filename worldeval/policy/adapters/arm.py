@@ -62,7 +62,7 @@ class Arm:
         middle = np.where(limited, ranges.mean(axis=1), 0.0)
         if rest and len(rest) != len(self.joints):
             raise UserError(
-                f"rest has {len(rest)} numbers, but there are {len(self.joints)} joints."
+                f"rest has {len(rest)} values, but there are {len(self.joints)} joints."
             )
         self.rest = np.array(rest, float) if rest else middle
 

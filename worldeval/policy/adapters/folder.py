@@ -96,7 +96,8 @@ def read_card(folder: Path) -> AdapterCard:
     """Read an adapter's card."""
     if not (folder / CARD).is_file():
         raise UserError(
-            f"{folder} holds no adapter (no {CARD}). Make one: worldeval adapter urdf or train."
+            f"{folder} contains no adapter (no {CARD}). Create one with `worldeval adapter urdf` "
+            "or `worldeval adapter train`."
         )
     return build(AdapterCard, read_object(folder / CARD), where=str(folder / CARD))
 

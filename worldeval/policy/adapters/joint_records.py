@@ -75,7 +75,7 @@ def split(
 ) -> tuple[list[JointRecord], list[JointRecord]]:
     """Split episodes into those to fit and those held out, at least one of each."""
     if len(records) < 2:
-        raise UserError("One recording cannot be split: two or more episodes are needed.")
+        raise UserError("One recording cannot be split; give two or more episodes.")
     order = rng.permutation(len(records))
     count = min(max(round(share * len(records)), 1), len(records) - 1)
     held = set(order[:count].tolist())
@@ -96,7 +96,7 @@ def fitted_scale(records: Sequence[JointRecord], *, steps: int, fps: float) -> f
     x, y = np.concatenate(told), np.concatenate(moved)
     if not x.any():
         raise UserError(
-            "All commanded velocities in the recordings are zero: nothing can be fitted."
+            "All commanded velocities in the recordings are zero, so nothing can be fitted."
         )
     return float(x @ y / (x @ x))
 
@@ -140,7 +140,7 @@ def _npz(path: Path) -> Iterator[JointRecord]:
             found = [file[name] for name in ("joints", "commands", "pose")]
     except (OSError, ValueError, LookupError, EOFError, RuntimeError, AttributeError, TypeError,
             MemoryError, zipfile.BadZipFile, zlib.error) as error:  # fmt: skip
-        raise UserError(f"{path} is no readable npz file of joints: {error}") from error
+        raise UserError(f"{path} is not a readable npz file of joints: {error}") from error
     yield _checked(path, *found)
 
 
@@ -151,7 +151,9 @@ def _annotation(path: Path, command: str) -> Iterator[JointRecord]:
         try:
             joints, commands, pose = (np.array(raw[key], float) for key in needed)
         except (ValueError, TypeError) as error:
-            raise UserError(f"{path}: {', '.join(needed)} must hold numbers ({error}).") from error
+            raise UserError(
+                f"{path}: {', '.join(needed)} must contain numbers ({error})."
+            ) from error
         yield _checked(path, joints, commands, pose)
 
 
@@ -160,7 +162,7 @@ def _checked(path: Path, joints: Array, commands: Array, pose: Array) -> JointRe
     if not fits or not all(np.isfinite(part).all() for part in (joints, commands, pose)):
         raise UserError(
             f"{path}: joints {joints.shape}, commands {commands.shape} and pose {pose.shape} must "
-            "be (t j), (t j) and (t 6), every number finite."
+            "be (t j), (t j) and (t 6), with finite values."
         )
     return JointRecord(
         id=path.stem,

@@ -222,7 +222,7 @@ def _same_gripper(policy: ActionSpace, world: ActionSpace) -> None:
 def _fits(space: ActionSpace, pose: Float32[Array, "b p"]) -> None:
     if pose.shape[1] < space.size:
         raise UserError(
-            f"The world gives {pose.shape[1]} numbers of proprioception, but the adapter needs its "
+            f"The world gives {pose.shape[1]} values of proprioception, but the adapter needs its "
             f"pose as {with_units(space)}."
         )
 

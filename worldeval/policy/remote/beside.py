@@ -137,7 +137,7 @@ def _start(python: Path) -> tuple[str, str]:
         address, version = str(ready["address"]), ready["version"]
     except (ValueError, KeyError, TypeError) as error:
         lines = Path(log).read_text(errors="replace").strip().splitlines()
-        why = lines[-1][:300] if lines else f"it said nothing for {START:g} s"
+        why = lines[-1][:300] if lines else f"it printed nothing for {START:g} s"
         raise UserError(f"The server in LeRobot's environment did not start: {why}") from error
     if version != worldeval.__version__:
         raise UserError(

@@ -255,7 +255,9 @@ class Connection:
             content = unpack(answer, self._limits)
         except WireError as error:
             self.close()
-            raise ServerError(f"The server at {self.url} sent {error}.") from error
+            raise ServerError(
+                f"The server at {self.url} sent an invalid answer: {error}."
+            ) from error
         if not isinstance(content, dict):
             raise ServerError(
                 f"The server at {self.url} sent a {type(content).__name__}; expected a map."

@@ -112,7 +112,7 @@ def spoken(
         last = poses[0].shape[1] if width is None else first + width
         if last > poses[0].shape[1]:
             raise UserError(
-                f"Policy {spec.name} reads {last} numbers of proprioception "
+                f"Policy {spec.name} reads {last} values of proprioception "
                 f"({', '.join(name for name, _ in keys.state)}), but the world gives "
                 f"{poses[0].shape[1]}."
             )
@@ -138,9 +138,9 @@ def understood(request: Mapping[str, Any], spec: PolicySpec, keys: Keys) -> Obse
         image = image if several else image[:, None]
         if image.dtype != np.uint8 or image.ndim != 5 or image.shape[4] != 3:
             raise WireError(
-                f"'{keys.view(view)}' is {image.dtype} {_of(request, keys.view(view)).shape}; an "
-                "image is uint8, height x width x 3, and a batch of them has one more axis in front"
-                + (f"; {spec.history} of them are needed, oldest first" if several else "")
+                f"'{keys.view(view)}' is {image.dtype} {_of(request, keys.view(view)).shape}; "
+                "expected uint8 of shape (height, width, 3), with a leading axis for a batch"
+                + (f" and one for {spec.history} frames, oldest first" if several else "")
             )
         frames[view] = image
     parts = [np.atleast_1d(_of(request, key)) for key, _ in keys.state]
@@ -149,13 +149,13 @@ def understood(request: Mapping[str, Any], spec: PolicySpec, keys: Keys) -> Obse
     for place, ((key, _), part) in enumerate(zip(keys.state, parts, strict=True)):
         parts[place] = row = part if several else part[:, None]
         if row.ndim != 3 or row.dtype.kind not in "iuf" or row.shape[0] != len(tasks):
-            raise WireError(f"'{key}' is {part.dtype} {part.shape}; a row of numbers is needed")
+            raise WireError(f"'{key}' is {part.dtype} {part.shape}; expected a vector per episode")
     counts = {len(tasks), *(len(image) for image in frames.values())}
     if len(counts) > 1:
-        raise WireError(f"images and prompts are of {sorted(counts)} episodes")
+        raise WireError(f"images and prompts have different numbers of episodes: {sorted(counts)}")
     moments = {part.shape[1] for part in (*parts, *frames.values())}
     if moments != {spec.history}:
-        raise WireError(f"{sorted(moments)} frames together; {spec.history} are needed")
+        raise WireError(f"got {sorted(moments)} frames of history; expected {spec.history}")
     pose = np.concatenate(parts, axis=2).astype(np.float32)
     *past, now = (
         Observation(
@@ -172,10 +172,10 @@ def reset_of(request: Mapping[str, Any]) -> tuple[tuple[str, ...], tuple[int, ..
     """Tasks and seeds of a request to begin a batch of episodes."""
     asked = request["reset"]
     if not isinstance(asked, dict):
-        raise WireError("'reset' needs tasks and seeds")
+        raise WireError("'reset' must be a map with tasks and seeds")
     tasks, seeds = _texts(asked.get("tasks")), asked.get("seeds")
     if not isinstance(seeds, list) or not all(type(seed) is int and seed >= 0 for seed in seeds):
-        raise WireError("'reset' needs seeds, whole numbers from 0")
+        raise WireError("seeds of 'reset' must be a list of non-negative integers")
     if len(seeds) != len(tasks):
         raise WireError(f"'reset' has {len(tasks)} tasks and {len(seeds)} seeds")
     return tasks, tuple(seeds)
@@ -190,21 +190,21 @@ def _together(moments: Sequence[np.ndarray], row: int | None, history: int) -> n
 
 def _texts(value: Any) -> tuple[str, ...]:
     if not isinstance(value, list) or not all(isinstance(text, str) for text in value):
-        raise WireError("a text for every episode is needed")
+        raise WireError("tasks must be a list with one text per episode")
     if not 1 <= len(value) <= EPISODES:
-        raise WireError(f"{len(value)} episodes; 1 to {EPISODES} go together")
+        raise WireError(f"got {len(value)} episodes; a batch has 1 to {EPISODES}")
     return tuple(value)
 
 
 def _of(request: Mapping[str, Any], key: str) -> np.ndarray:
     if key not in request:
         found = ", ".join(sorted(str(name)[:40] for name in request)[:12]) or "nothing"
-        raise WireError(f"'{key}' is missing; the request has {found}")
+        raise WireError(f"'{key}' is missing (available: {found})")
     value = request[key]
     if isinstance(value, int | float):
         value = np.asarray(value)
     if not isinstance(value, np.ndarray | np.generic):
-        raise WireError(f"'{key}' is a {type(value).__name__}; an array is needed")
+        raise WireError(f"'{key}' is a {type(value).__name__}; expected an array")
     return np.asarray(value)
 
 
@@ -213,5 +213,5 @@ def _column(text: str, whole: str) -> tuple[str, int | None]:
     if not colon:
         return width, None
     if not width.isdigit():
-        raise UserError(f"keys '{whole}': '{text}' must be a key and a width, such as joints:7.")
+        raise UserError(f"keys '{whole}': '{text}' must have the form key:width, such as joints:7.")
     return key, int(width)

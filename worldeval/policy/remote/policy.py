@@ -43,7 +43,9 @@ class RemoteRecipe:
 
     def __post_init__(self) -> None:
         if self.sessions not in ("auto", "batch", "episode"):
-            raise ValueError(f"sessions '{self.sessions}' is none of auto, batch, episode")
+            raise ValueError(
+                f"sessions '{self.sessions}' is unknown; choose auto, batch or episode"
+            )
         if not 1 <= self.history <= 64:
             raise ValueError(f"history {self.history} must be 1 to 64 frames")
 
@@ -100,7 +102,7 @@ class RemotePolicy:
         """Return the server's next chunks. Raises ServerError if it sends none."""
         if len(observation) != self._episodes:
             raise ValueError(
-                f"{len(observation)} episodes observed, but reset began {self._episodes}"
+                f"{len(observation)} episodes observed, but reset started {self._episodes}"
             )
         self.settle()
         rows = [None] if self._whole else range(self._episodes)

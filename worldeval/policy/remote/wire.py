@@ -57,7 +57,7 @@ def unpack(message: bytes, limits: MessageLimits | None = None) -> Any:
     """
     limits = limits or MessageLimits()
     if len(message) > limits.message:
-        raise WireError(f"a message of {len(message)} bytes; at most {limits.message} are read")
+        raise WireError(f"the message has {len(message)} bytes; the maximum is {limits.message}")
     reader = _Reader(limits)
     try:
         return msgpack.unpackb(
@@ -77,7 +77,7 @@ def unpack(message: bytes, limits: MessageLimits | None = None) -> Any:
     # msgpack reports damage by whichever of these its parser met first.
     except (ValueError, TypeError, OverflowError, msgpack.exceptions.UnpackException) as error:
         said = str(error) or type(error).__name__
-        raise WireError(f"not a readable msgpack message: {said[:200]}") from error
+        raise WireError(f"the message is not readable msgpack: {said[:200]}") from error
 
 
 class _Reader:
@@ -102,28 +102,30 @@ class _Reader:
     def _count(self) -> None:
         self._left -= 1
         if self._left < 0:
-            raise WireError(f"more than {self._most} lists and maps in one message")
+            raise WireError(f"the message contains more than {self._most} lists and maps")
 
 
 def _plain(value: Any) -> Any:
     if isinstance(value, np.ndarray | np.generic):
         if not NUMBERS.fullmatch(value.dtype.str):
-            raise WireError(f"arrays of dtype {value.dtype} are not sent; only numbers are")
+            raise WireError(f"arrays must be numeric, not of dtype {value.dtype}")
         named = {b"dtype": value.dtype.str}
         if isinstance(value, np.generic):
             return {b"__npgeneric__": True, b"data": value.item(), **named}
         return {b"__ndarray__": True, b"data": value.tobytes(), b"shape": value.shape, **named}
-    raise WireError(f"a {type(value).__name__} cannot be sent")
+    raise WireError(f"values of type {type(value).__name__} cannot be sent")
 
 
 def _array(value: dict[Any, Any]) -> np.ndarray:
     dtype, shape, data = _dtype(value), value.get(b"shape"), value.get(b"data")
     if not isinstance(data, bytes) or not isinstance(shape, list) or len(shape) > DIMENSIONS:
-        raise WireError("an array needs data in bytes and a shape of at most 8 dimensions")
+        raise WireError("an array must have data in bytes and a shape of at most 8 dimensions")
     if not all(type(side) is int and 0 <= side < 2**31 for side in shape):
-        raise WireError("an array's shape is not made of whole numbers")
+        raise WireError("the shape of an array must be a list of non-negative integers")
     if math.prod(shape) * dtype.itemsize != len(data):
-        raise WireError(f"{len(data)} bytes do not fill shape {shape} of {dtype}")
+        raise WireError(
+            f"an array of shape {shape} and dtype {dtype} cannot have {len(data)} bytes of data"
+        )
     # Copy in the machine's own byte order, because received data is read-only.
     return np.frombuffer(data, dtype).reshape(shape).astype(dtype.newbyteorder("="))
 
@@ -133,12 +135,12 @@ def _scalar(value: dict[Any, Any]) -> Any:
     if isinstance(data, str):  # NumPy text scalars
         return data
     if not isinstance(data, bool | int | float):
-        raise WireError("a numpy scalar needs a number")
+        raise WireError("a numpy scalar must be a number")
     return np.asarray(data, _dtype(value))[()]
 
 
 def _dtype(value: dict[Any, Any]) -> np.dtype:
     name = value.get(b"dtype")
     if not isinstance(name, str) or not NUMBERS.fullmatch(name):
-        raise WireError(f"arrays of dtype {str(name)[:20]!r} are not read; only numbers are")
+        raise WireError(f"arrays must be numeric, not of dtype {str(name)[:20]!r}")
     return np.dtype(name)

@@ -31,7 +31,7 @@ def embed_tasks(folder: Path, tasks: Sequence[str], *, width: int) -> Float[Tens
     found = torch.cat(parts)
     if width % found.shape[1]:
         raise UserError(
-            f"Embeddings of {found.shape[1]} numbers cannot be tiled to a token of {width} "
+            f"Embeddings of {found.shape[1]} dimensions cannot be tiled to a token of {width} "
             f"(unet.token). Use another text encoder, or another token width."
         )
     return found.repeat(1, width // found.shape[1])
@@ -50,7 +50,7 @@ def _reader(folder: Path) -> tuple[Any, Any]:
         ) from error
     if not (folder / "config.json").is_file():
         raise UserError(
-            f"{folder} holds no CLIP text encoder (no config.json). Name a local copy of "
+            f"{folder} contains no CLIP text encoder (no config.json). Name a local copy of "
             "openai/clip-vit-base-patch32, or leave `text` empty."
         )
     words = AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -78,7 +78,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # torch raises many types of errors for damaged files
         raise UserError(f"{path} is not a plain file of tensors ({error}).") from error
     if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise UserError(f"{path} does not hold a state dict of tensors.")
+        raise UserError(f"{path} is not a state dict of tensors.")
     return state
 
 
@@ -91,7 +91,7 @@ def misfits(module: nn.Module, state: Mapping[str, Tensor]) -> list[str]:
             found.append(f"{key} is not part of the network")
         elif value.shape != wanted[key].shape:
             need, have = tuple(wanted[key].shape), tuple(value.shape)
-            found.append(f"{key} is {have}, but {need} is needed")
+            found.append(f"{key} is {have}, expected {need}")
     return found
 
 

@@ -69,7 +69,7 @@ def measure(
     if held.frames is None:
         missing["pictures"] = missing["fvd"] = "this world has no decoder; it predicts latents"
     else:
-        say("comparing pictures")
+        say("comparing images")
         taken, missing_measures = measures()
         missing |= missing_measures
         result["pictures"] = compare(world, held, imagined, horizons, taken)

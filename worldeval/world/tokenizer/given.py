@@ -60,12 +60,12 @@ class GivenLatents:
         folder = self._caches[0].path
         if self.tokenizer is None or not (folder / path.name).is_file():
             raise UserError(
-                f"{folder} holds latents without their tokenizer. Encode them again: {AGAIN}."
+                f"{folder} contains latents without their tokenizer. Encode them again: {AGAIN}."
             )
         then = tuple(self.tokenizer["size"])
         if then != size:
             raise UserError(
-                f"The latents in {folder} were made from frames of {then}, but the data's are "
+                f"The latents in {folder} were made from frames of {then}, but the dataset has "
                 f"{size}. Encode them again: {AGAIN}."
             )
         theirs, ours = self.tokenizer, {**asdict(recipe), "widths": list(recipe.widths)}
@@ -91,7 +91,7 @@ class GivenLatents:
         for key in ("folder", "widths", "channels"):
             if theirs[key] != ours[key]:
                 given = str(theirs[key]).replace(" ", "")
-                advice = f"Give --set tokenizer.{key}={given}" if given else f"Leave {key} out"
+                advice = f"Give --set tokenizer.{key}={given}" if given else f"Omit {key}"
                 raise UserError(
                     f"The latents in {folder} were made by a tokenizer with {key} {given or None}, "
                     f"but the recipe sets {ours[key] or None}. {advice}."
@@ -110,7 +110,7 @@ class GivenLatents:
                 continue
             if cache.views != tuple(views):
                 raise UserError(
-                    f"{cache.path} holds latents of the views {', '.join(cache.views)}, but "
+                    f"{cache.path} contains latents of the views {', '.join(cache.views)}, but "
                     f"{where} has {', '.join(views)}. Encode the same views in the same order."
                 )
             self._found.add(cache.path)
@@ -161,7 +161,7 @@ def refuse_others(
         apart.append(np.abs(own - cache.latents(index, row).astype(np.float32)).mean())
     if float(np.mean(apart)) > APART:
         raise UserError(
-            f"{cache.path} does not hold the latents of the frames in {source.spec.path}, "
+            f"{cache.path} does not contain the latents of the frames in {source.spec.path}, "
             "although episodes have the same names and lengths (they differ by "
             f"{np.mean(apart):.2f} standard deviations). Encode them again: worldeval data "
             f"encode {source.spec.path} --world WORLD --out LATENTS."

@@ -75,8 +75,8 @@ class DiffusersTokenizer(FrameTokenizer):
         """Check that the folder still holds the autoencoder that made the latents."""
         if not torch.equal(state["fingerprint"].cpu(), self.fingerprint.cpu()):
             raise UserError(
-                f"{self.folder} does not hold the autoencoder that the world was trained with, so "
-                "its latents would mean something else. Restore the original one."
+                f"{self.folder} is not the autoencoder that the world was trained with, so its "
+                "latents would mean something else. Restore the original one."
             )
 
 
@@ -86,8 +86,8 @@ def _home(folder: Path) -> Path:
         if (home / "config.json").is_file():
             return home
     raise UserError(
-        f"{folder} holds no autoencoder (no config.json, no vae/config.json). Set tokenizer.folder "
-        "to a local folder in diffusers' layout."
+        f"{folder} contains no autoencoder (no config.json, no vae/config.json). Set "
+        "tokenizer.folder to a local folder in diffusers' layout."
     )
 
 

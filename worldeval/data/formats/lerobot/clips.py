@@ -54,9 +54,11 @@ class VideoFiles:
                     severity="warning" if left else "error",
                     episode=None,
                     field=view,
-                    text="is listed in meta/info.json, and no episode has its video (such as "
+                    text="is listed in meta/info.json, but no episode has its video (such as "
                     f"{file}). "
-                    + ("It is left out." if left else "No view is left: download the videos."),
+                    + (
+                        "The view is excluded." if left else "No view is left; download the videos."
+                    ),
                 )
             )
             chosen = lacking(chosen, view)
@@ -76,8 +78,8 @@ def shared_frames(ids: Sequence[str], entries: Sequence[Entry], fps: float) -> l
             severity="error",
             episode=other,
             field=file,
-            text=f"begins at {after:.4g} s, within episode {one} ({begin:.4g} to {end:.4g} s): "
-            "both show the same frames. Correct from_timestamp in meta/episodes, or reconvert.",
+            text=f"begins at {after:.4g} s, within episode {one} ({begin:.4g} to {end:.4g} s), so "
+            "both contain the same frames. Correct from_timestamp in meta/episodes, or reconvert.",
         )
         for file, listed in spans.items()
         for (begin, end, one), (after, _, other) in pairwise(sorted(listed))

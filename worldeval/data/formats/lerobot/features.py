@@ -80,27 +80,27 @@ def _views(
     for key, feature in features.items():
         dtype = feature.get("dtype") if isinstance(feature, dict) else None
         if dtype is None:
-            raise DataError(where, f"features.{key}", "it has no dtype.")
+            raise DataError(where, f"features.{key}", "the key dtype is missing.")
         if dtype not in ("image", "video"):
             continue
         shape, names = feature.get("shape"), feature.get("names") or ()
         if not (isinstance(shape, list) and len(shape) == 3 and all(_side(n) for n in shape)):
-            raise DataError(where, f"features.{key}.shape", f"{shape!r} is no image shape.")
+            raise DataError(
+                where, f"features.{key}.shape", f"{shape!r} is not the shape of an image."
+            )
         if tuple(names)[:1] == ("channels",) or (shape[0] in (1, 3) and shape[2] not in (1, 3)):
             feature["shape"] = [shape[1], shape[2], shape[0]]  # some datasets declare CHW
         keys.append(key)
     for key in given.views.values():
         if key not in keys:
-            words = f"it is no image or video (there is {', '.join(keys) or 'none'})."
+            words = f"it is not an image or video (available: {', '.join(keys) or 'none'})."
             raise DataError(where, f"features.{key}", words)
     if given.views:
         return dict(given.views), ()
     depth = tuple(key for key in keys if _says_depth(features[key]) and key not in given.depth)
     colour = [key for key in keys if key not in depth]
     if not colour:
-        raise DataError(
-            where, "features", f"there is no image or video in colour among them{_of(depth)}."
-        )
+        raise DataError(where, "features", f"there is no colour image or video{_of(depth)}.")
     return views_of({key: view_name(key) for key in colour}), depth
 
 
@@ -132,8 +132,8 @@ def _first(features: Mapping[str, Any], names: Sequence[str], where: Path) -> st
     raise DataError(
         where,
         f"features.{names[0]}",
-        f"it is missing (there is {', '.join(features)}).",
-        "Where it has another name, say so in a map (--map: keys:).",
+        f"it is missing (available: {', '.join(features)}).",
+        "If it has another name, give that name in a map (--map: keys:).",
     )
 
 
@@ -141,11 +141,11 @@ def _vector(features: Mapping[str, Any], key: str, where: Path) -> None:
     feature = features.get(key)
     if feature is None:
         raise DataError(
-            where, f"features.{key}", f"it is missing (there is {', '.join(features)})."
+            where, f"features.{key}", f"it is missing (available: {', '.join(features)})."
         )
     shape = feature.get("shape")
     if not (isinstance(shape, list) and len(shape) == 1 and _side(shape[0])):
-        raise DataError(where, f"features.{key}.shape", f"{shape!r} is not one row of numbers.")
+        raise DataError(where, f"features.{key}.shape", f"{shape!r} is not the shape of a vector.")
 
 
 def _side(value: object) -> bool:

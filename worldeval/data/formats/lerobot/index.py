@@ -53,8 +53,8 @@ def read_index(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> li
     raise DataError(
         root / "meta/info.json",
         "codebase_version",
-        f"{version!r} is not read here (v3.0 and v2.1 are).",
-        "Convert it with LeRobot's own scripts first.",
+        f"version {version!r} is not supported (supported: v3.0, v2.1).",
+        "Convert the dataset with LeRobot's own scripts first.",
     )
 
 
@@ -80,7 +80,7 @@ def _v3(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Entr
                 begin = get(f"videos/{key}/from_timestamp", (int, float))
                 if not (math.isfinite(begin) and begin >= 0):
                     field = f"videos/{key}/from_timestamp"
-                    raise DataError(file, field, f"{begin} is no time in a video.")
+                    raise DataError(file, field, f"{begin} is not a valid time in a video.")
                 clips[key] = VideoSpan(file=path, begin=float(begin), end=_end(row, key))
             entries.append(
                 Entry(
@@ -105,7 +105,7 @@ def _v21(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Ent
     rows_path, video_path = _template(info, "data_path", where), str(info.get("video_path"))
     size = need(info, "chunks_size", int, where)
     if size < 1:
-        raise DataError(where, "chunks_size", f"{size} is not a number of episodes.")
+        raise DataError(where, "chunks_size", f"{size} is not a valid number of episodes.")
     entries = []
     for row in _lines(root, file):
         get = _getter(row, file)
@@ -133,7 +133,7 @@ def _v21(root: Path, info: Mapping[str, Any], video_keys: list[str]) -> list[Ent
             )
         )
     if not entries:
-        raise DataError(file, "file", "it lists no episode.")
+        raise DataError(file, "file", "it lists no episodes.")
     return sorted(entries, key=lambda entry: entry.number)
 
 
@@ -159,7 +159,9 @@ def read_table(file: Path, columns: Sequence[str] | None = None) -> pa.Table:
         there = pq.read_schema(file).names
         for name in columns or ():
             if name not in there:
-                raise DataError(file, name, f"the column is missing (there is {', '.join(there)}).")
+                raise DataError(
+                    file, name, f"the column is missing (available: {', '.join(there)})."
+                )
         with pq.ParquetFile(file) as parquet:
             return parquet.read(columns=columns and list(columns))
     except (OSError, pa.ArrowException) as error:
@@ -171,7 +173,7 @@ def _lines(root: Path, file: Path) -> list[dict[str, Any]]:
         lines = own_file(root, file).read_text(encoding="utf-8").splitlines()
         rows = [json.loads(line) for line in lines if line.strip()]
     except FileNotFoundError as error:
-        raise DataError(file, "file", "it does not exist.") from error
+        raise DataError(file, "file", "the file does not exist.") from error
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(file, "file", f"it is not readable JSON lines ({error}).") from error
     for number, row in enumerate(rows):
@@ -193,13 +195,13 @@ def _fill(template: str, file: Path, **values: Any) -> str:
         for _, name, spec, _ in Formatter().parse(template):
             if name is not None and name not in values:
                 raise DataError(
-                    file, "path", f"{template!r:.120} needs {name!r:.40}, which is none of "
+                    file, "path", f"{template!r:.120} uses the placeholder {name!r:.40}; known: "
                     f"{', '.join(values)}."
                 )  # fmt: skip
             if "{" in (spec or "") or any(
                 int(width) > WIDEST for width in re.findall(r"\d+", spec or "")
             ):
-                raise DataError(file, "path", f"{template!r:.120} makes names of absurd length.")
+                raise DataError(file, "path", f"{template!r:.120} produces excessively long names.")
         return template.format(**values)
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
         raise DataError(file, "path", f"{template!r:.120} is no path ({error}).") from error
@@ -227,8 +229,8 @@ def _task_texts(table: pd.DataFrame, file: Path) -> list[str]:
         raise DataError(
             file,
             "task",
-            f"the texts are not its index, and {len(columns)} columns hold text "
+            f"its index does not contain the task texts, and {len(columns)} columns contain text "
             f"({', '.join(map(str, columns)) or 'none'}).",
-            "Write the table with the task's text as pandas index, or in a column named task.",
+            "Write the table with the task texts as its pandas index, or in a column named task.",
         )
     return table[found].tolist()

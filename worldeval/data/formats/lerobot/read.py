@@ -110,7 +110,8 @@ class LeRobotSource(Source):
                 raise DataError(
                     file,
                     ", ".join(keys),
-                    f"it has {values.shape[1]} dimensions; meta/info.json says {len(expected)}.",
+                    f"it has {values.shape[1]} dimensions, but meta/info.json states "
+                    f"{len(expected)}.",
                 )
             joined.append(values)
         known = truths_of(table[SUCCESS], file) if self._flagged else [None]
@@ -127,7 +128,7 @@ class LeRobotSource(Source):
         name = reward_key(self._features, self.given) if key == "reward" else key
         table = matrix_of(self._slice(entry, (name,))[name], self._rows_file(entry), name)
         if table.shape[1] != 1:
-            words = f"it has {table.shape[1]} numbers a frame, and a rule needs one."
+            words = f"it has {table.shape[1]} values per frame; a success rule needs one."
             raise DataError(self._rows_file(entry), name, words)
         return table[:, 0].astype(np.float64)
 
@@ -145,7 +146,7 @@ class LeRobotSource(Source):
             raise DataError(
                 file,
                 key,
-                f"frames are {frames.shape[1:3]}, info.json says {self.spec.views[view]}.",
+                f"frames are {frames.shape[1:3]}, but info.json states {self.spec.views[view]}.",
             )
         return frames
 
@@ -174,7 +175,9 @@ class LeRobotSource(Source):
 
     def _head(self, name: str, entry: Entry, tasks: Mapping[int, str]) -> Head:
         if entry.length < 1:
-            raise DataError(entry.listed_in, "length", f"{entry.length} frames are no episode.")
+            raise DataError(
+                entry.listed_in, "length", f"{entry.length} frames are too few for an episode."
+            )
         clips = {key: entry.clips[key] for key in self._chosen.views.values() if key in entry.clips}
         for key, clip in clips.items():
             if not self._files.exists(clip.file):
@@ -190,8 +193,8 @@ class LeRobotSource(Source):
                         severity="note",
                         episode=name,
                         field=f"videos/{key}/to_timestamp",
-                        text=f"spans {frames} frames, and there are {entry.length} rows; they are "
-                        "looked up by their time, beyond the span's end too.",
+                        text=f"spans {frames} frames, but the episode has {entry.length} rows. "
+                        "Frames are looked up by time, also beyond the end of the span.",
                     )
                 )
         said = self._instructions(entry, tasks)
@@ -203,7 +206,7 @@ class LeRobotSource(Source):
                     episode=name,
                     field="tasks",
                     text=f"has {len(said)} consecutive instructions ({'; '.join(said)}). "
-                    "LeRobot stores each with its frames, but everything else uses the first. "
+                    "LeRobot stores one per frame, but here the whole episode gets the first. "
                     "Split the episode where the instruction changes.",
                 )
             )
@@ -256,7 +259,8 @@ class LeRobotSource(Source):
                 raise DataError(
                     self.path,
                     key,
-                    "depth in a video is not shown in grey, because its encoding varies by writer.",
+                    "depth in a video cannot be shown in grey, because its encoding varies by "
+                    "writer.",
                     "Remove it from depth: in the map; the view is then excluded.",
                 )
 
@@ -277,11 +281,13 @@ class LeRobotSource(Source):
             raise DataError(
                 file,
                 "episode_index",
-                f"{len(here)} rows are of episode {entry.number}, and {entry.listed_in.name} says "
-                f"{entry.length}.",
+                f"{len(here)} rows belong to episode {entry.number}, but {entry.listed_in.name} "
+                f"states {entry.length}.",
             )
         if here[-1] - here[0] + 1 != len(here):
-            raise DataError(file, "episode_index", f"episode {entry.number} is not in one piece.")
+            raise DataError(
+                file, "episode_index", f"the rows of episode {entry.number} are not contiguous."
+            )
         return table.slice(int(here[0]), len(here))
 
     def _images(self, entry: Entry, key: str, rows: Int[Array, " n"]) -> UInt8[Array, "n h w 3"]:
@@ -296,7 +302,7 @@ class LeRobotSource(Source):
             else:
                 image = unpacked(content, file, field, self.given.channels)
             if image.shape != out.shape[1:]:
-                raise DataError(file, field, f"it is {image.shape}, not {out.shape[1:]}.")
+                raise DataError(file, field, f"it is {image.shape}; expected {out.shape[1:]}.")
             out[place] = image
         return out
 
@@ -317,7 +323,7 @@ class LeRobotSource(Source):
         for view, key in list(self._chosen.views.items()):
             if self._entries and self._is_deep(self._entries[0], view, key):
                 if len(self._chosen.views) == 1:
-                    words = "it holds depth, and there is no other view."
+                    words = "it contains depth, and there is no other view."
                     raise DataError(self.path, key, words)
                 self._chosen = without(self._chosen, view)
         videos = [key for key in self._chosen.depth if self._features[key]["dtype"] == "video"]
@@ -347,6 +353,6 @@ class LeRobotSource(Source):
                         severity="warning",
                         episode=None,
                         field=field,
-                        text=f"{where} says {info.get(field)}; {found} can be read.",
+                        text=f"{where} states {info.get(field)}, but {found} can be read.",
                     )
                 )

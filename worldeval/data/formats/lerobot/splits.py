@@ -15,7 +15,9 @@ def read_splits(info: Mapping[str, Any], where: Path) -> dict[str, range]:
     """Read the episodes of every split; empty if the key is missing."""
     given = info.get("splits") or {}
     if not isinstance(given, dict):
-        raise DataError(where, "splits", f"{given!r:.80} is not an object of splits.")
+        raise DataError(
+            where, "splits", f"{given!r:.80} is not a JSON object that maps split names to spans."
+        )
     out = {}
     for name, text in given.items():
         span = SPAN.fullmatch(text) if isinstance(text, str) else None

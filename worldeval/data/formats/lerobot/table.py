@@ -32,7 +32,11 @@ def matrix_of(column: pa.ChunkedArray, file: Path, name: str) -> Float32[Array, 
         return numbers(plain.to_numpy(zero_copy_only=False), file, name)
     sizes = pc.call_function("list_value_length", [plain]).unique().to_pylist()
     if len(sizes) != 1 or not sizes[0]:
-        raise DataError(file, name, f"its rows have {sizes[:5]} numbers, not the same many.")
+        raise DataError(
+            file,
+            name,
+            f"its rows have different lengths ({sizes[:5]}); expected vectors of one length.",
+        )
     flat = plain.flatten().to_numpy(zero_copy_only=False)
     return numbers(flat.reshape(len(plain), sizes[0]), file, name)
 

@@ -38,8 +38,8 @@ class LeRobotWriter(Writer):
         twice = [view for view, count in Counter(map(image_key, layout.views)).items() if count > 1]
         if twice:
             raise UserError(
-                f"Two views would be {twice[0]}, since LeRobot allows no '/' in names "
-                f"({', '.join(layout.views)}). Leave one out with --view, or rename it in a map "
+                f"Two views would both be named {twice[0]}, because LeRobot allows no '/' in names "
+                f"({', '.join(layout.views)}). Select views with --view, or rename one in a map "
                 "(views:)."
             )
         described = {"format": "lerobot", **asdict(layout)}

@@ -28,7 +28,7 @@ class Example:
         try:
             message.ParseFromString(content)
         except Exception as error:  # protobuf's DecodeError, whose class depends on the backend
-            raise DataError(file, "record", f"it is no tf.train.Example ({error}).") from error
+            raise DataError(file, "record", f"it is not a tf.train.Example ({error}).") from error
         self._features: Any = message.features.feature
 
     def __contains__(self, key: str) -> bool:
@@ -42,20 +42,20 @@ class Example:
         """Return the flat numbers of a feature."""
         kind, values = self._of(key)
         if kind == "bytes_list":
-            raise DataError(self.file, key, "it holds bytes, not numbers.")
+            raise DataError(self.file, key, "it contains bytes, not numbers.")
         return np.asarray(values, np.float32 if kind == "float_list" else np.int64)
 
     def cells(self, key: str) -> Sequence[bytes]:
         """Return the byte strings of a feature: texts or compressed images."""
         kind, values = self._of(key)
         if kind != "bytes_list":
-            raise DataError(self.file, key, "it holds numbers, not bytes.")
+            raise DataError(self.file, key, "it contains numbers, not bytes.")
         return values
 
     def _of(self, key: str) -> tuple[str, Any]:
         if key not in self._features:  # looking up a key in a protobuf map would create it
             there = ", ".join(self.keys()[:12])
-            raise DataError(self.file, key, f"it is missing (there is {there}).")
+            raise DataError(self.file, key, f"it is missing (available: {there}).")
         feature = self._features[key]
         kind = feature.WhichOneof("kind")
         return (kind, getattr(feature, kind).value) if kind else ("float_list", [])
@@ -71,7 +71,9 @@ def _example() -> Any:
     try:
         from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
     except ImportError as error:
-        raise UserError("TFRecord files need: pip install 'worldeval[rlds]'.") from error
+        raise UserError(
+            "Reading TFRecord files needs an extra: pip install 'worldeval[rlds]'."
+        ) from error
     field = descriptor_pb2.FieldDescriptorProto
     file = descriptor_pb2.FileDescriptorProto(
         name="worldeval_example.proto", package="worldeval", syntax="proto3"

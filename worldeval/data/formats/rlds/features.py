@@ -42,7 +42,9 @@ def read_features(content: Mapping[str, Any], path: Path) -> tuple[dict, dict]:
     inner = (steps or {}).get("sequence") or {}
     inner = inner.get("feature") or inner
     if not isinstance(inner, Mapping) or "featuresDict" not in inner:
-        raise DataError(path, "steps", "there are none, so it is no RLDS dataset of episodes.")
+        raise DataError(
+            path, "steps", "there are no steps, so this is not an RLDS dataset of episodes."
+        )
     beside = {name: feature for name, feature in top.items() if name != "steps"}
     return (
         {one.key: one for one in _flat(inner["featuresDict"].get("features") or {}, "")},
@@ -65,8 +67,8 @@ def stepwise(example: Example, feature: StepFeature, length: int) -> Float32[Arr
         values = example.numbers(key)
     if width == 0 or values.size != length * width:
         raise DataError(
-            example.file, key, f"it has {values.size} numbers; {length} steps of {width} need "
-            f"{length * width}."
+            example.file, key, f"it has {values.size} values; expected {length * width} "
+            f"({length} steps of {width})."
         )  # fmt: skip
     return values.reshape(length, width).astype(np.float32)
 
@@ -78,8 +80,8 @@ def _ragged(example: Example, key: str, length: int) -> Float32[Array, "t n"]:
     if len(counts) != length or len(set(counts.tolist())) != 1:
         shown = sorted(set(counts.tolist()))[:5]
         raise DataError(
-            example.file, key, f"{len(counts)} steps of {length} have {shown} numbers each, not "
-            "the same many."
+            example.file, key, f"{len(counts)} of {length} steps have different lengths ({shown}); "
+            "expected vectors of one length."
         )  # fmt: skip
     return values.reshape(length, -1).astype(np.float32)
 

@@ -75,14 +75,16 @@ class RldsSource(Source):
                     found = self._sizes(example)
                     sizes = sizes or found
                     if found != sizes:
-                        raise DataError(file, "image", f"it is {found}, elsewhere {sizes}.")
+                        raise DataError(
+                            file, "image", f"it is {found}, but {sizes} in other episodes."
+                        )
                 except DataError as error:
                     self.findings.append(skipped(name, error))
                     continue
                 self.heads.append(head)
                 self._places.append(place)
         if not self.heads:
-            why = why_none(self.findings, "there is no *.tfrecord-* file.")
+            why = why_none(self.findings, "there is no file *.tfrecord-*.")
             raise DataError(self.path, "file", f"no episode can be read: {why}")
         self._note()
         self.spec = SourceSpec(
@@ -121,12 +123,14 @@ class RldsSource(Source):
         if name in self._beside:  # one number for the whole episode
             whole = _parsed(self._places[index]).numbers(name)
             if len(whole) != 1:
-                raise DataError(self.path, name, f"it has {len(whole)} numbers, not one.")
+                raise DataError(self.path, name, f"it has {len(whole)} values; expected one.")
             return np.full(length, float(whole[0]))
         feature = self._feature(name, self.path / FEATURES)
         values = stepwise(_parsed(self._places[index]), feature, length)
         if values.shape[1] != 1:
-            raise DataError(self.path, name, f"it is {values.shape}, not one number a step.")
+            raise DataError(
+                self.path, name, f"its shape is {values.shape}; expected one value per step."
+            )
         return values[:, 0].astype(np.float64)
 
     def frames(
@@ -139,7 +143,9 @@ class RldsSource(Source):
         out = np.empty((len(wanted), *self.spec.views[view], 3), np.uint8)
         for number, row in enumerate(wanted):
             if not 0 <= row < len(cells):
-                raise DataError(place.file, key, f"step {row} is asked for, of {len(cells)}.")
+                raise DataError(
+                    place.file, key, f"step {row} does not exist; it has {len(cells)} steps."
+                )
             out[number] = self._picture(cells[int(row)], key, place.file, f"{key}[{row}]")
         return out
 
@@ -154,7 +160,7 @@ class RldsSource(Source):
         for view, key in self._view_keys.items():
             cells = example.cells(f"steps/{key}")
             if not cells:
-                raise DataError(example.file, key, "there is no picture.")
+                raise DataError(example.file, key, "it contains no image.")
             sizes[view] = self._picture(cells[0], key, example.file, key).shape[:2]
         return sizes
 
@@ -239,8 +245,9 @@ class RldsSource(Source):
                 return (key,)
         parts = [key for key in self._steps if key.startswith("action/")]
         raise DataError(
-            where, "action", f"it is not one row of numbers but {', '.join(parts) or 'missing'}.",
-            "Name the parts in their order in a map (action: keys:).",
+            where, "action", f"expected one vector per step, found "
+            f"{', '.join(parts) or 'nothing'}.",
+            "Name its parts, in order, in a map (action: keys:).",
         )  # fmt: skip
 
     def _posing(self, where: Path) -> tuple[str, ...]:
@@ -257,7 +264,8 @@ class RldsSource(Source):
             if key.startswith(OBSERVED) and one.kind == "numbers" and one.width
         ]  # fmt: skip
         raise DataError(
-            where, "observation", f"no name says what is the pose (there is {', '.join(there)}).",
+            where, "observation", f"no name tells which feature is the pose (available: "
+            f"{', '.join(there)}).",
             "Name it in a map (pose: keys:).",
         )  # fmt: skip
 
@@ -269,20 +277,20 @@ class RldsSource(Source):
             if one.kind == "image" and (not _deep(one) or key in self.given.depth)
         ]  # fmt: skip
         if not keys:
-            raise DataError(where, "observation", "there is no picture in colour.")
+            raise DataError(where, "observation", "there is no colour image.")
         return views_of({key: key.removeprefix(OBSERVED) for key in keys})
 
     def _feature(self, key: str, where: Path) -> StepFeature:
         if key not in self._steps:
             listed = ", ".join(self._steps)
-            raise DataError(where, key, f"no step has it (there is {listed}).")
+            raise DataError(where, key, f"the steps do not have it (available: {listed}).")
         return self._steps[key]
 
     def _joined(self, example: Example, keys: Sequence[str], length: int) -> Float32[Array, "t n"]:
         parts = [stepwise(example, self._steps[key], length) for key in keys]
         bad = [key for key, part in zip(keys, parts, strict=True) if not np.isfinite(part).all()]
         if bad:
-            raise DataError(example.file, bad[0], "it holds values that are not finite.")
+            raise DataError(example.file, bad[0], "it contains non-finite values.")
         return np.concatenate(parts, axis=1)
 
     def _names(self, keys: Sequence[str], prefix: str) -> tuple[str, ...]:
@@ -314,7 +322,7 @@ def _version(path: Path) -> Path:
     found = sorted(file.parent for file in path.glob(f"*/{FEATURES}"))
     if len(found) > 1:
         listed = ", ".join(folder.name for folder in found)
-        raise DataError(path, "version", f"there are several ({listed}); name one.")
+        raise DataError(path, "version", f"there are several ({listed}). Give the folder of one.")
     return found[0] if found else path
 
 

@@ -43,7 +43,8 @@ def find_records(file: Path) -> list[RecordPlace]:
                 raise DataError(
                     file,
                     f"record {len(found)}",
-                    "the checksum of its length is wrong: it is damaged or no TFRecord file.",
+                    "the checksum of its length is wrong: the file is damaged, or not a TFRecord "
+                    "file.",
                     "Download the file again.",
                 )
             end = begin + HEAD + length + TAIL
@@ -68,7 +69,7 @@ def read_record(place: RecordPlace) -> bytes:
         raise DataError(
             place.file,
             f"byte {place.begin}",
-            "the checksum of the record is wrong: it is damaged.",
+            "its checksum is wrong: the file is damaged.",
             "Download the file again.",
         )
     return content
@@ -79,7 +80,9 @@ def masked_crc(content: bytes) -> int:
     try:
         import google_crc32c
     except ImportError as error:
-        raise UserError("TFRecord files need: pip install 'worldeval[rlds]'.") from error
+        raise UserError(
+            "Reading TFRecord files needs an extra: pip install 'worldeval[rlds]'."
+        ) from error
     crc = google_crc32c.value(content)
     return ((crc >> 15 | crc << 17) + MASK) & 0xFFFFFFFF
 
@@ -88,6 +91,6 @@ def _cut(file: Path, records: int, size: int) -> DataError:
     return DataError(
         file,
         f"record {records}",
-        f"the file ends within it, at byte {size}: it is cut off.",
+        f"the file ends within this record, at byte {size}; it is truncated.",
         "Download the file again.",
     )

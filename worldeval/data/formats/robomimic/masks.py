@@ -16,7 +16,7 @@ UNLISTED = "unlisted"  # in neither list; not trained on, as with robomimic's fi
 def read_masks(
     file: h5py.File, demos: Sequence[str], path: Path
 ) -> tuple[dict[str, str], list[DataFinding]]:
-    """The split of each demonstration, and the finding where some are in neither list.
+    """Return each demonstration's split, and a finding if some are in neither list.
 
     Without `mask/train`, every demonstration that is not in `mask/valid` is for training. One that
     is in both is held out.
@@ -30,8 +30,8 @@ def read_masks(
     if not unlisted:
         return splits, []
     text = (
-        f"{len(unlisted)} of {len(splits)} demonstrations, such as {unlisted[0]}, are in neither "
-        "mask/train nor mask/valid, so they are not used for training. To use them, add them to "
+        f"{len(unlisted)} of {len(splits)} demonstrations, such as {unlisted[0]}, are neither in "
+        "mask/train nor in mask/valid, so they are not used for training. To use them, add them to "
         "mask/train."
     )
     return splits, [
@@ -40,7 +40,7 @@ def read_masks(
 
 
 def _listed(file: h5py.File, name: str, path: Path) -> set[str] | None:
-    """Names under a filter key; None where the file has no such key."""
+    """Return the names under a filter key; None if the file has no such key."""
     mask = file.get("mask")
     if not isinstance(mask, h5py.Group) or name not in mask:
         return None

@@ -38,14 +38,14 @@ def reward_tells(
     if any(flags is None for flags in sparse):
         return False, _noted(
             "no-success",
-            "rewards are not 0 and 1, so they do not state which episodes succeeded. Define it in "
-            "a map, such as success: reward >= 0.95.",
+            "rewards are not 0 and 1, so they do not state which episodes succeeded. Give a rule "
+            "in a map, such as success: reward >= 0.95.",
         )
     if not any(flags.any() for flags in sparse if flags is not None):
         return False, _noted("no-success", "all rewards are 0, so success is unknown.")
     return True, _noted(
         "success-guessed",
-        "an episode with a reward of 1 counts as a success. A map can change this (success:).",
+        "an episode with a reward of 1 counts as successful. A map can change this (success:).",
     )
 
 
@@ -60,12 +60,12 @@ def problem_text(data: h5py.Group) -> str:
 
 
 def unread_pictures(observed: h5py.Group) -> list[DataFinding]:
-    """The finding of cameras whose pictures are not bytes: nothing says what their white is."""
+    """Report cameras whose images are not uint8, because their value of white is unknown."""
     keys = [key for key, found in observed.items() if _is_wide(found)]
     if not keys:
         return []
     text = (
-        f"contains pictures of {observed[keys[0]].dtype}, not bytes, and is not used as a view. "
+        f"contains images of {observed[keys[0]].dtype}, not uint8, and is not used as a view. "
         "Store them as uint8 (0 to 255)."
     )
     return [
@@ -80,7 +80,7 @@ def unread_pictures(observed: h5py.Group) -> list[DataFinding]:
 
 
 def _is_wide(found: object) -> bool:
-    """Whether a dataset is (t, h, w, 3) of numbers other than bytes; no stack of small matrices."""
+    """Whether a dataset is (t, h, w, 3) of numbers other than uint8, and not of small matrices."""
     return (
         isinstance(found, h5py.Dataset)
         and found.ndim == 4

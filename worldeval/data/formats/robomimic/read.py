@@ -63,7 +63,7 @@ class RobomimicSource(Source):
             data = hdf5.group(file, "data", self.file)
             demos = sorted((name for name in data if name.startswith("demo")), key=_number)
             if not demos:
-                raise DataError(self.file, "data", "there is no demo_<i> in it.")
+                raise DataError(self.file, "data", "it contains no group demo_<i>.")
             environment = self._environment(data)
             splits, unlisted = read_masks(file, demos, self.file)
             rewarded, noted = reward_tells(data, demos, self.file, said=bool(self.given.success))
@@ -84,7 +84,7 @@ class RobomimicSource(Source):
             self.findings += [*noted, *unlisted]
             if not self.heads:
                 raise DataError(
-                    self.file, "data", f"none can be read: {why_none(self.findings, '')}"
+                    self.file, "data", f"no episode can be read: {why_none(self.findings, '')}"
                 )
         self.spec = SourceSpec(
             format="robomimic",
@@ -137,7 +137,9 @@ class RobomimicSource(Source):
         with hdf5.opened(self.file) as file:
             table = hdf5.table(self._demo(file, index), name, self.file)
         if table.shape[1] != 1 or len(table) < self.heads[index].length:
-            raise DataError(self.file, name, f"it is {table.shape}, not one number a frame.")
+            raise DataError(
+                self.file, name, f"its shape is {table.shape}; expected one value per frame."
+            )
         return table[: self.heads[index].length, 0].astype(np.float64)
 
     def frames(
@@ -168,8 +170,8 @@ class RobomimicSource(Source):
         else:
             if not keys:
                 raise DataError(
-                    self.file, f"{demo.name}/obs", "there are no images (t, h, w, 3) of bytes "
-                    "(uint8, 0 to 255)."
+                    self.file, f"{demo.name}/obs", "there are no images; expected uint8 (0 to 255) "
+                    "of shape (t, h, w, 3)."
                 )  # fmt: skip
             self._view_keys = views_of({key: key.removesuffix(IMAGE) for key in keys})
             self.findings += left_out(key for key in depths if key not in self.given.depth)
@@ -190,7 +192,7 @@ class RobomimicSource(Source):
             found = hdf5.dataset(observed, key, self.file)
             if not hdf5.is_images(found) and key not in self.given.depth:
                 raise DataError(
-                    self.file, str(found.name), f"it is {found.dtype} {found.shape}, not pictures "
+                    self.file, str(found.name), f"it is {found.dtype} {found.shape}, not images "
                     "(t, h, w, 3)."
                 )  # fmt: skip
 
@@ -203,7 +205,9 @@ class RobomimicSource(Source):
         flat = (key for key in sorted(observed) if getattr(observed[key], "ndim", 0) in (1, 2))
         keys = tuple(key for key in flat if key != PRIVILEGED)
         if not keys:
-            raise DataError(self.file, f"{observed.name}", "there is no observation of the robot.")
+            raise DataError(
+                self.file, f"{observed.name}", "there is no observation of the robot's state."
+            )
         self._odd("pose-guessed", None, "obs", f"assuming {', '.join(keys)} as the pose.")
         return keys
 
@@ -214,8 +218,8 @@ class RobomimicSource(Source):
             shown = hdf5.is_images(found) or key in self.given.depth
             if not shown or tuple(found.shape[1:3]) != views[view]:
                 raise DataError(
-                    self.file, str(found.name), f"it is {found.dtype} {found.shape}, elsewhere "
-                    f"frames are {views[view]}."
+                    self.file, str(found.name), f"it is {found.dtype} {found.shape}, but frames "
+                    f"are {views[view]} in other episodes."
                 )  # fmt: skip
         poses = [hdf5.table(observed, key, self.file).shape[1] for key in self._pose_keys]
         actions = sum(hdf5.table(demo, k, self.file).shape[1] for k in self._action_keys)
@@ -224,7 +228,7 @@ class RobomimicSource(Source):
             (f"obs/{self._pose_keys[0]}", sum(poses), len(self._pose_names)),
         ):
             if found != expected:
-                words = f"there are {found} dimensions, elsewhere {expected}."
+                words = f"there are {found} dimensions, but {expected} in other episodes."
                 raise DataError(self.file, f"{demo.name}/{field}", words)
 
     def _head(
@@ -244,14 +248,16 @@ class RobomimicSource(Source):
         if claimed is not None:
             if not isinstance(claimed, int | np.integer):
                 raise DataError(
-                    self.file, f"{demo.name}.num_samples", f"{claimed!r:.80} is no whole number."
+                    self.file, f"{demo.name}.num_samples", f"{claimed!r:.80} is not an integer."
                 )
             counts["num_samples"] = int(claimed)
         length = min(counts.values())
         if length < 1:
             raise DataError(self.file, str(demo.name), f"it is empty ({counts}).")
         if len(set(counts.values())) > 1:
-            self._odd("frame-count", name, "num_samples", f"{counts}; {length} are used.")
+            self._odd(
+                "frame-count", name, "num_samples", f"{counts}; only the first {length} are used."
+            )
         flags = flags_of(demo, self.file) if rewarded else None
         success = None if flags is None else bool(flags.any())
         told_success = hdf5.attribute(demo, "success", self.file)
@@ -297,7 +303,9 @@ class RobomimicSource(Source):
         arguments = environment.get("env_kwargs")
         given = arguments.get("control_freq") if isinstance(arguments, dict) else None
         if given is None:
-            self._odd("fps-guessed", None, "env_args", f"no control_freq; assuming {FPS:g} fps.")
+            self._odd(
+                "fps-guessed", None, "env_args", f"there is no control_freq; assuming {FPS:g} fps."
+            )
             return FPS
         return rate(given, self.file, "env_args.env_kwargs.control_freq")
 
@@ -312,7 +320,7 @@ def _file(path: Path) -> Path:
         return path
     found = listed(path, "*.hdf5", "*.h5")
     if len(found) != 1:
-        raise DataError(path, "file", f"there are {len(found)} HDF5 files in it; name one.")
+        raise DataError(path, "file", f"it contains {len(found)} HDF5 files. Give the path of one.")
     return own_file(path, found[0])
 
 

@@ -29,7 +29,9 @@ class RobomimicWriter(Writer):
 
     def __init__(self, out: Path, shape: Shape, *, origin: str = "", fresh: bool = False) -> None:
         if out.suffix not in (".hdf5", ".h5"):
-            raise UserError(f"A robomimic dataset is a file: give a name such as {out}.hdf5.")
+            raise UserError(
+                f"A robomimic dataset is a single file. Give a name such as {out}.hdf5."
+            )
         described = {"format": "robomimic", **asdict(shape)}
         super().__init__(out, shape, description=described, origin=origin, fresh=fresh)
 

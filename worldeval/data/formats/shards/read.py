@@ -71,7 +71,10 @@ class ShardsSource(Source):
         names = _files(path)
         if not names:
             raise DataError(
-                path, "file", "there is no shard (*.h5).", "Collect first: worldeval data collect."
+                path,
+                "file",
+                "there is no shard (*.h5).",
+                "Create one with `worldeval data collect`.",
             )
         files = [inside(path, name, owner=path / name, field="file") for name in names]
         self._shards = [_look(file, path) for file in files]
@@ -82,7 +85,7 @@ class ShardsSource(Source):
                     other.path,
                     "shape",
                     f"{_shape(other.spec)}; {first.path.name} has {_shape(first.spec)}.",
-                    "Convert one of them: worldeval data convert --to shards.",
+                    "Convert one of them with `worldeval data convert --to shards`.",
                 )
         self.spec = first.spec
         self.findings: list[DataFinding] = []
@@ -96,7 +99,7 @@ class ShardsSource(Source):
                     raise DataError(
                         shard.path,
                         "episodes/id",
-                        f"episode '{head.id}' is in {seen[head.id].name} too.",
+                        f"episode '{head.id}' is also in {seen[head.id].name}.",
                         "Remove the copy.",
                     )
                 seen[head.id] = shard.path
@@ -144,8 +147,8 @@ def _files(path: Path) -> list[str]:
 def _shape(spec: SourceSpec) -> str:
     views = ", ".join(f"{view} {h}x{w}" for view, (h, w) in spec.views.items())
     return (
-        f"views {views}, {len(spec.action_names)} numbers in an action, {len(spec.pose_names)} in "
-        f"a pose, {spec.fps:g} frames a second"
+        f"views {views}, {len(spec.action_names)} action dimensions, {len(spec.pose_names)} pose "
+        f"dimensions, {spec.fps:g} fps"
     )
 
 
@@ -167,16 +170,16 @@ def _look(path: Path, folder: Path) -> _Shard:
         ]
         lengths = {view: len(parent[view]) for view in frames}
     if not frames:
-        raise DataError(path, "frames", "there is no view.")
+        raise DataError(path, "frames", "it contains no views.")
     wanted = sum(head.length for head in heads)
     tables = {"actions": actions, "pose": pose, "flags": flags}
     for name, count in {**{key: len(table) for key, table in tables.items()}, **lengths}.items():
         if count != wanted:
             raise DataError(
-                path, name, f"there are {count} rows, and its episodes have {wanted} frames."
+                path, name, f"it has {count} rows, but the episodes have {wanted} frames."
             )
     if flags.shape[1] != 1 or not np.isin(flags, (0, 1)).all():
-        raise DataError(path, "flags", "success at a frame is one number, 0 or 1.")
+        raise DataError(path, "flags", "success of a frame must be a single value, 0 or 1.")
     return _Shard(
         path=path,
         spec=SourceSpec(
@@ -199,12 +202,12 @@ def _frames(parent: h5py.Group, view: str, path: Path) -> _Frames:
     found = hdf5.dataset(parent, view, path)
     if not hdf5.is_images(found):
         raise DataError(
-            path, str(found.name), f"it holds {found.dtype} {found.shape}, not frames (t, h, w, 3)."
+            path, str(found.name), f"it is {found.dtype} {found.shape}, not frames (t, h, w, 3)."
         )
     offset, mapped = found.id.get_offset(), None
     if offset is not None and len(found):
         if offset + found.nbytes > path.stat().st_size:
-            raise DataError(path, str(found.name), "it claims more frames than the file holds.")
+            raise DataError(path, str(found.name), "it states more frames than the file contains.")
         # A plain array over the map, because memmap's own class makes small reads slow.
         mapped = np.asarray(np.memmap(path, np.uint8, "r", offset, found.shape))
     try:
@@ -223,11 +226,11 @@ def _heads(table: h5py.Group, path: Path) -> list[Head]:
     splits = hdf5.texts(table, "split", path) if "split" in table else [TRAINING] * len(ids)
     columns = (tasks, drivers, success, seeds, lengths, splits)
     if not ids or any(len(column) != len(ids) for column in columns):
-        raise DataError(path, "episodes", "its columns are empty, or of different lengths.")
+        raise DataError(path, "episodes", "its columns are empty, or have different lengths.")
     if (lengths < 1).any():
         raise DataError(path, "episodes/length", f"an episode has {lengths.min()} frames.")
     if not np.isin(success, (UNKNOWN, 0, 1)).all():
-        raise DataError(path, "episodes/success", "success is -1 (unknown), 0 or 1.")
+        raise DataError(path, "episodes/success", "success must be -1 (unknown), 0 or 1.")
     return [
         Head(
             id=ids[i],
@@ -246,7 +249,7 @@ def _names(file: h5py.File, attribute: str, count: int, path: Path) -> tuple[str
     """Return the names of dimensions; empty if they have none."""
     given = file.attrs.get(attribute, ())
     if not all(isinstance(name, str | bytes) for name in np.atleast_1d(given)):
-        raise DataError(path, attribute, "it is no list of names.")
+        raise DataError(path, attribute, "it is not a list of names.")
     names = tuple(hdf5.text(name) for name in np.atleast_1d(given))
     if len(set(names)) < len(names):
         raise DataError(path, attribute, f"two columns have the same name ({', '.join(names)}).")

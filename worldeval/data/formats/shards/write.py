@@ -32,7 +32,8 @@ class ShardsWriter(Writer):
         if len(sizes) != 1:
             found = ", ".join(f"{view} {h}x{w}" for view, (h, w) in shape.views.items())
             raise UserError(
-                f"All views of shards must have one size, but they are {found}. Set one: --size."
+                f"All views in shards must have the same size, but they are {found}. Set one "
+                "with --size."
             )
         described = {"format": "shards", **asdict(shape)}
         super().__init__(out, shape, description=described, origin=origin, fresh=fresh)
@@ -75,8 +76,8 @@ class ShardsWriter(Writer):
                 facts.append(dict(part.attrs))
             if facts[-1]["id"] in seen:
                 raise UserError(
-                    f"Two episodes are called '{facts[-1]['id']}', and shards tell them apart by "
-                    "name. Rename one of them."
+                    f"Two episodes are called '{facts[-1]['id']}', but names in shards must be "
+                    "unique. Rename one of them."
                 )
             seen.add(facts[-1]["id"])
         rows = sum(int(fact["length"]) for fact in facts)
