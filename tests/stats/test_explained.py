@@ -47,6 +47,6 @@ def test_every_gate_and_the_numbers_beside_are_explained() -> None:
         *("Predictive interval", "sampling interval", "P(best)", "Tied groups", "phi", "Conformal"),
         *("Combined rate", "saved", "`shrunk`", "**J**", "Near misses", "Recorded failures"),
         *("Recorded successes", "zeroed or shuffled", "`--test`", "`beyond_baselines`"),
-        *("Power is that of each", "confidence sequence"),
+        *("power holds for each such pair", "confidence sequence"),
     ):
         assert words in TEXT, words
