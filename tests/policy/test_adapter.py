@@ -175,7 +175,7 @@ def test_what_does_not_fit_is_refused_with_both_sides(
 
 def test_a_policy_for_another_space_is_refused(tmp_path: Path) -> None:
     made = adapter(tmp_path, "joint-position(2)+1")
-    with pytest.raises(UserError, match=r"gives 8 values per step.*joint-position\(2\)\+1 \(3 n"):
+    with pytest.raises(UserError, match=r"gives 8 values per step.*joint-position\(2\)\+1 \(3 v"):
         AdaptedPolicy(Fixed(np.ones((2, 8))), made)
     with pytest.raises(UserError, match=r"commands joint-velocity.* takes joint-position"):
         AdaptedPolicy(Fixed(np.ones((2, 3)), space="joint-velocity(2)+1"), made)
@@ -286,7 +286,7 @@ def test_spaces_are_written_and_read() -> None:
         assert write_space(read_space(text)) == text
     assert read_space("joint-position") == ActionSpace(control="joint-position")
     assert with_units(read_space("joint-velocity(1)+1")) == (
-        "joint-velocity(1)+1 (2 numbers: joint_0, gripper; rad/s)"
+        "joint-velocity(1)+1 (2 values: joint_0, gripper; rad/s)"
     )
     with pytest.raises(UserError, match="not a valid action space"):
         read_space("7 joints")

@@ -124,7 +124,7 @@ def test_a_dropped_connection_is_opened_again_and_the_question_repeated() -> Non
     [
         ("Traceback\n  File x\nValueError: no such\x1b[2J key", r"reports: ValueError: no such"),
         (b"\x91\xc0", "sent a list"),
-        (b"\xc1", "not a readable msgpack"),
+        (b"\xc1", "not readable msgpack"),
         (msgpack.packb({"action": 1}), "answered with action; 'actions' must be an array"),
         (
             msgpack.packb({"actions": spoken(np.zeros((1, 7)))}),

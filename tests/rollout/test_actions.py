@@ -138,10 +138,10 @@ def test_what_needs_no_conversion_is_left_as_it_is() -> None:
 @pytest.mark.parametrize(
     ("action", "space", "said"),
     [
-        (8, "joint-velocity(7)+1", r"joint-velocity\(7\)\+1 \(8 numbers.*rad/s\), the world takes "
-         r"ee-absolute\(euler\)\+1 \(7 numbers.*m,rad\).*adapter urdf.*\?adapter=FOLDER"),
-        (20, "", r"gives 20 numbers per world frame; the world model takes 7 numbers, ee-absolute"),
-        (6, METRES.space, r"gives 6 numbers, ee-absolute.*takes 7 numbers, .*\?adapter=FOLDER"),
+        (8, "joint-velocity(7)+1", r"joint-velocity\(7\)\+1 \(8 values.*rad/s\), the world takes "
+         r"ee-absolute\(euler\)\+1 \(7 values.*m,rad\).*adapter urdf.*\?adapter=FOLDER"),
+        (20, "", r"gives 20 values per world frame; the world model takes 7 values, ee-absolute"),
+        (6, METRES.space, r"gives 6 values, ee-absolute.*takes 7 values, .*\?adapter=FOLDER"),
         (6, "ee-delta(euler)+1", r"gives 6 values per step, but the adapter takes ee-delta"),
         (8, "ee-delta(euler)+2", r"ee-delta\(euler\)\+2 .* takes ee-absolute.*grippers differ"),
         (8, "joint-position(7,deg)+1", r"Policy same: .*is in deg; joint-position is in rad here"),

@@ -85,7 +85,7 @@ def test_the_published_schema_is_up_to_date_and_fits(run: Path) -> None:
     ("content", "says"),
     [
         (b"{", "not readable JSON"),
-        (b"[]", "must hold a JSON object, but holds list"),
+        (b"[]", "must contain a JSON object, but contains list"),
         (b"\xff\xfe{}", "not readable JSON"),
         (b'{"ranking": ' * 100_000, "not readable JSON: recursion limit"),
         (b'{"episodes": "four"}', "'episodes' is 'four'"),

@@ -59,4 +59,4 @@ def read_space(text: str) -> ActionSpace:
 def with_units(space: ActionSpace) -> str:
     """Describe a space for error messages: its text, size, columns and units."""
     columns, units = ", ".join(space.names), UNITS[space.control]
-    return f"{write_space(space)} ({space.size} numbers: {columns}; {units})"
+    return f"{write_space(space)} ({space.size} values: {columns}; {units})"
