@@ -4,6 +4,7 @@
 
 Every round ranks the toy policies from new starts into a new folder, its summary and report
 included. Resident memory is read after each; its end is compared with the end of the first tenth.
+The result is written every minute, so that a run that is ended early tells what it measured.
 """
 
 import argparse
@@ -12,6 +13,7 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from time import monotonic
 
@@ -34,9 +36,11 @@ def resident() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 
-def run_memory(home: Path, *, minutes: float, seed: int) -> dict[str, object]:
+def run_memory(
+    home: Path, *, minutes: float, seed: int, save: Callable[[dict[str, object]], None]
+) -> dict[str, object]:
     """Rounds until the time is over: their episodes, and memory along the way."""
-    rng, begin = np.random.default_rng(seed), monotonic()
+    rng, begin, saved = np.random.default_rng(seed), monotonic(), monotonic()
     protocol = make_run(home / "toy", policies=POLICIES, starts=STARTS)
     kept: list[float] = []
     while monotonic() - begin < 60 * minutes or len(kept) < 20:
@@ -50,6 +54,14 @@ def run_memory(home: Path, *, minutes: float, seed: int) -> dict[str, object]:
                 raise RuntimeError(done.output) from done.exception
         shutil.rmtree(home / "run")
         kept.append(round(resident(), 1))
+        if monotonic() - saved > 60:
+            saved = monotonic()
+            save(told(kept))
+    return told(kept)
+
+
+def told(kept: list[float]) -> dict[str, object]:
+    """What the memory after every round says."""
     first = kept[max(1, len(kept) // 10) - 1]
     return {
         "rounds": len(kept),
@@ -67,17 +79,20 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=RESULT, help="where the result is written")
     args = parser.parse_args()
     begin = monotonic()
-    with tempfile.TemporaryDirectory(prefix="memory-") as home:
-        told = run_memory(Path(home), minutes=args.minutes, seed=args.seed)
-    result = {
+
+    def save(found: dict[str, object]) -> None:
+        result.update(seconds=round(monotonic() - begin), **found)
+        write_json(args.out, result)
+
+    result: dict[str, object] = {
         "command": " ".join(["python benchmarks/memory.py", *sys.argv[1:]]),
         "machine": f"{os.cpu_count()} CPU cores",
-        "seconds": round(monotonic() - begin),
-        **told,
     }
-    write_json(RESULT, result)
+    with tempfile.TemporaryDirectory(prefix="memory-") as home:
+        save(run_memory(Path(home), minutes=args.minutes, seed=args.seed, save=save))
     print(json.dumps(result, indent=None if args.json else 2))
 
 
