@@ -22,6 +22,7 @@ import numpy as np
 
 from worldeval.axes import Array, Int
 from worldeval.errors import UserError
+from worldeval.hdf5_heaps import open_hdf5
 from worldeval.run import whole_file
 
 CRC, ROWS = "worldeval_crc32", "worldeval_crc32_rows"
@@ -81,7 +82,7 @@ def verify_hdf5(path: Path) -> None:
         UserError: it is not what was written.
     """
     try:
-        with h5py.File(path, "r") as file:
+        with open_hdf5(path) as file:
             for found in _datasets(file):
                 for number, part in enumerate(_parts(found, int(found.attrs[ROWS]))):
                     if _crc(part) != int(found.attrs[CRC][number]):

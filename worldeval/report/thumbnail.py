@@ -11,6 +11,8 @@ import numpy as np
 from PIL import Image
 
 from worldeval.axes import Array, UInt8
+from worldeval.data.formats import hdf5
+from worldeval.errors import UserError
 from worldeval.runs.films import Filmstrip, read_frames
 
 SIDE = 96  # pixels
@@ -46,14 +48,15 @@ def start_thumbnails(path: Path, changed: int) -> dict[str, str]:
     """
     if not path.is_file():
         return {}
-    import h5py
-
     try:
-        with h5py.File(path) as file:
-            view = file["frames"][next(iter(file["frames"]))]
-            if view.size * view.dtype.itemsize > LARGEST:
+        with hdf5.opened(path) as file:
+            views = hdf5.group(file, "frames", path)
+            found = hdf5.dataset(views, next(iter(views), ""), path)
+            if not hdf5.is_images(found) or found.nbytes > LARGEST:
                 return {}
-            frames, names = view[:], file["id"].asstr()[:]
-    except (OSError, KeyError, StopIteration):
+            frames, names = hdf5.whole(found, path), hdf5.texts(file, "id", path)
+    except UserError:
         return {}
-    return {str(name): thumbnail(frame) for name, frame in zip(names, frames, strict=True)}
+    if len(frames) != len(names):
+        return {}
+    return {name: thumbnail(frame) for name, frame in zip(names, frames, strict=True)}

@@ -13,6 +13,7 @@ from worldeval.axes import Array, Float32, Int, UInt8
 from worldeval.data.files import LOOSE, bounded, numbers
 from worldeval.data.finding import DataError
 from worldeval.data.formats.hdf5_links import refuse_ways_out
+from worldeval.hdf5_heaps import open_hdf5
 from worldeval.sealed_hdf5 import Seal
 
 MAX_ROWS = 10_000_000  # of one episode; a larger claimed number means damage
@@ -26,13 +27,13 @@ def opened(path: Path) -> Iterator[h5py.File]:
         if not stat.S_ISREG(state.st_mode):
             raise DataError(path, "file", "it is not a regular file.")
         refuse_ways_out(path, (state.st_mtime_ns, state.st_size))
-        file = h5py.File(path, "r")
+        file = open_hdf5(path)
     except OSError as error:
         raise DataError(path, "file", f"it is not readable HDF5 ({error}).") from error
     with file:
         try:
             yield file
-        except (OSError, RuntimeError) as error:  # from a damaged link or attribute
+        except (OSError, RuntimeError, UnicodeError) as error:  # from a damaged link or name
             raise DataError(path, "file", f"it cannot be read ({error}).") from error
 
 
@@ -49,6 +50,10 @@ def dataset(parent: h5py.Group, name: str, path: Path) -> h5py.Dataset:
     found, field = _member(parent, name, path), f"{parent.name}/{name}"
     if not isinstance(found, h5py.Dataset):
         raise DataError(path, field, "it is not a dataset.")
+    try:
+        found.dtype  # noqa: B018  h5py makes it of what the file says
+    except (TypeError, ValueError, RuntimeError, MemoryError, OverflowError) as error:
+        raise DataError(path, field, f"its type cannot be read ({error}).") from error
     if found.ndim and found.shape[0] > MAX_ROWS:
         raise DataError(path, field, f"it states an impossible number of rows: {found.shape[0]}.")
     return found
@@ -158,7 +163,7 @@ def _member(parent: h5py.Group, name: str, path: Path):
             )
         return parent[name]
     except KeyError as error:
-        there = ", ".join(list(parent)[:12]) or "nothing"
+        there = ", ".join(text(other) for other in list(parent)[:12]) or "nothing"
         raise DataError(path, field, f"it is missing (available: {there}).") from error
     except (OSError, RuntimeError) as error:
         raise DataError(path, field, f"it cannot be read ({error}).") from error
@@ -174,5 +179,7 @@ def _read(found: h5py.Dataset, path: Path, field: str, rows: Int[Array, " n"] | 
         values, sealed = found[()], Seal(found)
         sealed.compare(values)
         return values
-    except (OSError, RuntimeError, ValueError, TypeError, MemoryError) as error:
+    except (
+        OSError, RuntimeError, ValueError, TypeError, MemoryError, OverflowError
+    ) as error:  # fmt: skip
         raise DataError(path, field, f"it cannot be read ({error}).") from error

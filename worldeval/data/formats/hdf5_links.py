@@ -13,6 +13,7 @@ from pathlib import Path
 import h5py
 
 from worldeval.data.finding import DataError, OutsideError
+from worldeval.hdf5_heaps import open_hdf5
 
 CHECKED = 4096  # files whose check is cached while they are unchanged
 
@@ -33,7 +34,7 @@ def refuse_ways_out(path: Path, state: tuple[int, int]) -> None:
 def _ways_out(path: Path, _state: tuple[int, int]) -> tuple[str, str] | None:
     """Find the first field that leads outside the file, and describe its target."""
     found: list[tuple[str, str]] = []
-    with h5py.File(path, "r") as file:
+    with open_hdf5(path) as file:
 
         def link(name: bytes, info: h5py.h5l.LinkInfo) -> None:
             # HDF5 lists links here without following them.

@@ -15,6 +15,7 @@ from worldeval.data.formats.robomimic.read import IMAGE
 from worldeval.data.source import Head, Rows
 from worldeval.data.writer import Shape, Value, Writer
 from worldeval.errors import UserError
+from worldeval.hdf5_heaps import open_hdf5
 from worldeval.sealed_hdf5 import sealed_hdf5, verify_hdf5
 
 ROBOSUITE = 1  # robomimic's number for the environment type
@@ -84,7 +85,7 @@ class RobomimicWriter(Writer):
             data = file.create_group("data")
             for number, folder in enumerate(staged):
                 name = f"demo_{number}"
-                with h5py.File(folder / "demo.hdf5") as part:
+                with open_hdf5(folder / "demo.hdf5") as part:
                     part.copy("demo", data, name)
                 demo = data[name]
                 assert isinstance(demo, h5py.Group)

@@ -25,6 +25,7 @@ from worldeval.data.names import numbered
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.split import TRAINING
 from worldeval.data.table import UNKNOWN
+from worldeval.hdf5_heaps import open_hdf5
 from worldeval.sealed_hdf5 import Seal
 
 
@@ -114,7 +115,7 @@ class ShardsSource(Source):
         if first is None or not h5py.is_hdf5(path / first):
             return False
         try:
-            with h5py.File(path / first) as file:
+            with open_hdf5(path / first) as file:
                 return "episodes" in file or "fps" in file.attrs
         except (OSError, RuntimeError):  # truncated; reported when it is read
             return True

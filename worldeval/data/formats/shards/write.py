@@ -18,6 +18,7 @@ from worldeval.data.source import Head, Rows
 from worldeval.data.table import code
 from worldeval.data.writer import Shape, Value, Writer
 from worldeval.errors import UserError
+from worldeval.hdf5_heaps import open_hdf5
 from worldeval.sealed_hdf5 import sealed_hdf5
 
 SHARD_MB = 256  # size of frames after which the next file begins
@@ -72,7 +73,7 @@ class ShardsWriter(Writer):
     def _join(self, file: h5py.File, parts: Sequence[Path], begin: int, seen: set[str]) -> None:
         facts = []
         for path in parts:
-            with h5py.File(path) as part:
+            with open_hdf5(path) as part:
                 facts.append(dict(part.attrs))
             if facts[-1]["id"] in seen:
                 raise UserError(
@@ -128,12 +129,12 @@ def _groups(parts: Sequence[Path]) -> Iterator[list[Path]]:
 
 
 def _blocks(path: Path, view: str) -> Iterator[UInt8[Array, "n h w 3"]]:
-    with h5py.File(path) as file:
+    with open_hdf5(path) as file:
         frames = file[f"frames/{view}"]
         for begin in range(0, len(frames), BLOCK):
             yield frames[begin : begin + BLOCK]
 
 
 def _read(path: Path, name: str) -> Array:
-    with h5py.File(path) as file:
+    with open_hdf5(path) as file:
         return file[name][()]
