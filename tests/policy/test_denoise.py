@@ -75,7 +75,7 @@ def test_ddim_is_the_librarys(diffusion: DiffusionHead) -> None:
     feature, x = torch.randn(ROWS, WIDTH), torch.randn(ROWS, TARGET)
     for step, level in enumerate(theirs.timesteps):
         time = torch.full((ROWS, 1), (int(level) + 1) / 100)
-        v = diffusion.v(x, time, feature)
+        v = diffusion.predict(x, time, feature)
         expected = theirs.step(v, level, x).prev_sample
         torch.testing.assert_close(diffusion.move(x, step, feature), expected)
         x = expected

@@ -1,5 +1,6 @@
 """How a network is trained, and for how long: one recipe for worlds, judges and policies."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -38,3 +39,8 @@ class TrainerRecipe:
     def warmup_steps(self) -> int:
         """Warm-up in steps."""
         return round(self.warmup if self.warmup >= 1 else self.warmup * self.steps)
+
+
+def scheduled(schedule: Sequence[tuple[float, int]], done: float) -> int:
+    """Evaluate a schedule of (share of training from which, number) at the share `done`."""
+    return [number for share, number in schedule if share <= done][-1]

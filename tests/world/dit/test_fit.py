@@ -7,9 +7,9 @@ import pytest
 import torch
 
 from tests.support.dit import SPEC, TINY, a_world, some_windows
-from worldeval.training.recipe import TrainerRecipe
+from worldeval.training.recipe import TrainerRecipe, scheduled
 from worldeval.world.dit.family import new_network
-from worldeval.world.dit.fit import fit_dit, imagined, most
+from worldeval.world.dit.fit import fit_dit, imagined
 from worldeval.world.dit.loss import flow_loss, sequence_of
 
 TRAINER = TrainerRecipe(steps=60, batch=8, learning_rate=5e-3, ema=0.9)
@@ -110,4 +110,4 @@ def test_the_loss_visits_noise_as_often_as_it_is_told() -> None:
 
 def test_histories_are_imagined_on_schedule() -> None:
     schedule = ((0.0, 0), (0.5, 1), (0.75, 2))
-    assert [most(schedule, done) for done in (0.0, 0.49, 0.5, 0.8)] == [0, 0, 1, 2]
+    assert [scheduled(schedule, done) for done in (0.0, 0.49, 0.5, 0.8)] == [0, 0, 1, 2]

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldeval.policy.heads.denoise import Warm
+from worldeval.policy.heads.denoise import Warm, layers
 
 
 class BcHead(nn.Module):
@@ -16,13 +16,7 @@ class BcHead(nn.Module):
     def __init__(self, width: int, hidden: int, target: int, loss: Literal["l1", "mse"]) -> None:
         super().__init__()
         self.distance = F.l1_loss if loss == "l1" else F.mse_loss
-        self.layers = nn.Sequential(
-            nn.Linear(width, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, target),
-        )
+        self.layers = layers(width, hidden, target)
 
     def loss(
         self,

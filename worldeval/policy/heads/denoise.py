@@ -14,6 +14,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+FREQUENCIES = 8  # of the embedding of the network's time input
+
 Noise = list[torch.Generator] | torch.Generator  # one per episode, or one for all
 
 
@@ -51,10 +53,23 @@ class Gaussian:
 
 
 class DenoisingHead(nn.Module):
-    """A head that samples action chunks by denoising."""
+    """A head that samples action chunks by denoising, with one small network for every level.
 
-    target: int  # numbers in a chunk
+    What the network predicts (a velocity, v) differs between heads, and so does their path.
+    """
+
     path: Path
+
+    def __init__(self, width: int, hidden: int, target: int) -> None:
+        super().__init__()
+        self.target = target  # numbers in a chunk
+        self.layers = layers(width + target + 2 * FREQUENCIES, hidden, target)
+
+    def predict(
+        self, x: Float[Tensor, "b ka"], time: Float[Tensor, "b 1"], feature: Float[Tensor, "b d"]
+    ) -> Float[Tensor, "b ka"]:
+        """Apply the network to noised chunks; `time` in [0, 1] is that of their level."""
+        return self.layers(torch.cat([x, embedded(time), feature], dim=-1))
 
     @abstractmethod
     def clean_at(
@@ -155,9 +170,9 @@ def noise_of(source: Noise, rows: int, size: int) -> Float[Tensor, "b _"]:
     return torch.stack([torch.randn(size, generator=generator) for generator in source])
 
 
-def embedded(time: Float[Tensor, "b 1"], frequencies: int) -> Float[Tensor, "b _"]:
+def embedded(time: Float[Tensor, "b 1"]) -> Float[Tensor, "b _"]:
     """Sine and cosine features of a time in [0, 1], the slowest over half a period."""
-    octaves = 2.0 ** torch.arange(-1, frequencies - 1, device=time.device)
+    octaves = 2.0 ** torch.arange(-1, FREQUENCIES - 1, device=time.device)
     angle = time * torch.pi * octaves
     return torch.cat([angle.sin(), angle.cos()], dim=-1)
 

@@ -13,27 +13,18 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from worldeval.policy.heads.denoise import DenoisingHead, Path, embedded, layers
+from worldeval.policy.heads.denoise import DenoisingHead, Path
 
-FREQUENCIES = 8  # of the embedding of the noise level
 LARGEST_BETA = 0.999  # of the cosine schedule, whose last step would remove all signal
 
 
 class DiffusionHead(DenoisingHead):
-    """A v-prediction over action chunks, given features."""
+    """A prediction of v over action chunks, given features."""
 
     def __init__(self, width: int, hidden: int, target: int, *, levels: int, steps: int) -> None:
-        super().__init__()
-        self.target = target
+        super().__init__(width, hidden, target)
         self.kept = kept_signal(levels)
         self.path = self.path_at(spaced(levels, steps))
-        self.layers = layers(width + target + 2 * FREQUENCIES, hidden, target)
-
-    def v(
-        self, x: Float[Tensor, "b ka"], time: Float[Tensor, "b 1"], feature: Float[Tensor, "b d"]
-    ) -> Float[Tensor, "b ka"]:
-        """Predict v at noise level `time` in (0, 1]."""
-        return self.layers(torch.cat([x, embedded(time, FREQUENCIES), feature], dim=-1))
 
     def clean_at(
         self,
@@ -44,7 +35,7 @@ class DiffusionHead(DenoisingHead):
         feature: Float[Tensor, "b d"],
     ) -> Float[Tensor, "b ka"]:
         """signal * x - noise * v."""
-        return signal * x - noise * self.v(x, time, feature)
+        return signal * x - noise * self.predict(x, time, feature)
 
     def path_like(self, other: Path) -> Path:
         """This head's nearest levels in signal-to-noise ratio."""
@@ -69,7 +60,7 @@ class DiffusionHead(DenoisingHead):
         signal, spread = self.kept[level].sqrt(), (1 - self.kept[level]).sqrt()
         noised = signal * target + spread * noise
         time = (level + 1) / len(self.kept)
-        return F.mse_loss(self.v(noised, time, feature), signal * noise - spread * target)
+        return F.mse_loss(self.predict(noised, time, feature), signal * noise - spread * target)
 
 
 def kept_signal(levels: int) -> Float[Tensor, " n"]:

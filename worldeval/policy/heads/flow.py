@@ -9,26 +9,16 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from worldeval.policy.heads.denoise import DenoisingHead, Path, embedded, layers
-
-FREQUENCIES = 8  # of the flow time's embedding
+from worldeval.policy.heads.denoise import DenoisingHead, Path
 
 
 class FlowHead(DenoisingHead):
     """A velocity field over action chunks, given features."""
 
     def __init__(self, width: int, hidden: int, target: int, steps: int) -> None:
-        super().__init__()
+        super().__init__(width, hidden, target)
         self.steps = steps
-        self.target = target
         self.path = straight(torch.arange(steps + 1) / steps)
-        self.layers = layers(width + target + 2 * FREQUENCIES, hidden, target)
-
-    def velocity(
-        self, x: Float[Tensor, "b ka"], s: Float[Tensor, "b 1"], feature: Float[Tensor, "b d"]
-    ) -> Float[Tensor, "b ka"]:
-        """d x / d s at flow time s in [0, 1]."""
-        return self.layers(torch.cat([x, embedded(s, FREQUENCIES), feature], dim=-1))
 
     def clean_at(
         self,
@@ -39,7 +29,7 @@ class FlowHead(DenoisingHead):
         feature: Float[Tensor, "b d"],
     ) -> Float[Tensor, "b ka"]:
         """The end point of the straight path."""
-        return x + noise * self.velocity(x, time, feature)
+        return x + noise * self.predict(x, time, feature)
 
     def path_like(self, other: Path) -> Path:
         """Flow times with the other path's signal-to-noise ratios: s = a / (a + b)."""
@@ -54,14 +44,14 @@ class FlowHead(DenoisingHead):
         """Mean squared error of the velocity at a random flow time."""
         noise = torch.randn(target.shape, generator=generator)
         s = torch.rand(len(target), 1, generator=generator)
-        return F.mse_loss(self.velocity(torch.lerp(noise, target, s), s, feature), target - noise)
+        return F.mse_loss(self.predict(torch.lerp(noise, target, s), s, feature), target - noise)
 
     def move(
         self, x: Float[Tensor, "b ka"], step: int, feature: Float[Tensor, "b d"]
     ) -> Float[Tensor, "b ka"]:
         """Take Euler's step, which is DDIM's on this path."""
         s = torch.full((len(x), 1), step / self.steps)
-        return x + self.velocity(x, s, feature) / self.steps
+        return x + self.predict(x, s, feature) / self.steps
 
 
 def straight(s: Float[Tensor, " levels"]) -> Path:

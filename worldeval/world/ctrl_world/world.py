@@ -14,7 +14,7 @@ from worldeval.world.ctrl_world.denoiser import VideoDenoiser
 from worldeval.world.ctrl_world.text import embed_tasks
 from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
-from worldeval.world.hand.state import HandState, back
+from worldeval.world.hand.state import FrameState, back
 from worldeval.world.hand.world import HandWorld
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
@@ -23,18 +23,10 @@ from worldeval.world.world import generators_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class CtrlWorldState:
-    """Every frame imagined so far; memory may retrieve any of them."""
+class CtrlWorldState(FrameState):
+    """Every frame imagined so far, and what each episode was told to do."""
 
-    latents: Float[Tensor, "b t v d h w"]
-    hand: HandState
     words: Float[Tensor, "b c"]  # embeddings of the instructions
-    generators: list[torch.Generator]
-
-    @property
-    def poses(self) -> Float[Tensor, "b t p"]:
-        """The pose of every frame."""
-        return self.hand.poses
 
 
 def said(spec: WorldSpec) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """Train `dit`: the straight-path loss on noisy histories, then on the model's own histories."""
 
-from collections.abc import Sequence as Schedule
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from worldeval.axes import Array, Int
 from worldeval.training.checkpoints import Saving
 from worldeval.training.optimise import Fitted, Progress, optimise, unwrapped
 from worldeval.training.processes import on_device, own_rows
-from worldeval.training.recipe import TrainerRecipe
+from worldeval.training.recipe import TrainerRecipe, scheduled
 from worldeval.world.dit.loss import flow_loss, forgetting, sequence_of
 from worldeval.world.dit.network import DitNetwork, Sequence
 from worldeval.world.dit.recipe import AT_NOISE
@@ -52,7 +51,7 @@ def fit_dit(
 
     def loss_of(net: nn.Module, step: int) -> Tensor:
         picked = rows(trainer.batch, generator)
-        longest = most(recipe.imagined, step / trainer.steps)
+        longest = scheduled(recipe.imagined, step / trainer.steps)
         rounds = int(torch.randint(1 + longest, (), generator=generator))
         seed_now = int(torch.randint(2**48, (), generator=generator))
         mine = own_rows(trainer.batch)
@@ -89,11 +88,6 @@ def imagined(model: DitNetwork, sequence: Sequence, generator: torch.Generator) 
     ).view_as(sequence.latents)
     latents = sequence.previous() + change * model.change_std
     return sequence.seeing(torch.cat([sequence.latents[:, :1], latents[:, 1:]], 1))
-
-
-def most(schedule: Schedule[tuple[float, int]], done: float) -> int:
-    """Evaluate a schedule of (share of training from which, number) at the share `done`."""
-    return [number for share, number in schedule if share <= done][-1]
 
 
 def _changes(windows: Windows, rows: Tensor, generator: torch.Generator) -> Tensor:

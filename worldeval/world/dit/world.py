@@ -14,7 +14,7 @@ from worldeval.world.features import Motion
 from worldeval.world.flow import own_noise, sample
 from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
-from worldeval.world.hand.state import HandState
+from worldeval.world.hand.state import FrameState, HandState
 from worldeval.world.hand.world import HandWorld
 from worldeval.world.memory import nearest
 from worldeval.world.protocol import WorldSpec
@@ -23,18 +23,10 @@ from worldeval.world.world import generators_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class DitState:
+class DitState(FrameState):
     """Every frame so far, for memory retrieval, and the network's cache of the newest ones."""
 
-    latents: Float[Tensor, "b t v d h w"]
-    hand: HandState
-    generators: list[torch.Generator]
     cache: list[KeysValues]  # one per block; the newest `window` frames
-
-    @property
-    def poses(self) -> Float[Tensor, "b t p"]:
-        """The pose of every frame."""
-        return self.hand.poses
 
 
 class DitWorld(HandWorld):

@@ -30,6 +30,20 @@ class HandState:
 
 
 @dataclass(frozen=True, kw_only=True)
+class FrameState:
+    """Every frame imagined so far, with the robot's state; memory may retrieve any frame."""
+
+    latents: Float[Tensor, "b t v d h w"]
+    hand: HandState
+    generators: list[torch.Generator]  # one per episode
+
+    @property
+    def poses(self) -> Float[Tensor, "b t p"]:
+        """The pose of every frame."""
+        return self.hand.poses
+
+
+@dataclass(frozen=True, kw_only=True)
 class HandStep:
     """One frame's motion and the state after it."""
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from worldeval.axes import Array, Int
 from worldeval.training.optimise import Fitted, Progress, optimise
 from worldeval.training.processes import on_device
-from worldeval.training.recipe import TrainerRecipe
+from worldeval.training.recipe import TrainerRecipe, scheduled
 from worldeval.world.features import PAST_ACTIONS
 from worldeval.world.latent.network import Context
 from worldeval.world.training.windows import Window, Windows, noisy
@@ -36,8 +36,7 @@ def fit_unrolled(
     rows = {horizon: windows.data.draws(episodes, horizon) for _, horizon in unroll}
 
     def loss_of(net: nn.Module, step: int) -> Tensor:
-        done = step / trainer.steps
-        horizon = [steps for share, steps in unroll if share <= done][-1]
+        horizon = scheduled(unroll, step / trainer.steps)
         size = max(trainer.batch // 2, round(trainer.batch * (1 - 0.125 * (horizon - 1))))
         batch = on_device(windows.unrolled(rows[horizon](size, generator), horizon), net)
         noise = torch.randn(size, 1, len(windows.place), generator=generator)

@@ -1,7 +1,7 @@
 """A world that imagines frame by frame: from the newest frames, the first, memory and motion."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -9,27 +9,13 @@ from torch import Tensor
 from worldeval.axes import Array, Float, Float32, Int
 from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
-from worldeval.world.hand.state import HandState, back
+from worldeval.world.hand.state import FrameState, back
 from worldeval.world.hand.world import HandWorld
 from worldeval.world.latent.network import Context, LatentDynamics
 from worldeval.world.memory import nearest
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 from worldeval.world.world import generators_of
-
-
-@dataclass(frozen=True, kw_only=True)
-class FrameState:
-    """Every frame imagined so far; memory may retrieve any of them."""
-
-    latents: Float[Tensor, "b t v d h w"]
-    hand: HandState
-    generators: list[torch.Generator]
-
-    @property
-    def poses(self) -> Float[Tensor, "b t p"]:
-        """The pose of every frame."""
-        return self.hand.poses
 
 
 class FrameWorld(HandWorld):

@@ -19,7 +19,7 @@ from torch import Tensor
 from worldeval.axes import Array, Float, Float32
 from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
-from worldeval.world.hand.state import HandState
+from worldeval.world.hand.state import FrameState, HandState
 from worldeval.world.hand.world import HandWorld
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
@@ -33,20 +33,12 @@ ROWS = 256  # moments per batch when inferring actions
 
 
 @dataclass(frozen=True, kw_only=True)
-class UwmState:
+class UwmState(FrameState):
     """Every frame so far, the anchor of the next frames, and the actions since the anchor."""
 
-    latents: Float[Tensor, "b t v d h w"]
-    hand: HandState
     anchor: UwmContext
     since: Float[Tensor, "b j a"]  # actions since the anchor
     noise: Noise  # of the current chunk
-    generators: list[torch.Generator]
-
-    @property
-    def poses(self) -> Float[Tensor, "b t p"]:
-        """The pose of every frame."""
-        return self.hand.poses
 
 
 @dataclass(frozen=True, kw_only=True)
