@@ -10,12 +10,13 @@ from worldeval.report.contents import ReportContents
 from worldeval.report.film import open_film
 from worldeval.report.number import shown
 from worldeval.report.verbs import run_verb
-from worldeval.report.words import escaped
+from worldeval.report.words import escaped, needed, separation
 from worldeval.runs.episodes import EpisodeTable, filmed
 from worldeval.runs.paths import RunPaths
 
 HEIGHT = 260  # pixels of the table of starts
 OUTCOME = {1.0: "measured: success", 0.0: "measured: failure"}
+SIDES = (("score", "imagined"), ("real", "measured"))  # column of the table and its label
 
 contents: ReportContents | None = st.session_state["contents"]
 episodes: EpisodeTable | None = st.session_state["episodes"]
@@ -34,19 +35,13 @@ duel = next((d for d in contents.duels if {d.first, d.second} == {first, second}
 if duel is not None and duel.difference.known:
     st.text(f"{duel.first} minus {duel.second}, predicted success: {shown(duel.difference)}")
     if duel.separated:
-        st.success("Statistically separated (betting test, Holm correction over all pairs).")
+        st.success(f"Statistically separated: {separation([duel], level=contents.level)}.")
     else:
-        needed = duel.needed  # None: no number of imagined starts would separate them
-        more = (
-            f" If the observed difference holds, about {needed:,} shared starts are needed."
-            if needed
-            else ""
-        )
-        st.warning(f"Statistically tied.{more}")
+        st.warning(f"Statistically tied.{needed(duel)}")
 
 table = episodes.table[episodes.table["policy"].isin([first, second])]
 sides = []
-for column, side in (("score", "imagined"), ("real", "real")):
+for column, side in SIDES:
     if table[column].notna().any():
         wide = table.pivot_table(index=["task", "start"], columns="policy", values=column)
         sides.append(wide.add_suffix(f", {side}"))
@@ -56,7 +51,7 @@ if not sides:
 starts = pd.concat(sides, axis=1)
 shown = [
     name
-    for side in ("imagined", "real")
+    for _, side in SIDES
     for policy in (first, second)
     if (name := f"{policy}, {side}") in starts
 ]
@@ -76,7 +71,7 @@ picked = st.dataframe(
         name: st.column_config.NumberColumn(name.replace(policy, place, 1), format="%.2f")
         for place, policy in (("first", first), ("second", second))
         for name in shown
-        if name in (f"{policy}, imagined", f"{policy}, real")
+        if name in [f"{policy}, {side}" for _, side in SIDES]
     },
     on_select="rerun",
     selection_mode="single-row",
@@ -103,8 +98,8 @@ for column, policy in zip(st.columns(2), (first, second), strict=True):
             st.caption("This policy has no episode from this start.")
             continue
         row = rows[0]
-        real = OUTCOME.get(row["real"], "not measured")
-        st.text(f"judged {row['score']:.2f}, {real}")
+        measured = OUTCOME.get(row["real"], "not measured")
+        st.text(f"judged {row['score']:.2f}, {measured}")
         strip = films.get(row["id"])
         if strip is None:
             st.caption("Only latents are stored; decode them to watch this episode.")

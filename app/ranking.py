@@ -10,7 +10,7 @@ from worldeval.report.contents import FURTHER, MEASURES, ReportContents
 from worldeval.report.figures import Point, figure_png, predicted_against_real
 from worldeval.report.number import interval, shown
 from worldeval.report.theme import DARK, LIGHT
-from worldeval.report.words import escaped, headline
+from worldeval.report.words import escaped, headline, separation
 from worldeval.runs.episodes import EpisodeTable
 
 LARGEST = 40  # maximum number of policies for the table of pairs
@@ -119,7 +119,7 @@ if contents.duels and len(contents.rows) <= LARGEST:
     st.vega_lite_chart(spec, width="stretch")
     st.caption(
         "Predicted success of the row minus that of the column. A dot marks pairs that are "
-        "statistically separated (betting test over shared starts, Holm correction over all pairs)."
+        f"statistically separated: {separation(contents.duels, level=contents.level)}."
     )
 
 if contents.evaluators:

@@ -3,7 +3,7 @@
     python benchmarks/viewer.py
 
 Makes a run of 10 policies and 1,000 starts, small arrays and no pictures, and opens each page that
-reads episodes in a process of its own. Four times are told apart, each by the clock and by the
+reads episodes in a process of its own. Four times are distinguished, each by the clock and by the
 processor (what a busy machine does not change):
 
     server  Streamlit is loaded: what `worldeval view` does before it answers anybody

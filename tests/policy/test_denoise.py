@@ -114,7 +114,7 @@ def test_each_head_follows_the_others_path(diffusion: DiffusionHead, flow: FlowH
 
 @pytest.mark.parametrize("kind", ["diffusion", "flow"])
 def test_a_head_learns_where_its_chunks_are(kind: str) -> None:
-    """One-dimensional chunks at -1 and +1, told apart by the feature."""
+    """One-dimensional chunks at -1 and +1, distinguished by the feature."""
     torch.manual_seed(1)
     head = (
         DiffusionHead(1, 32, 1, levels=100, steps=10)

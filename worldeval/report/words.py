@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from worldeval.report.contents import ReportContents
 from worldeval.report.number import seconds, short, shown
 from worldeval.report.table import PolicyRow
+from worldeval.stats import Comparison
 
 SAME = 0.005  # rates that read the same with two decimals
 
@@ -96,6 +97,25 @@ def _agreement(contents: ReportContents) -> str | None:
             f"; a perfect binary evaluator with as many starts would reach {short(ceiling.value)}"
         )
     return f"{text}."
+
+
+def separation(duels: Sequence[Comparison], *, level: float) -> str:
+    """State the criterion by which these pairs are separated."""
+    if any(duel.order is not None for duel in duels):
+        return f"one order of the true rates has a probability of at least {50 * (1 + level):g}%"
+    return "the paired test rejects after Holm's correction over all pairs"
+
+
+def needed(duel: Comparison) -> str:
+    """Say what would separate a tied pair, as a sentence after a space; "" if that is unknown."""
+    if duel.needed:
+        return f" If the observed difference holds, about {duel.needed:,} shared starts are needed."
+    if duel.needed_trials:
+        return (
+            " No number of imagined starts can separate them; about "
+            f"{duel.needed_trials:,} measured trials of each can."
+        )
+    return ""
 
 
 def _real(row: PolicyRow) -> float:
