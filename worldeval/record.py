@@ -16,9 +16,9 @@ class Episode:
     actions: Float32[Array, "t a"]  # robot units, a world frame's whole action
     pose: Float32[Array, "t p"]  # end-effector position (m), orientation, gripper
     task: str
-    success: bool | None  # None: nobody knows
+    success: bool | None  # None: unknown
     fps: float  # world frames a second
-    source: str = ""  # who drove: 'expert-noise', 'play', a policy's name
+    source: str = ""  # who controlled the robot: 'expert-noise', 'play', a policy's name
     info: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:

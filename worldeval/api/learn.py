@@ -301,7 +301,7 @@ def _gates(lab: Path, *, seed: int, say: Callable[[str], None]) -> Gates | None:
     )
 
 
-# How the minutes are divided: what helped most on the simulator where this was measured.
+# Shares of the training time, which worked best in measurements on the simulator.
 SHARES = {"tokenizer": 0.3, "kinematics": 0.1, "dynamics": 0.5, "judge": 0.1}
 TOLD_EVERY = 20  # steps between two reports of training progress
 TIMED = 2 * TOLD_EVERY  # steps; only the second half is timed

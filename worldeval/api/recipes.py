@@ -21,8 +21,8 @@ class Listed:
     name: str
     family: str  # the recipe's own `kind:`, which names the code
     summary: str
-    # Of the weights beside the recipe, else of the networks that it describes; None where neither
-    # is known, or nobody counted.
+    # Number in the weights beside the recipe, else in the networks that it describes; None if
+    # neither is known, or if they were not counted.
     parameters: int | None
     weights: str  # 'shipped' with the package, 'local' to this machine, or 'none'
 

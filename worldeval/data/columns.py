@@ -48,7 +48,7 @@ class ColumnGroup:
     frame: Literal["base", "tool"] = "base"
     open: float | None = None  # values of an open and a closed gripper
     closed: float | None = None
-    guessed: bool = False  # by the reader, from names or convention; not stated anywhere
+    guessed: bool = False  # by the reader, from names or conventions
 
     def __post_init__(self) -> None:
         if not self.names:

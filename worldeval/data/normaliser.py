@@ -43,7 +43,7 @@ class Normaliser:
             raise UserError("A normaliser needs at least one row, and all numbers must be finite.")
         if method == "percentile":
             low, high = np.percentile(values, [1, 99], axis=0)
-            # Of a switch that is seldom used both percentiles are equal; its range is not.
+            # A rarely used switch has equal percentiles; its range is used instead.
             flat = high - low <= FLAT * np.abs(values).max(axis=0)
             low = np.where(flat, values.min(axis=0), low)
             high = np.where(flat, values.max(axis=0), high)

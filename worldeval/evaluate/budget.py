@@ -17,8 +17,8 @@ from worldeval.errors import UserError
 from worldeval.stats import Estimate, betting
 from worldeval.stats.spending import halving_rounds, leader, top_two
 
-# Policies drawn before the next look, so that there is work for several workers. A constant: what
-# is tried must not depend on how many there are.
+# Policies drawn before the next look, so that several workers have work. It is constant, because
+# results must not depend on the number of workers.
 TOGETHER = 4
 
 Rounds = Float[Array, "_n t"]  # a policy's scores: a row per round, a column per task, NaN: unknown
@@ -31,8 +31,8 @@ class Spending:
 
     allocate: Literal["even", "halving", "top-two"] = "even"
     stop_when_separated: bool = False
-    rollouts: int | None = None  # in all; None: every policy from every start, half where adaptive
-    minutes: float | None = None  # of imagining, in this command
+    rollouts: int | None = None  # total; None: every policy from every start, or half if adaptive
+    minutes: float | None = None  # time for imagining, in this command
 
     @property
     def looks(self) -> bool:

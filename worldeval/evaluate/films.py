@@ -30,7 +30,7 @@ from worldeval.world.world import World
 TELLING = 10  # informative roll-outs of any policy
 MOST = 60  # maximum number of film strips by default
 JOB = 8  # episodes per process, enough to be worth starting it
-ROUNDED = 1e-4  # how far a probability in a table may be from the same one in the run store
+ROUNDED = 1e-4  # rounding difference between a probability in a table and in the run store
 
 Outcome = dict[str, Any]  # a row of outcomes: policy, task, start, seed, score
 Shown = tuple[str, str, int]  # a policy's reference, a task and the seed of its reset
@@ -206,9 +206,9 @@ def simulated_frames(
             shard = read_table(part)
             for row, (ref, seed) in enumerate(job.episodes):
                 episode = shard.episode(row)
-                # Copies: the file behind them goes with its folder.
+                # Copy, because the file is deleted with its folder.
                 frames = {view: np.array(images) for view, images in episode.frames.items()}
-                # An action stands beside the frame that it was taken at; the last has none.
+                # Each action belongs to the frame at which it is applied; the last frame has none.
                 moves = Moves(actions=np.array(episode.actions[:-1]), pose=np.array(episode.pose))
                 out[ref, job.task, seed] = Simulated(frames=frames, moves=moves)
     return out

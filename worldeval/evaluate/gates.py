@@ -38,7 +38,7 @@ def run_gates(
     """Replay recordings unchanged, with zeroed actions and with shuffled actions."""
     length = max(len(recording.actions) for recording in recordings)
     rest = [resting(world.spec, recording) for recording in recordings]
-    # A recording that is shorter than the longest stands still at its end.
+    # Shorter recordings are padded with actions that keep the robot still.
     actions = np.stack(
         [
             np.concatenate([r.actions, np.repeat(still[-1:], length - len(r.actions), 0)])
@@ -73,8 +73,8 @@ def resting(spec: WorldSpec, recording: Recording) -> Float32[Array, "2 a"]:
     body, recorded = spec.body, recording.actions
     ends = np.stack([recorded[0], recorded[-1]])
     if body is None or not body.motion:
-        # Nothing is known of the action. What moves by zero is the commoner custom, and what is
-        # told where to be would leap at it: only the data can say (a map's `motion:`).
+        # The meaning of the action is unknown. Relative actions, for which zero means no motion,
+        # are more common. For absolute ones this is wrong; a map's `motion:` declares them.
         absolute = bool(spec.space) and read_space(spec.space).control in ABSOLUTE
         return ends if absolute else np.zeros_like(ends)
     out = np.zeros_like(ends).reshape(2, body.steps, -1)

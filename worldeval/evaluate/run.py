@@ -81,14 +81,14 @@ class Evaluation:
     seed: int
     processes: int
     watch: Watcher
-    # Who imagines, from what they need and the policies' addresses; None: processes here.
+    # Builds the workers from their setup and the policies' addresses; None: local processes.
     crew: Callable[[Setup, list[str]], Crew] | None = None
     spending: Spending = field(default_factory=Spending)
     shard: Shard = field(default_factory=Shard)
-    redo_changed: bool = False  # run policies whose content changed again
+    redo_changed: bool = False  # rerun policies whose content changed
     trust_pickle: bool = False
     policy_timeout: float | None = POLICY_TIMEOUT  # seconds for one call of a policy
-    test: str = "betting"  # of two policies, or 'mcnemar' (`chosen_test.py`)
+    test: str = "betting"  # test of two policies, or 'mcnemar' (`chosen_test.py`)
     seconds: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

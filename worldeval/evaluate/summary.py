@@ -89,7 +89,7 @@ def summarise(
     compared = real is not None and len(real.policies) >= 3
     if known is None and truth is not None:
         own = ValidatedRates(rates=rates_of(paired_starts(imagined, truth)))
-        # With fewer, leaving one out says so little of the rest that nothing could be separated.
+        # With fewer, a fit without one lineage is so uncertain that it could separate no pair.
         known = own if len({rate.lineage for rate in own.rates}) >= OWN_LINEAGES else None
     validation = compared or validated is not None
     ranking = rank(predicted, rng=rng, validated=validation, known=known, test=test)
@@ -102,7 +102,7 @@ def summarise(
         if compared:
             agreed = agreement(same, real, rng=rng, margin=margin)
             found += agreed.findings
-            # Of its own: what is drawn for these must not move what was drawn before they were.
+            # A separate generator, so that these draws do not change those of other results.
             own = np.random.default_rng([seed, 1])
             beyond = {
                 name: baseline_difference(values, same, real, rng=own)
@@ -228,7 +228,7 @@ def _unvalidated(
 ) -> list[Finding]:
     """Report lineages and tasks without any measured outcome."""
     if real is None and validated is None:
-        return []  # nothing was: `no_paired_truth` says so
+        return []  # nothing was measured, which `no_paired_truth` reports
     lineage = dict(zip(cards["policy"], cards["lineage"], strict=True))
     known = {lineage[policy] for policy in real.policies} if real is not None else set()
     tasks = set(real.tasks) if real is not None else set()

@@ -59,7 +59,7 @@ class ShownStrip:
     height: int
     words: str
     judged: str  # 'success', 'failure' or ''
-    linked: bool  # a browser opens no picture that is inside of the page
+    linked: bool  # browsers do not open pictures that are embedded in the page
     alt: str
 
 
