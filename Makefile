@@ -1,6 +1,6 @@
 # Every target sets up what it needs: `make demo` and `make test` work on a fresh checkout.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full test test-all check docs format app clean
+.PHONY: help setup demo demo-full pictures test test-all check docs format app clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -61,6 +61,11 @@ format: setup ## Let ruff put the code in order.
 app: setup ## Open the viewer in a browser.
 	@mkdir -p runs
 	$(WORLDEVAL) view runs
+
+pictures: setup ## Remake the pictures of docs/ from runs/demo (after `make demo`; needs Chromium).
+	$(WORLDEVAL) report $(DEMO) --picture docs/demo.png
+	$(BIN)/python .ci/screenshots.py $(dir $(DEMO)) docs/viewer --run $(notdir $(DEMO)) \
+		--report $(DEMO)/report/index.html
 
 clean: ## Remove .venv and caches; runs/ stays.
 	rm -rf $(VENV) .pytest_cache .ruff_cache dist build

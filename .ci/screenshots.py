@@ -1,17 +1,23 @@
-"""Pictures of every page of the viewer, light and dark, for docs/. For maintainers.
+"""Screenshots of the viewer and the report, light and dark, for docs/. `make pictures` runs it.
 
-    worldeval view runs --no-browser --port 8765 &
-    python .ci/screenshots.py http://localhost:8765 docs/viewer --run demo \\
-        --report runs/demo/report/index.html
+    python .ci/screenshots.py runs docs/viewer --run demo --report runs/demo/report/index.html
 
-Needs Chromium (Debian's) and Playwright; `--only rollouts` takes one page anew.
+It starts the viewer itself. It needs Chromium (`apt-get install chromium`) and Playwright;
+`--only rollouts` updates a single page.
 """
 
 import argparse
 import io
+import os
 import shutil
+import signal
+import socket
+import subprocess
 import sys
-from collections.abc import Callable
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,25 +38,25 @@ DRAWN = """() => {
 
 
 def nothing(page: Page) -> None:
-    """The page as it opens."""
+    """Show the page as it opens."""
 
 
 def drive(page: Page) -> None:
-    """Three chunks, by keys."""
+    """Imagine three chunks, by keys."""
     for key, count in (("d", 4), ("w", 8), ("q", 12)):
         page.keyboard.press(key)
         page.get_by_text(f"{count} imagined frames.").wait_for()
 
 
 def check(page: Page) -> None:
-    """The checks of the dataset."""
-    page.get_by_role("button", name="Check it").click()
+    """Check the dataset."""
+    page.get_by_role("button", name="Check the dataset").click()
     page.get_by_text("findings").first.wait_for()
 
 
 @dataclass(frozen=True)
 class Shot:
-    """One page and how it is pictured."""
+    """A page, and what to do before its screenshot."""
 
     name: str
     path: str
@@ -75,20 +81,20 @@ SHOTS = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("address")
+    parser.add_argument("runs", type=Path, help="Folder of runs.")
     parser.add_argument("out", type=Path)
     parser.add_argument("--run", required=True)
-    parser.add_argument("--episode", default="", help="Shown on the page of roll-outs.")
-    parser.add_argument("--data", default="", help="Shown on the page of data.")
-    parser.add_argument("--only", default="", help="One page's name.")
-    parser.add_argument("--report", type=Path, help="A report's HTML file, pictured too.")
+    parser.add_argument("--episode", default="", help="Episode on the page Roll-outs.")
+    parser.add_argument("--data", default="", help="Dataset on the page Data.")
+    parser.add_argument("--only", default="", help="Name of a single page to update.")
+    parser.add_argument("--report", type=Path, help="HTML file of a report, for its screenshots.")
     args = parser.parse_args()
     chromium = shutil.which("chromium")
     if chromium is None:
         sys.exit("needs Chromium: apt-get install chromium")
     link = {"run": args.run, "episode": args.episode, "data": args.data}
     args.out.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
+    with viewer(args.runs) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
         )
@@ -97,9 +103,9 @@ def main() -> None:
                 continue
             for scheme in ("light", "dark"):
                 path = args.out / f"{shot.name}-{scheme}.png"
-                path.write_bytes(small(take(browser, args.address, shot, link, scheme)))
+                path.write_bytes(small(take(browser, address, shot, link, scheme)))
                 print(path, path.stat().st_size // 1024, "KiB", flush=True)
-        if args.report:
+        if args.report and args.only in ("", "report"):
             for scheme in ("light", "dark"):
                 for part, taken in take_report(browser, args.report, scheme).items():
                     path = args.out / f"{part}-{scheme}.png"
@@ -108,8 +114,32 @@ def main() -> None:
         browser.close()
 
 
+@contextmanager
+def viewer(runs: Path) -> Iterator[str]:
+    """Run the viewer on a free port, and return its address once it answers."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    verb = ["view", str(runs), "--no-browser", "--port", str(port)]
+    process = subprocess.Popen([sys.executable, "-m", "worldeval", *verb], start_new_session=True)
+    address = f"http://localhost:{port}"
+    try:
+        for _ in range(PATIENCE // 1000):
+            try:
+                urllib.request.urlopen(f"{address}/_stcore/health", timeout=5).close()
+                break
+            except OSError:
+                if process.poll() is not None:
+                    sys.exit("the viewer did not start")
+                time.sleep(1)
+        yield address
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+
+
 def take_report(browser: Any, report: Path, scheme: Any) -> dict[str, bytes]:
-    """The top of a report, and its first film strips."""
+    """Take screenshots of the top of a report, and of its first film strips."""
     context = browser.new_context(
         viewport={"width": WIDTH, "height": 1500}, color_scheme=scheme, offline=True
     )
@@ -118,14 +148,14 @@ def take_report(browser: Any, report: Path, scheme: Any) -> dict[str, bytes]:
     parts = {}
     for name, place in (("report", "body"), ("report-films", "#episodes")):
         page.locator(place).first.evaluate("e => e.scrollIntoView()")
-        page.wait_for_timeout(2000)  # pictures are decoded when they come into view
+        page.wait_for_timeout(2000)  # images are decoded when they come into view
         parts[name] = page.screenshot()
     context.close()
     return parts
 
 
 def take(browser: Any, address: str, shot: Shot, link: dict[str, str], scheme: Any) -> bytes:
-    """The page as PNG, once everything on it is drawn."""
+    """Take a screenshot of the page as PNG, once everything on it is drawn."""
     context = browser.new_context(
         viewport={"width": WIDTH, "height": shot.height}, color_scheme=scheme
     )
@@ -148,7 +178,7 @@ def take(browser: Any, address: str, shot: Shot, link: dict[str, str], scheme: A
 
 
 def small(content: bytes) -> bytes:
-    """The picture with a palette, and as wide as fits: fewer colours would be other colours."""
+    """Reduce to a palette and, if the file is too large, to a smaller width."""
     whole = Image.open(io.BytesIO(content)).convert("RGB")
     for width in (WIDTH, 1060, 880, 720):
         size = (width, round(whole.height * width / whole.width))
