@@ -13,7 +13,7 @@ from worldeval.axes import Array
 from worldeval.errors import UserError
 from worldeval.report.charts import over_time
 from worldeval.report.film import RATE, open_film
-from worldeval.report.filter import ALL, TRUST, VERDICTS, Choice, choose, orders
+from worldeval.report.filter import ALL, TRUST, VERDICTS, Choice, choose, orders, signal_label
 from worldeval.report.strip import caption
 from worldeval.report.theme import DARK, LIGHT
 from worldeval.report.thumbnail import film_thumbnail, start_thumbnails
@@ -129,7 +129,10 @@ def list_page(rows: pd.DataFrame, place: int, films: dict[str, Filmstrip]) -> No
     if not any(pictures):
         table = table.drop(columns="picture")
     key = f"list {first} {hash(tuple(shown['id']))}"
-    two = st.column_config.NumberColumn(format="%.2f")
+    signals = {
+        name: st.column_config.NumberColumn(signal_label(name), format="%.2f", width=100)
+        for name in episodes.signals
+    }
     st.dataframe(
         table,
         hide_index=True,
@@ -137,12 +140,16 @@ def list_page(rows: pd.DataFrame, place: int, films: dict[str, Filmstrip]) -> No
         height="content",
         column_config={
             "": st.column_config.TextColumn(width=28),
-            "picture": st.column_config.ImageColumn("last frame or start", width=64),
+            "picture": st.column_config.ImageColumn(
+                "frame",
+                width=64,
+                help="The last imagined frame if there is a film, else the start.",
+            ),
             "film": st.column_config.TextColumn("film", width=40),
             "P(success)": st.column_config.ProgressColumn(
                 format="%.2f", min_value=0, max_value=1, color="blue"
             ),
-            **dict.fromkeys(episodes.signals, two),
+            **signals,
         },
         on_select=lambda: picked(list(shown["id"]), key),
         selection_mode="single-row",

@@ -44,6 +44,7 @@ def ids(**choice) -> str:
         ({"order": "least probable first"}, "cdba"),
         ({"order": "most surprising first"}, "cbad"),
         ({"order": "largest disagreement first"}, "bdac"),
+        ({"order": "largest clipped actions first"}, "cabd"),
     ],
 )
 def test_what_is_chosen_is_shown(choice: dict, shown: str) -> None:

@@ -36,6 +36,7 @@ TRUST: dict[str, tuple[str, Test]] = {
     ),
     f"more than {CLIPPED:.0%} of actions clipped": ("mended", lambda t: t["mended"] > CLIPPED),
 }
+LABELS = {"mended": "clipped actions"}  # of signals whose stored name is not shown
 ORDERS = ("run order", "most probable first", "least probable first", "most surprising first")
 
 
@@ -72,7 +73,16 @@ def choose(
 def orders(episodes: EpisodeTable) -> tuple[str, ...]:
     """List the sort orders that this table supports."""
     known = ORDERS if episodes.table["real"].notna().any() else ORDERS[:-1]
-    return (*known, *(f"largest {name} first" for name in episodes.signals))
+    return (*known, *(_largest(name) for name in episodes.signals))
+
+
+def signal_label(signal: str) -> str:
+    """Return the name under which a trust signal is shown."""
+    return LABELS.get(signal, signal)
+
+
+def _largest(signal: str) -> str:
+    return f"largest {signal_label(signal)} first"
 
 
 def _ordered(table: pd.DataFrame, order: str, signals: tuple[str, ...]) -> pd.DataFrame:
@@ -83,7 +93,7 @@ def _ordered(table: pd.DataFrame, order: str, signals: tuple[str, ...]) -> pd.Da
     if order == ORDERS[3]:
         surprise = (table["score"] - table["real"]).abs().fillna(0)
         return table.loc[surprise.sort_values(ascending=False, kind="stable").index]
-    signal = order.removeprefix("largest ").removesuffix(" first")
-    if signal in signals:
-        return table.sort_values(signal, ascending=False, kind="stable")
+    for signal in signals:
+        if order == _largest(signal):
+            return table.sort_values(signal, ascending=False, kind="stable")
     return table
