@@ -16,7 +16,7 @@ from worldeval.errors import UserError
 PLACE = "gym:tests.support.gym_robot:toy/Reach-v0"  # the module, so that other processes know it
 
 FAULTY = """
-import os, time
+import os, sys, time
 import tests.support.gym_robot
 from worldeval.envs.gym import GymEnvironment
 
@@ -31,6 +31,12 @@ class Faulty(GymEnvironment):
                 os._exit(9)
             if HOW == "hangs":
                 time.sleep(1000)
+            if HOW == "exits":
+                sys.exit(0)
+            if HOW == "interrupts":
+                raise KeyboardInterrupt
+            if HOW == "answers wrongly":
+                return {"pose": 1}
             raise ValueError("the joints came loose")
         return super().step(action, look=look)
 
@@ -76,7 +82,14 @@ def test_it_answers_as_it_does_in_this_process(opened: list[ApartEnvironment]) -
 
 @pytest.mark.parametrize(
     ("how", "says"),
-    [("dies", "status 9"), ("hangs", "did not answer within"), ("raises", "came loose")],
+    [
+        ("dies", "status 9"),
+        ("hangs", "did not answer within"),
+        ("raises", "came loose"),
+        ("exits", "raised SystemExit: 0"),
+        ("interrupts", "raised KeyboardInterrupt"),
+        ("answers wrongly", "step returned a dict, not an EnvFrame"),
+    ],
 )
 def test_an_episode_is_redone_where_it_fails(
     opened: list[ApartEnvironment], tmp_path: Path, how: str, says: str
@@ -105,3 +118,42 @@ def test_what_fails_again_and_again_is_told(opened: list[ApartEnvironment], tmp_
 def test_what_cannot_be_opened_is_refused() -> None:
     with pytest.raises(UserError, match="There is no gymnasium environment"):
         ApartEnvironment("gym:nobody/Nothing-v0", task="t", size=0, steps_per_frame=1)
+
+
+REUSING = """
+import numpy as np
+from worldeval.envs.protocol import EnvFrame
+
+class Reusing:
+    '''Draws every frame into the same arrays, and overwrites the action it was given.'''
+
+    views, action_dim, steps_per_frame, fps = ("top",), 2, 1, 10.0
+
+    def reset(self, seed):
+        self.pose, self.frame = np.zeros(2, np.float32), np.zeros((4, 4, 3), np.uint8)
+        return EnvFrame(frames={"top": self.frame}, pose=self.pose, success=False)
+
+    def step(self, action, *, look=True):
+        self.pose += action
+        self.frame += 1
+        action[:] = 99
+        return EnvFrame(frames={"top": self.frame}, pose=self.pose, success=False)
+
+    def close(self):
+        pass
+"""
+
+
+def test_what_a_simulator_reuses_does_not_change_what_it_gave(
+    opened: list[ApartEnvironment], tmp_path: Path
+) -> None:
+    (tmp_path / "sim.py").write_text(REUSING)
+    env = ApartEnvironment(f"{tmp_path}/sim.py:Reusing", task="t", size=0, steps_per_frame=1)
+    opened.append(env)
+    action = np.ones(2, np.float32)
+    frames = [env.reset(0), env.step(action), env.step(action)]
+    assert action.tolist() == [1, 1]
+    assert [frame.pose[0] for frame in frames] == [0, 1, 2]
+    assert [frame.frames["top"].max() for frame in frames] == [0, 1, 2]
+    frames[-1].pose[:] = 50
+    assert env.step(action).pose.tolist() == [3, 3]

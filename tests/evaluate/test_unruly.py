@@ -13,7 +13,11 @@ from worldeval.evaluate.workers.jobs import BatchDone, BatchFailed, Job, by_task
 from worldeval.evaluate.workers.local import Processes
 from worldeval.evaluate.workers.spread import Foreman
 from worldeval.evaluate.workers.worker import Setup, Worker
+from worldeval.policy.load import load_policy
+from worldeval.policy.protocol import Policy
 from worldeval.recipe import load
+from worldeval.rollout.recipe import TruthRecipe
+from worldeval.rollout.simulate import TruthJob, TruthOutcome, simulate
 from worldeval.rollout.starts import read_starts
 
 HERE = "tests.policy.unruly"
@@ -81,3 +85,56 @@ def test_a_ranking_goes_on_without_the_policy_that_left(home: Path, setup: Setup
     assert done.exit_code == 1, done.output  # some episodes have no outcome
     summary = json.loads((home / "run/summary.json").read_text())
     assert list(summary["errors"]) == ["leaves"]
+
+
+FRAGILE = """
+import os
+import numpy as np
+from worldeval.envs.protocol import EnvFrame
+
+class Fragile:
+    '''Dies of any action but nothing.'''
+
+    views, action_dim, steps_per_frame, fps = ("top",), 8, 1, 10.0
+
+    def reset(self, seed):
+        return self.frame()
+
+    def step(self, action, *, look=True):
+        if np.any(action):
+            os._exit(0)
+        return self.frame(True)
+
+    def frame(self, success=False):
+        pose, picture = np.zeros(2, np.float32), np.zeros((4, 4, 3), np.uint8)
+        return EnvFrame(frames={"top": picture}, pose=pose, success=success)
+
+    def close(self):
+        pass
+"""
+
+
+def test_a_simulator_that_one_policy_breaks_goes_on_with_the_others(tmp_path: Path) -> None:
+    (tmp_path / "sim.py").write_text(FRAGILE)
+    names = [f"{HERE}:{name}" for name in ("pushes", "Exits", "Leaves", "well")]
+    found: list[TruthOutcome] = []
+    errors: dict[str, str] = {}
+    simulate(
+        [TruthJob(task="t", episodes=tuple((name, 0) for name in names), load=loaded)],
+        TruthRecipe(env=f"{tmp_path}/sim.py:Fragile", size=4, k=1),
+        horizon=3,
+        replan_every=1,
+        processes=1,
+        done=lambda _, outcomes: found.extend(outcomes),
+        failed=errors.__setitem__,
+    )
+    assert [(one.policy, one.success) for one in found] == [(f"{HERE}:well", True)]
+    assert [errors[name] for name in names[:3]] == [
+        "The simulator failed 3 times in task 't', seed 0: a process ended with status 0.",
+        "the policy raised SystemExit(0)",
+        "a process ended with status 0",
+    ]
+
+
+def loaded(ref: str, seed: int) -> Policy:
+    return load_policy(ref)

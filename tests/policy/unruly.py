@@ -62,3 +62,12 @@ def hangs_while_loading() -> Any:
 
 def well() -> Any:
     return Zero(action_dim=8)
+
+
+class Pushes(Zero):
+    def act(self, observation: Any) -> np.ndarray:
+        return super().act(observation) + np.float32(0.5)
+
+
+def pushes() -> Any:
+    return Pushes(action_dim=8)

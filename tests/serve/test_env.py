@@ -63,6 +63,42 @@ def test_a_batch_goes_on_after_its_horizon() -> None:
     assert not info["is_success"].any()  # nobody judges
 
 
+def spoiling(rollouts) -> list[Verdict]:
+    """A judge that overwrites what it has judged."""
+    found = far(rollouts)
+    for rollout in rollouts:
+        for array in (rollout.pose, rollout.actions, rollout.latents):
+            array[:] = 99
+    return found
+
+
+@pytest.mark.parametrize("judge", [far, spoiling])
+def test_what_a_user_or_judge_writes_into_stays_theirs(judge) -> None:
+    env, spoilt = (WorldEnv(ServedEpisodes(setting(own))) for own in (far, judge))
+    told, again = env.reset(seed=3)[0], spoilt.reset(seed=3)[0]
+    action = np.array([1, 0, 0], np.float32)
+    for _ in range(4):
+        np.testing.assert_equal(again, told)
+        for array in (again["agent_pos"], *again["pixels"].values(), spoilt.render()):
+            array[:] = 0
+        told, *rest = env.step(np.array([1, 0, 0], np.float32))
+        again, *also = spoilt.step(action)
+        assert also[:3] == rest[:3]
+        action[:] = [5, 5, 5]  # the array that was sent
+        action[:] = [1, 0, 0]
+
+
+def test_vectors_are_copies_too() -> None:
+    envs = [WorldVectorEnv(ServedEpisodes(setting(far)), num_envs=2) for _ in range(2)]
+    for env in envs:
+        env.reset(seed=3)
+    for _ in range(4):
+        told, again = (env.step(np.ones((2, 3), np.float32)) for env in envs)
+        np.testing.assert_equal(again[:4], told[:4])
+        for array in (*again[1:4], again[0]["agent_pos"], again[4]["is_success"]):
+            array[:] = 1
+
+
 def test_seeds_draw_the_same_starts() -> None:
     draws = []
     for _ in range(2):

@@ -290,3 +290,30 @@ def test_a_policy_in_numpy_is_served_without_anything_heavy() -> None:
     assert {"numpy", "msgpack", "websockets"} <= loaded
     heavy = ("torch", "scipy", "pandas", "h5py", "pyarrow", "av", "mujoco", "gymnasium", "einops")
     assert not loaded & {*heavy, "matplotlib", "safetensors", "accelerate", "dacite", "jinja2"}
+
+
+class Normalising(Echo):
+    """Rewrites its observation, as many policies do."""
+
+    def act(self, observation):
+        told = super().act(observation)
+        observation.pose[:] = 0
+        for picture in observation.frames.values():
+            picture[:] = 0
+        return told
+
+
+def test_a_policy_behind_a_server_may_rewrite_what_it_sees() -> None:
+    asked = observation(3)
+    with (
+        serving(PolicyService(Normalising())) as (url, _),
+        serving(PolicyService(Echo())) as (
+            plain,
+            _,
+        ),
+    ):
+        answers = []
+        for policy in (remote(url), remote(plain)):
+            policy.reset(asked.tasks, [1, 2, 3])
+            answers.append([policy.act(asked) for _ in range(2)])
+    np.testing.assert_array_equal(answers[0], answers[1])

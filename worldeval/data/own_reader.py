@@ -2,13 +2,14 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
-from worldeval.axes import Array
-from worldeval.data.finding import DataError
-from worldeval.data.source import Head, Source, SourceSpec
+from worldeval.axes import Array, Float, Float32, Int, UInt8
+from worldeval.data.finding import DataError, DataFinding
+from worldeval.data.source import BLOCK, Head, Rows, Source, SourceSpec
 from worldeval.errors import UserError
 from worldeval.user_code import load_code
 
@@ -57,9 +58,48 @@ class _Checked:
         source = self._make(*arguments)
         for problem in _problems(source):
             raise UserError(f"{self._ref}: {problem} See docs/data.md for a complete example.")
-        if not hasattr(source, "findings"):
-            source.findings = []
-        return source
+        return OwnedSource(source)
+
+
+class OwnedSource(Source):
+    """A user's source, of which every array is copied.
+
+    The user's code may fill one array again and again, and callers may change what they receive.
+    """
+
+    def __init__(self, source: Source) -> None:
+        self.source = source
+        self.spec, self.heads, self.mapped = source.spec, source.heads, source.mapped
+        self.findings = getattr(source, "findings", [])
+
+    def rows(self, index: int) -> Rows:
+        rows = self.source.rows(index)
+        parts = {field.name: getattr(rows, field.name) for field in fields(rows)}
+        return Rows(
+            **{key: None if part is None else np.array(part) for key, part in parts.items()}
+        )
+
+    def frames(
+        self, index: int, view: str, rows: Int[Array, " n"] | None = None
+    ) -> UInt8[Array, "n h w 3"]:
+        return np.array(self.source.frames(index, view, None if rows is None else rows.copy()))
+
+    def blocks(
+        self, index: int, view: str, *, size: int = BLOCK
+    ) -> Iterator[UInt8[Array, "n h w 3"]]:
+        return (np.array(block) for block in self.source.blocks(index, view, size=size))
+
+    def column(self, index: int, key: str) -> Float[Array, " t"]:
+        return np.array(self.source.column(index, key))
+
+    def examine(self) -> list[DataFinding]:
+        return list(self.source.examine())
+
+    def has_latents(self, index: int) -> bool:
+        return self.source.has_latents(index)
+
+    def latents(self, index: int) -> dict[str, Float32[Array, "t d h w"]]:
+        return {view: np.array(own) for view, own in self.source.latents(index).items()}
 
 
 def _problems(source: Any) -> Iterator[str]:

@@ -26,6 +26,10 @@ TRIES = 3  # of one episode
 T = TypeVar("T")
 
 
+class SimulatorFailed(UserError):
+    """The simulator was lost again and again in one episode; others may still run."""
+
+
 class SimulatorLost(Exception):
     """The simulator ended, did not answer, or raised; the episode must be run again."""
 
@@ -150,7 +154,7 @@ def redone(env: ApartEnvironment, episode: Callable[[], T], what: str) -> T:
     """Return `episode()`, run again from its beginning if the simulator is lost in it.
 
     Raises:
-        UserError: the simulator was lost `TRIES` times in the same episode.
+        SimulatorFailed: the simulator was lost `TRIES` times in the same episode.
     """
     for last in range(TRIES):
         try:
@@ -158,7 +162,9 @@ def redone(env: ApartEnvironment, episode: Callable[[], T], what: str) -> T:
         except SimulatorLost as lost:
             env.restart()
             if last == TRIES - 1:
-                raise UserError(f"The simulator failed {TRIES} times in {what}: {lost}.") from lost
+                raise SimulatorFailed(
+                    f"The simulator failed {TRIES} times in {what}: {lost}."
+                ) from lost
     raise AssertionError("unreachable")
 
 
@@ -181,10 +187,13 @@ def _serve(line: Connection, given: tuple[str, str, int, int]) -> None:
             if verb == "close":
                 env.close()
                 return
-            line.send(env.reset(rest[0]) if verb == "reset" else env.step(rest[0], look=rest[1]))
+            frame = env.reset(rest[0]) if verb == "reset" else env.step(rest[0], look=rest[1])
+            if not isinstance(frame, EnvFrame):
+                raise TypeError(f"{verb} returned a {type(frame).__name__}, not an EnvFrame")
+            line.send(frame)
     except UserError as error:
         line.send(UserError(str(error)))  # of any subclass, which may not survive the pipe
     except EOFError:
         return
-    except Exception as error:
+    except BaseException as error:  # also SystemExit and KeyboardInterrupt of its code
         line.send(SimulatorLost(f"it raised {type(error).__name__}: {error}"))

@@ -35,7 +35,10 @@ def imagine(
     queue = ChunkQueue(policy, replan_every=replan_every, low=spec.low, high=spec.high)
     state = begin_at(world, starts, seeds)
 
-    latents, poses, actions = [world.latents(state)[:, None]], [world.pose(state)[:, None]], []
+    latents, poses = (
+        [np.array(part)[:, None]] for part in (world.latents(state), world.pose(state))
+    )
+    actions: list[Float32[Array, "b t a"]] = []
 
     def observe() -> Observation:
         frames = world.render(world.latents(state), tasks)
@@ -96,9 +99,9 @@ def replay_actions(
 ) -> list[Rollout]:
     """Execute given actions in imagination."""
     state = begin_at(world, starts, seeds)
+    first = np.array(world.latents(state)), np.array(world.pose(state))
     walked = walk(world, state, actions)
-    latents = [world.latents(state)[:, None], walked.latents]
-    poses = [world.pose(state)[:, None], walked.pose]
+    latents, poses = [first[0][:, None], walked.latents], [first[1][:, None], walked.pose]
     return rollouts_of(starts, "replay", seeds, latents, poses, [actions], [{} for _ in starts])
 
 

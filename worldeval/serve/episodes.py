@@ -98,7 +98,7 @@ class ServedEpisodes:
     def _see(self, mended: Int[Array, " b"]) -> StepObservation:
         latents, pose = self._world.latents(self._state), self._world.pose(self._state)
         self._latents.append(latents.astype(np.float16))
-        self._poses.append(pose)
+        self._poses.append(np.array(pose))
         tasks = [start.task for start in self._chosen]
         frames = self._world.render(latents, tasks)
         return StepObservation(

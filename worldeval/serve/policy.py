@@ -96,7 +96,7 @@ class PolicySession:
                 f"the observation has {len(observation)} episodes, but 'reset' started {begun}, or "
                 "their tasks differ"
             )
-        actions = self._policy.act(observation)
+        actions = self._policy.act(observation.own())  # what arrived is read-only
         return {"actions": actions[0] if single else actions}
 
 

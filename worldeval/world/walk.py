@@ -41,6 +41,6 @@ def stepped(world: WorldModel, state: Any, actions: Float32[Array, "b t a"]) -> 
     latents, poses = [], []
     for action in np.moveaxis(actions, 1, 0):
         state = world.step(state, action)
-        latents.append(world.latents(state))
-        poses.append(world.pose(state))
+        latents.append(np.array(world.latents(state)))  # copies: a world may reuse its arrays
+        poses.append(np.array(world.pose(state)))
     return Walk(state=state, latents=np.stack(latents, 1), pose=np.stack(poses, 1))

@@ -125,9 +125,9 @@ class ShardsSource(Source):
         own = slice(begin, begin + self.heads[index].length)
         known = self.heads[index].success is not None
         return Rows(
-            actions=shard.actions[own],
-            pose=shard.pose[own],
-            flags=shard.flags[own] if known else None,
+            actions=shard.actions[own].copy(),  # the caller's to change
+            pose=shard.pose[own].copy(),
+            flags=shard.flags[own].copy() if known else None,
         )
 
     def frames(
