@@ -20,7 +20,7 @@ import coverage_policies
 import numpy as np
 from scipy import stats
 
-from worldeval.run import read_json, write_json
+from worldeval.files import read_json, write_json
 from worldeval.stats import betting, measures, rates, spending
 from worldeval.stats.agreement import agreement_of_units
 from worldeval.stats.letters import holm

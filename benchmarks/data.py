@@ -36,7 +36,7 @@ from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.latent_cache import LatentCache, build_cache, precomputed
 from worldeval.data.source import Head, Rows, Source, open_source
 from worldeval.data.video import probe, read_frames
-from worldeval.run import read_json, write_json
+from worldeval.files import read_json, write_json
 
 FRAMES, ROUNDS = 8, 3
 LEAST = 0.2  # processor seconds of a measurement

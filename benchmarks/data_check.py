@@ -23,7 +23,7 @@ from worldeval.data.check.check import check
 from worldeval.data.formats.lerobot.layout import Layout
 from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.source import Rows, Source, open_source
-from worldeval.run import read_json, write_json
+from worldeval.files import read_json, write_json
 
 EPISODES, ROUNDS = 100, 3
 RESULT = Path(__file__).parent / "results" / "data.json"

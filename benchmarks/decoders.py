@@ -22,7 +22,7 @@ from time import process_time
 import numpy as np
 
 from worldeval.data.video import probe, read_frames
-from worldeval.run import read_json, write_json
+from worldeval.files import read_json, write_json
 
 ROUNDS, FILES, WINDOWS = 3, 27, 6
 RESULT = Path(__file__).parent / "results" / "data.json"

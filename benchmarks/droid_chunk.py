@@ -24,8 +24,8 @@ from typing import Any
 import torch
 
 from worldeval.errors import UserError
+from worldeval.files import write_json
 from worldeval.recipe import Recipe, load
-from worldeval.run import write_json
 from worldeval.runs.origin import commit_of
 from worldeval.world.fidelity.chunk import one_chunk
 from worldeval.world.training.pipeline import train_world

@@ -35,8 +35,8 @@ import torch
 from family_shared import share
 
 from worldeval.errors import UserError
+from worldeval.files import read_json, write_json
 from worldeval.recipe import Recipe, load
-from worldeval.run import read_json, write_json
 from worldeval.runs.origin import commit_of, open_run
 from worldeval.runs.paths import RunPaths
 

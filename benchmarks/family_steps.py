@@ -19,8 +19,8 @@ from typing import Any
 
 import torch
 
+from worldeval.files import write_json
 from worldeval.recipe import Recipe, load
-from worldeval.run import write_json
 from worldeval.world.families import Fitting, family
 from worldeval.world.load import new_world
 from worldeval.world.training.prepare import Prepared, prepare

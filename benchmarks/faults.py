@@ -27,7 +27,7 @@ from time import monotonic, sleep
 import numpy as np
 from toy_run import make_policy, make_run
 
-from worldeval.run import write_json
+from worldeval.files import write_json
 from worldeval.runs.paths import IMAGINED, RunPaths
 from worldeval.runs.store import RolloutStore
 

@@ -17,7 +17,7 @@ import torch
 from worldeval.data.source import open_source
 from worldeval.data.split import held_out
 from worldeval.data.table import RecordedEpisodes
-from worldeval.run import write_json
+from worldeval.files import write_json
 from worldeval.world.fidelity.replay import open_loop, rendered_psnr
 from worldeval.world.load import load_world, read_card, world_hash
 from worldeval.world.sources import as_trained

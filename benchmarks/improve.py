@@ -29,10 +29,10 @@ import pandas as pd
 
 from worldeval.errors import UserError
 from worldeval.evaluate.truth import load_one
+from worldeval.files import read_json, write_json
 from worldeval.improve.guard import paired_difference
 from worldeval.rollout.recipe import TruthRecipe
 from worldeval.rollout.simulate import TruthJob, TruthOutcome, simulate
-from worldeval.run import read_json, write_json
 from worldeval.runs.origin import commit_of
 from worldeval.runs.paths import RunPaths
 from worldeval.runs.tables import read_table, write_table

@@ -29,7 +29,7 @@ def main(out: Path, pythons: list[str]) -> None:
     from tests.support.odd_lerobot import CASES
     from worldeval.data.convert import convert
     from worldeval.data.source import open_source
-    from worldeval.run import read_json, write_json
+    from worldeval.files import read_json, write_json
 
     with tempfile.TemporaryDirectory() as work:
         expected, ours = {}, {}

@@ -74,10 +74,10 @@ def main(theirs: str, out: Path) -> None:
 
     import numpy as np
 
+    from worldeval.files import write_json
     from worldeval.policy.load import load_policy
     from worldeval.policy.pictures import picture_form
     from worldeval.record import Observation
-    from worldeval.run import write_json
 
     this, rng = str(Path(__file__).resolve()), np.random.default_rng(0)
     began = subprocess.Popen([theirs, this, SERVE], stdout=subprocess.PIPE, text=True)

@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 
 from worldeval.data.source import open_source
+from worldeval.files import write_json
 from worldeval.policy.load import expand, load_policy
 from worldeval.policy.protocol import Policy
 from worldeval.policy.remote.beside import PLACE
 from worldeval.record import Observation
 from worldeval.rollout.chunks import ChunkQueue
-from worldeval.run import write_json
 from worldeval.runs.paths import RunPaths
 from worldeval.runs.tables import read_table
 

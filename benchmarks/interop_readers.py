@@ -69,7 +69,7 @@ def main(out: Path, python: str) -> None:
     sys.path[:0] = [str(ROOT)]
     from worldeval.data.convert import convert
     from worldeval.data.source import open_source
-    from worldeval.run import read_json, write_json
+    from worldeval.files import read_json, write_json
 
     with tempfile.TemporaryDirectory() as work:
         files = {case: Path(work, f"{at}.hdf5") for at, case in enumerate(DEMO_FILES)}

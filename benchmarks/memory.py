@@ -22,8 +22,8 @@ from toy_run import make_run, toy_starts
 from typer.testing import CliRunner
 
 from worldeval.cli import app
+from worldeval.files import write_json
 from worldeval.rollout.starts import write_starts
-from worldeval.run import write_json
 
 RESULT = Path(__file__).parent / "results" / "memory.json"
 POLICIES = ("a/step-1", "a/step-2", "b/step-1")

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.stats import beta
 
 from worldeval.evaluate.known import read_known
-from worldeval.run import write_json
+from worldeval.files import write_json
 from worldeval.stats import RateWorth, ValidatedRate, ValidatedRates, conformal, fit_worth
 from worldeval.stats.adviser import begin, simulate, uninformed
 from worldeval.stats.predictive import draw_true_rates, order_probability

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 
 from worldeval import recipe as recipes
+from worldeval.files import write_json
 from worldeval.judge.judge import load_judge
 from worldeval.policy.load import load_policy
 from worldeval.record import Start
 from worldeval.rollout.loop import imagine
 from worldeval.rollout.starts import read_starts
-from worldeval.run import write_json
 from worldeval.runs.origin import commit_of
 from worldeval.runs.store import RolloutStore, pack
 from worldeval.world.load import load_world

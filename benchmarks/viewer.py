@@ -27,7 +27,7 @@ from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
-from worldeval.run import write_json
+from worldeval.files import write_json
 
 ROOT = Path(__file__).parent.parent
 RESULT = Path(__file__).parent / "results" / "viewer.json"

@@ -33,8 +33,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from worldeval.errors import UserError
+from worldeval.files import write_json
 from worldeval.recipe import load
-from worldeval.run import write_json
 from worldeval.runs.origin import commit_of
 from worldeval.world.load import load_world, new_world, read_card
 from worldeval.world.size import DROID, SMALL

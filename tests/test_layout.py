@@ -184,6 +184,20 @@ def test_no_class_is_defined_twice() -> None:
     assert not twice
 
 
+def test_what_is_imported_exists() -> None:
+    """Also in functions, which import late: a name that moved is found at once."""
+    named = {_module(path): path for path in files(PACKAGE)}
+    there = {name: _defined(path) for name, path in named.items()}
+    lost = []
+    for path in files(*CODE):
+        for module in imports(path):
+            parent, _, name = module.rpartition(".")
+            ours = module.split(".")[0] == "worldeval"
+            if ours and module not in named and name not in there.get(parent, set()):
+                lost.append(f"{path.relative_to(ROOT)} imports {module}, which is not there")
+    assert not lost
+
+
 def test_no_modules_import_each_other_in_a_circle() -> None:
     """Whoever reads a module can read what it stands on first."""
     paths = {_module(path): path for path in files(PACKAGE)}
@@ -238,6 +252,24 @@ def _reached(name: str, stands_on: dict[str, set[str]]) -> set[str]:
 def _module(path: Path) -> str:
     parts = path.relative_to(ROOT).with_suffix("").parts
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _defined(path: Path) -> set[str]:
+    """The names at the top of a module, also those within an `if` or a `try` there."""
+    found: set[str] = set()
+    inside = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+    ahead: list[ast.AST] = [ast.parse(path.read_text(), str(path))]
+    while ahead:
+        for node in ast.iter_child_nodes(ahead.pop()):
+            if isinstance(node, inside):
+                found.add(node.name)
+                continue
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+                found.add(node.id)
+            elif isinstance(node, ast.alias):
+                found.add(node.asname or node.name)
+            ahead.append(node)
+    return found
 
 
 def _imported(path: Path, known: set[str]) -> set[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from worldeval.errors import UserError
-from worldeval.run import whole_file
+from worldeval.files import whole_file
 from worldeval.written import safetensors_written
 
 if TYPE_CHECKING:

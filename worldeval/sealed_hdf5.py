@@ -22,8 +22,8 @@ import numpy as np
 
 from worldeval.axes import Array, Int
 from worldeval.errors import UserError
+from worldeval.files import whole_file
 from worldeval.hdf5_heaps import open_hdf5
-from worldeval.run import whole_file
 
 CRC, ROWS = "worldeval_crc32", "worldeval_crc32_rows"
 BLOCK = 2**20  # bytes that one checksum covers, or a row where that is more

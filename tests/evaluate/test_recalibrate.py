@@ -12,10 +12,10 @@ from typer.testing import CliRunner
 from worldeval.cli import app
 from worldeval.errors import UserError
 from worldeval.evaluate.recalibrate import recalibrated
+from worldeval.files import write_json
 from worldeval.judge.calibrate import Calibration
 from worldeval.judge.judge import CARD, WEIGHTS, judge_hash, read_calibration
 from worldeval.judge.recipe import JudgeRecipe
-from worldeval.run import write_json
 
 GLOOMY = Calibration(slope=0.5, offsets=(-1.0, -1.0))
 TRUE = Calibration(slope=1.0, offsets=(0.0, 0.0))

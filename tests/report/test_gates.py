@@ -2,8 +2,8 @@
 
 import pytest
 
+from worldeval.evaluate import analysis
 from worldeval.evaluate import gates as evaluate_gates
-from worldeval.evaluate import summary as evaluate_summary
 from worldeval.report import gates
 from worldeval.report.gates import read_gates
 from worldeval.stats import Estimate
@@ -40,5 +40,5 @@ def test_known_gates_come_first_and_none_is_none() -> None:
 
 
 def test_the_bounds_are_those_of_the_findings() -> None:
-    assert gates.NEAR_MISS == evaluate_summary.NEAR_MISS
+    assert gates.NEAR_MISS == analysis.NEAR_MISS
     assert gates.ACTION_EFFECT == evaluate_gates.ACTION_EFFECT

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from worldeval.errors import UserError
-from worldeval.run import read_json
+from worldeval.files import read_json
 from worldeval.runs import origin
 
 

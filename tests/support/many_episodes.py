@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from worldeval.files import write_json
 from worldeval.record import Rollout, Verdict
-from worldeval.run import write_json
 from worldeval.runs.origin import open_run
 from worldeval.runs.store import RolloutStore
 from worldeval.stats import from_frame, rank

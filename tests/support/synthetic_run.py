@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from worldeval.evaluate.analysis import analyse, to_json
 from worldeval.evaluate.gates import Gates
-from worldeval.evaluate.summary import summarise, to_json
 from worldeval.record import Rollout, Verdict
 from worldeval.runs.films import Filmstrip, Moves, write_filmstrip
 from worldeval.runs.origin import open_run
@@ -54,9 +54,9 @@ def synthetic_run(folder: Path, *, truth: bool = True, films: bool = True, seed:
             "misleads": ["flow" in name for name in RATES],
         }
     )
-    summary = summarise(imagined, real if truth else None, cards, gates(), margin=0.1, seed=seed)
+    analysis = analyse(imagined, real if truth else None, cards, gates(), margin=0.1, seed=seed)
     seconds = {"imagine": 9.6, "truth": 52.0, "total": 61.6, "imagine_cpu": 9.6}
-    content = to_json(summary, cards, seconds=seconds, episodes=len(imagined))
+    content = to_json(analysis, cards, seconds=seconds, episodes=len(imagined))
     content["world"] = {"folder": "models/latent", "hash": "0123abcd"}
     write_summary(folder, content)
     _store(folder / "imagined", imagined, rng)

@@ -16,7 +16,7 @@ from worldeval.data.source import Head, Rows, Source, SourceSpec, open_source
 from worldeval.data.split import held_out
 from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
-from worldeval.run import read_json
+from worldeval.files import read_json
 from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
 from worldeval.world.features import Features
 from worldeval.world.recipe import ActuationRecipe

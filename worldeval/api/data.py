@@ -18,7 +18,7 @@ from worldeval.data.summary import DatasetSummary, summarise
 from worldeval.data.summary import Range as Range
 from worldeval.data.weighted import read_mixture as read_mixture
 from worldeval.errors import UserError, did_you_mean
-from worldeval.run import whole_file
+from worldeval.files import whole_file
 
 Address = str | Path
 Counted = Callable[[int, int], None]  # progress: how many are done, and how many there are

@@ -21,8 +21,8 @@ from worldeval.data.latent_cache import (
 from worldeval.data.source import Source
 from worldeval.device import pick_device
 from worldeval.errors import UserError, did_you_mean
+from worldeval.files import whole_file
 from worldeval.recipe import shipped
-from worldeval.run import whole_file
 from worldeval.world.load import load_world, read_card, world_hash
 from worldeval.world.training.prepare import TOKENIZER
 

@@ -18,9 +18,10 @@ from worldeval import recipe as recipes
 from worldeval.api.load import Address
 from worldeval.api.run_folder import run_folder
 from worldeval.errors import UserError
+from worldeval.evaluate.analysis import MENDED
 from worldeval.evaluate.gates import ACTION_EFFECT, run_gates
-from worldeval.evaluate.summary import MENDED
 from worldeval.export.dataset import export_episodes
+from worldeval.files import write_json
 from worldeval.improve.compose import Composed, best_weight, search_weight
 from worldeval.improve.doubt import Doubt, check_second
 from worldeval.improve.dppo import Dppo
@@ -34,7 +35,6 @@ from worldeval.policy.load import load_policy
 from worldeval.policy.protocol import Policy
 from worldeval.recipe import shipped
 from worldeval.rollout.starts import read_recordings
-from worldeval.run import write_json
 from worldeval.stats import Finding, untrustworthy
 from worldeval.stats.findings import judge_uninformative
 from worldeval.world.load import load_world

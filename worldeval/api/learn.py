@@ -23,6 +23,7 @@ from worldeval.data.source import Source, open_source
 from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.evaluate.gates import Gates, run_gates
+from worldeval.files import read_json, whole_file, write_json
 from worldeval.judge.judge import load_judge
 from worldeval.rollout.starts import (
     Recording,
@@ -32,7 +33,6 @@ from worldeval.rollout.starts import (
     write_recordings,
     write_starts,
 )
-from worldeval.run import read_json, whole_file, write_json
 from worldeval.world.load import load_world, read_card
 from worldeval.world.sources import as_trained
 from worldeval.world.training.prepare import kept_out

@@ -20,13 +20,13 @@ from worldeval.data.weighted import Weighted, read_weighted, refuse_video
 from worldeval.errors import UserError
 from worldeval.evaluate.known import write_known
 from worldeval.evaluate.recalibrate import Recalibrated, recalibrated
+from worldeval.files import read_json
 from worldeval.judge.fit import FittedJudge
 from worldeval.judge.judge import save_calibration
 from worldeval.judge.learn import learn_judge
 from worldeval.policy.sets import as_set, train_set
 from worldeval.policy.train import KeptCheckpoint
 from worldeval.recipe import shipped
-from worldeval.run import read_json
 from worldeval.training.track import tracked
 from worldeval.world.load import CARD, read_card
 from worldeval.world.training.pipeline import train_base, train_fold

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from typer.core import TyperCommand
 
-from worldeval.run import plain, write_json
+from worldeval.files import plain, write_json
 
 # Panels of the options in a verb's help.
 MODELS = "Policies and models"

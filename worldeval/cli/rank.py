@@ -196,7 +196,7 @@ def rank(
     from worldeval.api.rank import rank as ranked
     from worldeval.api.tables import renderables
     from worldeval.api.watch import Watch
-    from worldeval.run import read_json
+    from worldeval.files import read_json
     from worldeval.runs.paths import RunPaths
 
     with resumable(), Watch(log, as_json=as_json) as watch:

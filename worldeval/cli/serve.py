@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from worldeval.cli.common import SAFETY, Json, Out, Seed, log, verb
-from worldeval.run import whole_file
+from worldeval.files import whole_file
 
 Host = Annotated[
     str, typer.Option(help="Address to listen on; 0.0.0.0 means all network interfaces.")

@@ -10,7 +10,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 from worldeval.cli.common import Json, Out, Seed, console, emit, log, verb
-from worldeval.run import whole_file
+from worldeval.files import whole_file
 
 Kind = Annotated[
     str | None,

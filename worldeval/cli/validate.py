@@ -59,7 +59,7 @@ def validate(
     agreement.json and agreement.png to OUT (by default runs/validate).
     """
     from worldeval.api.validate import validate as compare
-    from worldeval.run import write_json
+    from worldeval.files import write_json
     from worldeval.stats.figure import draw
 
     found = compare(predicted, real, margin=margin, level=level, seed=seed)

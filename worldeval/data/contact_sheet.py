@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from worldeval.axes import Array, UInt8
 from worldeval.data.finding import DataError
 from worldeval.data.source import Head, Source
-from worldeval.run import whole_file
+from worldeval.files import whole_file
 
 EPISODES, MOMENTS = 8, 3
 WIDTH, GAP, TITLE = 160, 4, 16  # pixels

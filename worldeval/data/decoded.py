@@ -8,7 +8,7 @@ import numpy as np
 from worldeval.axes import Array, Float32, Int, UInt8
 from worldeval.data.source import Rows, Source
 from worldeval.errors import UserError
-from worldeval.run import whole_file
+from worldeval.files import whole_file
 
 
 class DecodedSource(Source):

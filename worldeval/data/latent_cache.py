@@ -22,7 +22,7 @@ from worldeval.config import build_known
 from worldeval.data.finding import DataError
 from worldeval.data.source import Source
 from worldeval.errors import UserError
-from worldeval.run import read_json, read_object, whole_file, write_json
+from worldeval.files import read_json, read_object, whole_file, write_json
 from worldeval.written import safetensors_written
 
 PER_FILE = 16  # episodes

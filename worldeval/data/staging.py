@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from worldeval.errors import UserError
-from worldeval.run import read_json, write_json
+from worldeval.files import read_json, write_json
 
 
 class Staging:

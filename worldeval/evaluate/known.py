@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from worldeval.config import build
-from worldeval.run import read_json, write_json
+from worldeval.files import read_json, write_json
 from worldeval.stats import ValidatedRate, ValidatedRates
 
 FILE = "validated.json"

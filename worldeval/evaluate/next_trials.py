@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from worldeval.errors import UserError
-from worldeval.run import read_json, whole_file, write_json
+from worldeval.files import read_json, whole_file, write_json
 from worldeval.runs.paths import IMAGINED
 from worldeval.runs.summary import read_summary
 from worldeval.runs.tables import read_cells, read_outcomes, read_side, write_table

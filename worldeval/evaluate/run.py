@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from worldeval.errors import UserError, did_you_mean
+from worldeval.evaluate.analysis import Analysis, analyse, to_json
 from worldeval.evaluate.anytime import anytime, spent_finding
 from worldeval.evaluate.budget import Spending, SpendingReport
 from worldeval.evaluate.chosen_test import check_test, check_trials
@@ -32,13 +33,13 @@ from worldeval.evaluate.kept_starts import keep_starts, read_kept_starts
 from worldeval.evaluate.known import read_known
 from worldeval.evaluate.manifest import manifest_of
 from worldeval.evaluate.policies import is_foreign, policy_cards
-from worldeval.evaluate.summary import RunSummary, summarise, to_json
 from worldeval.evaluate.truth import forget, measure_truth, mend
 from worldeval.evaluate.validated import Validated, read_validated, real_trials
 from worldeval.evaluate.workers.jobs import BatchDone, Result, Shard, by_task
 from worldeval.evaluate.workers.local import Processes
 from worldeval.evaluate.workers.spread import Alone, Crew
 from worldeval.evaluate.workers.worker import Setup, Worker, workers
+from worldeval.files import write_json
 from worldeval.judge.judge import Judge, is_uncalibrated, judge_hash, load_judge
 from worldeval.recipe import shipped
 from worldeval.record import Start
@@ -46,7 +47,6 @@ from worldeval.rollout.inverse import load_checker
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.sampling import check_sampling, sampled_world
 from worldeval.rollout.starts import read_recordings
-from worldeval.run import write_json
 from worldeval.runs.files import read_record
 from worldeval.runs.manifest import read_manifest, write_manifest
 from worldeval.runs.paths import IMAGINED, TRUTH, RunPaths
@@ -215,12 +215,12 @@ class Evaluation:
         truth: pd.DataFrame | None,
         gates: Gates | None,
         validated: Validated | None = None,
-    ) -> RunSummary:
+    ) -> Analysis:
         """Compute all results and write summary.json."""
         imagined = self._everywhere(imagined)
         if truth is not None:
             truth = truth[truth["policy"].isin(imagined["policy"])]
-        summary = summarise(
+        analysis = analyse(
             imagined,
             truth,
             self.cards,
@@ -233,13 +233,13 @@ class Evaluation:
             uncalibrated=is_uncalibrated(Path(shipped(self.recipe.judge))),
         )
         if self.spent is not None and self.spending.looks:
-            summary = replace(
-                summary,
-                imagined=anytime(summary.imagined, imagined, self.spent),
-                findings=(*summary.findings, spent_finding(self.spent)),
+            analysis = replace(
+                analysis,
+                imagined=anytime(analysis.imagined, imagined, self.spent),
+                findings=(*analysis.findings, spent_finding(self.spent)),
             )
         content: dict[str, Any] = to_json(
-            summary, self.cards, seconds=self.seconds, episodes=len(imagined)
+            analysis, self.cards, seconds=self.seconds, episodes=len(imagined)
         )
         hashes = self.hashes()
         content["world"] = {
@@ -253,7 +253,7 @@ class Evaluation:
         if self.errors:
             content["errors"] = self.errors
         write_summary(self.out, content)
-        return summary
+        return analysis
 
     def films(
         self, imagined: pd.DataFrame, truth: pd.DataFrame | None, *, count: int | None = None

@@ -19,6 +19,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from worldeval.files import write_json
 from worldeval.improve.critic import Critic
 from worldeval.improve.doubt import Doubt
 from worldeval.improve.experience import Experience, collect
@@ -31,7 +32,6 @@ from worldeval.policy.checkpoint import LearnedPolicy, load
 from worldeval.policy.finetune import keep
 from worldeval.policy.heads.chain import Actor, actor_of, choices, draw, log_probs
 from worldeval.policy.network import PolicyNetwork
-from worldeval.run import write_json
 from worldeval.stats import Estimate
 
 Say = Callable[[str], None]

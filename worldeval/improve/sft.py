@@ -15,6 +15,7 @@ import numpy as np
 
 from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
+from worldeval.files import write_json
 from worldeval.improve.explore import exploring
 from worldeval.improve.guard import by_task
 from worldeval.improve.place import Attempt, Simulation
@@ -26,7 +27,6 @@ from worldeval.policy.checkpoint import LearnedPolicy
 from worldeval.policy.demos import Demos
 from worldeval.policy.finetune import BatchShare, finetune, keep
 from worldeval.record import Episode
-from worldeval.run import write_json
 from worldeval.stats import Estimate, mean_score
 
 # Writes episodes with their records as a dataset: (pairs, folder, facts common to all of them).

@@ -7,6 +7,7 @@ from typing import Any
 
 from worldeval.config import build
 from worldeval.errors import UserError
+from worldeval.files import read_object, whole_file
 from worldeval.improve.compose import Composed
 from worldeval.improve.opening import open_policy
 from worldeval.improve.place import Judging
@@ -15,7 +16,6 @@ from worldeval.improve.search import Searched
 from worldeval.judge.judge import load_judge
 from worldeval.policy.load import load_policy
 from worldeval.recipe import shipped
-from worldeval.run import read_object, whole_file
 from worldeval.runs.origin import read_recipe
 from worldeval.runs.paths import RunPaths
 from worldeval.world.load import load_world

@@ -14,12 +14,12 @@ from worldeval.axes import Array, Float, Int
 from worldeval.checked_weights import described, fill
 from worldeval.config import build_known
 from worldeval.errors import UserError
+from worldeval.files import read_object, whole_file, write_json
 from worldeval.judge.calibrate import Calibration
 from worldeval.judge.fit import FittedJudge
 from worldeval.judge.network import JudgeNet, episode_logit
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.record import Rollout, Verdict
-from worldeval.run import read_object, whole_file, write_json
 from worldeval.world.load import load_weights, save_weights
 from worldeval.world.protocol import WorldSpec
 

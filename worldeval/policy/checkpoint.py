@@ -12,13 +12,13 @@ from worldeval.axes import Array, Float32
 from worldeval.checked_weights import described, fill, load_checked, save_checked
 from worldeval.config import build_known
 from worldeval.errors import UserError, did_you_mean
+from worldeval.files import read_object, write_json
 from worldeval.policy.batches import to_images
 from worldeval.policy.heads.denoise import DenoisingHead, Warm
 from worldeval.policy.network import PolicyNetwork, Sizes
 from worldeval.policy.protocol import PolicySpec
 from worldeval.policy.recipe import PolicyRecipe
 from worldeval.record import Observation
-from worldeval.run import read_object, write_json
 
 WEIGHTS, CARD = "policy.safetensors", "policy.json"
 

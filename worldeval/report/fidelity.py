@@ -6,7 +6,7 @@ from math import isfinite
 from pathlib import Path
 
 from worldeval.errors import UserError
-from worldeval.run import read_json
+from worldeval.files import read_json
 
 CARD = "world.json"
 

@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
+from worldeval.files import whole_file
 from worldeval.recipe import shipped
 from worldeval.report.choose import Both, by_policy, chapters
 from worldeval.report.contents import FURTHER, MEASURES, Evaluator, ReportContents
@@ -27,7 +28,6 @@ from worldeval.report.protocol import commands, protocol
 from worldeval.report.strip import caption, moments, open_strip, rows_of, strip_image
 from worldeval.report.theme import DARK, LIGHT
 from worldeval.report.words import escaped, headline
-from worldeval.run import whole_file
 from worldeval.runs.films import Filmstrip
 from worldeval.runs.paths import FACTS, RunPaths
 

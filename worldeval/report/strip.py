@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from worldeval.axes import Array, Int, UInt8
-from worldeval.run import whole_file
+from worldeval.files import whole_file
 from worldeval.runs.films import Filmstrip, Frames, read_frames
 
 GAP = 2  # pixels between frames

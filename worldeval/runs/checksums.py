@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from worldeval.errors import UserError
-from worldeval.run import whole_file
+from worldeval.files import whole_file
 from worldeval.runs.files import AGAIN
 
 

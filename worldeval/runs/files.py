@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from worldeval.errors import UserError
-from worldeval.run import plain
+from worldeval.files import plain
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter

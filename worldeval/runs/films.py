@@ -15,7 +15,7 @@ import numpy as np
 
 from worldeval.axes import Array, Float, UInt8
 from worldeval.errors import UserError
-from worldeval.run import whole_file, write_json
+from worldeval.files import whole_file, write_json
 from worldeval.runs.files import read_record
 from worldeval.runs.paths import FILM_INDEX, inside
 from worldeval.runs.store import UNREADABLE

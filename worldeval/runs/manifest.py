@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from worldeval.errors import UserError
-from worldeval.run import write_json
+from worldeval.files import write_json
 from worldeval.runs.files import read_record
 from worldeval.runs.paths import RunPaths
 

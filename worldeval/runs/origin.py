@@ -14,7 +14,7 @@ import yaml
 
 from worldeval import __version__
 from worldeval.errors import UserError
-from worldeval.run import whole_file, write_json
+from worldeval.files import whole_file, write_json
 from worldeval.runs.files import read_record
 from worldeval.runs.paths import RunPaths
 

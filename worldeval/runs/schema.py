@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from worldeval.run import whole_file
+from worldeval.files import whole_file
 from worldeval.runs.files import adapter
 from worldeval.runs.summary import SCHEMA_VERSION, Summary
 

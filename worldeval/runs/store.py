@@ -31,8 +31,8 @@ import numpy as np
 
 from worldeval.axes import Array, Float
 from worldeval.errors import UserError
+from worldeval.files import plain, whole_file
 from worldeval.record import Rollout, Verdict
-from worldeval.run import plain, whole_file
 from worldeval.runs.files import parse
 from worldeval.runs.paths import inside
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from worldeval.errors import UserError
-from worldeval.run import write_json
+from worldeval.files import write_json
 from worldeval.runs.files import fitted, read_record
 from worldeval.runs.paths import RunPaths
 from worldeval.stats import Comparison, Estimate, Finding, first_line

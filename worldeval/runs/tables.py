@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 
 from worldeval.errors import UserError
-from worldeval.run import whole_file
+from worldeval.files import whole_file
 from worldeval.runs.checksums import check, keep
 from worldeval.runs.paths import IMAGINED, RunPaths
 from worldeval.runs.user_csv import read_user_csv

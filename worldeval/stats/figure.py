@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from worldeval.run import whole_file
+from worldeval.files import whole_file
 from worldeval.stats.estimate import Estimate
 from worldeval.stats.ranking import Ranking
 from worldeval.stats.validation import Validation

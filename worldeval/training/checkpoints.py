@@ -19,7 +19,7 @@ from torch.distributed.checkpoint.state_dict import (
 )
 
 from worldeval.errors import UserError
-from worldeval.run import whole_file
+from worldeval.files import whole_file
 from worldeval.training.average import Average
 from worldeval.training.processes import this_process, whole
 

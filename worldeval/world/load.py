@@ -15,7 +15,7 @@ from worldeval.checked_weights import described, fill, misfit
 from worldeval.config import build, build_known
 from worldeval.device import pick_device
 from worldeval.errors import UserError
-from worldeval.run import read_object, write_json
+from worldeval.files import read_object, write_json
 from worldeval.world.families import FAMILIES, family
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import WorldRecipe

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worldeval.run import whole_file
+from worldeval.files import whole_file
 
 Folder = Mapping[str, bytes]  # path inside the folder -> content
 

@@ -15,9 +15,9 @@ from worldeval.config import build
 from worldeval.data.action_space import END_EFFECTOR, ActionSpace
 from worldeval.data.space_text import read_space, with_units
 from worldeval.errors import UserError
+from worldeval.files import read_object, whole_file, write_json
 from worldeval.policy.adapters.arm import Arm
 from worldeval.policy.adapters.motion import Adapter, JointAdapter, PlainAdapter, UrdfMotion
-from worldeval.run import read_object, whole_file, write_json
 
 CARD, ROBOT = "adapter.json", "robot.urdf"
 

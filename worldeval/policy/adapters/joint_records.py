@@ -16,8 +16,8 @@ from scipy.spatial.transform import Rotation
 
 from worldeval.axes import Array, Float
 from worldeval.errors import UserError
+from worldeval.files import read_json
 from worldeval.policy.adapters.motion import ArmMotion
-from worldeval.run import read_json
 
 COMMANDS = {
     "joint-position": "action.joint_position",

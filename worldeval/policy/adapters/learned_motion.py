@@ -20,8 +20,8 @@ from worldeval.checked_weights import described, fill, load_checked, save_checke
 from worldeval.config import build
 from worldeval.data.rotation import read_rotation, write_rotation
 from worldeval.errors import UserError
+from worldeval.files import read_object, write_json
 from worldeval.policy.adapters.joint_records import JointRecord
-from worldeval.run import read_object, write_json
 
 SIZES, WEIGHTS = "motion.json", "motion.safetensors"
 POSE = 9  # position and two columns of the rotation's matrix

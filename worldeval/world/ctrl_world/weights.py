@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from worldeval.axes import Float
 from worldeval.checked_weights import load_checked, save_checked
 from worldeval.errors import UserError
-from worldeval.run import read_json
+from worldeval.files import read_json
 from worldeval.world.ctrl_world.network import CtrlWorldNetwork
 from worldeval.world.diffusers_import import read_model
 

@@ -17,7 +17,7 @@ import torch
 from worldeval.data.latent_cache import CARD, LatentCache, is_whole
 from worldeval.data.source import Source
 from worldeval.errors import UserError
-from worldeval.run import whole_file
+from worldeval.files import whole_file
 from worldeval.training.processes import this_process
 from worldeval.world.recipe import TokenizerRecipe
 from worldeval.world.tokenizer.encode import batch_encoder

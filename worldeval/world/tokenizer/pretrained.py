@@ -14,7 +14,7 @@ from torch import Tensor
 
 from worldeval.axes import Float, Int
 from worldeval.errors import UserError
-from worldeval.run import read_object
+from worldeval.files import read_object
 from worldeval.world.diffusers_import import read_model
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 

@@ -25,7 +25,7 @@ from worldeval.data.table import RecordedEpisodes
 from worldeval.data.weighted import Weighted, refuse_video, weighted
 from worldeval.device import pick_device
 from worldeval.errors import UserError
-from worldeval.run import read_object, write_json
+from worldeval.files import read_object, write_json
 from worldeval.training.optimise import Report
 from worldeval.training.processes import this_process
 from worldeval.world.body import body_of

@@ -25,7 +25,7 @@ from worldeval.data.formats.lerobot.layout import (
     image_key,
 )
 from worldeval.data.video import VideoJoiner
-from worldeval.run import read_json, write_json
+from worldeval.files import read_json, write_json
 from worldeval.written import check_parquet
 
 MB = 1024 * 1024

@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-"""The summary of a run: ranking, agreement with the measurement, baselines, gates, findings."""
+"""Analyse a run's outcomes: ranking, agreement with the measurement, baselines, gates, findings."""
 
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -43,8 +43,11 @@ MENDED = 0.01  # share of a rollout's action numbers that had to be clipped: bey
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunSummary:
-    """All results of a run."""
+class Analysis:
+    """The results of a run, as records of `stats`.
+
+    `to_json` makes them the content of summary.json, which is read as a `runs.summary.Summary`.
+    """
 
     imagined: Ranking
     truth: Ranking | None
@@ -63,7 +66,7 @@ class RunSummary:
         return first_line(self.findings)
 
 
-def summarise(
+def analyse(
     imagined: pd.DataFrame,
     truth: pd.DataFrame | None,
     cards: pd.DataFrame,
@@ -75,7 +78,7 @@ def summarise(
     known: ValidatedRates | None = None,
     test: str = "betting",
     uncalibrated: bool = False,
-) -> RunSummary:
+) -> Analysis:
     """Rank the imagined outcomes and, if measured outcomes exist, measure the agreement.
 
     `truth` may hold some of the policies and tasks only, and other starts; `validated` is an
@@ -123,7 +126,7 @@ def summarise(
         errs = _differs(imagined, truth, rng) if truth is not None else None
         found += judge_uninformative(gates.informativeness, errs, measured=compared)
         found += _near_misses(gates) + _actions(gates)
-    return RunSummary(
+    return Analysis(
         imagined=ranking,
         truth=rank(real, rng=rng, test=test) if real is not None else None,
         agreement=agreed,
@@ -138,42 +141,42 @@ def summarise(
 
 
 def to_json(
-    summary: RunSummary, cards: pd.DataFrame, *, seconds: dict[str, float], episodes: int
+    analysis: Analysis, cards: pd.DataFrame, *, seconds: dict[str, float], episodes: int
 ) -> dict[str, Any]:
     """Return the content of summary.json."""
-    ranking, agreed, gates = summary.imagined, summary.agreement, summary.gates
+    ranking, agreed, gates = analysis.imagined, analysis.agreement, analysis.gates
     out: dict[str, Any] = {
-        "headline": summary.headline,
+        "headline": analysis.headline,
         "policies": len(ranking.policies),
         "lineages": int(cards["lineage"].nunique()),
         "tasks": sorted({task for _, task in ranking.cells}),
         "episodes": episodes,
         "ranking": ranking.to_json(),
     }
-    if summary.truth is not None:
-        out["truth"] = summary.truth.to_json()
+    if analysis.truth is not None:
+        out["truth"] = analysis.truth.to_json()
     if agreed is not None:
         out["agreement"] = agreed.to_json()
         out["agreement_details"] = agreed.details()
         out["within_task_spearman"] = agreed.within_task_spearman.value
         out["midrange_spearman"] = agreed.midrange_spearman.value
         out["cell_mae"] = agreed.cell_mae.value
-        out["groups"] = summary.groups
-        out["baselines"] = summary.baselines
+        out["groups"] = analysis.groups
+        out["baselines"] = analysis.baselines
         out["beyond_baselines"] = {
             name: {key: one.record() for key, one in found.items()}
-            for name, found in summary.beyond.items()
+            for name, found in analysis.beyond.items()
         }
-    if summary.combined is not None:
-        out["combined"] = summary.combined.to_json()
-    if summary.shrunk:
-        out["shrunk"] = {name: one.record() for name, one in summary.shrunk.items()}
+    if analysis.combined is not None:
+        out["combined"] = analysis.combined.to_json()
+    if analysis.shrunk:
+        out["shrunk"] = {name: one.record() for name, one in analysis.shrunk.items()}
     if gates is not None:
         out["gates"] = {name: getattr(gates, name).record() for name in gates.__dataclass_fields__}
     out["seconds"] = seconds
     if episodes and "imagine_cpu" in seconds:
         out["imagined_seconds_per_episode"] = seconds["imagine_cpu"] / episodes
-    out["findings"] = [asdict(finding) for finding in summary.findings]
+    out["findings"] = [asdict(finding) for finding in analysis.findings]
     return out
 
 

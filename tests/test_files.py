@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from worldeval import run
+from worldeval import files
 from worldeval.errors import UserError
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     path = tmp_path / "new" / "table.csv"
-    with pytest.raises(RuntimeError), run.whole_file(path) as draft:
+    with pytest.raises(RuntimeError), files.whole_file(path) as draft:
         draft.write_text("half")
         raise RuntimeError
     assert list(path.parent.iterdir()) == []
-    with run.whole_file(path) as draft:
+    with files.whole_file(path) as draft:
         assert draft.suffix == ".csv"
         draft.write_text("whole")
     assert path.read_text() == "whole"
@@ -24,29 +24,29 @@ def test_a_file_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 
 def test_a_failed_write_leaves_the_old_content(tmp_path: Path) -> None:
     path = tmp_path / "summary.json"
-    run.write_json(path, {"a": 1})
+    files.write_json(path, {"a": 1})
     with pytest.raises(ValueError, match="not JSON compliant"):
-        run.write_json(path, {"a": float("nan")})
-    assert run.read_json(path) == {"a": 1}
+        files.write_json(path, {"a": float("nan")})
+    assert files.read_json(path) == {"a": 1}
 
 
 def test_json_takes_paths_and_numpy_numbers(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
-    run.write_json(path, {"n": np.int64(2), "r": np.float32(0.5), "v": np.arange(2), "p": path})
-    assert run.read_json(path) == {"n": 2, "r": 0.5, "v": [0, 1], "p": str(path)}
+    files.write_json(path, {"n": np.int64(2), "r": np.float32(0.5), "v": np.arange(2), "p": path})
+    assert files.read_json(path) == {"n": 2, "r": 0.5, "v": [0, 1], "p": str(path)}
 
 
 def test_reading_json_names_the_file(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"summary\.json does not exist"):
-        run.read_json(tmp_path / "summary.json")
+        files.read_json(tmp_path / "summary.json")
     (tmp_path / "summary.json").write_text("{")
     with pytest.raises(UserError, match=r"summary\.json is not readable JSON"):
-        run.read_json(tmp_path / "summary.json")
+        files.read_json(tmp_path / "summary.json")
 
 
 @pytest.mark.parametrize("content", [b"{", b"\xff\xfe{}", b"[" * 100_000, b""])
 def test_what_is_no_json_is_one_line(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(UserError, match=r"x\.json is not readable JSON") as error:
-        run.read_json(tmp_path / "x.json")
+        files.read_json(tmp_path / "x.json")
     assert "\n" not in str(error.value)

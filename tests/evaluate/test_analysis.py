@@ -1,4 +1,4 @@
-"""From two tables of outcomes to a summary: keys, baselines, groups and refusals."""
+"""From two tables of outcomes to an analysis: keys, baselines, groups and refusals."""
 
 from pathlib import Path
 
@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 from worldeval.errors import UserError
+from worldeval.evaluate.analysis import Analysis, analyse, to_json
 from worldeval.evaluate.gates import Gates, mean
-from worldeval.evaluate.summary import RunSummary, summarise, to_json
 from worldeval.evaluate.validated import read_validated
-from worldeval.run import write_json
+from worldeval.files import write_json
 from worldeval.stats import confusion, informativeness
 
 POLICIES = [f"bc/step-{step}" for step in (1, 2, 3, 4)] + ["slow/step-1", "slow/step-2"]
@@ -67,8 +67,8 @@ def gates(false_success: float = 0.05, effect: float = 0.7, right: int = 36) -> 
 def test_a_good_imagination_agrees_and_its_keys_are_there() -> None:
     rng = np.random.default_rng(0)
     predicted, real = outcomes("score", rng), outcomes("success", rng)
-    summary = summarise(predicted, real, cards(), gates(), margin=0.1, seed=0)
-    content = to_json(summary, cards(), seconds={"imagine_cpu": 24.0}, episodes=len(predicted))
+    analysis = analyse(predicted, real, cards(), gates(), margin=0.1, seed=0)
+    content = to_json(analysis, cards(), seconds={"imagine_cpu": 24.0}, episodes=len(predicted))
     for key in ("pearson", "spearman", "kendall", "mmrv", "pairwise_accuracy", "top1_regret"):
         assert set(content["agreement"][key]) == {"value", "low", "high"}
     assert content["agreement"]["pearson"]["value"] > 0.9
@@ -86,23 +86,23 @@ def test_a_good_imagination_agrees_and_its_keys_are_there() -> None:
 
 def test_without_truth_it_is_a_hypothesis() -> None:
     predicted = outcomes("score", np.random.default_rng(0))
-    summary = summarise(predicted, None, cards(), None, margin=0.1, seed=0)
-    assert summary.headline is not None and "no_paired_truth" in summary.headline
+    analysis = analyse(predicted, None, cards(), None, margin=0.1, seed=0)
+    assert analysis.headline is not None and "no_paired_truth" in analysis.headline
 
 
 def test_an_optimist_and_a_world_that_ignores_actions_are_refused() -> None:
     rng = np.random.default_rng(0)
     predicted, real = outcomes("score", rng), outcomes("success", rng)
-    blind = summarise(predicted, real, cards(), gates(effect=0.1), margin=0.1, seed=0)
+    blind = analyse(predicted, real, cards(), gates(effect=0.1), margin=0.1, seed=0)
     assert {"actions_ignored"} <= {finding.code for finding in blind.findings}
-    rosy = summarise(predicted, real, cards(), gates(false_success=0.5), margin=0.1, seed=0)
+    rosy = analyse(predicted, real, cards(), gates(false_success=0.5), margin=0.1, seed=0)
     assert rosy.headline is not None and "false_success" in rosy.headline
 
 
 def test_a_judge_that_guesses_is_refused() -> None:
     rng = np.random.default_rng(0)
     predicted, real = outcomes("score", rng), outcomes("success", rng)
-    guess = summarise(predicted, real, cards(), gates(right=22), margin=0.1, seed=0)
+    guess = analyse(predicted, real, cards(), gates(right=22), margin=0.1, seed=0)
     assert guess.headline is not None and "judge_uninformative" in guess.headline
 
 
@@ -112,12 +112,12 @@ def test_a_judge_blind_to_one_policy_is_named() -> None:
     predicted = real.rename(columns={"success": "score"}).assign(
         score=lambda table: 0.05 + 0.9 * table["score"]
     )
-    alike = summarise(predicted, real, cards(), gates(), margin=0.1, seed=0)
+    alike = analyse(predicted, real, cards(), gates(), margin=0.1, seed=0)
     assert "judge_differs_by_policy" not in codes(alike)
     blind = predicted.assign(
         score=predicted["score"].where(predicted["policy"] != POLICIES[3], 0.05)
     )
-    differs = summarise(blind, real, cards(), gates(), margin=0.1, seed=0)
+    differs = analyse(blind, real, cards(), gates(), margin=0.1, seed=0)
     assert codes(differs)["judge_differs_by_policy"] == "warning"
 
 
@@ -125,9 +125,9 @@ def test_truth_of_some_policies_names_the_others() -> None:
     rng = np.random.default_rng(0)
     predicted, real = outcomes("score", rng), outcomes("success", rng)
     some = real.loc[(real["lineage"] == "bc") & (real["task"] == "open")]
-    summary = summarise(predicted, some, cards(), gates(), margin=0.1, seed=0)
-    assert summary.agreement is not None and summary.agreement.policies == tuple(POLICIES[:4])
-    texts = {finding.code: finding.text for finding in summary.findings}
+    analysis = analyse(predicted, some, cards(), gates(), margin=0.1, seed=0)
+    assert analysis.agreement is not None and analysis.agreement.policies == tuple(POLICIES[:4])
+    texts = {finding.code: finding.text for finding in analysis.findings}
     assert "slow" in texts["unvalidated_lineage"] and "bc" not in texts["unvalidated_lineage"]
     assert "close" in texts["unvalidated_task"]
     assert "no_paired_truth" not in texts
@@ -138,9 +138,9 @@ def test_few_real_trials_are_combined_with_many_imagined() -> None:
     real = outcomes("success", rng)
     twin = real.rename(columns={"success": "score"})
     few = real.loc[real["seed"] < 10]
-    summary = summarise(twin, few, cards(), None, margin=0.1, seed=0)
-    assert summary.combined is not None
-    found = summary.combined.to_json()[POLICIES[1]]
+    analysis = analyse(twin, few, cards(), None, margin=0.1, seed=0)
+    assert analysis.combined is not None
+    found = analysis.combined.to_json()[POLICIES[1]]
     assert (found["real_starts"], found["imagined_starts"]) == (20, 20)
     # A twin known to be perfect would save half; of 20 pairs nobody knows it.
     assert found["share_saved"] < 0.5
@@ -148,15 +148,15 @@ def test_few_real_trials_are_combined_with_many_imagined() -> None:
         20 * found["share_saved"] / (1 - found["share_saved"])
     )
     noise = twin.assign(score=rng.permutation(twin["score"]))
-    refused = summarise(noise, few, cards(), None, margin=0.1, seed=0)
+    refused = analyse(noise, few, cards(), None, margin=0.1, seed=0)
     assert codes(refused)["real_trials_only"] == "warning"
-    assert summarise(twin, real, cards(), None, margin=0.1, seed=0).combined is None
+    assert analyse(twin, real, cards(), None, margin=0.1, seed=0).combined is None
 
 
 def test_an_earlier_validation_speaks_for_new_policies(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     predicted, real = outcomes("score", rng), outcomes("success", rng)
-    earlier = summarise(predicted, real, cards(), gates(effect=0.1), margin=0.1, seed=0)
+    earlier = analyse(predicted, real, cards(), gates(effect=0.1), margin=0.1, seed=0)
     content = to_json(earlier, cards(), seconds={}, episodes=1)
     content |= {"world": {"hash": "w1"}, "judge": {"hash": "j1"}}
     write_json(tmp_path / "summary.json", content)
@@ -169,12 +169,12 @@ def test_an_earlier_validation_speaks_for_new_policies(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="--sampler-steps left out, now 2"):
         read_validated(tmp_path, world="w1", judge="j1", sampler_steps=2)
     known = read_validated(tmp_path, world="w1", judge="j1")
-    later = summarise(predicted, None, cards(), None, margin=0.1, seed=0, validated=known)
+    later = analyse(predicted, None, cards(), None, margin=0.1, seed=0, validated=known)
     said = codes(later)
     assert "no_paired_truth" not in said
     assert {"validated_elsewhere", "unvalidated_lineage"} <= set(said)
     assert later.headline is not None and "actions_ignored" in later.headline  # as it was there
 
 
-def codes(summary: RunSummary) -> dict[str, str]:
-    return {finding.code: finding.severity for finding in summary.findings}
+def codes(analysis: Analysis) -> dict[str, str]:
+    return {finding.code: finding.severity for finding in analysis.findings}
