@@ -48,7 +48,7 @@ def test_the_wheel_ranks_in_an_empty_environment(installed: Path, tmp_path: Path
     )  # fmt: skip
     assert (tmp_path / "run/summary.json").is_file()
     run(installed, "report", str(tmp_path / "run"), at=tmp_path)
-    assert (tmp_path / "run/report.html").is_file()
+    assert (tmp_path / "run/report/index.html").is_file()
 
 
 @pytest.mark.slow
