@@ -67,6 +67,34 @@ def test_a_card_of_another_shape(made: Path, tmp_path: Path, kind: str, content:
     assert name in one_line(reader, folder)
 
 
+@pytest.mark.parametrize(
+    ("kind", "where", "key", "constant"),
+    [
+        ("world", ("recipe", "tokenizer"), "foreground", 4.0),
+        ("world", ("recipe",), "adapt_learning_rate", 0.5),
+        ("judge", ("recipe",), "real_share", 0.25),
+        ("policy", ("recipe",), "noise_levels", 100),
+    ],
+)
+def test_a_card_of_an_earlier_version_holds_keys_that_are_constants_now(
+    made: Path, tmp_path: Path, kind: str, where: tuple[str, ...], key: str, constant: float
+) -> None:
+    folder = copied(made, kind, tmp_path)
+    _, name, reader = READERS[kind]
+    for value in (constant, 2 * constant):
+        card = json.loads((folder / name).read_text())
+        inner = card
+        for part in where:
+            inner = inner[part]
+        inner[key] = value
+        (folder / name).write_text(json.dumps(card))
+        if value == constant:
+            reader(folder)
+    said = one_line(reader, folder)
+    assert f"{key}' is {2 * constant!r}, but it is fixed at {constant!r} since worldeval" in said
+    assert name in said and "need an older version" in said
+
+
 def paths(content: Any, at: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Every place in a JSON value."""
     keys = (
