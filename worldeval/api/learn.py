@@ -57,6 +57,11 @@ class Lab:
     horizon: int
     gates: Gates | None  # None if no roll-outs were left to replay
 
+    @property
+    def page(self) -> str:
+        """What the lab contains, how good it is, and what it cannot do, as Markdown."""
+        return (self.folder / REPORT).read_text()
+
 
 def learn(
     data: Address,

@@ -9,6 +9,7 @@ from worldeval import recipe as recipes
 from worldeval.errors import UserError, did_you_mean
 from worldeval.written import tensors_of
 
+LAB = "protocol.yaml"  # in the folder of a lab
 # Default output folders of the training commands.
 TRAINED_INTO = {"model": Path("runs/world"), "judge": Path("runs")}
 
@@ -86,6 +87,14 @@ def show_recipe(name: str, kind: str | None = None) -> list[ShownRecipe]:
     return [
         ShownRecipe(kind=one.group, recipe=str(one.path), content=one.resolved()) for one in loaded
     ]
+
+
+def is_protocol(text: str) -> bool:
+    """Return whether a text names a protocol: a recipe, by name or path, or the folder of a lab."""
+    path = Path(text)
+    known = recipes.RECIPES / recipes.FOLDERS["protocol"] / f"{text}.yaml"
+    in_lab = (path / LAB).is_file()
+    return path.suffix in (".yaml", ".yml") or in_lab or known.is_file()
 
 
 def _groups(kind: str | None) -> list[str]:

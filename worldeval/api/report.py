@@ -10,6 +10,7 @@ from worldeval.errors import UserError
 from worldeval.report.contents import ReportContents, read_contents
 from worldeval.report.page import write_page
 from worldeval.report.poster import write_poster
+from worldeval.report.words import Headline, headline
 from worldeval.runs.paths import RunPaths
 
 
@@ -19,6 +20,11 @@ class WrittenReport:
 
     path: Path
     contents: ReportContents
+
+    @property
+    def headline(self) -> Headline:
+        """The opening statement: which policy is best, and whether the run supports that."""
+        return headline(self.contents)
 
 
 def report(

@@ -9,6 +9,7 @@ import numpy as np
 
 from worldeval import recipe as recipes
 from worldeval.api.load import Address, PolicyArgument, as_list, load_starts
+from worldeval.api.recipes import LAB
 from worldeval.config import build
 from worldeval.envs.address import refuse_env_code
 from worldeval.errors import UserError
@@ -142,8 +143,6 @@ class Request:
             config=config,
         )  # fmt: skip
 
-
-LAB = "protocol.yaml"  # in the folder of a lab
 
 EXAMPLES = {
     "policies": "'runs/bc/step-*'",

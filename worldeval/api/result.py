@@ -7,12 +7,13 @@ import weakref
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from worldeval.api import tables
 from worldeval.errors import UserError
+from worldeval.run import read_object
 from worldeval.runs.paths import IMAGINED, TRUTH, RunPaths
 from worldeval.runs.store import RolloutStore
 from worldeval.runs.summary import Summary, find_summary
@@ -58,6 +59,19 @@ class Result:
     def summary(self) -> Summary | None:
         """All numbers of the run; None if nothing was ranked yet."""
         return find_summary(self.folder)
+
+    @property
+    def paths(self) -> RunPaths:
+        """The names of the run's files."""
+        return RunPaths(self.folder)
+
+    def to_json(self) -> dict[str, Any]:
+        """The content of the run's summary.json.
+
+        Raises:
+            UserError: nothing was ranked yet.
+        """
+        return read_object(self.paths.summary)
 
     @property
     def errors(self) -> dict[str, str]:
@@ -124,7 +138,7 @@ class Result:
 
     def rollouts(self) -> "Iterator[tuple[Rollout, Verdict]]":
         """Iterate over imagined episodes (latents, actions, poses) and their verdicts."""
-        return RolloutStore(RunPaths(self.folder).imagined).rollouts()
+        return RolloutStore(self.paths.imagined).rollouts()
 
     def plot(self) -> "Figure":
         """Plot the policies with their intervals, and measured rates if there are any."""

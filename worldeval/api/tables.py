@@ -95,6 +95,14 @@ def rates(episodes: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("predicted", ascending=False, ignore_index=True)
 
 
+def task_rates(episodes: pd.DataFrame, column: str) -> pd.DataFrame:
+    """Tabulate the mean of a column for every policy and task: policy, task, rate, episodes."""
+    if episodes.empty:
+        return pd.DataFrame(columns=["policy", "task", "rate", "episodes"])
+    cells = episodes.groupby(["policy", "task"])[column]
+    return cells.agg(rate="mean", episodes="count").reset_index()
+
+
 def agreement(summary: Summary) -> pd.DataFrame | None:
     """Tabulate the measures of agreement with ceilings and baselines; None if there are none."""
     if summary.agreement is None:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from worldeval.errors import UserError
+from worldeval.run import write_json
 from worldeval.runs.tables import read_outcomes
 from worldeval.stats.outcomes import Outcomes, from_frame
 from worldeval.stats.plan import Plan
@@ -22,6 +23,7 @@ def validate(
     *,
     margin: float = 0.05,
     level: float = 0.95,
+    out: str | Path | None = None,
     seed: int = 0,
 ) -> Validation:
     """Compare predicted with measured outcomes: agreement, its noise ceiling, and caveats.
@@ -34,6 +36,7 @@ def validate(
         real: the same for the measured outcomes, with success.
         margin: measured difference above which a pair of policies must be ordered correctly.
         level: coverage of every interval.
+        out: folder for agreement.json and agreement.png. Default: nothing is written.
         seed: random seed of the resampling.
 
     Returns:
@@ -54,7 +57,13 @@ def validate(
     if not 0 <= margin < 1:
         raise UserError(f"--margin is {margin}; it must be at least 0 and below 1.")
     sides = _outcomes(predicted, "predicted"), _outcomes(real, "real")
-    return compare(*sides, rng=np.random.default_rng(seed), margin=margin, level=level)
+    found = compare(*sides, rng=np.random.default_rng(seed), margin=margin, level=level)
+    if out is not None:
+        from worldeval.stats.figure import draw  # matplotlib takes a second to import
+
+        write_json(Path(out) / "agreement.json", found.to_json())
+        draw(found, Path(out) / "agreement.png")
+    return found
 
 
 def plan(

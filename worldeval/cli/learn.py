@@ -77,7 +77,7 @@ def learn(
     if not as_json:
         from rich.markdown import Markdown
 
-        console.print(Markdown((made.folder / "README.md").read_text()))
+        console.print(Markdown(made.page))
 
 
 def starts(

@@ -84,25 +84,20 @@ def addressed(args: list[str]) -> list[str]:
 
     What follows is no address if it is an option, or if it is the protocol.
     """
+    if "--truth" not in args:
+        return args
+    from worldeval.api.recipes import is_protocol
+
     out: list[str] = []
     for place, each in enumerate(args):
         out.append(each)
         if each != "--truth":
             continue
         after = args[place + 1] if place + 1 < len(args) else "-"
-        first = not any(map(_is_protocol, args[:place]))
-        if after.startswith("-") or (first and _is_protocol(after)):
+        first = not any(map(is_protocol, args[:place]))
+        if after.startswith("-") or (first and is_protocol(after)):
             out.append("")
     return out
-
-
-def _is_protocol(text: str) -> bool:
-    from worldeval.recipe import FOLDERS, RECIPES
-
-    path = Path(text)
-    known = RECIPES / FOLDERS["protocol"] / f"{text}.yaml"
-    in_lab = (path / "protocol.yaml").is_file()
-    return path.suffix in (".yaml", ".yml") or in_lab or known.is_file()
 
 
 def register(app: typer.Typer) -> None:
@@ -196,8 +191,6 @@ def rank(
     from worldeval.api.rank import rank as ranked
     from worldeval.api.tables import renderables
     from worldeval.api.watch import Watch
-    from worldeval.files import read_json
-    from worldeval.runs.paths import RunPaths
 
     with resumable(), Watch(log, as_json=as_json) as watch:
         result = ranked(
@@ -232,11 +225,11 @@ def rank(
     if num_shards > 1:
         _tell_shard(result, num_shards, as_json)
     elif as_json:
-        emit(read_json(RunPaths(result.folder).summary), as_json=True)
+        emit(result.to_json(), as_json=True)
     else:
         for each in renderables(result):
             console.print(each)
-        log.print(f"All numbers are in {RunPaths(result.folder).summary}.", style="dim")
+        log.print(f"All numbers are in {result.paths.summary}.", style="dim")
     _tell_rest(result)
 
 
@@ -270,8 +263,8 @@ def imagine(
     the policy.
     """
     from worldeval.api.rank import imagine as imagined
+    from worldeval.api.tables import task_rates
     from worldeval.api.watch import Watch
-    from worldeval.runs.paths import IMAGINED, RunPaths
 
     with resumable(), Watch(log, as_json=as_json) as watch:
         result = imagined(
@@ -297,7 +290,7 @@ def imagine(
             trust_pickle=trust_pickle,
             progress=watch,
         )
-    _rates(result.episodes, "score", RunPaths(result.folder).outcomes(IMAGINED), as_json)
+    _rates(task_rates(result.episodes, "score"), result.paths.outcomes("imagined"), as_json)
     _tell_rest(result)
 
 
@@ -318,9 +311,8 @@ def truth(
 ) -> None:
     """Roll the same policies out in the simulator, from the same starts."""
     from worldeval.api.rank import truth as measured
+    from worldeval.api.tables import task_rates
     from worldeval.api.watch import Watch
-    from worldeval.runs.paths import TRUTH as TRUTH_SIDE
-    from worldeval.runs.paths import RunPaths
 
     with resumable(), Watch(log, as_json=as_json) as watch:
         result = measured(
@@ -338,7 +330,7 @@ def truth(
             trust_pickle=trust_pickle,
             progress=watch,
         )
-    _rates(result.simulated, "success", RunPaths(result.folder).outcomes(TRUTH_SIDE), as_json)
+    _rates(task_rates(result.simulated, "success"), result.paths.outcomes("truth"), as_json)
 
 
 def _folder(protocol: str) -> Path:
@@ -374,26 +366,12 @@ def _tell_rest(result: "Result") -> None:
         raise typer.Exit(1)
 
 
-def _rates(table: "pd.DataFrame", column: str, path: Path, as_json: bool) -> None:
-    if table.empty:
-        rates = table
-        rows = []
-    else:
-        rates = table.groupby(["policy", "task"])[column].agg(["mean", "count"]).reset_index()
-        rows = [
-            {
-                "policy": row["policy"],
-                "task": row["task"],
-                "rate": float(row["mean"]),
-                "episodes": int(row["count"]),
-            }
-            for row in rates.to_dict("records")
-        ]
+def _rates(rates: "pd.DataFrame", path: Path, as_json: bool) -> None:
     if as_json:
-        emit({"outcomes": str(path), "rates": rows}, as_json=True)
+        emit({"outcomes": path, "rates": rates.to_dict("records")}, as_json=True)
         return
-    if rows:
-        wide = rates.pivot(index="policy", columns="task", values="mean")
+    if not rates.empty:
+        wide = rates.pivot(index="policy", columns="task", values="rate")
         wide["mean"] = wide.mean(axis=1)
         console.print(wide.sort_values("mean", ascending=False).round(3).to_string())
     log.print(f"All episodes are in {path}.", style="dim")

@@ -1,11 +1,14 @@
 """`worldeval report`: write a ranking run as a page to read and send."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from worldeval.cli.common import OUTPUT, Json, Out, Seed, console, emit, verb
+
+if TYPE_CHECKING:
+    from worldeval.api.report import WrittenReport
 
 
 def register(app: typer.Typer) -> None:
@@ -56,30 +59,28 @@ def report(
     a Markdown report are written beside it.
     """
     from worldeval.api.report import report as written
-    from worldeval.report.words import headline
 
     done = written(
         run, out, markdown=markdown, embed=embed, strips=strips, picture=picture, seed=seed
     )
-    emit(_facts(done.contents, done.path, picture), as_json=as_json)
+    emit(_facts(done, picture), as_json=as_json)
     if not as_json:
         for found in done.contents.refusals:
             console.print(f"refusal: {found.text}", style="red")
-        console.print(headline(done.contents).verdict, style="bold")
+        console.print(done.headline.verdict, style="bold")
         for made in filter(None, (done.path, picture)):
             console.print(str(made), soft_wrap=True)
 
 
-def _facts(contents: Any, path: Path, picture: Path | None) -> dict[str, Any]:
+def _facts(done: "WrittenReport", picture: Path | None) -> dict[str, Any]:
     """Return the numbers that `--json` prints, without the cells of the tables."""
     from dataclasses import asdict
 
-    from worldeval.report.words import headline
-
+    contents = done.contents
     return {
-        "report": path,
+        "report": done.path,
         "picture": picture,
-        "headline": asdict(headline(contents)),
+        "headline": asdict(done.headline),
         "policies": [asdict(row) for row in contents.rows],
         "tasks": [
             {key: value for key, value in asdict(task).items() if key != "cells"}

@@ -10,8 +10,7 @@ from worldeval.cli.common import Json, Out, Seed, console, emit, log, verb
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from worldeval.stats import CombinedRates
-    from worldeval.stats.validation import Validation
+    from worldeval.api.validate import Validation
 
 Level = Annotated[float, typer.Option("--level", help="Coverage of every interval.")]
 
@@ -59,13 +58,9 @@ def validate(
     agreement.json and agreement.png to OUT (by default runs/validate).
     """
     from worldeval.api.validate import validate as compare
-    from worldeval.files import write_json
-    from worldeval.stats.figure import draw
 
-    found = compare(predicted, real, margin=margin, level=level, seed=seed)
     folder = out or Path("runs/validate")
-    write_json(folder / "agreement.json", found.to_json())
-    draw(found, folder / "agreement.png")
+    found = compare(predicted, real, margin=margin, level=level, out=folder, seed=seed)
     emit(found.to_json(), as_json=as_json)
     if not as_json:
         _print(found)
@@ -172,7 +167,7 @@ def _print(found: "Validation") -> None:
                 f"Lowest Pearson without one {what}: {known[worst]:.3f} (without {worst})",
             )
     if found.combined is not None and found.combined.policies:
-        console.print(_combined(found.combined))
+        console.print(_combined(found))
     if found.shrunk:
         table = Table(
             title="real rates by imagined rates, updated by real trials", title_justify="left"
@@ -190,19 +185,22 @@ def _print(found: "Validation") -> None:
         )
 
 
-def _combined(found: "CombinedRates") -> "Table":
+def _combined(found: "Validation") -> "Table":
     """Tabulate rates that combine real and imagined trials."""
     from rich.table import Table
+
+    combined = found.combined
+    assert combined is not None
 
     table = Table(title="real rates, with the help of imagination", title_justify="left")
     for column in ("policy", "rate", "real", "imagined", "rho", "real trials saved"):
         table.add_column(column, justify="left" if column == "policy" else "right")
-    for name, one in found.policies.items():
+    for name, one in combined.policies.items():
         table.add_row(
             name,
             str(one.estimate),
-            str(found.pairs[name]),
-            str(found.imagined[name]),
+            str(combined.pairs[name]),
+            str(combined.imagined[name]),
             "" if one.rho is None else f"{one.rho:.2f}",
             f"{one.trials_saved:.1f}",
         )
