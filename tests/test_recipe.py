@@ -137,7 +137,9 @@ def test_a_recipe_is_found_by_name_and_by_path(shelf: Path) -> None:
 
 
 def test_overrides_reach_nested_keys_and_keep_their_neighbours(shelf: Path) -> None:
-    made = recipe.load("small", "model", ["trainer.rate=1e-2", "tasks=[c]", "share=0.5"]).config
+    made = recipe.load(
+        "small", "model", {"trainer.rate": "1e-2", "tasks": ["c"], "share": 0.5}
+    ).config
     assert made == Config(tasks=("c",), trainer=Trainer(steps=5, rate=0.01), share=0.5)
 
 
@@ -152,14 +154,26 @@ def test_overrides_reach_nested_keys_and_keep_their_neighbours(shelf: Path) -> N
     ],
 )
 def test_a_wrong_override_is_quoted(shelf: Path, override: str, says: str) -> None:
-    with pytest.raises(UserError, match="--set") as caught:
-        recipe.load("small", "model", [override])
+    with pytest.raises(UserError) as caught:
+        recipe.load("small", "model", config.read_settings([override]))
     assert override in str(caught.value)
     assert says in str(caught.value)
 
 
+def test_settings_of_the_command_line_are_read_as_values() -> None:
+    texts = ["trainer.steps=3", "tasks=[a]", "name=", "trainer={steps: 5}", "trainer.steps=4"]
+    read = config.read_settings(texts)
+    assert read == {
+        "tasks": ["a"],
+        "name": config.CLEARED,
+        "trainer": {"steps": 5},
+        "trainer.steps": 4,
+    }
+    assert list(read)[-1] == "trainer.steps"  # the last one counts
+
+
 def test_the_resolved_recipe_loads_to_the_same_config(shelf: Path) -> None:
-    first = recipe.load("small", "model", ["weights=w.bin", "drivers=[{name: x}]"])
+    first = recipe.load("small", "model", {"weights": "w.bin", "drivers": [{"name": "x"}]})
     again = shelf / "again.yaml"
     again.write_text(yaml.safe_dump(first.resolved()))
     assert recipe.load("again", "model").config == first.config
@@ -275,11 +289,11 @@ def test_a_retired_key_of_another_value_is_refused(card: dict[str, Any], says: s
 
 def test_a_users_recipe_may_name_a_retired_key_too() -> None:
     now = recipe.load("rssm-tiny", "model")
-    assert recipe.load("rssm-tiny", "model", ["unimix=0.01"]).config == now.config
+    assert recipe.load("rssm-tiny", "model", {"unimix": 0.01}).config == now.config
     advice = "Remove the key from a recipe; weights that were trained with another value need an"
     with pytest.raises(UserError, match=advice) as error:
-        recipe.load("rssm-tiny", "model", ["unimix=0.1", "tokenizer.penalty=1e-4"])
-    assert "--set unimix=0.1" in str(error.value)
+        recipe.load("rssm-tiny", "model", {"unimix": 0.1, "tokenizer.penalty": 1e-4})
+    assert "with unimix=0.1" in str(error.value)
     assert "'unimix' is 0.1, but it is fixed at 0.01 since worldeval 0.1." in str(error.value)
     assert now.reread({**now.resolved(), "unimix": 0.01}) == now.resolved()
 
@@ -297,14 +311,12 @@ def test_set_without_a_value_empties_a_key(key: str, left: object) -> None:
     class Own(Clearable):
         text_or_none: str | None = "kept"
 
-    raw: dict = {}
-    recipe._apply(raw, f"{key}=")
+    raw = config.read_settings([f"{key}="])
     assert getattr(config.build(Own, raw, where="mine.yaml"), key) == left
 
 
 def test_a_number_that_must_be_there_is_not_emptied() -> None:
-    raw: dict = {}
-    recipe._apply(raw, "count=")
+    raw = config.read_settings(["count="])
     with pytest.raises(UserError, match="'count' is left empty; expected int"):
         config.build(Clearable, raw, where="mine.yaml")
 
@@ -326,5 +338,5 @@ def test_a_number_that_must_be_there_is_not_emptied() -> None:
 )
 def test_numbers_that_no_run_can_have(name: str, group: str, given: str, says: str) -> None:
     with pytest.raises(UserError, match=re.escape(says)) as error:
-        recipe.load(name, group, [given])
+        recipe.load(name, group, config.read_settings([given]))
     assert "\n" not in str(error.value)

@@ -8,6 +8,7 @@ from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import dacite
+import yaml
 
 from worldeval.errors import UserError, did_you_mean
 
@@ -22,6 +23,28 @@ class Cleared:
 
 
 CLEARED = Cleared()
+
+
+def read_settings(texts: Sequence[str]) -> dict[str, Any]:
+    """Read settings of a command line as values: `trainer.steps=100`; `KEY=` empties a key.
+
+    Raises:
+        UserError: a text is not `key=value`, or its value is not YAML.
+    """
+    settings: dict[str, Any] = {}
+    for text in texts:
+        key, equals, value = text.partition("=")
+        if not equals or not all(key.split(".")):
+            raise UserError(
+                f"--set {text} must have the form key=value, such as trainer.steps=100."
+            )
+        try:
+            read = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise UserError(f"--set {text}: the value is not readable YAML.") from error
+        settings.pop(key, None)  # the last one counts, also after a text that sets its parent
+        settings[key] = CLEARED if read is None else read
+    return settings
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,16 +5,17 @@ They are found by name (`latent`) or path (`./mine.yaml`), in a checkout and in 
 `--set a.b=` empties it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from importlib import import_module
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import yaml
 
-from worldeval.config import CLEARED, build
+from worldeval.config import build
 from worldeval.errors import UserError, did_you_mean
 
 __all__ = ["Recipe", "available", "build", "find", "group_of", "load", "read"]
@@ -23,6 +24,7 @@ HERE = Path(__file__).parent
 # The wheel's copy where there is one, else the checkout.
 RECIPES = HERE / "recipes" if (HERE / "recipes").is_dir() else HERE.parent
 
+SHOWN = 160  # characters of the settings in an error
 FOLDERS = {
     "model": "models",
     "policy": "models",
@@ -84,21 +86,18 @@ class Recipe:
         return {"kind": self.kind, "summary": summary, **_plain(asdict(config))}
 
 
-def load(
-    name: str, group: str, overrides: Sequence[str] = (), *, values: Mapping[str, Any] | None = None
-) -> Recipe:
-    """Load the recipe `name` (a name or path) of `group`, with `key.sub=value` overrides applied.
+def load(name: str, group: str, settings: Mapping[str, Any] | None = None) -> Recipe:
+    """Load the recipe `name` (a name or path) of `group`.
 
-    `values` are further overrides, as values: {"trainer.steps": 100}. They are applied
-    last; None changes nothing.
+    Args:
+        settings: values of keys that replace those of the file, such as {"trainer.steps": 100};
+            None changes nothing, and `CLEARED` empties a key.
     """
     path = find(name, group)
     raw = read(path, group)
-    for override in overrides:
-        _apply(raw, override)
-    for key, value in (values or {}).items():
-        if value is not None:
-            _put(raw, key, value, said=f"{key}={value}")
+    given = {key: value for key, value in (settings or {}).items() if value is not None}
+    for key, value in given.items():
+        _put(raw, key, value)
     kind = str(raw.pop("kind", ""))
     summary = str(raw.pop("summary", "")).strip()
     raw.pop("card", None)
@@ -108,8 +107,9 @@ def load(
     if found_group != group:
         raise UserError(f"{path} is a {found_group} recipe; a {group} recipe is needed here.")
     module, cls = target.split(":")
-    where = f"{path} with {' '.join(f'--set {each}' for each in overrides)}" if overrides else path
-    config = build(getattr(import_module(module), cls), raw, where=str(where))
+    shown = shorten(", ".join(f"{key}={value}" for key, value in given.items()), SHOWN)
+    where = f"{path} with {shown}" if given else str(path)
+    config = build(getattr(import_module(module), cls), raw, where=where)
     return Recipe(name=path.stem, path=path, kind=kind, group=group, summary=summary, config=config)
 
 
@@ -188,27 +188,14 @@ def merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _apply(raw: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    if not equals or not all(key.split(".")):
-        raise UserError(
-            f"--set {override} must have the form key=value, such as trainer.steps=100."
-        )
-    try:
-        value = yaml.safe_load(text) if text.strip() else CLEARED
-    except yaml.YAMLError as error:
-        raise UserError(f"--set {override}: the value is not readable YAML.") from error
-    _put(raw, key, value, said=f"--set {override}")
-
-
-def _put(raw: dict[str, Any], key: str, value: Any, *, said: str) -> None:
+def _put(raw: dict[str, Any], key: str, value: Any) -> None:
     *parents, leaf = key.split(".")
     for parent in parents:
         if raw.get(parent) is None:  # an absent or empty section takes its first key
             raw[parent] = {}
         raw = raw[parent]
         if not isinstance(raw, dict):
-            raise UserError(f"{said}: '{parent}' is a value and has no keys.")
+            raise UserError(f"{key}={value}: '{parent}' is a value and has no keys.")
     raw[leaf] = value
 
 

@@ -15,18 +15,21 @@ from tests.support import gym_robot
 from worldeval.api.learn import learn
 from worldeval.cli import app
 from worldeval.cli.rank import addressed
+from worldeval.config import read_settings
 from worldeval.data.formats.lerobot.layout import Layout
 from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.envs.address import open_environment
 from worldeval.errors import UserError
 from worldeval.record import Episode
 
-TINY = [
+TINY = read_settings([
     "trainer.steps=6", "kinematics.trainer.steps=6", "tokenizer.trainer.steps=6", "width=16",
     "depth=1", "tokenizer.widths=[8,8,8]", "tokenizer.channels=4", "trainer.batch=8",
     "kinematics.trainer.batch=8", "size=[16,16]", "unroll=[[0.0,1]]",
-]  # fmt: skip
-JUDGE = ["trainer.steps=8", "channels=8", "hidden=8", "recurrent=4", "members=1", "groups=2"]
+])  # fmt: skip
+JUDGE = {
+    "trainer.steps": 8, "channels": 8, "hidden": 8, "recurrent": 4, "members": 1, "groups": 2,
+}  # fmt: skip
 FRAMES = 12
 ADDRESS = "gym:toy/Reach-v0"
 ELSEWHERE = "gym:tests.support.gym_robot:toy/Reach-v0"  # as other processes can import it
@@ -89,7 +92,7 @@ def lab(recorded: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -
     folder = tmp_path_factory.mktemp("lab") / "lab"
     demos, tried = recorded
     made = learn(
-        demos, folder, rollouts=[tried], sets=TINY, judge_sets=JUDGE, jobs=1, progress=False
+        demos, folder, rollouts=[tried], settings=TINY, judge_settings=JUDGE, jobs=1, progress=False
     )
     assert made.starts >= 2
     assert made.horizon == FRAMES - 1
@@ -111,7 +114,7 @@ def test_a_lab_holds_everything_and_says_what_it_cannot_do(lab: Path) -> None:
 def test_the_same_call_again_trains_nothing(lab: Path, recorded: tuple[Path, Path]) -> None:
     before = {path: path.stat().st_mtime_ns for path in lab.rglob("*.safetensors")}
     learn(
-        recorded[0], lab, rollouts=[recorded[1]], sets=TINY, judge_sets=JUDGE, jobs=1,
+        recorded[0], lab, rollouts=[recorded[1]], settings=TINY, judge_settings=JUDGE, jobs=1,
         progress=False,
     )  # fmt: skip
     assert {path: path.stat().st_mtime_ns for path in lab.rglob("*.safetensors")} == before
@@ -201,7 +204,9 @@ def test_without_rollouts_recordings_are_set_aside(
     recorded: tuple[Path, Path], tmp_path: Path
 ) -> None:
     """The demonstrations all succeed: failures are invented, and the page says so."""
-    made = learn(recorded[0], tmp_path / "lab", sets=TINY, judge_sets=JUDGE, jobs=1, progress=False)
+    made = learn(
+        recorded[0], tmp_path / "lab", settings=TINY, judge_settings=JUDGE, jobs=1, progress=False
+    )
     assert made.uncalibrated
     assert made.gates is None
     assert "every rate is uncalibrated" in (made.folder / "README.md").read_text()
@@ -216,10 +221,10 @@ def test_minutes_size_every_stage(recorded: tuple[Path, Path], tmp_path: Path) -
     from worldeval.data.source import open_source
 
     source = open_source(recorded[0])
-    given = {"actuation.scale": 0.0, "size": [16, 16], "held_out": 0.3}
-    sets = [each for each in TINY if "steps" not in each]
+    given = {"actuation.scale": 0.0, "held_out": 0.3}
+    given |= {key: value for key, value in TINY.items() if "steps" not in key}
     steps = [
-        _sized(source, "latent", given, sets, minutes, tmp_path / str(minutes), jobs=1, seed=0,
+        _sized(source, "latent", given, minutes, tmp_path / str(minutes), jobs=1, seed=0,
                say=lambda text: None)
         for minutes in (1.0, 30.0)
     ]  # fmt: skip

@@ -7,6 +7,7 @@ from droid_chunk import trained
 
 from tests.support.droid import droid_folder
 from worldeval import recipe as recipes
+from worldeval.config import read_settings
 
 # Small enough for seconds: every family of the benchmark, with the least of everything.
 SMALL = {
@@ -22,7 +23,7 @@ SMALL = {
 def test_one_chunk_of_droid(name: str, tmp_path: Path) -> None:
     few = ["trainer.steps=12", "trainer.batch=2"]
     few += ["kinematics.trainer.steps=5", "kinematics.trainer.batch=2"]
-    found = recipes.load(name, "model", [*few, *SMALL[name]])
+    found = recipes.load(name, "model", read_settings([*few, *SMALL[name]]))
     row = trained(found, droid_folder(), tmp_path, seed=0, frames=4, every=24)
     print(f"{name}: {row['latent_mse']:.4f}, last frame repeated {row['repeated_mse']:.4f}")
     assert (row["training_episodes"], row["held_out_episodes"]) == (7, 2)

@@ -2,7 +2,7 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false
 """Record episodes in a simulator, by a dataset recipe."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,6 @@ def collect_dataset(
     out: Address,
     *,
     settings: Mapping[str, Any] | None = None,
-    sets: Sequence[str] = (),
     seed: int = 0,
     jobs: int = 2,
     progress: Counted | None = None,
@@ -42,8 +41,7 @@ def collect_dataset(
     Args:
         recipe: name or path of a dataset recipe that collects episodes.
         out: folder for the dataset (shards). The same call continues an interrupted recording.
-        settings: overrides of recipe keys as values.
-        sets: overrides of recipe keys as texts.
+        settings: overrides of recipe keys, such as `{"policies": ["mine.py:make"]}`.
         seed: random seed.
         jobs: number of parallel processes.
         progress: function that is called with the number of finished shards and their total.
@@ -58,11 +56,11 @@ def collect_dataset(
     >>> from worldeval.api.collect import collect_dataset
     >>> collect_dataset("mine.yaml", "runs/data").episodes  # doctest: +SKIP
     """
-    found, folder = recipes.load(recipe, "dataset", sets, values=settings), Path(out)
-    given = {*(settings or {}), *(each.partition("=")[0] for each in sets)}
+    found, folder = recipes.load(recipe, "dataset", settings), Path(out)
+    given = settings or {}
     if "policies" not in given:
         refuse_code(getattr(found.config, "policies", ()), found.path)
-    if found.kind == "rollouts" and not any(each.startswith("truth") for each in given):
+    if found.kind == "rollouts" and not any(key.startswith("truth") for key in given):
         refuse_env_code([found.config.truth.env], found.path)
     own = getattr(found.config, "collect", None)  # of a simulator, with scripted drivers
     if found.kind != "rollouts" and own is None:

@@ -74,7 +74,6 @@ def sft(
     data: Address | None = None,
     tasks: Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
-    sets: Sequence[str] = (),
     seed: int = 0,
     say: Say = print,
 ) -> Improvement:
@@ -86,8 +85,7 @@ def sft(
         recipe: name or path of an improvement recipe.
         world, judge, data: folders that replace those of the recipe.
         tasks: tasks to improve on. Default: every task that the policy and world model know.
-        settings: overrides of recipe keys as values.
-        sets: overrides of recipe keys as texts.
+        settings: overrides of recipe keys, such as `{"starts": 8}`.
         seed: random seed.
         say: function that is called with progress messages.
 
@@ -100,7 +98,7 @@ def sft(
     >>> import worldeval as we
     >>> better = we.improve.sft("runs/bc/step-100", "runs/better")  # doctest: +SKIP
     """
-    asked = _Asked("sft", recipe, world, judge, data, tasks, settings, sets, seed, Path(out), say)
+    asked = _Asked("sft", recipe, world, judge, data, tasks, settings, seed, Path(out), say)
     with asked.begun({"policy": str(policy)}) as config:
         origin = open_policy(str(policy))
         opened = open_place(config, origin.sizes.tasks, seed=seed)
@@ -135,7 +133,6 @@ def rl(
     data: Address | None = None,
     tasks: Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
-    sets: Sequence[str] = (),
     seed: int = 0,
     say: Say = print,
 ) -> Improvement:
@@ -148,7 +145,7 @@ def rl(
     >>> import worldeval as we
     >>> better = we.improve.rl("runs/flow/step-100", "runs/better")  # doctest: +SKIP
     """
-    asked = _Asked("rl", recipe, world, judge, data, tasks, settings, sets, seed, Path(out), say)
+    asked = _Asked("rl", recipe, world, judge, data, tasks, settings, seed, Path(out), say)
     with asked.begun({"policy": str(policy)}) as config:
         origin = open_policy(str(policy))
         opened = open_place(config, origin.sizes.tasks, seed=seed)
@@ -185,7 +182,6 @@ def search(
     data: Address | None = None,
     tasks: Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
-    sets: Sequence[str] = (),
     seed: int = 0,
     say: Say = print,
 ) -> Improvement:
@@ -197,9 +193,7 @@ def search(
     >>> import worldeval as we
     >>> better = we.improve.search("mine.py:make", "runs/searching")  # doctest: +SKIP
     """
-    asked = _Asked(
-        "search", recipe, world, judge, data, tasks, settings, sets, seed, Path(out), say
-    )
+    asked = _Asked("search", recipe, world, judge, data, tasks, settings, seed, Path(out), say)
     with asked.begun({"policy": str(policy)}) as config:
         bare = load_policy(shipped(str(policy)))
         opened = open_place(config, _tasks_of(bare), seed=seed)
@@ -219,7 +213,6 @@ def compose(
     data: Address | None = None,
     tasks: Sequence[str] | None = None,
     settings: Mapping[str, Any] | None = None,
-    sets: Sequence[str] = (),
     seed: int = 0,
     say: Say = print,
 ) -> Improvement:
@@ -236,9 +229,7 @@ def compose(
         raise UserError(
             f"{len(policies)} policies were given, but a mixture is of two. Give --policy twice."
         )
-    asked = _Asked(
-        "compose", recipe, world, judge, data, tasks, settings, sets, seed, Path(out), say
-    )
+    asked = _Asked("compose", recipe, world, judge, data, tasks, settings, seed, Path(out), say)
     with asked.begun({"policies": [str(each) for each in policies]}) as config:
         first, second = (open_policy(str(each)) for each in policies)
         shared = tuple(task for task in first.sizes.tasks if task in second.sizes.tasks)
@@ -271,7 +262,6 @@ class _Asked:
     data: Address | None
     tasks: Sequence[str] | None
     settings: Mapping[str, Any] | None
-    sets: Sequence[str]
     seed: int
     out: Path
     say: Say
@@ -285,7 +275,7 @@ class _Asked:
                 values[name] = str(given)
         if self.tasks:
             values["tasks"] = list(self.tasks)
-        found = recipes.load(self.recipe, "improvement", self.sets, values=values)
+        found = recipes.load(self.recipe, "improvement", values)
         if found.kind != f"improve-{self.verb}":
             verb = found.kind.replace("-", " ")
             raise UserError(f"{found.path} is a recipe for `worldeval {verb}`.")

@@ -71,8 +71,7 @@ def learn(
     model: str = "latent",
     minutes: float | None = None,
     settings: Mapping[str, Any] | None = None,
-    sets: Sequence[str] = (),
-    judge_sets: Sequence[str] = (),
+    judge_settings: Mapping[str, Any] | None = None,
     checked: bool = True,
     jobs: int = 2,
     seed: int = 0,
@@ -90,8 +89,7 @@ def learn(
         model: a model recipe, by name or path.
         minutes: total training time on this machine; None trains for as long as the recipe says.
         settings: model recipe keys with their values.
-        sets: model recipe keys as text, such as `["width=256"]`.
-        judge_sets: judge recipe keys as text.
+        judge_settings: judge recipe keys with their values.
         checked: if False, continue even though `worldeval data check` finds errors.
         jobs: number of folds trained at the same time.
         seed: seed of all random choices.
@@ -106,17 +104,17 @@ def learn(
     source, lab, say = open_source(Path(data)), Path(out), _sayer(progress)
     if checked:
         _refuse_harm(source)
-    given = _settings(source, [open_source(Path(each)) for each in rollouts], model, settings, sets)
+    given = _settings(source, [open_source(Path(each)) for each in rollouts], model, settings)
     if minutes is not None:
-        given |= _sized(source, model, given, sets, minutes, lab, jobs=jobs, seed=seed, say=say)
+        given |= _sized(source, model, given, minutes, lab, jobs=jobs, seed=seed, say=say)
     trained = train_world(
-        data, lab / WORLD, model=model, weak=rollouts, settings=given, sets=sets, jobs=jobs,
+        data, lab / WORLD, model=model, weak=rollouts, settings=given, jobs=jobs,
         seed=seed, progress=progress,
     )  # fmt: skip
     judge = lab / JUDGE
     if not (judge / "judge.json").is_file():
         train_judge(
-            lab / WORLD, data, rollouts, judge, sets=judge_sets, seed=seed, world_seed=seed,
+            lab / WORLD, data, rollouts, judge, settings=judge_settings, seed=seed, world_seed=seed,
             progress=progress,
         )  # fmt: skip
     card = read_json(judge / "judge.json")
@@ -195,11 +193,7 @@ def _refuse_harm(source: Source) -> None:
 
 
 def _settings(
-    source: Source,
-    rollouts: Sequence[Source],
-    model: str,
-    settings: Mapping[str, Any] | None,
-    sets: Sequence[str],
+    source: Source, rollouts: Sequence[Source], model: str, settings: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Derive model recipe keys from the data; the caller's own settings take precedence."""
     config = recipes.load(model, "model").config
@@ -214,8 +208,7 @@ def _settings(
         given["kept_rollouts"] = REPLAYED
     else:
         given["own_rollouts"] = 0.5
-    named = {each.partition("=")[0] for each in sets}
-    return {key: value for key, value in given.items() if key not in named} | {**(settings or {})}
+    return {**given, **(settings or {})}
 
 
 def _common_size(sizes: set[tuple[int, int]]) -> tuple[int, int]:
@@ -317,7 +310,6 @@ def _sized(
     source: Source,
     model: str,
     given: dict[str, Any],
-    sets: Sequence[str],
     minutes: float,
     lab: Path,
     *,
@@ -332,8 +324,8 @@ def _sized(
         if kept["minutes"] == minutes:
             return kept["steps"]
     say("timing a few steps of every stage on this machine")
-    seconds = _timed(source, model, given, sets, seed=seed)
-    config = recipes.load(model, "model", sets).config
+    seconds = _timed(source, model, given, seed=seed)
+    config = recipes.load(model, "model", given).config
     # Each fold trains for a share of the steps, `jobs` folds at a time.
     folds = 1 + config.adapt_share * max(1, -(-config.folds // jobs))
     steps = {}
@@ -350,9 +342,7 @@ def _sized(
     return steps
 
 
-def _timed(
-    source: Source, model: str, given: dict[str, Any], sets: Sequence[str], *, seed: int
-) -> dict[str, float]:
+def _timed(source: Source, model: str, given: dict[str, Any], *, seed: int) -> dict[str, float]:
     """Measure the seconds per step of each stage on a few episodes, in a temporary folder."""
     from tempfile import TemporaryDirectory
 
@@ -363,7 +353,7 @@ def _timed(
 
     tiny = {"tokenizer.trainer.steps": 1 + TIMED, "kinematics.trainer.steps": 1 + TIMED}
     tiny |= {"trainer.steps": 1 + TIMED, "own_rollouts": 0.0, "kept_rollouts": 0.0}
-    found = recipes.load(model, "model", sets, values={**given, **tiny})
+    found = recipes.load(model, "model", {**given, **tiny})
     clocks: dict[str, list[float]] = {}
 
     def report(stage: str, steps: int | None = None) -> Callable[[int, float], None]:

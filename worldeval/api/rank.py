@@ -53,7 +53,6 @@ def rank(
     replays: Address | None = None,
     sampler_steps: int | None = None,
     settings: Mapping[str, Any] | None = None,
-    sets: Sequence[str] = (),
     truth: bool | str = False,
     real: Address | None = None,
     validated_by: Address | None = None,
@@ -86,8 +85,7 @@ def rank(
         starts_per_task: maximum number of starts per task.
         replays: file of recorded episodes, replayed to check that failures stay failures.
         sampler_steps: sampler steps of the world model per frame.
-        settings: overrides of protocol keys as values, such as `{"replan_every": 4}`.
-        sets: overrides of protocol keys as texts, such as `["replan_every=4"]`.
+        settings: overrides of protocol keys, such as `{"replan_every": 4}`.
         truth: also measure the policies in the protocol's simulator (True), or in the one at this
             address, such as `gym:gym_pusht/PushT-v0?obs_type=pixels_agent_pos`. Starts are then
             the simulator's own.
@@ -124,7 +122,7 @@ def rank(
     request = Request(
         policies=policies, world=world, judge=judge, starts=starts, protocol=protocol,
         settings=_settings(horizon, starts_per_task, replays, sampler_steps, settings),
-        sets=sets, truth=truth if isinstance(truth, str) else "",
+        truth=truth if isinstance(truth, str) else "",
     )  # fmt: skip
     if truth and real is not None:
         raise UserError(
@@ -171,7 +169,6 @@ def imagine(
     guided: float | None = None,
     guided_std: float | None = None,
     settings: Mapping[str, Any] | None = None,
-    sets: Sequence[str] = (),
     out: Address | None = None,
     seed: int = 0,
     trust_pickle: bool = False,
@@ -205,11 +202,11 @@ def imagine(
     left (3, 8) True
     right (3, 8) True
     """
-    further = {**(settings or {}), "guided.scale": guided, "guided.std": guided_std}
+    guidance = _given({"guided.scale": guided, "guided.std": guided_std})
+    further = {**(settings or {}), **guidance}
     request = Request(
         policies=policies, world=world, judge=judge, starts=starts, protocol=protocol,
         settings=_settings(horizon, starts_per_task, None, sampler_steps, further),
-        sets=sets,
     )  # fmt: skip
     with _watched(progress) as watch, _opened("imagine", request, out, seed, trust_pickle, watch,
                                               spread) as (run, temporary):  # fmt: skip
@@ -225,7 +222,6 @@ def truth(
     horizon: int | None = None,
     starts_per_task: int | None = None,
     settings: Mapping[str, Any] | None = None,
-    sets: Sequence[str] = (),
     out: Address,
     seed: int = 0,
     trust_pickle: bool = False,
@@ -249,7 +245,7 @@ def truth(
     """
     request = Request(
         policies=policies, starts=starts, protocol=protocol, needs_models=False,
-        settings=_settings(horizon, starts_per_task, None, None, settings), sets=sets,
+        settings=_settings(horizon, starts_per_task, None, None, settings),
     )  # fmt: skip
     with _watched(progress) as watch, _opened("truth", request, out, seed, trust_pickle, watch,
                                               spread) as (run, temporary):  # fmt: skip
@@ -398,13 +394,18 @@ def _settings(
     sampler_steps: int | None,
     further: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    return {
-        **(further or {}),
+    named = {
         "horizon": horizon,
         "starts": starts,
         "replays": None if replays is None else str(replays),
         "sampler_steps": sampler_steps,
     }
+    return {**(further or {}), **_given(named)}
+
+
+def _given(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep the values that are given, so that the others do not hide settings."""
+    return {key: value for key, value in values.items() if value is not None}
 
 
 def _result(run: Evaluation, temporary: bool) -> Result:

@@ -37,7 +37,6 @@ class Request:
     starts: StartArgument | None = None
     protocol: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)  # keys of the protocol, as values
-    sets: Sequence[str] = ()  # `key=value` texts, as the command line has them
     needs_models: bool = True  # False for the simulator alone
     truth: str = ""  # address of the simulator to compare with, instead of the protocol's
 
@@ -101,11 +100,11 @@ class Request:
             values["starts_file"] = str(self.starts) if is_file else ""
         if self.protocol is None:
             return self._with_truth(self._own(values, starts))
-        found = recipes.load(_in_lab(self.protocol), "protocol", self.sets, values=values)
+        found = recipes.load(_in_lab(self.protocol), "protocol", values)
         found = _placed(found)
-        if self.policies is None and not any(each.startswith("policies=") for each in self.sets):
+        if "policies" not in values:
             refuse_code(found.config.policies, found.path)
-        own = self.truth or any(each.startswith("truth") for each in self.sets)
+        own = self.truth or any(key.startswith("truth") for key in values)
         if found.config.truth is not None and not own:
             refuse_env_code([found.config.truth.env], found.path)
         return self._with_truth(found)
@@ -132,8 +131,6 @@ class Request:
                 raise UserError(
                     f"Without a protocol recipe, {name}= must be given, such as {EXAMPLES[name]}."
                 )
-        if self.sets:
-            raise UserError("sets= overrides keys of a recipe: give protocol= too.")
         raw: dict[str, Any] = {"world": "", "judge": "", "truth": {}}
         for key, value in values.items():
             _nested(raw, key, value)

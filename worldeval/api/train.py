@@ -54,7 +54,6 @@ def train_world(
     weak: Sequence[Address] = (),
     latents: Sequence[Address] = (),
     settings: Mapping[str, Any] | None = None,
-    sets: Sequence[str] = (),
     track: Sequence[str] = (),
     jobs: int = 2,
     seed: int = 0,
@@ -71,8 +70,7 @@ def train_world(
         model: name or path of a model recipe.
         weak: datasets of policy roll-outs to add; a judge is later trained on them.
         latents: folders written by `worldeval data encode`, one for every dataset.
-        settings: keys of the recipe as values, such as `{"trainer.steps": 100}`.
-        sets: keys of the recipe as texts, such as `["trainer.steps=100"]`.
+        settings: overrides of recipe keys, such as `{"trainer.steps": 100}`.
         track: trackers that training curves are sent to, such as `["tensorboard"]`.
         jobs: number of folds trained at the same time.
         seed: random seed.
@@ -92,7 +90,7 @@ def train_world(
     >>> sorted(trained.fidelity)
     ['h1', 'h5']
     """
-    found = recipes.load(model, "model", sets, values=settings)
+    found = recipes.load(model, "model", settings)
     parts, folder = _parts(data), Path(out)
     weak, latents = [Path(each) for each in weak], [Path(each) for each in latents]
     for path in (*(part.path for part in parts), *weak, *latents):
@@ -133,7 +131,6 @@ def train_judge(
     *,
     recipe: str = "judge",
     settings: Mapping[str, Any] | None = None,
-    sets: Sequence[str] = (),
     track: Sequence[str] = (),
     seed: int = 0,
     world_seed: int = 0,
@@ -147,7 +144,7 @@ def train_judge(
         weak: the roll-outs of policies that it was trained on.
         out: folder for the judge; `load_judge(out)` loads it.
         recipe: name or path of a judge recipe.
-        settings, sets, track: as in `train_world`.
+        settings, track: as in `train_world`.
         world_seed: the seed of the world model's training.
 
     Returns:
@@ -160,7 +157,7 @@ def train_judge(
     >>> fitted = we.train_judge("runs/world", "runs/data", ["runs/weak"], "runs/judge")
     ... # doctest: +SKIP
     """
-    found = recipes.load(recipe, "judge", sets, values=settings)
+    found = recipes.load(recipe, "judge", settings)
     parts, place, weak = _parts(data), Path(shipped(str(world))), [Path(each) for each in weak]
     trained = read_card(place)["recipe"]
     if not weak and not trained.own_rollouts:
@@ -225,7 +222,6 @@ def train_policies(
     out: Address,
     *,
     settings: Mapping[str, Any] | None = None,
-    sets: Sequence[str] = (),
     track: Sequence[str] = (),
     seed: int = 0,
     jobs: int = 1,
@@ -237,7 +233,7 @@ def train_policies(
         recipe: name or path of a policy or policy-set recipe.
         data: datasets of demonstrations, in any format.
         out: folder for the checkpoints, `out/LINEAGE/step-N`. Finished lineages are kept.
-        settings, sets, track: as in `train_world`; every lineage is tracked as its own run.
+        settings, track: as in `train_world`; every lineage is tracked as its own run.
         jobs: number of lineages trained at the same time.
         done: function that is called with the number of finished lineages and their total.
 
@@ -252,7 +248,7 @@ def train_policies(
     >>> [(kept.card.lineage, kept.card.step) for kept in made]
     [('policy', 2)]
     """
-    found = recipes.load(recipe, "policy", sets, values=settings)
+    found = recipes.load(recipe, "policy", settings)
     lineages, folder = as_set(found.name, found.config), Path(out)
     parts = _parts(data)
     refuse_video(parts, "policy", learns_video=False)

@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import WORK, Json, Out, Seed, Sets, console, counted, emit, verb
+from worldeval.cli.common import (
+    WORK,
+    Json,
+    Out,
+    Seed,
+    Sets,
+    console,
+    counted,
+    emit,
+    settings_of,
+    verb,
+)
 
 
 def register(data: typer.Typer) -> None:
@@ -37,7 +48,7 @@ def collect(
     folder = out or Path("runs/data") / Path(recipe).stem
     with counted("shards") as progress:
         done = collect_dataset(
-            recipe, folder, sets=sets or (), seed=seed, jobs=jobs, progress=progress
+            recipe, folder, settings=settings_of(sets), seed=seed, jobs=jobs, progress=progress
         )
     emit(asdict(done), as_json=as_json)
     if not as_json:

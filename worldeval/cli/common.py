@@ -4,7 +4,7 @@ import inspect
 import json
 import shlex
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
@@ -151,6 +151,13 @@ def emit(result: Any, *, as_json: bool, out: Path | None = None) -> None:
     if as_json:
         json.dump(result, sys.stdout, indent=2, allow_nan=False, default=plain)
         sys.stdout.write("\n")
+
+
+def settings_of(sets: Sequence[str] | None) -> dict[str, Any]:
+    """Read the texts of `--set` as values."""
+    from worldeval.config import read_settings
+
+    return read_settings(sets or ())
 
 
 @contextmanager

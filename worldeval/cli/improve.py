@@ -5,7 +5,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from worldeval.cli.common import MODELS, Json, Out, Seed, Sets, console, emit, log, verb
+from worldeval.cli.common import (
+    MODELS,
+    Json,
+    Out,
+    Seed,
+    Sets,
+    console,
+    emit,
+    log,
+    settings_of,
+    verb,
+)
 
 if TYPE_CHECKING:
     from worldeval.api.improve import Improvement
@@ -87,7 +98,13 @@ def sft(
     """
     from worldeval.api import improve as ways
 
-    given = {"world": world, "judge": judge, "data": data, "tasks": tasks, "sets": sets or ()}
+    given = {
+        "world": world,
+        "judge": judge,
+        "data": data,
+        "tasks": tasks,
+        "settings": settings_of(sets),
+    }
     folder = out or _folder(recipe)
     done = ways.sft(policy, folder, recipe=recipe, seed=seed, say=log.print, **given)
     _tell(done, as_json)
@@ -112,7 +129,13 @@ def rl(
     """
     from worldeval.api import improve as ways
 
-    given = {"world": world, "judge": judge, "data": data, "tasks": tasks, "sets": sets or ()}
+    given = {
+        "world": world,
+        "judge": judge,
+        "data": data,
+        "tasks": tasks,
+        "settings": settings_of(sets),
+    }
     folder = out or _folder(recipe)
     done = ways.rl(policy, folder, recipe=recipe, seed=seed, say=log.print, **given)
     _tell(done, as_json)
@@ -136,7 +159,13 @@ def search(
     """
     from worldeval.api import improve as ways
 
-    given = {"world": world, "judge": judge, "data": data, "tasks": tasks, "sets": sets or ()}
+    given = {
+        "world": world,
+        "judge": judge,
+        "data": data,
+        "tasks": tasks,
+        "settings": settings_of(sets),
+    }
     folder = out or _folder(recipe)
     done = ways.search(policy, folder, recipe=recipe, seed=seed, say=log.print, **given)
     _tell(done, as_json)
@@ -160,7 +189,13 @@ def compose(
     """
     from worldeval.api import improve as ways
 
-    given = {"world": world, "judge": judge, "data": data, "tasks": tasks, "sets": sets or ()}
+    given = {
+        "world": world,
+        "judge": judge,
+        "data": data,
+        "tasks": tasks,
+        "settings": settings_of(sets),
+    }
     folder = out or _folder(recipe)
     done = ways.compose(policies, folder, recipe=recipe, seed=seed, say=log.print, **given)
     _tell(done, as_json)

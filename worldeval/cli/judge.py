@@ -17,6 +17,7 @@ from worldeval.cli.common import (
     Track,
     console,
     emit,
+    settings_of,
     verb,
 )
 
@@ -80,7 +81,7 @@ def train(
         weak,
         folder,
         recipe=recipe,
-        sets=sets or (),
+        settings=settings_of(sets),
         track=track or (),
         seed=seed,
         world_seed=world_seed,

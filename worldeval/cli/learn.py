@@ -5,7 +5,19 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import DATA, RECIPE, WORK, Json, Out, Seed, Sets, console, emit, verb
+from worldeval.cli.common import (
+    DATA,
+    RECIPE,
+    WORK,
+    Json,
+    Out,
+    Seed,
+    Sets,
+    console,
+    emit,
+    settings_of,
+    verb,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -68,7 +80,7 @@ def learn(
         rollouts=rollouts or (),
         model=model,
         minutes=minutes,
-        sets=sets or (),
+        settings=settings_of(sets),
         checked=check,
         jobs=jobs,
         seed=seed,

@@ -17,6 +17,7 @@ from worldeval.cli.common import (
     console,
     counted,
     emit,
+    settings_of,
     verb,
 )
 
@@ -63,7 +64,7 @@ def train(
             recipe,
             read_mixture(data, formats or (), maps or ()),
             folder,
-            sets=sets or (),
+            settings=settings_of(sets),
             track=track or (),
             seed=seed,
             jobs=jobs,

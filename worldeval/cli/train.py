@@ -19,6 +19,7 @@ from worldeval.cli.common import (
     Track,
     console,
     emit,
+    settings_of,
     verb,
 )
 
@@ -98,7 +99,7 @@ def train(
         model=model,
         weak=weak or (),
         latents=latents or (),
-        sets=sets or (),
+        settings=settings_of(sets),
         track=track or (),
         jobs=jobs,
         seed=seed,

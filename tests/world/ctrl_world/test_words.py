@@ -115,7 +115,7 @@ def test_nothing_is_said_where_no_encoder_is_named(trained: tuple[Path, Prepared
 
 
 def test_droids_own_instructions_are_kept_each_once(clip: Path, tmp_path: Path) -> None:
-    recipe = recipes.load("ctrl-world-tiny-droid", "model", [f"text={clip}"]).config
+    recipe = recipes.load("ctrl-world-tiny-droid", "model", {"text": str(clip)}).config
     found = prepare(recipe, droid_folder(), [], tmp_path, seed=0, report=quiet)
     assert len(found.spec.instructions) == 5  # of nine episodes five were told nothing
     assert "Put the blue block in the green bowl" in found.spec.instructions
