@@ -39,6 +39,10 @@ TORCH_LAYERS = {"data", "training", "envs", "world", "policy", "rollout", "judge
 TORCH_LAYERS |= {"checked_weights"}
 LIGHT = {"stats", "runs"}
 
+# All that commands may import: the work of each is one function of the Python API. `run` writes the
+# files that --out names, `config` reads the values of --set.
+COMMANDS = ("api.", "cli.", "errors.", "config.", "run.", "__version__")
+
 # Third-party modules whose packages are named otherwise.
 DISTRIBUTIONS = {
     "PIL": "pillow",
@@ -77,6 +81,9 @@ def forbidden(path: Path, module: str) -> str | None:
         return f"{own} is read without torch: no torch layer"
     if top == "app" and own != "cli":
         return "only the command line opens the viewer"
+    if own == "cli" and top == "worldeval":
+        allowed = module.removeprefix("worldeval.").startswith(COMMANDS)
+        return None if allowed else "commands call the Python API alone"
     if top != "worldeval" or stage(module) == own or inside in (("__main__.py",), ("__init__.py",)):
         return None
     if LAYERS.get(stage(module), 0) > LAYERS.get(own, 0):
@@ -92,7 +99,9 @@ def forbidden(path: Path, module: str) -> str | None:
         ("data/video.py", "worldeval.record.Episode", True),
         ("rollout/loop.py", "worldeval.world.protocol.WorldModel", True),
         ("world/dit.py", "worldeval.world.sampler.sample", True),
-        ("cli/rank.py", "worldeval.stats.ranking.rank", True),
+        ("cli/rank.py", "worldeval.api.rank.rank", True),
+        ("cli/rank.py", "worldeval.stats.ranking.rank", False),
+        ("api/rank.py", "worldeval.stats.ranking.rank", True),
         ("data/video.py", "worldeval.world.tokenizer.network.Tokenizer", False),
         ("world/dit.py", "worldeval.policy.protocol.Policy", False),
         ("recipe.py", "worldeval.data.video.read", False),

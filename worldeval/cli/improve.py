@@ -98,15 +98,18 @@ def sft(
     """
     from worldeval.api import improve as ways
 
-    given = {
-        "world": world,
-        "judge": judge,
-        "data": data,
-        "tasks": tasks,
-        "settings": settings_of(sets),
-    }
-    folder = out or _folder(recipe)
-    done = ways.sft(policy, folder, recipe=recipe, seed=seed, say=log.print, **given)
+    done = ways.sft(
+        policy,
+        out or _folder(recipe),
+        recipe=recipe,
+        world=world,
+        judge=judge,
+        data=data,
+        tasks=tasks,
+        settings=settings_of(sets),
+        seed=seed,
+        say=log.print,
+    )
     _tell(done, as_json)
 
 
@@ -129,15 +132,18 @@ def rl(
     """
     from worldeval.api import improve as ways
 
-    given = {
-        "world": world,
-        "judge": judge,
-        "data": data,
-        "tasks": tasks,
-        "settings": settings_of(sets),
-    }
-    folder = out or _folder(recipe)
-    done = ways.rl(policy, folder, recipe=recipe, seed=seed, say=log.print, **given)
+    done = ways.rl(
+        policy,
+        out or _folder(recipe),
+        recipe=recipe,
+        world=world,
+        judge=judge,
+        data=data,
+        tasks=tasks,
+        settings=settings_of(sets),
+        seed=seed,
+        say=log.print,
+    )
     _tell(done, as_json)
 
 
@@ -159,15 +165,18 @@ def search(
     """
     from worldeval.api import improve as ways
 
-    given = {
-        "world": world,
-        "judge": judge,
-        "data": data,
-        "tasks": tasks,
-        "settings": settings_of(sets),
-    }
-    folder = out or _folder(recipe)
-    done = ways.search(policy, folder, recipe=recipe, seed=seed, say=log.print, **given)
+    done = ways.search(
+        policy,
+        out or _folder(recipe),
+        recipe=recipe,
+        world=world,
+        judge=judge,
+        data=data,
+        tasks=tasks,
+        settings=settings_of(sets),
+        seed=seed,
+        say=log.print,
+    )
     _tell(done, as_json)
 
 
@@ -189,15 +198,18 @@ def compose(
     """
     from worldeval.api import improve as ways
 
-    given = {
-        "world": world,
-        "judge": judge,
-        "data": data,
-        "tasks": tasks,
-        "settings": settings_of(sets),
-    }
-    folder = out or _folder(recipe)
-    done = ways.compose(policies, folder, recipe=recipe, seed=seed, say=log.print, **given)
+    done = ways.compose(
+        policies,
+        out or _folder(recipe),
+        recipe=recipe,
+        world=world,
+        judge=judge,
+        data=data,
+        tasks=tasks,
+        settings=settings_of(sets),
+        seed=seed,
+        say=log.print,
+    )
     _tell(done, as_json)
 
 
