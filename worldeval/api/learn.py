@@ -162,6 +162,9 @@ def starts_of(data: Address, world: Address, out: Address, *, per_task: int = MO
 
     Raises:
         UserError: the world model holds out no episode of this dataset.
+
+    >>> from worldeval.api.learn import starts_of
+    >>> starts_of("recordings", "lab/world", "starts.h5")  # doctest: +SKIP
     """
     card = read_card(Path(world))
     source = as_trained(open_source(Path(data)), card["spec"])
