@@ -39,9 +39,9 @@ TORCH_LAYERS = {"data", "training", "envs", "world", "policy", "rollout", "judge
 TORCH_LAYERS |= {"checked_weights"}
 LIGHT = {"stats", "runs"}
 
-# All that commands may import: the work of each is one function of the Python API. `run` writes the
-# files that --out names, `config` reads the values of --set.
-COMMANDS = ("api.", "cli.", "errors.", "config.", "run.", "__version__")
+# All that commands may import: the work of each is one function of the Python API. `files` writes
+# what --out names, and `config` reads the values of --set.
+COMMANDS = ("api.", "cli.", "errors.", "config.", "files.", "__version__")
 
 # Third-party modules whose packages are named otherwise.
 DISTRIBUTIONS = {

@@ -13,7 +13,7 @@ import pandas as pd
 
 from worldeval.api import tables
 from worldeval.errors import UserError
-from worldeval.run import read_object
+from worldeval.files import read_object
 from worldeval.runs.paths import IMAGINED, TRUTH, RunPaths
 from worldeval.runs.store import RolloutStore
 from worldeval.runs.summary import Summary, find_summary

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from worldeval.errors import UserError
-from worldeval.run import write_json
+from worldeval.files import write_json
 from worldeval.runs.tables import read_outcomes
 from worldeval.stats.outcomes import Outcomes, from_frame
 from worldeval.stats.plan import Plan
