@@ -1,9 +1,14 @@
-"""Put trained weights, starts and recordings where the package ships them. For maintainers.
+r"""Put trained weights, starts and recordings where the package ships them. For maintainers.
 
     python .ci/ship.py runs/world/latent runs/judge runs/policies/test runs/data/replay
 
 Copies only what is needed to imagine, checks that all weights stay within 16 MiB, and writes the
-demo's starts (from the simulator) and the recordings of the replay gate.
+demo's starts (from the simulator) and the recordings of the replay gate. Afterwards, make the
+passport that ships with them, whose rates stay those of the development policies:
+
+    worldeval rank metaworld --truth --out runs/demo
+    worldeval passport make runs/demo --keep-rates --starts held-out.h5 \
+        --card datasets/metaworld.yaml
 """
 
 import shutil
@@ -39,7 +44,7 @@ def main() -> None:
             Path("models/latent"),
             ("world.json", "tokenizer.safetensors", "dynamics.safetensors"),
         ),
-        (judge, Path("models/judge"), ("judge.json", "judge.safetensors", "validated.json")),
+        (judge, Path("models/judge"), ("judge.json", "judge.safetensors", "passport.json")),
     ):
         target.mkdir(parents=True, exist_ok=True)
         for name in names:

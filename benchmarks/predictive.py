@@ -3,7 +3,7 @@
     python benchmarks/predictive.py [--out benchmarks/results/predictive.json]
 
 Reads the rates of the development and test policies that were kept with the results, and
-`models/judge/validated.json`. Coverage is counted for the measured rate itself, and allowing for
+the passport in `models/judge`. Coverage is counted for the measured rate itself, and allowing for
 its own noise (the Beta(1/2, 1/2) posterior of 100 trials inside the interval). Seeded; under a
 minute.
 """

@@ -39,6 +39,9 @@ _PUBLIC = {
     "next_trials": ("worldeval.api.next_trials", "next_trials"),
     "validate": ("worldeval.api.validate", "validate"),
     "plan": ("worldeval.api.validate", "plan"),
+    "make_passport": ("worldeval.api.passport", "make_passport"),
+    "open_passport": ("worldeval.api.passport", "open_passport"),
+    "check_passport": ("worldeval.api.passport", "check_passport"),
     "open_run": ("worldeval.api.result", "open_run"),
     "Result": ("worldeval.api.result", "Result"),
     "export": ("worldeval.api.export", "export"),
@@ -67,6 +70,9 @@ if TYPE_CHECKING:
     from worldeval.api.load import load_starts as load_starts
     from worldeval.api.load import load_world as load_world
     from worldeval.api.next_trials import next_trials as next_trials
+    from worldeval.api.passport import check_passport as check_passport
+    from worldeval.api.passport import make_passport as make_passport
+    from worldeval.api.passport import open_passport as open_passport
     from worldeval.api.rank import imagine as imagine
     from worldeval.api.rank import merge as merge
     from worldeval.api.rank import rank as rank

@@ -6,7 +6,7 @@ which reports its contents, quality and limitations. It can be copied to another
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -22,9 +22,10 @@ from worldeval.data.check.check import check, harmful
 from worldeval.data.source import Source, open_source
 from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
+from worldeval.evaluate.first_passports import lab_passport
 from worldeval.evaluate.gates import Gates, run_gates
 from worldeval.files import read_json, whole_file, write_json
-from worldeval.judge.judge import load_judge
+from worldeval.judge.judge import judge_hash, load_judge
 from worldeval.rollout.starts import (
     Recording,
     read_recordings,
@@ -33,7 +34,8 @@ from worldeval.rollout.starts import (
     write_recordings,
     write_starts,
 )
-from worldeval.world.load import load_world, read_card
+from worldeval.runs.passport import find_passport
+from worldeval.world.load import load_world, read_card, world_hash
 from worldeval.world.sources import as_trained
 from worldeval.world.training.prepare import kept_out
 
@@ -42,6 +44,8 @@ STARTS, REPLAYS, SIZES, REPORT = "starts.h5", "replays.h5", "sizes.json", "READM
 LARGEST = 96  # longer side of a view in pixels that a laptop can train on in reasonable time
 LEAST_STARTS = 20  # desired number of held-out episodes, since each gives one start
 MOST_STARTS = 40  # per task
+FITTED_STARTS = 60  # per task, of training episodes, to which start frames are fitted
+MOST_FITTED = 600  # of them in total
 REPLAYED = 0.2  # share of the roll-outs that is kept from all models, for the gates
 
 
@@ -123,6 +127,7 @@ def learn(
     _write_replays([open_source(Path(each)) for each in rollouts], lab, horizon, seed=seed)
     _write_protocol(lab, horizon)
     gates = _gates(lab, seed=seed, say=say)
+    _write_passport(source, lab, horizon, gates, seed=seed)
     made = Lab(
         folder=lab,
         world=trained,
@@ -263,6 +268,35 @@ def _write_replays(rollouts: Sequence[Source], lab: Path, horizon: int, *, seed:
             found += recordings(RecordedEpisodes([own]), np.array(chosen), horizon)
     if found:
         write_recordings(path, found)
+
+
+def _write_passport(
+    source: Source, lab: Path, horizon: int, gates: Gates | None, *, seed: int
+) -> None:
+    """Write the judge's passport, unless it has one for these models already."""
+    world, judge = lab / WORLD, lab / JUDGE
+    if (before := find_passport(judge)) is not None and (
+        before.world.hash == world_hash(world) and before.judge.hash == judge_hash(judge)
+    ):
+        return
+    card = read_card(world)
+    own = as_trained(source, card["spec"])
+    trained = np.setdiff1d(np.arange(len(own)), _held_out(own, card["recipe"], card["seed"]))
+    chosen = _spread([own.heads[int(index)].task for index in trained], FITTED_STARTS, trained)
+    if len(chosen) > MOST_FITTED:
+        chosen = np.random.default_rng(seed).choice(chosen, MOST_FITTED, replace=False).tolist()
+    fitting = recordings(RecordedEpisodes([own]), np.array(chosen), 1)
+    found = (("starts", lab / STARTS), ("replays", lab / REPLAYS), ("protocol", lab / PROTOCOL))
+    lab_passport(
+        world,
+        judge,
+        fitting=[one.start for one in fitting],
+        held_out=read_starts(lab / STARTS),
+        horizon=horizon,
+        gates={} if gates is None else {name: getattr(gates, name) for name in asdict(gates)},
+        evidence=[(role, path) for role, path in found if path.is_file()],
+        seed=seed,
+    )
 
 
 def _write_protocol(lab: Path, horizon: int) -> None:

@@ -29,10 +29,11 @@ from worldeval.api.watch import Watch
 from worldeval.envs.address import unavailable
 from worldeval.errors import UserError
 from worldeval.evaluate.live import LiveEvaluation
+from worldeval.evaluate.located import located
 from worldeval.evaluate.manifest import FREE, grown
 from worldeval.evaluate.merge import Merged
 from worldeval.evaluate.merge import merge as merge_parts
-from worldeval.evaluate.run import Evaluation, Watcher, located
+from worldeval.evaluate.run import Evaluation, Watcher
 from worldeval.judge.judge import Judge
 from worldeval.recipe import shipped
 from worldeval.rollout.recipe import ProtocolRecipe
@@ -143,6 +144,7 @@ def rank(
         measured = run.real(Path(real)) if real is not None else None
         if truth:
             run.check_truth()
+        run.tell_outside()
         imagined = run.imagine()
         simulator = run.recipe.truth
         if truth and simulator is not None and (problem := unavailable(simulator.env)):

@@ -18,7 +18,7 @@ from worldeval.api.run_folder import run_folder
 from worldeval.data.table import read_table
 from worldeval.data.weighted import Weighted, read_weighted, refuse_video
 from worldeval.errors import UserError
-from worldeval.evaluate.known import write_known
+from worldeval.evaluate.first_passports import calibrated_passport
 from worldeval.evaluate.recalibrate import Recalibrated, recalibrated
 from worldeval.files import read_json
 from worldeval.judge.fit import FittedJudge
@@ -212,7 +212,7 @@ def calibrate_judge(judge: Address, runs: Sequence[Address], out: Address) -> Re
     place = Path(shipped(str(judge)))
     found = recalibrated(place, [Path(each) for each in runs])
     save_calibration(Path(out), place, found.calibration, learned_from=found.learned_from)
-    write_known(Path(out), found.known)
+    calibrated_passport(found, [Path(each) for each in runs], place, Path(out))
     return found
 
 

@@ -15,8 +15,8 @@ from worldeval.errors import UserError
 # In the order of the help text. Each module has `register(app)` and imports torch, pandas and
 # simulators only inside functions.
 VERBS = (
-    "system", "data", "learn", "train", "fidelity", "policy", "judge", "rank", "merge", "next",
-    "improve", "validate", "export", "report", "film", "view", "serve", "adapter", "env",
+    "system", "data", "learn", "train", "fidelity", "policy", "judge", "passport", "rank", "merge",
+    "next", "improve", "validate", "export", "report", "film", "view", "serve", "adapter", "env",
 )  # fmt: skip
 
 app = typer.Typer(

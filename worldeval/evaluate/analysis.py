@@ -10,6 +10,7 @@ import pandas as pd
 
 from worldeval.evaluate.gates import ACTION_EFFECT, Gates
 from worldeval.evaluate.known import rates_of
+from worldeval.evaluate.passport_check import PassportCheck
 from worldeval.evaluate.validated import Validated
 from worldeval.stats import (
     Agreement,
@@ -75,21 +76,26 @@ def analyse(
     margin: float,
     seed: int,
     validated: Validated | None = None,
-    known: ValidatedRates | None = None,
+    passport: PassportCheck | None = None,
     test: str = "betting",
     uncalibrated: bool = False,
 ) -> Analysis:
     """Rank the imagined outcomes and, if measured outcomes exist, measure the agreement.
 
     `truth` may hold some of the policies and tasks only, and other starts; `validated` is an
-    earlier run's comparison with truth. Intervals are those of true rates where `known`, or else
-    the truth of this run's other lineages, says what an imagined rate is worth. `test` compares two
-    policies (`paired.compare_all`). `uncalibrated`: the judge never saw a recorded failure.
+    earlier run's comparison with truth. Intervals are those of true rates where the passport, or
+    else the truth of this run's other lineages, says what an imagined rate is worth. `test`
+    compares two policies (`paired.compare_all`). `uncalibrated`: the judge never saw a recorded
+    failure.
     """
     rng = np.random.default_rng(seed)
     predicted = from_frame(imagined, source="imagined outcomes")
     real = from_frame(truth, source="true outcomes") if truth is not None else None
     compared = real is not None and len(real.policies) >= 3
+    passport = passport or PassportCheck()
+    known = passport.known
+    if not compared:  # otherwise the run says more of itself than its passport can
+        validated = validated or passport.validated
     if known is None and truth is not None:
         own = ValidatedRates(rates=rates_of(paired_starts(imagined, truth)))
         # With fewer, a fit without one lineage is so uncertain that it could separate no pair.
@@ -97,6 +103,7 @@ def analyse(
     validation = compared or validated is not None
     ranking = rank(predicted, rng=rng, validated=validation, known=known, test=test)
     found = [*ranking.findings, *judge_uncalibrated(uncalibrated)]
+    found += passport.findings(measured=compared)
     agreed = combined = None
     beyond, shrunk = dict[str, dict[str, Estimate]](), dict[str, Estimate]()
     groups: dict[str, dict[str, Any]] = {}

@@ -2,12 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pandas as pd
 
 from worldeval.errors import UserError, did_you_mean
-from worldeval.evaluate.known import read_known
 from worldeval.evaluate.run import Evaluation
 from worldeval.evaluate.workers.jobs import BatchDone, Job, by_task
 from worldeval.evaluate.workers.spread import Alone, Crew
@@ -15,11 +13,9 @@ from worldeval.evaluate.workers.worker import Setup, Worker
 from worldeval.judge.judge import Judge
 from worldeval.policy.protocol import Policy
 from worldeval.policy.pulse import WatchedPolicy
-from worldeval.recipe import shipped
 from worldeval.record import Start
 from worldeval.rollout.inverse import load_checker
 from worldeval.runs.paths import RunPaths
-from worldeval.stats import ValidatedRates
 from worldeval.world.world import World
 
 
@@ -64,9 +60,6 @@ class LiveEvaluation(Evaluation):
 
     def hashes(self) -> dict[str, str]:
         return dict(self.known)
-
-    def known_rates(self) -> ValidatedRates | None:
-        return read_known(Path(shipped(self.recipe.judge))) if self.recipe.judge else None
 
     def check_models(self) -> None:
         spec = self.world.spec

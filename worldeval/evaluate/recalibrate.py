@@ -10,13 +10,11 @@ import pandas as pd
 
 from worldeval.axes import Array, Float
 from worldeval.errors import UserError
-from worldeval.evaluate.known import rates_of
 from worldeval.evaluate.validated import read_compared
 from worldeval.judge.calibrate import Calibration, recalibrate
 from worldeval.judge.judge import judge_hash, read_calibration
 from worldeval.runs.paths import IMAGINED, TRUTH
 from worldeval.runs.tables import read_side
-from worldeval.stats import ValidatedRates
 
 FEWEST = 3  # lineages: one must be left out, and two remain
 
@@ -29,7 +27,7 @@ class Recalibrated:
     learned_from: dict[str, Any]
     cell_error_before: float  # mean absolute error of a policy's rate on a task
     cell_error_after: float  # the same, with each lineage left out in turn
-    known: ValidatedRates  # the corrected rates of lineages left out, beside the true ones
+    pairs: pd.DataFrame  # the paired starts; `left_out` is the score with the lineage left out
 
 
 def recalibrated(judge: Path, runs: Sequence[Path]) -> Recalibrated:
@@ -61,9 +59,7 @@ def recalibrated(judge: Path, runs: Sequence[Path]) -> Recalibrated:
         },
         cell_error_before=_cell_error(table, table["score"].to_numpy()),
         cell_error_after=_cell_error(table, after),
-        known=ValidatedRates(
-            rates=rates_of(table.assign(left_out=after), "left_out"), corrected=True
-        ),
+        pairs=table.assign(left_out=after),
     )
 
 

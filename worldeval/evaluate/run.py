@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from time import perf_counter
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -30,9 +30,11 @@ from worldeval.evaluate.first_starts import first_starts, refuse_recorded
 from worldeval.evaluate.gates import Gates, run_gates
 from worldeval.evaluate.imagined import ImaginedPart, outcomes
 from worldeval.evaluate.kept_starts import keep_starts, read_kept_starts
-from worldeval.evaluate.known import read_known
+from worldeval.evaluate.located import located
 from worldeval.evaluate.manifest import manifest_of
+from worldeval.evaluate.passport_check import PassportCheck, check_passport
 from worldeval.evaluate.policies import is_foreign, policy_cards
+from worldeval.evaluate.stopwatch import Stopwatch
 from worldeval.evaluate.truth import forget, measure_truth, mend
 from worldeval.evaluate.validated import Validated, read_validated, real_trials
 from worldeval.evaluate.workers.jobs import BatchDone, Result, Shard, by_task
@@ -53,7 +55,6 @@ from worldeval.runs.paths import IMAGINED, TRUTH, RunPaths
 from worldeval.runs.store import RolloutStore
 from worldeval.runs.summary import write_summary
 from worldeval.runs.tables import write_table
-from worldeval.stats import ValidatedRates
 from worldeval.world.load import read_card, world_hash
 from worldeval.world.world import World
 
@@ -197,9 +198,21 @@ class Evaluation:
             "judge": judge_hash(Path(self.recipe.judge)),
         }
 
-    def known_rates(self) -> ValidatedRates | None:
-        """Read the validated rates stored beside the judge."""
-        return read_known(Path(self.recipe.judge))
+    @cached_property
+    def passport(self) -> PassportCheck:
+        """What the passport of the world model and the judge says of this ranking."""
+        return check_passport(
+            Path(shipped(self.recipe.judge)) if self.recipe.judge else None,
+            hashes=self.hashes(),
+            recipe=self.recipe,
+            starts=self.starts,
+            world=lambda: self.models()[0],
+        )
+
+    def tell_outside(self) -> None:
+        """Say what the passport does not cover, before hours of work."""
+        for found in self.passport.outside:
+            self.watch.say(found.text)
 
     def gates(self) -> Gates | None:
         """Replay recordings for the gates; None if the protocol names none."""
@@ -220,6 +233,7 @@ class Evaluation:
         imagined = self._everywhere(imagined)
         if truth is not None:
             truth = truth[truth["policy"].isin(imagined["policy"])]
+        passport = self.passport.with_actions(self.paths.imagined)
         analysis = analyse(
             imagined,
             truth,
@@ -228,7 +242,7 @@ class Evaluation:
             margin=self.recipe.margin,
             seed=self.seed,
             validated=validated,
-            known=self.known_rates(),
+            passport=passport,
             test=self.test,
             uncalibrated=is_uncalibrated(Path(shipped(self.recipe.judge))),
         )
@@ -252,6 +266,8 @@ class Evaluation:
             content["spent"] = self.spent.to_json()
         if self.errors:
             content["errors"] = self.errors
+        if passport.passport is not None:
+            content["passport"] = passport.to_json()
         write_summary(self.out, content)
         return analysis
 
@@ -396,35 +412,11 @@ class Evaluation:
         write_table(self.paths.outcomes(side), table)
         return table
 
-    def _timed(self, name: str) -> "_Stopwatch":
-        return _Stopwatch(lambda spent: self._spend(name, spent))
+    def _timed(self, name: str) -> Stopwatch:
+        return Stopwatch(lambda spent: self._spend(name, spent))
 
     def _spend(self, name: str, spent: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + spent
         self.seconds["total"] = self.seconds.get("total", 0.0) + spent
         with suppress(OSError):  # on a full disk, that is the error to be read
             write_json(self.paths.seconds, self.seconds)
-
-
-def located(recipe: ProtocolRecipe) -> ProtocolRecipe:
-    """Replace names of shipped files in the recipe by their paths."""
-    return replace(
-        recipe,
-        policies=tuple(shipped(ref) for ref in recipe.policies),
-        world=shipped(recipe.world),
-        judge=shipped(recipe.judge),
-        checker=shipped(recipe.checker) if recipe.checker else "",
-        starts_file=shipped(recipe.starts_file) if recipe.starts_file else "",
-        replays=shipped(recipe.replays) if recipe.replays else "",
-    )
-
-
-class _Stopwatch:
-    def __init__(self, spend: Callable[[float], None]) -> None:
-        self._spend, self._begin = spend, 0.0
-
-    def __enter__(self) -> None:
-        self._begin = perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self._spend(perf_counter() - self._begin)

@@ -37,10 +37,9 @@ class Validated:
         said = Finding(
             code="validated_elsewhere",
             severity="warning",
-            text=f"The success of these policies was not measured. {self.where} compared "
-            f"{self.policies} "
-            f"others with measured outcomes under the same world model and judge: Spearman "
-            f"{self.spearman}.",
+            text="The success of these policies was not measured in this run. "
+            f"{self.where} compared {self.policies} policies with measured outcomes under the same "
+            f"world model and judge: Spearman {self.spearman}.",
         )
         return [*self.failed, said]
 

@@ -97,7 +97,7 @@ def write_page(contents: ReportContents, path: Path, *, embed: bool = False, eac
     Raises:
         UserError: the file of a film strip is missing or damaged.
     """
-    template = _environment().get_template(TEMPLATES[path.suffix])
+    template = template_environment().get_template(TEMPLATES[path.suffix])
     album = Album(path.parent, embed=embed)
     wrong = [found for found in chapters(contents.strips, each=each) if found.disagreement]
     above = {strip.key for chapter in wrong for strip in chapter.strips}
@@ -106,7 +106,7 @@ def write_page(contents: ReportContents, path: Path, *, embed: bool = False, eac
     number = count(1)
     text = template.render(
         c=contents,
-        css=_css(),
+        css=stylesheet(),
         headline=headline(contents),
         show={
             # A lineage that is part of the policy's name adds nothing.
@@ -260,7 +260,8 @@ def _measures_of(evaluators: Sequence[Evaluator]) -> list[str]:
     return [name for name in MEASURES if any(name in each.measures for each in evaluators)]
 
 
-def _environment() -> Environment:
+def template_environment() -> Environment:
+    """Return the environment of the templates, which escapes HTML."""
     environment = Environment(
         loader=PackageLoader("worldeval.report"),
         autoescape=lambda name: bool(name and name.endswith(".html.j2")),
@@ -272,6 +273,7 @@ def _environment() -> Environment:
     return environment
 
 
-def _css() -> str:
+def stylesheet() -> str:
+    """Return the style sheet of all pages."""
     loader = PackageLoader("worldeval.report")
     return loader.get_source(Environment(), "report.css")[0]

@@ -147,6 +147,16 @@ class RolloutStore:
         for path, facts, fresh in self._batches():
             yield from _rollouts(path, facts, fresh)
 
+    def actions(self) -> Iterator[tuple[EpisodeFacts, Array]]:
+        """Iterate over the actions (t a) of all roll-outs, without reading the latents."""
+        for path, facts, fresh in self._batches():
+            with _opened(path) as file:
+                actions = _array(file, "actions")
+                if len(actions) != len(facts):
+                    raise ValueError(f"its actions are not of {len(facts)} roll-outs")
+            for row in fresh:
+                yield facts[row], actions[row]
+
     def find(self, *, policy: str, start: str) -> tuple[Rollout, Verdict]:
         """Return one roll-out and its verdict."""
         for path, facts, fresh in self._batches():

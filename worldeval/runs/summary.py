@@ -152,6 +152,28 @@ class ModelSummary:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartSummary:
+    """A start frame, compared with those of the passport."""
+
+    start: str
+    task: str
+    p: float  # conformal p-value
+    outside: bool  # p is at most the passport's false-alarm rate
+    view: str = ""  # where it differs most
+    block: str = ""  # in what: latent, colour, edge or background
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassportSummary:
+    """The passport of the world model and the judge (`passport.json` in the judge's folder)."""
+
+    sha256: str = ""
+    made: str = ""
+    applies: bool = True  # False: something is outside of what was validated (see findings)
+    starts: tuple[StartSummary, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class SpentSummary:
     """How an evaluation ended that was allowed to stop early."""
 
@@ -199,6 +221,7 @@ class Summary:
     world: ModelSummary | None = None
     judge: ModelSummary | None = None
     spent: SpentSummary | None = None
+    passport: PassportSummary | None = None  # None: the judge has none
     errors: Mapping[str, str] = field(default_factory=dict)  # policy -> why episodes are missing
 
     @property
