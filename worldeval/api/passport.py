@@ -8,7 +8,7 @@ from worldeval.errors import UserError
 from worldeval.evaluate.passport import PassportRequest
 from worldeval.evaluate.passport import make_passport as make
 from worldeval.recipe import shipped
-from worldeval.report.passport import write_passport_page
+from worldeval.report.passport import title, write_passport_page
 from worldeval.runs.passport import (
     FILE,
     PAGE,
@@ -38,6 +38,19 @@ class PassportFolder:
     def page(self) -> Path:
         """Its page."""
         return self.folder / PAGE
+
+    @property
+    def title(self) -> str:
+        """What the passport shows, in one sentence."""
+        return title(self.passport)
+
+    @property
+    def phi(self) -> str:
+        """The worth of an imagined rate with its interval, as text."""
+        found = self.passport.phi
+        if found is None or found.value is None or found.low is None or found.high is None:
+            return "not measured"
+        return f"{found.value:.0f} [{found.low:.0f}, {found.high:.0f}] trials"
 
 
 @dataclass(frozen=True, kw_only=True)

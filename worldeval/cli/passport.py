@@ -9,7 +9,6 @@ from worldeval.cli.common import MODELS, Json, Out, Seed, console, emit, log, ve
 
 if TYPE_CHECKING:
     from worldeval.api.passport import CheckedPassport, PassportFolder
-    from worldeval.stats import Estimate
 
 EVIDENCE, SIGNING = "Evidence", "Signature"
 
@@ -150,11 +149,9 @@ def _shown(found: "PassportFolder", *, as_json: bool, out: Path | None) -> None:
 def _print(found: "PassportFolder") -> None:
     from rich.table import Table
 
-    from worldeval.report.passport import title
-
     told, scope = found.passport, found.passport.scope
     validation, starts = told.validation, scope.starts
-    table = Table(title=title(told), title_justify="left", show_header=False)
+    table = Table(title=found.title, title_justify="left", show_header=False)
     cameras = scope.cameras
     said = {
         "validated": f"{validation.date[:10]}, run {validation.run}: {validation.policies} policies"
@@ -166,7 +163,7 @@ def _print(found: "PassportFolder") -> None:
         f"{scope.fps:g} frames a second"
         if cameras and scope.fps
         else "not recorded",
-        "phi": f"{_trials(told.phi)} trials" if told.phi else "not measured",
+        "phi": found.phi,
         **{name: str(one) for name, one in (validation.agreement if validation else {}).items()},
         **{f"gate {name}": str(one) for name, one in told.gates.items()},
         "errors of probes": ", ".join(f"{k} {v:.3g}" for k, v in told.probes.items())
@@ -183,12 +180,6 @@ def _print(found: "PassportFolder") -> None:
     for name, value in said.items():
         table.add_row(name, value)
     console.print(table)
-
-
-def _trials(phi: "Estimate") -> str:
-    if phi.value is None or phi.low is None or phi.high is None:
-        return "unknown"
-    return f"{phi.value:.0f} [{phi.low:.0f}, {phi.high:.0f}]"
 
 
 def _print_check(found: "CheckedPassport") -> None:
