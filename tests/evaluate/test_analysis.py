@@ -166,7 +166,7 @@ def test_an_earlier_validation_speaks_for_new_policies(tmp_path: Path) -> None:
     real[real["lineage"] == "bc"].to_csv(tmp_path / "outcomes/truth.csv", index=False)
     with pytest.raises(UserError, match=r"another judge \(j1; now j2\)"):
         read_validated(tmp_path, world="w1", judge="j2")
-    with pytest.raises(UserError, match="--sampler-steps left out, now 2"):
+    with pytest.raises(UserError, match="--sampler-steps not set, now 2"):
         read_validated(tmp_path, world="w1", judge="j1", sampler_steps=2)
     known = read_validated(tmp_path, world="w1", judge="j1")
     later = analyse(predicted, None, cards(), None, margin=0.1, seed=0, validated=known)

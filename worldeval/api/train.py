@@ -170,8 +170,8 @@ def train_judge(
     for fold in range(folds):
         if not (place / f"fold-{fold}" / CARD).is_file():
             raise UserError(
-                f"{world} holds no fold-{fold}: it was trained without roll-outs of policies. "
-                "Train it with --weak FOLDER first."
+                f"{world} contains no fold-{fold}, because it was trained without roll-outs of "
+                "policies. Train it with --weak FOLDER first."
             )
     for path in (*(part.path for part in parts), *weak):
         _must_exist(path)

@@ -71,7 +71,8 @@ def serve_policy(
         bool,
         typer.Option(
             "--trust-pickle",
-            help="Load policies that are pickles. Loading one runs whatever code it contains.",
+            help="Load policies that are pickles. Loading a pickle executes any code that it "
+            "contains.",
         ),
     ] = False,
     host: Host = "127.0.0.1",

@@ -133,7 +133,7 @@ def _print(found: "Validation") -> None:
     for label, estimate, ceiling in (
         ("Pearson, other lineages", a.pearson, "pearson"),
         ("  these policies, other starts", a.pearson_starts, "pearson"),
-        ("  above the median truth", a.pearson_strong, None),
+        ("  above the median rate", a.pearson_strong, None),
         ("Spearman, other lineages", a.spearman, "spearman"),
         ("  these policies, other starts", a.spearman_starts, "spearman"),
         ("  within task, mean", a.within_task_spearman, None),

@@ -63,8 +63,8 @@ def read_validated(
     then = summary.world.sampler_steps if summary.world else None
     if then != sampler_steps:
         raise UserError(
-            f"{folder} was imagined with --sampler-steps {then or 'left out'}, now "
-            f"{sampler_steps or 'left out'}. Use the same number of steps as in that run."
+            f"{folder} was imagined with --sampler-steps {then or 'not set'}, now "
+            f"{sampler_steps or 'not set'}. Use the same number of steps as in that run."
         )
     if summary.agreement is None or summary.agreement.spearman is None:
         raise UserError(

@@ -85,7 +85,7 @@ def judged_frames(recipe: JudgeRecipe, data: LatentEpisodes, episodes: Int[Array
         raise UserError(
             f"{len(late)} of {len(episodes)} roll-outs first succeed after frame {recipe.horizon}, "
             f"the judge's horizon (the last at frame {max(late)}), so they would be labelled as "
-            f"failures. Leave horizon out of the recipe, or --set horizon={longest}."
+            f"failures. Omit horizon in the recipe, or --set horizon={longest}."
         )
     return recipe.horizon
 

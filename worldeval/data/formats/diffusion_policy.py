@@ -289,7 +289,8 @@ class DiffusionPolicySource(Source):
             kept = self._group[name]
             sound = kept.ndim > 0 and min(kept.chunks) > 0
             if kept.dtype.kind not in "fiub" or not sound:
-                raise DataError(self.path, name, f"it holds {kept.dtype} {kept.shape}.")
+                words = f"it is {kept.dtype} {kept.shape}, not an array of numbers."
+                raise DataError(self.path, name, words)
             bounded_array(kept, self.path, name)
             return kept
         except DataError:

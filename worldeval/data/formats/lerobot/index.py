@@ -204,7 +204,7 @@ def _fill(template: str, file: Path, **values: Any) -> str:
                 raise DataError(file, "path", f"{template!r:.120} produces excessively long names.")
         return template.format(**values)
     except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
-        raise DataError(file, "path", f"{template!r:.120} is no path ({error}).") from error
+        raise DataError(file, "path", f"{template!r:.120} is not a path ({error}).") from error
 
 
 def _end(row: Mapping[str, Any], key: str) -> float | None:
