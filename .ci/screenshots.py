@@ -68,8 +68,8 @@ class Shot:
 
 SHOTS = (
     Shot("ranking", "", "Ranking", 2500),
-    Shot("rollouts", "rollouts", "Roll-outs", 2150, video=True),
-    Shot("compare", "compare", "Compare two policies", 1350, video=True),
+    Shot("rollouts", "rollouts", "Roll-outs", 2230, video=True),
+    Shot("compare", "compare", "Compare two policies", 1480, video=True),
     Shot("judge", "labelling", "Judge", 950, video=True),
     Shot("gates", "gates", "Gates", 1000),
     Shot("export", "exporting", "Export", 1150),

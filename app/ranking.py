@@ -29,9 +29,11 @@ def so_far(episodes: EpisodeTable) -> None:
         st.rerun()
 
 
-def bar(colour: Literal["blue", "orange"]) -> Any:
+def bar(colour: Literal["blue", "orange"], *, width: int | None = None) -> Any:
     """Configure a column of rates as bars; blue is predicted, orange is measured."""
-    return st.column_config.ProgressColumn(format="%.2f", min_value=0, max_value=1, color=colour)
+    return st.column_config.ProgressColumn(
+        format="%.2f", min_value=0, max_value=1, color=colour, width=width
+    )
 
 
 contents: ReportContents | None = st.session_state["contents"]
@@ -73,9 +75,13 @@ picked = st.dataframe(
     height="content" if len(table) <= TALLEST else "auto",
     column_config={
         "rank": st.column_config.NumberColumn(width=48),
-        "predicted": bar("blue"),
-        "measured": bar("orange"),
-        "P(best)": st.column_config.NumberColumn(format="%.2f"),
+        "policy": st.column_config.TextColumn(width=180),
+        "predicted": bar("blue", width=115),
+        "interval": st.column_config.TextColumn(width=95),
+        "measured": bar("orange", width=115),
+        "measured interval": st.column_config.TextColumn("interval", width=95),
+        "tied group": st.column_config.TextColumn(width=80),
+        "P(best)": st.column_config.NumberColumn(format="%.2f", width=62),
     },
     on_select="rerun",
     selection_mode="single-row",

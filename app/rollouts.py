@@ -130,7 +130,7 @@ def list_page(rows: pd.DataFrame, place: int, films: dict[str, Filmstrip]) -> No
         table = table.drop(columns="picture")
     key = f"list {first} {hash(tuple(shown['id']))}"
     signals = {
-        name: st.column_config.NumberColumn(signal_label(name), format="%.2f", width=100)
+        name: st.column_config.NumberColumn(signal_label(name), format="%.2f", width=96)
         for name in episodes.signals
     }
     st.dataframe(
@@ -139,16 +139,17 @@ def list_page(rows: pd.DataFrame, place: int, films: dict[str, Filmstrip]) -> No
         row_height=56 if any(pictures) else None,
         height="content",
         column_config={
-            "": st.column_config.TextColumn(width=28),
+            "": st.column_config.TextColumn(width=24),
             "picture": st.column_config.ImageColumn(
                 "frame",
-                width=64,
+                width=56,
                 help="The last imagined frame if there is a film, else the start.",
             ),
-            "film": st.column_config.TextColumn("film", width=40),
+            "film": st.column_config.TextColumn("film", width=36),
             "P(success)": st.column_config.ProgressColumn(
-                format="%.2f", min_value=0, max_value=1, color="blue"
+                format="%.2f", min_value=0, max_value=1, color="blue", width=92
             ),
+            "measured": st.column_config.TextColumn(width=70),
             **signals,
         },
         on_select=lambda: picked(list(shown["id"]), key),

@@ -81,9 +81,9 @@ def test_answers_are_kept_one_by_one(run: Path, tmp_path: Path) -> None:
     ("change", "says"),
     [
         (("success", "maybe"), "write 1 or 0"),
-        (("code", "ZZ"), "Fill in `success` only"),
+        (("code", "ZZ"), "Change only the column `success`"),
         (("trial", "x"), "not a number"),
-        (("start", "elsewhere"), "Fill in `success` only"),
+        (("start", "elsewhere"), "Change only the column `success`"),
     ],
 )
 def test_what_does_not_fit_is_refused(

@@ -168,7 +168,7 @@ def test_its_spec_says_how_it_is_run(lerobot: None, tmp_path: Path) -> None:
     ("settings", "said"),
     [
         ({"image": (3, 12, 16)}, "trained on images of 12 x 16 .* are 6 x 8.*size=12x16"),
-        ({"state": 5}, "reads 5 numbers of proprioception, but the world gives 2"),
+        ({"state": 5}, "reads 5 values of proprioception, but the world gives 2"),
         ({"image": (1, 6, 8)}, "a world's images are 3 x height x width"),
     ],
 )
@@ -204,7 +204,7 @@ def test_proprioception_in_other_units_is_refused(lerobot: None, tmp_path: Path)
             tasks=("push",),
         )
     ]
-    with pytest.raises(UserError, match=r"Number 1 .* between -1 and 1 .* the world gives 300"):
+    with pytest.raises(UserError, match=r"Value 1 .* between -1 and 1 .* the world gives 300"):
         driven(load_policy(f"lerobot:{folder}"), far, [0])
     driven(load_policy(f"lerobot:{folder}?check_ranges=false"), far, [0])
 

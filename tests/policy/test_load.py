@@ -53,7 +53,7 @@ def test_built_ins_and_code(tmp_path: Path) -> None:
         ("random", {"sized": 1}, "sized"),
         ("{set}/plain/step-3", {}, "Did you mean 'step-"),
         ("{set}/plan/step-2", {}, "Did you mean 'plain'"),
-        ("{set}/plain", {}, "holds 2 checkpoints"),
+        ("{set}/plain", {}, "contains 2 checkpoints"),
         ("{set}/plain/step-2", {"chunk": 1}, "no parameters"),
         ("{set}/plain/step-2/policy.pt", {}, "--trust-pickle"),
         ("worldeval.policy.builtin:Zeros", {}, "Did you mean 'Zero'"),

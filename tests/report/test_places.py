@@ -68,5 +68,5 @@ def test_the_thumbnail_of_a_film_is_its_last_frame(kept_run: Path) -> None:
 
 def test_a_verb_answers_or_says_why_not() -> None:
     assert run_verb("recipes")[0]["name"]
-    with pytest.raises(UserError, match="no run"):
+    with pytest.raises(UserError, match="not a ranking run"):
         run_verb("film", "/nowhere", names=["--draw"])

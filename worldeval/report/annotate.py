@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.patheffects import withStroke
 from matplotlib.text import Annotation, Text
 
 from worldeval.axes import Array, Bool, Float
@@ -29,6 +30,7 @@ def place_labels(
     bars: Sequence[tuple[float, float, float, float]] = (),
     size: float = 7.5,
     colour: str = "black",
+    halo: str = "white",
 ) -> list[Annotation]:
     """Write each name near its point; names without a free position are omitted.
 
@@ -36,6 +38,7 @@ def place_labels(
         bars: horizontal or vertical segments (x0, y0, x1, y1) in data units that names should
             avoid.
         size: font size in points.
+        halo: colour of the background, drawn around the letters where a line crosses them.
 
     The limits and the size of the figure must be final.
     """
@@ -85,6 +88,7 @@ def place_labels(
                 color=colour,
                 ha="center",
                 va="center",
+                path_effects=[withStroke(linewidth=2.5, foreground=halo)],
                 arrowprops={**line, "shrinkA": 0, "shrinkB": 3} if far else None,
             )
         )

@@ -80,7 +80,7 @@ def over_time(
         mark["point"] = {"size": 18}
         sides = {"domain": [IMAGINED, REAL], "range": [[1, 0], [5, 4]]}
         # Dashes now distinguish the sides, so names differ in marks as well as colours.
-        told = {"orient": "bottom", "title": SIDES, "columns": 4}
+        told = {"orient": "bottom", "title": SIDES, "titleLimit": 400, "columns": 4}
         encoding["color"]["legend"] = told
         encoding["shape"] = {key: encoding["color"][key] for key in ("field", "type", "sort")}
         encoding["shape"] |= {"scale": {"domain": names, "range": _marks(names)}, "legend": told}

@@ -58,6 +58,7 @@ def predicted_against_real(points: Sequence[Point], *, theme: Theme = LIGHT) -> 
                 [point.name for point in known],
                 bars=bars,
                 colour=theme.ink,
+                halo=theme.paper,
             )
         figure.set_layout_engine("none")  # names would pull the axes about
     return figure

@@ -44,11 +44,20 @@ def write_poster(contents: ReportContents, path: Path) -> Path:
 
 
 def telling(strips: tuple[Filmstrip, ...]) -> list[Filmstrip]:
-    """Choose one success, one failure and one disagreement, or more successes if one is missing."""
-    kinds = {chapter.name: list(chapter.strips) for chapter in chapters(strips, each=STRIPS)}
+    """Choose one success, one failure and one disagreement, or more successes if one is missing.
+
+    The tasks differ if there are enough film strips.
+    """
+    kinds = {chapter.name: list(chapter.strips) for chapter in chapters(strips, each=len(strips))}
     order = [
         kinds.get(name, [])
         for name in ("successes", "failures", "optimism", "pessimism", "unknown")
     ]
-    turns = [kind[place] for place in range(STRIPS) for kind in order if place < len(kind)]
-    return turns[:STRIPS]
+    shown: list[Filmstrip] = []
+    while len(shown) < STRIPS and any(order):
+        for kind in filter(None, order):
+            tasks = {strip.task for strip in shown}
+            chosen = next((strip for strip in kind if strip.task not in tasks), kind[0])
+            kind.remove(chosen)
+            shown.append(chosen)
+    return shown[:STRIPS]

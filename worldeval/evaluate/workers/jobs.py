@@ -25,7 +25,7 @@ class BatchDone:
 
     job: Job
     probabilities: tuple[float, ...]  # one per start of the job
-    seconds: float  # in one process
+    seconds: float  # CPU time of one process
     packed: bytes = field(repr=False)  # the file for the run store
 
     @property
