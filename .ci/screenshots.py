@@ -121,7 +121,11 @@ def viewer(runs: Path) -> Iterator[str]:
         probe.bind(("localhost", 0))
         port = probe.getsockname()[1]
     verb = ["view", str(runs), "--no-browser", "--port", str(port)]
-    process = subprocess.Popen([sys.executable, "-m", "worldeval", *verb], start_new_session=True)
+    # The page Judge suggests the login name.
+    environment = {**os.environ, "LOGNAME": "reviewer"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "worldeval", *verb], start_new_session=True, env=environment
+    )
     address = f"http://localhost:{port}"
     try:
         for _ in range(PATIENCE // 1000):

@@ -110,7 +110,7 @@ def checks(path: str, changed: int) -> None:
     if harmful:
         st.error(f"{harmful} of {len(found)} findings would harm training.")
     else:
-        st.success(f"No finding would harm training; {len(found)} findings in total.")
+        st.success(f"No finding would harm training; {len(found)} in total.")
     if found:
         rows = [
             {

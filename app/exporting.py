@@ -108,7 +108,7 @@ if not kept:
 counts = pd.DataFrame(kept).pivot_table(
     index="policy", columns="task", values="seed", aggfunc="count", fill_value=0
 )
-counts.insert(0, "all tasks", counts.sum(axis=1))
+counts.insert(0, "all", counts.sum(axis=1))
 st.dataframe(counts, height="content" if len(counts) <= TALLEST else "auto")
 if "real" in stored and stored["real"].notna().any():
     chosen = {(record["policy"], record["start"]) for record in kept}

@@ -38,7 +38,8 @@ if contents.pairs is not None:
 
 st.subheader("Provenance")
 if contents.seconds:
-    st.text(", ".join(f"{name} {seconds(value)}" for name, value in contents.seconds.items()))
+    times = {name.replace("_cpu", " (CPU time)"): each for name, each in contents.seconds.items()}
+    st.text(", ".join(f"{name}: {seconds(each)}" for name, each in times.items()))
 st.json({**asdict(contents.facts), "world": dict(contents.world)}, expanded=1)
 if contents.recipe:
     with st.expander("Recipe"):

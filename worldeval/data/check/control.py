@@ -31,13 +31,14 @@ def control_findings(parts: Sequence[Rows]) -> Iterator[DataFinding]:
             f"{listed}). Check that the columns, their order and the frame rate are correct.",
         )
     elif best > 0 and shares[best] > shares[0] + BETTER:
+        delay = f"{best} frame{'s' if best > 1 else ''}"
         yield DataFinding(
             code="action-lag",
             severity="warning",
             episode=None,
             field="action",
-            text=f"explain the pose changes best with a delay of {best} frames (share explained by "
-            f"lag: {listed}). Shift the actions by {best} frames, or give the model that much "
+            text=f"explain the pose changes best with a delay of {delay} (share explained by lag: "
+            f"{listed}). Shift the actions by {delay}, or give the model that much "
             "history.",
         )
 
