@@ -146,14 +146,14 @@ class Switched:
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
         # Both act at every call, so that each keeps its own time.
-        first, second = (policy.act(_seen_by(policy, observation)) for policy in self._policies)
+        first, second = (policy.act(seen_by(policy, observation)) for policy in self._policies)
         chunk = self._spec.chunk
         late = (self._frame >= self._at)[:, None, None]
         self._frame += self._frames_per_call
         return np.where(late, second[:, :chunk], first[:, :chunk])
 
 
-def _seen_by(policy: Policy, observation: Observation) -> Observation:
+def seen_by(policy: Policy, observation: Observation) -> Observation:
     """Copy an observation with as much history as the policy reads."""
     past = observation.past[len(observation.past) - (policy.spec.history - 1) :]
     return replace(observation, past=past).own()
