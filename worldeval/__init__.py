@@ -44,6 +44,7 @@ _PUBLIC = {
     "check_passport": ("worldeval.api.passport", "check_passport"),
     "open_run": ("worldeval.api.result", "open_run"),
     "Result": ("worldeval.api.result", "Result"),
+    "explain": ("worldeval.api.explain", "explain"),
     "export": ("worldeval.api.export", "export"),
     "report": ("worldeval.api.report", "report"),
     "improve": ("worldeval.api.improve", ""),
@@ -61,6 +62,7 @@ if TYPE_CHECKING:
     from worldeval.api.data import convert_dataset as convert_dataset
     from worldeval.api.data import inspect_dataset as inspect_dataset
     from worldeval.api.data import open_dataset as open_dataset
+    from worldeval.api.explain import explain as explain
     from worldeval.api.export import export as export
     from worldeval.api.fidelity import fidelity as fidelity
     from worldeval.api.film import film as film

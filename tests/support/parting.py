@@ -1,7 +1,7 @@
 """A track on which two policies part at a known moment: the hand moves along x, and nothing errs.
 
-An episode succeeds if the hand ends at or beyond `GOAL`: a policy that always goes forward does, one
-that stands still for a chunk does not. What has been missed cannot be made up for.
+An episode succeeds if the hand ends at or beyond `GOAL`: a policy that always goes forward does,
+one that stands still for a chunk does not. What has been missed cannot be made up for.
 """
 
 from collections.abc import Mapping, Sequence
@@ -120,7 +120,9 @@ class TrackJudge:
         out = []
         for rollout in rollouts:
             probability = 0.9 if rollout.pose[-1, 0] - rollout.pose[0, 0] >= GOAL else 0.1
-            content = crc32(f"{rollout.start} {rollout.policy}".encode() + rollout.actions.tobytes())
+            content = crc32(
+                f"{rollout.start} {rollout.policy}".encode() + rollout.actions.tobytes()
+            )
             if np.random.default_rng(content).random() < self._flips:
                 probability = 1 - probability
             out.append(Verdict(probability=probability, step=HORIZON, judge=self.name))

@@ -23,6 +23,7 @@ from worldeval.stats import Finding
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from worldeval.api.explain import WrittenExplanation
     from worldeval.record import Rollout, Verdict
 
 
@@ -145,6 +146,12 @@ class Result:
         from worldeval.api.plot import plot_policies
 
         return plot_policies(self.policies, headline=self.headline)
+
+    def explain(self, first: str, second: str, **options: Any) -> "WrittenExplanation":
+        """Find where two policies part; see `worldeval.explain` for the options."""
+        from worldeval.api.explain import explain
+
+        return explain(self, first, second, **options)
 
     def save(self, folder: str | Path) -> Path:
         """Save the result to a run folder for `open_run`, the report and the viewer.

@@ -1,8 +1,8 @@
 """Hand-overs in imagination: one policy acts until a moment, and another one from there.
 
-At every moment, the world's state is branched: the episodes of the first policy go on, and copies of
-them continue with the second one. So all moments are imagined in one batch, and what lies before a
-moment is imagined once.
+At every moment, the world's state is branched: the episodes of the first policy go on, and copies
+of them continue with the second one. So all moments are imagined in one batch, and what lies before
+a moment is imagined once.
 
 The second policy is shown the shared history. It is reset at the start and asked at its own times
 from the start on; its answers count from the moment on. So what it remembers (earlier frames, its

@@ -1,5 +1,6 @@
 """Names and paths of the files and folders of a run."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,8 +19,9 @@ OUTCOMES = {IMAGINED: "outcomes/imagined.csv", TRUTH: "outcomes/truth.csv"}
 FILMS = "filmstrips"
 FILM_INDEX = "index.json"  # in FILMS
 REPORT = "report"
+EXPLAIN = "explain"
 # Folders inside a run that are not themselves a run, dataset or world model.
-FOLDERS = frozenset({IMAGINED, TRUTH, "outcomes", FILMS, REPORT})
+FOLDERS = frozenset({IMAGINED, TRUTH, "outcomes", FILMS, REPORT, EXPLAIN})
 
 
 @dataclass(frozen=True)
@@ -88,9 +90,19 @@ class RunPaths:
         """Folder of the report."""
         return self.folder / REPORT
 
+    @property
+    def explanations(self) -> Path:
+        """Folder of what was found between pairs of policies."""
+        return self.folder / EXPLAIN
+
     def outcomes(self, side: str) -> Path:
         """Return the path of a side's table, `imagined` or `truth`."""
         return self.folder / OUTCOMES[side]
+
+
+def plain_name(text: str) -> str:
+    """Return a name for a file or folder: letters, digits, dots, dashes and underscores."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-.") or "-"
 
 
 def inside(folder: Path, name: str) -> Path:
