@@ -4,15 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from worldeval.api.result import Result
 from worldeval.evaluate.explain import Explained
 from worldeval.evaluate.explain import explain as find
-from worldeval.evaluate.films import imagined_frames
+from worldeval.record import Rollout
 from worldeval.report.explanation import PAGE, choose_films, film_of, write_explanation_page
 from worldeval.run import whole_file
 from worldeval.runs.explanation import Explanation, write_explanation
+from worldeval.runs.films import Frames
 from worldeval.runs.paths import RunPaths, plain_name
 
 Say = Callable[[str], None]
@@ -110,9 +112,7 @@ def write_films(found: Explained, folder: Path, count: int) -> Explanation:
     explanation, made = found.explanation, dict[str, str]()
     names = (explanation.first, explanation.second)
     for number, start in enumerate(choose_films(explanation, count), start=1):
-        frames = {
-            name: imagined_frames(found.own[start.start][name], found.world) for name in names
-        }
+        frames = {name: _frames(found, found.own[start.start][name]) for name in names}
         made[start.start] = f"films/{number:02d}.mp4"
         with whole_file(folder / made[start.start]) as draft:
             draft.write_bytes(film_of(start, names, frames))
@@ -120,6 +120,11 @@ def write_films(found: Explained, folder: Path, count: int) -> Explanation:
         explanation,
         parted=tuple(replace(one, film=made.get(one.start, "")) for one in explanation.parted),
     )
+
+
+def _frames(found: Explained, rollout: Rollout) -> Frames:
+    latents = np.asarray(rollout.latents, np.float32)
+    return found.world.render(latents, [rollout.task] * len(latents))
 
 
 def _say(progress: bool | Say) -> Say:

@@ -39,7 +39,7 @@ from worldeval.runs.tables import read_table
 from worldeval.stats import clustered_rate, mcnemar, rate
 from worldeval.stats.decisive import CUT, LEAST
 from worldeval.world.load import world_hash
-from worldeval.world.world import World
+from worldeval.world.protocol import WorldModel
 
 CONTROLS = 10  # most starts at which both agree that are handed over, too
 
@@ -52,7 +52,7 @@ class Explained:
 
     explanation: Explanation
     own: Mapping[str, Mapping[str, Rollout]]  # start -> policy -> its episode
-    world: World
+    world: WorldModel
 
 
 def explain(

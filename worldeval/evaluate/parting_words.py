@@ -125,8 +125,9 @@ def sentences_of(found: Explanation) -> Iterator[str]:
         )
     if found.simulator is not None:
         yield from _simulated(found)
-    elif found.unchecked:
-        yield f"Not checked in a simulator: {found.unchecked}."
+    else:
+        why = f": {found.unchecked}" if found.unchecked else ""
+        yield f"Not checked in a simulator{why}."
     if found.changed:
         yield (
             f"{found.changed} starts are left out, because imagining them anew gave another "
@@ -165,7 +166,9 @@ def _where(phase: str) -> str:
 
 def _frames(each: PartingCluster) -> str:
     first, middle, last = each.begin
-    return f"at frame {middle}" if first == last else f"around frame {middle} ({first} to {last})"
+    if first == last:
+        return f"decided at frame {first}"
+    return f"decided at frames {first} to {last} (median {middle})"
 
 
 def _interval(share: Estimate) -> str:

@@ -55,9 +55,9 @@ def versus(
             draw.text((EDGE, top + 3), titles[place], font=small, fill=SIDES[place])
             sheet.paste(Image.fromarray(side[moment]), (EDGE, top + HEAD))
             if name == start.loser and start.begin <= moment <= start.end:
-                box = (EDGE - BORDER, top + HEAD - BORDER + 1,
-                       EDGE + side.shape[2] + BORDER - 1, top + HEAD + side.shape[1] + BORDER - 2)  # fmt: skip
-                draw.rectangle(box, outline=(230, 159, 0), width=BORDER)
+                corner = (EDGE - BORDER, top + HEAD - BORDER)
+                far = (EDGE + side.shape[2] + BORDER - 1, top + HEAD + side.shape[1] + BORDER - 1)
+                draw.rectangle((*corner, *far), outline=(230, 159, 0), width=BORDER)
             top += tall[place]
         _chart(draw, start, names, moment, (EDGE, top + GAP, width - EDGE, height - HEAD))
         out[moment] = np.asarray(sheet)

@@ -17,7 +17,7 @@ CUT = 0.5  # probability from which an episode counts as a success
 # With five starts or fewer at which verdicts differ, the exact sign test of two policies cannot
 # reach 5%, even if all of them favour the same policy.
 LEAST = 6
-CLEAR = 0.2  # largest share of moments on the wrong side of a change that still counts as one
+CLEAR = 0.1  # largest share of moments on the wrong side of a change that still counts as one
 
 
 @dataclass(frozen=True, kw_only=True)
