@@ -12,6 +12,7 @@ from worldeval.rollout.handover import MOMENTS, hand_over, moments_of
 from worldeval.rollout.loop import imagine
 
 GIVEN: dict[str, Any] = {"horizon": HORIZON, "replan_every": CHUNK, "seeds": [5, 6, 7]}
+ONE: dict[str, Any] = GIVEN | {"seeds": [0]}
 
 
 @pytest.mark.parametrize(
@@ -43,7 +44,7 @@ def test_branches_equal_episodes_of_a_policy_that_hands_over(
 def test_the_ends_are_the_policies_own_episodes() -> None:
     world, starts = TrackWorld(noise=0.1), track_starts(2)
     one, two = Driver("a"), Driver("b", stops=(4, 5))
-    given = GIVEN | {"seeds": [0, 1]}
+    given: dict[str, Any] = GIVEN | {"seeds": [0, 1]}
     found = hand_over(world, one, two, starts, **given)
     for place, policy in ((0, two), (-1, one)):
         alone = imagine(world, policy, starts, **given)
@@ -54,7 +55,7 @@ def test_the_ends_are_the_policies_own_episodes() -> None:
 def test_the_second_policy_has_watched_the_first() -> None:
     """At every moment it has seen as many frames as it would have had alone, and the real ones."""
     one, two = Driver("a"), Driver("b", stops=range(HORIZON), history=3)
-    found = hand_over(TrackWorld(), one, two, track_starts(1), **GIVEN | {"seeds": [0]})
+    found = hand_over(TrackWorld(), one, two, track_starts(1), **ONE)
     assert len(two.windows) == HORIZON // CHUNK
     last = two.windows[-1][:, :, 0]  # moment x window, at frame 10
     for row, moment in enumerate(found.moments[:-1]):
@@ -64,7 +65,7 @@ def test_the_second_policy_has_watched_the_first() -> None:
 
 def test_what_lies_before_a_moment_is_imagined_once() -> None:
     world = TrackWorld()
-    hand_over(world, Driver("a"), Driver("b"), track_starts(1), **GIVEN | {"seeds": [0]})
+    hand_over(world, Driver("a"), Driver("b"), track_starts(1), **ONE)
     copies = sum(HORIZON - moment for moment in range(0, HORIZON, CHUNK))
     assert world.steps == HORIZON + copies
 
@@ -79,6 +80,6 @@ def test_moments_are_those_at_which_the_second_policy_would_be_asked() -> None:
 
 def test_a_world_that_cannot_branch_is_refused() -> None:
     kept = ("spec", "begin", "step", "latents", "pose", "render")
-    plain = type("Plain", (), {name: vars(TrackWorld)[name] for name in kept})
+    plain: Any = type("Plain", (), {name: vars(TrackWorld)[name] for name in kept})
     with pytest.raises(UserError, match="A Plain cannot branch"):
         hand_over(plain(), Driver("a"), Driver("b"), track_starts(3), **GIVEN)

@@ -4,7 +4,7 @@ An episode succeeds if the hand ends at or beyond `GOAL`: a policy that always g
 one that stands still for a chunk does not. What has been missed cannot be made up for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -55,7 +55,7 @@ class TrackWorld:
     def pose(self, state) -> np.ndarray:
         return state[0].astype(np.float32)
 
-    def render(self, latents, tasks) -> Mapping[str, np.ndarray]:
+    def render(self, latents, tasks) -> dict[str, np.ndarray]:
         x = latents.reshape(len(latents))
         level = np.clip(np.nan_to_num(x) * 100, 0, 255).astype(np.uint8)
         return {"side": np.broadcast_to(level[:, None, None, None], (len(x), SIZE, SIZE, 3)).copy()}

@@ -1,5 +1,5 @@
 # pandas types a cell as anything that a table may hold.
-# pyright: reportArgumentType=false, reportCallIssue=false, reportReturnType=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportCallIssue=false, reportReturnType=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 """Explain the difference of two policies of a run: where they part, in which phase, with films."""
 
 import os

@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportCallIssue=false
 """The same hand-overs in the simulator, from the same starts: does the outcome flip there, too?"""
 
 from collections.abc import Callable, Mapping, Sequence
