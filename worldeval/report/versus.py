@@ -19,7 +19,7 @@ from worldeval.runs.films import Filmstrip, Frames
 
 SIDES = (COLOURS["imagined"], COLOURS["real"])  # of the first and the second policy
 BAND, GRID = (255, 226, 150), (227, 230, 234)
-HEAD, CHART, EDGE, BORDER = 20, 110, 26, 4  # pixels
+HEAD, CHART, EDGE, BORDER = 23, 110, 26, 4  # pixels
 PICTURE = 190  # pixels of a view's height, about
 
 
