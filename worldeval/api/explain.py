@@ -10,9 +10,9 @@ from rich.console import Console
 from worldeval.api.result import Result
 from worldeval.evaluate.explain import Explained
 from worldeval.evaluate.explain import explain as find
+from worldeval.files import whole_file
 from worldeval.record import Rollout
 from worldeval.report.explanation import PAGE, choose_films, film_of, write_explanation_page
-from worldeval.run import whole_file
 from worldeval.runs.explanation import Explanation, write_explanation
 from worldeval.runs.films import Frames
 from worldeval.runs.paths import RunPaths, plain_name

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from worldeval.files import whole_file
 from worldeval.report.number import interval, short, shown
 from worldeval.report.page import stylesheet, template_environment
-from worldeval.run import whole_file
 from worldeval.runs.explanation import Explanation, PartedStart
 from worldeval.runs.films import Frames
 

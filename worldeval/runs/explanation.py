@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from worldeval.run import write_json
+from worldeval.files import write_json
 from worldeval.runs.files import read_record
 from worldeval.stats import Estimate
 
