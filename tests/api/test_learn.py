@@ -142,7 +142,7 @@ def test_a_simulator_is_named_where_one_ranks(lab: Path, tmp_path: Path) -> None
     assert done.exit_code == 0, done.output
     result = we.open_run(tmp_path / "run")
     assert sorted(set(result.simulated["start"])) == sorted(set(result.episodes["start"]))
-    assert result.simulated["success"].isin([0, 1]).all()
+    assert set(result.simulated["success"]) <= {0, 1}
     start = we.load_starts(tmp_path / "run/starts.h5")[0]
     assert {frame.shape for frame in start.frames.values()} == {(16, 16, 3)}
 

@@ -186,7 +186,10 @@ def _teller(as_json: bool, out: Path | None, *, guarded: bool) -> Callable[[dict
         if as_json:
             print(said, flush=True)
         token = "with a token" if guarded else "without a token"
-        log.print(f"{facts['serves']} at {facts['address']}, {token}; press Ctrl-C to stop")
+        log.print(
+            f"{facts['serves']} at {facts['address']}, {token}; press Ctrl-C to stop",
+            soft_wrap=True,
+        )
 
     return tell
 
