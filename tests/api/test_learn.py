@@ -240,3 +240,39 @@ def test_what_would_harm_a_training_stops_it(recorded: tuple[Path, Path], tmp_pa
     with pytest.raises(UserError, match="nobody"):
         learn(tmp_path / "nobody", tmp_path / "lab", progress=False)
     assert not (tmp_path / "lab").exists()
+
+
+MAP = """\
+action:
+  columns:
+    - {names: [a1, a2], means: joint, motion: delta, unit: rad}
+pose:
+  columns:
+    - {names: [q1, q2], means: joint, unit: rad}
+task: reach
+"""
+
+
+def test_a_map_and_several_steps_to_a_frame(recorded: tuple[Path, Path], tmp_path: Path) -> None:
+    """20 steps per second become 10 frames, and the world knows that two deltas add up."""
+    (tmp_path / "map.yaml").write_text(MAP)
+    learned = ["learn", str(recorded[0]), "--rollouts", str(recorded[1]), "--out"]
+    short = [*TINY, "kinematics.unroll=2"]
+    sets = [word for each in short for word in ("--set", each)]
+    done = CliRunner().invoke(
+        app,
+        [*learned, str(tmp_path / "lab"), "--map", str(tmp_path / "map.yaml"), "--every", "2",
+         "--jobs", "1", "--json", *sets],
+    )  # fmt: skip
+    assert done.exit_code == 0, (done.output, done.exception)
+    spec = json.loads((tmp_path / "lab/world/world.json").read_text())["spec"]
+    assert (spec["fps"], spec["action_dim"], spec["tasks"]) == (10.0, 4, ["reach"])
+    assert spec["body"]["steps"] == 2
+    assert [each["motion"] for each in spec["body"]["commands"]] == ["delta", "delta"]
+    assert json.loads(done.stdout)["horizon"] == 5  # 12 rows: frames at rows 1, 3, ... 11
+    policies = [
+        "zero?action_dim=2&chunk=2&views=[front,wrist]",
+        "random?action_dim=4&views=[front,wrist]&step_dim=2",
+    ]
+    ranked = we.rank(policies, protocol=str(tmp_path / "lab"), progress=False)
+    assert len(ranked.policies) == 2

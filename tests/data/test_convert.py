@@ -115,5 +115,3 @@ def test_mistakes(original: Path, tmp_path: Path) -> None:
         convert(open_source(original), tmp_path / "set", to="robomimic")
     with pytest.raises(UserError, match="already exists"):
         convert(open_source(original), original, to="lerobot")
-    with pytest.raises(UserError, match="with --fps"):
-        convert(open_source(original), tmp_path / "set", to="lerobot", fps=12.5)

@@ -67,3 +67,8 @@ def test_a_folder_and_its_weight(tmp_path: Path) -> None:
 def test_what_is_no_weight(text: str) -> None:
     with pytest.raises(UserError, match="is not a valid weight of a"):
         read_weighted(text)
+
+
+def test_nothing_to_draw_from_is_refused() -> None:
+    with pytest.raises(UserError, match="long enough for the windows"):
+        Draws(torch.zeros(0, dtype=torch.int64))(3, torch.Generator())

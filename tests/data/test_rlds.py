@@ -227,7 +227,7 @@ def test_a_folder_without_steps_is_refused(tmp_path: Path) -> None:
 def test_it_is_checked_and_converted_like_any_other(bridge: Path, tmp_path: Path) -> None:
     source = open_source(bridge)
     assert all(finding.code != "episode-skipped" for finding in check(source))
-    convert(source, tmp_path / "out", to="lerobot", fps=5)
+    convert(source, tmp_path / "out", to="lerobot")
     back = open_source(tmp_path / "out")
     assert [head.id for head in back.heads] == [head.id for head in source.heads]
     assert np.array_equal(back.rows(2).actions, source.rows(2).actions)

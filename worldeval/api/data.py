@@ -14,9 +14,11 @@ from worldeval.data.formats.lerobot.layout import FileLimits
 from worldeval.data.map_text import write_map
 from worldeval.data.rotation import FORMS
 from worldeval.data.source import Source, open_source
+from worldeval.data.stacked_steps import StackedSteps, steps_for
 from worldeval.data.summary import DatasetSummary, summarise
 from worldeval.data.summary import Range as Range
 from worldeval.data.weighted import read_mixture as read_mixture
+from worldeval.data.weighted import read_rollouts as read_rollouts
 from worldeval.errors import UserError, did_you_mean
 from worldeval.files import whole_file
 
@@ -154,6 +156,7 @@ def convert_dataset(
     map: Address | None = None,
     views: Sequence[str] | None = None,
     fps: float | None = None,
+    every: int = 1,
     size: tuple[int, int] | None = None,
     rotation: str | None = None,
     split: str | None = None,
@@ -169,7 +172,9 @@ def convert_dataset(
         out: a folder, or a `.hdf5` file for robomimic.
         to: `lerobot` (v3), `robomimic` or `shards`.
         views: camera views to keep. Default: all.
-        fps: frames per second to write; the frames stay the same. Default: the dataset's.
+        fps: frames per second to write, the recorded rate divided by a whole number; the steps in
+            between are stacked as with `every`. Default: the dataset's.
+        every: recorded steps in a frame; their actions are stacked into the frame's action.
         size: height and width in pixels to resize every view to.
         rotation: format to convert roll, pitch, yaw to: `6d`, which has no discontinuities.
         split: split of the dataset to convert. Default: all.
@@ -189,17 +194,24 @@ def convert_dataset(
     8
     """
     source = as_source(data, format, map)
+    if fps is not None:
+        if every != 1:
+            raise UserError("fps and every say the same thing; give only one of them.")
+        every = steps_for(source, fps)
+    if every < 1:
+        raise UserError(f"every is {every}; a frame has at least one recorded step.")
     if rotation is not None and rotation not in FORMS:
         raise UserError(f"There is no rotation format '{rotation}'.{did_you_mean(rotation, FORMS)}")
     if size is not None or rotation is not None:
         form = FORMS[rotation] if rotation else None
         source = AdaptedSource(source, size=size, rotation=form)
+    if every > 1:
+        source = StackedSteps(source, every)
     return convert(
         source,
         Path(out),
         to=to,
         views=tuple(views) if views else None,
-        fps=fps,
         split=split,
         skip_damaged=skip_damaged,
         limits=FileLimits(data_mb=data_mb, video_mb=video_mb),

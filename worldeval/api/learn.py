@@ -21,6 +21,7 @@ from worldeval.api.train import TrainedWorld, train_judge, train_world
 from worldeval.data.check.check import check, harmful
 from worldeval.data.source import Source, open_source
 from worldeval.data.table import RecordedEpisodes
+from worldeval.data.weighted import read_mixture, read_rollouts
 from worldeval.errors import UserError
 from worldeval.evaluate.first_passports import lab_passport
 from worldeval.evaluate.gates import Gates, run_gates
@@ -74,6 +75,9 @@ def learn(
     rollouts: Sequence[Address] = (),
     model: str = "latent",
     minutes: float | None = None,
+    map: Address | None = None,
+    every: int | None = None,
+    text_encoder: Address | None = None,
     settings: Mapping[str, Any] | None = None,
     judge_settings: Mapping[str, Any] | None = None,
     checked: bool = True,
@@ -92,6 +96,11 @@ def learn(
             failure is learned. Without any, labelled recordings are set aside instead.
         model: a model recipe, by name or path.
         minutes: total training time on this machine; None trains for as long as the recipe says.
+        map: YAML file that describes the columns and images of the recordings and the roll-outs,
+            as `worldeval data inspect` writes it.
+        every: recorded steps in a frame, whose actions are stacked. Default: as in the map, or 1.
+        text_encoder: folder of a text encoder (CLIP's or a sentence encoder) by which the judge
+            reads instructions; `ignore` judges without them. Default: known tasks by name.
         settings: model recipe keys with their values.
         judge_settings: judge recipe keys with their values.
         checked: if False, continue even though `worldeval data check` finds errors.
@@ -105,26 +114,30 @@ def learn(
     >>> import worldeval as we
     >>> we.learn("recordings", "lab", rollouts=["evaluations"], minutes=60)  # doctest: +SKIP
     """
-    source, lab, say = open_source(Path(data)), Path(out), _sayer(progress)
+    maps = [] if map is None else [Path(map)]
+    (part,) = read_mixture([str(data)], maps=maps, every=every)
+    weak = read_rollouts([Path(each) for each in rollouts], maps, every)
+    source, lab, say = part.open(), Path(out), _sayer(progress)
+    tried = [each.open() for each in weak]
     if checked:
         _refuse_harm(source)
-    given = _settings(source, [open_source(Path(each)) for each in rollouts], model, settings)
+    given = _settings(source, tried, model, settings)
     if minutes is not None:
         given |= _sized(source, model, given, minutes, lab, jobs=jobs, seed=seed, say=say)
     trained = train_world(
-        data, lab / WORLD, model=model, weak=rollouts, settings=given, jobs=jobs,
+        part, lab / WORLD, model=model, weak=weak, settings=given, jobs=jobs,
         seed=seed, progress=progress,
     )  # fmt: skip
     judge = lab / JUDGE
     if not (judge / "judge.json").is_file():
         train_judge(
-            lab / WORLD, data, rollouts, judge, settings=judge_settings, seed=seed, world_seed=seed,
-            progress=progress,
+            lab / WORLD, part, weak, judge, settings=judge_settings, text_encoder=text_encoder,
+            seed=seed, world_seed=seed, progress=progress,
         )  # fmt: skip
     card = read_json(judge / "judge.json")
     horizon = int(card["recipe"]["horizon"])
     starts = _write_starts(source, lab)
-    _write_replays([open_source(Path(each)) for each in rollouts], lab, horizon, seed=seed)
+    _write_replays(tried, lab, horizon, seed=seed)
     _write_protocol(lab, horizon)
     gates = _gates(lab, seed=seed, say=say)
     _write_passport(source, lab, horizon, gates, seed=seed)
@@ -156,7 +169,9 @@ def learn(
     return made
 
 
-def starts_of(data: Address, world: Address, out: Address, *, per_task: int = MOST_STARTS) -> int:
+def starts_of(
+    data: Address | Source, world: Address, out: Address, *, per_task: int = MOST_STARTS
+) -> int:
     """Write the first frames of held-out episodes as starts, and return how many there are.
 
     Args:
@@ -172,7 +187,8 @@ def starts_of(data: Address, world: Address, out: Address, *, per_task: int = MO
     >>> starts_of("recordings", "lab/world", "starts.h5")  # doctest: +SKIP
     """
     card = read_card(Path(world))
-    source = as_trained(open_source(Path(data)), card["spec"])
+    opened = open_source(Path(data)) if isinstance(data, str | Path) else data
+    source = as_trained(opened, card["spec"])
     # The seed of the training: another one would take episodes that were trained on.
     held = _held_out(source, card["recipe"], card["seed"])
     recorded = RecordedEpisodes([source])
@@ -231,7 +247,7 @@ def _write_starts(source: Source, lab: Path) -> int:
     path = lab / STARTS
     if path.is_file():
         return len(read_starts(path))
-    return starts_of(source.spec.path, lab / WORLD, path)
+    return starts_of(source, lab / WORLD, path)
 
 
 def _held_out(source: Source, recipe: Any, seed: int) -> Any:

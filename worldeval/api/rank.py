@@ -33,6 +33,7 @@ from worldeval.evaluate.located import located
 from worldeval.evaluate.manifest import FREE, grown
 from worldeval.evaluate.merge import Merged
 from worldeval.evaluate.merge import merge as merge_parts
+from worldeval.evaluate.pair import check_pair
 from worldeval.evaluate.run import Evaluation, Watcher
 from worldeval.judge.judge import Judge
 from worldeval.recipe import shipped
@@ -357,6 +358,7 @@ def _in_memory(
     if live and world.steps != of_world.steps and of_world.folder:
         config = replace(config, sampler_steps=world.steps)
     config = replace(config, world=of_world.folder, judge=of_judge.folder)
+    check_pair(config, world.spec, judge)
     recipe = resolved(config, replace(found, config=config))
     open_run(folder, recipe=recipe, seed=seed, command=command)
     return LiveEvaluation(

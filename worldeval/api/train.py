@@ -51,7 +51,7 @@ def train_world(
     out: Address,
     *,
     model: str = "latent",
-    weak: Sequence[Address] = (),
+    weak: Sequence[Address | Weighted] = (),
     latents: Sequence[Address] = (),
     settings: Mapping[str, Any] | None = None,
     track: Sequence[str] = (),
@@ -92,8 +92,8 @@ def train_world(
     """
     found = recipes.load(model, "model", settings)
     parts, folder = _parts(data), Path(out)
-    weak, latents = [Path(each) for each in weak], [Path(each) for each in latents]
-    for path in (*(part.path for part in parts), *weak, *latents):
+    weak, latents = _whole(weak), [Path(each) for each in latents]
+    for path in (*(part.path for part in (*parts, *weak)), *latents):
         _must_exist(path)
     given = {"seed": seed, "latents": latents}
     # A tokenizer that came with latents was not trained here, so it is not a result.
@@ -126,10 +126,11 @@ def train_world(
 def train_judge(
     world: Address,
     data: DataArgument,
-    weak: Sequence[Address],
+    weak: Sequence[Address | Weighted],
     out: Address,
     *,
     recipe: str = "judge",
+    text_encoder: Address | None = None,
     settings: Mapping[str, Any] | None = None,
     track: Sequence[str] = (),
     seed: int = 0,
@@ -144,6 +145,8 @@ def train_judge(
         weak: the roll-outs of policies that it was trained on.
         out: folder for the judge; `load_judge(out)` loads it.
         recipe: name or path of a judge recipe.
+        text_encoder: folder of a text encoder by which the judge reads instructions; `ignore`
+            judges without them. Default: known tasks by name.
         settings, track: as in `train_world`.
         world_seed: the seed of the world model's training.
 
@@ -157,8 +160,9 @@ def train_judge(
     >>> fitted = we.train_judge("runs/world", "runs/data", ["runs/weak"], "runs/judge")
     ... # doctest: +SKIP
     """
-    found = recipes.load(recipe, "judge", settings)
-    parts, place, weak = _parts(data), Path(shipped(str(world))), [Path(each) for each in weak]
+    own = {} if text_encoder is None else {"text": str(text_encoder)}
+    found = recipes.load(recipe, "judge", {**(settings or {}), **own})
+    parts, place, weak = _parts(data), Path(shipped(str(world))), _whole(weak)
     trained = read_card(place)["recipe"]
     if not weak and not trained.own_rollouts:
         raise UserError(
@@ -173,8 +177,8 @@ def train_judge(
                 f"{world} contains no fold-{fold}, because it was trained without roll-outs of "
                 "policies. Train it with --weak FOLDER first."
             )
-    for path in (*(part.path for part in parts), *weak):
-        _must_exist(path)
+    for part in (*parts, *weak):
+        _must_exist(part.path)
     folder = Path(out)
     with (
         run_folder(
@@ -284,6 +288,10 @@ def _part(one: Address | Weighted | tuple[Address, float]) -> Weighted:
     return read_weighted(str(one))
 
 
+def _whole(data: Sequence[Address | Weighted]) -> list[Weighted]:
+    return [each if isinstance(each, Weighted) else Weighted(path=Path(each)) for each in data]
+
+
 def _must_exist(path: Path) -> None:
     if not path.exists():
         raise UserError(f"There is no dataset at {path}: the path does not exist.")
@@ -305,7 +313,7 @@ def _stages(progress: bool) -> Iterator[Report]:
 def _in_parallel(
     found: recipes.Recipe,
     parts: Sequence[Weighted],
-    weak: tuple[Path, ...],
+    weak: tuple[Weighted, ...],
     folder: Path,
     given: dict[str, Any],
     *,
@@ -328,7 +336,7 @@ def _in_parallel(
 def _fold(
     found: recipes.Recipe,
     parts: Sequence[Weighted],
-    weak: tuple[Path, ...],
+    weak: tuple[Weighted, ...],
     folder: Path,
     given: dict[str, Any],
     fold: int,

@@ -80,6 +80,25 @@ Map = Annotated[
         rich_help_panel=DATA,
     ),
 ]
+Every = Annotated[
+    int | None,
+    typer.Option(
+        "--every",
+        help="Recorded steps in one frame, whose actions are stacked: 5 makes a 50 Hz dataset 10 "
+        "frames per second.",
+        min=1,
+        rich_help_panel=DATA,
+    ),
+]
+TextEncoder = Annotated[
+    str | None,
+    typer.Option(
+        "--text-encoder",
+        help="Folder of a text encoder (CLIP's or a sentence encoder) by which the judge reads "
+        "instructions; 'ignore' judges without them. Default: known tasks by name.",
+        rich_help_panel=RECIPE,
+    ),
+]
 Formats = Annotated[
     list[str] | None,
     typer.Option(

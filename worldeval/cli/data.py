@@ -11,6 +11,7 @@ import typer
 
 from worldeval.cli.common import (
     OUTPUT,
+    Every,
     Format,
     Json,
     Map,
@@ -136,7 +137,10 @@ def convert(
     ] = None,
     fps: Annotated[
         float | None,
-        typer.Option(help="Frames per second to write. Default: those of the dataset."),
+        typer.Option(
+            help="Frames per second to write: the dataset's rate divided by a whole number; steps "
+            "in between are stacked as with --every. Default: the dataset's."
+        ),
     ] = None,
     size: Annotated[
         str | None, typer.Option(help="Height and width to resize every view to, such as 64x64.")
@@ -159,6 +163,7 @@ def convert(
     video_mb: Annotated[
         float, typer.Option(help="Maximum size of a LeRobot video file, in MB.")
     ] = 200,
+    every: Every = None,
     out: Out = None,
     seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
@@ -180,6 +185,7 @@ def convert(
             map=named,
             views=views,
             fps=fps,
+            every=every or 1,
             size=_pixels(size),
             rotation=rotation,
             split=split,

@@ -8,12 +8,14 @@ import typer
 from worldeval.cli.common import (
     MODELS,
     RECIPE,
+    Every,
     Formats,
     Json,
     Maps,
     Out,
     Seed,
     Sets,
+    TextEncoder,
     Track,
     console,
     emit,
@@ -58,6 +60,8 @@ def train(
     recipe: Annotated[str, typer.Argument(help="Name or path of a judge recipe.")] = "judge",
     formats: Formats = None,
     maps: Maps = None,
+    every: Every = None,
+    text_encoder: TextEncoder = None,
     out: Out = None,
     seed: Seed = 0,
     world_seed: Annotated[
@@ -71,16 +75,17 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a judge, and calibrate it on families of policies that it was not trained on."""
-    from worldeval.api.data import read_mixture
+    from worldeval.api.data import read_mixture, read_rollouts
     from worldeval.api.train import train_judge
 
     folder = out or Path("runs/judge")
     fitted = train_judge(
         world,
-        read_mixture(data, formats or (), maps or ()),
-        weak,
+        read_mixture(data, formats or (), maps or (), every),
+        read_rollouts(weak, maps or (), every),
         folder,
         recipe=recipe,
+        text_encoder=text_encoder,
         settings=settings_of(sets),
         track=track or (),
         seed=seed,

@@ -9,10 +9,13 @@ from worldeval.cli.common import (
     DATA,
     RECIPE,
     WORK,
+    Every,
     Json,
+    Map,
     Out,
     Seed,
     Sets,
+    TextEncoder,
     console,
     emit,
     settings_of,
@@ -48,6 +51,9 @@ def learn(
             rich_help_panel=WORK,
         ),
     ] = None,
+    named: Map = None,
+    every: Every = None,
+    text_encoder: TextEncoder = None,
     model: Annotated[
         str,
         typer.Option("--model", help="Name or path of a model recipe.", rich_help_panel=RECIPE),
@@ -80,6 +86,9 @@ def learn(
         rollouts=rollouts or (),
         model=model,
         minutes=minutes,
+        map=named,
+        every=every,
+        text_encoder=text_encoder,
         settings=settings_of(sets),
         checked=check,
         jobs=jobs,
@@ -95,6 +104,8 @@ def learn(
 def starts(
     data: Annotated[Path, typer.Argument(help="The dataset that the world model learned from.")],
     world: Annotated[Path, typer.Option("--world", help="Folder of the world model.")],
+    named: Map = None,
+    every: Every = None,
     per_task: Annotated[
         int, typer.Option("--per-task", help="Maximum number of starts of one task.")
     ] = 40,
@@ -103,10 +114,12 @@ def starts(
     as_json: Json = False,
 ) -> None:
     """Write the first frames of held-out episodes to a file of starts for `rank`."""
+    from worldeval.api.data import read_mixture
     from worldeval.api.learn import starts_of
 
     path = out or Path("starts.h5")
-    count = starts_of(data, world, path, per_task=per_task)
+    (part,) = read_mixture([str(data)], (), [named] if named else (), every)
+    count = starts_of(part.open(), world, path, per_task=per_task)
     emit({"out": str(path), "starts": count}, as_json=as_json)
     if not as_json:
         console.print(f"{count} starts in {path}", markup=False)

@@ -10,6 +10,7 @@ from worldeval.cli.common import (
     DATA,
     RECIPE,
     WORK,
+    Every,
     Formats,
     Json,
     Maps,
@@ -67,6 +68,7 @@ def train(
     ] = None,
     formats: Formats = None,
     maps: Maps = None,
+    every: Every = None,
     jobs: Annotated[
         int, typer.Option(help="Number of folds trained at the same time.", rich_help_panel=WORK)
     ] = 2,
@@ -90,14 +92,14 @@ def train(
     `worldeval data encode DATA --world WORLD --out FOLDER`, with the tokenizer of WORLD. With
     several --data, give --latents once for each.
     """
-    from worldeval.api.data import read_mixture
+    from worldeval.api.data import read_mixture, read_rollouts
     from worldeval.api.train import train_world
 
     trained = train_world(
-        read_mixture(data, formats or (), maps or ()),
+        read_mixture(data, formats or (), maps or (), every),
         out or Path("runs/world") / Path(model).stem,
         model=model,
-        weak=weak or (),
+        weak=read_rollouts(weak or (), maps or (), every),
         latents=latents or (),
         settings=settings_of(sets),
         track=track or (),

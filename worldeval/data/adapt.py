@@ -17,6 +17,7 @@ from worldeval.data.finding import DataFinding
 from worldeval.data.rotation import NAMES, RotationForm, read_rotation, write_rotation
 from worldeval.data.source import Rows, Source
 from worldeval.data.space_text import read_space, write_space
+from worldeval.data.stacked_steps import StackedSteps
 from worldeval.errors import UserError
 
 
@@ -133,6 +134,8 @@ def resized(frames: UInt8[Array, "n h w 3"], size: tuple[int, int]) -> UInt8[Arr
 
 def without_jumps(source: Source) -> Source:
     """Prepare a source for training by converting roll, pitch and yaw, if any, to 6-D rotations."""
+    if isinstance(source, StackedSteps):  # the angles of every step
+        return StackedSteps(without_jumps(source.source), source.steps)
     if not any(_angles(names) for names in (source.spec.action_names, source.spec.pose_names)):
         return source
     return AdaptedSource(source, rotation="6d")

@@ -34,7 +34,6 @@ def convert(
     *,
     to: str,
     views: tuple[str, ...] | None = None,
-    fps: float | None = None,
     split: str | None = None,
     skip_damaged: bool = False,
     limits: FileLimits | None = None,
@@ -43,7 +42,6 @@ def convert(
     """Write every episode of `source` to `out`.
 
     Args:
-        fps: frame rate to write, if it is not the source's; the frames stay the same.
         split: write only the episodes of this split of the dataset.
         skip_damaged: exclude and report unreadable episodes instead of stopping.
         limits: sizes at which new files begin (LeRobot only).
@@ -55,7 +53,7 @@ def convert(
     spec = source.spec
     chosen = source.choose(views)
     shape = Shape(
-        fps=fps or spec.fps,
+        fps=spec.fps,
         views={view: spec.views[view] for view in chosen},
         action_names=spec.action_names,
         pose_names=spec.pose_names,
@@ -75,8 +73,7 @@ def convert(
         try:
             if not writer.has(index):
                 rows = source.rows(index)
-                if fps is None:
-                    _check_rate(rows, head, spec)
+                _check_rate(rows, head, spec)
                 writer.add_parts(
                     head,
                     rows,

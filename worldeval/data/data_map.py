@@ -42,7 +42,8 @@ class NumbersMap:
 class DataMap:
     """Description of a dataset; empty fields leave the reader's choice unchanged."""
 
-    fps: float | None = None
+    fps: float | None = None  # as recorded
+    every: int | None = None  # recorded steps in a frame, whose actions are stacked; None: one
     action: NumbersMap = field(default_factory=NumbersMap)
     pose: NumbersMap = field(default_factory=NumbersMap)
     views: Mapping[str, str] = field(default_factory=dict)  # view -> its key; others are not used
@@ -57,6 +58,8 @@ class DataMap:
     def __post_init__(self) -> None:
         if self.fps is not None and not 0 < self.fps <= 1000:
             raise ValueError(f"fps {self.fps} is not between 0 and 1000")
+        if self.every is not None and not 1 <= self.every <= 1000:
+            raise ValueError(f"every {self.every} is not between 1 and 1000 steps")
         if self.task and self.task_key:
             raise ValueError("give either task or task_key, not both")
         if self.pose.next_pose:
@@ -89,7 +92,7 @@ class DataMap:
 
 
 # What `MappedSource` does for every format alike.
-FOR_ALL = ("fps", "action.columns", "pose.columns", "success", "task", "convert_units")
+FOR_ALL = ("fps", "every", "action.columns", "pose.columns", "success", "task", "convert_units")
 
 
 def read_map(path: Path) -> DataMap:

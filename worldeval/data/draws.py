@@ -13,6 +13,7 @@ from torch import Tensor
 
 from worldeval.axes import Array, Bool, Float, Int
 from worldeval.data.weighted import shares
+from worldeval.errors import UserError
 
 OUTSIDE = -1  # part of episodes that join a mixture without a weight of their own
 
@@ -46,7 +47,17 @@ class Draws:
         return len(self.rows)
 
     def __call__(self, count: int, generator: torch.Generator) -> Int[Tensor, " b"]:
-        """Draw `count` rows with replacement."""
+        """Draw `count` rows with replacement.
+
+        Raises:
+            UserError: there is no row at which a window may begin.
+        """
+        if not len(self.rows):
+            raise UserError(
+                "No training episode is long enough for the windows that the model learns from. "
+                "Give longer episodes or fewer steps to a frame (--every), or shorten the recipe's "
+                "windows, such as --set kinematics.unroll=2."
+            )
         if self._until is None:
             return self.rows[torch.randint(len(self.rows), (count,), generator=generator)]
         drawn = torch.rand(count, dtype=torch.float64, generator=generator)

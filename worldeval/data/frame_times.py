@@ -63,7 +63,7 @@ def wrong_rate(rate: float, fps: float) -> str:
     """Describe the problem of rows that are not `1 / fps` seconds apart."""
     return (
         f"rows are {1 / rate:.4g} s apart, but the dataset states {fps:g} frames per second. "
-        "Correct the rate, resample, or give the true rate to `worldeval data convert --fps`."
+        "Give the true rate in a map (--map, key fps)."
     )
 
 

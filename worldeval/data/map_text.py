@@ -33,7 +33,10 @@ def _lines(source: Source, given: DataMap, guessed: set[str]) -> Iterator[str]:
     def line(key: str, value: Any) -> str:
         return f"{key}: {_flow(value)}{GUESS if key in guessed else ''}"
 
-    yield line("fps", source.spec.fps)
+    every = given.every or 1
+    yield line("fps", source.spec.fps * every)
+    if every > 1:
+        yield line("every", every)
     for side, numbers in (("action", given.action), ("pose", given.pose)):
         yield from _numbers(side, numbers)
     if given.views:

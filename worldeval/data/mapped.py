@@ -10,6 +10,7 @@ from worldeval.data.columns import ColumnMeanings, Groups, guess, names, sensed,
 from worldeval.data.data_map import DataMap
 from worldeval.data.finding import DataFinding
 from worldeval.data.source import Head, Rows, Source
+from worldeval.data.stacked_steps import StackedSteps
 from worldeval.errors import UserError
 
 
@@ -19,6 +20,11 @@ def through_map(source: Source, given: DataMap) -> Source:
     Raises:
         UserError: the map describes a different number of columns than the source has.
     """
+    source, every = _described(source, given), given.every or 1
+    return StackedSteps(source, every) if every > 1 else source
+
+
+def _described(source: Source, given: DataMap) -> Source:
     said = {"columns": given.action.columns or given.pose.columns, "rule": given.success,
             "fps": given.fps, "task": given.task, "units": given.convert_units}  # fmt: skip
     known = _known(source)
@@ -124,7 +130,8 @@ class MappedSource(Source):
 
 def _read_as(own: DataMap, given: DataMap, stored: ColumnMeanings) -> DataMap:
     """Build the equivalent map: the reader's choices, and all columns as they are stored."""
-    kept = {name: getattr(given, name) for name in ("fps", "success", "task", "convert_units")}
+    said = ("fps", "every", "success", "task", "convert_units")
+    kept = {name: getattr(given, name) for name in said}
     return replace(
         own,
         action=replace(own.action, columns=stored.action),

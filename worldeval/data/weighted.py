@@ -1,7 +1,7 @@
 """Mixtures of datasets: each dataset is a folder with a sampling weight."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from pathlib import Path
 
@@ -59,19 +59,37 @@ def read_weighted(
 
 
 def read_mixture(
-    data: Sequence[str], formats: Sequence[str] = (), maps: Sequence[Path] = ()
+    data: Sequence[str],
+    formats: Sequence[str] = (),
+    maps: Sequence[Path] = (),
+    every: int | None = None,
 ) -> list[Weighted]:
     """Parse the datasets of a command line; formats and maps are one for all, or one for each.
+
+    Args:
+        every: recorded steps in a frame, instead of those in the maps.
 
     Raises:
         UserError: there are several formats or maps, but not as many as datasets.
     """
     given = _each([read_map(path) for path in maps], len(data), "--map") or [None] * len(data)
+    if every is not None:
+        given = [replace(one or DataMap(), every=every) for one in given]
     kinds = _each(list(formats), len(data), "--format") or [None] * len(data)
     return [
         read_weighted(text, format=kind, given=one)
         for text, kind, one in zip(data, kinds, given, strict=True)
     ]
+
+
+def read_rollouts(
+    paths: Sequence[Path], maps: Sequence[Path] = (), every: int | None = None
+) -> list[Weighted]:
+    """Datasets of roll-outs on a command line, read by its map if there is only one."""
+    given = read_map(maps[0]) if len(maps) == 1 else DataMap()
+    if every is not None:
+        given = replace(given, every=every)
+    return [Weighted(path=path, given=given) for path in paths]
 
 
 def refuse_video(parts: Sequence[Weighted], family: str, *, learns_video: bool) -> None:

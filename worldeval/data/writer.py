@@ -160,6 +160,7 @@ def whole_rate(fps: float) -> int:
     if abs(fps - round(fps)) > 1e-6:
         raise UserError(
             "LeRobot datasets need an integer frame rate, but this dataset has "
-            f"{fps:g} frames per second. Give the rate to write with --fps."
+            f"{fps:g} frames per second. Write shards (--to shards), or choose --every so that the "
+            "rate is whole."
         )
     return round(fps)

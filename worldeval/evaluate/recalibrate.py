@@ -15,6 +15,7 @@ from worldeval.judge.calibrate import Calibration, recalibrate
 from worldeval.judge.judge import judge_hash, read_calibration
 from worldeval.runs.paths import IMAGINED, TRUTH
 from worldeval.runs.tables import read_side
+from worldeval.world.protocol import ANY_TASK
 
 FEWEST = 3  # lineages: one must be left out, and two remain
 
@@ -89,6 +90,8 @@ def _applied(
 
 
 def _index(table: pd.DataFrame, tasks: tuple[str, ...]) -> Array:
+    if tasks == (ANY_TASK,):
+        return np.zeros(len(table), np.int64)
     return np.array([tasks.index(task) for task in table["task"]])
 
 

@@ -32,6 +32,7 @@ from worldeval.evaluate.imagined import ImaginedPart, outcomes
 from worldeval.evaluate.kept_starts import keep_starts, read_kept_starts
 from worldeval.evaluate.located import located
 from worldeval.evaluate.manifest import manifest_of
+from worldeval.evaluate.pair import check_pair
 from worldeval.evaluate.passport_check import PassportCheck, check_passport
 from worldeval.evaluate.policies import is_foreign, policy_cards
 from worldeval.evaluate.stopwatch import Stopwatch
@@ -371,7 +372,7 @@ class Evaluation:
         """Raise errors here that would otherwise end the processes that load the models."""
         spec = read_card(Path(self.recipe.world))["spec"]
         check_sampling(self.recipe, Path(self.recipe.world))
-        load_judge(Path(self.recipe.judge))
+        check_pair(self.recipe, spec)
         load_checker(self.recipe.checker)
         for task in (each for each in self.recipe.tasks if not spec.knows(each)):
             hint = did_you_mean(task, spec.tasks)

@@ -1,7 +1,7 @@
 """Train a judge, and calibrate it on families of policies that it was not trained on."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -35,10 +35,13 @@ def fit_judge(
     report: Report,
     place: Sequence[int] = HAND,
     metres: bool = True,
+    words: Float[Tensor, "n c"] | None = None,
 ) -> FittedJudge:
     """Train members on every family; calibrate with members trained without each group.
 
-    `place` lists the pose columns that give the robot's position; training adds noise to them.
+    With `words`, the task of an example is the row of its instruction's embedding, and all share
+    one calibration. `place` lists the pose columns that give the robot's position; training adds
+    noise to them.
     """
     group = family_groups(examples.family, recipe.groups)
     logit = np.zeros(len(examples))
@@ -50,18 +53,24 @@ def fit_judge(
             tasks=tasks,
             place=place,
             metres=metres,
+            words=words,
             seed=seed + left,
             progress=report(f"judge without group {left + 1}", recipe.trainer.steps),
         )
-        logit[out] = episode_logits([member], examples.take(out))
+        logit[out] = episode_logits([member], examples.take(out), words)
+    if words is not None:
+        examples, by_text, tasks = replace(examples, task=0 * examples.task), examples, 1
+    else:
+        by_text = examples
     calibration = _calibrated(logit, examples, tasks=tasks)
     members = [
         fit_member(
             recipe,
-            examples,
+            by_text,
             tasks=tasks,
             place=place,
             metres=metres,
+            words=words,
             seed=seed + 100 + number,
             progress=report(f"judge {number + 1}", recipe.trainer.steps),
         )
@@ -84,6 +93,7 @@ def fit_member(
     progress: Progress,
     place: Sequence[int] = HAND,
     metres: bool = True,
+    words: Float[Tensor, "n c"] | None = None,
 ) -> JudgeNet:
     """Train one network. Batches are balanced between successes and failures, and across tasks."""
     torch.manual_seed(seed)
@@ -94,6 +104,7 @@ def fit_member(
         latent=examples.imagined.shape[2:],
         pose_dim=examples.imagined_pose.shape[2],
         tasks=tasks,
+        words=0 if words is None else words.shape[1],
     )
     poses = torch.from_numpy(examples.recorded_pose).flatten(0, 1)
     net.pose_mean.copy_(poses.mean(0))
@@ -113,7 +124,7 @@ def fit_member(
         shaken = noise * torch.randn(pose[..., where].shape, generator=generator)
         pose[..., where] = pose[..., where] + shaken
         achieved = torch.from_numpy(examples.achieved[chosen]).float()
-        task, home = torch.from_numpy(examples.task[chosen]), next(model.parameters()).device
+        task, home = _told(examples.task[chosen], words), next(model.parameters()).device
         logits, achieved = model(*(x.to(home) for x in (latents, pose, task))), achieved.to(home)
         frames = frame_loss(logits, achieved, examples.timed, chosen)
         episodes = F.binary_cross_entropy_with_logits(episode_logit(logits), achieved[:, -1])
@@ -123,12 +134,14 @@ def fit_member(
 
 
 @torch.inference_mode()
-def episode_logits(members: list[JudgeNet], examples: Examples) -> Float[Array, " e"]:
+def episode_logits(
+    members: list[JudgeNet], examples: Examples, words: Float[Tensor, "n c"] | None = None
+) -> Float[Array, " e"]:
     """Mean over members of the episode logits of the imagined frames."""
     out = []
     for part in np.array_split(np.arange(len(examples)), max(1, len(examples) // 200)):
         latents, pose = _shown(examples, part, np.zeros(len(part), bool))
-        task = torch.from_numpy(examples.task[part])
+        task = _told(examples.task[part], words)
         votes = [episode_logit(member(latents, pose, task)) for member in members]
         out.append(torch.stack(votes).mean(0).numpy())
     return np.concatenate(out)
@@ -194,6 +207,11 @@ def family_groups(family: Array, groups: int) -> Int[Array, " e"]:
         place[names[index]] = target
         filled[target] += counts[index]
     return np.array([place[name] for name in family])
+
+
+def _told(task: Int[Array, " k"], words: Float[Tensor, "n c"] | None) -> Tensor:
+    """What a network is told of the tasks: their numbers, or their embeddings."""
+    return torch.from_numpy(task) if words is None else words[torch.from_numpy(task)]
 
 
 def _calibrated(logit: Float[Array, " e"], examples: Examples, *, tasks: int) -> Calibration:

@@ -17,23 +17,34 @@ from worldeval.errors import UserError
 from worldeval.files import read_object, whole_file, write_json
 from worldeval.judge.calibrate import Calibration
 from worldeval.judge.fit import FittedJudge
+from worldeval.judge.instructions import Instructions
+from worldeval.judge.made_for import MadeFor
 from worldeval.judge.network import JudgeNet, episode_logit
 from worldeval.judge.recipe import JudgeRecipe
+from worldeval.judge.tasks import JudgedTasks
 from worldeval.record import Rollout, Verdict
 from worldeval.world.load import load_weights, save_weights
-from worldeval.world.protocol import WorldSpec
+from worldeval.world.protocol import ANY_TASK, WorldSpec
 
 CARD, WEIGHTS = "judge.json", "judge.safetensors"
+WORDS = "words"  # key of the instructions' embeddings among the weights
 
 
 class Judge:
     """Judge imagined roll-outs. It is fixed after training: judging never changes it."""
 
     def __init__(
-        self, members: list[JudgeNet], calibration: Calibration, *, tasks: tuple[str, ...]
+        self,
+        members: list[JudgeNet],
+        calibration: Calibration,
+        *,
+        tasks: tuple[str, ...],
+        instructions: Instructions | None = None,
+        made_for: MadeFor | None = None,
     ) -> None:
         self._members = [member.eval() for member in members]
         self._calibration, self._tasks = calibration, tasks
+        self._instructions, self.made_for = instructions, made_for
         self.name = f"learned judge of {len(members)}"
 
     def __call__(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
@@ -47,13 +58,13 @@ class Judge:
         Raises:
             UserError: a task is unknown, or the roll-outs have no frames after their start.
         """
-        task = self._numbers(rollouts)
+        task, told = self._numbers(rollouts), self._told(rollouts)
         if rollouts and len(rollouts[0].pose) < 2:
             raise UserError(
                 f"The roll-out of {rollouts[0].policy} from {rollouts[0].start} has no frames "
                 "after its start, so there is nothing to judge. Set a longer horizon."
             )
-        logits = self._logits(rollouts, task)
+        logits = self._logits(rollouts, told)
         each = torch.stack([episode_logit(member) for member in logits]).numpy()
         probability = self._calibration(each.mean(0), task)
         votes = np.stack([self._calibration(member, task) for member in each])
@@ -75,11 +86,18 @@ class Judge:
     @torch.inference_mode()
     def over_time(self, rollouts: Sequence[Rollout]) -> Float[Array, "b t"]:
         """Return the calibrated success probability at each frame, including the first."""
-        task = self._numbers(rollouts)
-        return self._evidence(self._logits(rollouts, task).mean(0).numpy(), task)
+        task, told = self._numbers(rollouts), self._told(rollouts)
+        return self._evidence(self._logits(rollouts, told).mean(0).numpy(), task)
+
+    def knows(self, task: str) -> bool:
+        """Whether the judge can judge this task or instruction."""
+        named = self._tasks == (ANY_TASK,) or task in self._tasks
+        return named and (self._instructions is None or self._instructions.knows(task))
 
     def _numbers(self, rollouts: Sequence[Rollout]) -> Int[Array, " b"]:
-        """Return this judge's index of each roll-out's task."""
+        """Return the number of each roll-out's task in the calibration."""
+        if self._tasks == (ANY_TASK,):
+            return np.zeros(len(rollouts), np.int64)
         unknown = {rollout.task for rollout in rollouts} - set(self._tasks)
         if unknown:
             raise UserError(
@@ -88,8 +106,14 @@ class Judge:
             )
         return np.array([self._tasks.index(rollout.task) for rollout in rollouts])
 
+    def _told(self, rollouts: Sequence[Rollout]) -> torch.Tensor:
+        """Return what the networks are told of the tasks: numbers, or embeddings."""
+        if self._instructions is None:
+            return torch.from_numpy(self._numbers(rollouts))
+        return self._instructions.embedded([rollout.task for rollout in rollouts])
+
     def _logits(
-        self, rollouts: Sequence[Rollout], task: Int[Array, " b"]
+        self, rollouts: Sequence[Rollout], told: torch.Tensor
     ) -> Float[torch.Tensor, "m b t"]:
         """Return every member's logit at every frame."""
         for rollout in rollouts:
@@ -105,7 +129,7 @@ class Judge:
         given = (
             torch.from_numpy(latents).float(),
             torch.from_numpy(np.stack([rollout.pose for rollout in rollouts])).float(),
-            torch.from_numpy(task),
+            told,
         )
         logits = torch.stack([member(*given) for member in self._members])
         if not logits.isfinite().all():
@@ -139,10 +163,16 @@ def save_judge(
     *,
     world: str,
     uncalibrated: bool = False,
+    tasks: JudgedTasks | None = None,
+    tokenizer: str = "",
 ) -> None:
-    """Write a judge that `load_judge` reads; `world` is the fingerprint of the world it learned in.
+    """Write a judge that `load_judge` reads.
 
-    `uncalibrated`: its failures were synthesised, so its rates must not be reported.
+    Args:
+        world: fingerprint of the world model it learned in.
+        uncalibrated: its failures were synthesised, so its rates must not be reported.
+        tasks: how it is told the task. None: by the names of the world model's tasks.
+        tokenizer: fingerprint of the world model's tokenizer; "" if it has none.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {
@@ -150,13 +180,21 @@ def save_judge(
         for number, member in enumerate(fitted.members)
         for key, value in member.state_dict().items()
     }
+    told = {}
+    if tasks is not None and tasks.words is not None:
+        state[WORDS] = tasks.words
+        told = {"instructions": list(tasks.texts)}
     save_weights(folder / WEIGHTS, state, compress=True)
     card = {
         "recipe": asdict(recipe),
         "calibration": asdict(fitted.calibration),
-        "tasks": list(spec.tasks),
+        "tasks": list(spec.tasks if tasks is None else tasks.names),
+        **told,
         "latent": [len(spec.views), *spec.latent],
         "pose_dim": spec.pose_dim,
+        "views": list(spec.views),
+        "fps": spec.fps,
+        "tokenizer": tokenizer,
         "world": world,
         "left_out_families": fitted.left_out,
         **({"uncalibrated": True} if uncalibrated else {}),
@@ -200,9 +238,23 @@ def load_judge(folder: Path) -> Judge:
     card = _card(folder)
     recipe, tasks, members = card.recipe, card.tasks, []
     state = load_weights(folder / WEIGHTS)
+    words = state.pop(WORDS, None)
+    if (words is None) == bool(card.instructions) or (
+        words is not None and len(words) != len(card.instructions)
+    ):
+        raise UserError(
+            f"{folder / CARD} names {len(card.instructions)} instructions, and {WEIGHTS} holds "
+            f"{0 if words is None else len(words)} embeddings. Train the judge again."
+        )
     for number in range(recipe.members):
         with described(folder / CARD):
-            member = JudgeNet(recipe, latent=card.latent, pose_dim=card.pose_dim, tasks=len(tasks))
+            member = JudgeNet(
+                recipe,
+                latent=card.latent,
+                pose_dim=card.pose_dim,
+                tasks=len(tasks),
+                words=0 if words is None else words.shape[1],
+            )
         own = {
             key.removeprefix(f"{number}."): value
             for key, value in state.items()
@@ -210,7 +262,22 @@ def load_judge(folder: Path) -> Judge:
         }
         fill(member, own, folder / WEIGHTS)
         members.append(member)
-    return Judge(members, card.calibration, tasks=tasks)
+    instructions = None
+    if words is not None:
+        instructions = Instructions(card.instructions, words.float(), encoder=Path(recipe.text))
+    return Judge(
+        members,
+        card.calibration,
+        tasks=tasks,
+        instructions=instructions,
+        made_for=MadeFor(
+            latent=card.latent,
+            pose_dim=card.pose_dim,
+            views=card.views,
+            fps=card.fps,
+            tokenizer=card.tokenizer,
+        ),
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -222,6 +289,11 @@ class JudgeCard:
     tasks: tuple[str, ...]
     latent: tuple[int, int, int, int]  # v d h w
     pose_dim: int
+    instructions: tuple[str, ...] = ()  # whose embeddings are stored with the weights
+    # Of the world model it was trained in; empty or None in judges saved before they were stored.
+    views: tuple[str, ...] = ()
+    fps: float | None = None
+    tokenizer: str = ""
 
     def __post_init__(self) -> None:
         if self.recipe.members < 1 or min(self.latent) < 1 or self.pose_dim < 0:

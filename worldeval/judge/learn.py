@@ -15,8 +15,9 @@ from worldeval.judge.examples import Examples, gathered, replayed
 from worldeval.judge.fit import FittedJudge, fit_judge
 from worldeval.judge.judge import save_judge
 from worldeval.judge.recipe import JudgeRecipe
+from worldeval.judge.tasks import judged_tasks
 from worldeval.training.optimise import Report
-from worldeval.world.load import load_world, read_card, world_hash
+from worldeval.world.load import load_world, read_card, tokenizer_hash, world_hash
 from worldeval.world.training.prepare import Prepared, prepare
 
 COLLECTED = "collected"  # family name of held-out collected episodes
@@ -26,7 +27,7 @@ def learn_judge(
     recipe: JudgeRecipe,
     world: Path,
     data: Path | Sequence[Weighted],
-    weak: Sequence[Path],
+    weak: Sequence[Path | Weighted],
     out: Path,
     *,
     seed: int,
@@ -48,20 +49,38 @@ def learn_judge(
         )
     horizon = judged_frames(recipe, prepared.episodes, prepared.weak)
     recipe = replace(recipe, horizon=horizon)
+    spec = prepared.spec
+    tasks = judged_tasks(
+        recipe,
+        spec,
+        task=prepared.episodes.task,
+        instructions=prepared.episodes.instructions,
+        episodes=np.concatenate([prepared.held, prepared.weak]),
+    )
+    prepared = replace(prepared, episodes=replace(prepared.episodes, task=tasks.index))
     examples, invented = imagined_examples(
         prepared, world, folds=world_recipe.folds, horizon=horizon, seed=seed
     )
-    spec = prepared.spec
     fitted = fit_judge(
         recipe,
         examples,
-        tasks=len(spec.tasks),
+        tasks=len(tasks.names),
+        words=tasks.words,
         seed=seed,
         report=report,
         place=spec.place,
         metres=spec.body is None or spec.body.metres,
     )
-    save_judge(out, fitted, recipe, spec, world=world_hash(world), uncalibrated=invented)
+    save_judge(
+        out,
+        fitted,
+        recipe,
+        spec,
+        world=world_hash(world),
+        uncalibrated=invented,
+        tasks=tasks,
+        tokenizer=tokenizer_hash(world),
+    )
     return fitted
 
 

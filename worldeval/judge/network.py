@@ -7,15 +7,26 @@ from torch.nn import functional as F
 from worldeval.axes import Float, Int
 from worldeval.judge.recipe import JudgeRecipe
 
+TOLD = 32  # numbers that an instruction's embedding is reduced to
+
 
 class JudgeNet(nn.Module):
-    """Read every frame together with the first, to see what changed rather than what is there."""
+    """Read every frame together with the first, to see what changed rather than what is there.
+
+    The task is a number, or, if `words` is not 0, an embedding of that many numbers.
+    """
 
     pose_mean: Tensor
     pose_std: Tensor
 
     def __init__(
-        self, recipe: JudgeRecipe, *, latent: tuple[int, ...], pose_dim: int, tasks: int
+        self,
+        recipe: JudgeRecipe,
+        *,
+        latent: tuple[int, ...],
+        pose_dim: int,
+        tasks: int,
+        words: int = 0,
     ) -> None:
         super().__init__()
         views, depth, height, width = latent
@@ -29,7 +40,7 @@ class JudgeNet(nn.Module):
             nn.SiLU(),
         )
         self.read = nn.Sequential(
-            nn.Linear(recipe.hidden + 2 * pose_dim + tasks, recipe.hidden),
+            nn.Linear(recipe.hidden + 2 * pose_dim + (TOLD if words else tasks), recipe.hidden),
             nn.SiLU(),
             nn.Dropout(recipe.dropout),
         )
@@ -37,6 +48,8 @@ class JudgeNet(nn.Module):
             nn.GRU(recipe.hidden, recipe.recurrent, batch_first=True) if recipe.recurrent else None
         )
         self.say = nn.Linear(recipe.hidden + recipe.recurrent, 1)
+        # Scales differ between encoders, so embeddings are standardised first.
+        self.told = nn.Sequential(nn.LayerNorm(words), nn.Linear(words, TOLD)) if words else None
         self.register_buffer("pose_mean", torch.zeros(pose_dim))
         self.register_buffer("pose_std", torch.ones(pose_dim))
 
@@ -44,7 +57,7 @@ class JudgeNet(nn.Module):
         self,
         latents: Float[Tensor, "b t v d h w"],
         pose: Float[Tensor, "b t p"],
-        task: Int[Tensor, " b"],
+        task: Int[Tensor, " b"] | Float[Tensor, "b c"],
     ) -> Float[Tensor, "b t"]:
         """Return, at every frame, the logit that the episode has succeeded by then."""
         first = latents[:, :1]
@@ -52,7 +65,8 @@ class JudgeNet(nn.Module):
         looked = self.look(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
         unit = (pose - self.pose_mean) / self.pose_std
         moved = (pose - pose[:, :1]) / self.pose_std
-        which = F.one_hot(task, self.tasks).float()[:, None].expand(-1, pose.shape[1], -1)
+        known = F.one_hot(task, self.tasks).float() if self.told is None else self.told(task)
+        which = known[:, None].expand(-1, pose.shape[1], -1)
         x = self.read(torch.cat([looked, unit, moved, which], 2))
         if self.memory is not None:
             x = torch.cat([x, self.memory(x)[0]], 2)

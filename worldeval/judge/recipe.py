@@ -6,6 +6,7 @@ from typing import ClassVar
 from worldeval.config import retired
 from worldeval.training.recipe import TrainerRecipe
 
+IGNORED = "ignore"  # in place of a text encoder: judge without the instruction
 REAL_SHARE = 0.25  # share of training episodes shown as recorded, not as imagined
 
 
@@ -21,6 +22,9 @@ class JudgeRecipe:
     pose_noise: float = 0.004  # metres; for poses in other units, a share of their spread
     members: int = 3  # networks whose votes are averaged
     groups: int = 4  # groups of policy families, each held out once for the calibration
+    # Folder of a text encoder that reads instructions (CLIP's or a sentence encoder); empty: tasks
+    # are known by name; 'ignore': by nothing.
+    text: str = ""
     horizon: int | None = None  # world frames to judge; None: those of the longest episode
     trainer: TrainerRecipe = field(
         default_factory=lambda: TrainerRecipe(

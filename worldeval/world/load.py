@@ -20,6 +20,7 @@ from worldeval.world.families import FAMILIES, family
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import WorldRecipe
 from worldeval.world.tokenizer.build import new_tokenizer
+from worldeval.world.tokenizer.encode import digest_of_weights
 from worldeval.world.training.prepare import TOKENIZER
 from worldeval.world.weights import load_weights, save_weights
 from worldeval.world.world import World
@@ -105,3 +106,10 @@ def world_hash(folder: Path) -> str:
         if (folder / name).is_file():
             digest.update((folder / name).read_bytes())
     return digest.hexdigest()[:12]
+
+
+def tokenizer_hash(folder: Path) -> str:
+    """Return a short fingerprint of a saved world's tokenizer weights; "" if it has none."""
+    if not (folder / TOKENIZER).is_file():
+        return ""
+    return digest_of_weights(load_weights(folder / TOKENIZER))[:12]

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from worldeval.axes import Array, UInt8
 from worldeval.data.content import fingerprint
@@ -57,8 +58,13 @@ def batch_encoder(
 
 def digest_of(tokenizer: FrameTokenizer) -> str:
     """Return a digest of a tokenizer's weights."""
+    return digest_of_weights(tokenizer.state_dict())
+
+
+def digest_of_weights(state: Mapping[str, Tensor]) -> str:
+    """Return a digest of the names and values of weights."""
     digest = hashlib.sha256()
-    for key, value in sorted(tokenizer.state_dict().items()):
+    for key, value in sorted(state.items()):
         digest.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 

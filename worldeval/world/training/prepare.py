@@ -78,7 +78,7 @@ class Prepared:
 def prepare(
     recipe: WorldRecipe,
     data: Path | Sequence[Weighted],
-    weak: Sequence[Path],
+    weak: Sequence[Path | Weighted],
     home: Path,
     *,
     seed: int,
@@ -119,7 +119,7 @@ def prepare(
         else:
             refuse_empty(mask, source)
         say(f"{source.spec.path}: training {(~mask).sum()}, held out {mask.sum()} episodes")
-    added = [to_train_on(Weighted(path=path).open(), recipe) for path in weak]
+    added = [to_train_on(one.open(), recipe) for each in weak for one in weighted(each)]
     if recipe.kept_rollouts:
         added = [
             without(source, kept_out(source, recipe.kept_rollouts, seed=seed, number=number))
