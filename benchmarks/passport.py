@@ -50,7 +50,7 @@ from worldeval.world.load import load_world
 
 HERE = Path(__file__).parent
 JUDGE, WORLD = HERE.parent / "models/judge", HERE.parent / "models/latent"
-FIRST_SEED, UNCHANGED, CHANGED, RENDERED = 800_000, 250, 30, 10  # starts of every task
+FIRST_SEED, UNCHANGED, CHANGED, RENDERED = 800_000, 250, 20, 6  # starts of every task
 HELD_SEED, HELD = 700_000, 200  # the seeds of the shipped passport
 RUN = 12  # starts of a task in a ranking, as in the demo
 RUNS = 4000  # rankings drawn

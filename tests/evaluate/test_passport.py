@@ -1,7 +1,7 @@
 """The life of a passport: made from a validated run, read by `rank`, checked by its hashes."""
 
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +11,13 @@ from typer.testing import CliRunner, Result
 
 from worldeval.cli import app
 from worldeval.evaluate.known import over_tasks
-from worldeval.evaluate.passport_check import PassportCheck
+from worldeval.evaluate.passport_check import PassportCheck, check_passport
 from worldeval.files import write_json
+from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.starts import read_starts, write_starts
 from worldeval.runs.passport import FILE, PAGE, find_passport, read_passport
 from worldeval.stats import ValidatedRate, ValidatedRates
+from worldeval.world.world import World
 
 POLICIES = ("a/step-1", "b/step-1", "c/step-1", "d/step-1")
 STARTS = 20  # of each of two tasks: half of them held out allows one false alarm in 21
@@ -199,6 +201,47 @@ def test_a_passport_is_shown(home: Path) -> None:
     assert done.exit_code == 0, done.output
     for part in ("left, right", "a, b, c, d", "not measured", "unsigned", "20 held out"):
         assert part in done.output
+
+
+def test_actions_beyond_the_validated_range_are_named(home: Path) -> None:
+    passport = read_passport(home / "judge")
+    episodes = home / "run" / "imagined"
+    assert PassportCheck(passport=passport).with_actions(episodes).outside == ()
+    assert passport.scope.actions is not None
+    narrow = replace(passport.scope.actions, low=(-1e-3,) * 8, high=(1e-3,) * 8)
+    small = replace(passport, scope=replace(passport.scope, actions=narrow))
+    found = PassportCheck(passport=small, rates=passport.rates).with_actions(episodes)
+    assert found.known is None
+    (said,) = found.findings(measured=False)
+    assert (said.code, said.severity) == ("actions_outside_passport", "refusal")
+    assert "100% of the roll-outs of a/step-1" in said.text
+    assert found.findings(measured=True)[0].severity == "warning"
+
+
+def test_a_passport_does_not_speak_of_other_models(home: Path) -> None:
+    passport = read_passport(home / "judge")
+    hashes = {"world": "another", "judge": passport.judge.hash}
+    found = checked(home / "judge", hashes)
+    assert [each.code for each in found.outside] == ["models_outside_passport"]
+    assert found.known is None and found.validated is None
+
+
+def test_rates_of_an_earlier_version_are_read_with_a_warning(tmp_path: Path) -> None:
+    rate = ValidatedRate(policy="a", lineage="a", predicted=0.2, successes=1.0, trials=10)
+    write_json(tmp_path / "validated.json", {"rates": [asdict(rate)], "corrected": True})
+    found = checked(tmp_path, {"world": "w", "judge": "j"})
+    assert found.known == ValidatedRates(rates=(rate,), corrected=True)
+    assert [each.code for each in found.findings(measured=False)] == ["no_passport"]
+    assert checked(tmp_path / "none", {}) == PassportCheck()
+
+
+def checked(judge: Path, hashes: dict[str, str]) -> PassportCheck:
+    recipe = ProtocolRecipe(tasks=("left",), policies=(), world="", judge="")
+    return check_passport(judge, hashes=hashes, recipe=recipe, starts=[], world=never)
+
+
+def never() -> World:
+    raise AssertionError("no start has to be encoded")
 
 
 def test_without_a_passport_nothing_is_checked() -> None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from typer.testing import CliRunner
 
+from worldeval.api.train import calibrate_judge
 from worldeval.cli import app
 from worldeval.errors import UserError
 from worldeval.evaluate.recalibrate import recalibrated
@@ -16,6 +17,7 @@ from worldeval.files import write_json
 from worldeval.judge.calibrate import Calibration
 from worldeval.judge.judge import CARD, WEIGHTS, judge_hash, read_calibration
 from worldeval.judge.recipe import JudgeRecipe
+from worldeval.runs.passport import read_passport
 
 GLOOMY = Calibration(slope=0.5, offsets=(-1.0, -1.0))
 TRUE = Calibration(slope=1.0, offsets=(0.0, 0.0))
@@ -81,6 +83,21 @@ def test_the_command_writes_a_judge_that_says_where_its_rates_are_from(
     assert read_calibration(tmp_path / "new")[0].slope == pytest.approx(1.0, abs=0.25)
     assert json.loads((tmp_path / "new" / CARD).read_text())["calibrated_on"]["episodes"] == 720
     assert (tmp_path / "new" / WEIGHTS).read_bytes() == b"networks"
+
+
+def test_the_corrected_judge_has_a_passport_with_rates_that_were_left_out(
+    judge: Path, run: Path, tmp_path: Path
+) -> None:
+    calibrate_judge(judge, [run], tmp_path / "new")
+    passport = read_passport(tmp_path / "new")
+    assert passport.scope.tasks == ("close", "open")
+    assert passport.scope.lineages == ("run0", "run1", "run2")
+    assert passport.rates is not None and passport.rates.corrected
+    assert [rate.policy for rate in passport.rates.rates] == [f"p{k}" for k in range(6)]
+    assert passport.cells is not None and len(passport.cells.rates) == 12
+    assert passport.phi is not None and passport.phi.clusters == 3
+    assert passport.validation is not None
+    assert (passport.validation.agreement["spearman"].value or 0) > 0.9
 
 
 def test_runs_without_truth_or_with_another_judge_are_refused(judge: Path, run: Path) -> None:
