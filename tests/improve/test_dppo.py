@@ -25,8 +25,7 @@ class Constant(DenoisingHead):
     """Expects the same clean number behind everything: chunks end at it, but for the noise."""
 
     def __init__(self, value: float, steps: int = 4) -> None:
-        super().__init__()
-        self.target = 1
+        super().__init__(width=1, hidden=1, target=1)
         self.path = straight(torch.arange(steps + 1) / steps)
         self.value = nn.Parameter(torch.tensor(value))
 
