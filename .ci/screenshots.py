@@ -9,6 +9,7 @@ It starts the viewer itself. It needs Chromium (`apt-get install chromium`) and 
 import argparse
 import io
 import os
+import re
 import shutil
 import signal
 import socket
@@ -51,7 +52,7 @@ def drive(page: Page) -> None:
 def check(page: Page) -> None:
     """Check the dataset."""
     page.get_by_role("button", name="Check the dataset").click()
-    page.get_by_text("findings").first.wait_for()
+    page.get_by_text(re.compile(r"would harm training[;.]")).wait_for()
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Shot:
 
 
 SHOTS = (
-    Shot("ranking", "", "Ranking", 2500),
+    Shot("ranking", "", "Ranking", 2440),
     Shot("rollouts", "rollouts", "Roll-outs", 2230, video=True),
     Shot("compare", "compare", "Compare two policies", 1480, video=True),
     Shot("judge", "labelling", "Judge", 950, video=True),
@@ -188,7 +189,7 @@ def small(content: bytes) -> bytes:
         size = (width, round(whole.height * width / whole.width))
         picture = whole if width >= whole.width else whole.resize(size, Image.Resampling.LANCZOS)
         buffer = io.BytesIO()
-        picture.quantize(256, Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE).save(
+        picture.quantize(256, Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(
             buffer, format="PNG", optimize=True
         )
         if buffer.tell() <= LARGEST:
