@@ -1,5 +1,5 @@
 # pandas types a cell as anything that a table can hold.
-# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 """Policies with both predicted and measured success, stored in the judge's passport.
 
 Intervals of true rates are fitted to them (`worldeval/stats/predictive.py`). Judges that were

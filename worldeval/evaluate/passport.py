@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table can hold.
+# pyright: reportArgumentType=false
 """Make the passport of a world model and a judge from a finished, validated run."""
 
 import os
