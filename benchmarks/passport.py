@@ -86,7 +86,7 @@ def textured(image: Array, *, strength: float) -> Array:
     """Blend a coarse coloured texture into the upper third, where the background is."""
     rng = np.random.default_rng(0)
     size = image.shape[0]
-    texture: Array = zoom(rng.uniform(0, 255, (8, 8, 3)), (size / 8, size / 8, 1), order=1)
+    texture = np.asarray(zoom(rng.uniform(0, 255, (8, 8, 3)), (size / 8, size / 8, 1), order=1))
     share = np.zeros((size, 1, 1))
     share[: size // 3] = strength
     return ((1 - share) * image + share * texture).round().clip(0, 255).astype(np.uint8)
