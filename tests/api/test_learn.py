@@ -257,8 +257,8 @@ def test_a_map_and_several_steps_to_a_frame(recorded: tuple[Path, Path], tmp_pat
     """20 steps per second become 10 frames, and the world knows that two deltas add up."""
     (tmp_path / "map.yaml").write_text(MAP)
     learned = ["learn", str(recorded[0]), "--rollouts", str(recorded[1]), "--out"]
-    short = [*TINY, "kinematics.unroll=2"]
-    sets = [word for each in short for word in ("--set", each)]
+    keys = {**TINY, "kinematics.unroll": 2}
+    sets = [word for key, each in keys.items() for word in ("--set", f"{key}={json.dumps(each)}")]
     done = CliRunner().invoke(
         app,
         [*learned, str(tmp_path / "lab"), "--map", str(tmp_path / "map.yaml"), "--every", "2",

@@ -147,6 +147,30 @@ def serve_world(
     _serve(service, options, f"world {world}", ready)
 
 
+def serve_env(address: str, *, options: ServerOptions | None = None, ready: Ready = print) -> None:
+    """Serve a simulator, until interrupted; `--truth ws://HOST:PORT` measures policies in it.
+
+    Run it in the Python in which the simulator is installed. Every client has a process of its own.
+
+    Args:
+        address: of the simulator, such as `gym:gym_pusht/PushT-v0` or `./sim.py:make`.
+        options, ready: as in `serve_policy`.
+
+    Raises:
+        UserError: the simulator is not installed, or the address cannot be listened on.
+
+    >>> from worldeval.api.serve import serve_env
+    >>> serve_env("./sim.py:make")  # doctest: +SKIP
+    """
+    _needed()
+    from worldeval.envs.address import unavailable
+    from worldeval.serve.simulator import SimulatorService
+
+    if problem := unavailable(address):
+        raise UserError(problem)
+    _serve(SimulatorService(address), options, f"simulator {address}", ready)
+
+
 def _needed() -> None:
     missing = [name for name in ("msgpack", "websockets") if find_spec(name) is None]
     if missing:

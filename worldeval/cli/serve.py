@@ -1,4 +1,4 @@
-"""`worldeval serve-policy` and `serve-world`: serve policies and world models to other programs."""
+"""`worldeval serve-policy`, `serve-world` and `serve-env`: serve them to other programs."""
 
 import json
 import os
@@ -53,6 +53,49 @@ def register(app: typer.Typer) -> None:
         "worldeval serve-world models/latent --starts starts.h5 --judge models/judge",
         panels={NETWORK: network, EPISODES: ("horizon", "episodes")},
     )  # fmt: skip
+    verb(
+        app, "serve-env", serve_env,
+        "worldeval serve-env 'gym:gym_pusht/PushT-v0?obs_type=pixels_agent_pos' --port 8002",
+        panels={NETWORK: network},
+    )  # fmt: skip
+
+
+def serve_env(
+    address: Annotated[
+        str, typer.Argument(help="Address of the simulator: gym:ID?param=value or ./sim.py:make.")
+    ],
+    host: Host = "127.0.0.1",
+    port: Port = 8002,
+    token: Token = "",
+    anybody: Open = False,
+    sessions: Sessions = 16,
+    max_megabytes: Megabytes = 64,
+    idle: Idle = 600.0,
+    answer: Answer = 600.0,
+    out: Out = None,
+    seed: Seed = 0,  # every verb takes it; a client gives the seed of every episode
+    as_json: Json = False,
+) -> None:
+    """Serve a simulator over a websocket, from the Python in which it is installed.
+
+    Use it elsewhere as `rank --truth ws://HOST:PORT`, or as `truth: {env: ws://HOST:PORT}` in a
+    recipe. Every client has a process of its own.
+    """
+    from worldeval.api.serve import ServerOptions
+    from worldeval.api.serve import serve_env as serve
+
+    options = ServerOptions(
+        host=host,
+        port=port,
+        token=token,
+        open=anybody,
+        sessions=sessions,
+        max_megabytes=max_megabytes,
+        idle=idle,
+        answer=answer,
+    )
+    with _stopped():
+        serve(address, options=options, ready=_teller(as_json, out, guarded=bool(token)))
 
 
 def serve_policy(

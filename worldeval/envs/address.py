@@ -2,6 +2,7 @@
 
 - `metaworld`: the Meta-World task of the requested name.
 - `gym:ID?param=value`: any gymnasium environment; gym.py lists the parameters.
+- `ws://host:port`: a simulator that `worldeval serve-env` serves, perhaps from another Python.
 - `./sim.py:make?param=value`, `package.module:Class`: code that returns an `Environment`.
 
 `{task}` in an address stands for the task's name. Code receives `task=`, `size=` and
@@ -10,6 +11,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -22,6 +24,9 @@ from worldeval.user_code import load_code
 
 GYM = "gym:"
 METAWORLD = "metaworld"
+SERVED = ("ws://", "wss://")
+# Stands above this folder, because it speaks the protocol of policy servers; loaded when needed.
+REMOTE = "worldeval.serve.simulator_client:RemoteEnvironment"
 NEEDED = ("views", "action_dim", "steps_per_frame", "fps", "reset", "step", "close")
 
 
@@ -48,6 +53,10 @@ def open_environment(address: str, *, task: str, size: int, steps_per_frame: int
         return GymEnvironment(
             place.removeprefix(GYM), params, size=size, steps_per_frame=steps_per_frame
         )
+    if place.startswith(SERVED):
+        module, name = REMOTE.split(":")
+        remote = getattr(import_module(module), name)
+        return remote(place, params, task=task, size=size, steps_per_frame=steps_per_frame)
     if is_code(address):
         make = load_code(place, "the simulator")
         known = {"task": task, "size": size, "steps_per_frame": steps_per_frame}
@@ -74,7 +83,8 @@ def open_environment(address: str, *, task: str, size: int, steps_per_frame: int
         return env
     hint = did_you_mean(place, [METAWORLD])
     raise UserError(
-        f"'{address}' is not a simulator's address.{hint} Use metaworld, gym:ID or ./file.py:name."
+        f"'{address}' is not a simulator's address.{hint} Use metaworld, gym:ID, "
+        "./file.py:name or ws://host:port."
     )
 
 
@@ -110,7 +120,7 @@ def read_env_address(address: str) -> tuple[str, dict[str, Any]]:
 def is_code(address: str) -> bool:
     """Whether an address names Python code to be executed."""
     place = address.partition("?")[0]
-    return ":" in place and not place.startswith((GYM, "ws://", "wss://"))
+    return ":" in place and not place.startswith((GYM, *SERVED))
 
 
 def refuse_env_code(addresses: Iterable[str], where: Path) -> None:
