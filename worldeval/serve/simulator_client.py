@@ -33,8 +33,8 @@ class RemoteEnvironment:
         unknown = [name for name in params if name not in PARAMS]
         if unknown:
             raise UserError(
-                f"{url} takes no parameter '{unknown[0]}' (there is: {', '.join(PARAMS)}). Give the "
-                "simulator's own parameters where it is served: worldeval serve-env ADDRESS?..."
+                f"{url} takes no parameter '{unknown[0]}' (there is: {', '.join(PARAMS)}). Give "
+                "the simulator its own where it is served: worldeval serve-env ADDRESS?..."
             )
         self._url = url
         self._connection = Connection(
