@@ -30,6 +30,7 @@ _PUBLIC = {
     "train_judge": ("worldeval.api.train", "train_judge"),
     "calibrate_judge": ("worldeval.api.train", "calibrate_judge"),
     "train_policies": ("worldeval.api.train", "train_policies"),
+    "check_policies": ("worldeval.api.check_policies", "check_policies"),
     "rank": ("worldeval.api.rank", "rank"),
     "imagine": ("worldeval.api.rank", "imagine"),
     "truth": ("worldeval.api.rank", "truth"),
@@ -58,6 +59,7 @@ __all__ = [*_PUBLIC, "__version__"]  # pyright: ignore[reportUnsupportedDunderAl
 
 if TYPE_CHECKING:
     from worldeval.api import improve as improve
+    from worldeval.api.check_policies import check_policies as check_policies
     from worldeval.api.data import check_dataset as check_dataset
     from worldeval.api.data import convert_dataset as convert_dataset
     from worldeval.api.data import inspect_dataset as inspect_dataset

@@ -29,7 +29,8 @@ class Episode:
 class Observation:
     """The input of policies at one step, for a batch of episodes."""
 
-    frames: Mapping[str, UInt8[Array, "b h w 3"]]  # RGB, 0-255
+    # RGB, 0-255; real numbers only where a check of a policy tries other ranges of values.
+    frames: Mapping[str, UInt8[Array, "b h w 3"] | Float32[Array, "b h w 3"]]
     pose: Float32[Array, "b p"]
     tasks: tuple[str, ...]  # one per episode
     # The world frames before this one, oldest first: `spec.history - 1` of them. What would lie

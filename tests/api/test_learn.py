@@ -20,6 +20,7 @@ from worldeval.data.formats.lerobot.layout import Layout
 from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.envs.address import open_environment
 from worldeval.errors import UserError
+from worldeval.evaluate.recordings import open_recordings
 from worldeval.record import Episode
 
 TINY = read_settings([
@@ -103,6 +104,10 @@ def test_a_lab_holds_everything_and_says_what_it_cannot_do(lab: Path) -> None:
     assert {"world", "judge", "starts.h5", "replays.h5", "protocol.yaml", "README.md"} <= {
         path.name for path in lab.iterdir()
     }
+    kept = open_recordings(lab / "recordings")
+    assert {head.success for head in kept.heads} == {True}
+    assert [group.names for group in kept.spec.meaning.pose] == [("j1", "j2")]
+    assert "recordings: recordings" in (lab / "protocol.yaml").read_text()
     page = (lab / "README.md").read_text()
     assert "Not shown:" in page
     assert "recorded failures" in page

@@ -25,6 +25,7 @@ from worldeval.data.weighted import read_mixture, read_rollouts
 from worldeval.errors import UserError
 from worldeval.evaluate.first_passports import lab_passport
 from worldeval.evaluate.gates import Gates, run_gates
+from worldeval.evaluate.recordings import keep_recordings
 from worldeval.files import read_json, whole_file, write_json
 from worldeval.judge.judge import judge_hash, load_judge
 from worldeval.rollout.starts import (
@@ -42,6 +43,7 @@ from worldeval.world.training.prepare import kept_out
 
 WORLD, JUDGE, PROTOCOL = "world", "judge", "protocol.yaml"
 STARTS, REPLAYS, SIZES, REPORT = "starts.h5", "replays.h5", "sizes.json", "README.md"
+RECORDINGS = "recordings"  # pieces of held-out episodes, to check policies' interfaces with
 LARGEST = 96  # longer side of a view in pixels that a laptop can train on in reasonable time
 LEAST_STARTS = 20  # desired number of held-out episodes, since each gives one start
 MOST_STARTS = 40  # per task
@@ -138,6 +140,9 @@ def learn(
     horizon = int(card["recipe"]["horizon"])
     starts = _write_starts(source, lab)
     _write_replays(tried, lab, horizon, seed=seed)
+    known = read_card(lab / WORLD)
+    held = _held_out(source, known["recipe"], known["seed"])
+    keep_recordings(as_trained(source, known["spec"]), held, lab / RECORDINGS)
     _write_protocol(lab, horizon)
     gates = _gates(lab, seed=seed, say=say)
     _write_passport(source, lab, horizon, gates, seed=seed)
@@ -330,8 +335,9 @@ def _write_protocol(lab: Path, horizon: int) -> None:
         "horizon": horizon,
         "replan_every": 1,
     }
-    if (lab / REPLAYS).is_file():
-        content["replays"] = REPLAYS
+    for key, name in (("replays", REPLAYS), ("recordings", RECORDINGS)):
+        if (lab / name).exists():
+            content[key] = name
     with whole_file(lab / PROTOCOL) as draft:
         draft.write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from worldeval.api.interfaces import check_interfaces
 from worldeval.api.load import (
     Address,
     PolicyArgument,
@@ -59,6 +60,9 @@ def rank(
     real: Address | None = None,
     validated_by: Address | None = None,
     test: str = "betting",
+    check: bool = True,
+    data: Address | None = None,
+    map: Address | None = None,
     films: int | None = 0,
     out: Address | None = None,
     seed: int = 0,
@@ -95,6 +99,9 @@ def rank(
         validated_by: folder of an earlier run that compared this world model and judge with truth.
         test: test for pairs of policies, chosen before looking at results: `betting`, which may be
             read at any time, or `mcnemar`, which needs fewer starts and may be read only once.
+        check: check the policies' interfaces first (`check_policies`), where there are recordings:
+            `data`, or those of the protocol. A policy that is probably misread is a finding.
+        data: recorded episodes of demonstrators, with their `map`, to check interfaces with.
         films: number of episodes to render. None renders ten informative ones, and a success and a
             failure of every policy. Needs `out`.
         out: run folder.
@@ -146,6 +153,8 @@ def rank(
         if truth:
             run.check_truth()
         run.tell_outside()
+        if check and run.shard.count == 1:
+            run.noted = check_interfaces(run, data=data, given=map)
         imagined = run.imagine()
         simulator = run.recipe.truth
         if truth and simulator is not None and (problem := unavailable(simulator.env)):

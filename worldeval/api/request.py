@@ -162,7 +162,7 @@ def _placed(found: recipes.Recipe) -> recipes.Recipe:
         return found
     own = {
         name: str(home / getattr(config, name))
-        for name in ("world", "judge", "starts_file", "replays")
+        for name in ("world", "judge", "starts_file", "replays", "recordings")
         if getattr(config, name) and (home / getattr(config, name)).exists()
     }
     return replace(found, config=replace(config, **own))

@@ -1,19 +1,23 @@
-"""`worldeval policy train`: train policies, or sets of policies, from demonstrations."""
+"""`worldeval policy`: train policies from demonstrations, and check how they are run."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from worldeval.cli.common import (
+    DATA,
     WORK,
+    Format,
     Formats,
     Json,
+    Map,
     Maps,
     Out,
     Seed,
     Sets,
     Track,
+    Trust,
     console,
     counted,
     emit,
@@ -21,7 +25,12 @@ from worldeval.cli.common import (
     verb,
 )
 
-policy = typer.Typer(name="policy", help="Train policies to rank.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from worldeval.api.check_policies import PolicyCheck
+
+policy = typer.Typer(
+    name="policy", help="Train policies, and check how they are run.", no_args_is_help=True
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -95,9 +104,108 @@ def train(
         console.print(f"{len(made)} checkpoints in {folder}")
 
 
+def check(
+    policies: Annotated[
+        list[str],
+        typer.Argument(help="Addresses of policies: checkpoints, folders, servers, code."),
+    ],
+    data: Annotated[
+        Path,
+        typer.Option(
+            "--data", help="Dataset of demonstrations, in any format.", rich_help_panel=DATA
+        ),
+    ],
+    world: Annotated[
+        str | None,
+        typer.Option(
+            "--world",
+            help="Folder of a world model; observations are shown in its size and its form of "
+            "rotations.",
+            rich_help_panel=DATA,
+        ),
+    ] = None,
+    format: Format = None,
+    given: Map = None,
+    seconds: Annotated[
+        float,
+        typer.Option(help="Time for the calls of one policy, in seconds.", min=0),
+    ] = 120.0,
+    out: Out = None,
+    seed: Seed = 0,
+    trust_pickle: Trust = False,
+    as_json: Json = False,
+) -> None:
+    """Find misread interfaces: swapped channels, cameras, units, rotations or grippers, and others.
+
+    Recorded observations are fed to the policies, and their actions are compared with the
+    demonstrators', as they are and after every plausible change of what a policy is given or
+    returns. Prints the change that makes them agree, with its gain, or that none does. The exit
+    status is 1 if a policy is misread.
+    """
+    from worldeval.api.check_policies import check_policies
+
+    with counted("changes") as done:
+        found = check_policies(
+            list(policies),
+            data,
+            world=world,
+            format=format,
+            map=given,
+            seconds=seconds,
+            seed=seed,
+            trust_pickle=trust_pickle,
+            progress=done,
+        )
+    emit([each.to_json() for each in found], as_json=as_json, out=out)
+    if not as_json:
+        for each in found:
+            _tell(each)
+    if any(each.misread for each in found):
+        raise typer.Exit(1)
+
+
+def _tell(made: "PolicyCheck") -> None:
+    """Print what a check found."""
+    from rich.table import Table
+
+    about = (
+        f"{made.policy}: mean error {made.error:.2f} in spreads of the demonstrators' actions "
+        f"({made.shuffled:.2f} with answers to other moments), {made.observations} observations "
+        f"of {made.episodes} episodes, {len(made.tried)} changes tried."
+    )
+    console.print(about, soft_wrap=True)
+    if made.misread:
+        console.print(
+            f"It agrees with the demonstrators if {made.text}.", style="bold yellow", soft_wrap=True
+        )
+        for effect in made.effects:
+            console.print(
+                f"  {effect.code}: error {effect.before:.2f} -> {effect.after:.2f}, "
+                f"gain {effect.gain} over episodes",
+                soft_wrap=True,
+            )
+        if made.alike:
+            console.print(f"  As good: {', '.join(made.alike)}.", soft_wrap=True)
+        table = Table("columns", "error as it is", "error after the change", box=None)
+        for each in made.columns:
+            numbers = (f"{value:.3g} {each.unit}".strip() for value in (each.before, each.after))
+            table.add_row(each.columns, *numbers)
+        console.print(table)
+    else:
+        console.print("No change makes it agree better with the demonstrators.", soft_wrap=True)
+    for each in made.untried:
+        console.print(f"  not tried: {each.code}: {each.reason}", style="dim", soft_wrap=True)
+
+
 @policy.callback()
 def group() -> None:
-    """Train policies to rank."""
+    """Train policies, and check how they are run."""
 
 
 verb(policy, "train", train, "worldeval policy train policy-flow --data runs/data --out runs/bc")
+verb(
+    policy,
+    "check",
+    check,
+    "worldeval policy check lerobot:outputs/act/checkpoints/last --data recordings",
+)

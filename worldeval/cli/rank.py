@@ -11,6 +11,7 @@ from worldeval.cli.common import (
     OUTPUT,
     TRUTH,
     Json,
+    Map,
     Out,
     Seed,
     Sets,
@@ -153,6 +154,23 @@ def rank(
             rich_help_panel=TRUTH,
         ),
     ] = "betting",
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check/--no-check",
+            help="First check the policies' interfaces on recorded observations, if there are any "
+            "(worldeval policy check).",
+            rich_help_panel=MODELS,
+        ),
+    ] = True,
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Dataset of demonstrations to check interfaces with, instead of the protocol's.",
+            rich_help_panel=MODELS,
+        ),
+    ] = None,
+    given: Map = None,
     films: Annotated[
         int | None,
         typer.Option(
@@ -206,6 +224,9 @@ def rank(
             real=real_csv,
             validated_by=validated_by,
             test=test,
+            check=check,
+            data=data,
+            map=given,
             films=films,
             out=out or _folder(protocol),
             seed=seed,

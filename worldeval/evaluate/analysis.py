@@ -2,6 +2,7 @@
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
 """Analyse a run's outcomes: ranking, agreement with the measurement, baselines, gates, findings."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -145,6 +146,12 @@ def analyse(
         gates=gates,
         findings=tuple(sorted(found, key=lambda finding: finding.severity != "refusal")),
     )
+
+
+def with_noted(findings: Sequence[Finding], noted: Sequence[Finding]) -> tuple[Finding, ...]:
+    """Add warnings that stand before all others, after the refusals."""
+    refused = [each for each in findings if each.severity == "refusal"]
+    return (*refused, *noted, *(each for each in findings if each.severity != "refusal"))
 
 
 def to_json(

@@ -16,4 +16,5 @@ def located(recipe: ProtocolRecipe) -> ProtocolRecipe:
         checker=shipped(recipe.checker) if recipe.checker else "",
         starts_file=shipped(recipe.starts_file) if recipe.starts_file else "",
         replays=shipped(recipe.replays) if recipe.replays else "",
+        recordings=shipped(recipe.recordings) if recipe.recordings else "",
     )

@@ -27,6 +27,7 @@ FREE = (
     "starts",
     "starts_file",
     "replays",
+    "recordings",
     "batch",
     "margin",
     "world",

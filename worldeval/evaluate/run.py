@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from worldeval.errors import UserError, did_you_mean
-from worldeval.evaluate.analysis import Analysis, analyse, to_json
+from worldeval.evaluate.analysis import Analysis, analyse, to_json, with_noted
 from worldeval.evaluate.anytime import anytime, spent_finding
 from worldeval.evaluate.budget import Spending, SpendingReport
 from worldeval.evaluate.chosen_test import check_test, check_trials
@@ -56,6 +56,7 @@ from worldeval.runs.paths import IMAGINED, TRUTH, RunPaths
 from worldeval.runs.store import RolloutStore
 from worldeval.runs.summary import write_summary
 from worldeval.runs.tables import write_table
+from worldeval.stats import Finding
 from worldeval.world.load import read_card, world_hash
 from worldeval.world.world import World
 
@@ -92,6 +93,7 @@ class Evaluation:
     policy_timeout: float | None = POLICY_TIMEOUT  # seconds for one call of a policy
     test: str = "betting"  # test of two policies, or 'mcnemar' (`chosen_test.py`)
     seconds: dict[str, float] = field(default_factory=dict)
+    noted: list[Finding] = field(default_factory=list)  # what is known before anything is imagined
 
     def __post_init__(self) -> None:
         self.paths = RunPaths(self.out)
@@ -253,6 +255,7 @@ class Evaluation:
                 imagined=anytime(analysis.imagined, imagined, self.spent),
                 findings=(*analysis.findings, spent_finding(self.spent)),
             )
+        analysis = replace(analysis, findings=with_noted(analysis.findings, self.noted))
         content: dict[str, Any] = to_json(
             analysis, self.cards, seconds=self.seconds, episodes=len(imagined)
         )

@@ -46,6 +46,8 @@ class ProtocolRecipe:
     first_seed: int = 0  # of the simulator's resets; must not be used by collected episodes
     starts_file: str = ""  # recorded starts to use if there is no simulator
     replays: str = ""  # recorded episodes for the replay check
+    # Dataset of demonstrations with which the policies' interfaces are checked before the ranking.
+    recordings: str = ""
     horizon: int = 30  # world frames
     replan_every: int = 2  # world frames of a chunk to execute before the next query
     sampler_steps: int | None = None  # of the world model, per frame; None: as it was trained

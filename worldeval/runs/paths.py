@@ -12,6 +12,7 @@ RECIPE = "recipe.yaml"
 MANIFEST = "manifest.json"
 SECONDS = "seconds.json"
 LABELS = "labels.jsonl"
+INTERFACE_CHECKS = "interface_checks.json"
 ERRORS = "errors.jsonl"  # one line per failed batch
 STARTS = "starts.h5"
 IMAGINED, TRUTH = "imagined", "truth"  # folders of episodes, and the two sides of a table
@@ -54,6 +55,11 @@ class RunPaths:
     def seconds(self) -> Path:
         """Time spent, by stage."""
         return self.folder / SECONDS
+
+    @property
+    def interface_checks(self) -> Path:
+        """What was found of the policies' interfaces."""
+        return self.folder / INTERFACE_CHECKS
 
     @property
     def labels(self) -> Path:
