@@ -140,7 +140,7 @@ def gates(summary: Summary) -> pd.DataFrame | None:
 
 
 def renderables(result: "Result") -> Iterator[RenderableType]:
-    """Yield a result for a terminal: caveats, ranking, agreement and gates."""
+    """Yield a result for a terminal: caveats, ranking, agreement, combined rates and gates."""
     summary = result.summary
     if summary is None or summary.ranking is None:
         yield _rates_table(result.policies if not result.episodes.empty else result.simulated)
@@ -152,6 +152,10 @@ def renderables(result: "Result") -> Iterator[RenderableType]:
         yield Text(summary.ranking.worth_text)
     if summary.agreement is not None:
         yield agreement_table(summary, result.agreement)
+    if summary.beyond_baselines:
+        yield difference_table(summary)
+    if summary.shrunk:
+        yield combined_table(summary)
     if result.gates is not None:
         yield gates_table(summary)
     for finding in result.findings:
@@ -225,6 +229,42 @@ def agreement_table(summary: Summary, found: pd.DataFrame | None) -> Table:
             "" if _missing(row["ceiling_graded"]) else _number(row["ceiling_graded"], 3),
             *(_number(row[name], 3) for name in baselines),
         )
+    return table
+
+
+def difference_table(summary: Summary) -> Table:
+    """Build the table of imagination's agreement minus that of each baseline, paired."""
+    table = Table(
+        title="agreement of imagination minus that of a baseline [95% interval]",
+        title_justify="left",
+    )
+    table.add_column("measure", no_wrap=True)
+    columns = summary.beyond_baselines
+    for name in columns:
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+    keys = dict.fromkeys(key for measures in columns.values() for key in measures)
+    for key in keys:
+        label = "MMRV (less is better)" if key == "mmrv" else MEASURES.get(key, key)
+        found = [measures.get(key) for measures in columns.values()]
+        table.add_row(
+            label,
+            *("" if one is None else _interval(one.value, one.low, one.high) for one in found),
+        )
+    return table
+
+
+def combined_table(summary: Summary) -> Table:
+    """Build the table of rates that combine a policy's imagined rate with its own trials."""
+    table = Table(
+        title="success: imagined rate combined with the policy's own trials [95% interval]",
+        title_justify="left",
+    )
+    table.add_column("policy", no_wrap=True)
+    table.add_column("combined", justify="right", no_wrap=True)
+    table.add_column("trials", justify="right")
+    rates = sorted(summary.shrunk.items(), key=lambda item: -(item[1].value or 0.0))
+    for name, one in rates:
+        table.add_row(name, _interval(one.value, one.low, one.high), str(one.n))
     return table
 
 
