@@ -14,7 +14,6 @@ from typer.testing import CliRunner, Result
 from tests.support.told import WORDS, Told
 from tests.support.toy import toy_recipe, toy_shards
 from worldeval.cli import app
-from worldeval.data import source
 from worldeval.data.formats.shards.read import ShardsSource
 from worldeval.data.latent_cache import LatentCache
 from worldeval.data.weighted import Weighted
@@ -180,7 +179,7 @@ class Others(Told):
 @pytest.fixture
 def arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The latents of a robot's recordings, that training could not read by itself."""
-    monkeypatch.setattr(source, "open_source", lambda path, kind=None, **_: Told(path))
+    monkeypatch.setattr("worldeval.api.data.open_source", lambda path, kind=None, **_: Told(path))
     monkeypatch.setattr(Weighted, "open", lambda part: Told(part.path))
     monkeypatch.chdir(tmp_path)
     Path("arm").mkdir()
