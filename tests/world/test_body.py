@@ -1,5 +1,6 @@
 """The body of any robot, read from what the columns of its data mean."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -8,6 +9,7 @@ from worldeval.errors import UserError
 from worldeval.world.body import Body, CommandedColumn, body_of, hand_body
 from worldeval.world.features import Features, Motion
 from worldeval.world.hand.commands import Actuation
+from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import ActuationRecipe
 
 NONE = ActuationRecipe()
@@ -153,3 +155,19 @@ def test_a_body_is_kept_with_its_world() -> None:
     body = body_of(DELTA, NONE, action_dim=8, pose_dim=4)
     assert build(Body, asdict(body), where="world.json") == body
     assert body.commands[0] == CommandedColumn(pose=1, action=0, motion="delta", factor=0.001)
+
+
+def test_errors_are_in_the_units_of_the_position() -> None:
+    """Metres become millimetres; pixels and radians of two arms stay what they are."""
+    shared = {"views": ("top",), "size": (8, 8), "latent": (1, 1, 1), "tasks": ("any",), "fps": 5.0}
+    away = np.array([[0.0, 3.0, 0.0, 0.0, 4.0, 0.0]])
+    for meaning, dim, name, unit, size in (
+        (TWO_ARMS, 6, "place_error", "rad", 5.0),
+        (PUSHER, 2, "place_error", "px", 3.0),
+        (DELTA, 4, "hand_mm", "mm", 3000.0),
+    ):
+        actions = sum(map(len, meaning.action))
+        body = body_of(meaning, NONE, action_dim=actions, pose_dim=dim)
+        spec = WorldSpec(action_dim=actions, pose_dim=dim, body=body, **shared)  # type: ignore[arg-type]
+        found, values = spec.place_error(away[:, :dim])
+        assert (found, spec.place_unit, values.tolist()) == (name, unit, [size])

@@ -30,7 +30,7 @@ class MeasuredFidelity:
     @cached_property
     def latents(self) -> pd.DataFrame:
         """One row per horizon (world frames): latent_mse, copied_latent_mse (of repeating the
-        first frame), hand_mm (error of the predicted position)."""
+        first frame), hand_mm (position error; place_error if it is not in metres)."""
         return _table({(int(key[1:]),): row for key, row in self.record["latents"].items()},
                       ["horizon"])  # fmt: skip
 

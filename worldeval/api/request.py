@@ -15,6 +15,7 @@ from worldeval.envs.address import refuse_env_code
 from worldeval.errors import UserError
 from worldeval.judge.judge import Judge
 from worldeval.policy.address import refuse_code
+from worldeval.policy.remote.tokens import name_hosts
 from worldeval.recipe import shipped
 from worldeval.record import Start
 from worldeval.rollout.recipe import ProtocolRecipe
@@ -113,6 +114,7 @@ class Request:
         """Put the given simulator in the place of the protocol's, compared with the world model."""
         if not self.truth:
             return found
+        name_hosts([self.truth])  # a token may be sent to a server that the caller names
         config = found.config
         if isinstance(self.world, World):
             spec = self.world.spec

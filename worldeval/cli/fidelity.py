@@ -134,13 +134,15 @@ def _pictures(found: Mapping[str, Any]):
 
 
 def _latents(found: Mapping[str, Any]):
-    columns = ("horizon", "latent MSE", "first frame copied", "hand error (mm)", "n")
+    columns = ("horizon", "latent MSE", "first frame copied", "position error", "n")
     rows = [
         (
             horizon[1:],
             number(row["latent_mse"], 3),
             number(row["copied_latent_mse"], 3),
-            number(row["hand_mm"], 1),
+            f"{number(row['hand_mm'], 1)} mm"
+            if "hand_mm" in row
+            else number(row["place_error"], 3),
             str(row["latent_mse"]["n"]),
         )
         for horizon, row in found["latents"].items()

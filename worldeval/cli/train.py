@@ -122,14 +122,14 @@ def fidelity_table(fidelity: Mapping[str, Any]) -> "Table":
     from rich.table import Table
 
     table = Table(title="held-out episodes, replayed open loop from their first frame")
-    for column in ("horizon", "latent MSE", "first frame copied", "hand error (mm)", "episodes"):
+    for column in ("horizon", "latent MSE", "first frame copied", "position error", "episodes"):
         table.add_column(column, justify="right")
     for horizon, row in fidelity.items():
         table.add_row(
             horizon[1:],
             f"{row['latent_mse']:.3f}",
             f"{row['copy_mse']:.3f}",
-            f"{row['hand_mm']:.1f}",
+            f"{row['hand_mm']:.1f} mm" if "hand_mm" in row else f"{row['place_error']:.3g}",
             str(row["episodes"]),
         )
     return table

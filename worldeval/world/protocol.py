@@ -75,6 +75,20 @@ class WorldSpec:
         """Pose columns that actions command."""
         return HAND if self.body is None else self.body.commanded
 
+    def place_error(self, difference: Float[Array, "n p"]) -> tuple[str, Float[Array, " n"]]:
+        """Return the name and the size of position errors, from differences of poses.
+
+        `hand_mm` is in millimetres; without metres, `place_error` is in the position's own unit.
+        """
+        size = np.linalg.norm(difference[:, list(self.place)], axis=1)
+        metres = self.body is None or self.body.metres
+        return ("hand_mm", size * 1000) if metres else ("place_error", size)
+
+    @property
+    def place_unit(self) -> str:
+        """Unit in which position errors are shown: mm, px, rad, ...; "" if it is not known."""
+        return "mm" if self.body is None or self.body.metres else self.body.unit
+
     @property
     def low(self) -> Float32[Array, " a"]:
         """Lower bound of every number of an action."""

@@ -24,9 +24,10 @@ def open_loop(
 ) -> dict[str, dict[str, float]]:
     """Replay held-out episodes from their first frame and compare at each horizon.
 
-    `latent_mse` and `copy_mse` (repeating the first frame) are in standardised latents, `hand_mm`
-    is the mean position error of the gripper. Both frames and poses are the model's own throughout.
-    At most `most` episodes are replayed, alternating between tasks, `batch` at a time.
+    `latent_mse` and `copy_mse` (repeating the first frame) are in standardised latents. `hand_mm`
+    is the mean position error, or `place_error`, in its own unit, if it is not in metres. Both
+    frames and poses are the model's own throughout. At most `most` episodes are replayed,
+    alternating between tasks, `batch` at a time.
     """
     usable = episodes[data.length[episodes] > min(horizons)]
     tasks = world.tasks_of(data, np.arange(len(data)))
@@ -48,13 +49,14 @@ def open_loop(
             imagined = torch.from_numpy(walked.latents[live, horizon - 1])
             error = (imagined - truth).square().mean((1, 2, 3, 4))
             copied = (start[torch.from_numpy(live)] - truth).square().mean((1, 2, 3, 4))
-            hand = np.linalg.norm((walked.pose[live, horizon - 1] - data.pose[then])[:, :3], axis=1)
-            sums[horizon].append(np.stack([error.numpy(), copied.numpy(), hand * 1000], 1))
+            _, away = world.spec.place_error(walked.pose[live, horizon - 1] - data.pose[then])
+            sums[horizon].append(np.stack([error.numpy(), copied.numpy(), away], 1))
+    place, _ = world.spec.place_error(np.zeros((0, world.spec.pose_dim)))
     out = {}
     for horizon, parts in sums.items():
         if parts:
             rows = np.concatenate(parts)
-            keys = ("latent_mse", "copy_mse", "hand_mm")
+            keys = ("latent_mse", "copy_mse", place)
             named = {key: float(value) for key, value in zip(keys, rows.mean(0), strict=True)}
             out[f"h{horizon}"] = {**named, "episodes": len(rows)}
     return out

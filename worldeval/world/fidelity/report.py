@@ -16,6 +16,7 @@ from worldeval.world.fidelity.memory import memory_of, returning
 from worldeval.world.fidelity.pictures import SHORTEST_FILM, compare, fvd, measures
 from worldeval.world.fidelity.space import meaning_of
 from worldeval.world.load import load_world, read_card, world_hash
+from worldeval.world.protocol import WorldSpec
 
 HORIZONS = (1, 5, 10, 20)
 LONGEST = 30  # frames within which an episode may return to an earlier position
@@ -60,7 +61,7 @@ def measure(
         "data": str(data),
         "episodes": len(held),
         "horizons": list(horizons),
-        "latents": latent_errors(held, imagined, horizons),
+        "latents": latent_errors(world.spec, held, imagined, horizons),
         "pictures": None,
         "fvd": None,
         "action_following": None,
@@ -109,22 +110,22 @@ def measure(
 
 
 def latent_errors(
-    held: Held, imagined: OpenLoop, horizons: Sequence[int]
+    spec: WorldSpec, held: Held, imagined: OpenLoop, horizons: Sequence[int]
 ) -> dict[str, dict[str, Any]]:
-    """'h<horizon>' -> latent MSE, that of repeating the first frame, position error (mm)."""
+    """'h<horizon>' -> latent MSE, that of repeating the first frame, position error."""
     out = {}
     for horizon in horizons:
         rows = held.there(horizon)
         if not rows.any():
             continue
         truth = held.latents[rows, horizon]
-        hand = imagined.pose[rows, horizon, :3] - held.pose[rows, horizon, :3]
+        place, away = spec.place_error(imagined.pose[rows, horizon] - held.pose[rows, horizon])
         error = np.square(imagined.latents[rows, horizon] - truth).mean((1, 2, 3, 4))
         copied = np.square(held.latents[rows, 0] - truth).mean((1, 2, 3, 4))
         out[f"h{horizon}"] = {
             "latent_mse": mean_of(error),
             "copied_latent_mse": mean_of(copied),
-            "hand_mm": mean_of(np.linalg.norm(hand, axis=1) * 1000),
+            place: mean_of(away),
         }
     return out
 
