@@ -141,7 +141,7 @@ def learn(
     starts = _write_starts(source, lab)
     _write_replays(tried, lab, horizon, seed=seed)
     known = read_card(lab / WORLD)
-    held = _held_out(source, known["recipe"], known["seed"])
+    held = _held_out(source, known["recipe"], known["seed"]).tolist()
     keep_recordings(as_trained(source, known["spec"]), held, lab / RECORDINGS)
     _write_protocol(lab, horizon)
     gates = _gates(lab, seed=seed, say=say)
