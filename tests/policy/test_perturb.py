@@ -1,8 +1,10 @@
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from worldeval.axes import Array, Float32
+from worldeval.errors import UserError
 from worldeval.policy.builtin import Zero
 from worldeval.policy.perturb import Perturbation, Perturbed, Switched
 from worldeval.policy.protocol import PolicySpec
@@ -94,3 +96,13 @@ def test_a_switch_changes_over_once_within_its_bounds() -> None:
     first = acted.argmax(axis=1)
     assert set(first) == {3, 4, 5, 6}
     assert (np.diff(acted, axis=1) >= 0).all()
+
+
+def test_a_robot_without_a_hand_is_refused() -> None:
+    with pytest.raises(UserError, match=r"2 numbers per action.*perturbed=0"):
+        Perturbed(Zero(action_dim=2), CALM)
+    planar = Perturbed(Zero(action_dim=4), CALM)
+    planar.reset(("a",), [0])
+    flat = Observation(frames={}, pose=np.zeros((1, 2), np.float32), tasks=("a",))
+    with pytest.raises(UserError, match="pose of 2 numbers has no x, y and z"):
+        planar.act(flat)

@@ -9,9 +9,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from worldeval.axes import Array, Float32
+from worldeval.errors import UserError
 from worldeval.policy.builtin import STEP_DIM, ColouredNoise
 from worldeval.policy.protocol import Policy, PolicySpec
 from worldeval.record import Observation
+
+HAND_ONLY = (
+    "Perturbations are made for a hand that is moved by dx, dy and dz. For another robot, record "
+    "the policies as they are: --set perturbed=0."
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,11 +38,23 @@ class Perturbation:
 
 
 class Perturbed:
-    """A policy with `Perturbation` applied to its observations and actions."""
+    """A policy with `Perturbation` applied to its observations and actions.
+
+    The sizes of perturbations are those of a hand: actions of `step_dim` numbers in [-1, 1] that
+    begin with dx, dy and dz, and poses that begin with x, y and z in metres.
+
+    Raises:
+        UserError: the policy's actions, or the poses that it observes, are not such.
+    """
 
     def __init__(
         self, policy: Policy, perturbation: Perturbation, *, step_dim: int = STEP_DIM
     ) -> None:
+        if policy.spec.action_dim % step_dim:
+            raise UserError(
+                f"Policy {policy.spec.name} gives {policy.spec.action_dim} numbers per action, "
+                f"which are no steps of {step_dim}. {HAND_ONLY}"
+            )
         self._policy = policy
         self._how = perturbation
         self._step_dim = step_dim
@@ -69,6 +87,8 @@ class Perturbed:
 
     def _misled(self, moment: Observation) -> Observation:
         pose = moment.pose.copy()
+        if pose.shape[1] < 3:
+            raise UserError(f"A pose of {pose.shape[1]} numbers has no x, y and z. {HAND_ONLY}")
         pose[:, :3] += self._offset
         return replace(moment, pose=pose)
 
