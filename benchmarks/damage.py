@@ -231,13 +231,18 @@ def ways_out(home: Path, rng: np.random.Generator, times: int) -> Ends:
     (outside / "secret.bin").write_bytes(bytes([CANARY]) * 15 * 16 * 32 * 3)
     for number in range(times):
         kind = ALL[number % len(ALL)]
-        again = dataset(kind, home / f"out-{number}")
+        again = dataset(kind, _made(home / f"out-{number}") / "data")
         if kind in ("shards", "robomimic") and number % 4 < 3:
             _lead_out(next(again.glob("*.h*5")), outside, kind, int(rng.integers(4)))
         else:
             _move_out(again, outside / f"moved-{number}", rng)
         ends.leaked += bool(ends.attempt(lambda again=again: shows_canary(again)))
     return ends
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def shows_canary(path: Path) -> bool:

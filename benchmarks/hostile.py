@@ -1,4 +1,4 @@
-"""Hostile messages to both servers: does each get a clear error, and does the server stay well?
+"""Hostile messages to both servers, and to our clients: does each get a clear error?
 
     python benchmarks/hostile.py [--json] [--quick]
 
@@ -6,6 +6,10 @@ Starts `worldeval serve-policy` and `serve-world` as users do, sends each everyt
 and `MANNERS`, and after every one asks a proper question. A crash is a server that has ended or no
 longer answers properly; unclear is an ending without a word of why. Memory is read before and after
 a second round of the same, in MiB of resident memory.
+
+Then servers that say everything in `MESSAGES`, first as their greeting and then as an answer, and
+that behave as in `DEALINGS`, are asked for actions by `worldeval`'s own client, which must end with
+one line within 30 seconds each.
 """
 
 import argparse
@@ -17,9 +21,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -27,8 +32,15 @@ import msgpack
 import numpy as np
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
+from websockets.sync.server import serve
+
+from worldeval.errors import UserError
+from worldeval.policy.load import load_policy
+from worldeval.record import Observation
+from worldeval.run import write_json
 
 ROOT = Path(__file__).parent.parent
+RESULT = Path(__file__).parent / "results" / "hostile.json"
 TOKEN = "a-token-of-the-benchmark"
 MEGABYTES, IDLE = 4, 3
 POLICY = ["serve-policy", "zero", "-P", "action_dim=8", "-P", "views=[side]"]
@@ -121,6 +133,23 @@ MESSAGES: dict[str, bytes] = {
         reset={"tasks": [1], "seeds": [0]}, begin={"starts": [10**6], "seeds": [0]}
     ),
     "actions of another size": said(prompt=3, step=array(shape=[4])),
+    "two questions in one": WHOLE + WHOLE,
+    "an answer": said(actions=array(), reset=1),
+    "numbers beyond floats": said(
+        prompt="x", **{"observation/state": array("<f4", [4], b"\xff" * 16)}
+    ),
+    "a task of nothing": said(
+        reset={"tasks": [""], "seeds": [0]}, begin={"starts": [], "seeds": []}
+    ),
+    "seeds that are no numbers": said(
+        reset={"tasks": ["x"], "seeds": [None]}, begin={"starts": [0], "seeds": [None]}
+    ),
+    "more seeds than tasks": said(
+        reset={"tasks": ["x"], "seeds": [0, 1]}, begin={"starts": [0], "seeds": [0, 1]}
+    ),
+    "a truth as start": said(
+        reset={"tasks": [True], "seeds": [True]}, begin={"starts": [True], "seeds": [0.5]}
+    ),
     "more than is read": b"\0" * (MEGABYTES * 2**20 + 1),
 }
 
@@ -367,6 +396,102 @@ def assail(
     )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Clients:
+    """What came of servers that are hostile to our client."""
+
+    hostile_messages: int
+    taken: tuple[str, ...]  # answers that were taken for actions
+    tracebacks: tuple[str, ...]
+    hangs: int  # longer than 30 seconds
+    slowest_s: float
+
+
+GREETED = said(action_dim=8, views=["side"], chunk=1)
+ANSWERED = said(actions=array("<f4", [1, 8], b"\0" * 32))
+# What a server does to every question: nothing, too much, too soon, or leaving.
+DEALINGS: dict[str, Callable[[Any], None]] = {
+    "never answers": lambda peer: time.sleep(3),
+    "answers twice": lambda peer: (peer.send(ANSWERED), peer.send(ANSWERED)),
+    "leaves": lambda peer: peer.close(),
+    "closes with an error": lambda peer: peer.close(1011, "x" * 100),
+    "answers in words": lambda peer: peer.send("Traceback (most recent call last):\n  x"),
+    "a text of a megabyte": lambda peer: peer.send("x" * 2**20),
+    "in pieces": lambda peer: peer.send([b"\x81", b"\xa7acti"]),
+    "NaN": lambda peer: peer.send(said(actions=array("<f4", [1, 8], b"\xff" * 32))),
+}
+
+
+def clients() -> Clients:
+    """Let our client ask every hostile server once."""
+    taken, tracebacks, slowest, hangs, count = [], [], 0.0, 0, 0
+    cases: list[tuple[str, Callable[[Any], None], Callable[[Any], None]]] = []
+    for name, message in MESSAGES.items():
+
+        def sends(peer: Any, message: bytes = message) -> None:
+            peer.send(message)
+
+        cases.append((f"greeting: {name}", sends, lambda peer: peer.send(ANSWERED)))
+        cases.append((f"answer: {name}", lambda peer: peer.send(GREETED), sends))
+    for name, dealing in DEALINGS.items():
+        cases.append((name, lambda peer: peer.send(GREETED), dealing))
+    for name, greets, answers in cases:
+        begin = time.monotonic()
+        try:
+            with _hostile_server(greets, answers) as port:
+                ended = _asked(f"ws://localhost:{port}?wait=1.0&timeout=1.0")
+        except UserError as error:
+            ended = str(error)
+            if "\n" in ended:
+                tracebacks.append(f"{name}: more than a line: {ended[:80]!r}")
+        except Exception as error:
+            ended = ""
+            tracebacks.append(f"{name}: {type(error).__name__}: {error!s:.80}")
+        count += 1
+        if ended is None:
+            taken.append(name)
+        slowest = max(slowest, time.monotonic() - begin)
+        hangs += time.monotonic() - begin > 30
+    return Clients(
+        hostile_messages=count,
+        taken=tuple(taken),
+        tracebacks=tuple(tracebacks),
+        hangs=hangs,
+        slowest_s=round(slowest, 1),
+    )
+
+
+def _asked(address: str) -> str | None:
+    """Ask a server for actions twice; None where it answered properly."""
+    policy = load_policy(address)
+    policy.reset(["x"], [0])
+    seen = Observation(
+        frames={"side": np.zeros((1, 8, 8, 3), np.uint8)},
+        pose=np.zeros((1, 4), np.float32),
+        tasks=("x",),
+    )
+    for _ in range(2):
+        policy.act(seen)
+    getattr(policy, "settle", lambda: None)()
+    return None
+
+
+@contextmanager
+def _hostile_server(greets: Callable[[Any], None], answers: Callable[[Any], None]) -> Iterator[int]:
+    def handle(peer: Any) -> None:
+        with suppress(Exception):  # whatever its client does to it
+            greets(peer)
+            for _ in peer:
+                answers(peer)
+
+    with serve(handle, "localhost", 0, max_size=None, compression=None) as listening:
+        Thread(target=listening.serve_forever, daemon=True).start()
+        try:
+            yield listening.socket.getsockname()[1]
+        finally:
+            listening.shutdown()
+
+
 def resident(process: int) -> float:
     """Resident memory of a process in MiB; 0 where /proc does not tell."""
     try:
@@ -386,7 +511,9 @@ def run_hostile(quick: bool) -> dict[str, Any]:
     ):
         with server(command) as (url, process):
             told[name] = assail(url, process, well, quick=quick)
+    asked = clients()
     return {
+        "clients": asdict(asked),
         "hostile_messages": sum(one.hostile_messages for one in told.values()),
         "crashes": sum(one.crashes for one in told.values()),
         "unclear": sum(one.unclear for one in told.values()),
@@ -402,12 +529,21 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--quick", action="store_true", help="leave out what waits for seconds")
     options = parser.parse_args()
-    result = run_hostile(options.quick)
+    begin = time.monotonic()
+    result: dict[str, Any] = {
+        "command": " ".join(["python benchmarks/hostile.py", *sys.argv[1:]]),
+        "machine": f"{os.cpu_count()} CPU cores",
+        **run_hostile(options.quick),
+        "seconds": round(time.monotonic() - begin),
+    }
+    if not options.quick:
+        write_json(RESULT, result)
     if options.json:
         print(json.dumps(result))
         return
     for name, one in result["servers"].items():
         print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in one.items()))
+    print("clients: " + ", ".join(f"{key} {value}" for key, value in result["clients"].items()))
 
 
 if __name__ == "__main__":
