@@ -13,6 +13,7 @@ kills fall into work and not into the loading of libraries.
 import argparse
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -27,12 +28,18 @@ from time import monotonic, sleep
 import numpy as np
 from toy_run import make_policy, make_run
 
+from worldeval.data.video import read_frames
+from worldeval.evaluate.truth import read_truth
 from worldeval.files import write_json
 from worldeval.runs.paths import IMAGINED, RunPaths
 from worldeval.runs.store import RolloutStore
 
 RESULT = Path(__file__).parent / "results" / "faults.json"
-KINDS = ("rankings", "interrupts", "records", "disk", "workers", "servers", "ray", "hostile")
+KINDS = (
+    "rankings", "interrupts", "films", "truth", "records", "disk", "workers", "servers", "ray",
+    "hostile",
+)  # fmt: skip
+SIMULATOR = f"{Path(__file__).parent / 'toy_code.py'}:Simulator"
 TINY_DISK = 192  # KiB of the disk that fills up
 
 
@@ -131,6 +138,48 @@ def interrupted_rankings(bench: Bench, tally: Tally, times: int) -> None:
         assert status in (0, 130), f"an interrupted run ended with {status}"
         assert bench.rank(run) == 0
         tally.add("interrupt", 1, bench.reference, run)
+
+
+def killed_films(bench: Bench, tally: Tally, kills: int) -> None:
+    """SIGKILL while films, the summary and the tables of a finished imagination are written."""
+    peace = Path(shutil.copytree(bench.peace, bench.fresh()))
+    begin = monotonic()
+    assert bench.rank(peace, "--films", "2") == 0
+    seconds, reference = monotonic() - begin, summary(peace)
+    for _ in range(kills):
+        run = Path(shutil.copytree(bench.peace, bench.fresh()))
+        for path in (run / "summary.json", RunPaths(run).outcomes(IMAGINED)):
+            path.unlink()
+        bench.rank(run, "--films", "2", after=float(bench.rng.uniform(0.2, 1.0)) * seconds)
+        assert bench.rank(run, "--films", "2") == 0
+        for film in run.rglob("*.mp4"):
+            read_frames(film, range(1))
+        tally.add("films and summary", 1, bench.reference, run)
+        if summary(run) != reference:
+            tally.unequal.append(f"summary: {run}")
+        shutil.rmtree(run)
+
+
+def killed_truth(bench: Bench, tally: Tally, kills: int) -> None:
+    """SIGKILL of a ranking with `--truth`: neither an imagined nor a simulated episode is lost."""
+    peace = bench.fresh()
+    begin = monotonic()
+    assert bench.rank(peace, "--truth", SIMULATOR) in (0, 1)
+    seconds, simulated = monotonic() - begin, read_truth(RunPaths(peace).truth)
+    assert len(simulated)
+    run = bench.fresh()
+    for _ in range(kills):
+        bench.rank(run, "--truth", SIMULATOR, after=float(bench.rng.uniform(0.1, 1.0)) * seconds)
+    assert bench.rank(run, "--truth", SIMULATOR) in (0, 1)
+    found = read_truth(RunPaths(run).truth)
+    tally.add("ranking with --truth", kills, bench.reference, run)
+    tally.lost += len(simulated) - len(found)
+    key = ["policy", "task", "start", "seed"]
+    tally.duplicated += int(found.duplicated(key).sum())
+    if not found.sort_values(key, ignore_index=True).equals(
+        simulated.sort_values(key, ignore_index=True)
+    ):
+        tally.unequal.append(f"truth: {run}")
 
 
 def truncated_records(bench: Bench, tally: Tally, times: int) -> None:
@@ -257,6 +306,12 @@ def verdicts(run: Path) -> dict:
     }
 
 
+def summary(run: Path) -> dict:
+    """A run's numbers, without its times."""
+    found = json.loads((run / "summary.json").read_text())
+    return {key: value for key, value in found.items() if key in ("policies", "pairs", "groups")}
+
+
 def table(run: Path) -> list[str]:
     """The lines of a run's outcomes."""
     return RunPaths(run).outcomes(IMAGINED).read_text().splitlines()
@@ -271,6 +326,8 @@ def run_faults(
     works = {
         "rankings": lambda: killed_rankings(bench, tally, 4 if quick else 20),
         "interrupts": lambda: interrupted_rankings(bench, tally, 1 if quick else 3),
+        "films": lambda: killed_films(bench, tally, 2 if quick else 12),
+        "truth": lambda: killed_truth(bench, tally, 1 if quick else 4),
         "records": lambda: truncated_records(bench, tally, 1 if quick else 5),
         "disk": lambda: full_disk(bench, tally),
         "workers": lambda: killed_workers(bench, tally, 1 if quick else 3),
@@ -316,7 +373,11 @@ def main() -> None:
     else:
         for name, value in result.items():
             print(f"{name}: {value}")
-    whole = tally.resumed_equal == tally.kills and tally.lost == tally.duplicated == 0
+    whole = (
+        not tally.unequal
+        and tally.resumed_equal == tally.kills
+        and tally.lost == tally.duplicated == 0
+    )
     raise SystemExit(0 if whole and tally.crashes == 0 else 1)
 
 

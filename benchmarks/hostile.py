@@ -35,9 +35,9 @@ from websockets.sync.client import connect
 from websockets.sync.server import serve
 
 from worldeval.errors import UserError
+from worldeval.files import write_json
 from worldeval.policy.load import load_policy
 from worldeval.record import Observation
-from worldeval.run import write_json
 
 ROOT = Path(__file__).parent.parent
 RESULT = Path(__file__).parent / "results" / "hostile.json"
