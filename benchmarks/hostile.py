@@ -138,9 +138,7 @@ MESSAGES: dict[str, bytes] = {
     "numbers beyond floats": said(
         prompt="x", **{"observation/state": array("<f4", [4], b"\xff" * 16)}
     ),
-    "a task of nothing": said(
-        reset={"tasks": [""], "seeds": [0]}, begin={"starts": [], "seeds": []}
-    ),
+    "a task of nothing": said(reset={"tasks": [], "seeds": [0]}, begin={"starts": [], "seeds": []}),
     "seeds that are no numbers": said(
         reset={"tasks": ["x"], "seeds": [None]}, begin={"starts": [0], "seeds": [None]}
     ),
