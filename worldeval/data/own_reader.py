@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -74,10 +74,8 @@ class OwnedSource(Source):
 
     def rows(self, index: int) -> Rows:
         rows = self.source.rows(index)
-        parts = {field.name: getattr(rows, field.name) for field in fields(rows)}
-        return Rows(
-            **{key: None if part is None else np.array(part) for key, part in parts.items()}
-        )
+        given = {field.name: getattr(rows, field.name) for field in fields(rows)}
+        return replace(rows, **{k: np.array(v) for k, v in given.items() if v is not None})
 
     def frames(
         self, index: int, view: str, rows: Int[Array, " n"] | None = None
