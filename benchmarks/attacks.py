@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 from worldeval.cli import app
 from worldeval.cli import main as worldeval_command
 from worldeval.files import write_json
-from worldeval.runs.paths import RunPaths
+from worldeval.runs.paths import FACTS, MANIFEST, STARTS, SUMMARY, RunPaths
 from worldeval.runs.store import RolloutStore
 
 RESULT = Path(__file__).parent / "results" / "attacks.json"
@@ -236,7 +236,7 @@ def one_line(at: Attacks) -> None:
     broken = (
         b"", b"\xff\xfe", b"[" * 100_000, b"[]", b'{"policies": 3}',
     )  # fmt: skip
-    for name in ("run.json", "manifest.json", "summary.json"):
+    for name in (FACTS, MANIFEST, SUMMARY):
         for number, content in enumerate(broken):
             run = at.copy()
             path = next(iter(run.rglob(name)), run / name)
@@ -268,14 +268,14 @@ def ways_out_of_runs(at: Attacks) -> None:
     (at.home / "secret.json").write_text(json.dumps({"title": CANARY}))
     with h5py.File(at.home / "secret.h5", "w") as file:
         file["id"] = [CANARY] * 8
-    for name in ("run.json", "manifest.json", "summary.json"):
+    for name in (FACTS, MANIFEST, SUMMARY):
         run = at.copy()
         path = next(iter(run.rglob(name)), run / name)
         path.unlink(missing_ok=True)
         path.symlink_to(at.home / "secret.json")
         at.attempt("11", f"link {name}", ["report", str(run)])
     run = at.copy()
-    starts = next(iter(run.rglob("starts.h5")), None)
+    starts = next(iter(run.rglob(STARTS)), None)
     if starts is not None:
         with h5py.File(starts, "r+") as file:
             del file["id"]

@@ -148,7 +148,7 @@ def killed_films(bench: Bench, tally: Tally, kills: int) -> None:
     seconds, reference = monotonic() - begin, summary(peace)
     for _ in range(kills):
         run = Path(shutil.copytree(bench.peace, bench.fresh()))
-        for path in (run / "summary.json", RunPaths(run).outcomes(IMAGINED)):
+        for path in (RunPaths(run).summary, RunPaths(run).outcomes(IMAGINED)):
             path.unlink()
         bench.rank(run, "--films", "2", after=float(bench.rng.uniform(0.2, 1.0)) * seconds)
         assert bench.rank(run, "--films", "2") == 0
@@ -308,7 +308,7 @@ def verdicts(run: Path) -> dict:
 
 def summary(run: Path) -> dict:
     """A run's numbers, without its times."""
-    found = json.loads((run / "summary.json").read_text())
+    found = json.loads(RunPaths(run).summary.read_text())
     return {key: value for key, value in found.items() if key in ("policies", "pairs", "groups")}
 
 
