@@ -60,12 +60,17 @@ def keep_recordings(source: Source, held_out: Sequence[int], out: Path) -> None:
     if not episodes or (out / MAP).is_file():
         return
     pieces = EpisodePieces(source, episodes[:KEPT_EPISODES], length=KEPT_FRAMES)
-    convert(pieces, out, to="shards", fps=source.spec.fps)
-    meaning = source.spec.meaning
+    convert(pieces, out, to="shards")
+    spec = source.spec
+    meaning = spec.meaning
     content = {
         side: {"columns": [_said(group) for group in groups]}
-        for side, groups in (("action", meaning.action), ("pose", meaning.pose))
-        if groups
+        for side, groups, names in (
+            ("action", meaning.action, spec.action_names),
+            ("pose", meaning.pose, spec.pose_names),
+        )
+        # Of stacked steps, the meaning is that of one step; a map describes every column.
+        if groups and sum(map(len, groups)) == len(names)
     }
     (out / MAP).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
