@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -101,8 +102,24 @@ def test_a_switch_changes_over_once_within_its_bounds() -> None:
 def test_a_robot_without_a_hand_is_refused() -> None:
     with pytest.raises(UserError, match=r"2 numbers per action.*perturbed=0"):
         Perturbed(Zero(action_dim=2), CALM)
-    planar = Perturbed(Zero(action_dim=4), CALM)
+    planar = Perturbed(Zero(action_dim=4), Perturbation())
     planar.reset(("a",), [0])
     flat = Observation(frames={}, pose=np.zeros((1, 2), np.float32), tasks=("a",))
     with pytest.raises(UserError, match="pose of 2 numbers has no x, y and z"):
         planar.act(flat)
+
+
+def test_actions_far_outside_the_bounds_are_refused() -> None:
+    policy = Perturbed(Constant(300.0), CALM)
+    policy.reset(("a",), (0,))
+    with pytest.raises(UserError, match="far outside"):
+        policy.act(observation(1))
+
+
+def test_a_planar_robot_can_be_perturbed() -> None:
+    how = Perturbation(bias_share=1, noise_share=1, pose_share=0)
+    policy = Perturbed(Constant(0.1), how, step_dim=2)
+    policy.reset(("a",) * 3, range(3))
+    seen = observation(3)
+    acted = policy.act(replace(seen, pose=seen.pose[:, :2]))
+    assert acted.shape == (3, 2, 8) and np.ptp(acted) > 0

@@ -27,3 +27,9 @@ def test_shares_of_the_episodes_are_switched_and_perturbed() -> None:
 
 def test_an_episode_is_driven_the_same_whenever_it_is_drawn() -> None:
     assert names() == names()
+
+
+def test_a_single_policy_drives_every_episode() -> None:
+    recipe = RolloutsRecipe(tasks=("a",), policies=("zero",), replan_every=1)
+    drawn = [drawn_policy("", seed, refs=("zero",), recipe=recipe) for seed in range(20)]
+    assert {policy.spec.action_dim for policy in drawn} == {drawn[0].spec.action_dim}

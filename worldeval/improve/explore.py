@@ -10,10 +10,14 @@ from worldeval.improve.recipe import ExploreRecipe
 from worldeval.policy.perturb import Perturbation, Perturbed
 from worldeval.policy.protocol import Policy, PolicySpec
 from worldeval.record import Observation
+from worldeval.world.protocol import WorldSpec
 
 
-def exploring(policy: Policy, recipe: ExploreRecipe) -> Policy:
-    """Wrap the policy with noisy, biased and scaled actions, and with rephrased tasks."""
+def exploring(policy: Policy, recipe: ExploreRecipe, spec: WorldSpec) -> Policy:
+    """Wrap the policy with noisy, biased and scaled actions, and with rephrased tasks.
+
+    Sizes are in half ranges of the actions of the world with this `spec`.
+    """
     if recipe.phrases:
         policy = Rephrased(policy, recipe.phrases)
     how = Perturbation(
@@ -26,7 +30,8 @@ def exploring(policy: Policy, recipe: ExploreRecipe) -> Policy:
         pose_share=recipe.misled,
         pose_std=recipe.offset,
     )
-    return Perturbed(policy, how, step_dim=recipe.step_dim)
+    step_dim = recipe.step_dim or spec.action_dim
+    return Perturbed(policy, how, step_dim=step_dim, low=spec.low, high=spec.high)
 
 
 class Rephrased:

@@ -46,14 +46,14 @@ class ExploreRecipe:
     """How attempts from one start are made to differ, in addition to the policy's own noise."""
 
     noisy: float = 0.3  # share of attempts with slowly varying action noise
-    noise: float = 0.2  # its standard deviation; actions are in [-1, 1]
+    noise: float = 0.2  # its standard deviation, in half ranges of an action
     pushed: float = 0.2  # share of attempts with a constant bias
     push: float = 0.1  # its standard deviation
     scaled: float = 0.0  # share of attempts whose actions are scaled
     scale: tuple[float, float] = (0.8, 1.3)
     misled: float = 0.0  # share of attempts in which the observed pose is offset
     offset: float = 0.01  # metres
-    step_dim: int = 4  # numbers of one simulator step's action
+    step_dim: int = 0  # numbers of one simulator step's action; 0: the whole action is one step
     # Other phrasings of a task, for policies that read language; one is drawn for every attempt.
     phrases: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -147,7 +147,7 @@ class SearchRecipe(PlaceRecipe):
     margin: float = 0.0  # probability by which a candidate must exceed the policy's own
     iterations: int = 3  # of cem
     elites: int = 3  # of cem
-    step_dim: int = 4
+    step_dim: int = 0  # as in `ExploreRecipe`
 
     RETIRED: ClassVar = retired("0.1", memory=NOISE_MEMORY)
 

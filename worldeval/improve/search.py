@@ -125,7 +125,8 @@ class Searched:
     def _noise(self, episodes: int) -> Float32[Array, "b n look a"]:
         """Draw slowly varying noise over the whole look-ahead, from each episode's seed."""
         recipe, action_dim = self._recipe, self._world.spec.action_dim
-        coloured = ColouredNoise(recipe.step_dim, size=recipe.noise, memory=NOISE_MEMORY)
+        step_dim = recipe.step_dim or action_dim
+        coloured = ColouredNoise(step_dim, size=recipe.noise, memory=NOISE_MEMORY)
         coloured.reset(
             [
                 np.random.default_rng([seed, self._calls, candidate, 11])
@@ -133,7 +134,8 @@ class Searched:
                 for candidate in range(recipe.candidates)
             ]
         )
-        return _apart(coloured.chunk(self._ahead, action_dim), episodes)
+        half = (self._world.spec.high - self._world.spec.low) / 2
+        return _apart(coloured.chunk(self._ahead, action_dim) * half, episodes)
 
     def _imagine(
         self,

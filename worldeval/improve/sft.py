@@ -148,7 +148,9 @@ class Sft:
         # Attempts from one start are adjacent, so that a batch holds few starts many times.
         tries = [start for start in starts for _ in range(recipe.tries)]
         seeds = rng.integers(2**31, size=len(tries)).tolist()
-        attempts = self.place.attempt(exploring(policy, recipe.explore), tries, seeds)
+        attempts = self.place.attempt(
+            exploring(policy, recipe.explore, self.place.world.spec), tries, seeds
+        )
         chosen = choose(
             attempts,
             recipe.trust,

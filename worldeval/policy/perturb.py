@@ -1,5 +1,7 @@
 """Deliberately perturbed policies, to collect failures that look like real ones.
 
+Sizes are in units of half the range of an action, which is [-1, 1] unless other bounds are given.
+
 An episode's perturbations are drawn from its own seed, so they do not depend on the batch.
 """
 
@@ -18,6 +20,7 @@ HAND_ONLY = (
     "Perturbations are made for a hand that is moved by dx, dy and dz. For another robot, record "
     "the policies as they are: --set perturbed=0."
 )
+FAR = 4.0  # half ranges from the middle; a policy that exceeds its bounds a little is clipped
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,15 +43,22 @@ class Perturbation:
 class Perturbed:
     """A policy with `Perturbation` applied to its observations and actions.
 
-    The sizes of perturbations are those of a hand: actions of `step_dim` numbers in [-1, 1] that
-    begin with dx, dy and dz, and poses that begin with x, y and z in metres.
+    Actions are steps of `step_dim` numbers within `low` and `high`, of which the first three (or
+    all, if there are fewer) move the robot; scaling makes sense for motions, not for targets. A
+    disturbed pose begins with x, y and z in metres.
 
     Raises:
         UserError: the policy's actions, or the poses that it observes, are not such.
     """
 
     def __init__(
-        self, policy: Policy, perturbation: Perturbation, *, step_dim: int = STEP_DIM
+        self,
+        policy: Policy,
+        perturbation: Perturbation,
+        *,
+        step_dim: int = STEP_DIM,
+        low: Float32[Array, " a"] | float = -1.0,
+        high: Float32[Array, " a"] | float = 1.0,
     ) -> None:
         if policy.spec.action_dim % step_dim:
             raise UserError(
@@ -56,6 +66,7 @@ class Perturbed:
                 f"which are no steps of {step_dim}. {HAND_ONLY}"
             )
         self._policy = policy
+        self._low, self._high = np.asarray(low), np.asarray(high)
         self._how = perturbation
         self._step_dim = step_dim
         self._spec = replace(policy.spec, name=f"{policy.spec.name}+perturbed")
@@ -83,13 +94,21 @@ class Perturbed:
         repeats = action_dim // self._step_dim
         gain, bias = (np.tile(part, (1, repeats))[:, None] for part in (self._gain, self._bias))
         noise = self._noise.chunk(frames, action_dim) * self._noise_std[:, None]
-        return np.clip(chunk * gain + bias + noise, -1, 1).astype(np.float32)
+        half = (self._high - self._low) / 2
+        if (np.abs(chunk - (self._high + self._low) / 2) > FAR * half).any():
+            raise UserError(
+                f"The actions of {self._policy.spec.name} lie far outside [{self._low.min():g}, "
+                f"{self._high.max():g}], so perturbations of that size would make no sense. Set "
+                "'perturbed: 0'."
+            )
+        moved = chunk * gain + (bias + noise) * half
+        return np.clip(moved, self._low, self._high).astype(np.float32)
 
     def _misled(self, moment: Observation) -> Observation:
         pose = moment.pose.copy()
-        if pose.shape[1] < 3:
+        if pose.shape[1] < 3 and self._how.pose_share:
             raise UserError(f"A pose of {pose.shape[1]} numbers has no x, y and z. {HAND_ONLY}")
-        pose[:, :3] += self._offset
+        pose[:, :3] += self._offset[:, : pose.shape[1]]
         return replace(moment, pose=pose)
 
     def _draw(self, rng: np.random.Generator) -> tuple[Array, Array, Array, Array]:
@@ -107,7 +126,7 @@ class Perturbed:
         )
         gain, push = np.ones(self._step_dim), np.zeros(self._step_dim)
         if suffers[0]:
-            push[:3] = bias
+            push[:3] = bias[: self._step_dim]
         if suffers[1]:
             gain *= scale
         if suffers[4]:

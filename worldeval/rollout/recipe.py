@@ -70,7 +70,8 @@ class RolloutsRecipe:
     episodes: int = 240  # per task
     first_seed: int = 100_000  # of the simulator's resets
     switched: float = 0.25  # share of episodes that change to another policy midway
-    perturbed: float = 0.6  # share with biased, scaled or noisy actions or a wrong pose
+    # Share with biased, scaled or noisy actions or a wrong pose; for motions in [-1, 1].
+    perturbed: float = 0.0
     horizon: int = 30
     replan_every: int = 2
     after_success: int = 8

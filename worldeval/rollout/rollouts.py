@@ -45,12 +45,15 @@ def record_rollouts(
 def drawn_policy(_: str, seed: int, *, refs: Sequence[str], recipe: RolloutsRecipe) -> Policy:
     """Draw the policy of one episode: which one, whether it is perturbed, whether it changes."""
     rng = np.random.default_rng([seed, 7])
-    first, second = (refs[int(index)] for index in rng.choice(len(refs), 2, replace=False))
+    first, second = (refs[int(index)] for index in rng.choice(len(refs), 2, replace=len(refs) == 1))
     switched, perturbed = rng.random() < recipe.switched, rng.random() < recipe.perturbed
     policy = _loaded(first)
     if switched:
         policy = Switched(policy, _loaded(second), frames_per_call=recipe.replan_every)
-    return Perturbed(policy, Perturbation()) if perturbed else policy
+    if not perturbed:
+        return policy
+    step_dim = policy.spec.action_dim // recipe.truth.k
+    return Perturbed(policy, Perturbation(), step_dim=step_dim)
 
 
 @cache
