@@ -116,6 +116,25 @@ def test_a_lab_holds_everything_and_says_what_it_cannot_do(lab: Path) -> None:
     assert spec["body"]["place"] == [0, 1]
 
 
+def test_fidelity_of_joints_is_in_their_own_unit(
+    lab: Path, recorded: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """The names j1 and j2 are joints, but what an action does is nowhere said: rest is unknown."""
+    done = CliRunner().invoke(
+        app,
+        ["fidelity", str(lab / "world"), str(recorded[0]), "--horizons", "1,4", "--episodes", "4",
+         "--out", str(tmp_path / "found.json")],
+    )  # fmt: skip
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "not measured: zeroed actions" in done.stdout
+    assert "not measured: mirrored actions" in done.stdout
+    assert "mm" not in done.stdout.replace("common", "")
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert list(found["action_following"]["actions"]) == ["true", "shuffled"]
+    assert found["action_following"]["inverse_dynamics"]["recorded"]["value"] > 0
+    assert "place_error" in found["action_following"]["actions"]["shuffled"]["h4"]
+
+
 def test_the_same_call_again_trains_nothing(lab: Path, recorded: tuple[Path, Path]) -> None:
     before = {path: path.stat().st_mtime_ns for path in lab.rglob("*.safetensors")}
     learn(

@@ -9,8 +9,10 @@ import pytest
 import torch
 from torch import nn
 
+from worldeval.data.columns import ColumnGroup, ColumnMeanings
 from worldeval.errors import UserError
 from worldeval.training.recipe import TrainerRecipe
+from worldeval.world.body import Body, body_of
 from worldeval.world.fidelity import memory as fidelity_memory
 from worldeval.world.fidelity import pictures as fidelity_pictures
 from worldeval.world.fidelity.actions import changed, fit_probe, followed, other_actions
@@ -19,6 +21,7 @@ from worldeval.world.fidelity.mean import mean_of
 from worldeval.world.fidelity.pictures import compare, frechet, fvd, measures, psnr, ssim
 from worldeval.world.fidelity.report import measure
 from worldeval.world.fidelity.space import meaning_of
+from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import ActuationRecipe
 from worldeval.world.torchvision_ops import need_torchvision
 from worldeval.world.world import World
@@ -77,7 +80,7 @@ def test_a_copying_world_is_as_good_as_the_copied_frame(world: World, held: Held
 
 def test_other_actions_are_what_they_say(held: Held) -> None:
     rng = np.random.default_rng(0)
-    given = other_actions(held, absolute=False, step_dim=4, rng=rng)
+    given = other_actions(held, taken(scale=0.01), rng=rng)
     assert (given["zeroed"] == 0).all()
     np.testing.assert_array_equal(given["mirrored"][..., [0, 4]], -held.actions[..., [0, 4]])
     np.testing.assert_array_equal(given["mirrored"][..., 3], held.actions[..., 3])
@@ -85,7 +88,7 @@ def test_other_actions_are_what_they_say(held: Held) -> None:
     for row in range(len(held)):
         same = [i for i in range(len(held)) if (given["shuffled"][row] == held.actions[i]).all()]
         assert same != [row] and tasks[same[0]] == tasks[row]
-    absolute = other_actions(held, absolute=True, step_dim=4, rng=rng)
+    absolute = other_actions(held, taken(scale=0.0), rng=rng)
     assert (absolute["zeroed"] == held.actions[:, :1]).all()
     np.testing.assert_allclose(
         absolute["mirrored"][:, 3, 1], 2 * held.actions[:, 0, 1] - held.actions[:, 3, 1], rtol=1e-5
@@ -96,25 +99,26 @@ def test_a_world_that_follows_is_told_from_one_that_does_not(
     world: World, held: Held, shelf
 ) -> None:
     trainer = TrainerRecipe(steps=150, batch=32, learning_rate=3e-3, ema=0.9)
-    probe = fit_probe(shelf.read(shelf.training, 9), seed=0, trainer=trainer)
+    seen = shelf.read(shelf.training, 9)
+    probe = fit_probe(seen, place=world.spec.place, seed=0, trainer=trainer)
     perfect = OpenLoop(latents=held.latents, pose=held.pose)
-    told = followed(probe, held, perfect)
+    told = followed(probe, held, perfect, metres=True)
     assert told.imagined == told.recorded
     assert told.recorded.value < 0.8 * told.still.value
     still = OpenLoop(latents=np.repeat(held.latents[:, :1], 9, 1), pose=held.pose)
-    assert followed(probe, held, still).imagined.value > told.recorded.value
-    given = other_actions(held, absolute=False, step_dim=4, rng=np.random.default_rng(0))
+    assert followed(probe, held, still, metres=True).imagined.value > told.recorded.value
+    given = other_actions(held, taken(scale=0.01), rng=np.random.default_rng(0))
     found = changed(world, held, given, horizons=[4])
-    assert found["true"]["h4"].change is not None
-    assert found["true"]["h4"].change.value == 0
-    mirrored, true = found["mirrored"]["h4"].error, found["true"]["h4"].error
+    change = found["true"]["h4"]["change"]
+    assert change is not None and change.value == 0
+    mirrored, true = found["mirrored"]["h4"]["error"], found["true"]["h4"]["error"]
     assert mirrored is not None and true is not None and mirrored.value > true.value
 
 
 def test_returns_are_journeys_there_and_back() -> None:
     frames = fidelity_memory.AWAY + 2
     there_and_back = np.sin(np.linspace(0, np.pi, frames))
-    pose = np.zeros((3, frames, 4), np.float32)
+    pose = np.zeros((3, frames, 3), np.float32)
     pose[0, :, 0] = there_and_back
     pose[1, :, 0] = np.linspace(0, 1, frames)  # never comes back
     back = fidelity_memory.returns(pose, length=np.array([frames, frames, frames]))
@@ -134,27 +138,100 @@ def test_everything_about_a_toy_world(world: World, toy_folder: Path) -> None:
     assert row["psnr"]["low"] < row["psnr"]["value"] < row["psnr"]["high"]
     assert found["fvd"] is None and "--fvd-backbone" in found["not_measured"]["fvd"]
     assert set(found["action_following"]["actions"]) == {"true", "zeroed", "shuffled", "mirrored"}
-    assert not found["action_following"]["taken_as"]["absolute"]  # the toy's recipe has a scale
+    following = found["action_following"]
+    assert following["unit"] == "mm" and "inverse_dynamics_mm" in following
+    assert following["taken_as"]["absolute"] is False  # the toy's recipe has a scale
     assert (found["memory"] is None) == ("memory" in found["not_measured"])
 
 
 @pytest.mark.parametrize(
-    ("space", "scale", "absolute", "step_dim", "said_by"),
+    ("space", "scale", "absolute", "mirrored", "said_by"),
     [
-        ("ee-absolute(6d)+1", 0.0, True, 8, "the dataset: ee-absolute(6d)+1"),
-        ("ee-delta(euler)+1", 0.0, False, 8, "the dataset: ee-delta(euler)+1"),
-        ("joint-velocity(7)+1", 0.0, False, 8, "the dataset:"),
-        ("joint-position(7)+1", 0.01, True, 8, "the dataset:"),  # before the recipe
-        ("", 0.01, False, 4, "recipe"),
-        ("", 0.0, True, 8, "assumed"),
+        ("ee-absolute(6d)+1", 0.0, True, (0, 1, 2), "the dataset: ee-absolute(6d)+1"),
+        ("ee-delta(euler)+1", 0.0, False, (0, 1, 2), "the dataset: ee-delta(euler)+1"),
+        ("joint-velocity(7)+1", 0.0, False, (0, 1, 2), "the dataset:"),
+        ("joint-position(7)+1", 0.01, True, (0, 1, 2), "the dataset:"),  # before the recipe
+        ("", 0.01, False, (0, 1, 2, 4, 5, 6), "recipe"),
+        ("", 0.0, True, (0, 1, 2), "assumed"),
     ],
 )
-def test_the_data_say_what_actions_mean_before_anybody_else(
-    space: str, scale: float, absolute: bool, step_dim: int, said_by: str
+def test_without_a_body_the_data_say_what_actions_mean_before_anybody_else(
+    space: str, scale: float, absolute: bool, mirrored: tuple[int, ...], said_by: str
 ) -> None:
-    found = meaning_of(space, ActuationRecipe(scale=scale, step_dim=4), action_dim=8)
-    assert (found.absolute, found.step_dim) == (absolute, step_dim)
+    """As worlds that were saved before `body` existed."""
+    found = taken(space, scale=scale)
+    assert (found.absolute, found.mirrored) == (absolute, mirrored)
+    assert found.held == (tuple(range(8)) if absolute else ())
     assert said_by in found.said_by
+
+
+def taken(space: str = "", *, scale: float = 0.0, body: Body | None = None, width: int = 8):
+    """The meaning of actions in a world of this body."""
+    spec = WorldSpec(
+        views=("top",), size=(2, 2), latent=(1, 1, 1), action_dim=width, pose_dim=6, tasks=("t",),
+        fps=8.0, body=body,
+    )  # fmt: skip
+    return meaning_of(spec, space, ActuationRecipe(scale=scale, step_dim=4))
+
+
+def test_two_arms_rest_and_are_mirrored_by_the_meaning_of_their_columns(held: Held) -> None:
+    """Joints of the left arm are targets, those of the right arm velocities; both have a gripper
+    that is a target; two steps make a frame."""
+    meaning = ColumnMeanings(
+        action=(
+            ColumnGroup(names=("l1", "l2"), means="joint", arm="left", unit="rad"),
+            ColumnGroup(names=("lg",), means="gripper", arm="left"),
+            ColumnGroup(
+                names=("r1", "r2"), means="joint", arm="right", unit="rad/s", motion="velocity"
+            ),
+            ColumnGroup(names=("rg",), means="gripper", arm="right"),
+        ),
+        pose=(
+            ColumnGroup(names=("l1", "l2"), means="joint", arm="left", unit="rad"),
+            ColumnGroup(names=("lg",), means="gripper", arm="left"),
+            ColumnGroup(names=("r1", "r2"), means="joint", arm="right", unit="rad"),
+            ColumnGroup(names=("rg",), means="gripper", arm="right"),
+        ),
+    )
+    body = body_of(meaning, ActuationRecipe(), action_dim=12, pose_dim=6)
+    found = taken(body=body, width=12)
+    assert found.absolute is None  # some are
+    assert found.held == (0, 1, 2, 5, 6, 7, 8, 11)
+    assert found.mirrored == (0, 1, 3, 4, 6, 7, 9, 10)
+    actions = np.random.default_rng(0).normal(size=(len(held), 9, 12)).astype(np.float32)
+    given = other_actions(replace(held, actions=actions), found, rng=np.random.default_rng(0))
+    rest = given["zeroed"]
+    assert (rest[:, :, [3, 4, 9, 10]] == 0).all()
+    assert (rest[:, :, found.held] == actions[:, :1, found.held]).all()
+    np.testing.assert_array_equal(given["mirrored"][..., 3], -actions[..., 3])
+    np.testing.assert_array_equal(given["mirrored"][..., 2], actions[..., 2])
+    np.testing.assert_allclose(
+        given["mirrored"][..., 0], 2 * actions[:, :1, 0] - actions[..., 0], rtol=1e-5
+    )
+
+
+def test_actions_of_which_nothing_is_known_do_not_rest(held: Held) -> None:
+    found = taken(body=Body(place=(0, 1), unit=""))
+    assert found.held is None and "does not say" in found.said_by
+    given = other_actions(held, found, rng=np.random.default_rng(0))
+    assert list(given) == ["true", "shuffled"]
+    joints = taken("joint-position(3)+1", body=Body(place=(0, 1, 2), unit="rad"))
+    assert joints.mirrored == (0, 1, 2, 4, 5, 6) and joints.absolute
+
+
+def test_the_probe_reads_the_columns_that_are_the_position(held: Held) -> None:
+    """Joints of two arms, around a gripper that is no position, in radians."""
+    pose = np.zeros((*held.pose.shape[:2], 5), np.float32)
+    pose[..., [0, 1, 3, 4]] = np.cumsum(np.ones((len(held), 9, 4)), 1) * [1, -1, 2, 0]
+    pose[..., 2] = 7 * np.arange(9) ** 2  # the gripper
+    own = replace(held, pose=pose, length=np.full(len(held), 9))
+    trainer = TrainerRecipe(steps=2, batch=4, learning_rate=1e-3)
+    probe = fit_probe(own, place=(0, 1, 3, 4), seed=0, trainer=trainer)
+    assert probe.mean.tolist() == pytest.approx([1, -1, 2, 0])
+    same = OpenLoop(latents=own.latents, pose=own.pose)
+    told = followed(probe, own, same, metres=False)
+    assert told.still.value == pytest.approx(0, abs=1e-6)
+    assert probe(own.latents).shape == (len(held), 8, 4)
 
 
 class Averages(nn.Module):

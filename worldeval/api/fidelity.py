@@ -50,7 +50,8 @@ class MeasuredFidelity:
     @cached_property
     def actions(self) -> pd.DataFrame:
         """One row per kind of actions and horizon: error (latent MSE to the recording), change (1
-        is as much as in the recording), hand_mm (how far the hand moved)."""
+        is as much as in the recording), hand_mm (how far the hand moved; place_error if positions
+        are not in metres). Kinds that the data do not say how to make are in `not_measured`."""
         rows = {
             (name, int(key[1:])): row
             for name, horizons in self.record["action_following"]["actions"].items()

@@ -67,14 +67,20 @@ def fidelity(
         for table in tables(found):
             console.print(table)
         taken = found["action_following"]["taken_as"]
-        kind = (
-            "positions; the robot rests at the current one"
-            if taken["absolute"]
-            else "motions; zero is rest"
-        )
-        console.print(f"actions are interpreted as {kind} ({taken['said_by']})")
+        console.print(f"actions: {_rest(taken)} ({taken['said_by']})")
         for name, reason in found["not_measured"].items():
             console.print(f"not measured: {name} ({reason})")
+
+
+def _rest(taken: Mapping[str, Any]) -> str:
+    """Describe how the robot rests."""
+    if taken["held"] is None:
+        return "their meaning is not known"
+    if taken["absolute"] is None:
+        return "positions and motions; at rest, positions keep their first value and motions are 0"
+    if taken["absolute"]:
+        return "positions; the robot rests at the current one"
+    return "motions; zero is rest"
 
 
 def _numbers(horizons: str) -> tuple[int, ...]:
@@ -92,12 +98,15 @@ def tables(found: Mapping[str, Any]):
     yield _pictures(found) if found["pictures"] else _latents(found)
     if found["fvd"]:
         yield _table("Fréchet video distance", ("view", "FVD"), found["fvd"].items())
-    yield _actions(found["action_following"])
-    told = found["action_following"]["inverse_dynamics_mm"]
-    rows = [(name, number(told[name], 1)) for name in ("imagined", "recorded", "still")]
-    yield _table(
-        "error of hand motion recovered from images (mm per frame)", ("from", "error"), rows
-    )
+    following = found["action_following"]
+    yield _actions(following)
+    # Without metres, errors have the position's own unit.
+    told = following.get("inverse_dynamics_mm") or following.get("inverse_dynamics")
+    if told:
+        digits = 1 if "inverse_dynamics_mm" in following else 3
+        rows = [(name, number(told[name], digits)) for name in ("imagined", "recorded", "still")]
+        unit = f"{following['unit']} per frame".strip()
+        yield _table(f"error of motion recovered from images ({unit})", ("from", "error"), rows)
     if found["memory"]:
         kept = found["memory"]
         rows = [(name.replace("_", " "), number(kept[name], 2)) for name in
@@ -151,14 +160,15 @@ def _latents(found: Mapping[str, Any]):
 
 
 def _actions(followed: Mapping[str, Any]):
-    columns = ("actions", "horizon", "latent MSE to the recording", "change", "hand moved (mm)")
+    unit = f" ({followed['unit']})" if followed.get("unit") else ""
+    columns = ("actions", "horizon", "latent MSE to the recording", "change", f"moved{unit}")
     rows = [
         (
             name,
             horizon[1:],
             number(row["error"], 3),
             number(row["change"], 2),
-            number(row["hand_mm"], 0),
+            number(row["hand_mm"], 0) if "hand_mm" in row else number(row["place_error"], 3),
         )
         for name, by_horizon in followed["actions"].items()
         for horizon, row in by_horizon.items()

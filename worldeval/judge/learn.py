@@ -69,7 +69,7 @@ def learn_judge(
         seed=seed,
         report=report,
         place=spec.place,
-        metres=spec.body is None or spec.body.metres,
+        metres=spec.metres,
     )
     save_judge(
         out,

@@ -19,7 +19,6 @@ class Horizon:
     episodes: int | None
     error: float | None  # mean squared error of standardised latents
     copied: float | None  # the same for a repeated first frame
-    hand: float | None  # millimetres between the predicted hand and the recorded one
 
     @property
     def share(self) -> float | None:
@@ -62,7 +61,6 @@ def read_fidelity(world: Path) -> Fidelity:
                     episodes=None if episodes is None else int(episodes),
                     error=_value(row.get("latent_mse")),
                     copied=_value(row.get("copy_mse")),
-                    hand=_value(row.get("hand_mm")),
                 )
             )
     return Fidelity(

@@ -68,7 +68,12 @@ class WorldSpec:
     @property
     def place(self) -> tuple[int, ...]:
         """Pose columns that give the robot's position."""
-        return HAND if self.body is None else self.body.place
+        return HAND[: self.pose_dim] if self.body is None else self.body.place
+
+    @property
+    def metres(self) -> bool:
+        """Whether the position is in metres."""
+        return self.body is None or self.body.metres
 
     @property
     def commanded(self) -> tuple[int, ...]:
@@ -81,8 +86,7 @@ class WorldSpec:
         `hand_mm` is in millimetres; without metres, `place_error` is in the position's own unit.
         """
         size = np.linalg.norm(difference[:, list(self.place)], axis=1)
-        metres = self.body is None or self.body.metres
-        return ("hand_mm", size * 1000) if metres else ("place_error", size)
+        return ("hand_mm", size * 1000) if self.metres else ("place_error", size)
 
     @property
     def place_unit(self) -> str:

@@ -1,6 +1,6 @@
 """Measure memory: returning to a place that was left, with and without retrieval.
 
-Some recorded episodes return by themselves: the gripper is back where it was some frames earlier,
+Some recorded episodes return by themselves: the robot is back where it was some frames earlier,
 after being far away. These episodes are replayed open loop twice from the same seeds, with and
 without retrieval of older frames, and compared on the frames of return.
 """
@@ -14,6 +14,7 @@ from worldeval.errors import UserError
 from worldeval.world.fidelity.held_out import Held, Shelf, by_turns, imagine_held
 from worldeval.world.fidelity.mean import Mean, mean_of
 from worldeval.world.fidelity.pictures import draw, psnr
+from worldeval.world.protocol import WorldSpec
 from worldeval.world.world import World
 
 AWAY = 6  # minimum number of frames between leaving and returning
@@ -36,7 +37,7 @@ def memory_of(world: World, held: Held, *, steps: int) -> ReturnFidelity:
     """Compare the frames of return. Raises UserError if there is nothing to compare."""
     if not world.remembers:
         raise UserError("worlds of this family do not retrieve older frames")
-    back = returns(held.pose[:, : steps + 1], length=held.length)
+    back = returns(_place(world.spec, held.pose[:, : steps + 1]), length=held.length)
     rows = np.flatnonzero(back.any(1))
     if len(rows) < 2:
         raise UserError(
@@ -66,21 +67,21 @@ def memory_of(world: World, held: Held, *, steps: int) -> ReturnFidelity:
     )
 
 
-def returning(shelf: Shelf, *, steps: int, count: int) -> Int[Array, " k"]:
+def returning(shelf: Shelf, spec: WorldSpec, *, steps: int, count: int) -> Int[Array, " k"]:
     """Select at most `count` held-out episodes that return, alternating between tasks."""
     poses = [shelf.pose(int(index))[: steps + 1] for index in shelf.held]
     length = np.array([len(pose) for pose in poses])
     whole = np.stack([pose[np.minimum(np.arange(steps + 1), len(pose) - 1)] for pose in poses])
-    back = returns(whole.astype(np.float32), length=length).any(1)
+    back = returns(_place(spec, whole.astype(np.float32)), length=length).any(1)
     return by_turns(shelf.held[back], shelf.tasks, count)
 
 
-def returns(pose: Float32[Array, "e t p"], *, length: Array) -> Bool[Array, "e t"]:
-    """Frames at which the gripper is back after being away for at least `AWAY` frames.
+def returns(place: Float[Array, "e t k"], *, length: Array) -> Bool[Array, "e t"]:
+    """Frames at which the robot is back after being away for at least `AWAY` frames.
 
     Distances are relative to the spread of all positions (root mean square from their mean).
     """
-    place = pose[..., :3].astype(np.float64)
+    place = place.astype(np.float64)
     frames = place.shape[1]
     live = np.arange(frames) < np.asarray(length)[:, None]
     spread = np.sqrt(np.square(place[live] - place[live].mean(0)).sum(1).mean())
@@ -93,6 +94,14 @@ def returns(pose: Float32[Array, "e t p"], *, length: Array) -> Bool[Array, "e t
                     back[episode, now] = True
                     break
     return back
+
+
+def _place(spec: WorldSpec, pose: Float32[Array, "e t p"]) -> Float32[Array, "e t k"]:
+    """The robot's positions; without a common unit, in standard deviations of each number."""
+    place = pose[..., list(spec.place)]
+    if spec.place_unit:
+        return place
+    return place / place.reshape(-1, place.shape[-1]).std(0).clip(1e-9)
 
 
 def _score(

@@ -81,23 +81,37 @@ def measure(
         else:
             result["fvd"] = fvd(world, held, imagined, backbone)
     say("measuring whether actions are followed")
-    meaning = meaning_of(shelf.space, recipe.actuation, action_dim=world.spec.action_dim)
-    given = other_actions(
-        held,
-        absolute=meaning.absolute,
-        step_dim=meaning.step_dim,
-        rng=np.random.default_rng(seed),
-    )
-    learnt = by_turns(shelf.training, shelf.tasks, PROBED * episodes)
-    probe = fit_probe(shelf.read(learnt, max(horizons) + 1), seed=seed)
-    result["action_following"] = {
+    spec = world.spec
+    meaning = meaning_of(spec, shelf.space, recipe.actuation)
+    given = other_actions(held, meaning, rng=np.random.default_rng(seed))
+    if "zeroed" not in given:
+        missing["zeroed actions"] = meaning.said_by
+    if "mirrored" not in given:
+        missing["mirrored actions"] = (
+            meaning.said_by
+            if meaning.held is None
+            else "no column of the action is known to move the robot's position"
+        )
+    following: dict[str, Any] = {
         "taken_as": meaning,
-        "inverse_dynamics_mm": followed(probe, held, imagined),
         "actions": changed(world, held, given, horizons=horizons),
     }
+    if spec.place:
+        learnt = by_turns(shelf.training, shelf.tasks, PROBED * episodes)
+        probe = fit_probe(shelf.read(learnt, max(horizons) + 1), place=spec.place, seed=seed)
+        key = "inverse_dynamics_mm" if spec.metres else "inverse_dynamics"
+        following |= {
+            key: followed(probe, held, imagined, metres=spec.metres),
+            "unit": spec.place_unit,
+        }
+    else:
+        missing["inverse_dynamics"] = "the recordings have no pose"
+    result["action_following"] = following
     say("measuring returns to an earlier position")
     try:
-        back = returning(shelf, steps=longest, count=episodes)
+        if not spec.place:
+            raise UserError("the recordings have no pose")
+        back = returning(shelf, spec, steps=longest, count=episodes)
         if len(back) < 2:
             raise UserError(
                 f"{len(back)} held-out episodes return to an earlier position; 2 are needed"
