@@ -29,7 +29,7 @@ import numpy as np
 
 from worldeval.evaluate.known import read_known
 from worldeval.runs.episodes import read_episodes
-from worldeval.runs.files import write_json
+from worldeval.files import write_json
 from worldeval.stats import RateWorth, ValidatedRates, fit_worth
 from worldeval.stats.best import probability_best
 from worldeval.stats.predictive import (
