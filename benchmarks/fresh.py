@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 
 from worldeval.evaluate.known import read_known
-from worldeval.runs.episodes import read_episodes
 from worldeval.files import write_json
+from worldeval.runs.episodes import read_episodes
 from worldeval.stats import RateWorth, ValidatedRates, fit_worth
 from worldeval.stats.best import probability_best
 from worldeval.stats.predictive import (
@@ -135,7 +135,7 @@ def calibration(tried: Tried, worth: RateWorth) -> list[dict[str, float]]:
 
 
 def wrong_order(tried: Tried, worth: RateWorth, starts: int) -> dict[str, float]:
-    """Count pairs separated by their true rates in the wrong order, with so many imagined starts."""
+    """Count pairs separated in the wrong order, with so many imagined starts per task."""
     rng = np.random.default_rng(starts)
     have = tried.score.shape[2]
     pairs = separated = wrong = truly = 0.0
