@@ -20,7 +20,6 @@ from worldeval.report.charts import over_time
 from worldeval.report.film import clip
 from worldeval.report.places import find_datasets
 from worldeval.report.theme import DARK, LIGHT
-from worldeval.report.trace import pose_names
 from worldeval.report.words import escaped
 
 LONGEST = 400  # maximum number of frames in the video of an episode
@@ -153,12 +152,9 @@ def episodes(source: Source, path: str, changed: int) -> None:
     rows = source.rows(index)
     moment = st.slider("Frame", 0, max(head.length - 1, 1), 0)
     left, right = st.columns(2)
-    named = pose_names(rows.pose.shape[1])
-    known = source.spec.pose_names
-    names = named if all(name.startswith("pose_") for name in known) else list(known)
     for column, title, values, labels in (
         (left, "action", rows.actions, list(source.spec.action_names)),
-        (right, "pose", rows.pose, names),
+        (right, "pose", rows.pose, list(source.spec.pose_names)),
     ):
         series = {label: values[:, i] for i, label in enumerate(labels[:MOST_LINES])}
         with column:

@@ -12,11 +12,12 @@ from worldeval.report.charts import over_time
 from worldeval.report.film import clip
 from worldeval.report.places import find_worlds
 from worldeval.report.theme import DARK, LIGHT
-from worldeval.report.trace import pose_names
+from worldeval.report.trace import pose_names, read_place
 from worldeval.report.words import escaped
-from worldeval.rollout.drive import Controls, Drive, Stick
+from worldeval.rollout.drive import Controls, Drive, Stick, controls_of
 from worldeval.rollout.starts import read_starts
 from worldeval.runs.paths import RunPaths
+from worldeval.world.body import HAND
 from worldeval.world.protocol import WorldSpec
 
 # Key -> label and direction; the gripper is set by its slider.
@@ -42,12 +43,7 @@ def world_of(folder: str, changed: int) -> tuple[Any, Controls]:
 
     world = load_world(Path(folder))
     moves = getattr(read_card(Path(folder))["recipe"], "actuation", None)
-    size = world.spec.action_dim
-    controls = Controls(
-        action_dim=size,
-        step_dim=moves.step_dim if moves is not None and moves.scale else size,
-        absolute=moves is None or not moves.scale,
-    )
+    controls = controls_of(world.spec, moves)
     return world, controls
 
 
@@ -188,6 +184,10 @@ try:
     drive = begin(world, controls, start)
     picture, stick = st.columns([3, 2])
     with stick:
+        if controls.body.place != HAND or not world.spec.metres:
+            moved = ", ".join(str(axis.pose + 1) for axis in controls.axes)
+            unit = f" ({world.spec.place_unit})" if world.spec.place_unit else ""
+            st.caption(f"x, y and z move these numbers of the pose, in order: {moved}{unit}.")
         steer(drive)
     with picture:
         frames = drive.frames
@@ -202,7 +202,7 @@ try:
             st.video(clip(frames, fps=8.0), loop=True, autoplay=True, muted=True)
         judged(drive, judge_folder(worlds[name]))
     with st.expander("Predicted pose"):
-        names = pose_names(drive.pose.shape[1])
+        names = pose_names(drive.pose.shape[1], read_place(worlds[name]))
         series = {label: drive.pose[:, i] for i, label in enumerate(names)}
         spec = over_time(series, cursor=imagined, theme=theme, title="pose")
         st.vega_lite_chart(spec, width="stretch")

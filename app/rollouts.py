@@ -2,6 +2,7 @@
 # pyright: reportArgumentType=false, reportGeneralTypeIssues=false
 """Page: all imagined episodes, and one in detail, imagined above measured, frame by frame."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,21 @@ from streamlit.components.v2 import component
 
 from worldeval.axes import Array
 from worldeval.errors import UserError
+from worldeval.recipe import shipped
 from worldeval.report.charts import over_time
 from worldeval.report.film import RATE, open_film
 from worldeval.report.filter import ALL, TRUST, VERDICTS, Choice, choose, orders, signal_label
 from worldeval.report.strip import caption
 from worldeval.report.theme import DARK, LIGHT
 from worldeval.report.thumbnail import film_thumbnail, start_thumbnails
-from worldeval.report.trace import Trace, action_steps, pose_names, read_trace
+from worldeval.report.trace import (
+    RobotPlace,
+    Trace,
+    action_steps,
+    pose_names,
+    read_place,
+    read_trace,
+)
 from worldeval.report.verbs import run_verb
 from worldeval.report.words import escaped
 from worldeval.runs.episodes import EpisodeTable, filmed
@@ -204,6 +213,15 @@ def simulator() -> dict[str, Any]:
     return truth if isinstance(truth, dict) else {}
 
 
+def robot_place() -> RobotPlace | None:
+    """Read where the robot is in a pose from the run's world model, if that still exists."""
+    try:
+        folder = read_recipe(run.folder).get("world")
+    except UserError:
+        return None
+    return read_place(Path(shipped(folder))) if isinstance(folder, str) and folder else None
+
+
 def steps_in_frame() -> int:
     """Return the robot steps per world frame, or 0 if the protocol does not state them."""
     k = simulator().get("k")
@@ -275,7 +293,7 @@ def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
         unit = (trace.frames - 1) / max(len(steps), 1)
         numbers(steps, real, [f"action {i + 1}" for i in range(step)], moment, "action", unit=unit)
     with lower[1]:
-        names = pose_names(trace.pose.shape[1])
+        names = pose_names(trace.pose.shape[1], robot_place())
         numbers(trace.pose, moves.pose if moves else None, names, moment, "pose")
     if moves:
         st.caption(
@@ -347,7 +365,11 @@ told = Filmstrip(
 )
 st.text(f"{row['task']}, start {row['start']}, seed {row['seed']}: {caption(told)}")
 try:
-    trace = read_trace(paths.imagined, row["file"], int(row["row"])) if row["file"] else None
+    trace = (
+        read_trace(paths.imagined, row["file"], int(row["row"]), place=robot_place())
+        if row["file"]
+        else None
+    )
     if strip is not None and strip.truth is None and simulator():
         decode(row["id"], real=True)
     elif strip is None and row["file"]:

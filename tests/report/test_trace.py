@@ -1,12 +1,13 @@
 """What an episode did frame by frame, read without a network."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from worldeval.errors import UserError
-from worldeval.report.trace import action_steps, pose_names, read_trace
+from worldeval.report.trace import RobotPlace, action_steps, pose_names, read_place, read_trace
 
 FRAMES, COUNT = 5, 3
 
@@ -26,7 +27,9 @@ def batch(folder: Path, **further: np.ndarray) -> Path:
 
 
 def test_signals_over_time_have_a_number_a_frame(tmp_path: Path) -> None:
-    still, jumps = (read_trace(batch(tmp_path), "a.npz", row) for row in (1, 2))
+    place = RobotPlace(columns=(0, 1, 2), unit="m")
+    still, jumps = (read_trace(batch(tmp_path), "a.npz", row, place=place) for row in (1, 2))
+    assert "movement per frame (m)" in still.signals
     assert still.frames == FRAMES
     bound, hand, change = still.signals.values()
     np.testing.assert_allclose(bound, [0, 0, 0, 0.5, 0])  # the action that led to frame 3
@@ -72,7 +75,39 @@ def test_a_frame_is_taken_apart_into_the_robots_steps() -> None:
     assert action_steps(actions, 4) is actions  # six numbers are no steps of four
 
 
-def test_poses_are_named_as_the_record_has_them() -> None:
-    assert pose_names(4) == ["x", "y", "z", "gripper"]
-    assert pose_names(7)[3:] == ["orientation 1", "orientation 2", "orientation 3", "gripper"]
-    assert pose_names(2) == ["pose 1", "pose 2"]
+def card(folder: Path, body: dict | None, *, pose_dim: int = 4) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    spec = {"pose_dim": pose_dim, **({} if body is None else {"body": body})}
+    (folder / "world.json").write_text(json.dumps({"spec": spec}))
+    return folder
+
+
+def test_where_the_robot_is_follows_from_its_worlds_card(tmp_path: Path) -> None:
+    old = read_place(card(tmp_path / "old", None))
+    assert old == RobotPlace(columns=(0, 1, 2), unit="m")
+    assert pose_names(5, old) == ["x", "y", "z", "pose 4", "pose 5"]
+    joints = read_place(card(tmp_path / "joints", {"place": [0, 1], "unit": "rad"}, pose_dim=2))
+    assert pose_names(2, joints) == ["position 1", "position 2"]
+    arms = read_place(card(tmp_path / "arms", {"place": [0, 1, 3, 4], "unit": "rad"}, pose_dim=6))
+    assert pose_names(6, arms)[1:4] == ["position 2", "pose 3", "position 3"]
+    assert read_place(tmp_path / "nowhere") is None
+    assert pose_names(2, None) == ["pose 1", "pose 2"]
+
+
+@pytest.mark.parametrize(
+    ("place", "name", "movement"),
+    [
+        (RobotPlace(columns=(1,), unit="px"), "movement per frame (px)", 0.0),
+        (RobotPlace(columns=(0, 3), unit="rad"), "movement per frame (rad)", 0.01),
+        (RobotPlace(columns=(0,), unit=""), "movement per frame", 0.01),
+    ],
+)
+def test_movement_is_that_of_the_robots_own_position(
+    tmp_path: Path, place: RobotPlace, name: str, movement: float
+) -> None:
+    trace = read_trace(batch(tmp_path), "a.npz", 0, place=place)
+    assert trace.signals[name].tolist() == pytest.approx([0, *[movement] * 4], abs=1e-6)
+
+
+def test_without_a_known_place_no_movement_is_assumed(tmp_path: Path) -> None:
+    assert not [name for name in read_trace(batch(tmp_path), "a.npz", 0).signals if "move" in name]

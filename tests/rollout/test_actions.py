@@ -15,11 +15,12 @@ from worldeval.policy.adapters.motion import PlainAdapter
 from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Observation, Start
 from worldeval.rollout.actions import clip, fitted
-from worldeval.rollout.drive import Controls, Drive, Stick
+from worldeval.rollout.drive import Drive, Stick, controls_of
 from worldeval.rollout.loop import imagine
 from worldeval.serve.env import WorldVectorEnv
 from worldeval.serve.episodes import ServedEpisodes, Setting
 from worldeval.world.protocol import WorldSpec, action_bounds
+from worldeval.world.recipe import ActuationRecipe
 
 POSE = [0.4, 0.0, 0.3, 0.0, 0.0, 2.0, 1.0]  # metres, roll pitch yaw, gripper
 # From a corner of the table to the other, any yaw.
@@ -194,8 +195,10 @@ def test_a_stick_goes_as_far_as_the_data() -> None:
         action_high=high,
     )  # fmt: skip
     start = Start(id="go-0", task="go", seed=0, frames={}, pose=np.zeros(4, np.float32))
-    drive = Drive(Arm(delta), start, Controls(action_dim=4, step_dim=4, absolute=False), seed=0)
-    drive.go(Stick(x=1.0, y=-0.01), 1)
+    drive = Drive(
+        Arm(delta), start, controls_of(delta, ActuationRecipe(scale=1, step_dim=4)), seed=0
+    )
+    drive.go(Stick(x=1.0, y=-0.5), 1)
     np.testing.assert_allclose(drive.rollout.actions, [[0.02, -0.01, 0, 0]], atol=1e-6)
 
 

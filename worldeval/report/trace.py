@@ -12,12 +12,45 @@ import numpy as np
 
 from worldeval.axes import Array, Float
 from worldeval.errors import UserError
+from worldeval.files import read_json
+from worldeval.report.fidelity import CARD
 from worldeval.runs.store import RolloutStore
 
+HAND = (0, 1, 2)  # x, y and z of an end effector
 KNOWN = {"latents", "actions", "pose"}
 EVIDENCE = ("evidence", "over_time")  # names of the judge's probability in a store
 LIMIT = 0.999  # of an action's magnitude, from which it stands at its bound
 LARGEST = 256 * 2**20  # bytes of a batch's latents that are still read for one number a frame
+
+
+@dataclass(frozen=True, kw_only=True)
+class RobotPlace:
+    """Which numbers of a pose give the robot's position, and their unit."""
+
+    columns: tuple[int, ...]
+    unit: str  # m, px, rad, ...; "" if it is not known
+
+    @property
+    def is_hand(self) -> bool:
+        """Whether these are x, y and z of one end effector."""
+        return (self.columns, self.unit) == (HAND, "m")
+
+
+def read_place(world: Path) -> RobotPlace | None:
+    """Read the place from a world model's card, without loading the model; None if it says nothing.
+
+    Worlds that were saved before cards described the robot have an end effector whose x, y and z
+    come first.
+    """
+    try:
+        card = read_json(world / CARD)
+        spec = card["spec"]
+        body = spec.get("body")
+        if body is None:
+            return RobotPlace(columns=HAND[: int(spec["pose_dim"])], unit="m")
+        return RobotPlace(columns=tuple(int(c) for c in body["place"]), unit=str(body["unit"]))
+    except (UserError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +68,10 @@ class Trace:
         return len(self.pose)
 
 
-def read_trace(folder: Path, file: str, row: int) -> Trace:
+def read_trace(folder: Path, file: str, row: int, *, place: RobotPlace | None = None) -> Trace:
     """Read the trace of the roll-out in row `row` of a batch of the run store `folder`.
+
+    The robot's movement per frame is a signal if its `place` in the pose is known.
 
     Raises:
         UserError: the file is missing, damaged or outside of the store, or lacks the row.
@@ -49,9 +84,10 @@ def read_trace(folder: Path, file: str, row: int) -> Trace:
     change = _change(arrays.get("latents"))
     evidence = next((signals.pop(name) for name in EVIDENCE if name in signals), None)
     computed = {"share of action values at their bound": _at_bound(actions, len(pose))}
-    if pose.shape[1] >= 3:
-        computed["hand movement per frame"] = _after_first(
-            np.linalg.norm(np.diff(pose[:, :3], axis=0), axis=1)
+    if place is not None and place.columns and max(place.columns) < pose.shape[1]:
+        unit = f" ({place.unit})" if place.unit else ""
+        computed[f"movement per frame{unit}"] = _after_first(
+            np.linalg.norm(np.diff(pose[:, list(place.columns)], axis=0), axis=1)
         )
     if change is not None:
         computed["change in the latents"] = change
@@ -65,12 +101,13 @@ def action_steps(actions: Float[Array, "t a"], step: int) -> Float[Array, "_s _d
     return actions.reshape(-1, step)
 
 
-def pose_names(count: int) -> list[str]:
-    """Name the numbers of a pose: position, orientation and gripper, in the order of `Episode`."""
-    if count < 3:
-        return [f"pose {place + 1}" for place in range(count)]
-    turns = [f"orientation {place + 1}" for place in range(count - 4)]
-    return ["x", "y", "z", *turns, *(["gripper"] if count > 3 else [])]
+def pose_names(count: int, place: RobotPlace | None) -> list[str]:
+    """Name the numbers of a pose: x, y and z of a hand, or else which are the robot's position."""
+    names = [f"pose {column + 1}" for column in range(count)]
+    for order, column in enumerate(place.columns if place else ()):
+        if place and column < count:
+            names[column] = "xyz"[order] if place.is_hand else f"position {order + 1}"
+    return names
 
 
 def _further(arrays: Mapping[str, Array], frames: int) -> dict[str, Array]:

@@ -9,10 +9,14 @@ import numpy as np
 from worldeval.axes import Array, Float32, UInt8
 from worldeval.errors import UserError
 from worldeval.record import Rollout, Start
-from worldeval.world.protocol import WorldModel
+from worldeval.world.body import HAND, Body, CommandedColumn, hand_body
+from worldeval.world.protocol import WorldModel, WorldSpec
+from worldeval.world.recipe import ActuationRecipe
 
-REACH = 0.02  # metres per world frame, for absolute actions at full deflection
-HAND = "by hand"
+# Per world frame, for absolute actions at full deflection: metres, and elsewhere a share of the
+# recorded range of the action.
+REACH, REACH_SHARE = 0.02, 0.02
+BY_HAND = "by hand"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +30,7 @@ class Stick:
 
     @property
     def move(self) -> Float32[Array, "3"]:
-        """Direction of motion of the gripper."""
+        """Direction of motion of the robot."""
         return np.array([self.x, self.y, self.z], np.float32)
 
 
@@ -34,33 +38,97 @@ class Stick:
 class Controls:
     """Convert a joystick's axes to a world frame's action.
 
-    Delta actions repeat `move, gripper` for every step within the frame. Absolute actions (target
-    poses) continue from the newest pose.
+    The axes move the first three numbers of the robot's position that its actions command: x, y and
+    z of a hand, a point in the plane, or joints. Full deflection is the largest recorded step of
+    deltas and velocities; targets continue from the newest pose. The gripper of a single hand (the
+    last number) follows the stick; all else stays at rest.
     """
 
-    action_dim: int
-    step_dim: int  # numbers per controller step of the robot
-    absolute: bool
+    spec: WorldSpec
+    body: Body
 
     def __post_init__(self) -> None:
-        if self.step_dim < 3 or self.action_dim % self.step_dim:
+        spec, body = self.spec, self.body
+        if not self.axes or len(body.motion) * body.steps != spec.action_dim:
             raise UserError(
-                f"This world takes {self.action_dim} values per frame in steps of "
-                f"{self.step_dim}; only actions that begin with x, y, z can be controlled manually."
+                f"This world takes {spec.action_dim} values per frame, and it is not known which "
+                "of them move the robot, so it cannot be controlled manually. Worlds can if their "
+                "dataset describes its columns (in a map) or their recipe sets actuation.scale."
             )
+        if lost := [
+            column
+            for column, motion in enumerate(body.motion)
+            if motion in ("absolute", "unknown") and self._held(column) is None
+            and column != self._gripper
+        ]:  # fmt: skip
+            raise UserError(
+                f"The numbers {', '.join(str(column + 1) for column in lost)} of this world's "
+                "actions are targets, and no number of the pose is known to be their present "
+                "value, so they cannot be held still and the world cannot be controlled manually. "
+                "Name what they command in a map of the dataset."
+            )
+
+    @property
+    def axes(self) -> tuple[CommandedColumn, ...]:
+        """Columns that the stick's x, y and z move; at most three."""
+        moving = [each for each in self.body.commands if each.pose in self.body.place]
+        return tuple(each for each in moving if each.pose < self.spec.pose_dim)[:3]
 
     def action(self, stick: Stick, pose: Float32[Array, " p"]) -> Float32[Array, " a"]:
         """Return the action of one world frame."""
-        step = np.zeros(self.step_dim, np.float32)
-        if self.absolute:
-            kept = min(self.step_dim, len(pose))
-            step[:kept] = pose[:kept]
-            step[:3] += REACH * stick.move
+        body, width = self.body, len(self.body.motion)
+        step = np.zeros(width, np.float32)
+        factor = {each.action: each.factor for each in body.commands}
+        for column, motion in enumerate(body.motion):
+            here = self._held(column)
+            if motion in ("absolute", "unknown") and here is not None:
+                step[column] = pose[here] / factor.get(column, 1.0)
+        low, high = self.spec.low[:width], self.spec.high[:width]
+        for axis, push in zip(self.axes, stick.move, strict=False):
+            column = axis.action
+            if axis.motion != "absolute":
+                step[column] = push * (high[column] if push > 0 else -low[column])
+            elif body.metres:
+                step[column] += REACH / axis.factor * push
+            else:
+                step[column] += REACH_SHARE * (high[column] - low[column]) * push
+        if self._gripper is not None:
+            step[self._gripper] = stick.gripper
+        return np.tile(step, body.steps)
+
+    @property
+    def _gripper(self) -> int | None:
+        """The last number of a single hand's action, after its x, y and z."""
+        body, last = self.body, len(self.body.motion) - 1
+        taken = {each.action for each in body.commands}
+        return last if body.place == HAND and body.metres and last not in taken else None
+
+    def _held(self, column: int) -> int | None:
+        """The pose column that holds what an action column commands. Columns without a command take
+        the pose's own number if all commanded ones do."""
+        for each in self.body.commands:
+            if each.action == column:
+                return each.pose
+        same = all(each.action == each.pose for each in self.body.commands)
+        return column if same and column < self.spec.pose_dim else None
+
+
+def controls_of(spec: WorldSpec, recipe: ActuationRecipe | None) -> Controls:
+    """Return the controls of a world.
+
+    Worlds that were saved without a body are an end effector, as their `recipe` describes it.
+
+    Raises:
+        UserError: it is not known what the world's actions do.
+    """
+    body = spec.body
+    if body is None:
+        recipe = recipe or ActuationRecipe()
+        if spec.action_dim < len(HAND) or (recipe.scale and spec.action_dim % recipe.step_dim):
+            body = Body(place=HAND)
         else:
-            step[:3] = stick.move
-        if self.step_dim > 3:
-            step[-1] = stick.gripper
-        return np.tile(step, self.action_dim // self.step_dim)
+            body = hand_body(recipe, action_dim=spec.action_dim)
+    return Controls(spec=spec, body=body)
 
 
 class Drive:
@@ -130,11 +198,11 @@ class Drive:
     @property
     def rollout(self) -> Rollout:
         """Return the episode in the form that judges take."""
-        none = np.zeros((0, self.controls.action_dim), np.float32)
+        none = np.zeros((0, self.world.spec.action_dim), np.float32)
         return Rollout(
             start=self.start.id,
             task=self.start.task,
-            policy=HAND,
+            policy=BY_HAND,
             seed=self.seed,
             actions=np.stack(self._actions) if self._actions else none,
             pose=self.pose,

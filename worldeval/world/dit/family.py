@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from worldeval.errors import UserError
 from worldeval.world.dit.camera import projections
 from worldeval.world.dit.fit import fit_dit
 from worldeval.world.dit.network import DitNetwork
@@ -27,11 +28,23 @@ def new(spec: WorldSpec, recipe: DitRecipe) -> DitWorld:
 
 
 def new_network(spec: WorldSpec, recipe: DitRecipe) -> DitNetwork:
-    """Build only the transformer, with fresh weights."""
+    """Build only the transformer, with fresh weights.
+
+    Raises:
+        UserError: the recipe has cameras for these views, but the robot's position is not x, y and
+            z of one hand in metres, so that no camera can show where it is.
+    """
     height, breadth = spec.size
     cameras = projections(
         recipe.cameras, tasks=spec.tasks, views=spec.views, aspect=breadth / height
     )
+    if cameras.any() and not (spec.metres and len(spec.place) == 3):
+        place = f"{len(spec.place)} numbers"
+        unit = f" in {spec.place_unit}" if spec.place_unit else ""
+        raise UserError(
+            f"The recipe's cameras show x, y and z of one hand (m), but the dataset gives the "
+            f"robot's position as {place}{unit}. Train without them: --set cameras={{}}."
+        )
     features = features_of(spec)
     latent = (len(spec.views), *spec.latent)
     return DitNetwork(recipe, features, latent=latent, cameras=cameras)

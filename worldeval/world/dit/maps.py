@@ -5,10 +5,13 @@ twice as accurately as one that must infer it from numbers (channel-concatenated
 GigaWorld-1, arXiv 2607.02642).
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
 from worldeval.axes import Float, Int
+from worldeval.world.body import HAND
 from worldeval.world.dit.camera import project
 
 CHANNELS = 9  # now and next: two bumps and two distances each; and whether the camera is known
@@ -16,13 +19,22 @@ NARROW, WIDE, FAR = 0.75, 2.0, 4.0  # in tokens
 
 
 class HandMaps(nn.Module):
-    """Maps of the gripper on the token grid of every view; zeros if a camera is unknown."""
+    """Maps of the gripper on the token grid of every view; zeros if a camera is unknown.
+
+    `hand` lists the pose columns of the gripper's x, y and z (m).
+    """
 
     matrix: Tensor  # k v 3 4: task and view
     across: Tensor  # n: centres of one view's tokens, -1 to 1
     down: Tensor
 
-    def __init__(self, matrix: Float[Tensor, "k v 3 4"], *, grid: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        matrix: Float[Tensor, "k v 3 4"],
+        *,
+        grid: tuple[int, int],
+        hand: Sequence[int] = HAND,
+    ) -> None:
         super().__init__()
         rows, columns = grid
         down = (torch.arange(rows) * 2 + 1) / rows - 1
@@ -31,7 +43,7 @@ class HandMaps(nn.Module):
         self.register_buffer("matrix", matrix, persistent=False)
         self.register_buffer("down", down.repeat_interleave(columns), persistent=False)
         self.register_buffer("across", across.repeat(rows), persistent=False)
-        self.grid = grid
+        self.grid, self.hand = grid, list(hand)
 
     def forward(
         self,
@@ -44,7 +56,7 @@ class HandMaps(nn.Module):
         known = (matrix != 0).any(3).any(2).to(pose)[:, :, None]
         channels = [known.expand(-1, -1, len(self.down))]
         rows, columns = self.grid
-        for point in (pose[:, :3], next_pose[:, :3]):
+        for point in (pose[:, self.hand], next_pose[:, self.hand]):
             seen = project(matrix, point)
             right = (seen[..., :1] - self.across) * columns / 2
             below = (seen[..., 1:] - self.down) * rows / 2

@@ -120,7 +120,7 @@ class DitNetwork(nn.Module):
         self.embed = nn.Linear(size, width)
         self.near = nn.Linear(2 * size, width)
         self.place = nn.Parameter(0.02 * torch.randn(cells, width))
-        self.maps = HandMaps(cameras, grid=grid)
+        self.maps = HandMaps(cameras, grid=grid, hand=features.place[:3])
         self.hand = nn.Linear(CHANNELS, width)
         known = features.size + features.wave_size + 2 * pose_dim
         self.motion = _mlp(known, condition)
