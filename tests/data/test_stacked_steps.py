@@ -124,6 +124,27 @@ def test_conversion_resamples_by_a_whole_number_or_refuses(recorded: Path, tmp_p
         we.convert_dataset(recorded, tmp_path / "odd", fps=25, every=2)
 
 
+MOVES = """\
+action:
+  columns:
+    - {names: [dx, dy], means: planar, motion: delta, unit: m}
+"""
+
+
+@pytest.mark.parametrize("how", [{"every": 2}, {"fps": 25}])
+def test_a_conversion_that_would_lose_the_meaning_of_columns_is_refused(
+    recorded: Path, tmp_path: Path, how: dict
+) -> None:
+    """And so it is where the map itself stacks; every step can be written."""
+    (tmp_path / "map.yaml").write_text(MOVES)
+    (tmp_path / "stacked.yaml").write_text(f"every: 2\n{MOVES}")
+    for name, given in (("map.yaml", how), ("stacked.yaml", {})):
+        with pytest.raises(UserError, match=r"\(dx, dy\).*every: 2 in a map"):
+            we.convert_dataset(recorded, tmp_path / "out", map=tmp_path / name, **given)
+    assert not (tmp_path / "out").exists()
+    we.convert_dataset(recorded, tmp_path / "out", map=tmp_path / "map.yaml")
+
+
 def test_episodes_shorter_than_a_frame_are_refused(recorded: Path) -> None:
     with pytest.raises(UserError, match="shorter than two frames of 9 steps"):
         StackedSteps(open_source(recorded), 9)

@@ -11,6 +11,7 @@ from worldeval.data.formats.robomimic.write import RobomimicWriter
 from worldeval.data.formats.shards.write import ShardsWriter
 from worldeval.data.frame_times import row_rate, same_rate, wrong_rate
 from worldeval.data.source import Head, Rows, Source, SourceSpec
+from worldeval.data.stacked_steps import StackedSteps
 from worldeval.data.writer import Shape, Writer
 from worldeval.errors import UserError, did_you_mean
 
@@ -49,8 +50,11 @@ def convert(
 
     Raises:
         DataError: an episode cannot be read; episodes already written are kept for the next run.
+        UserError: the actions of several steps are stacked and the meaning of their columns is
+            known, which would be lost.
     """
     spec = source.spec
+    _check_meaning(source)
     chosen = source.choose(views)
     shape = Shape(
         fps=spec.fps,
@@ -115,6 +119,23 @@ def open_writer(
     if to == "shards":
         return ShardsWriter(out, shape, origin=origin, fresh=fresh)
     raise UserError(f"Unknown output format '{to}'.{did_you_mean(to, FORMATS)}")
+
+
+def _check_meaning(source: Source) -> None:
+    """A stacked action says what one step's columns mean only together with the number of steps,
+    which no format stores; read back, its columns would be numbers without a meaning."""
+    if not isinstance(source, StackedSteps):
+        return
+    said = [group for group in source.spec.meaning.action if not group.guessed]
+    known = [name for group in said if group.means != "other" for name in group.names]
+    if known:
+        raise UserError(
+            f"Writing frames of {source.steps} steps would lose the meaning of the action's "
+            f"columns ({', '.join(known)}), because no format holds it for stacked actions. "
+            "Convert every step (without --every, --fps or every: in the map), and stack them when "
+            f"the dataset is read: every: {source.steps} in a map, or --every {source.steps} of "
+            "learn, train, judge train and starts."
+        )
 
 
 def _check_rate(rows: Rows, head: Head, spec: SourceSpec) -> None:
