@@ -9,8 +9,15 @@ import pytest
 import torch
 from torch import nn
 
+import worldeval as we
 from worldeval.data.columns import ColumnGroup, ColumnMeanings
+from worldeval.data.data_map import read_map
+from worldeval.data.formats.lerobot.layout import Layout
+from worldeval.data.formats.lerobot.write import LeRobotWriter
+from worldeval.data.weighted import read_weighted
 from worldeval.errors import UserError
+from worldeval.record import Episode
+from worldeval.report.trace import RobotPlace, read_place
 from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.body import Body, body_of
 from worldeval.world.fidelity import memory as fidelity_memory
@@ -271,6 +278,59 @@ def test_fvd_is_the_distance_between_what_the_backbone_sees(
     monkeypatch.setattr(fidelity_pictures, "SHORTEST_FILM", 7)
     with pytest.raises(UserError, match="at least 7 frames"):
         fvd(world, held, perfect, path)
+
+
+@pytest.fixture(scope="module")
+def two_arms(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A world of two arms of two joints and a gripper each, commanded in joint positions, and its
+    dataset. Episodes go one way and come back."""
+    home = tmp_path_factory.mktemp("two-arms")
+    arm = [
+        f"    - {{names: [{side}1, {side}2], means: joint, arm: {side}, unit: rad}}\n"
+        f"    - {{names: [{side}g], means: gripper, arm: {side}}}\n"
+        for side in ("left", "right")
+    ]
+    columns = f"  columns:\n{''.join(arm)}"
+    (home / "map.yaml").write_text(f"action:\n{columns}pose:\n{columns}")
+    names = tuple(f"{side}{what}" for side in ("left", "right") for what in "12g")
+    layout = Layout(fps=10.0, views={"top": (16, 16)}, action_names=names, pose_names=names)
+    rng = np.random.default_rng(0)
+    with LeRobotWriter(home / "data", layout) as writer:
+        for number in range(12):
+            way = np.sin(np.linspace(0, np.pi, 16))[:, None] * rng.normal(1, 0.2, 6)
+            grey = (100 + 60 * way[:, :1, None, None]).clip(0, 255).astype(np.uint8)
+            writer.add(
+                Episode(
+                    id=f"e{number}", frames={"top": np.broadcast_to(grey, (16, 16, 16, 3)).copy()},
+                    actions=np.concatenate([way[1:], way[-1:]]).astype(np.float32),
+                    pose=way.astype(np.float32), task="lift", success=True, fps=10.0,
+                )
+            )  # fmt: skip
+    settings = {
+        "trainer.steps": 4, "kinematics.trainer.steps": 4, "tokenizer.trainer.steps": 4,
+        "width": 16, "depth": 1, "tokenizer.widths": [8, 8, 8], "tokenizer.channels": 4,
+        "trainer.batch": 8, "kinematics.trainer.batch": 8, "size": [16, 16], "held_out": 0.3,
+        "unroll": [[0.0, 1]], "actuation.scale": 0.0,
+    }  # fmt: skip
+    data = read_weighted(str(home / "data"), given=read_map(home / "map.yaml"))
+    we.train_world(data, home / "world", settings=settings, jobs=1, progress=False)
+    return home / "world", home
+
+
+def test_fidelity_of_two_arms_in_radians(two_arms: tuple[Path, Path]) -> None:
+    world, home = two_arms
+    found = we.fidelity(world, home / "data", map=home / "map.yaml", horizons=(1, 5), episodes=3)
+    assert list(found.actions.index.unique("actions")) == [
+        "true", "zeroed", "shuffled", "mirrored",
+    ]  # fmt: skip
+    assert {"place_error", "change"} <= set(found.actions) and "hand_mm" not in found.actions
+    following = found.record["action_following"]
+    assert following["unit"] == "rad" and "inverse_dynamics_mm" not in following
+    taken = following["taken_as"]
+    assert taken["absolute"] and taken["mirrored"] == [0, 1, 3, 4]
+    assert "columns" in taken["said_by"]
+    assert found.record["memory"]["frames"] > 0  # they come back, measured by all four joints
+    assert read_place(world) == RobotPlace(columns=(0, 1, 3, 4), unit="rad")
 
 
 def test_lpips_of_a_frame_and_itself_is_nothing(

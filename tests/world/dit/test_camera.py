@@ -1,15 +1,20 @@
 """Where cameras see a point, with answers by hand; and the shipped cameras are the simulator's."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 
 from worldeval.envs.metaworld import scene
+from worldeval.errors import UserError
 from worldeval.recipe import load
+from worldeval.world.body import Body
 from worldeval.world.dit.camera import project, projection, projections
+from worldeval.world.dit.family import new_network
 from worldeval.world.dit.maps import HandMaps
-from worldeval.world.dit.recipe import CameraRecipe
+from worldeval.world.dit.recipe import CameraRecipe, DitRecipe
+from worldeval.world.protocol import WorldSpec
 
 # Looks along +y at the origin from 2 m away; the picture's edge is at 45 degrees.
 AHEAD = CameraRecipe(lookat=(0, 0, 0), distance=2.0, azimuth=90, elevation=0, fovy=90)
@@ -56,6 +61,34 @@ def test_the_map_peaks_at_the_token_that_shows_the_hand() -> None:
     assert narrow[1, 3].item() == pytest.approx(math.exp(-1 / (2 * 0.75**2)))  # one token away
     assert (found[0, 1] == 0).all()  # a camera that is not known
     assert (found[1] == 0).all()  # a task that is not known
+
+
+def test_the_map_follows_the_hand_wherever_the_pose_has_it() -> None:
+    """Behind the gripper, as poses of other datasets have it."""
+    matrix = projections({"t": {"side": AHEAD}}, tasks=("t",), views=("side",), aspect=1.0)
+    task, first = torch.tensor([0]), torch.tensor([[0.5, 0.0, 0.5, 0.9]])
+    last = torch.tensor([[0.9, 0.5, 0.0, 0.5]])
+    expected = HandMaps(matrix, grid=(4, 4))(task, first, first)
+    found = HandMaps(matrix, grid=(4, 4), hand=(1, 2, 3))(task, last, last)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (Body(place=(0, 1, 3, 4), unit="rad"), "as 4 numbers in rad"),
+        (Body(place=(0, 1), unit=""), "as 2 numbers"),
+    ],
+)
+def test_cameras_cannot_show_a_robot_that_is_not_one_hand(body: Body, says: str) -> None:
+    spec = WorldSpec(
+        views=("side",), size=(8, 8), latent=(2, 4, 4), action_dim=6, pose_dim=6, tasks=("t",),
+        fps=8.0, body=body,
+    )  # fmt: skip
+    recipe = DitRecipe(width=16, depth=1, heads=2, cameras={"t": {"side": AHEAD}})
+    with pytest.raises(UserError, match=says):
+        new_network(spec, recipe)
+    new_network(spec, replace(recipe, cameras={}))
 
 
 def test_shipped_cameras_are_those_of_the_simulator() -> None:
