@@ -36,15 +36,46 @@ def summary(folder: Path) -> dict:
     return json.loads(done.stdout)
 
 
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory) -> dict:
+    """A short ranking by a copy of the shipped judge that has no passport."""
+    home = tmp_path_factory.mktemp("bare")
+    judge = shutil.copytree(
+        ROOT / "models/judge", home / "judge", ignore=shutil.ignore_patterns("passport*")
+    )
+    short = ("--set", "horizon=4", "--set", "replays=")
+    done = rank(home / "run", "--judge", str(judge), *short)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
 def test_the_trained_policy_is_predicted_to_beat_the_untrained(summary: dict) -> None:
     rates = {row["policy"]: row["value"] for row in summary["ranking"]["policies"]}
     assert rates["bc-all/step-2400"] > rates["bc-all/step-80"] + 0.2
     assert (summary["policies"], summary["episodes"], len(summary["tasks"])) == (2, 20, 5)
 
 
-def test_without_truth_the_first_line_refuses(summary: dict) -> None:
-    assert "no_paired_truth" in summary["headline"]
+def test_without_truth_the_shipped_passport_stands_for_the_comparison(summary: dict) -> None:
+    found = {finding["code"]: finding["text"] for finding in summary["findings"]}
+    assert summary["headline"] is None and summary["passport"]["applies"]
+    assert "was not measured in this run" in found["validated_elsewhere"]
+    assert "The passport" in found["validated_elsewhere"]
+    assert "policy_misread" not in found
     assert "agreement" not in summary
+
+
+def test_without_truth_and_passport_the_first_line_refuses(bare: dict) -> None:
+    assert "no_paired_truth" in bare["headline"]
+    assert "agreement" not in bare and "passport" not in bare
+
+
+def test_other_settings_than_the_passports_are_a_hypothesis(tmp_path: Path) -> None:
+    done = rank(tmp_path, "--set", "replan_every=1", "--set", "horizon=4", "--set", "replays=")
+    found = json.loads(done.stdout)
+    codes = {finding["code"]: finding["text"] for finding in found["findings"]}
+    assert "no_paired_truth" in found["headline"] and not found["passport"]["applies"]
+    assert "2 frames per query, now 1" in codes["settings_outside_passport"]
+    assert "30 frames, now 4" in codes["settings_outside_passport"]
 
 
 def test_the_gates_replay_recorded_failures(summary: dict) -> None:
@@ -93,8 +124,9 @@ def test_real_trials_of_some_starts_are_combined_with_the_imagined(
     found = json.loads(rank(run, "--real", str(trials)).stdout)
     best = found["combined"]["bc-all/step-2400"]
     assert (best["real_starts"], best["imagined_starts"]) == (5, 5)
-    assert "no_paired_truth" in found["headline"]  # two policies make no correlation
-    assert "real_trials_only" in {finding["code"] for finding in found["findings"]}
+    codes = {finding["code"] for finding in found["findings"]}
+    assert "agreement" not in found  # two policies make no correlation: the passport's stands
+    assert "real_trials_only" in codes and "validated_elsewhere" in codes
 
 
 def test_a_run_without_truth_validates_nothing(summary: dict, folder: Path, tmp_path: Path) -> None:

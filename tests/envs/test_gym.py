@@ -35,6 +35,12 @@ def gym_goal(env: Environment) -> np.ndarray:
     return env.env.unwrapped.goal
 
 
+def test_what_is_no_simulator_is_said_before_it_is_served(tmp_path) -> None:
+    assert "not a simulator's address" in (unavailable("nope") or "")
+    assert "There is no file" in (unavailable(f"{tmp_path}/none.py:make") or "")
+    assert unavailable("ws://127.0.0.1:9") is None
+
+
 def test_what_is_there_is_found() -> None:
     env = opened()
     assert env.views == ("front", "wrist")

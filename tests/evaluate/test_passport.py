@@ -60,6 +60,10 @@ def ranked(home: Path, out: Path, *more: object) -> dict:
     return json.loads((out / "summary.json").read_text())
 
 
+def policies_of(home: Path) -> tuple[object, ...]:
+    return tuple(word for name in POLICIES[1:] for word in ("--policies", home / "policies" / name))
+
+
 def codes(summary: dict) -> dict[str, str]:
     return {found["code"]: found["severity"] for found in summary["findings"]}
 
@@ -125,8 +129,9 @@ def test_fewer_tasks_use_their_own_rates(home: Path, tmp_path: Path) -> None:
     assert all("predictive" in row for row in summary["ranking"]["policies"])
 
 
-def test_another_horizon_is_outside(home: Path, tmp_path: Path) -> None:
-    summary = ranked(home, tmp_path / "run", "--set", "horizon=3")
+@pytest.mark.parametrize("changed", ["horizon=3", "replan_every=1"])
+def test_another_setting_is_outside(home: Path, tmp_path: Path, changed: str) -> None:
+    summary = ranked(home, tmp_path / "run", "--set", changed)
     assert codes(summary)["settings_outside_passport"] == "refusal"
     assert not any("predictive" in row for row in summary["ranking"]["policies"])
 
@@ -187,6 +192,27 @@ def test_a_passport_made_again_adds_no_lineage_twice(home: Path) -> None:
     assert again.rates == before.rates and again.scope.starts == before.scope.starts
     assert invoke("passport", "make", home / "run", "--keep-rates").exit_code == 0
     assert read_passport(home / "judge").rates == before.rates
+
+
+def test_rates_of_other_settings_are_not_kept(home: Path, tmp_path: Path) -> None:
+    real = ("--real", home / "real.csv", "--set", "horizon=3")
+    ranked(home, tmp_path / "run", *real, *policies_of(home))
+    done = invoke("passport", "make", tmp_path / "run", "--keep-rates")
+    assert "these tasks and settings" in str(done.exception)
+    assert read_passport(home / "judge").scope.horizon == 2  # as it was
+
+
+def test_another_run_validates_only_its_own_settings(home: Path, tmp_path: Path) -> None:
+    validated = ("--validated-by", home / "run", "--set", "horizon=3")
+    done = invoke("rank", home / "toy.yaml", *quiet(tmp_path / "run"), *validated)
+    assert "with horizon 2, now 3" in str(done.exception)
+
+
+def test_a_missing_key_leaves_the_passport_as_it_is(home: Path, tmp_path: Path) -> None:
+    before = (home / "judge" / FILE).read_bytes()
+    done = invoke("passport", "make", home / "run", "--keep-rates", "--key", tmp_path / "none")
+    assert "no private key" in str(done.exception)
+    assert (home / "judge" / FILE).read_bytes() == before
 
 
 def test_a_run_without_truth_makes_no_passport(home: Path, tmp_path: Path) -> None:

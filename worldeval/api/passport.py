@@ -100,6 +100,8 @@ def make_passport(
     >>> import worldeval as we
     >>> we.make_passport("runs/demo").passport.phi  # doctest: +SKIP
     """
+    if key is not None and not Path(key).is_file():  # before the earlier passport is replaced
+        raise UserError(f"There is no private key {key}. Make one: ssh-keygen -t ed25519 -f {key}")
     request = PassportRequest(
         world=_path(world),
         judge=_path(judge),
@@ -110,7 +112,10 @@ def make_passport(
     )
     folder, passport = make(Path(run), request)
     if key is not None:
-        sign(folder / FILE, Path(key))
+        try:
+            sign(folder / FILE, Path(key))
+        except UserError as error:
+            raise UserError(f"{folder / FILE} is written, but unsigned: {error}") from error
         write_passport_page(passport, folder / PAGE, signed=True)
     return PassportFolder(folder=folder, passport=passport, signed=key is not None)
 

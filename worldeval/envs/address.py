@@ -81,11 +81,7 @@ def open_environment(address: str, *, task: str, size: int, steps_per_frame: int
                 f"{', '.join(lacking)} (see worldeval/envs/protocol.py)."
             )
         return env
-    hint = did_you_mean(place, [METAWORLD])
-    raise UserError(
-        f"'{address}' is not a simulator's address.{hint} Use metaworld, gym:ID, "
-        "./file.py:name or ws://host:port."
-    )
+    raise UserError(_not_an_address(address, place))
 
 
 def unavailable(address: str) -> str | None:
@@ -99,7 +95,22 @@ def unavailable(address: str) -> str | None:
         return available()
     if place.startswith(GYM) and importlib.util.find_spec("gymnasium") is None:
         return "gymnasium is not installed: pip install 'worldeval[serve]'."
+    if place.startswith((GYM, *SERVED)):
+        return None
+    if not is_code(address):
+        return _not_an_address(address, place)
+    file = Path(place.rpartition(":")[0])
+    if file.suffix == ".py" and "{task}" not in str(file) and not file.expanduser().is_file():
+        return f"There is no file {file} with a simulator. Check the path."
     return None
+
+
+def _not_an_address(address: str, place: str) -> str:
+    hint = did_you_mean(place, [METAWORLD])
+    return (
+        f"'{address}' is not a simulator's address.{hint} Use metaworld, gym:ID, "
+        "./file.py:name or ws://host:port."
+    )
 
 
 def read_env_address(address: str) -> tuple[str, dict[str, Any]]:

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +21,7 @@ from worldeval.evaluate.validated import FAILED
 from worldeval.judge.judge import judge_hash
 from worldeval.recipe import shipped
 from worldeval.record import Start
+from worldeval.runs.origin import read_recipe
 from worldeval.runs.passport import (
     FRAMES,
     ActionScope,
@@ -30,6 +32,7 @@ from worldeval.runs.passport import (
     PassportValidation,
     find_passport,
 )
+from worldeval.runs.paths import RunPaths
 from worldeval.runs.summary import find_summary
 from worldeval.stats import Estimate, ValidatedRates, agreement, from_frame
 from worldeval.world.load import load_world, read_card, world_hash
@@ -116,7 +119,7 @@ def calibrated_passport(
         worldeval=__version__,
         world=replace(world, folder=_relative(Path(world.folder), judge) if world.folder else ""),
         judge=PassportModel(folder=".", hash=judge_hash(judge)),
-        scope=replace(scope, tasks=tasks, lineages=lineages),
+        scope=replace(scope, tasks=tasks, lineages=lineages, **_settings_of(runs)),
         validation=_validation(found, runs),
         phi=phi_of(rates),
         rates=rates,
@@ -157,6 +160,18 @@ def _world_of(runs: Sequence[Path]) -> PassportModel:
     folder = Path(shipped(used[0].folder)) if used[0].folder else None
     there = folder is not None and folder.is_dir() and world_hash(folder) in hashes
     return PassportModel(folder=str(folder) if there else "", hash=hashes.pop())
+
+
+def _settings_of(runs: Sequence[Path]) -> dict[str, Any]:
+    """Return the settings with which all runs were imagined; None for those that differ."""
+    recipes = [read_recipe(run) for run in runs if RunPaths(run).recipe.is_file()]
+    if not recipes:
+        return {}
+    out = {}
+    for key in ("horizon", "replan_every", "sampler_steps"):
+        values = {recipe.get(key) for recipe in recipes}
+        out[key] = values.pop() if len(values) == 1 else None
+    return out
 
 
 def _relative(folder: Path, to: Path) -> str:

@@ -3,7 +3,7 @@
 """Make the passport of a world model and a judge from a finished, validated run."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,7 +88,9 @@ def make_passport(run: Path, request: PassportRequest) -> tuple[Path, Passport]:
         raise UserError(f"{run} was compared with truth for too few policies (at least 3).")
     spec: WorldSpec = read_card(world)["spec"]
     recipe, before = read_recipe(run), _earlier(judge, hashes)
-    known = _rates(run, judge, before, summary.tasks, keep=request.keep_rates)
+    steps = summary.world.sampler_steps if summary.world else None
+    alike = before is None or _same_settings(before.scope, recipe, steps)
+    known = _rates(run, judge, before, summary.tasks, alike=alike, keep=request.keep_rates)
     truth = read_side(run, TRUTH, needed=("policy", "task", "lineage"))
     measured = {str(name) for name in truth["lineage"]} - {""}
     fitted = {rate.lineage for rate in known.rates.rates} if known.rates else set()
@@ -100,7 +102,7 @@ def make_passport(run: Path, request: PassportRequest) -> tuple[Path, Passport]:
         fps=spec.fps,
         horizon=recipe.get("horizon"),
         replan_every=recipe.get("replan_every"),
-        sampler_steps=summary.world.sampler_steps if summary.world else None,
+        sampler_steps=steps,
         actions=_actions(run, spec),
         starts=_starts(run, world, judge, given, before, seed=request.seed),
     )
@@ -179,10 +181,24 @@ def _earlier(judge: Path, hashes: dict[str, str]) -> Passport | None:
     return before if before.judge.hash == hashes["judge"] else None
 
 
+def _same_settings(scope: PassportScope, recipe: Mapping[str, Any], steps: int | None) -> bool:
+    """Whether rates of an earlier passport were imagined with the settings of this run."""
+    told = [(getattr(scope, key), recipe.get(key)) for key in ("horizon", "replan_every")]
+    return scope.sampler_steps == steps and all(a is None or a == b for a, b in told)
+
+
 def _rates(
-    run: Path, judge: Path, before: Passport | None, tasks: Sequence[str], *, keep: bool
+    run: Path,
+    judge: Path,
+    before: Passport | None,
+    tasks: Sequence[str],
+    *,
+    alike: bool,
+    keep: bool,
 ) -> _Known:
     """Collect validated rates: earlier ones of the same tasks, and this run's other lineages.
+
+    Earlier rates count only if they were imagined with the same settings (`alike`).
 
     Rates of lineages that the judge was corrected on are not used unless they were left out of the
     correction, as those stored by `judge calibrate` were.
@@ -190,13 +206,15 @@ def _rates(
     card = read_object(judge / JUDGE_CARD)
     learned = set((card.get("calibrated_on") or {}).get("lineages", ()))
     rates = cells = None
-    if before is not None and set(before.scope.tasks) == set(tasks):
+    if before is not None and alike and set(before.scope.tasks) == set(tasks):
         rates, cells = before.rates, before.cells
     elif before is None and set(card.get("tasks", ())) == set(tasks):
         rates = read_old_rates(judge)  # without tasks: those that the judge knows
     if keep:
         if rates is None:
-            raise UserError(f"{judge} holds no validated rates of these tasks to keep.")
+            raise UserError(
+                f"{judge} holds no validated rates of these tasks and settings to keep."
+            )
         return _Known(rates=rates, cells=cells)
     earlier = {rate.lineage for rate in rates.rates} if rates else set()
     pairs = _pairs(run)

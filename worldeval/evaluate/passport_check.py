@@ -175,6 +175,8 @@ def _settings(passport: Passport, recipe: ProtocolRecipe) -> list[Finding]:
         )
     if scope.horizon is not None and scope.horizon != recipe.horizon:
         changed.append(f"a horizon of {scope.horizon} frames, now {recipe.horizon}")
+    if scope.replan_every is not None and scope.replan_every != recipe.replan_every:
+        changed.append(f"{scope.replan_every} frames per query, now {recipe.replan_every}")
     return [_outside("settings", f"it was validated with {' and '.join(changed)}")] * bool(changed)
 
 

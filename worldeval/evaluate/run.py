@@ -186,6 +186,7 @@ class Evaluation:
             folder,
             **self.hashes(),
             sampler_steps=self.recipe.sampler_steps,
+            settings={key: getattr(self.recipe, key) for key in ("horizon", "replan_every")},
         )
 
     def models(self) -> tuple[World, Judge]:

@@ -1,12 +1,13 @@
 """An earlier run that was compared with measured outcomes, and the claims that it supports."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from worldeval.errors import UserError, did_you_mean
+from worldeval.runs.origin import read_recipe
 from worldeval.runs.paths import TRUTH, RunPaths
 from worldeval.runs.summary import Summary, find_summary
 from worldeval.runs.tables import read_outcomes, read_side
@@ -45,7 +46,12 @@ class Validated:
 
 
 def read_validated(
-    folder: Path, *, world: str, judge: str, sampler_steps: int | None = None
+    folder: Path,
+    *,
+    world: str,
+    judge: str,
+    sampler_steps: int | None = None,
+    settings: Mapping[str, int] | None = None,
 ) -> Validated:
     """Read the validation in a run folder.
 
@@ -54,10 +60,11 @@ def read_validated(
         world: fingerprint of the world model now in use.
         judge: fingerprint of the judge now in use.
         sampler_steps: sampler steps of the world model in this run; None for its default.
+        settings: keys of this run's protocol that must be the same as in that run.
 
     Raises:
         UserError: the run has no summary or no measured outcomes, or used another world model,
-            sampler or judge.
+            sampler, judge or settings.
     """
     summary = read_compared(folder, world=world, judge=judge)
     then = summary.world.sampler_steps if summary.world else None
@@ -66,6 +73,13 @@ def read_validated(
             f"{folder} was imagined with --sampler-steps {then or 'not set'}, now "
             f"{sampler_steps or 'not set'}. Use the same number of steps as in that run."
         )
+    earlier = read_recipe(folder) if settings and RunPaths(folder).recipe.is_file() else {}
+    for key, now in (settings or {}).items():
+        if (before := earlier.get(key, now)) != now:
+            raise UserError(
+                f"{folder} was imagined with {key} {before}, now {now}, so its comparison does not "
+                f"apply here. Use --set {key}={before}, or a run with {key} {now}."
+            )
     if summary.agreement is None or summary.agreement.spearman is None:
         raise UserError(
             f"{folder} was compared with measured outcomes for too few policies; at "

@@ -224,7 +224,8 @@ class Connection:
             if monotonic() + pause > deadline:
                 raise ServerError(
                     f"No server answers at {self.url} ({problem}), after "
-                    f"{self._patience.connect:g} s of trying. Start one: worldeval serve-policy."
+                    f"{self._patience.connect:g} s of trying. Start one: worldeval serve-policy "
+                    "(serve-env for a simulator)."
                 )
             sleep(pause)
             pause = min(2 * pause, BACKOFF[1])
