@@ -23,6 +23,7 @@ from typing import Any
 
 import torch
 
+from worldeval.config import read_settings
 from worldeval.errors import UserError
 from worldeval.files import write_json
 from worldeval.recipe import Recipe, load
@@ -49,7 +50,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     changed = [*args.set, *([] if args.steps is None else [f"trainer.steps={args.steps}"])]
-    recipes = [load(name, "model", changed) for name in args.families]  # mistakes show up first
+    # Mistakes show up first.
+    recipes = [load(name, "model", read_settings(changed)) for name in args.families]
     result: dict[str, Any] = {
         "command": f"python {shlex.join(sys.argv)}",
         "commit": commit_of(HERE.parent),  # before the work: what ran

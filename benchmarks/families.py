@@ -34,6 +34,7 @@ from typing import Any
 import torch
 from family_shared import share
 
+from worldeval.config import read_settings
 from worldeval.errors import UserError
 from worldeval.files import read_json, write_json
 from worldeval.recipe import Recipe, load
@@ -75,7 +76,7 @@ def main() -> None:
         parser.error("--rank needs --weak: judges learn from roll-outs of weak policies")
     cores = os.cpu_count() or 1
     args.threads = args.threads or max(1, cores // args.parallel)
-    recipes = [load(name, "model", args.set) for name in args.families]
+    recipes = [load(name, "model", read_settings(args.set)) for name in args.families]
     settings = {key: value for key, value in vars(args).items() if key not in ("home", "out")}
     command = f"python {shlex.join(sys.argv)}"
     plain = {key: _plain(value) for key, value in settings.items()}

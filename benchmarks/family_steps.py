@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 
+from worldeval.config import read_settings
 from worldeval.files import write_json
 from worldeval.recipe import Recipe, load
 from worldeval.world.families import Fitting, family
@@ -42,7 +43,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    found = load(args.recipe, "model", args.set)
+    found = load(args.recipe, "model", read_settings(args.set))
     prepared = prepare(found.config, args.data, args.weak, args.home, seed=args.seed, report=quiet)
     rates = steps_per_second(found, prepared, seed=args.seed)
     planned = plan(rates, hand=found.config.kinematics.trainer.steps, minutes=args.minutes)
