@@ -11,7 +11,8 @@ from typer.testing import CliRunner, Result
 
 from worldeval.cli import app
 from worldeval.evaluate.known import over_tasks
-from worldeval.evaluate.passport_check import PassportCheck, check_passport
+from worldeval.evaluate.passport_check import PassportCheck, check_passport, start_findings
+from worldeval.evaluate.start_scope import StartTest
 from worldeval.files import write_json
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.starts import read_starts, write_starts
@@ -111,6 +112,19 @@ def test_a_moved_camera_withholds_the_interval_and_names_the_starts(
     told = next(f for f in summary["findings"] if f["code"] == "starts_outside_passport")
     assert "20 of 20 on left" in told["text"] and "left-0" in told["text"]
     assert "view side" in told["text"]
+
+
+def test_one_moved_start_of_each_task_is_outside() -> None:
+    def tested(*outside: bool) -> list[StartTest]:
+        return [
+            StartTest(start=f"{k}-0", task=str(k), p=0.5, outside=far, view="top", block="colour")
+            for k, far in enumerate(outside)
+        ]
+
+    outside, notes = start_findings(tested(True, True, False, False, False))
+    assert [one.code for one in outside] == ["starts_outside_passport"] and not notes
+    outside, notes = start_findings(tested(True, False, False, False, False))
+    assert not outside and [one.code for one in notes] == ["unusual_starts"]
 
 
 def test_one_unusual_start_is_named_and_withholds_nothing(home: Path, tmp_path: Path) -> None:

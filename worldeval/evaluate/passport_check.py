@@ -2,8 +2,8 @@
 
 Inside what was validated, the passport gives the validated rates (for intervals of true rates) and
 stands for the comparison with truth. Outside, neither is borrowed: intervals are withheld, and the
-ranking is a hypothesis. Single starts outside are named; a task counts as outside when more than
-20% of its starts, and at least two, are.
+ranking is a hypothesis. Single starts outside are named; a task, or the ranking, counts as outside
+when more than 20% of its starts, and at least two, are.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -133,7 +133,7 @@ def check_passport(
         rates = over_tasks(passport.cells, frozenset(tasks)) if passport.cells else None
         notes += [] if rates else [_only_together(passport)]
     tested = tuple(tested_starts(passport, judge, starts, world))
-    outside, strange = _start_findings(tested)
+    outside, strange = start_findings(tested)
     return PassportCheck(
         passport=passport,
         rates=rates,
@@ -216,7 +216,8 @@ def _untested(passport: Passport) -> list[Finding]:
     ]
 
 
-def _start_findings(tested: Collection[StartTest]) -> tuple[list[Finding], list[Finding]]:
+def start_findings(tested: Collection[StartTest]) -> tuple[list[Finding], list[Finding]]:
+    """Return what the start frames put outside of the passport, and what is worth a warning."""
     strange = [one for one in tested if one.outside]
     if not strange:
         return [], []
@@ -226,6 +227,9 @@ def _start_findings(tested: Collection[StartTest]) -> tuple[list[Finding], list[
         far = sum(one.outside for one in own)
         if far >= LEAST_STARTS and far > SHARE * len(own):
             outside.append(f"{far} of {len(own)} on {task}")
+    # One start of each task: no task has two, but all of them may be outside.
+    if not outside and len(strange) >= LEAST_STARTS and len(strange) > SHARE * len(tested):
+        outside.append(f"{len(strange)} of {len(tested)} over all tasks")
     named = _listed([one.said() for one in strange])
     if outside:
         why = (
