@@ -96,7 +96,7 @@ def summarised(frames: list[tuple[int, int]]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("run", nargs="?")
     parser.add_argument("policies", nargs="*")
     parser.add_argument("--out", type=Path, default=Path("runs/explain"))

@@ -172,7 +172,7 @@ def killed_truth(bench: Bench, tally: Tally, kills: int) -> None:
         bench.rank(run, "--truth", SIMULATOR, after=float(bench.rng.uniform(0.1, 1.0)) * seconds)
     assert bench.rank(run, "--truth", SIMULATOR) in (0, 1)
     found = read_truth(RunPaths(run).truth)
-    tally.add("ranking with --truth", kills, bench.reference, run)
+    tally.add("ranking with --truth", kills, verdicts(peace), run)  # starts of the simulator
     tally.lost += len(simulated) - len(found)
     key = ["policy", "task", "start", "seed"]
     tally.duplicated += int(found.duplicated(key).sum())

@@ -167,12 +167,15 @@ PICTURES = (
     pictures("cropped", "no-crop", cut),
 )
 RANGES = (
-    pictures("pictures divided twice", "times-255", lambda x: np.float32(x / 255)),
-    pictures("pictures not divided", "divide-255", lambda x: np.float32(x * 255.0)),
-    pictures("pictures -1 to 1, not 0 to 1", "range-0-1", lambda x: np.float32(2.0 * x - 255)),
+    pictures("pictures divided twice", "times-255", lambda x: (x / 255).astype(np.float32)),
+    pictures("pictures not divided", "divide-255", lambda x: (x * 255.0).astype(np.float32)),
+    pictures(
+        "pictures -1 to 1, not 0 to 1", "range-0-1",
+        lambda x: (2.0 * x - 255).astype(np.float32),
+    ),
     pictures(
         "pictures normalised twice", "no-imagenet",
-        lambda x: np.float32(255 * (x / 255 - MEAN) / STD),
+        lambda x: (255 * (x / 255 - MEAN) / STD).astype(np.float32),
     ),
 )  # fmt: skip
 

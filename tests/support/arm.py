@@ -7,12 +7,12 @@ goal, and so do the joints of the variant that has some.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from worldeval.data.columns import ColumnGroup, ColumnMeanings, names
+from worldeval.data.columns import ColumnGroup, ColumnMeanings, Motion, StoredForm, names
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.policy.misread.rotations import LAYOUTS
 from worldeval.policy.protocol import PolicySpec
@@ -34,14 +34,17 @@ NAMES = {
 class Arm:
     """A variant: how rotations are stored, what actions say, how large pictures are."""
 
-    form: str = "euler"  # of the pose and of absolute actions; 'joint': joints, no rotation
-    motion: str = "absolute"
+    form: StoredForm | Literal["joint"] = (
+        "euler"  # of the pose and of absolute actions; 'joint': joints, no rotation
+    )
+    motion: Motion = "absolute"
     size: tuple[int, int] = (32, 32)
     gripper: tuple[float, float] = (0.0, 1.0)  # of the action: open, closed
 
     @property
-    def turn(self) -> str:
+    def turn(self) -> StoredForm:
         """The form of rotations in an action."""
+        assert self.form != "joint"
         return "axis-angle" if self.motion == "delta" else self.form
 
     @property
@@ -57,7 +60,7 @@ class Arm:
                                                               held))  # fmt: skip
         place = ColumnGroup(names=("x", "y", "z"), means="position", unit="m")
 
-        def turned(form: str, motion: str) -> ColumnGroup:
+        def turned(form: StoredForm, motion: Motion) -> ColumnGroup:
             unit = "rad" if form in ("euler", "axis-angle") else ""
             return ColumnGroup(
                 names=NAMES[form], means="rotation", form=form, motion=motion, unit=unit
@@ -124,7 +127,8 @@ def seen(image: np.ndarray) -> np.ndarray:
     row = (red * np.arange(height)[None, :, None]).sum((1, 2)) / count - 1.5
     column = (red * np.arange(width)[None, None]).sum((1, 2)) / count - 1.5
     spot = np.stack([column / (width - 4), row / (height - 4)], 1) * 2 - 1
-    return np.where(red.any((1, 2))[:, None], REACH * spot, 0.0)
+    shown = np.asarray(red.any((1, 2)))
+    return np.where(shown[:, None], REACH * spot, 0.0)
 
 
 class ArmData(Source):

@@ -59,9 +59,10 @@ def check_interfaces(
         )
         for row in run.cards.to_dict("records")
     ]
-    if live:
+    if live is not None:
+        policies = live.policies
         results = {
-            each.name: checked(each, lambda each=each: live.policies[each.ref]) for each in wanted
+            each.name: checked(each, lambda each=each: policies[each.ref]) for each in wanted
         }
     else:
         results = _remembered(run, wanted)
