@@ -87,8 +87,8 @@ def replaced(file: h5py.File, name: str, value) -> None:
     [
         (lambda file: file.__delitem__("pose"), "pose"),
         (lambda file: file.__delitem__("frames"), "frames"),
-        (lambda file: replaced(file, "id", [1, 2]), "not a list of text"),
-        (lambda file: replaced(file, "seed", [0.5, 1.5]), "not whole numbers"),
+        (lambda file: replaced(file, "id", [1, 2]), "expected a list of texts"),
+        (lambda file: replaced(file, "seed", [0.5, 1.5]), "expected a list of integers"),
         (lambda file: replaced(file, "seed", [1]), "1 entries for 2 starts"),
         (lambda file: replaced(file, "pose", np.zeros((3, 3))), "3 rows for 2 starts"),
         (lambda file: replaced(file, "frames/top", np.zeros((2, 8, 8))), "not frames"),
@@ -96,7 +96,7 @@ def replaced(file: h5py.File, name: str, value) -> None:
         (lambda file: file["pose"].write_direct(np.ones((2, 3), np.float32)), "checksum"),
         (
             lambda file: replaced(file, "frames/top", h5py.ExternalLink("b.h5", "/x")),
-            "not read",
+            "not followed",
         ),
     ],
 )

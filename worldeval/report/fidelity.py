@@ -1,6 +1,7 @@
 """The fidelity of a run's world model on recorded episodes, read from its card."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -19,6 +20,9 @@ class Horizon:
     episodes: int | None
     error: float | None  # mean squared error of standardised latents
     copied: float | None  # the same for a repeated first frame
+    position: (
+        str  # error of the predicted position: in mm, or a plain number in its own unit; or ""
+    )
 
     @property
     def share(self) -> float | None:
@@ -61,12 +65,20 @@ def read_fidelity(world: Path) -> Fidelity:
                     episodes=None if episodes is None else int(episodes),
                     error=_value(row.get("latent_mse")),
                     copied=_value(row.get("copy_mse")),
+                    position=_position(row),
                 )
             )
     return Fidelity(
         horizons=tuple(sorted(found, key=lambda each: each.frames)),
         tokenizer_psnr=_value(card.get("tokenizer_psnr")),
     )
+
+
+def _position(row: Mapping[str, object]) -> str:
+    hand, place = _value(row.get("hand_mm")), _value(row.get("place_error"))
+    if hand is not None:
+        return f"{hand:.1f} mm"
+    return "" if place is None else f"{place:.3g}"
 
 
 def _value(raw: object) -> float | None:

@@ -45,7 +45,7 @@ def test_the_official_state_dict_loads_strictly_at_full_size() -> None:
         (
             "action_encoder.action_encode.0.weight",
             (1024, 8),
-            r"action_encode.0.weight is \(1024, 8\), but \(1024, 7\) is needed",
+            r"action_encode.0.weight is \(1024, 8\), expected \(1024, 7\)",
         ),
     ],
 )

@@ -38,7 +38,7 @@ def new_network(spec: WorldSpec, recipe: DitRecipe) -> DitNetwork:
     cameras = projections(
         recipe.cameras, tasks=spec.tasks, views=spec.views, aspect=breadth / height
     )
-    if cameras.any() and not (spec.metres and len(spec.place) == 3):
+    if not (spec.metres and len(spec.place) == 3) and cameras.any():
         place = f"{len(spec.place)} numbers"
         unit = f" in {spec.place_unit}" if spec.place_unit else ""
         raise UserError(
