@@ -35,7 +35,7 @@ COMMANDS = {
     "train": ("train --data HOME/nowhere", "does not exist"),
     "train, recipe": ("train --data HOME/data --set trainer.step=3", "Did you mean 'steps'"),
     "judge train": (
-        "judge train --world HOME/world --data HOME/data --weak HOME/data", "holds no fold-0",
+        "judge train --world HOME/world --data HOME/data --weak HOME/data", "contains no fold-0",
     ),
     "policy train": ("policy train policy-flow --data HOME/nowhere", "nowhere"),
     "policy train, views": (
