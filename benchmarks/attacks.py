@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
+from urllib.parse import quote
 
 import h5py
 import numpy as np
@@ -173,7 +174,7 @@ def names_like_numbers(at: Attacks) -> None:
     words = [
         word
         for name in names
-        for word in ("--policies", f"{CODE}:Wrapped?ref={ref}&name={name!r}".replace("'", '"'))
+        for word in ("--policies", f"{CODE}:Wrapped?ref={ref}&name={quote(name)}")
     ]
     at.attempt("3", "names", at.ranking(run, *words), ends=(0,))
     at.attempt("3", "report", ["report", str(run)], ends=(0,))
