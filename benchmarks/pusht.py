@@ -1,7 +1,7 @@
 r"""Demonstrations of PushT (`gym_pusht/PushT-v0`), recorded as a LeRobot v3 dataset.
 
-    python -m benchmarks.robots.pusht --episodes 200 --out runs/pusht/demos
-    python -m benchmarks.robots.pusht --episodes 100 --tries 12 --first-seed 5000 \
+    python benchmarks/pusht.py --episodes 200 --out runs/pusht/demos
+    python benchmarks/pusht.py --episodes 100 --tries 12 --first-seed 5000 \
         --out runs/pusht/hasty
 
 There is no scripted expert for PushT, so a planner pushes the block: it draws pushes (a point
@@ -188,7 +188,7 @@ def record(
 def _simulator(observation: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # pygame's import
-        from gym_pusht.envs.pusht import PushTEnv
+        from gym_pusht.envs.pusht import PushTEnv  # pyright: ignore[reportMissingImports]
     return PushTEnv(obs_type=observation)
 
 
@@ -207,7 +207,7 @@ def _rotation(angle: float) -> np.ndarray:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--episodes", type=int, default=200)
     parser.add_argument("--first-seed", type=int, default=0)
