@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from worldeval.errors import UserError
 from worldeval.policy.perturb import Perturbed, Switched
-from worldeval.rollout.recipe import RolloutsRecipe
+from worldeval.rollout.recipe import RolloutsRecipe, TruthRecipe
 from worldeval.rollout.rollouts import drawn_policy
 
 REFS = ("zero", "random")
@@ -33,3 +34,11 @@ def test_a_single_policy_drives_every_episode() -> None:
     recipe = RolloutsRecipe(tasks=("a",), policies=("zero",), replan_every=1)
     drawn = [drawn_policy("", seed, refs=("zero",), recipe=recipe) for seed in range(20)]
     assert {policy.spec.action_dim for policy in drawn} == {drawn[0].spec.action_dim}
+
+
+def test_an_action_that_is_no_whole_number_of_steps_is_not_perturbed() -> None:
+    recipe = RolloutsRecipe(
+        tasks=("a",), policies=("zero",), replan_every=1, perturbed=1.0, truth=TruthRecipe(k=7)
+    )
+    with pytest.raises(UserError, match=r"not 7 simulator steps.*perturbed=0"):
+        drawn_policy("", 0, refs=("zero",), recipe=recipe)

@@ -78,7 +78,8 @@ def check_interfaces(
 def _remembered(run: Evaluation, wanted: list[ChecksWanted]) -> dict[str, InterfaceResult]:
     """Check only what was not checked before in this run folder."""
     kept = read_interface_checks(run.out)
-    known = {each.name: _known_by(each) for each in wanted}
+    files = _file_stats(wanted[0].recorded) if wanted else []
+    known = {each.name: _known_by(each, files) for each in wanted}
     again = [
         each
         for each in wanted
@@ -101,13 +102,17 @@ def _remembered(run: Evaluation, wanted: list[ChecksWanted]) -> dict[str, Interf
     }
 
 
-def _known_by(wanted: ChecksWanted) -> str | None:
+def _file_stats(recorded: RecordedBy) -> list[tuple[str, int, int]]:
+    """Names, sizes and times of the recordings' files; all policies share them."""
+    place = Path(recorded.data or recorded.replays)
+    files = sorted(place.rglob("*")) if place.is_dir() else [place]
+    return [(str(each), each.stat().st_size, each.stat().st_mtime_ns) for each in files]
+
+
+def _known_by(wanted: ChecksWanted, files: list[tuple[str, int, int]]) -> str | None:
     """A fingerprint of the policy, the recordings and the seed; None if the policy has none."""
     own = fingerprint(wanted.ref)
     if own is None:
         return None
-    place = Path(wanted.recorded.data or wanted.recorded.replays)
-    files = sorted(place.rglob("*")) if place.is_dir() else [place]
-    stats = [(str(each), each.stat().st_size, each.stat().st_mtime_ns) for each in files]
-    text = repr((own, stats, wanted))
+    text = repr((own, files, wanted))
     return hashlib.sha256(text.encode()).hexdigest()

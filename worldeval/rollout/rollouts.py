@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from worldeval.errors import UserError
 from worldeval.policy.load import expand, load_policy
 from worldeval.policy.perturb import Perturbation, Perturbed, Switched
 from worldeval.policy.protocol import Policy
@@ -52,7 +53,13 @@ def drawn_policy(_: str, seed: int, *, refs: Sequence[str], recipe: RolloutsReci
         policy = Switched(policy, _loaded(second), frames_per_call=recipe.replan_every)
     if not perturbed:
         return policy
-    step_dim = policy.spec.action_dim // recipe.truth.k
+    step_dim, rest = divmod(policy.spec.action_dim, recipe.truth.k)
+    if rest or not step_dim:
+        raise UserError(
+            f"Policy {policy.spec.name} gives {policy.spec.action_dim} numbers per action, which "
+            f"are not {recipe.truth.k} simulator steps (truth.k). Set truth.k to the steps in an "
+            "action, or record the policies as they are: --set perturbed=0."
+        )
     return Perturbed(policy, Perturbation(), step_dim=step_dim)
 
 
