@@ -12,6 +12,7 @@ from typing import Any
 from rich.console import Console
 
 from worldeval.api.interfaces import check_interfaces
+from worldeval.api.live_progress import LiveProgress
 from worldeval.api.load import (
     Address,
     PolicyArgument,
@@ -26,7 +27,6 @@ from worldeval.api.request import Request, StartArgument, keep_starts, resolved
 from worldeval.api.result import Result
 from worldeval.api.run_folder import run_folder
 from worldeval.api.spread import evaluation_options
-from worldeval.api.watch import Watch
 from worldeval.envs.address import unavailable
 from worldeval.errors import UserError
 from worldeval.evaluate.live import LiveEvaluation
@@ -436,8 +436,8 @@ def _watched(progress: bool | Watcher) -> Iterator[Watcher]:
     if not isinstance(progress, bool):
         yield progress
     elif progress:
-        with Watch(Console(stderr=True, markup=False)) as watch:
+        with LiveProgress(Console(stderr=True, markup=False)) as watch:
             yield watch
     else:
-        with open(os.devnull, "w") as nowhere, Watch(Console(file=nowhere)) as watch:
+        with open(os.devnull, "w") as nowhere, LiveProgress(Console(file=nowhere)) as watch:
             yield watch

@@ -207,11 +207,11 @@ def rank(
     (--truth), from real trials of some of the policies (--real), or of other policies in an earlier
     run (--validated-by).
     """
+    from worldeval.api.live_progress import LiveProgress
     from worldeval.api.rank import rank as ranked
     from worldeval.api.tables import renderables
-    from worldeval.api.watch import Watch
 
-    with resumable(), Watch(log, as_json=as_json) as watch:
+    with resumable(), LiveProgress(log, as_json=as_json) as watch:
         result = ranked(
             policies or None,
             world,
@@ -284,11 +284,11 @@ def imagine(
     data and the policy. Such episodes are for inspection, export and training; they do not measure
     the policy.
     """
+    from worldeval.api.live_progress import LiveProgress
     from worldeval.api.rank import imagine as imagined
     from worldeval.api.tables import task_rates
-    from worldeval.api.watch import Watch
 
-    with resumable(), Watch(log, as_json=as_json) as watch:
+    with resumable(), LiveProgress(log, as_json=as_json) as watch:
         result = imagined(
             policies or None,
             world,
@@ -332,11 +332,11 @@ def truth(
     as_json: Json = False,
 ) -> None:
     """Roll the same policies out in the simulator, from the same starts."""
+    from worldeval.api.live_progress import LiveProgress
     from worldeval.api.rank import truth as measured
     from worldeval.api.tables import task_rates
-    from worldeval.api.watch import Watch
 
-    with resumable(), Watch(log, as_json=as_json) as watch:
+    with resumable(), LiveProgress(log, as_json=as_json) as watch:
         result = measured(
             policies or None,
             protocol=protocol,

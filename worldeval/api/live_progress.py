@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 EVERY = 10.0  # seconds between lines if there is no table
 
 
-class Watch:
+class LiveProgress:
     """Context manager that shows progress.
 
     It shows a table on a terminal and occasional lines elsewhere. With `as_json`, it prints one
@@ -37,7 +37,7 @@ class Watch:
         self._begin = self._said = monotonic()
         self._note = ""
 
-    def __enter__(self) -> "Watch":
+    def __enter__(self) -> "LiveProgress":
         if self._live:
             self._live.start()
         return self

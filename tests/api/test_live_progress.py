@@ -5,7 +5,7 @@ import json
 
 from rich.console import Console
 
-from worldeval.api.watch import Watch
+from worldeval.api.live_progress import LiveProgress
 from worldeval.evaluate.workers.jobs import BatchDone, BatchFailed, Job
 
 JOB = Job(name="j", ref="r", policy="a", starts=(0, 1))
@@ -13,7 +13,7 @@ JOB = Job(name="j", ref="r", policy="a", starts=(0, 1))
 
 def watched(*, as_json: bool) -> str:
     out = io.StringIO()
-    with Watch(Console(file=out, width=200), as_json=as_json) as watch:
+    with LiveProgress(Console(file=out, width=200), as_json=as_json) as watch:
         watch.imagining({"a": [0.5, 0.7], "b": []}, 4)
         watch.imagined(BatchDone(job=JOB, probabilities=(0.9, 0.7), seconds=0.4, packed=b""))
         watch.imagined(BatchFailed(job=JOB, error="silent"))
@@ -42,7 +42,9 @@ def test_people_get_words() -> None:
 
 def test_the_table_has_a_row_per_policy() -> None:
     out = io.StringIO()
-    with Watch(Console(file=out, width=120, force_terminal=True, color_system=None)) as watch:
+    with LiveProgress(
+        Console(file=out, width=120, force_terminal=True, color_system=None)
+    ) as watch:
         watch.imagining({"a": [], "b": []}, 4)
         watch.imagined(BatchDone(job=JOB, probabilities=(0.9, 0.7), seconds=0.4, packed=b""))
     text = out.getvalue()
