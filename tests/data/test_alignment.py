@@ -52,6 +52,22 @@ def test_absolute_actions_and_those_of_unknown_meaning(shift: int) -> None:
         assert found is not None and (found.lag, found.sure) == (shift, True)
 
 
+@pytest.mark.parametrize("motion", ["absolute", "delta"])
+def test_stacked_steps_count_as_one_action(motion) -> None:
+    motions, parts = recorded(1)
+    columns = (ColumnGroup(names=("x", "y", "z", "w"), means="other", motion=motion),)
+    meaning = ColumnMeanings(action=columns, pose=columns)
+    stacked = []
+    for one in parts:
+        if motion == "absolute":  # the last of two targets is where the robot goes
+            steps = [one.actions / 2 + one.pose, one.actions + one.pose]
+        else:
+            steps = [one.actions / 4, one.actions * 3 / 4]
+        stacked.append(Rows(actions=np.concatenate(steps, axis=1), pose=one.pose))
+    found = alignment(motions, stacked, meaning)
+    assert found is not None and (found.lag, found.sure) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("shift", "severity", "says"),
     [

@@ -137,10 +137,11 @@ def test_aloha(aloha: Path, made, quality) -> None:
     assert quality(episode.frames["wrist"], made(10, length=6).frames["wrist"]) > 30
 
 
-def test_aloha_with_an_own_rate_and_a_short_camera(aloha: Path) -> None:
+def test_aloha_with_an_own_rate_a_driver_and_a_short_camera(aloha: Path) -> None:
     for file in aloha.iterdir():
         with h5py.File(file, "r+") as opened:
             opened.attrs["fps"] = 30
+            opened.attrs["source"] = "careless"
             if file.stem == "episode_2":
                 frames = opened["observations/images/top"][:4]
                 del opened["observations/images/top"]
@@ -148,6 +149,7 @@ def test_aloha_with_an_own_rate_and_a_short_camera(aloha: Path) -> None:
     source = open_source(aloha)
     assert source.spec.fps == 30
     assert [head.length for head in source.heads] == [6, 4, 6]
+    assert {head.source for head in source.heads} == {"careless"}
     assert codes(source) == ["channels-guessed", "frame-count", "no-success"]
 
 

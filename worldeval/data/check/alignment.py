@@ -8,7 +8,7 @@ because they look alike at every lag.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.ndimage import uniform_filter1d
@@ -54,11 +54,12 @@ def alignment(
 
     Args:
         motions: change in the images from each frame to the next, per episode.
-        parts: actions and poses of each episode.
-        meaning: meaning of the columns. The size of an absolute action is its distance from the
-            pose if that has the same columns, and otherwise from the previous action.
+        parts: actions and poses of each episode; an action may hold several steps' columns.
+        meaning: meaning of one step's columns. The size of an absolute action is its distance from
+            the pose if that has the same columns, and otherwise from the previous action.
     """
     meaning = meaning or ColumnMeanings()
+    parts = [replace(rows, actions=_whole(rows.actions, meaning)) for rows in parts]
     tables = [
         found
         for steps in _steps(parts, meaning)
@@ -123,6 +124,15 @@ def _peak(correlations: Float[Array, " l"]) -> int:
     """
     best, none = int(np.argmax(correlations)), LAGS.index(0)
     return none if correlations[best] - correlations[none] < MARGIN else best
+
+
+def _whole(actions: Float32[Array, "t _"], meaning: ColumnMeanings) -> Float32[Array, "t a"]:
+    """Join the steps that are stacked in an action: deltas add up, the last target holds."""
+    absolute = [group.motion == "absolute" for group in meaning.action for _ in group.names]
+    if not absolute or actions.shape[1] in (0, len(absolute)):
+        return actions
+    steps = actions.reshape(len(actions), -1, len(absolute))
+    return np.where(absolute, steps[:, -1], steps.sum(axis=1))
 
 
 def _steps(parts: Sequence[Rows], meaning: ColumnMeanings) -> Iterator[list[Float[Array, "_ a"]]]:

@@ -3,9 +3,11 @@
 """ACT / ALOHA: an HDF5 file per episode, `action`, `observations/{qpos,images/<camera>}`.
 
 The pose is `qpos`, joint angles in radians including the grippers. Most files contain neither task
-nor success, and only some give a rate (`fps`); otherwise it is ALOHA's 50 per second. Compressed
-images do not state their channel order: ALOHA's own scripts pass RGB to OpenCV, which expects BGR,
-and pad the bytes to one length; other tools store true RGB.
+nor success, and only some give a rate (`fps`); otherwise it is ALOHA's 50 per second. A file's
+attributes `task`, `success` and `source` (who controlled the robot) are read if it has them.
+
+Compressed images do not state their channel order: ALOHA's own scripts pass RGB to OpenCV, which
+expects BGR, and pad the bytes to one length; other tools store true RGB.
 """
 
 import re
@@ -63,6 +65,7 @@ class AlohaSource(Source):
                     found, rows, length, own = self._look(file, opened)
                     task = self._task(opened, file)
                     success = _success(opened, file)
+                    driver = hdf5.text(hdf5.attribute(opened, "source", file, ""))
                 if sizes is None:
                     views, sizes, fps = found, rows, own
                 if (found, rows, own) != (views, sizes, fps):
@@ -75,7 +78,9 @@ class AlohaSource(Source):
             except DataError as error:
                 self.findings.append(skipped(file.stem, error))
                 continue
-            self.heads.append(Head(id=file.stem, length=length, task=task, success=success))
+            self.heads.append(
+                Head(id=file.stem, length=length, task=task, success=success, source=driver)
+            )
             self._files.append(file)
         if sizes is None:
             why = why_none(self.findings, "there is no HDF5 file (*.hdf5).")
