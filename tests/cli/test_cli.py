@@ -64,6 +64,27 @@ def test_every_verb_takes_json_seed_and_out_and_says_what_it_does(name: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("words", "missing", "example"),
+    [
+        (["plan"], "--policies", "worldeval plan --policies 5 --gap 0.1 --rho 0.6"),
+        (["report"], "run", "worldeval report runs/demo"),
+        (["data", "check"], "", "worldeval data check"),
+    ],
+)
+def test_a_missing_option_is_answered_with_an_example_that_can_be_copied(
+    words: list[str],
+    missing: str,
+    example: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run(monkeypatch, *words) == 2
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert "Missing" in said and missing in said
+    assert f"For example: {example}" in said
+
+
+@pytest.mark.parametrize(
     "words", [["-h"], ["rank", "-h"], ["recipes", "-h"], ["data", "check", "-h"]]
 )
 def test_h_is_help_everywhere(

@@ -130,7 +130,20 @@ def test_show_prints_the_resolved_recipe(
     assert recipe.load(str(copy), "dataset").config == recipe.load("toy", "dataset").config
     capsys.readouterr()
     assert run(monkeypatch, "recipes", "show", str(copy), "--json") == 0
-    assert json.loads(capsys.readouterr().out)[0]["content"] == shown
+    assert json.loads(capsys.readouterr().out)["content"] == shown
+
+
+def test_show_asks_which_of_two_kinds_is_meant(
+    shelves: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shelves / "evaluation").mkdir(exist_ok=True)
+    (shelves / "evaluation/toy.yaml").write_text("kind: closed-loop\n")
+    assert run(monkeypatch, "recipes", "show", "toy") == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert "'toy' is the name of a dataset and a protocol recipe." in said
+    assert "Give --kind dataset or --kind protocol." in said
+    assert run(monkeypatch, "recipes", "show", "toy", "--kind", "dataset") == 0
+    assert "tasks" in yaml.safe_load(capsys.readouterr().out)
 
 
 def test_show_answers_a_wrong_name_or_kind_with_the_nearest(

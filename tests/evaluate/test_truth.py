@@ -11,6 +11,7 @@ from worldeval.evaluate.truth import _missing, _name, forget, measure_truth, rea
 from worldeval.evaluate.workers.jobs import Shard
 from worldeval.policy.builtin import Zero
 from worldeval.rollout.recipe import ProtocolRecipe, TruthRecipe
+from worldeval.rollout.simulate import TruthOutcome
 
 HEAD = "policy,task,start,seed,success,frames\n"
 REFS, NAMES = ["ref/a", "ref/b"], ["a", "b"]
@@ -75,3 +76,32 @@ def test_trust_in_pickles_reaches_every_process(
         else:
             with pytest.raises(UserError, match="pass --trust-pickle"):
                 job.load(ref, 0)
+
+
+def test_every_episode_is_counted_from_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def instant(jobs, *_, done, finished, **__) -> None:
+        for job in jobs:
+            found = [
+                TruthOutcome(policy=ref, task=job.task, seed=seed, success=True, steps=1)
+                for ref, seed in job.episodes
+            ]
+            for each in found:
+                finished(each)
+            done(job, found)
+
+    monkeypatch.setattr(truth, "unavailable", lambda address: None)
+    monkeypatch.setattr(truth, "simulate", instant)
+    recipe = ProtocolRecipe(tasks=("open",), policies=("a", "b"), world="", judge="",
+                            truth=TruthRecipe())  # fmt: skip
+    told: list[tuple[int, int]] = []
+    tables = [
+        measure_truth(
+            recipe, REFS, NAMES, [0, 1], tmp_path, processes=1,
+            progress=lambda done, total: told.append((done, total)),
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    assert told == [(k, 4) for k in range(5)]  # the second time, nothing is left to do
+    assert [len(table) for table in tables] == [4, 4]

@@ -119,6 +119,7 @@ def test_a_simulator_that_one_policy_breaks_goes_on_with_the_others(tmp_path: Pa
     names = [f"{HERE}:{name}" for name in ("pushes", "Exits", "Leaves", "well")]
     found: list[TruthOutcome] = []
     errors: dict[str, str] = {}
+    single: list[TruthOutcome] = []
     simulate(
         [TruthJob(task="t", episodes=tuple((name, 0) for name in names), load=loaded)],
         TruthRecipe(env=f"{tmp_path}/sim.py:Fragile", size=4, k=1),
@@ -127,7 +128,9 @@ def test_a_simulator_that_one_policy_breaks_goes_on_with_the_others(tmp_path: Pa
         processes=1,
         done=lambda _, outcomes: found.extend(outcomes),
         failed=errors.__setitem__,
+        finished=single.append,
     )
+    assert single == found
     assert [(one.policy, one.success) for one in found] == [(f"{HERE}:well", True)]
     assert [errors[name] for name in names[:3]] == [
         "The simulator failed 3 times in task 't', seed 0: a process ended with status 0.",

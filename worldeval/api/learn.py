@@ -24,7 +24,8 @@ from worldeval.data.table import RecordedEpisodes
 from worldeval.data.weighted import read_mixture, read_rollouts
 from worldeval.errors import UserError
 from worldeval.evaluate.first_passports import lab_passport
-from worldeval.evaluate.gates import Gates, run_gates
+from worldeval.evaluate.gates import Gates
+from worldeval.evaluate.kept_gates import REPLAYING, kept_gates
 from worldeval.evaluate.recordings import keep_recordings
 from worldeval.files import read_json, whole_file, write_json
 from worldeval.judge.judge import judge_hash, load_judge
@@ -343,18 +344,17 @@ def _write_protocol(lab: Path, horizon: int) -> None:
 
 
 def _gates(lab: Path, *, seed: int, say: Callable[[str], None]) -> Gates | None:
-    if not (lab / REPLAYS).is_file():
+    path = lab / REPLAYS
+    if not path.is_file() or {each.success for each in read_recordings(path)} != {True, False}:
         return None
-    say("replaying recorded roll-outs in imagination")
-    found = read_recordings(lab / REPLAYS)
-    outcomes = {recording.success for recording in found}
-    if outcomes != {True, False}:
-        return None
-    return run_gates(
-        load_world(lab / WORLD),
-        load_judge(lab / JUDGE),
-        found,
-        rng=np.random.default_rng(seed),
+    return kept_gates(
+        lab,
+        path,
+        lambda: (load_world(lab / WORLD), load_judge(lab / JUDGE)),
+        world=world_hash(lab / WORLD),
+        judge=judge_hash(lab / JUDGE),
+        seed=seed,
+        progress=lambda done, total: say(f"{REPLAYING} {done}/{total}"),
     )
 
 

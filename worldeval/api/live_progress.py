@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from math import sqrt
-from statistics import fmean, pstdev
+from dataclasses import dataclass
+from statistics import fmean
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +12,23 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from worldeval.report.short_names import short_names
+
 if TYPE_CHECKING:
     from worldeval.evaluate.workers.jobs import Result
 
 EVERY = 10.0  # seconds between lines if there is no table
+NAME = 40  # characters of a policy's name in the table
+WIDE = 72  # columns of a terminal that shows the time of an episode too
 
 
 class LiveProgress:
     """Context manager that shows progress.
 
     It shows a table on a terminal and occasional lines elsewhere. With `as_json`, it prints one
-    JSON object per line, whose `event` is `start`, `batch`, `failed`, `truth` or `stage`.
+    JSON object per line, whose `event` is `start`, `batch`, `failed`, `truth` or `stage`. No
+    interval is shown before the end: the ranking's is that of the true rate, which a few finished
+    episodes cannot give.
     """
 
     def __init__(self, log: Console, *, as_json: bool = False) -> None:
@@ -35,6 +41,7 @@ class LiveProgress:
         self._failed: dict[str, int] = {}
         self._wanted = 0
         self._begin = self._said = monotonic()
+        self._stage = _Stage(name="", begin=self._begin, first=0)
         self._note = ""
 
     def __enter__(self) -> "LiveProgress":
@@ -71,38 +78,60 @@ class LiveProgress:
         done, fresh = self._done(), sum(self._fresh.values())
         left = (monotonic() - self._begin) / fresh * (self._all() - done)
         each = sum(map(sum, self._seconds.values())) / fresh
-        mean, low, high = _running(self._scores[policy])
         self._event(
             "batch",
             policy=policy,
             episodes=count,
             policy_done=len(self._scores[policy]),
-            success=mean,
-            low=low,
-            high=high,
+            success=fmean(self._scores[policy]),
             done=done,
             wanted=self._all(),
             seconds_per_episode=each,
             seconds_left=left,
         )
-        now = monotonic()
-        plain = done == self._all() or now - self._said >= EVERY
-        if plain:
-            self._said = now
         self._show(
             f"imagined {done}/{self._all()} episodes, {each:.3f} CPU-s each, {left:.0f} s left",
-            plain=plain,
+            plain=self._due(last=done == self._all()),
         )
 
     def simulating(self, done: int, total: int) -> None:
-        """Report the number of finished simulator episodes."""
-        self._event("truth", done=done, wanted=total)
-        self._show(f"simulated {done}/{total} episodes", plain=True)
+        """Report the number of finished simulator episodes; first with the number at the start."""
+        left = self._left("simulated", done, total)
+        self._event("truth", done=done, wanted=total, seconds_left=left)
+        self._count("simulated", done, total, " episodes", left)
+
+    def counting(self, what: str, done: int, total: int) -> None:
+        """Report how much of a stage is done; first with the number at its start."""
+        left = self._left(what, done, total)
+        self._event("stage", text=what, done=done, wanted=total, seconds_left=left)
+        self._count(what, done, total, "", left)
 
     def say(self, text: str) -> None:
         """Report a stage that has no count."""
         self._event("stage", text=text)
         self._show(text, plain=True)
+
+    def _count(self, what: str, done: int, total: int, unit: str, left: float | None) -> None:
+        rest = "" if left is None else f", {left:.0f} s left"
+        first = done == self._stage.first
+        self._show(
+            f"{what} {done}/{total}{unit}{rest}", plain=self._due(last=first or done == total)
+        )
+
+    def _left(self, what: str, done: int, total: int) -> float | None:
+        """Return the seconds left of a stage; None at its start, which is noted."""
+        now = monotonic()
+        if self._stage.name != what or done <= self._stage.first:
+            self._stage = _Stage(name=what, begin=now, first=done)
+            return None
+        return (now - self._stage.begin) / (done - self._stage.first) * (total - done)
+
+    def _due(self, *, last: bool) -> bool:
+        """Return whether a plain line should be printed now."""
+        now = monotonic()
+        due = last or now - self._said >= EVERY
+        self._said = now if due else self._said
+        return due
 
     def _done(self) -> int:
         return sum(len(scores) for scores in self._scores.values())
@@ -123,23 +152,28 @@ class LiveProgress:
             self._log.print(note)
 
     def _table(self) -> Group:
+        timed = self._log.width >= WIDE
+        further = ("done", "predicted", "no outcome", "s/episode")[: 4 if timed else 3]
         table = Table(box=None)
-        table.add_column("policy")
-        for column in ("done", "predicted success", "95%", "s/episode", "no outcome"):
-            table.add_column(column, justify="right")
+        table.add_column("policy", overflow="fold")
+        for column in further:
+            table.add_column(column, justify="right", no_wrap=True)
+        room = self._log.width - sum(len(column) + 2 for column in further) - 2
+        short = short_names(list(self._scores), min(NAME, room)) or {}
         for policy, scores in self._scores.items():
-            row = [f"{len(scores)}/{self._wanted}", "", "", "", str(self._failed[policy] or "")]
+            row = [f"{len(scores)}/{self._wanted}", "", str(self._failed[policy] or ""), ""]
             if scores:
-                mean, low, high = _running(scores)
-                row[1:3] = f"{mean:.3f}", f"{low:.2f}-{high:.2f}"
+                row[1] = f"{fmean(scores):.3f}"
             if self._fresh[policy]:
                 row[3] = f"{sum(self._seconds[policy]) / self._fresh[policy]:.3f}"
-            table.add_row(policy, *row)
+            table.add_row(short.get(policy, policy), *row[: len(further)])
         return Group(table, Text(self._note, style="bold"))
 
 
-def _running(scores: Sequence[float]) -> tuple[float, float, float]:
-    """Mean with a normal interval, for monitoring only and not for decisions."""
-    mean = fmean(scores)
-    half = 1.96 * pstdev(scores) / sqrt(len(scores))
-    return mean, max(mean - half, 0.0), min(mean + half, 1.0)
+@dataclass(frozen=True, kw_only=True)
+class _Stage:
+    """The stage that is being counted."""
+
+    name: str
+    begin: float  # seconds, when it began
+    first: int  # number that was done then

@@ -59,19 +59,19 @@ def list_recipes(kind: str | None = None, *, count: bool = False) -> list[Listed
     ]
 
 
-def show_recipe(name: str, kind: str | None = None) -> list[ShownRecipe]:
-    """Return every recipe of a name in full, because recipes of different kinds may share it.
+def show_recipe(name: str, kind: str | None = None) -> ShownRecipe:
+    """Return a recipe in full.
 
     Args:
         name: name or path of a recipe.
-        kind: as in `list_recipes`.
+        kind: as in `list_recipes`; needed if recipes of several kinds share the name.
 
     Raises:
-        UserError: there is no such recipe, or it is invalid.
+        UserError: there is no such recipe, several kinds have one, or it is invalid.
 
     >>> from worldeval.api.recipes import show_recipe
-    >>> [shown.kind for shown in show_recipe("latent")]
-    ['model']
+    >>> show_recipe("latent").kind
+    'model'
     """
     groups = _groups(kind)
     if Path(name).suffix in {".yaml", ".yml"}:
@@ -83,10 +83,12 @@ def show_recipe(name: str, kind: str | None = None) -> list[ShownRecipe]:
         if not groups:
             hint = did_you_mean(name, {stem for stems in shelf.values() for stem in stems})
             raise UserError(f"There is no recipe '{name}' in {recipes.RECIPES}.{hint}")
-    loaded = [recipes.load(name, group) for group in groups]
-    return [
-        ShownRecipe(kind=one.group, recipe=str(one.path), content=one.resolved()) for one in loaded
-    ]
+    if len(groups) > 1:
+        kinds = " and ".join(f"a {group}" for group in groups)
+        wanted = " or ".join(f"--kind {group}" for group in groups)
+        raise UserError(f"'{name}' is the name of {kinds} recipe. Give {wanted}.")
+    found = recipes.load(name, groups[0])
+    return ShownRecipe(kind=found.group, recipe=str(found.path), content=found.resolved())
 
 
 def is_protocol(text: str) -> bool:

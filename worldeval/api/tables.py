@@ -13,6 +13,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from worldeval.api.fitted import Column, FittedTable
 from worldeval.runs.summary import RankingSummary, Summary
 from worldeval.stats import Estimate, Finding
 
@@ -164,93 +165,92 @@ def renderables(result: "Result") -> Iterator[RenderableType]:
         yield Text(_broken(policy, error), style="yellow")
 
 
-def ranking_table(result: "Result") -> Table:
+def ranking_table(result: "Result") -> FittedTable:
     """Build the table of policies, best predicted first.
 
     If it is known how imagined rates relate to true rates, `predicted` is the true rate with its
-    predictive interval, and `as imagined` is the rate in imagination.
+    predictive interval, and `as imagined` is the rate in imagination. A narrow terminal loses the
+    validation MSE first, then the rate as imagined, P(best) and the measured rate; rank, policy,
+    prediction and tied group always stay.
     """
     rows = result.policies
     known = "imagined" in rows
     what = "true rate as predicted" if known else "as imagined, not validated"
-    table = Table(title=f"success: {what} [95% interval]", title_justify="left")
-    table.add_column("#", justify="right")
-    table.add_column("policy", no_wrap=True)
-    table.add_column("predicted", justify="right", no_wrap=True)
+    records = rows.to_dict("records")
+
+    def rates(value: str, low: str, high: str) -> tuple[str, ...]:
+        return tuple(
+            "" if value == "measured" and _missing(row[value]) else
+            _interval(row[value], row[low], row[high])
+            for row in records
+        )  # fmt: skip
+
+    def numbers(name: str, digits: int) -> tuple[str, ...]:
+        return tuple(_number(row[name], digits) for row in records)
+
+    columns = [
+        Column(title="#", cells=tuple(str(row["rank"]) for row in records)),
+        Column(title="policy", cells=tuple(rows["policy"]), right=False, names=True),
+        Column(title="predicted", cells=rates("predicted", "low", "high")),
+        Column(title="tied group", cells=tuple(rows["tied_group"]), right=False),
+        Column(title="P(best)", cells=numbers("p_best", 2), drop=2),
+    ]
     if known:
-        table.add_column("as imagined", justify="right", no_wrap=True)
-    table.add_column("tied group")
-    table.add_column("P(best)", justify="right")
-    further = [name for name in ("measured", "validation_mse") if name in rows]
-    if "measured" in further:
-        table.add_column("measured", justify="right", no_wrap=True)
-    if "validation_mse" in further:
-        table.add_column("validation MSE", justify="right")
-    for row in rows.to_dict("records"):
-        cells = [
-            str(row["rank"]),
-            row["policy"],
-            _interval(row["predicted"], row["low"], row["high"]),
-            row["tied_group"],
-            _number(row["p_best"], 2),
-        ]
-        if known:
-            imagined = (row["imagined"], row["imagined_low"], row["imagined_high"])
-            cells.insert(3, _interval(*imagined))
-        if "measured" in further:
-            found = tuple(row[name] for name in MEASURED)
-            cells.append("" if _missing(row["measured"]) else _interval(*found))
-        if "validation_mse" in further:
-            cells.append(_number(row["validation_mse"], 4))
-        table.add_row(*cells)
-    return table
+        cells = rates("imagined", "imagined_low", "imagined_high")
+        columns.insert(3, Column(title="as imagined", cells=cells, drop=3))
+    if "measured" in rows:
+        columns.append(Column(title="measured", cells=rates(*MEASURED), drop=1))
+    if "validation_mse" in rows:
+        cells = numbers("validation_mse", 4)
+        columns.append(Column(title="validation MSE", cells=cells, drop=4))
+    return FittedTable(title=f"success: {what} [95% interval]", columns=tuple(columns))
 
 
-def agreement_table(summary: Summary, found: pd.DataFrame | None) -> Table:
-    """Build the table of agreement between predicted and measured order and rates."""
+def agreement_table(summary: Summary, found: pd.DataFrame | None) -> FittedTable:
+    """Build the table of agreement between predicted and measured order and rates.
+
+    A narrow terminal loses the baselines from the last to the first, then the perfect evaluators.
+    """
     assert found is not None and summary.agreement is not None
-    baselines = list(summary.baselines)
-    table = Table(title="agreement with what was measured", title_justify="left")
-    table.add_column("measure", no_wrap=True)
-    names = [name.replace("_", " ") for name in baselines]
-    for column in ("imagination", "perfect binary", "perfect graded", *names):
-        table.add_column(column, justify="right")
     details = summary.agreement_details
     margin = details.margin if details is not None else None
+    labels, own, ceilings = [], [], []
     for key, row in found.to_dict("index").items():
         label = MEASURES[str(key)]
         if key == "pairwise_accuracy" and margin is not None:
             label = f"{label} (gap > {margin:g})"
+        labels.append(label)
+        own.append(_interval(row["value"], row["low"], row["high"]))
         known = (row["ceiling"], row["ceiling_low"], row["ceiling_high"])
-        table.add_row(
-            label,
-            _interval(row["value"], row["low"], row["high"]),
-            "" if _missing(row["ceiling"]) else _interval(*known),
-            "" if _missing(row["ceiling_graded"]) else _number(row["ceiling_graded"], 3),
-            *(_number(row[name], 3) for name in baselines),
-        )
-    return table
+        ceilings.append("" if _missing(row["ceiling"]) else _interval(*known))
+    columns = [
+        Column(title="measure", cells=tuple(labels), right=False),
+        Column(title="imagination", cells=tuple(own)),
+        Column(title="perfect binary", cells=tuple(ceilings), drop=1),
+        Column(title="perfect graded", cells=_numbers(found["ceiling_graded"]), drop=2),
+    ]
+    for place, name in enumerate(summary.baselines, start=3):
+        title = name.replace("_", " ")
+        columns.append(Column(title=title, cells=_numbers(found[name]), drop=place))
+    return FittedTable(title="agreement with what was measured", columns=tuple(columns))
 
 
-def difference_table(summary: Summary) -> Table:
-    """Build the table of imagination's agreement minus that of each baseline, paired."""
-    table = Table(
-        title="agreement of imagination minus that of a baseline [95% interval]",
-        title_justify="left",
-    )
-    table.add_column("measure", no_wrap=True)
-    columns = summary.beyond_baselines
-    for name in columns:
-        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
-    keys = dict.fromkeys(key for measures in columns.values() for key in measures)
-    for key in keys:
-        label = "MMRV (less is better)" if key == "mmrv" else MEASURES.get(key, key)
-        found = [measures.get(key) for measures in columns.values()]
-        table.add_row(
-            label,
-            *("" if one is None else _interval(one.value, one.low, one.high) for one in found),
-        )
-    return table
+def difference_table(summary: Summary) -> FittedTable:
+    """Build the table of imagination's agreement minus that of each baseline, paired.
+
+    A narrow terminal loses the baselines from the last to the first.
+    """
+    baselines = summary.beyond_baselines
+    keys = dict.fromkeys(key for measures in baselines.values() for key in measures)
+    labels = ("MMRV (less is better)" if key == "mmrv" else MEASURES.get(key, key) for key in keys)
+    columns = [Column(title="measure", cells=tuple(labels), right=False)]
+    for place, (name, measures) in enumerate(baselines.items()):
+        cells = (measures.get(key) for key in keys)
+        told = tuple("" if one is None else _interval(one.value, one.low, one.high)
+                     for one in cells)  # fmt: skip
+        columns.append(Column(title=name.replace("_", " "), cells=told, drop=place))
+    title = "agreement of imagination minus that of a baseline [95% interval]"
+    return FittedTable(title=title, columns=tuple(columns))
 
 
 def combined_table(summary: Summary) -> Table:
@@ -362,6 +362,10 @@ def _interval(value: Any, low: Any, high: Any) -> str:
     if _missing(low) or _missing(high):
         return f"{value:.3f}"
     return f"{value:.3f} [{low:.2f}, {high:.2f}]"
+
+
+def _numbers(values: "pd.Series") -> tuple[str, ...]:
+    return tuple(_number(value, 3) for value in values)
 
 
 def _number(value: Any, digits: int) -> str:

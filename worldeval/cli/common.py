@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 from typer.core import TyperCommand
 
 from worldeval.files import plain, write_json
@@ -133,13 +134,27 @@ log = plain_console(stderr=True)
 console = plain_console(width=None if sys.stdout.isatty() else 132)
 
 
+class WithExample(TyperCommand):
+    """Says how the command is used if an argument or option is missing."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Add the command's first example to the error."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            if type(error).__name__ == "MissingParameter":  # typer exports only its base class
+                lines = Text.from_markup(self.epilog or "").plain.split("\n\n")
+                error.message = " ".join(filter(None, (error.message, f"For example:\n{lines[1]}")))
+            raise
+
+
 def verb(
     app: typer.Typer,
     name: str,
     run: Callable[..., Any],
     *examples: str,
     panels: Mapping[str, Collection[str]] | None = None,
-    cls: type[TyperCommand] | None = None,
+    cls: type[TyperCommand] = WithExample,
 ) -> None:
     """Add a command whose help is its docstring followed by examples.
 
@@ -147,7 +162,7 @@ def verb(
 
     Args:
         panels: panel of the help -> its parameters, in addition to those that name a panel.
-        cls: how the command reads its arguments, if not as usual.
+        cls: how the command reads its arguments.
     """
     hints = get_type_hints(run, include_extras=True)
     for panel, names in (panels or {}).items():

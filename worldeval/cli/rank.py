@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from typer.core import TyperCommand
 
 from worldeval.cli.common import (
     MODELS,
@@ -16,6 +15,7 @@ from worldeval.cli.common import (
     Seed,
     Sets,
     Trust,
+    WithExample,
     console,
     emit,
     log,
@@ -73,7 +73,7 @@ Starts = Annotated[
 ]
 
 
-class WithTruth(TyperCommand):
+class WithTruth(WithExample):
     """Accepts `--truth` with and without an address."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

@@ -16,7 +16,7 @@ Kind = Annotated[
     str | None,
     typer.Option(
         "--kind",
-        help="Kind of recipe to list: model, policy, judge, dataset, protocol or improvement.",
+        help="Kind of recipe: model, policy, judge, dataset, protocol or improvement.",
     ),
 ]
 
@@ -26,7 +26,11 @@ def register(app: typer.Typer) -> None:
     verb(app, "doctor", doctor, "worldeval doctor")
     group = typer.Typer(help="List the recipes, or show one.", cls=ListUnlessTold)
     verb(group, "list", list_recipes, "worldeval recipes --kind model")
-    verb(group, "show", show, "worldeval recipes show latent")
+    verb(
+        group, "show", show,
+        "worldeval recipes show latent",
+        "worldeval recipes show judge --kind judge",
+    )  # fmt: skip
     app.add_typer(group, name="recipes")
 
 
@@ -89,12 +93,10 @@ def show(
     from worldeval.api.recipes import show_recipe
 
     found = show_recipe(name, kind)
-    text = "---\n".join(
-        f"# {each.recipe}\n{yaml.safe_dump(each.content, sort_keys=False)}" for each in found
-    )
+    text = f"# {found.recipe}\n{yaml.safe_dump(found.content, sort_keys=False)}"
     if out is not None:
         with whole_file(out) as draft:
             draft.write_text(text)
-    emit([asdict(each) for each in found], as_json=as_json)
+    emit(asdict(found), as_json=as_json)
     if not as_json:
         console.out(text, end="")

@@ -55,8 +55,8 @@ def check_all(
     def ended(job: ChecksWanted, error: str | None) -> None:
         found.setdefault(job.name, InterfaceResult(unchecked=error or "it gave no answer"))
 
-    for each in wanted:
-        say(f"checking the interface of {each.name}")
+    for place, each in enumerate(wanted, start=1):
+        say(f"checking the interface of {each.name} ({place}/{len(wanted)})")
         if is_foreign(each.ref):
             run_apart(
                 deque([each]),

@@ -18,6 +18,8 @@ from worldeval.world.protocol import WorldModel, WorldSpec
 
 Judging = Callable[[Sequence[Rollout]], list[Verdict]]
 
+REVISION = 1  # raised when the same recordings give other numbers
+BATCH = 100  # recordings that are replayed together
 ACTION_EFFECT = 0.3  # smallest drop in success when actions are zeroed or shuffled
 
 
@@ -33,9 +35,17 @@ class Gates:
 
 
 def run_gates(
-    world: WorldModel, judge: Judging, recordings: Sequence[Recording], *, rng: np.random.Generator
+    world: WorldModel,
+    judge: Judging,
+    recordings: Sequence[Recording],
+    *,
+    rng: np.random.Generator,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Gates:
-    """Replay recordings unchanged, with zeroed actions and with shuffled actions."""
+    """Replay recordings unchanged, with zeroed actions and with shuffled actions.
+
+    `progress` is called with the number of replayed episodes and their total.
+    """
     length = max(len(recording.actions) for recording in recordings)
     rest = [resting(world.spec, recording) for recording in recordings]
     # Shorter recordings are padded with actions that keep the robot still.
@@ -47,13 +57,14 @@ def run_gates(
     )
     failed = np.array([not recording.success for recording in recordings])
     near = failed & np.array([recording.near_miss for recording in recordings])
-    probability = _judged(world, judge, recordings, actions)
     succeeded = np.flatnonzero(~failed)
+    replay = _Replay(world, judge, len(recordings) + 2 * len(succeeded), progress)
+    probability = replay.judged(recordings, actions)
     chosen = [recording for recording in recordings if recording.success]
     still = np.stack([np.repeat(rest[int(index)][:1], length, 0) for index in succeeded])
-    zeroed = _judged(world, judge, chosen, still)
+    zeroed = replay.judged(chosen, still)
     shuffled = np.stack([rng.permutation(episode) for episode in actions[succeeded]])
-    spoilt = np.maximum(zeroed, _judged(world, judge, chosen, shuffled))
+    spoilt = np.maximum(zeroed, replay.judged(chosen, shuffled))
     said = confusion((probability > SUCCESS).tolist(), (~failed).tolist())
     return Gates(
         false_success=mean(probability[failed]),
@@ -110,18 +121,31 @@ def mean(values: Float[Array, " n"], *, level: float = 0.95) -> Estimate:
     )
 
 
-def _judged(
-    world: WorldModel,
-    judge: Judging,
-    recordings: Sequence[Recording],
-    actions: Float[Array, "e t a"],
-    *,
-    batch: int = 100,
-) -> Float[Array, " e"]:
-    out = []
-    for begin in range(0, len(recordings), batch):
-        starts = [recording.start for recording in recordings[begin : begin + batch]]
-        seeds = [start.seed for start in starts]
-        rollouts = replay_actions(world, starts, actions[begin : begin + batch], seeds=seeds)
-        out += [verdict.probability for verdict in judge(rollouts)]
-    return np.array(out)
+class _Replay:
+    """Replays recordings in batches and says how many are done."""
+
+    def __init__(
+        self,
+        world: WorldModel,
+        judge: Judging,
+        total: int,
+        progress: Callable[[int, int], None],
+    ) -> None:
+        self._world, self._judge = world, judge
+        self._done, self._total, self._progress = 0, total, progress
+        progress(0, total)
+
+    def judged(
+        self, recordings: Sequence[Recording], actions: Float[Array, "e t a"]
+    ) -> Float[Array, " e"]:
+        """Return the judged probability of success of each recording with these actions."""
+        out = []
+        for begin in range(0, len(recordings), BATCH):
+            starts = [recording.start for recording in recordings[begin : begin + BATCH]]
+            seeds = [start.seed for start in starts]
+            own = actions[begin : begin + BATCH]
+            rollouts = replay_actions(self._world, starts, own, seeds=seeds)
+            out += [verdict.probability for verdict in self._judge(rollouts)]
+            self._done += len(starts)
+            self._progress(self._done, self._total)
+        return np.array(out)

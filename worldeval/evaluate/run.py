@@ -6,11 +6,10 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import pandas as pd
 
 from worldeval.errors import UserError, did_you_mean
@@ -27,8 +26,9 @@ from worldeval.evaluate.films import (
     simulated_frames,
 )
 from worldeval.evaluate.first_starts import first_starts, refuse_recorded
-from worldeval.evaluate.gates import Gates, run_gates
+from worldeval.evaluate.gates import Gates
 from worldeval.evaluate.imagined import ImaginedPart, outcomes
+from worldeval.evaluate.kept_gates import REPLAYING, kept_gates
 from worldeval.evaluate.kept_starts import keep_starts, read_kept_starts
 from worldeval.evaluate.located import located
 from worldeval.evaluate.manifest import manifest_of
@@ -49,7 +49,6 @@ from worldeval.record import Start
 from worldeval.rollout.inverse import load_checker
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.sampling import check_sampling, sampled_world
-from worldeval.rollout.starts import read_recordings
 from worldeval.runs.files import read_record
 from worldeval.runs.manifest import read_manifest, write_manifest
 from worldeval.runs.paths import IMAGINED, TRUTH, RunPaths
@@ -72,6 +71,7 @@ class Watcher(Protocol):
     def imagining(self, done: Mapping[str, Sequence[float]], episodes: int) -> None: ...
     def imagined(self, batch: Result) -> None: ...
     def simulating(self, done: int, total: int) -> None: ...
+    def counting(self, what: str, done: int, total: int) -> None: ...
     def say(self, text: str) -> None: ...
 
 
@@ -222,9 +222,17 @@ class Evaluation:
         """Replay recordings for the gates; None if the protocol names none."""
         if not self.recipe.replays:
             return None
-        self.watch.say("replaying recorded failures")
-        recordings = read_recordings(Path(self.recipe.replays))
-        return run_gates(*self.models(), recordings, rng=np.random.default_rng(self.seed))
+        hashes = self.hashes()
+        return kept_gates(
+            self.out,
+            Path(self.recipe.replays),
+            self.models,
+            world=hashes["world"],
+            judge=hashes["judge"],
+            sampler_steps=self.recipe.sampler_steps,
+            seed=self.seed,
+            progress=partial(self.watch.counting, REPLAYING),
+        )
 
     def summary(
         self,

@@ -57,18 +57,21 @@ def measure_truth(
     jobs = list(_missing(recipe.tasks, refs, names, seeds, folder, shard or Shard(), load=load))
     total = sum(len(job.episodes) for job in jobs)
     finished = 0
+    tell = progress or (lambda done, total: None)
     name_of = dict(zip(refs, names, strict=True))
 
     def done(job: TruthJob, found: list[TruthOutcome]) -> None:
-        nonlocal finished
         path = folder / f"{_name(job, name_of)}.csv"
         if found:  # a policy that failed at once has no outcomes
             write_table(path, table(found, name_of), durable=True)
-        finished += len(found)
-        if progress:
-            progress(finished, total)
+
+    def count(outcome: TruthOutcome) -> None:
+        nonlocal finished
+        finished += 1
+        tell(finished, total)
 
     if jobs:
+        tell(0, total)
         simulate(
             jobs,
             recipe.truth,
@@ -77,6 +80,7 @@ def measure_truth(
             processes=processes,
             policy_timeout=policy_timeout,
             done=done,
+            finished=count,
             failed=lambda ref, error: failed(name_of[ref], error) if failed else None,
         )
     kept = read_truth(folder)

@@ -59,9 +59,12 @@ def simulate(
     processes: int,
     done: Callable[[TruthJob, list[TruthOutcome]], None],
     failed: Callable[[str, str], None],
+    finished: Callable[[TruthOutcome], None] = lambda outcome: None,
     policy_timeout: float | None = None,
 ) -> None:
     """Run every job in its own process; `done` is called in this one as each finishes.
+
+    `finished` is called with every single outcome.
 
     If a policy raises, ends its process or exceeds `policy_timeout` seconds in a call, it has no
     further outcomes: `failed` receives its reference and the reason. Other episodes continue.
@@ -70,6 +73,7 @@ def simulate(
     def heard(part: _Part, said: Any) -> None:
         if isinstance(said, TruthOutcome):
             part.found.append(said)
+            finished(said)
         elif isinstance(said, _Broke):
             part.broken.add(said.ref)
             failed(said.ref, said.error)

@@ -13,6 +13,7 @@ MANIFEST = "manifest.json"
 SECONDS = "seconds.json"
 LABELS = "labels.jsonl"
 INTERFACE_CHECKS = "interface_checks.json"
+GATES = "gates.json"
 ERRORS = "errors.jsonl"  # one line per failed batch
 STARTS = "starts.h5"
 IMAGINED, TRUTH = "imagined", "truth"  # folders of episodes, and the two sides of a table
@@ -60,6 +61,11 @@ class RunPaths:
     def interface_checks(self) -> Path:
         """What was found of the policies' interfaces."""
         return self.folder / INTERFACE_CHECKS
+
+    @property
+    def gates(self) -> Path:
+        """What replaying recordings gave."""
+        return self.folder / GATES
 
     @property
     def labels(self) -> Path:
