@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from robots import Robot
 
 from worldeval.data.formats.lerobot.layout import Layout
 from worldeval.data.formats.lerobot.write import LeRobotWriter
@@ -33,6 +34,27 @@ GAIN_P, GAIN_V, SUBSTEPS = 100.0, 20.0, 10  # of the simulator's position contro
 AFTER = 4  # frames recorded after success
 
 Vector = np.ndarray  # (2,), pixels
+
+POINT = {"names": ["x", "y"], "means": "planar", "unit": "px"}
+ROBOT = Robot(
+    name="PushT",
+    why="no arm and no height: absolute targets in a plane, contact",
+    address=(
+        "gym:gym_pusht/PushT-v0?obs_type=pixels_agent_pos&pose=agent_pos&fps=10"
+        f"&success=reward>={COVERED}"
+    ),
+    tasks=(TASK,),
+    every=5,
+    horizon=40,
+    map={
+        "action": {"columns": [{**POINT, "motion": "absolute"}]},
+        "pose": {"columns": [POINT]},
+    },
+    experts=("planner",),
+    poor=("hasty",),
+    size=(64, 64),
+    bias=(0.1, -0.1),
+)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Several recorded steps as one frame: what is kept, what is stacked, and what it then does."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,11 +8,13 @@ import pytest
 import torch
 
 import worldeval as we
+from worldeval.data.check.check import check
 from worldeval.data.columns import ColumnGroup, ColumnMeanings
-from worldeval.data.data_map import DataMap
+from worldeval.data.data_map import DataMap, NumbersMap
 from worldeval.data.formats.shards.layout import ShardEpisode, write_shard
 from worldeval.data.source import Source, open_source
 from worldeval.data.stacked_steps import StackedSteps
+from worldeval.data.weighted import Weighted, read_rollouts
 from worldeval.errors import UserError
 from worldeval.policy.builtin import Zero
 from worldeval.record import Episode
@@ -110,6 +113,29 @@ def test_a_policy_of_single_steps_acts_in_a_world_of_stacked_ones(recorded: Path
     assert fitted(Zero(action_dim=2, chunk=3), world).spec.action_dim == 6
     with pytest.raises(UserError, match="has no observation in between"):
         fitted(Zero(action_dim=2, chunk=1), world)
+
+
+def test_absolute_targets_are_checked_as_they_were_recorded(recorded: Path) -> None:
+    """Not as stacks, which have more columns than the place that they are targets of."""
+    group = ColumnGroup(names=("x", "y"), means="planar", motion="absolute")
+    place = ColumnGroup(names=("x", "y"), means="planar")
+    given = DataMap(every=3, action=NumbersMap(columns=(group,)), pose=NumbersMap(columns=(place,)))
+    plain = replace(given, every=None)
+    found = check(open_source(recorded, given=given))
+    assert found == check(open_source(recorded, given=plain))
+
+
+def test_rollouts_in_shards_are_read_at_the_rate_of_the_recordings(recorded: Path) -> None:
+    """`data collect` stacks steps itself; what was recorded at every step is stacked as well."""
+    beside = [Weighted(path=recorded, given=DataMap(every=3))]
+    slow = recorded.parent / "slow"
+    we.convert_dataset(recorded, slow, to="shards", every=3)
+    one, other = read_rollouts([slow, recorded], (), 3, beside=beside)
+    assert one.open().spec.fps == other.open().spec.fps == beside[0].open().spec.fps
+    assert np.array_equal(one.open().rows(1).actions, other.open().rows(1).actions)
+    odd = [Weighted(path=recorded, given=DataMap(every=4))]
+    with pytest.raises(UserError, match="no whole multiple"):
+        read_rollouts([slow], (), 4, beside=odd)
 
 
 def test_conversion_resamples_by_a_whole_number_or_refuses(recorded: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from worldeval.data.table import RecordedEpisodes, read_table
 from worldeval.errors import UserError
 from worldeval.policy.demos import choose, corrupt, gather, reserve
 from worldeval.policy.recipe import DemoGroup, LabelRecipe, PolicyRecipe
+from worldeval.policy.validation import validation_demos
 
 
 def test_groups_draw_by_source_and_success(shards: RecordedEpisodes) -> None:
@@ -77,6 +78,22 @@ def test_corruptions_are_what_they_say() -> None:
     np.testing.assert_array_equal(corrupt(actions, LabelRecipe(), rng), actions)
     with pytest.raises(UserError, match="does not divide"):
         corrupt(actions, LabelRecipe(bias=(0.1, 0.1, 0.1)), rng)
+
+
+def test_corruptions_are_in_half_ranges_and_stay_within_bounds() -> None:
+    actions = np.full((4, 1, 2), 100.0, np.float32)
+    low, high = np.array([0.0, 0.0], np.float32), np.array([512.0, 110.0], np.float32)
+    labels = LabelRecipe(bias=(0.1, 1.0))
+    told = corrupt(actions, labels, np.random.default_rng(0), low=low, high=high)
+    np.testing.assert_allclose(told[0, 0], [125.6, 110.0], rtol=1e-6)
+
+
+def test_experts_may_have_any_name(shards: RecordedEpisodes) -> None:
+    assert set(shards.episodes.loc[reserve(shards, 3, ("expert-slow",)), "source"]) == {
+        "expert-slow"
+    }
+    with pytest.raises(UserError, match=r"validation_sources.*"):
+        validation_demos(shards, 3, ("planner",))
 
 
 @pytest.mark.parametrize("to", ["lerobot", "robomimic"])

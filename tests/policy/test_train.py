@@ -5,6 +5,8 @@ import numpy as np
 import pytest
 import torch
 
+from worldeval.data.adapt import AdaptedSource
+from worldeval.data.source import Rows
 from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.policy.checkpoint import LearnedPolicy, load, read_card
@@ -27,6 +29,7 @@ from worldeval.policy.validation import action_error, validation_demos
 from worldeval.record import Observation
 
 RECIPE = PolicyRecipe(
+    views=("side", "top"),
     demos=(DemoGroup(sources=("expert*",)),),
     validation_per_task=3,
     augment=AugmentRecipe(shift=0),
@@ -66,6 +69,29 @@ def test_a_checkpoint_acts_as_the_protocol_promises(
     assert chunk.shape == (6, 2, 8)
     assert chunk.dtype == np.float32
     assert np.abs(chunk).max() <= 1
+
+
+def test_actions_in_units_of_their_own_keep_their_range(
+    shards: RecordedEpisodes, tmp_path: Path
+) -> None:
+    """Targets in pixels, imitated from pictures of another size than those shown later."""
+
+    class InPixels(AdaptedSource):
+        def rows(self, index: int) -> Rows:
+            rows = self.source.rows(index)
+            return replace(rows, actions=256 + 200 * rows.actions)
+
+    pixels = RecordedEpisodes([InPixels(source) for source in shards.sources])
+    (kept,) = train(
+        replace(RECIPE, views=(), size=(16, 16), trainer=replace(RECIPE.trainer, save_at=())),
+        LINEAGE, pixels, tmp_path,
+    )  # fmt: skip
+    policy = load(kept.folder)
+    assert policy.sizes.action_low[0] >= 0 and policy.sizes.image == (16, 16)
+    assert policy.spec.views == shards.views
+    observation = _observation(shards, 6)
+    policy.reset(observation.tasks, range(6))
+    assert 50 < policy.act(observation).mean() < 460
 
 
 def test_actions_depend_on_an_episodes_own_seed_only(
@@ -183,7 +209,7 @@ def test_a_blind_policy_ignores_its_images(shards: RecordedEpisodes) -> None:
 @pytest.mark.parametrize("head", ["bc", "flow", "diffusion"])
 def test_networks_are_small_enough_to_ship(head: Head) -> None:
     sizes = Sizes(image=(64, 64), pose_dim=4, action_dim=20, tasks=("a", "b", "c", "d", "e"))
-    network = PolicyNetwork(PolicyRecipe(head=head, chunk=3), sizes)
+    network = PolicyNetwork(replace(RECIPE, head=head, chunk=3), sizes)
     assert sum(weight.numel() for weight in network.parameters()) < 110_000
 
 

@@ -8,6 +8,7 @@ import pytest
 from gymnasium.spaces import Box
 
 from worldeval.config import build
+from worldeval.data.action_bounds import action_bounds
 from worldeval.data.space_text import read_space
 from worldeval.errors import UserError
 from worldeval.policy.adapters.adapted import AdaptedPolicy
@@ -19,7 +20,7 @@ from worldeval.rollout.drive import Drive, Stick, controls_of
 from worldeval.rollout.loop import imagine
 from worldeval.serve.env import WorldVectorEnv
 from worldeval.serve.episodes import ServedEpisodes, Setting
-from worldeval.world.protocol import WorldSpec, action_bounds
+from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import ActuationRecipe
 
 POSE = [0.4, 0.0, 0.3, 0.0, 0.0, 2.0, 1.0]  # metres, roll pitch yaw, gripper

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from worldeval.world.protocol import action_bounds
+from worldeval.data.action_bounds import action_bounds
 
 
 def test_shares_of_a_step_keep_their_range() -> None:

@@ -119,7 +119,7 @@ def learn(
     """
     maps = [] if map is None else [Path(map)]
     (part,) = read_mixture([str(data)], maps=maps, every=every)
-    weak = read_rollouts([Path(each) for each in rollouts], maps, every)
+    weak = read_rollouts([Path(each) for each in rollouts], maps, every, beside=[part])
     source, lab, say = part.open(), Path(out), _sayer(progress)
     tried = [each.open() for each in weak]
     if checked:

@@ -79,10 +79,11 @@ def train(
     from worldeval.api.train import train_judge
 
     folder = out or Path("runs/judge")
+    parts = read_mixture(data, formats or (), maps or (), every)
     fitted = train_judge(
         world,
-        read_mixture(data, formats or (), maps or (), every),
-        read_rollouts(weak, maps or (), every),
+        parts,
+        read_rollouts(weak, maps or (), every, beside=parts),
         folder,
         recipe=recipe,
         text_encoder=text_encoder,

@@ -95,11 +95,12 @@ def train(
     from worldeval.api.data import read_mixture, read_rollouts
     from worldeval.api.train import train_world
 
+    parts = read_mixture(data, formats or (), maps or (), every)
     trained = train_world(
-        read_mixture(data, formats or (), maps or (), every),
+        parts,
         out or Path("runs/world") / Path(model).stem,
         model=model,
-        weak=read_rollouts(weak or (), maps or (), every),
+        weak=read_rollouts(weak or (), maps or (), every, beside=parts),
         latents=latents or (),
         settings=settings_of(sets),
         track=track or (),

@@ -187,15 +187,18 @@ def open_source(
         return through_map(_opened(own_reader(kind), kind, path, given), given)
     if kind is not None and kind not in READERS:
         raise UserError(f"Unknown dataset format '{kind}'.{did_you_mean(kind, READERS)}")
-    for name in READERS if kind is None else (kind,):
-        reader = _reader(name)
-        if kind is not None or reader.detect(path):
-            return through_map(_opened(reader, name, path, given), given)
+    if (name := kind or format_of(path)) is not None:
+        return through_map(_opened(_reader(name), name, path, given), given)
     raise UserError(
         f"{path} is not in a supported format ({', '.join(READERS)}). "
         "Give the folder that contains the dataset itself (for LeRobot, the one with "
         "meta/info.json), name the format with --format, or write your own reader (docs/data.md)."
     )
+
+
+def format_of(path: Path) -> str | None:
+    """Return the detected format of the dataset at `path`; None if no reader knows it."""
+    return next((name for name in READERS if _reader(name).detect(path)), None)
 
 
 def _opened(reader: Callable[..., Source], kind: str, path: Path, given: DataMap) -> Source:

@@ -9,10 +9,12 @@ import numpy as np
 
 from worldeval.axes import Array, Float
 from worldeval.data.data_map import DataMap, read_map
-from worldeval.data.source import Source, open_source
+from worldeval.data.source import Source, format_of, open_source
+from worldeval.data.stacked_steps import steps_for
 from worldeval.errors import UserError
 
 VIDEO = "video"  # the mark of data without actions and instructions
+SHARDS = "shards"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,13 +85,32 @@ def read_mixture(
 
 
 def read_rollouts(
-    paths: Sequence[Path], maps: Sequence[Path] = (), every: int | None = None
+    paths: Sequence[Path],
+    maps: Sequence[Path] = (),
+    every: int | None = None,
+    *,
+    beside: Sequence[Weighted] = (),
 ) -> list[Weighted]:
-    """Datasets of roll-outs on a command line, read by its map if there is only one."""
+    """Datasets of roll-outs on a command line, read by its map if there is only one.
+
+    Shards say themselves how they are read, and may hold several simulator steps in a frame
+    already (`worldeval data collect`). They are read at the frame rate of the first dataset of
+    `beside`, and the map is not applied to them.
+
+    Raises:
+        UserError: the frame rate of shards is no whole multiple of it.
+    """
     given = read_map(maps[0]) if len(maps) == 1 else DataMap()
     if every is not None:
         given = replace(given, every=every)
-    return [Weighted(path=path, given=given) for path in paths]
+    found = [Weighted(path=path, given=given) for path in paths]
+    shards = [path.is_dir() and format_of(path) == SHARDS for path in paths]
+    if not beside or not any(shards):
+        return found
+    rate = beside[0].open().spec.fps
+    return [
+        _at_rate(one.path, rate) if own else one for one, own in zip(found, shards, strict=True)
+    ]
 
 
 def refuse_video(parts: Sequence[Weighted], family: str, *, learns_video: bool) -> None:
@@ -105,6 +126,11 @@ def refuse_video(parts: Sequence[Weighted], family: str, *, learns_video: bool) 
             f"{', '.join(marked)} is marked as video, but a {family} needs actions. "
             "Exclude it, or train a family that learns from video (uwm)."
         )
+
+
+def _at_rate(shards: Path, fps: float) -> Weighted:
+    steps = steps_for(open_source(shards), fps)
+    return Weighted(path=shards, given=DataMap(every=steps))
 
 
 def _each(values: list, count: int, option: str) -> list:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from worldeval.data.action_bounds import LEAST, MARGIN
 from worldeval.evaluate.known import over_tasks, read_old_rates
 from worldeval.evaluate.start_scope import StartTest, tested_starts
 from worldeval.evaluate.validated import Validated
@@ -21,7 +22,6 @@ from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.runs.passport import Passport, find_passport
 from worldeval.runs.store import RolloutStore
 from worldeval.stats import Finding, ValidatedRates
-from worldeval.world.protocol import LEAST, MARGIN
 from worldeval.world.world import World
 
 SHARE = 0.2  # of a task's starts, or of the roll-outs, beyond which they are outside

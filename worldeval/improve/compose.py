@@ -60,7 +60,7 @@ class Composed:
 
     @torch.no_grad()
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        """Return chunks in [-1, 1], denoised together."""
+        """Return chunks within the bounds of the first policy's actions, denoised together."""
         networks = [policy.network for policy in self._policies]
         features = [policy.network.encoder(*policy.see(observation)) for policy in self._policies]
         noise = noise_of(self._policies[0].generators, len(observation), self._heads[0].target)
@@ -78,7 +78,7 @@ class Composed:
                 advance(x, at, network.to_target(mixed), path).mean
                 for network, x, path in zip(networks, noised, self._paths, strict=True)
             ]
-        return mixed.clamp(-1, 1).numpy()
+        return networks[0].bounded(mixed).numpy()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from worldeval.axes import Array, Float32
 from worldeval.checked_weights import described, fill, load_checked, save_checked
 from worldeval.config import build_known
+from worldeval.data.adapt import resized
 from worldeval.errors import UserError, did_you_mean
 from worldeval.files import read_object, write_json
 from worldeval.policy.batches import to_images
@@ -73,7 +75,7 @@ class LearnedPolicy:
         self._last = None
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
-        """Return action chunks in [-1, 1]."""
+        """Return action chunks within the bounds of the demonstrated actions."""
         seen = self.see(observation)
         chunk = self.network.act(*seen, self._generators, self._warm()).numpy()
         self._last = chunk
@@ -85,7 +87,7 @@ class LearnedPolicy:
             raise ValueError(
                 f"{len(observation)} episodes observed, but reset started {len(self._generators)}"
             )
-        views = [np.asarray(observation.frames[view]) for view in self._spec.views]
+        views = [self._sized(observation.frames[view]) for view in self._spec.views]
         task = torch.tensor([self._index(task) for task in observation.tasks])
         pose = torch.from_numpy(np.asarray(observation.pose, np.float32))
         return to_images(np.stack(views, axis=1)), pose, task
@@ -94,6 +96,13 @@ class LearnedPolicy:
     def generators(self) -> list[torch.Generator]:
         """Each episode's source of noise, from its own seed."""
         return self._generators
+
+    def _sized(self, frames: Any) -> Array:
+        """Resize images to the size of those it was trained on."""
+        given = np.asarray(frames)
+        if given.shape[1:3] == self.sizes.image or given.dtype != np.uint8:
+            return given
+        return resized(given, self.sizes.image)
 
     def _warm(self) -> Warm | None:
         """Shift the last chunk by its executed frames; its last frame is repeated."""

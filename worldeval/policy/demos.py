@@ -36,7 +36,8 @@ def choose(
     recorded: RecordedEpisodes, recipe: PolicyRecipe, rng: np.random.Generator
 ) -> Int[Array, " e"]:
     """Select episodes to imitate: the draws of all groups, without held-out episodes."""
-    table = recorded.episodes.drop(index=reserve(recorded, recipe.validation_per_task))
+    held_out = reserve(recorded, recipe.validation_per_task, recipe.validation_sources)
+    table = recorded.episodes.drop(index=held_out)
     if recipe.fold is not None:
         index, count = recipe.fold
         part = [crc32(f"fold {name}".encode()) % count for name in table["id"]]
@@ -63,15 +64,17 @@ def choose(
     return np.array(sorted(chosen), np.int64)
 
 
-def reserve(recorded: RecordedEpisodes, per_task: int) -> Int[Array, " e"]:
-    """Hold out successful noise-free expert episodes for validation, the same for every policy.
+def reserve(
+    recorded: RecordedEpisodes, per_task: int, sources: Sequence[str] = (EXPERT,)
+) -> Int[Array, " e"]:
+    """Hold out successful episodes of the experts `sources`, the same for every policy.
 
     At most a third of a task's, lowest hash of the id first. Without success labels, all of the
     expert's episodes qualify.
     """
     kept: list[int] = []
     success = True if recorded.labelled.any() else None
-    experts = _fitting(recorded.episodes, DemoGroup(sources=(EXPERT,), success=success))
+    experts = _fitting(recorded.episodes, DemoGroup(sources=tuple(sources), success=success))
     for _, rows in experts.groupby("task"):
         order = sorted(rows.index, key=lambda i: crc32(rows.loc[i, "id"].encode()))
         kept += order[: min(per_task, len(order) // 3)]
@@ -113,9 +116,15 @@ def gather(
 
 
 def corrupt(
-    actions: Float32[Array, "n k a"], labels: LabelRecipe, rng: np.random.Generator
+    actions: Float32[Array, "n k a"],
+    labels: LabelRecipe,
+    rng: np.random.Generator,
+    *,
+    low: Float32[Array, " a"] | float = -1.0,
+    high: Float32[Array, " a"] | float = 1.0,
 ) -> Float32[Array, "n k a"]:
-    """Corrupt the actions to imitate, as the recipe specifies."""
+    """Corrupt the actions to imitate, as the recipe specifies; `low` and `high` bound them."""
+    half = (np.asarray(high, np.float32) - np.asarray(low, np.float32)) / 2
     out = actions * np.float32(labels.scale)
     if labels.bias:
         if out.shape[-1] % len(labels.bias):
@@ -123,10 +132,10 @@ def corrupt(
                 f"labels.bias has {len(labels.bias)} values, which does not divide the frame "
                 f"action's {out.shape[-1]}. Give one value per dimension of a step's action."
             )
-        out = out + np.tile(labels.bias, out.shape[-1] // len(labels.bias))
+        out = out + half * np.tile(labels.bias, out.shape[-1] // len(labels.bias))
     if labels.noise:
-        out = out + labels.noise * rng.standard_normal(out.shape)
-    return np.clip(out, -1, 1).astype(np.float32)
+        out = out + half * labels.noise * rng.standard_normal(out.shape)
+    return np.clip(out, low, high).astype(np.float32)
 
 
 def _fitting(table: pd.DataFrame, group: DemoGroup) -> pd.DataFrame:

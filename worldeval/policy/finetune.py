@@ -15,7 +15,7 @@ from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard, load, save
 from worldeval.policy.demos import Demos, choose, gather
 from worldeval.policy.network import PolicyNetwork
 from worldeval.policy.recipe import PolicyTrainerRecipe
-from worldeval.policy.train import imitate
+from worldeval.policy.train import for_policy, imitate
 from worldeval.policy.validation import action_error, validation_demos
 
 
@@ -45,7 +45,8 @@ def original_demos(policy: LearnedPolicy, recorded: RecordedEpisodes, *, seed: i
     Raises:
         UserError: the number of episodes differs from the checkpoint's card.
     """
-    recipe, card = policy.recipe, policy.card
+    recorded, recipe = for_policy(recorded, policy.recipe)
+    card = policy.card
     chosen = choose(recorded, recipe, np.random.default_rng([seed, card.seed]))
     demos = gather(
         recorded, chosen, recipe.views, chunk=recipe.chunk, after_success=recipe.after_success
@@ -130,6 +131,8 @@ def keep(
 
 
 def _validated(card: PolicyCard, policy: LearnedPolicy, recorded: RecordedEpisodes) -> PolicyCard:
-    held_out = validation_demos(recorded, policy.recipe.validation_per_task)
+    held_out = validation_demos(
+        recorded, policy.recipe.validation_per_task, policy.recipe.validation_sources
+    )
     error = action_error(policy, held_out)
     return replace(card, validation_mse=error.mean, validation_mse_tasks=error.tasks)

@@ -13,15 +13,20 @@ from worldeval.policy.heads.diffusion import DiffusionHead
 from worldeval.policy.heads.flow import FlowHead
 from worldeval.policy.recipe import NOISE_LEVELS, PolicyRecipe
 
+STILL = 0.2  # half ranges of its actions: a dimension that deviates less is scaled by this
+
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Dimensions of the data that a policy was trained on."""
+    """Dimensions and bounds of the data that a policy was trained on."""
 
     image: tuple[int, int]  # height, width
     pose_dim: int
     action_dim: int  # of a world frame
     tasks: tuple[str, ...]
+    # Bounds of its actions, one per dimension; (): -1 and 1, for actions normalised to them.
+    action_low: tuple[float, ...] = ()
+    action_high: tuple[float, ...] = ()
 
 
 class Encoder(nn.Module):
@@ -80,6 +85,8 @@ class PolicyNetwork(nn.Module):
 
     action_mean: Tensor
     action_scale: Tensor
+    action_low: Tensor
+    action_high: Tensor
 
     def __init__(self, recipe: PolicyRecipe, sizes: Sizes) -> None:
         super().__init__()
@@ -89,6 +96,12 @@ class PolicyNetwork(nn.Module):
         self.head = _head(recipe, self.encoder.width, recipe.chunk * sizes.action_dim)
         self.register_buffer("action_mean", torch.zeros(sizes.action_dim))
         self.register_buffer("action_scale", torch.ones(sizes.action_dim))
+        for name, bound, default in (
+            ("action_low", sizes.action_low, -1.0),
+            ("action_high", sizes.action_high, 1.0),
+        ):
+            told = torch.tensor(bound or [default] * sizes.action_dim)
+            self.register_buffer(name, told, persistent=False)
 
     def fit_normalisers(self, pose: Float[Tensor, "n p"], actions: Float[Tensor, "n k a"]) -> None:
         """Compute means and scales from the training samples."""
@@ -97,7 +110,8 @@ class PolicyNetwork(nn.Module):
         flat = actions.flatten(0, 1)
         self.action_mean.copy_(flat.mean(0))
         # A dimension that hardly moves, such as an idle gripper, must not dominate the loss.
-        self.action_scale.copy_(flat.std(0).clamp_min(0.2))
+        least = STILL * (self.action_high - self.action_low) / 2
+        self.action_scale.copy_(torch.maximum(flat.std(0), least))
 
     def loss(
         self,
@@ -116,9 +130,13 @@ class PolicyNetwork(nn.Module):
         return ((actions - self.action_mean) / self.action_scale).flatten(1)
 
     def to_actions(self, target: Float[Tensor, "b ka"]) -> Float[Tensor, "b k a"]:
-        """Convert the head's output to the robot's units, within [-1, 1]."""
+        """Convert the head's output to the robot's units, within the bounds of its actions."""
         out = target.unflatten(1, (self.chunk, self.action_dim))
-        return (out * self.action_scale + self.action_mean).clamp(-1, 1)
+        return self.bounded(out * self.action_scale + self.action_mean)
+
+    def bounded(self, actions: Float[Tensor, "b k a"]) -> Float[Tensor, "b k a"]:
+        """Clip actions to the bounds of those that were demonstrated."""
+        return actions.clamp(self.action_low, self.action_high)
 
     @torch.no_grad()
     def act(
@@ -129,7 +147,7 @@ class PolicyNetwork(nn.Module):
         generators: list[torch.Generator],
         warm: Warm | None = None,
     ) -> Float[Tensor, "b k a"]:
-        """Return action chunks in [-1, 1]; episode i only draws from generator i."""
+        """Return action chunks within bounds; episode i only draws from generator i."""
         return self.to_actions(self.head.act(self.encoder(images, pose, task), generators, warm))
 
 

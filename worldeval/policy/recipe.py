@@ -22,7 +22,10 @@ class DemoGroup:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelRecipe:
-    """Deliberate corruption of the actions to imitate; there is none by default."""
+    """Deliberate corruption of the actions to imitate; there is none by default.
+
+    Sizes are in half ranges of an action, which is 1 if actions lie within [-1, 1].
+    """
 
     noise: float = 0.0  # standard deviation, one draw per demonstration frame
     scale: float = 1.0
@@ -95,7 +98,9 @@ class PolicyRecipe:
     """One training run."""
 
     head: Head = "bc"
-    views: tuple[str, ...] = ("side", "top")
+    views: tuple[str, ...] = ()  # (): every view of the data
+    # Height and width to which all views are resized; None: as they are, which must be one size.
+    size: tuple[int, int] | None = None
     chunk: int = 2  # world frames in one action chunk
     blind: bool = False  # blank the images, in training and in use
     demos: tuple[DemoGroup, ...] = (DemoGroup(),)
@@ -105,6 +110,7 @@ class PolicyRecipe:
     # World frames imitated after the first success; later actions of a scripted expert are jitter.
     after_success: int = 2
     validation_per_task: int = 5  # expert demonstrations held out; keep it equal across sets
+    validation_sources: tuple[str, ...] = ("expert",)  # globs on the source of experts' episodes
     labels: LabelRecipe = field(default_factory=LabelRecipe)
     augment: AugmentRecipe = field(default_factory=AugmentRecipe)
     network: NetworkRecipe = field(default_factory=NetworkRecipe)

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from worldeval.data.action_bounds import action_bounds
+from worldeval.data.adapt import AdaptedSource
 from worldeval.data.table import RecordedEpisodes
 from worldeval.policy.batches import Batch, batches
 from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard, is_checkpoint, read_card, save
@@ -46,18 +48,19 @@ def train(
         return [
             KeptCheckpoint(folder=folder, card=read_card(folder)) for folder in folders.values()
         ]
-    check_views(recipe, recorded.views)
+    recorded, recipe = for_policy(recorded, recipe)
     rng = np.random.default_rng([seed, lineage.seed])
     chosen = choose(recorded, recipe, rng)
     demos = gather(
         recorded, chosen, recipe.views, chunk=recipe.chunk, after_success=recipe.after_success
     )
-    held_out = validation_demos(recorded, recipe.validation_per_task)
+    held_out = validation_demos(recorded, recipe.validation_per_task, recipe.validation_sources)
     sizes = Sizes(
         image=recorded.size,
         pose_dim=demos.pose.shape[1],
         action_dim=demos.actions.shape[2],
         tasks=demos.tasks,
+        **action_bounds(recorded.actions, recorded.space),
     )
     torch.manual_seed(int(rng.integers(2**31)))  # for the network's initial weights
     network = PolicyNetwork(recipe, sizes)
@@ -80,7 +83,8 @@ def train(
         )
         made.append(_keep(folders[step], fitted.model, recipe, sizes, card, held_out))
 
-    labels = corrupt(demos.actions, recipe.labels, rng)
+    low, high = network.action_low.numpy(), network.action_high.numpy()
+    labels = corrupt(demos.actions, recipe.labels, rng, low=low, high=high)
     told = replace(demos, actions=labels)
     network.fit_normalisers(torch.from_numpy(told.pose), torch.from_numpy(labels))
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
@@ -94,6 +98,23 @@ def train(
         keep=keep,
     )
     return made
+
+
+def for_policy(
+    recorded: RecordedEpisodes, recipe: PolicyRecipe
+) -> tuple[RecordedEpisodes, PolicyRecipe]:
+    """Return the data as the policy sees them, and its recipe with the views named.
+
+    Raises:
+        UserError: a view of the recipe is not in the data.
+    """
+    recipe = recipe if recipe.views else replace(recipe, views=recorded.views)
+    check_views(recipe, recorded.views)
+    if recipe.size is not None:
+        recorded = RecordedEpisodes(
+            [AdaptedSource(source, size=recipe.size) for source in recorded.sources]
+        )
+    return recorded, recipe
 
 
 def imitate(

@@ -4,6 +4,7 @@ Mean squared error between a policy's first world frame of actions and the exper
 demonstrations that no policy was trained on; the same ones for every policy.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,13 +27,17 @@ class ActionError:
     tasks: dict[str, float]
 
 
-def validation_demos(recorded: RecordedEpisodes, per_task: int) -> Demos:
+def validation_demos(
+    recorded: RecordedEpisodes, per_task: int, sources: Sequence[str] = (EXPERT,)
+) -> Demos:
     """Collect the held-out expert demonstrations, with every view of the dataset."""
-    episodes = reserve(recorded, per_task)
+    episodes = reserve(recorded, per_task, sources)
     if not len(episodes):
         raise UserError(
-            f"{recorded.where}: no successful episode of source '{EXPERT}' can be held out for "
-            "validation; a task needs at least three."
+            f"{recorded.where}: no successful episode of source {' or '.join(sources)} can be held "
+            f"out for validation; a task needs at least three. Its sources are {_named(recorded)}: "
+            "name the experts' with validation_sources in the recipe (policy.validation_sources "
+            "in a set)."
         )
     return gather(recorded, episodes, recorded.views, chunk=1, after_success=AFTER_SUCCESS)
 
@@ -50,3 +55,7 @@ def action_error(policy: Policy, demos: Demos) -> ActionError:
         if (demos.task == index).any()
     }
     return ActionError(mean=float(np.mean(list(tasks.values()))), tasks=tasks)
+
+
+def _named(recorded: RecordedEpisodes) -> str:
+    return ", ".join(sorted({source or EXPERT for source in recorded.episodes["source"]}))

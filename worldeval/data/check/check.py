@@ -14,6 +14,7 @@ from worldeval.data.check.numbers import dataset_findings, episode_findings
 from worldeval.data.check.pictures import joint_motion, picture_findings
 from worldeval.data.finding import DataError, DataFinding, grouped, skipped
 from worldeval.data.source import Head, Rows, Source
+from worldeval.data.stacked_steps import StackedSteps
 
 # Notes of a reader that matter more before training.
 HEAVIER = {"frame-count", "fps-tag", "no-task"}
@@ -28,8 +29,10 @@ def check(
 ) -> list[DataFinding]:
     """Check a dataset and return grouped findings, harmful ones first.
 
-    With `pictures=False`, no frames are read.
+    Stacked steps are checked as they were recorded. With `pictures=False`, no frames are read.
     """
+    if isinstance(source, StackedSteps):
+        source = source.source
     findings = [
         replace(finding, severity="warning") if finding.code in HEAVIER else finding
         for finding in source.findings

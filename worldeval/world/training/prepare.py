@@ -13,6 +13,7 @@ import numpy as np
 
 from worldeval.axes import Array, Bool, Int
 from worldeval.checked_weights import fill
+from worldeval.data.action_bounds import action_bounds
 from worldeval.data.adapt import ChosenEpisodes
 from worldeval.data.content import fingerprint
 from worldeval.data.decoded import decoded
@@ -29,7 +30,7 @@ from worldeval.files import read_object, write_json
 from worldeval.training.optimise import Report
 from worldeval.training.processes import this_process
 from worldeval.world.body import body_of
-from worldeval.world.protocol import ANY_TASK, WorldSpec, action_bounds
+from worldeval.world.protocol import ANY_TASK, WorldSpec
 from worldeval.world.recipe import WorldRecipe
 from worldeval.world.sources import tasks_of, to_train_on, with_latents
 from worldeval.world.tokenizer.build import new_tokenizer
