@@ -48,6 +48,7 @@ _PUBLIC = {
     "explain": ("worldeval.api.explain", "explain"),
     "export": ("worldeval.api.export", "export"),
     "report": ("worldeval.api.report", "report"),
+    "bundle": ("worldeval.api.bundle", "bundle"),
     "improve": ("worldeval.api.improve", ""),
     "Policy": ("worldeval.policy.protocol", "Policy"),
     "PolicySpec": ("worldeval.policy.protocol", "PolicySpec"),
@@ -59,6 +60,7 @@ __all__ = [*_PUBLIC, "__version__"]  # pyright: ignore[reportUnsupportedDunderAl
 
 if TYPE_CHECKING:
     from worldeval.api import improve as improve
+    from worldeval.api.bundle import bundle as bundle
     from worldeval.api.check_policies import check_policies as check_policies
     from worldeval.api.data import check_dataset as check_dataset
     from worldeval.api.data import convert_dataset as convert_dataset

@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from tests.support.synthetic_run import synthetic_run
 from worldeval.api import view as viewing
 from worldeval.cli import view
 from worldeval.errors import UserError
@@ -53,3 +54,16 @@ def test_without_streamlit_the_install_line_is_given(
 ) -> None:
     monkeypatch.setattr(viewing, "find_spec", lambda name: None)
     assert "worldeval[app]" in str(invoke(tmp_path).exception)
+
+
+def test_a_bundle_is_written_instead_and_needs_no_streamlit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(viewing, "find_spec", lambda name: None)
+    run = synthetic_run(tmp_path / "demo", films=False)
+    done = invoke(run, "--bundle", tmp_path / "site", "--json")
+    said = json.loads(done.stdout)
+    assert said["page"] == str(tmp_path / "site/index.html")
+    assert (said["episodes"], said["films"]) == (120, 0)
+    assert isinstance(invoke(tmp_path, "--bundle", tmp_path / "other").exception, UserError)
+    assert not (tmp_path / "other").exists()

@@ -5,19 +5,31 @@ from typing import Annotated
 
 import typer
 
-from worldeval.cli.common import DATA, Json, Out, Seed, emit, verb
+from worldeval.cli.common import DATA, Json, Out, Seed, emit, log, verb
 
 
 def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
     verb(
         app, "view", view, "worldeval view runs --data datasets/mine",
-        panels={"Server": ("port", "browser", "dry_run"), DATA: ("data",)},
+        panels={
+            "Server": ("port", "browser", "dry_run"), DATA: ("data",), "To send": ("bundle",),
+        },
     )  # fmt: skip
 
 
 def view(
-    runs: Annotated[Path, typer.Argument(help="Folder that contains the runs.")] = Path("runs"),
+    runs: Annotated[
+        Path, typer.Argument(help="Folder that contains the runs; with --bundle, a single run.")
+    ] = Path("runs"),
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write a static, read-only site of the run RUNS into DIR instead: it opens from a "
+            "file or any web server, and is what to send to a colleague.",
+        ),
+    ] = None,
     data: Annotated[
         list[Path] | None,
         typer.Option("--data", help="Folder of datasets outside RUNS. May be repeated."),
@@ -39,6 +51,20 @@ def view(
     The viewer listens on this machine only and opens no file outside RUNS and --data. --out writes
     the address and the command as JSON.
     """
+    if bundle is not None:
+        from worldeval.api.bundle import bundle as written
+
+        made = written(runs, bundle, seed=seed)
+        told = {
+            "page": made.path,
+            "episodes": made.episodes,
+            "films": made.films,
+            "megabytes": round(made.megabytes, 1),
+        }
+        size = f"{made.episodes:,} episodes, {made.films} films, {made.megabytes:.1f} MiB"
+        log.print(f"Wrote {made.path}: {size}.", markup=False, highlight=False)
+        emit(told, as_json=as_json, out=out)
+        return
     from worldeval.api.view import viewer
 
     found = viewer(runs, data=data or (), port=port, browser=browser)

@@ -29,6 +29,7 @@ Backend = Literal["pyav", "decord"]
 # Random windows cost mostly decoding, and of that the arithmetic coding of H.264 (CABAC) is the
 # larger half: files without it take a third of the time and 2% more space (DROID, 192x320).
 ENCODING = {"crf": "18", "preset": "veryfast", "tune": "fastdecode", "bf": "0", "g": "2"}
+SMALL = {"crf": "27", "preset": "medium", "bf": "0", "g": "60"}  # for films that are sent
 
 
 def probe(path: Path) -> VideoFacts:
@@ -68,8 +69,18 @@ def read_frames(
 class VideoWriter:
     """Writer of an H.264 file: `append` frames in a `with` block; leaving it completes the file."""
 
-    def __init__(self, path: Path, *, fps: float, size: tuple[int, int]) -> None:
-        """`size` is (height, width), both even because colour is stored at half resolution."""
+    def __init__(
+        self,
+        path: Path,
+        *,
+        fps: float,
+        size: tuple[int, int],
+        options: dict[str, str] | None = None,
+    ) -> None:
+        """`size` is (height, width), both even because colour is stored at half resolution.
+
+        `options` of the encoder replace `ENCODING`.
+        """
         height, width = size
         if height % 2 or width % 2:
             raise DataError(
@@ -81,7 +92,7 @@ class VideoWriter:
         self._size, self._path = size, path
         rate = Fraction(fps).limit_denominator(1001)
         self._container = av.open(str(path), "w", format="mp4", options={"movflags": "+faststart"})
-        self._stream = self._container.add_stream("libx264", rate=rate, options=ENCODING)
+        self._stream = self._container.add_stream("libx264", rate=rate, options=options or ENCODING)
         self._stream.width, self._stream.height = width, height
         self._stream.pix_fmt = "yuv420p"
         self._stream.time_base = self._stream.codec_context.time_base = 1 / rate

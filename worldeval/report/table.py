@@ -1,6 +1,6 @@
 """The rows of a report's tables: policies from best to worst, and tasks."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +96,18 @@ def task_rows(
         _task(task, sorted(cells, key=lambda cell: order.get(cell.policy, 0)), starts.get(task))
         for task, cells in by_task.items()
     )
+
+
+def worst_cells(tasks: Sequence[TaskRow]) -> dict[str, tuple[str, Cell]]:
+    """Return the task on which each policy is predicted to succeed least; none of a single task."""
+    worst: dict[str, tuple[str, Cell]] = {}
+    for task in tasks if len(tasks) > 1 else ():
+        for cell in task.cells:
+            value = cell.predicted.value
+            least = worst[cell.policy][1].predicted.value if cell.policy in worst else None
+            if value is not None and (least is None or value < least):
+                worst[cell.policy] = (task.task, cell)
+    return worst
 
 
 def _task(task: str, cells: list[Cell], starts: int | None) -> TaskRow:

@@ -21,12 +21,17 @@ LARGEST = 64 * 2**20  # bytes of start frames that are held
 
 def thumbnail(frame: UInt8[Array, "h w 3"]) -> str:
     """Encode a frame as a data URI for a table, at most `SIDE` pixels wide and tall."""
+    return f"data:image/webp;base64,{base64.b64encode(webp(frame)).decode('ascii')}"
+
+
+def webp(frame: UInt8[Array, "h w 3"], *, side: int = SIDE) -> bytes:
+    """Encode a frame as WebP, at most `side` pixels wide and tall."""
     picture = Image.fromarray(np.ascontiguousarray(frame))
-    scale = SIDE / max(picture.size)
+    scale = side / max(picture.size)
     size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
     buffer = io.BytesIO()
     picture.resize(size, Image.Resampling.BILINEAR).save(buffer, format="WEBP", quality=80)
-    return f"data:image/webp;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return buffer.getvalue()
 
 
 @lru_cache(maxsize=512)
