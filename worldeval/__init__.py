@@ -35,6 +35,7 @@ _PUBLIC = {
     "imagine": ("worldeval.api.rank", "imagine"),
     "truth": ("worldeval.api.rank", "truth"),
     "merge": ("worldeval.api.rank", "merge"),
+    "watch": ("worldeval.api.watch", "watch"),
     "fidelity": ("worldeval.api.fidelity", "fidelity"),
     "film": ("worldeval.api.film", "film"),
     "next_trials": ("worldeval.api.next_trials", "next_trials"),
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     from worldeval.api.train import train_world as train_world
     from worldeval.api.validate import plan as plan
     from worldeval.api.validate import validate as validate
+    from worldeval.api.watch import watch as watch
     from worldeval.errors import UserError as UserError
     from worldeval.policy.protocol import Policy as Policy
     from worldeval.policy.protocol import PolicySpec as PolicySpec

@@ -1,7 +1,9 @@
 """Evaluation progress on stderr: a live table, plain lines, or lines of JSON."""
 
 import json
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import fmean
 from time import monotonic
@@ -15,6 +17,7 @@ from rich.text import Text
 from worldeval.report.short_names import short_names
 
 if TYPE_CHECKING:
+    from worldeval.evaluate.run import Watcher
     from worldeval.evaluate.workers.jobs import Result
 
 EVERY = 10.0  # seconds between lines if there is no table
@@ -177,3 +180,16 @@ class _Stage:
     name: str
     begin: float  # seconds, when it began
     first: int  # number that was done then
+
+
+@contextmanager
+def shown(progress: "bool | Watcher") -> "Iterator[Watcher]":
+    """Yield the display of a function's `progress`: a new one, one that is silent, or its own."""
+    if not isinstance(progress, bool):
+        yield progress
+    elif progress:
+        with LiveProgress(Console(stderr=True, markup=False)) as display:
+            yield display
+    else:
+        with open(os.devnull, "w") as nowhere, LiveProgress(Console(file=nowhere)) as display:
+            yield display

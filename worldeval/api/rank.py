@@ -9,10 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from worldeval.api.interfaces import check_interfaces
-from worldeval.api.live_progress import LiveProgress
+from worldeval.api.live_progress import shown
 from worldeval.api.load import (
     Address,
     PolicyArgument,
@@ -137,7 +135,7 @@ def rank(
         raise UserError(
             "--truth measures in the simulator, --real reads a file; give only one of them."
         )
-    with _watched(progress) as watch, _opened("rank", request, out, seed, trust_pickle, watch,
+    with shown(progress) as watch, _opened("rank", request, out, seed, trust_pickle, watch,
                                               spread) as (run, temporary):  # fmt: skip
         if truth and out is None and not all(isinstance(each, str | Path)
                                              for each in as_list(policies or ())):  # fmt: skip
@@ -220,7 +218,7 @@ def imagine(
         policies=policies, world=world, judge=judge, starts=starts, protocol=protocol,
         settings=_settings(horizon, starts_per_task, None, sampler_steps, further),
     )  # fmt: skip
-    with _watched(progress) as watch, _opened("imagine", request, out, seed, trust_pickle, watch,
+    with shown(progress) as watch, _opened("imagine", request, out, seed, trust_pickle, watch,
                                               spread) as (run, temporary):  # fmt: skip
         run.imagine()
     return _result(run, temporary)
@@ -259,7 +257,7 @@ def truth(
         policies=policies, starts=starts, protocol=protocol, needs_models=False,
         settings=_settings(horizon, starts_per_task, None, None, settings),
     )  # fmt: skip
-    with _watched(progress) as watch, _opened("truth", request, out, seed, trust_pickle, watch,
+    with shown(progress) as watch, _opened("truth", request, out, seed, trust_pickle, watch,
                                               spread) as (run, temporary):  # fmt: skip
         run.truth()
     return _result(run, temporary)
@@ -429,15 +427,3 @@ def _result(run: Evaluation, temporary: bool) -> Result:
         errors=run.errors,
         stopped=None if run.spent is None else run.spent.why,
     )
-
-
-@contextmanager
-def _watched(progress: bool | Watcher) -> Iterator[Watcher]:
-    if not isinstance(progress, bool):
-        yield progress
-    elif progress:
-        with LiveProgress(Console(stderr=True, markup=False)) as watch:
-            yield watch
-    else:
-        with open(os.devnull, "w") as nowhere, LiveProgress(Console(file=nowhere)) as watch:
-            yield watch

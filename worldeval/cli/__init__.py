@@ -16,7 +16,7 @@ from worldeval.errors import UserError
 # simulators only inside functions.
 VERBS = (
     "system", "data", "learn", "train", "fidelity", "policy", "judge", "passport", "rank", "merge",
-    "next", "improve", "explain", "validate", "export", "report", "film", "view", "serve",
+    "watch", "next", "improve", "explain", "validate", "export", "report", "film", "view", "serve",
     "adapter", "env",
 )  # fmt: skip
 

@@ -33,11 +33,18 @@ class Spending:
     stop_when_separated: bool = False
     rollouts: int | None = None  # total; None: every policy from every start, or half if adaptive
     minutes: float | None = None  # time for imagining, in this command
+    # Ends an even allocation early, given every policy's scores so far.
+    decided: Callable[[Sequence["Rounds"]], bool] | None = None
 
     @property
     def looks(self) -> bool:
         """Whether outcomes decide what is done next, which the statistics must account for."""
-        return self.allocate != "even" or self.stop_when_separated
+        return self.allocate != "even" or self.stops
+
+    @property
+    def stops(self) -> bool:
+        """Whether outcomes may end the work early."""
+        return self.stop_when_separated or self.decided is not None
 
     @property
     def by_turns(self) -> bool:
@@ -50,7 +57,8 @@ class SpendingReport:
     """How an evaluation with a budget or adaptive allocation ended."""
 
     allocate: str
-    why: str  # it ended: 'all done', 'leader found', 'roll-outs spent' or 'time is up'
+    # Why it ended: 'all done', 'leader found', 'decided', 'roll-outs spent' or 'time is up'.
+    why: str
     leader: str | None
     estimates: dict[str, Estimate]  # confidence sequences, simultaneous over policies
 
@@ -101,10 +109,12 @@ def rounds_wanted(
     if spending.allocate == "even":
         while sum(wanted) + policies <= given and wanted[0] < rounds:
             most = given // policies
-            ahead = wanted[0] + step if spending.stop_when_separated else most
+            ahead = wanted[0] + step if spending.stops else most
             wanted = [min(ahead, most, rounds)] * policies
             yield list(wanted)
             if spending.stop_when_separated and found_leader(seen, wanted) is not None:
+                return
+            if spending.decided and spending.decided([seen(k, n) for k, n in enumerate(wanted)]):
                 return
         return
     budget = given if spending.rollouts else max(total // 2, policies)

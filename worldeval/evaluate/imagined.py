@@ -190,7 +190,8 @@ class ImaginedPart:
         best = found_leader(self.scores, wanted) if looks else None
         if why == "all done" and min(wanted) < self.rounds:
             stopped = self.spending.stop_when_separated and best is not None
-            why = "leader found" if stopped else "roll-outs spent"
+            ended = "decided" if self.spending.decided else "roll-outs spent"
+            why = "leader found" if stopped else ended
         return SpendingReport(
             allocate=self.spending.allocate,
             why=why,

@@ -56,7 +56,9 @@ def expanded(pattern: str) -> list[CheckpointPlace] | None:
     single checkpoint, or a model on the hub.
     """
     if has_magic(pattern) and not Path(pattern).is_dir():
-        folders = [Path(found) for found in sorted(glob(pattern)) if Path(found).is_dir()]
+        folders = [
+            Path(found) for found in sorted(glob(pattern, recursive=True)) if Path(found).is_dir()
+        ]
         if not folders:
             raise UserError(f"No LeRobot checkpoint matches {pattern}.{_near(Path(pattern))}")
     elif Path(pattern).is_dir():

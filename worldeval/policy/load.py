@@ -16,7 +16,7 @@ from worldeval.errors import UserError, did_you_mean
 from worldeval.policy.address import Address, read_address
 from worldeval.policy.builtin import Random, Zero
 from worldeval.policy.labelled import LABELS, USE, labelled
-from worldeval.policy.lerobot_checkpoints import expanded, located
+from worldeval.policy.lerobot_checkpoints import CONFIG, MODEL, expanded, located
 from worldeval.policy.protocol import Policy
 from worldeval.user_code import load_code, near
 
@@ -101,7 +101,9 @@ def _load(
 
 def _expand(ref: str) -> list[str]:
     address = read_address(ref)
-    if address.kind == "checkpoint":
+    if address.kind == "checkpoint" and _is_lerobot(address.place):
+        places = _lerobot(f"lerobot:{address.place}")
+    elif address.kind == "checkpoint":
         places = [(place, {}) for place in _checkpoints(address.place)]
     elif address.kind == "lerobot":
         places = _lerobot(address.place)
@@ -129,6 +131,19 @@ def _checkpoints(place: str) -> list[str]:
     if not checkpoints:
         raise UserError(f"No checkpoint matches {place}.{near(Path(place))}")
     return checkpoints
+
+
+def _is_lerobot(place: str) -> bool:
+    """Whether a folder or glob holds LeRobot's checkpoints and none of ours."""
+    path = Path(place)
+    found = [path] if path.is_dir() else [Path(each) for each in glob(place) if has_magic(place)]
+    folders = [folder for folder in found if folder.is_dir()]
+    theirs = f"**/{MODEL}/{CONFIG}"
+    return not any(map(_inside, folders)) and any(
+        (folder.name == MODEL and (folder / CONFIG).is_file())
+        or next(folder.glob(theirs), None) is not None
+        for folder in folders
+    )
 
 
 def _lerobot(place: str) -> list[tuple[str, dict[str, Any]]]:
@@ -208,6 +223,8 @@ def _unpickle(path: Path, trusted: bool) -> Policy:
 def _missing(path: Path) -> str:
     if path.is_dir():
         inside = _inside(path)
+        if _is_lerobot(str(path)):
+            return f"{path} is LeRobot's; its address is lerobot:{path}."
         if inside:
             return f"{path} contains {len(inside)} checkpoints; name one, such as {inside[0]}."
         return f"{path} contains no checkpoint (no {CARD})."

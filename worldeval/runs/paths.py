@@ -14,6 +14,7 @@ SECONDS = "seconds.json"
 LABELS = "labels.jsonl"
 INTERFACE_CHECKS = "interface_checks.json"
 GATES = "gates.json"
+WATCHED = "watch.json"
 ERRORS = "errors.jsonl"  # one line per failed batch
 STARTS = "starts.h5"
 IMAGINED, TRUTH = "imagined", "truth"  # folders of episodes, and the two sides of a table
@@ -66,6 +67,11 @@ class RunPaths:
     def gates(self) -> Path:
         """What replaying recordings gave."""
         return self.folder / GATES
+
+    @property
+    def watched(self) -> Path:
+        """Verdicts on the checkpoints of a training run, in the order in which they appeared."""
+        return self.folder / WATCHED
 
     @property
     def labels(self) -> Path:

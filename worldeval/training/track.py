@@ -33,25 +33,42 @@ def tracked(
     Raises:
         UserError: a tracker is unknown, or its package is not installed.
     """
+    with opened_trackers(trackers, folder, facts=recipe) as opened:
+        begin = 0
+
+        def tracking_too(stage: str, steps: int) -> Progress:
+            nonlocal begin
+            first, shown = begin, report(stage, steps)
+            begin += steps
+
+            def progress(step: int, loss: float) -> None:
+                shown(step, loss)
+                for each in opened:
+                    each.log({f"{stage}/loss": loss}, step=first + step)
+
+            return progress
+
+        yield tracking_too if opened else report
+
+
+@contextmanager
+def opened_trackers(
+    trackers: Sequence[str], folder: Path, *, facts: Mapping[str, Any]
+) -> Iterator[list[Any]]:
+    """Open accelerate's `trackers`, which have `log(values, step=...)`; they are closed at the end.
+
+    Args:
+        folder: the run folder, whose name becomes the run's.
+        facts: plain data that is stored with the run.
+
+    Raises:
+        UserError: a tracker is unknown, or its package is not installed.
+    """
     opened = [_opened(name, folder) for name in dict.fromkeys(trackers)]
     for each in opened:
-        each.store_init_configuration(_flat(recipe))
-    begin = 0
-
-    def tracking_too(stage: str, steps: int) -> Progress:
-        nonlocal begin
-        first, shown = begin, report(stage, steps)
-        begin += steps
-
-        def progress(step: int, loss: float) -> None:
-            shown(step, loss)
-            for each in opened:
-                each.log({f"{stage}/loss": loss}, step=first + step)
-
-        return progress
-
+        each.store_init_configuration(_flat(facts))
     try:
-        yield tracking_too if opened else report
+        yield opened
     finally:
         for each in opened:
             each.finish()
