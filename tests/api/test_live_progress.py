@@ -70,7 +70,7 @@ def test_the_table_has_a_row_per_policy() -> None:
 def test_names_in_the_table_keep_lineage_and_step() -> None:
     out = io.StringIO()
     names = ["pick-and-place-diffusion/step-24000", "pick-and-place-flow/step-24000"]
-    with Watch(Console(file=out, width=60, force_terminal=True, color_system=None)) as watch:
+    with LiveProgress(Console(file=out, width=60, force_terminal=True, color_system=None)) as watch:
         watch.imagining({name: [] for name in names}, 4)
         watch.counting("replaying", 1, 2)
     assert "pick-and-place-di…/step-24000" in out.getvalue()

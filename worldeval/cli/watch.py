@@ -24,8 +24,7 @@ from worldeval.cli.rank import JudgeFolder, Starts, World
 from worldeval.cli.spread import Jobs, PolicyTimeout
 
 if TYPE_CHECKING:
-    from worldeval.api.watch import WatchedTraining
-    from worldeval.runs.watched import WatchedCheckpoint
+    from worldeval.api.watch import WatchedCheckpoint, WatchedTraining
 
 WORSE = 3  # exit status; 1 and 2 are errors
 WATCHING = "When to look"
