@@ -103,6 +103,48 @@ def test_robosuites_own_names(foreign: Path) -> None:
     assert [head.task for head in source.heads] == ["Lift", "Lift"]
 
 
+ARM = {"type": "OSC_POSE", "input_type": "delta", "input_max": 1, "input_min": -1}
+EARLIER = {"type": "OSC_POSE", "control_delta": True}  # before robosuite 1.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "means"),
+    [
+        (
+            {
+                "robots": "Panda",
+                "controller_configs": {"body_parts": {"right": ARM}},
+            },
+            ["position", "rotation", "gripper"],
+        ),
+        (
+            {
+                "robots": ["Panda"],
+                "controller_configs": EARLIER,
+            },
+            ["position", "rotation", "gripper"],
+        ),
+        ({"robots": ["Panda"], "controller_configs": {"type": "OSC_POSE"}}, []),  # not said
+        ({"robots": ["Panda"], "controller_configs": {**ARM, "type": "JOINT_POSITION"}}, []),
+        ({"robots": ["Panda", "Panda"], "controller_configs": ARM}, []),
+        ({"robots": ["Panda"], "controller_configs": {**ARM, "type": "OSC_POSITION"}}, []),  # of 4
+        ({"robots": 7, "controller_configs": [[]]}, []),
+    ],
+)
+def test_the_controller_of_one_arm_says_what_its_actions_mean(foreign, arguments, means) -> None:
+    with h5py.File(foreign, "r+") as file:
+        about = {"env_name": "Lift", "env_kwargs": {"control_freq": 20, **arguments}}
+        file["data"].attrs["env_args"] = json.dumps(about)
+        for demo in file["data"].values():
+            del demo["actions"]
+            demo["actions"] = np.zeros((5, 7))
+    action = open_source(foreign).spec.meaning.action
+    assert [group.means for group in action if not group.guessed] == means
+    if means:
+        assert [group.motion for group in action[:2]] == ["delta", "delta"]
+        assert (action[1].form, action[2].open, action[2].closed) == ("axis-angle", -1, 1)
+
+
 @pytest.mark.parametrize(
     ("masks", "splits", "unlisted"),
     [

@@ -56,7 +56,7 @@ def interval(
     value corrected for the cost of noise to a perfect evaluator, taken at the end of that cost that
     `level` excludes: divided by it if 1 is best (Spearman 1904, attenuation), minus it if 0 is
     best, or minus its median and half the length of the percentile interval, whichever is lower.
-    `benchmarks/coverage.py` measures the coverage.
+    `benchmarks/interval_coverage.py` measures the coverage.
 
     Args:
         value: the measure on the observed rates.

@@ -1,15 +1,17 @@
 # h5py types every item as a group, dataset or datatype.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportOperatorIssue=false
-"""Success and task of a robomimic file, from its rewards and attributes."""
+"""Success, task and the meaning of actions in a robomimic file, as its attributes state them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 
 from worldeval.axes import Array, UInt8
+from worldeval.data.columns import ColumnGroup, Groups
 from worldeval.data.finding import DataError, DataFinding
 from worldeval.data.formats import hdf5
 from worldeval.data.truth import truth
@@ -47,6 +49,40 @@ def reward_tells(
         "success-guessed",
         "an episode with a reward of 1 counts as successful. A map can change this (success:).",
     )
+
+
+def controlled(environment: Mapping[str, Any], names: Sequence[str]) -> Groups:
+    """Return the meaning of one arm's actions under robosuite's operational space control.
+
+    `environment` is a file's `env_args`. Changes of the pose are shares of the controller's largest
+    step, in [-1, 1], so they have no unit. Empty for other controllers and for several arms.
+    """
+    arguments = environment.get("env_kwargs")
+    arm = _arm(arguments) if isinstance(arguments, dict) else {}
+    turned = {"OSC_POSE": 3, "OSC_POSITION": 0}.get(str(arm.get("type")))
+    moved = arm.get("input_type") == "delta" or arm.get("control_delta") is True
+    if turned is None or not moved or len(names) != 3 + turned + 1:
+        return ()
+    names = tuple(names)
+    position = ColumnGroup(names=names[:3], means="position", motion="delta")
+    rotation = ColumnGroup(names=names[3:6], means="rotation", form="axis-angle", motion="delta")
+    gripper = ColumnGroup(names=names[-1:], means="gripper", open=-1.0, closed=1.0)
+    return (position, rotation, gripper) if turned else (position, gripper)
+
+
+def _arm(arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The controller of a robot with one arm; empty if there is none or more than one."""
+    robots, found = arguments.get("robots"), arguments.get("controller_configs")
+    robots = [robots] if isinstance(robots, str) else robots
+    found = found[0] if isinstance(found, list) and len(found) == 1 else found
+    if not isinstance(found, dict) or not isinstance(robots, list) or len(robots) != 1:
+        return {}
+    parts = found.get("body_parts")  # since robosuite 1.5; before, the arm's controller itself
+    if not isinstance(parts, dict):
+        return found
+    # robosuite's own files also describe parts that the robot does not have.
+    arm = parts.get("right")
+    return arm if isinstance(arm, dict) else {}
 
 
 def problem_text(data: h5py.Group) -> str:

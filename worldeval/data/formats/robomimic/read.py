@@ -22,6 +22,7 @@ from worldeval.data.formats import hdf5
 from worldeval.data.formats.robomimic.masks import read_masks
 from worldeval.data.formats.robomimic.meaning import (
     REWARDS,
+    controlled,
     flags_of,
     problem_text,
     reward_tells,
@@ -93,7 +94,12 @@ class RobomimicSource(Source):
             views=views,
             action_names=self._action_names,
             pose_names=self._pose_names,
-            meaning=ColumnMeanings(pose=_robosuite(self._pose_keys, self._pose_names)),
+            meaning=ColumnMeanings(
+                action=controlled(environment, self._action_names)
+                if self._action_keys == (ACTIONS,)
+                else (),
+                pose=_robosuite(self._pose_keys, self._pose_names),
+            ),
             read_as=replace(
                 self.given,
                 action=replace(self.given.action, keys=self._action_keys),

@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "coverage.py"
+PATH = Path(__file__).parents[2] / "benchmarks" / "interval_coverage.py"
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,6 @@
 """Does every interval cover, and does every test keep its error? By enumeration or simulation.
 
-    python benchmarks/coverage.py --out benchmarks/results/coverage.json   # minutes, one core
+    python benchmarks/interval_coverage.py --out benchmarks/results/coverage.json  # minutes
 
 Each check is a function of a generator and a number of repetitions that returns rows; the tests run
 them with few repetitions.
