@@ -4,9 +4,10 @@
 
 The right arm lifts a cube and hands it to the left arm. Starts, joints, actions and rewards are
 those of gym-aloha's `AlohaTransferCube-v0`; success is its reward 4: the left gripper touches the
-lifted cube. Two things differ, to make it fast: pictures are small, without shadows, from two
-cameras closer than the original one, and they are drawn when somebody looks, not at every
-step (6 ms instead of 170 ms per step). Needs `pip install gym-aloha`.
+lifted cube. Three things differ, so that small policies learn the task and 2 cores suffice: the cube
+starts within 5 cm of the middle of gym-aloha's region, which reaches twice as far; pictures are
+small, without shadows, from two cameras closer than the original one; and they are drawn when
+somebody looks, not at every step (11 ms instead of 170 ms). Needs `pip install gym-aloha`.
 
 Actions are 14 absolute joint targets at 50 Hz, with the grippers from 0 (closed) to 1 (open).
 """
@@ -25,6 +26,7 @@ VIEWS = {  # looked-at point in metres, distance, azimuth and elevation in degre
     "above": ((0.04, 0.5, 0.1), 0.62, 90.0, -89.0),
     "front": ((0.04, 0.5, 0.14), 0.62, 90.0, -12.0),
 }
+MIDDLE, NEARER = (0.1, 0.5), 0.5  # of the cube's starts in metres; their distance from it, scaled
 FINER = 3  # pictures are drawn this many times larger, and averaged
 
 
@@ -78,7 +80,9 @@ class Aloha:
         from gym_aloha.tasks.sim import BOX_POSE  # pyright: ignore[reportMissingImports]
         from gym_aloha.utils import sample_box_pose  # pyright: ignore[reportMissingImports]
 
-        BOX_POSE[0] = sample_box_pose(seed)
+        pose = sample_box_pose(seed)
+        pose[:2] = MIDDLE + NEARER * (pose[:2] - MIDDLE)
+        BOX_POSE[0] = pose
         self.task.initialize_episode(self.physics)
         self.mujoco.mj_forward(self.model, self.data)
         return self.frame(look=True)

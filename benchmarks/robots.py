@@ -63,6 +63,8 @@ class Robot:
     size: tuple[int, int] | None = None  # of the policies' images; None: as recorded
     chunk: int = 2  # frames that a policy plans ahead
     steps: int = 2000  # optimiser steps of the longest policy training
+    policy: Mapping[str, Any] = field(default_factory=dict)  # further keys of the policies' recipe
+    without: tuple[str, ...] = ()  # lineages to leave out, to save time
     bias: tuple[float, ...] = ()  # of the biased policies, in half ranges of a step's action
     noise: float = 0.5  # of the noisy policies' labels, in half ranges
     episodes: int = 160  # roll-outs of each task by the weak policies
@@ -280,6 +282,8 @@ def _set(robot: Robot, *, fold: tuple[int, int], lineages: list[dict[str, Any]])
     }
     if robot.size is not None:
         policy["size"] = list(robot.size)
+    policy |= robot.policy
+    lineages = [lineage for lineage in lineages if lineage["name"] not in robot.without]
     for lineage in lineages:
         for group in lineage["change"].get("demos", ()):
             group.setdefault("sources", list(robot.experts))

@@ -53,6 +53,19 @@ def test_what_is_there_is_found() -> None:
     assert (env.action_dim, env.fps) == (2, 20.0)
 
 
+@pytest.mark.parametrize(("query", "moved"), [("", 1.0), ("?clip=true", 1.0), ("?clip=false", 3.0)])
+def test_actions_beyond_the_declared_space(query: str, moved: float) -> None:
+    env = opened(query)
+    env.reset(0)
+    frame = env.step(np.array([3, -3], np.float32))
+    assert frame.pose == pytest.approx(np.array([moved, -moved]) * gym_robot.STEP)
+
+
+def test_clip_is_yes_or_no() -> None:
+    with pytest.raises(UserError, match="clip must be true or false, not 3"):
+        opened("?clip=3")
+
+
 def test_several_steps_make_a_frame() -> None:
     env = opened(k=4)
     assert (env.action_dim, env.fps) == (8, 5.0)

@@ -7,6 +7,8 @@
 - `pose`: observation keys of the robot's state. Default: agent_pos, state, or the only numbers.
 - `success`: a key of `info`, `reward>=0.95`, or `terminated`. Default: is_success or success.
 - `fps`: simulator steps per second. Default: the environment's render_fps.
+- `clip`: whether actions are clipped to the declared action space. Default: true. Some environments
+  declare less than they accept: gym_aloha declares [-1, 1] for joint targets beyond it.
 - `env.NAME`: a parameter of the environment that has one of these names.
 
 Nested observations are named with slashes: `pixels/top`. A view without a name of its own is called
@@ -25,7 +27,7 @@ from worldeval.axes import Array, Float32, UInt8
 from worldeval.envs.protocol import EnvFrame
 from worldeval.errors import UserError, did_you_mean
 
-OURS = ("views", "pose", "success", "fps")
+OURS = ("views", "pose", "success", "fps", "clip")
 POSES = ("agent_pos", "observation.state", "state", "robot_state", "proprio")
 SUCCESSES = ("is_success", "success")
 RENDER = "render"
@@ -57,6 +59,9 @@ class GymEnvironment:
         self._views = self._chosen_views(own.get("views"), pictures, spaces)
         self._pose = self._chosen_pose(own.get("pose"), spaces)
         self._success = str(own["success"]) if "success" in own else None
+        self._clip = own.get("clip", True)
+        if not isinstance(self._clip, bool):
+            raise UserError(f"{name}: clip must be true or false, not {self._clip}.")
         rate = own.get("fps") or (self.env.metadata or {}).get("render_fps")
         if not isinstance(rate, int | float) or not rate > 0:
             raise UserError(
@@ -89,8 +94,9 @@ class GymEnvironment:
             return self._last
         success, over, seen = False, False, None
         for part in np.asarray(action, np.float32).reshape(self.steps_per_frame, -1):
-            part = np.clip(part, self._low, self._high).reshape(self._shape)
-            seen, reward, terminated, truncated, info = self.env.step(part.copy())
+            inside = np.clip(part, self._low, self._high) if self._clip else part
+            told = inside.reshape(self._shape).copy()
+            seen, reward, terminated, truncated, info = self.env.step(told)
             success |= self._succeeded(float(reward), bool(terminated), info)
             over = bool(terminated or truncated)
             if over:
