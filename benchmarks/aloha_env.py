@@ -4,10 +4,10 @@
 
 The right arm lifts a cube and hands it to the left arm. Starts, joints, actions and rewards are
 those of gym-aloha's `AlohaTransferCube-v0`; success is its reward 4: the left gripper touches the
-lifted cube. Three things differ, so that small policies learn the task and 2 cores suffice: the cube
-starts within 5 cm of the middle of gym-aloha's region, which reaches twice as far; pictures are
-small, without shadows, from two cameras closer than the original one; and they are drawn when
-somebody looks, not at every step (11 ms instead of 170 ms). Needs `pip install gym-aloha`.
+lifted cube. Three things differ, so that small policies learn the task on 2 cores: the cube starts
+within 5 cm of the middle of gym-aloha's region, which reaches twice as far; pictures are small,
+without shadows, from two cameras closer than the original one; and they are drawn when somebody
+looks, not at every step (11 ms instead of 170 ms). Needs `pip install gym-aloha`.
 
 Actions are 14 absolute joint targets at 50 Hz, with the grippers from 0 (closed) to 1 (open).
 """
