@@ -63,7 +63,9 @@ app: setup ## Open the viewer in a browser.
 	$(WORLDEVAL) view runs
 
 pictures: setup ## Remake the pictures of docs/ from runs/demo (after `make demo`; needs Chromium).
-	$(WORLDEVAL) report $(DEMO) --picture docs/demo.png
+	$(WORLDEVAL) film $(DEMO) --real $(addsuffix /door-open-v3-500000/500000,bc-all/step-250 bc-all/step-2400)
+	$(WORLDEVAL) report $(DEMO) --picture docs/demo.png --animation docs/demo.webp --json \
+		> benchmarks/results/demo.json
 	$(BIN)/python .ci/screenshots.py $(dir $(DEMO)) docs/viewer --run $(notdir $(DEMO)) \
 		--report $(DEMO)/report/index.html
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from worldeval.api.result import Result
 from worldeval.errors import UserError
+from worldeval.report.animation import write_animation
 from worldeval.report.contents import ReportContents, read_contents
 from worldeval.report.page import write_page
 from worldeval.report.poster import write_poster
@@ -35,6 +36,7 @@ def report(
     embed: bool | None = None,
     strips: int = 4,
     picture: str | Path | None = None,
+    animation: str | Path | None = None,
     seed: int = 0,
 ) -> WrittenReport:
     """Write the report of a run: ranking, agreement, gates, film strips and provenance.
@@ -46,6 +48,7 @@ def report(
         embed: whether to embed pictures in the file. Default: only in HTML.
         strips: maximum number of film strips per kind of wrong prediction.
         picture: PNG file for an additional picture, for a README.
+        animation: WebP or GIF file for a looping picture of two policies from the same start.
         seed: random seed of P(best), if the run has no ranking yet.
 
     Returns:
@@ -65,6 +68,8 @@ def report(
     path = write_page(contents, target, embed=inside, each=strips)
     if picture is not None:
         write_poster(contents, Path(picture))
+    if animation is not None:
+        write_animation(contents, Path(animation))
     return WrittenReport(path=path, contents=contents)
 
 

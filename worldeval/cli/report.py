@@ -49,6 +49,14 @@ def report(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    animation: Annotated[
+        Path | None,
+        typer.Option(
+            "--animation",
+            help="WebP or GIF file for a looping picture of two policies from the same start.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
@@ -61,14 +69,21 @@ def report(
     from worldeval.api.report import report as written
 
     done = written(
-        run, out, markdown=markdown, embed=embed, strips=strips, picture=picture, seed=seed
+        run,
+        out,
+        markdown=markdown,
+        embed=embed,
+        strips=strips,
+        picture=picture,
+        animation=animation,
+        seed=seed,
     )
     emit(_facts(done, picture), as_json=as_json)
     if not as_json:
         for found in done.contents.refusals:
             console.print(f"refusal: {found.text}", style="red")
         console.print(done.headline.verdict, style="bold")
-        for made in filter(None, (done.path, picture)):
+        for made in filter(None, (done.path, picture, animation)):
             console.print(str(made), soft_wrap=True)
 
 

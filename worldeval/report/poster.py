@@ -1,6 +1,7 @@
 """A picture of a run for a README: film strips beside predicted against measured success."""
 
 import io
+import json
 from pathlib import Path
 
 from PIL import Image
@@ -40,7 +41,17 @@ def write_poster(contents: ReportContents, path: Path) -> Path:
     shown = [open_strip(folder, entry) for entry in chosen]
     # One view keeps the picture readable; the report shows all views.
     view = next(iter(shown[0].imagined))
-    return write_strip_png(path, shown, views=[view], beside=beside, columns=6)
+    told = [
+        {
+            "policy": row.policy,
+            "predicted": row.predicted.value,
+            "measured": None if row.truth is None else row.truth.value,
+        }
+        for row in contents.rows
+    ]
+    return write_strip_png(
+        path, shown, views=[view], beside=beside, columns=6, description=json.dumps(told)
+    )
 
 
 def telling(strips: tuple[Filmstrip, ...]) -> list[Filmstrip]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
 
 from worldeval.axes import Array, Int, UInt8
 from worldeval.files import whole_file
@@ -104,6 +105,7 @@ def write_strip_png(
     side: int = 96,
     views: Sequence[str] | None = None,
     beside: Image.Image | None = None,
+    description: str = "",
 ) -> Path:
     """Write a labelled picture of several film strips, one below the other, for a README.
 
@@ -112,6 +114,7 @@ def write_strip_png(
         side: width of a frame in pixels.
         views: views to show; all by default.
         beside: another picture to place on the right, scaled to the same height.
+        description: text that is kept in the file, such as the numbers that are shown.
 
     Raises:
         ValueError: there is no strip.
@@ -136,8 +139,11 @@ def write_strip_png(
         top += block.height + pad
     if right:
         sheet.paste(right, (pad + width + pad, pad))
+    kept = PngInfo()
+    if description:
+        kept.add_text("Description", description)
     with whole_file(path) as draft:
-        sheet.save(draft, format="PNG", optimize=True)
+        sheet.save(draft, format="PNG", optimize=True, pnginfo=kept)
     return path
 
 
