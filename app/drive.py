@@ -1,39 +1,44 @@
-"""Page: drive a world model by hand. This is the only page that loads networks."""
+"""Page: drive a world model by hand. This is the only page that loads networks.
 
+Streamlit redraws a whole page for every click, which is too slow for held keys. Here it only
+chooses the world model and the start; the driving itself is `drive.js`, which talks to the world
+model through a websocket of this process.
+"""
+
+import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
+from streamlit.components.v2 import component
 
 from worldeval.errors import UserError
-from worldeval.recipe import RECIPES
+from worldeval.recipe import RECIPES, shipped
 from worldeval.record import Start
-from worldeval.report.charts import over_time
-from worldeval.report.film import clip
-from worldeval.report.places import find_worlds
-from worldeval.report.theme import DARK, LIGHT
-from worldeval.report.trace import pose_names, read_place
+from worldeval.report.places import find_policies, find_worlds
 from worldeval.report.words import escaped
-from worldeval.rollout.drive import Controls, Drive, Stick, controls_of
+from worldeval.rollout.controls import Controls, controls_of
+from worldeval.rollout.drive import Drive
 from worldeval.rollout.starts import read_starts
+from worldeval.runs.origin import read_recipe
 from worldeval.runs.paths import RunPaths
-from worldeval.world.body import HAND
+from worldeval.serve.drive import DriveSession
+from worldeval.serve.drive_recording import DriveRecorder
+from worldeval.serve.drive_server import DriveServer
 from worldeval.world.protocol import WorldSpec
 
-# Key -> label and direction; the gripper is set by its slider.
-KEYS = {
-    "a": ("x -", {"x": -1.0}),
-    "d": ("x +", {"x": 1.0}),
-    "w": ("y +", {"y": 1.0}),
-    "x": ("y -", {"y": -1.0}),
-    "e": ("z +", {"z": 1.0}),
-    "q": ("z -", {"z": -1.0}),
-}
 JUDGES = "judge.json"
 MOST = 30  # maximum number of files of starts to read
-SIDE = 512  # width of the newest frame in pixels, all views together
+REPLAN = 2  # world frames between the queries of a policy, where the run's protocol names none
+HERE = Path(__file__).parent
 
-theme = DARK if st.context.theme.type == "dark" else LIGHT
+
+@st.cache_resource(show_spinner=False)
+def server() -> DriveServer:
+    """Start the websocket through which pages drive."""
+    return DriveServer(int(os.environ.get("WORLDEVAL_DRIVE_PORT") or 0))
 
 
 @st.cache_resource(show_spinner="loading the world model", max_entries=2)
@@ -59,6 +64,19 @@ def judge_of(folder: str, changed: int) -> Any:
 def starts_of(path: str, changed: int) -> list[Start]:
     """Read the starts in a file."""
     return read_starts(Path(path))
+
+
+@st.cache_data(show_spinner=False, ttl=60)
+def policies_of(root: str) -> dict[str, str]:
+    """Find the checkpoints in the folder of runs, and those shipped with the package."""
+    return {name: str(folder) for name, folder in find_policies([Path(root)]).items()}
+
+
+def loaded(folder: str) -> Any:
+    """Load a policy."""
+    from worldeval.policy.load import load_policy
+
+    return load_policy(folder)
 
 
 def start_files() -> dict[str, Path]:
@@ -94,67 +112,73 @@ def changed(path: Path) -> int:
     return path.stat().st_mtime_ns
 
 
-def begin(world: Any, controls: Controls, start: Start) -> Drive:
-    """Return the current episode; selecting another start begins a new one."""
-    name = (id(world), start.id)
-    if st.session_state.get("driven") != name:
-        st.session_state["drive"] = Drive(world, start, controls, seed=start.seed)
-        st.session_state["driven"] = name
-    return st.session_state["drive"]
+def first_world(worlds: dict[str, Path]) -> int:
+    """Return the place of the selected run's world model, else of the shipped one."""
+    run = st.session_state["run"]
+    try:
+        asked = read_recipe(run.folder).get("world") if run else None
+    except UserError:
+        asked = None
+    places = list(worlds.values())
+    if isinstance(asked, str) and asked:
+        wanted = Path(shipped(asked)).resolve()
+        for number, place in enumerate(places):
+            if place.resolve() == wanted:
+                return number
+    return next((i for i, name in enumerate(worlds) if name.startswith("shipped")), 0)
 
 
-def steer(drive: Drive) -> None:
-    """Draw the sliders and keys; each key press imagines one chunk."""
-    count = st.slider("World frames per chunk", 1, 8, 4, key="chunk")
-    speed = st.slider("Step size per key press", 0.1, 1.0, 1.0, 0.1, key="speed")
-    grip = st.slider("Gripper", -1.0, 1.0, -1.0, 0.1, key="grip")
-    wanted: Stick | None = None
-    rows = [st.columns(3), st.columns(3)]
-    # Arranged as on a keyboard: q w e in the upper row, a x d in the lower one.
-    for column, key in zip([*rows[0], *rows[1]], "qweaxd", strict=True):
-        label, push = KEYS[key]
-        if column.button(label, shortcut=key, key=f"key {key}", width="stretch"):
-            wanted = Stick(**{axis: speed * way for axis, way in push.items()}, gripper=grip)
-    with st.expander("Combine directions"):
-        x, y, z = (st.slider(axis, -1.0, 1.0, 0.0, 0.1, key=f"stick {axis}") for axis in "xyz")
-    if st.button("Imagine a chunk", shortcut="i", type="primary", key="go", width="stretch"):
-        wanted = Stick(x=x, y=y, z=z, gripper=grip)
-    undo, again = st.columns(2)
-    if undo.button("Undo", shortcut="u", key="undo", width="stretch"):
-        drive.undo()
-    if again.button("Begin again", shortcut="b", key="again", width="stretch"):
-        del st.session_state["driven"]
-        st.rerun()
-    if wanted is not None:
-        with st.spinner("imagining"):
-            drive.go(wanted, count)
+def replan_every() -> int:
+    """Return how often the selected run's protocol asks its policies."""
+    run = st.session_state["run"]
+    try:
+        asked = read_recipe(run.folder).get("replan_every") if run else None
+    except UserError:
+        return REPLAN
+    return asked if isinstance(asked, int) and asked > 0 else REPLAN
 
 
-def judged(drive: Drive, folder: Path | None) -> None:
-    """Show the judge's probability of success for the episode so far."""
+def fitting_judge(world: Any, start: Start, folder: Path | None) -> Any:
+    """Return the judge beside the world model, if it can judge this world model's episodes."""
     if folder is None:
         st.caption("There is no judge beside this world model, so success cannot be predicted.")
-        return
-    if len(drive) < 2:
-        return  # no frame is imagined yet
+        return None
     try:
         judge = judge_of(str(folder), changed(folder / JUDGES))
-        probability = judge.over_time([drive.rollout])[0]
+        judge.over_time([Drive(world, start, controls, seed=start.seed).rollout])
     except (UserError, RuntimeError, ValueError) as error:  # trained on latents of another world
         st.caption("The judge beside this world model was trained for another world model.")
         st.text(str(error))
-        return
-    st.metric("P(success) by the judge", f"{probability[-1]:.2f}")
-    colours = {"judge": theme.imagined}
-    spec = over_time(
-        {"judge": probability},
-        cursor=len(drive) - 1,
-        theme=theme,
-        title="P(success)",
-        domain=(0, 1),
-        colours=colours,
-    )
-    st.vega_lite_chart(spec, width="stretch")
+        return None
+    return judge
+
+
+def address(name: str, folder: Path, start: Start) -> str:
+    """Return the address of the current episode; selecting another start begins a new one."""
+    key = (str(folder), changed(folder / "world.json"), start.id)
+    if st.session_state.get("driven", ("",))[0] != key:
+        root = st.session_state["root"]
+        beside = judge_folder(folder)
+        judge = fitting_judge(world, start, beside)
+        found = policies_of(str(root))
+        offered: dict[str, Callable[[], Any]] = {
+            each: partial(loaded, place) for each, place in found.items()
+        }
+        record = None
+        if root.is_dir() and os.access(root, os.W_OK):
+            own = name.removeprefix("shipped: ")
+            record = DriveRecorder(
+                root, folder, name=own, judge=str(beside) if judge is not None else ""
+            )
+        session = DriveSession(
+            Drive(world, start, controls, seed=start.seed),
+            judge=judge,
+            policies=offered,
+            replan_every=replan_every(),
+            record=record,
+        )
+        st.session_state["driven"] = (key, server().offer(session))
+    return st.session_state["driven"][1]
 
 
 st.header("Drive")
@@ -169,8 +193,7 @@ if not worlds or not files:
     st.stop()
 which, where, task_box, start_box = st.columns(4)
 names = list(worlds)
-first = next((i for i, name in enumerate(names) if name.startswith("shipped")), 0)
-name = which.selectbox("World model", names, index=first)
+name = which.selectbox("World model", names, index=first_world(worlds))
 try:
     world, controls = world_of(str(worlds[name]), changed(worlds[name] / "world.json"))
     fitting = fitting_starts(files, world.spec)
@@ -181,31 +204,18 @@ try:
     task = task_box.selectbox("Task", sorted({start.task for start in starts}))
     own = {start.id: start for start in starts if start.task == task}
     start = own[start_box.selectbox("Start", list(own))]
-    drive = begin(world, controls, start)
-    picture, stick = st.columns([3, 2])
-    with stick:
-        if controls.body.place != HAND or not world.spec.metres:
-            moved = ", ".join(str(axis.pose + 1) for axis in controls.axes)
-            unit = f" ({world.spec.place_unit})" if world.spec.place_unit else ""
-            st.caption(f"x, y and z move these numbers of the pose, in order: {moved}{unit}.")
-        steer(drive)
-    with picture:
-        frames = drive.frames
-        newest = [frames[view][-1] for view in frames]
-        scale = max(1, SIDE // max(1, sum(image.shape[1] for image in newest)))
-        for column, view, image in zip(st.columns(len(newest)), frames, newest, strict=True):
-            shown = image.repeat(scale, axis=0).repeat(scale, axis=1)
-            column.image(shown, width="stretch", caption=escaped(view))
-        imagined = len(drive) - 1
-        st.caption(f"{imagined} imagined frames." if imagined else "The start: a recorded frame.")
-        if imagined:
-            st.video(clip(frames, fps=8.0), loop=True, autoplay=True, muted=True)
-        judged(drive, judge_folder(worlds[name]))
-    with st.expander("Predicted pose"):
-        names = pose_names(drive.pose.shape[1], read_place(worlds[name]))
-        series = {label: drive.pose[:, i] for i, label in enumerate(names)}
-        spec = over_time(series, cursor=imagined, theme=theme, title="pose")
-        st.vega_lite_chart(spec, width="stretch")
+    drawn = component(
+        "worldeval.drive",
+        html=(HERE / "drive.html").read_text(encoding="utf-8"),
+        css=(HERE / "drive.css").read_text(encoding="utf-8"),
+        js=(HERE / "drive.js").read_text(encoding="utf-8"),
+    )
+    drawn(data={"address": address(name, worlds[name], start)}, key="drive")
+    st.caption(
+        "The start is a recorded frame. Trust is how well the world model's tokenizer reproduces "
+        "the newest frame, relative to the start: it falls as imagination leaves what was "
+        f"recorded. Views from left to right: {escaped(', '.join(world.spec.views))}."
+    )
 except UserError as error:
     st.error("This world model cannot be driven from this start.")
     st.text(str(error))

@@ -25,7 +25,7 @@ from worldeval.report.theme import LIGHT
 from worldeval.report.words import escaped
 from worldeval.runs.episodes import EpisodeTable, read_episodes
 from worldeval.runs.films import read_filmstrips
-from worldeval.runs.finding import RunState, check_inside, find_runs, signature
+from worldeval.runs.finding import DRIVEN, RunState, check_inside, find_runs, signature
 from worldeval.runs.paths import RunPaths
 from worldeval.stats import Finding
 
@@ -82,18 +82,21 @@ def announce(findings: Sequence[Finding], *, blind: bool) -> None:
 def open_run(run: RunState, *, whole: bool, blind: bool) -> None:
     """Load a run into the session state, and report damaged files."""
     findings: Sequence[Finding] = ()
+    unfinished = run.status in ("under way", DRIVEN)
     if run.status == "under way":
         st.info(
-            f"This run is under way or interrupted: {run.detail}. Run `worldeval rank` again to "
-            "continue it."
+            f"This run is under way: {run.detail}. Run `worldeval rank` again to continue it if it "
+            "was stopped."
         )
+    elif run.status == DRIVEN and whole:
+        st.info("These episodes were driven by hand and are not ranked. Watch them on Roll-outs.")
     try:
         check_inside(run.folder, root)
         now = signature(run.folder)
-        if run.status != "under way" and whole:
+        if not unfinished and whole:
             st.session_state["contents"] = contents = contents_of(str(run.folder), now)
             findings = contents.findings
-        elif run.status != "under way":
+        elif not unfinished:
             findings = findings_of(str(run.folder), now)
         st.session_state["episodes"] = episodes_of(str(run.folder), now)
         st.session_state["strips"] = tuple(read_filmstrips(RunPaths(run.folder).films))

@@ -44,11 +44,14 @@ def runs(kept_runs: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def toy_runs(kept_runs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A complete run, one with an untrained world model and judge beside it, and a dataset."""
+    """A complete run, one with an untrained world model, judge and policy, and a dataset."""
+    from toy_run import make_policy
+
     from tests.support.imagined_run import imagined_run
 
     root = tmp_path_factory.mktemp("toy")
     imagined_run(root)
+    make_policy(root / "policies/toy/step-1", "toy/step-1")
     make("mp4-npz", root / "recorded")
     shutil.copytree(kept_runs / "demo", root / "demo")
     return root

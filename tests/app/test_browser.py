@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from worldeval.runs.films import read_filmstrips
 from worldeval.runs.labels import read_opinions
 
 # The script of the page has ended, and nothing waits for its content.
@@ -71,17 +72,82 @@ def test_a_label_given_by_a_key_is_on_the_disk(page: Any, address: str, toy_runs
     assert kept.who
 
 
-def test_driving_by_keys_makes_frames(page: Any, address: str) -> None:
+def driving(page: Any, address: str) -> Any:
+    """Open the page Drive on the toy world; every page drives an episode of its own."""
     opened(page, address, "drive", "Drive", run="toy")
-    page.get_by_text("The start: a recorded frame.").wait_for()
-    before = pixels(page)
-    page.keyboard.press("d")
-    page.get_by_text("4 imagined frames.").wait_for()
-    page.wait_for_function("document.querySelector('video')?.readyState >= 2")
-    assert pixels(page) != before
-    page.keyboard.press("u")
-    page.get_by_text("The start: a recorded frame.").wait_for()
-    assert pixels(page) == before
+    page.get_by_text("The start: a recorded frame").wait_for()
+    return page.locator(".drive")
+
+
+# The component is in a shadow tree, which locators enter but the code of a page does not.
+AT_LEAST = """n => [...document.querySelectorAll('*')].some(e =>
+    Number(e.shadowRoot?.querySelector('.drive')?.dataset.frame) >= n)"""
+
+
+def test_held_keys_drive_and_released_ones_do_not(page: Any, address: str) -> None:
+    drive = driving(page, address)
+    assert drive.get_by_role("button", name="x plus").count() == 1  # directions have names
+    before = drive.locator("img").get_attribute("src")
+    page.keyboard.down("d")
+    page.wait_for_function(AT_LEAST, arg=5)
+    page.keyboard.up("d")
+    page.keyboard.press("ArrowUp")
+    drive.get_by_text("by hand").wait_for()
+    drive.locator("[data-part=judge]").get_by_text(".").wait_for()  # of the judge beside the world
+    stopped = int(drive.get_attribute("data-frame"))
+    assert drive.locator("img").get_attribute("src") != before
+    page.keyboard.press("Shift")  # no direction: time stands still
+    drive.get_by_label("Frame").fill("0")
+    drive.get_by_text(f"frame 0 of {stopped}").wait_for()
+    assert drive.locator("img").get_attribute("src") == before
+    assert float(drive.locator("[data-part=trust]").inner_text()) == 1
+
+
+def test_an_earlier_frame_is_continued_from_and_everything_begun_again(
+    page: Any, address: str
+) -> None:
+    drive = driving(page, address)
+    button = drive.get_by_role("button", name="y plus").bounding_box()
+    page.mouse.move(button["x"] + 5, button["y"] + 5)
+    page.mouse.down()
+    page.wait_for_function(AT_LEAST, arg=6)
+    page.mouse.up()
+    drive.get_by_label("Frame").fill("2")
+    page.keyboard.press("b")
+    drive.get_by_text("frame 2 of 2").wait_for()
+    drive.get_by_role("button", name="Begin again").click()
+    drive.get_by_text("The start: a recorded frame").wait_for()
+
+
+def test_a_policy_takes_over_and_what_was_done_is_recorded(
+    page: Any, address: str, toy_runs: Path
+) -> None:
+    drive = driving(page, address)
+    page.keyboard.press("a")
+    page.wait_for_function(AT_LEAST, arg=1)
+    drive.get_by_label("Policy").select_option("policies/toy/step-1")
+    page.keyboard.press("t")
+    page.wait_for_function(AT_LEAST, arg=4)
+    page.keyboard.press("q")  # any direction relieves it
+    drive.get_by_text("by hand>toy/step-1>by hand").wait_for()
+    drive.get_by_role("button", name="Record as an episode").click()
+    drive.get_by_text("in the run 'driven/world'").wait_for()
+    (strip,) = read_filmstrips(toy_runs / "driven/world/filmstrips")
+    assert strip.policy == "by hand>toy/step-1>by hand"
+    page.get_by_role("link", name="Roll-outs").click()
+    page.get_by_role("heading", name="Roll-outs", exact=True).wait_for()
+
+
+def test_a_gamepad_drives(page: Any, address: str) -> None:
+    page.add_init_script(
+        "window.pad = {axes: [0, 0, 0, 0], buttons: []};"
+        "navigator.getGamepads = () => [null, window.pad];"
+    )
+    drive = driving(page, address)
+    page.evaluate("window.pad.axes[0] = -1")
+    page.wait_for_function(AT_LEAST, arg=2)
+    page.evaluate("window.pad.axes[0] = 0.05")  # within the dead zone
+    drive.get_by_text("by hand").wait_for()
 
 
 def test_dark_and_light_differ_and_ask_nobody_else(page: Any, address: str) -> None:

@@ -16,7 +16,8 @@ from worldeval.policy.adapters.motion import PlainAdapter
 from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Observation, Start
 from worldeval.rollout.actions import clip, fitted
-from worldeval.rollout.drive import Drive, Stick, controls_of
+from worldeval.rollout.controls import Stick, controls_of
+from worldeval.rollout.drive import Drive
 from worldeval.rollout.loop import imagine
 from worldeval.serve.env import WorldVectorEnv
 from worldeval.serve.episodes import ServedEpisodes, Setting
@@ -199,7 +200,7 @@ def test_a_stick_goes_as_far_as_the_data() -> None:
     drive = Drive(
         Arm(delta), start, controls_of(delta, ActuationRecipe(scale=1, step_dim=4)), seed=0
     )
-    drive.go(Stick(x=1.0, y=-0.5), 1)
+    drive.steer(Stick(push=(1.0, -0.5)))
     np.testing.assert_allclose(drive.rollout.actions, [[0.02, -0.01, 0, 0]], atol=1e-6)
 
 

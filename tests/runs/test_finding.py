@@ -26,7 +26,7 @@ def test_runs_are_found_at_every_depth_and_other_folders_are_not(tmp_path: Path)
     assert set(found) == {"demo", "team/rank"}
     assert (found["demo"].status, found["demo"].best, found["demo"].episodes) == ("ranked", "a", 40)
     assert found["team/rank"].status == "under way"
-    assert found["team/rank"].detail == "3 imagined batches"
+    assert found["team/rank"].detail == "at work, or stopped while imagining (3 imagined batches)"
 
 
 def test_a_refused_ranking_names_no_best(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def viewer(
     Args:
         runs: folder that contains the runs.
         data: folders of datasets outside `runs`.
-        port: port that the viewer listens on.
+        port: port that the viewer listens on; the page Drive uses the next one too, if it is free.
         browser: open a browser window.
 
     Raises:
@@ -71,7 +71,11 @@ def viewer(
         url=f"http://localhost:{port}",
         runs=Path(runs),
         command=command,
-        environment={"WORLDEVAL_RUNS": str(runs), "WORLDEVAL_DATA": folders},
+        environment={
+            "WORLDEVAL_RUNS": str(runs),
+            "WORLDEVAL_DATA": folders,
+            "WORLDEVAL_DRIVE_PORT": str(port + 1) if 0 < port < 65535 else "0",
+        },
     )
 
 

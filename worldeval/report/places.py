@@ -1,4 +1,4 @@
-"""Find the datasets and world models in a folder of runs, for the viewer.
+"""Find the datasets, world models and policies in a folder of runs, for the viewer.
 
 Only the folders that the viewer was opened on are searched; links that lead out of them are not
 followed.
@@ -15,7 +15,7 @@ from worldeval.runs.paths import FOLDERS
 
 DEPTH = 4  # folders below a root
 LIMIT = 200  # found in one root
-WORLD = "world.json"  # the card of a trained world model
+WORLD, POLICY = "world.json", "policy.json"  # cards of a trained world model and of a policy
 
 
 def find_datasets(roots: Sequence[Path]) -> dict[str, Path]:
@@ -30,6 +30,16 @@ def find_worlds(roots: Sequence[Path]) -> dict[str, Path]:
     for folder in sorted(shipped.iterdir()) if shipped.is_dir() else ():
         if (folder / WORLD).is_file():
             found[f"shipped: {folder.name}"] = folder
+    return found
+
+
+def find_policies(roots: Sequence[Path]) -> dict[str, Path]:
+    """Find checkpoints of policies in `roots`, followed by those shipped with the package."""
+    found = _find(roots, lambda folder: (folder / POLICY).is_file())
+    shipped = RECIPES / "models"
+    for card in sorted(shipped.rglob(POLICY)) if shipped.is_dir() else ():
+        name = card.parent.relative_to(shipped).as_posix().partition("/")[2]
+        found[f"shipped: {name}"] = card.parent
     return found
 
 

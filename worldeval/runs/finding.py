@@ -30,6 +30,7 @@ WATCHED = (SUMMARY, *OUTCOMES.values(), f"{FILMS}/{FILM_INDEX}", FACTS, RECIPE, 
 FILES = (*WATCHED, SECONDS, LABELS, STARTS, TRUTH, FILMS)
 DEPTH = 3  # levels below the runs folder that are searched
 LIMIT = 500  # runs
+DRIVEN = "driven"  # kind of the recipe of episodes that were driven by hand, and their folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,7 @@ class RunState:
 
     name: str  # its path below the runs folder
     folder: Path
-    status: str  # 'ranked', 'under way' or 'broken'
+    status: str  # 'ranked', 'under way', 'driven' (by hand, never ranked) or 'broken'
     detail: str  # explanation of the status
     episodes: int | None
     seconds: float | None
@@ -49,7 +50,8 @@ class RunState:
 
 
 def find_runs(root: Path) -> list[RunState]:
-    """Find all ranking runs below `root`, newest first; links that leave it are not followed."""
+    """Find all runs below `root`, newest first and those driven by hand last; links that leave it
+    are not followed."""
     found: list[Path] = []
     level = [root]
     for _ in range(DEPTH):
@@ -57,7 +59,8 @@ def find_runs(root: Path) -> list[RunState]:
         found += [folder for folder in level if _is_run(folder)]
         level = [folder for folder in level if not _is_run(folder)]
     found.sort(key=_changed, reverse=True)
-    return [run_state(folder, root) for folder in found[:LIMIT]]
+    states = [run_state(folder, root) for folder in found[:LIMIT]]
+    return sorted(states, key=lambda run: run.status == DRIVEN)
 
 
 def check_inside(folder: Path, root: Path) -> None:
@@ -79,7 +82,9 @@ def run_state(folder: Path, root: Path) -> RunState:
     try:
         check_inside(folder, root)
         summary = find_summary(folder)
-        return _ranked(name, folder, summary) if summary else _under_way(name, folder)
+        if summary:
+            return _ranked(name, folder, summary)
+        return _driven(name, folder) or _under_way(name, folder)
     except UserError as error:
         return _state(name, folder, "broken", str(error))
 
@@ -90,13 +95,33 @@ def signature(folder: Path) -> tuple[int, ...]:
     return tuple(path.stat().st_mtime_ns if path.exists() else 0 for path in paths)
 
 
+def _driven(name: str, folder: Path) -> RunState | None:
+    """The state of episodes that were driven by hand; None of a run."""
+    if not RunPaths(folder).recipe.is_file() or read_recipe(folder).get("kind") != DRIVEN:
+        return None
+    episodes = len(list(RunPaths(folder).imagined.glob("[!.]*.npz")))
+    return replace(_state(name, folder, "driven", "driven by hand"), episodes=episodes)
+
+
+def _stage(folder: Path, imagined: int, simulated: int) -> str:
+    """Say what a run was doing last, from the files that each stage leaves behind."""
+    if not imagined:
+        return "before its first batch of episodes"
+    if not (folder / OUTCOMES[IMAGINED]).is_file() and not simulated:
+        return "while imagining"
+    if simulated and not (folder / OUTCOMES[TRUTH]).is_file():
+        return "while simulating"
+    return "while replaying recordings or computing the ranking"
+
+
 def _under_way(name: str, folder: Path) -> RunState:
     sides = {side: len(list((folder / side).glob("[!.]*.*"))) for side in OUTCOMES}
-    done = ", ".join(f"{count} {side} batches" for side, count in sides.items() if count)
+    counts = ", ".join(f"{count} {side} batches" for side, count in sides.items() if count)
+    done = _stage(folder, sides[IMAGINED], sides[TRUTH]) + (f" ({counts})" if counts else "")
     kept = RunPaths(folder).seconds
     spent = read_record(kept, dict[str, float]) if kept.is_file() else {}
     return replace(
-        _state(name, folder, "under way", done or "nothing has been done yet"),
+        _state(name, folder, "under way", f"at work, or stopped {done}"),
         seconds=spent.get("total"),
         progress=_progress(folder, sides[IMAGINED]),
     )

@@ -6,7 +6,7 @@ from what the dataset says its columns mean (data/columns.py): one or several en
 a planar position, a mobile base. Columns without a declared meaning are learned as plain numbers.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from worldeval.data.columns import ColumnGroup, ColumnMeanings, Groups, Means, spans
@@ -26,6 +26,7 @@ class CommandedColumn:
     action: int
     motion: Literal["absolute", "delta", "velocity"]
     factor: float = 1.0  # pose units per action unit
+    name: str = field(default="", compare=False)  # of the pose column, with its arm
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,10 +166,17 @@ def _commands(pose: Groups, action: Groups) -> list[CommandedColumn]:
                     action=span.start + axis,
                     motion=group.motion,
                     factor=factor,
+                    name=_name(own, axis),
                 )
                 for axis in range(_axes(own))
             ]
     return out
+
+
+def _name(group: ColumnGroup, axis: int) -> str:
+    """Name a column, with its arm unless that is part of the name."""
+    name = group.names[axis]
+    return name if group.arm in name else f"{group.arm} {name}"
 
 
 def _factor(pose: ColumnGroup, action: ColumnGroup) -> float | None:
