@@ -25,6 +25,8 @@ from worldeval.rollout.chunks import ChunkQueue
 from worldeval.rollout.pool import short_lived
 from worldeval.rollout.recipe import TruthRecipe
 
+LARGEST = float(np.finfo(np.float32).max)  # any finite number
+
 Progress = Callable[[int, int], None]  # completed jobs, all jobs
 LoadPolicy = Callable[[str, int], Policy]  # a reference and the episode's seed
 T = TypeVar("T")
@@ -267,7 +269,8 @@ def _environment(job: TruthJob, truth: TruthRecipe) -> ApartEnvironment:
 
 def _begin(policy: Policy, task: str, seed: int, replan_every: int) -> ChunkQueue:
     policy.reset([task], [seed])
-    return ChunkQueue(policy, replan_every=replan_every)
+    # A simulator bounds its actions itself, in its own units: pixels, radians, shares of a step.
+    return ChunkQueue(policy, replan_every=replan_every, low=-LARGEST, high=LARGEST)
 
 
 def _observation(policy: Policy, seen: Sequence[EnvFrame], task: str) -> Observation:
