@@ -340,3 +340,22 @@ def test_numbers_that_no_run_can_have(name: str, group: str, given: str, says: s
     with pytest.raises(UserError, match=re.escape(says)) as error:
         recipe.load(name, group, config.read_settings([given]))
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("model", "key", "value", "said"),
+    [
+        ("rssm-tiny", "kinematics.width", 8, "without a kinematics network"),
+        ("rssm-tiny", "pose_noise", 0.1, "adds no noise to poses"),
+        ("ctrl-world", "pose_noise", 0.1, "adds no noise to poses"),
+    ],
+)
+def test_a_key_that_a_family_does_not_use_is_refused(
+    model: str, key: str, value: float, said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UserError, match=f"'{key.split('.')[0]}' would change nothing.*{said}"):
+        recipe.load(model, "model", {key: value})
+    whole = tmp_path / "whole.yaml"  # as runs keep it, with all keys at their defaults
+    whole.write_text(yaml.safe_dump(recipe.load(model, "model").resolved()))
+    assert recipe.load(str(whole), "model").config == recipe.load(model, "model").config
+    recipe.load("latent", "model", {key: value})  # another family uses it

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from operator import attrgetter
 from pathlib import Path
 from textwrap import shorten
 from typing import Any
@@ -89,6 +90,8 @@ class Recipe:
 def load(name: str, group: str, settings: Mapping[str, Any] | None = None) -> Recipe:
     """Load the recipe `name` (a name or path) of `group`.
 
+    A key that the recipe's kind does not use is refused, as an unknown one is.
+
     Args:
         settings: values of keys that replace those of the file, such as {"trainer.steps": 100};
             None changes nothing, and `CLEARED` empties a key.
@@ -110,6 +113,7 @@ def load(name: str, group: str, settings: Mapping[str, Any] | None = None) -> Re
     shown = shorten(", ".join(f"{key}={value}" for key, value in given.items()), SHOWN)
     where = f"{path} with {shown}" if given else str(path)
     config = build(getattr(import_module(module), cls), raw, where=where)
+    _refuse_unused(config, raw, where)
     return Recipe(name=path.stem, path=path, kind=kind, group=group, summary=summary, config=config)
 
 
@@ -197,6 +201,25 @@ def _put(raw: dict[str, Any], key: str, value: Any) -> None:
         if not isinstance(raw, dict):
             raise UserError(f"{key}={value}: '{parent}' is a value and has no keys.")
     raw[leaf] = value
+
+
+def _refuse_unused(config: Any, raw: Mapping[str, Any], where: str) -> None:
+    """Refuse keys that this kind does not read, unless they have their default value.
+
+    So a complete recipe, as runs keep it, can be read again.
+    """
+    for key, why in getattr(config, "unused", {}).items():
+        if _at(raw, key) is None:
+            continue
+        if attrgetter(key)(config) != attrgetter(key)(type(config)()):
+            raise UserError(f"{where}: '{key}' would change nothing, because {why}. Remove it.")
+
+
+def _at(raw: Mapping[str, Any], key: str) -> Any:
+    found: Any = raw
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
 
 
 def _plain(value: Any) -> Any:

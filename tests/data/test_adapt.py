@@ -1,5 +1,6 @@
 """A dataset seen otherwise: smaller pictures, and rotations that never jump."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ from scipy.spatial.transform import Rotation
 
 from worldeval.data.adapt import AdaptedSource
 from worldeval.data.check.check import check
+from worldeval.data.columns import ColumnGroup, ColumnMeanings
 from worldeval.data.formats.lerobot.layout import Layout
 from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.source import Head, Rows, Source, SourceSpec, open_source
@@ -85,3 +87,26 @@ def test_without_angles_there_is_nothing_to_turn(tmp_path: Path, made) -> None:
         writer.add(made(0))
     with pytest.raises(UserError, match=r"no columns roll, pitch, yaw to change \(action: dx, dy"):
         AdaptedSource(open_source(tmp_path / "set"), rotation="6d")
+
+
+def test_angles_in_degrees_are_turned_as_such() -> None:
+    plain, degrees = Wrapping(), Wrapping()
+    degrees.spec = replace(
+        degrees.spec,
+        meaning=ColumnMeanings(
+            pose=(
+                ColumnGroup(names=NAMES[:3], means="position", unit="m"),
+                ColumnGroup(names=NAMES[3:6], means="rotation", form="euler", unit="deg"),
+                ColumnGroup(names=NAMES[6:], means="gripper"),
+            )
+        ),
+    )
+    degrees.rows = lambda index: replace(  # type: ignore[method-assign]
+        plain.rows(index),
+        pose=plain.rows(index).pose * np.float32([1, 1, 1, *[180 / np.pi] * 3, 1]),
+    )
+    found = AdaptedSource(degrees, rotation="6d")
+    np.testing.assert_allclose(
+        found.rows(0).pose, AdaptedSource(plain, rotation="6d").rows(0).pose, atol=1e-5
+    )
+    assert found.spec.meaning.pose[1].unit == ""

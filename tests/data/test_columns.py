@@ -6,7 +6,6 @@ from scipy.spatial.transform import Rotation
 
 from worldeval.data.columns import (
     ColumnGroup,
-    ColumnMeanings,
     Means,
     arms,
     columns_of,
@@ -15,6 +14,8 @@ from worldeval.data.columns import (
     sensed,
 )
 from worldeval.data.rotation import write_rotation
+from worldeval.data.space_of import declared_space
+from worldeval.data.space_text import read_space
 
 TURNS = Rotation.from_euler("xyz", [[0.1, -0.4, 2.0], [1.0, 0.2, -3.0], [0, 0, 0.5]])
 
@@ -40,7 +41,10 @@ def test_a_robot_with_two_arms_and_a_base() -> None:
     assert columns_of(BIMANUAL, "joint", arm="left").tolist() == []
     assert sensed(BIMANUAL).tolist() == [*range(10), 11, 12, 13]
     assert len(names(BIMANUAL)) == 14
-    assert ColumnMeanings(action=BIMANUAL).space == ""  # no single arm
+    assert declared_space(BIMANUAL) == (
+        "left: ee-absolute(quaternion-wxyz,mm)+1[1:-1], right: joint-velocity(2,deg/s)+0, "
+        "other: numbers(1), base: velocity(3)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,16 +102,25 @@ def delta(one: ColumnGroup, **said) -> ColumnGroup:
         ((delta(PLACE), delta(EULER), GRIP), "ee-delta(euler)+1"),
         ((group("joint", "a", "b", unit="rad"), GRIP), "joint-position(2)+1"),
         ((group("joint", "a", unit="rad/s", motion="velocity"),), "joint-velocity(1)+0"),
-        ((delta(PLACE, unit="mm"), delta(EULER), GRIP), ""),  # other units
-        ((delta(PLACE, frame="tool"), delta(EULER, frame="tool"), GRIP), ""),  # another frame
-        ((PLACE, delta(EULER), GRIP), ""),  # two kinds of motion
-        ((GRIP, PLACE, EULER), ""),  # another order
-        ((PLACE, EULER, group("other", "mode")), ""),
+        ((delta(PLACE, unit="mm"), delta(EULER), GRIP), "ee-delta(euler,mm)+1"),
+        ((delta(PLACE, unit=""), delta(EULER, unit=""), GRIP), "ee-delta(euler,?,?)+1"),
+        ((delta(PLACE, frame="tool"), delta(EULER, frame="tool"), GRIP), "tool-delta(euler)+1"),
+        ((PLACE, delta(EULER), GRIP),  # two kinds of motion
+         "arm: ee-absolute(xyz)+0, other: numbers(3), gripper: gripper(1)"),
+        ((GRIP, PLACE, EULER), "gripper: gripper(1), arm: ee-absolute(euler)+0"),
+        ((PLACE, EULER, group("other", "mode")), "arm: ee-absolute(euler)+0, other: numbers(1)"),
+        ((group("planar", "u", "v", unit="px"),), "planar-position(2,px)"),
+        ((group("joint", "a", arm="l (1)", unit="rad"), group("joint", "b", arm="r", unit="rad"),
+          group("gripper", "c", arm="r")), "l 1: joint-position(1)+0, r: joint-position(1)+1"),
+        ((group("joint", "a", unit="rad"), group("joint", "b", unit="m"), GRIP),
+         "arm: joint-position(1)+0, arm 2: joint-position(1,m)+1"),
+        ((group("other", "a", "b"), GRIP), ""),  # nothing is known of what moves
         (guess(("x", "y", "z", "roll", "pitch", "yaw", "gripper")), ""),  # only guessed
     ],
-)
-def test_the_action_space_where_columns_are_one(groups, space: str) -> None:
-    assert ColumnMeanings(action=groups).space == space
+)  # fmt: skip
+def test_the_action_space_follows_from_the_columns(groups, space: str) -> None:
+    assert declared_space(groups) == space
+    assert not space or read_space(space).size == len(names(groups))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from worldeval.data import source as sources
 from worldeval.data.convert import convert
+from worldeval.data.data_map import read_map
 from worldeval.data.finding import DataError
 from worldeval.data.formats.lerobot.layout import Layout
 from worldeval.data.formats.lerobot.write import LeRobotWriter
@@ -115,3 +116,61 @@ def test_mistakes(original: Path, tmp_path: Path) -> None:
         convert(open_source(original), tmp_path / "set", to="robomimic")
     with pytest.raises(UserError, match="already exists"):
         convert(open_source(original), original, to="lerobot")
+
+
+MAP = """
+action:
+  columns:
+    - {names: [dx, dy, dz], means: position, motion: delta, unit: cm, arm: "left \\u00e9"}
+    - {names: [grip], means: gripper, open: 1, closed: -1}
+pose:
+  columns:
+    - {names: [px, py], means: planar, unit: px}
+    - {names: [lift], means: object}
+task: lift the cube
+"""
+
+
+@pytest.mark.parametrize(("to", "name"), [("lerobot", "set"), ("shards", "set"),
+                                          ("robomimic", "set.hdf5")])  # fmt: skip
+@pytest.mark.parametrize("units", [False, True])
+def test_what_a_map_says_of_the_columns_is_kept(
+    original: Path, tmp_path: Path, to: str, name: str, *, units: bool
+) -> None:
+    """So that a converted dataset needs no map."""
+    (tmp_path / "map.yaml").write_text(MAP + f"convert_units: {units}\n")
+    source = open_source(original, given=read_map(tmp_path / "map.yaml"))
+    convert(source, tmp_path / name, to=to, views=("top",))
+    read = open_source(tmp_path / name)
+    assert read.spec.meaning == source.spec.meaning and read.spec.space == source.spec.space
+    unit = "m" if units else "cm"
+    assert read.spec.meaning.action[0].unit == unit
+    said = "" if unit == "m" else f",{unit}"
+    assert read.spec.space.startswith(f"left é: ee-delta(xyz{said})+0, gripper: gripper(1)")
+    assert read.spec.pose_names == ("px", "py")
+    assert {head.task for head in read.heads} == {"lift the cube"}
+    assert np.array_equal(read.rows(0).actions, source.rows(0).actions)
+    again = tmp_path / "again"
+    convert(read, again, to="shards")
+    assert open_source(again).spec.meaning == source.spec.meaning
+
+
+def test_guesses_stay_guesses_and_a_map_still_goes_first(original: Path, tmp_path: Path) -> None:
+    convert(open_source(original), tmp_path / "set", to="lerobot")
+    read = open_source(tmp_path / "set")
+    assert all(group.guessed for group in read.spec.meaning.pose)
+    (tmp_path / "map.yaml").write_text(MAP)
+    mapped = open_source(tmp_path / "set", given=read_map(tmp_path / "map.yaml"))
+    assert mapped.spec.meaning.action[0].unit == "cm"
+
+
+@pytest.mark.parametrize("text", ["[]", '{"action": [{"names": []}]}', '{"fps": 3}', '{"pose": 3}'])
+def test_a_damaged_meaning_is_refused(original: Path, text: str) -> None:
+    (original / "meta/worldeval.json").write_text(text)
+    with pytest.raises(DataError, match=r"worldeval\.json.*(cannot be read|a JSON object)"):
+        open_source(original)
+
+
+def test_a_meaning_of_other_columns_is_not_used(original: Path) -> None:
+    (original / "meta/worldeval.json").write_text('{"pose": [{"names": ["a"], "means": "other"}]}')
+    assert [group.names for group in open_source(original).spec.meaning.pose] == [("x", "y", "z")]

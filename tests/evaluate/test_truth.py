@@ -2,16 +2,19 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from worldeval.errors import UserError
 from worldeval.evaluate import films, truth
-from worldeval.evaluate.truth import _missing, _name, forget, measure_truth, read_truth
+from worldeval.evaluate.truth import _missing, _name, forget, load_one, measure_truth, read_truth
 from worldeval.evaluate.workers.jobs import Shard
 from worldeval.policy.builtin import Zero
+from worldeval.record import Observation
 from worldeval.rollout.recipe import ProtocolRecipe, TruthRecipe
 from worldeval.rollout.simulate import TruthOutcome
+from worldeval.world.protocol import WorldSpec
 
 HEAD = "policy,task,start,seed,success,frames\n"
 REFS, NAMES = ["ref/a", "ref/b"], ["a", "b"]
@@ -105,3 +108,32 @@ def test_every_episode_is_counted_from_the_start(
     ]  # fmt: skip
     assert told == [(k, 4) for k in range(5)]  # the second time, nothing is left to do
     assert [len(table) for table in tables] == [4, 4]
+
+
+ACTING = """
+from worldeval.policy.builtin import Zero
+from dataclasses import replace
+
+class Slow(Zero):
+    @property
+    def spec(self):
+        return replace(super().spec, space="joint-position(2,deg)+0", views=())
+
+    def act(self, observation):
+        return super().act(observation) + 90
+
+def make():
+    return Slow(action_dim=2, chunk=2)
+"""
+
+
+def test_a_policy_is_converted_for_the_simulator_as_for_its_world(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(ACTING)
+    world = WorldSpec(
+        views=(), size=(4, 4), latent=(1, 1, 1), action_dim=2, pose_dim=2, tasks=("t",), fps=5.0,
+        space="joint-position(2)+0",
+    )  # fmt: skip
+    policy = load_one(f"{tmp_path}/mine.py:make", 0, world=world)
+    policy.reset(["t"], [0])
+    seen = Observation(frames={}, pose=np.zeros((1, 2), np.float32), tasks=("t",))
+    np.testing.assert_allclose(policy.act(seen), np.full((1, 2, 2), np.pi / 2), atol=1e-6)

@@ -8,8 +8,7 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
-from worldeval.data.action_space import ActionSpace
-from worldeval.data.space_text import read_space, with_units, write_space
+from worldeval.data.space_text import read_space
 from worldeval.errors import UserError
 from worldeval.policy.adapters.adapted import AdaptedPolicy
 from worldeval.policy.adapters.arm import Arm
@@ -22,7 +21,8 @@ from worldeval.policy.adapters.joint_records import (
     split,
 )
 from worldeval.policy.adapters.learned_motion import fit_motion, save_motion
-from worldeval.policy.adapters.motion import JointAdapter, PlainAdapter
+from worldeval.policy.adapters.motion import JointAdapter
+from worldeval.policy.adapters.plain import PlainAdapter
 from worldeval.policy.load import load_policy
 from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Observation
@@ -162,7 +162,12 @@ def test_actions_that_are_no_numbers_stay_so_to_be_counted(tmp_path: Path) -> No
         ),
         ("joint-position(2)+2", "ee-absolute", r"\(2\)\+2 .* takes ee-absolute.*grippers differ"),
         ("ee-delta(euler)+1", "ee-absolute", "joints to the end effector"),
-        ("joint-position(2,deg)+1", "ee-absolute", "is in deg; joint-position is in rad here"),
+        ("joint-position(2,kg)+1", "ee-absolute", "is in kg; joint-position is in rad or deg"),
+        (
+            "left: joint-position(2)+1, right: joint-position(2)+1",
+            "ee-absolute",
+            "of a robot with one part",
+        ),
         ("joint-speed(2)+1", "ee-absolute", "Unknown control 'joint-speed'"),
     ],
 )
@@ -279,14 +284,3 @@ def test_recordings_that_are_none_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", joints=np.ones((3, 2)), commands=np.ones((2, 2)), pose=np.ones(6))
     with pytest.raises(UserError, match=r"joints \(3, 2\), commands \(2, 2\)"):
         read_records(tmp_path, "joint-velocity")
-
-
-def test_spaces_are_written_and_read() -> None:
-    for text in ("ee-absolute(6d)+1", "ee-delta(euler)+0", "joint-velocity(6)+2"):
-        assert write_space(read_space(text)) == text
-    assert read_space("joint-position") == ActionSpace(control="joint-position")
-    assert with_units(read_space("joint-velocity(1)+1")) == (
-        "joint-velocity(1)+1 (2 values: joint_0, gripper; rad/s)"
-    )
-    with pytest.raises(UserError, match="not a valid action space"):
-        read_space("7 joints")

@@ -62,6 +62,11 @@ def test_any_address_can_say_what_it_is_called_and_how_its_chunks_are_used(tmp_p
     assert (spec.replan, spec.replan_said_by) == (3, "replan_every= of its address")
     stacked = load_policy("zero?action_dim=4&chunk=11&steps_per_frame=5").spec
     assert (stacked.action_dim, stacked.chunk) == (20, 2)
+    assert load_policy("zero?fps=50").spec.fps == 50
+    assert load_policy("zero?action_dim=4&chunk=11&steps_per_frame=5&fps=50").spec.fps == 10
+    for wrong in ("0", "true", "fast"):
+        with pytest.raises(UserError, match="must be the policy's actions per second"):
+            load_policy(f"zero?fps={wrong}")
     code = tmp_path / "mine.py"
     code.write_text(
         "from worldeval.policy.builtin import Zero\n"

@@ -12,7 +12,7 @@ from worldeval.data.action_bounds import action_bounds
 from worldeval.data.space_text import read_space
 from worldeval.errors import UserError
 from worldeval.policy.adapters.adapted import AdaptedPolicy
-from worldeval.policy.adapters.motion import PlainAdapter
+from worldeval.policy.adapters.plain import PlainAdapter
 from worldeval.policy.protocol import PolicySpec
 from worldeval.record import Observation, Start
 from worldeval.rollout.actions import clip, fitted
@@ -76,6 +76,7 @@ class Same:
 
     action: Sequence[float]
     space: str = ""
+    fps: float | None = None
 
     @property
     def spec(self) -> PolicySpec:
@@ -87,6 +88,7 @@ class Same:
             action_dim=len(self.action),
             chunk=2,
             space=self.space,
+            fps=self.fps,
         )
 
     def reset(self, tasks, seeds) -> None: ...
@@ -147,7 +149,7 @@ def test_what_needs_no_conversion_is_left_as_it_is() -> None:
         (6, METRES.space, r"gives 6 values, ee-absolute.*takes 7 values, .*\?adapter=FOLDER"),
         (6, "ee-delta(euler)+1", r"gives 6 values per step, but the adapter takes ee-delta"),
         (8, "ee-delta(euler)+2", r"ee-delta\(euler\)\+2 .* takes ee-absolute.*grippers differ"),
-        (8, "joint-position(7,deg)+1", r"Policy same: .*is in deg; joint-position is in rad here"),
+        (8, "joint-position(7,kg)+1", r"Policy same: .*is in kg; joint-position is in rad or deg"),
     ],
 )  # fmt: skip
 def test_what_cannot_become_the_worlds_is_refused_with_both_sides(
@@ -157,10 +159,47 @@ def test_what_cannot_become_the_worlds_is_refused_with_both_sides(
         fitted(Same([0.0] * action, space), METRES)
 
 
-def test_a_world_of_several_steps_a_frame_is_not_guessed_at() -> None:
-    twice = replace(METRES, action_dim=14, action_low=(-4.0,), action_high=(4.0,))
-    with pytest.raises(UserError, match=r"14 values per frame, 2 steps of ee-absolute"):
-        fitted(Same([0.0] * 7, "ee-delta(euler)+1"), twice)
+def test_a_world_of_several_steps_a_frame_takes_as_many_of_the_policys() -> None:
+    """Two controller steps a frame, at 10 steps a second: each is converted on its own."""
+    twice = replace(JOINTS, action_dim=6)
+    policy = fitted(Same([2.0, -1.0, 1], "joint-velocity(2)+1"), twice)
+    assert (policy.spec.action_dim, policy.spec.chunk) == (6, 1)
+    policy.reset(("go",), (0,))
+    chunk = policy.act(
+        Observation(frames={}, pose=np.array([[0.5, 2, 0]], np.float32), tasks=("go",))
+    )
+    np.testing.assert_allclose(chunk[0, 0], [0.7, 1.9, 1, 0.9, 1.8, 1], atol=1e-6)
+    odd = replace(METRES, action_dim=15, action_low=(-4.0,), action_high=(4.0,))
+    with pytest.raises(UserError, match=r"15 values per frame, 2.14286 steps of ee-absolute"):
+        fitted(Same([0.0] * 7, "ee-delta(euler)+1"), odd)
+
+
+@pytest.mark.parametrize(
+    ("fps", "action", "expected"),
+    [
+        (10.0, [2.0, 0, 1], [[0.5 + 0.4, 2, 1]]),  # two steps a frame: their mean for 0.2 s
+        (2.5, [1.0, 0, 1], [[0.7, 2, 1], [0.9, 2, 1], [1.1, 2, 1], [1.3, 2, 1]]),  # held
+        (5.0, [1.0, 0, 1], [[0.7, 2, 1], [0.9, 2, 1]]),
+    ],
+)
+def test_a_policy_of_another_rate_is_resampled(fps: float, action: list[float], expected) -> None:
+    policy = fitted(Same(action, "joint-velocity(2)+1", fps), JOINTS)
+    policy.reset(("go",), (0,))
+    seen = Observation(frames={}, pose=np.array([[0.5, 2, 0]], np.float32), tasks=("go",))
+    np.testing.assert_allclose(policy.act(seen), [expected], atol=1e-5)
+    assert (policy.spec.chunk, policy.spec.fps) == (len(expected), None)
+
+
+def test_rates_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(UserError, match=r"gives 7 actions per second, .* takes 5\. One must be"):
+        fitted(Same(POSE, METRES.space, 7.0), METRES)
+    silent = replace(METRES, space="")
+    with pytest.raises(UserError, match=r"gives 10 actions .*cannot be resampled: say what"):
+        fitted(Same(POSE, "", 10.0), silent)
+    same = Same(POSE, "", 5.0)
+    assert fitted(same, silent) is same
+    twice = replace(silent, action_dim=14, action_low=(-4.0,), action_high=(4.0,))
+    assert fitted(Same(POSE, "", 10.0), twice).spec.action_dim == 14
 
 
 def test_the_worlds_own_range_is_clipped_to_and_counted() -> None:

@@ -11,7 +11,8 @@ pytest.importorskip("gymnasium")
 from tests.envs.test_apart import PLACE, faulty, poses
 from tests.support import gym_robot  # noqa: F401  (registers the environment here)
 from tests.support.serving import DotWorld, dot_starts, serving
-from worldeval.envs.address import is_code, open_environment
+from worldeval.api.serve import ServerOptions, serve_env
+from worldeval.envs.address import is_code, needs_task, open_environment
 from worldeval.envs.apart import ApartEnvironment, SimulatorLost, redone
 from worldeval.errors import UserError
 from worldeval.policy.remote.wire import pack
@@ -77,3 +78,24 @@ def test_what_is_no_simulator_is_refused() -> None:
     with serving(world) as (url, _), pytest.raises(UserError, match="does not serve a simulator"):
         open_environment(url, **HERE)
     assert not is_code("ws://host:8000")
+
+
+@pytest.mark.parametrize(
+    ("address", "said"),
+    [
+        ("gym:toy/Nothing-v0", "Nothing"),
+        (f"{PLACE}?pose=elsewhere", "elsewhere"),
+        ("./nowhere.py:make", "no file"),
+    ],
+)
+def test_what_does_not_open_is_refused_before_it_is_served(address: str, said: str) -> None:
+    told: list[object] = []
+    with pytest.raises(UserError, match=said):
+        serve_env(address, options=ServerOptions(port=0), ready=told.append)
+    assert not told
+
+
+def test_a_simulator_of_several_tasks_is_opened_by_its_clients(tmp_path: Path) -> None:
+    (tmp_path / "sim.py").write_text("def one(size): ...\ndef many(task, size): ...\n")
+    assert needs_task(f"{tmp_path}/sim.py:many") and not needs_task(f"{tmp_path}/sim.py:one")
+    assert needs_task("metaworld") and needs_task("gym:{task}") and not needs_task(PLACE)

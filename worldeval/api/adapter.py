@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from worldeval.config import build
-from worldeval.policy.adapters.folder import AdapterCard, load_adapter, needs_arm, save_adapter
+from worldeval.policy.adapters.folder import AdapterCard, load_adapter, save_adapter
 from worldeval.policy.adapters.joint_records import (
     JointRecord,
     fitted_scale,
@@ -18,7 +18,7 @@ from worldeval.policy.adapters.joint_records import (
     split,
 )
 from worldeval.policy.adapters.learned_motion import fit_motion, save_motion
-from worldeval.policy.adapters.motion import JointAdapter
+from worldeval.policy.adapters.motion import JointAdapter, arm_parts
 
 Say = Callable[[str], None]
 
@@ -78,7 +78,7 @@ def adapter_from_urdf(
         frame=frame,
         velocity_scale=1.0 if velocity_scale is None else velocity_scale,
     ), Path(out)  # fmt: skip
-    control, held = card.spaces[0].control, []
+    control, held = arm_parts(*card.spaces)[0].control, []
     if data is not None:
         kept, held = _split(data, control, held_out, seed)
         if velocity_scale is None and control == "joint-velocity":
@@ -125,8 +125,8 @@ def train_adapter(
     card, folder = _card(
         kind="learned", policy=policy, world=world, policy_fps=policy_fps, world_fps=world_fps
     ), Path(out)  # fmt: skip
-    needs_arm(*card.spaces)
-    kept, held = _split(data, card.spaces[0].control, held_out, seed)
+    control = arm_parts(*card.spaces)[0].control
+    kept, held = _split(data, control, held_out, seed)
     say(f"fitting to {len(kept)} episodes, {len(held)} held out")
     generator = torch.Generator().manual_seed(seed)
     motion = fit_motion(kept, steps=card.steps, generator=generator, iterations=iterations)

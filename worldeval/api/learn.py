@@ -410,8 +410,10 @@ def _timed(source: Source, model: str, given: dict[str, Any], *, seed: int) -> d
     from worldeval.world.training.pipeline import train_world as train_final
     from worldeval.world.training.prepare import prepare
 
-    tiny = {"tokenizer.trainer.steps": 1 + TIMED, "kinematics.trainer.steps": 1 + TIMED}
-    tiny |= {"trainer.steps": 1 + TIMED, "own_rollouts": 0.0, "kept_rollouts": 0.0}
+    unused = tuple(recipes.load(model, "model", given).config.unused)
+    trainers = ("tokenizer.trainer", "kinematics.trainer", "trainer")
+    tiny = {f"{key}.steps": 1 + TIMED for key in trainers if not key.startswith(unused)}
+    tiny |= {"own_rollouts": 0.0, "kept_rollouts": 0.0}
     found = recipes.load(model, "model", {**given, **tiny})
     clocks: dict[str, list[float]] = {}
 
@@ -419,17 +421,14 @@ def _timed(source: Source, model: str, given: dict[str, Any], *, seed: int) -> d
         times = clocks.setdefault(stage, [])
         return lambda step, loss: times.append(monotonic())
 
-    few = ChosenEpisodes(source, list(range(min(len(source), 12))))
-
     class Few(Weighted):
         """A few episodes of the data, already opened."""
 
         def open(self) -> Source:
-            return few
+            return ChosenEpisodes(source, list(range(min(len(source), 12))))
 
     with TemporaryDirectory() as folder:
-        part = Few(path=source.spec.path)
-        home = Path(folder)
+        part, home = Few(path=source.spec.path), Path(folder)
         prepared = prepare(found.config, [part], (), home, seed=seed, report=report)
         train_final(found.config, prepared, home, kind=found.kind, seed=seed, report=report)
     out = {}

@@ -151,23 +151,28 @@ def serve_env(address: str, *, options: ServerOptions | None = None, ready: Read
     """Serve a simulator, until interrupted; `--truth ws://HOST:PORT` measures policies in it.
 
     Run it in the Python in which the simulator is installed. Every client has a process of its own.
+    Where the simulator needs no task, it is opened once before anything is served.
 
     Args:
         address: of the simulator, such as `gym:gym_pusht/PushT-v0` or `./sim.py:make`.
         options, ready: as in `serve_policy`.
 
     Raises:
-        UserError: the simulator is not installed, or the address cannot be listened on.
+        UserError: the simulator is not installed or does not open, or the address cannot be
+            listened on.
 
     >>> from worldeval.api.serve import serve_env
     >>> serve_env("./sim.py:make")  # doctest: +SKIP
     """
     _needed()
-    from worldeval.envs.address import unavailable
+    from worldeval.envs.address import needs_task, unavailable
+    from worldeval.envs.apart import ApartEnvironment
     from worldeval.serve.simulator import SimulatorService
 
     if problem := unavailable(address):
         raise UserError(problem)
+    if not needs_task(address):
+        ApartEnvironment(address, task="", size=0, steps_per_frame=1).close()
     _serve(SimulatorService(address), options, f"simulator {address}", ready)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from worldeval.cli.common import Format, Json, Map, Out, Seed, console, emit, log, verb
+from worldeval.cli.part_table import part_table
 from worldeval.cli.sampling import SamplerSteps
 from worldeval.errors import UserError
 
@@ -96,6 +97,9 @@ def _numbers(horizons: str) -> tuple[int, ...]:
 def tables(found: Mapping[str, Any]):
     """Print the result as tables, one per question."""
     yield _pictures(found) if found["pictures"] else _latents(found)
+    parts = part_table(found["latents"], lambda mean: number(mean, 3))
+    if parts is not None:
+        yield parts
     if found["fvd"]:
         yield _table("Fréchet video distance", ("view", "FVD"), found["fvd"].items())
     following = found["action_following"]

@@ -23,6 +23,7 @@ from worldeval.cli.common import (
     settings_of,
     verb,
 )
+from worldeval.cli.part_table import part_table
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -116,6 +117,9 @@ def train(
     emit(result, as_json=as_json)
     if not as_json:
         console.print(fidelity_table(trained.fidelity))
+        parts = part_table(trained.fidelity, lambda error: f"{error:.3g}")
+        if parts is not None:
+            console.print(parts)
 
 
 def fidelity_table(fidelity: Mapping[str, Any]) -> "Table":

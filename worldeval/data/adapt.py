@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 
 from worldeval.axes import Array, Float, Float32, Int, UInt8
-from worldeval.data.action_space import END_EFFECTOR
-from worldeval.data.columns import ColumnMeanings, Groups
+from worldeval.data.columns import ColumnMeanings, Groups, spans
 from worldeval.data.finding import DataFinding
 from worldeval.data.rotation import NAMES, RotationForm, read_rotation, write_rotation
 from worldeval.data.source import Rows, Source
+from worldeval.data.space_of import declared_space
 from worldeval.data.space_text import read_space, write_space
 from worldeval.data.stacked_steps import StackedSteps
 from worldeval.errors import UserError
@@ -49,15 +49,17 @@ class AdaptedSource(Source):
                     f"{spec.path} has no columns roll, pitch, yaw to change (action: "
                     f"{', '.join(spec.action_names)}; pose: {', '.join(spec.pose_names)})."
                 )
+            meaning = ColumnMeanings(
+                action=_groups_in(spec.meaning.action, rotation),
+                pose=_groups_in(spec.meaning.pose, rotation),
+            )
+            said = spec.space == declared_space(spec.meaning.action)
             spec = replace(
                 spec,
                 action_names=_renamed(spec.action_names, rotation),
                 pose_names=_renamed(spec.pose_names, rotation),
-                space=_said_in(spec.space, rotation),
-                meaning=ColumnMeanings(
-                    action=_groups_in(spec.meaning.action, rotation),
-                    pose=_groups_in(spec.meaning.pose, rotation),
-                ),
+                space=declared_space(meaning.action) if said else _said_in(spec.space, rotation),
+                meaning=meaning,
             )
         self.spec = spec
 
@@ -68,8 +70,8 @@ class AdaptedSource(Source):
         spec = self.source.spec
         return replace(
             rows,
-            actions=_turned(rows.actions, spec.action_names, self.rotation),
-            pose=_turned(rows.pose, spec.pose_names, self.rotation),
+            actions=_turned(rows.actions, spec.action_names, spec.meaning.action, self.rotation),
+            pose=_turned(rows.pose, spec.pose_names, spec.meaning.pose, self.rotation),
         )
 
     def frames(
@@ -149,10 +151,7 @@ def _angles(names: Sequence[str]) -> list[int]:
 
 def _said_in(text: str, rotation: RotationForm) -> str:
     """The action space with its rotation in another form."""
-    space = read_space(text) if text else None
-    if space is None or space.control not in END_EFFECTOR or space.rotation != "euler":
-        return text
-    return write_space(replace(space, rotation=rotation))
+    return write_space(read_space(text).turned("euler", rotation)) if text else ""
 
 
 def _groups_in(groups: Groups, rotation: RotationForm) -> Groups:
@@ -173,10 +172,17 @@ def _renamed(names: Sequence[str], rotation: RotationForm) -> tuple[str, ...]:
 
 
 def _turned(
-    values: Float32[Array, "t a"], names: Sequence[str], rotation: RotationForm
+    values: Float32[Array, "t a"],
+    names: Sequence[str],
+    groups: Groups,
+    rotation: RotationForm,
 ) -> Float32[Array, "t b"]:
+    """Turn roll, pitch and yaw, in radians unless their group has another unit."""
     out = values
+    known = {span.start: group for group, span in spans(groups) if group.means == "rotation"}
     for place in reversed(_angles(names)):
-        turned = write_rotation(read_rotation(values[:, place : place + 3], "euler"), rotation)
+        factor = known[place].factor if place in known else None
+        angles = values[:, place : place + 3] * (factor or 1.0)
+        turned = write_rotation(read_rotation(angles, "euler"), rotation)
         out = np.concatenate([out[:, :place], turned, out[:, place + 3 :]], axis=1)
     return out.astype(np.float32)

@@ -16,14 +16,10 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from worldeval.axes import Array, Float, Int
-from worldeval.data.action_space import ActionSpace, Control
-from worldeval.data.rotation import NAMES, SIZES, RotationForm, read_rotation
-from worldeval.data.space_text import write_space
+from worldeval.data.rotation import NAMES, StoredForm, read_stored, stored_size
 
 Means = Literal["position", "rotation", "joint", "gripper", "planar", "base", "other", "object"]
 Motion = Literal["absolute", "delta", "velocity"]
-# The forms of `RotationForm`, and two orders in which other projects store rotations.
-StoredForm = Literal["euler", "quaternion", "quaternion-wxyz", "axis-angle", "6d", "6d-rows"]
 
 LENGTHS = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 ANGLES = {"rad": 1.0, "deg": pi / 180}
@@ -59,10 +55,10 @@ class ColumnGroup:
                 raise ValueError(
                     f"rotation {what} has no form; give one of {', '.join(get_args(StoredForm))}"
                 )
-            if len(self.names) != _width(self.form):
+            if len(self.names) != stored_size(self.form):
                 raise ValueError(
                     f"rotation {what} has {len(self.names)} columns, but {self.form} has "
-                    f"{_width(self.form)}"
+                    f"{stored_size(self.form)}"
                 )
         elif self.form is not None:
             raise ValueError(f"{what}: only a rotation has a form")
@@ -97,14 +93,10 @@ class ColumnGroup:
     def rotation(self, values: Float[Array, "n r"]) -> Rotation:
         """Convert the stored numbers of a `rotation` to rotations."""
         assert self.form is not None
-        form, values = self.form, values.astype(np.float64)
-        if form in ("euler", "axis-angle"):
+        values = values.astype(np.float64)
+        if self.form in ("euler", "axis-angle"):
             values = values * (self.factor or 1.0)
-        if form == "quaternion-wxyz":
-            form, values = "quaternion", values[:, [1, 2, 3, 0]]
-        if form == "6d-rows":  # its first two rows are the first two columns of the inverse
-            return read_rotation(values, "6d").inv()
-        return read_rotation(values, _plain_form(form))
+        return read_stored(values, self.form)
 
     def in_si(self, values: Float[Array, "n c"]) -> Float[Array, "n c"]:
         """Convert to metres, radians (per second) and 0 (open) to 1 (closed), if known."""
@@ -147,11 +139,6 @@ class ColumnMeanings:
             for name in group.names
             if group.guessed
         )
-
-    @property
-    def space(self) -> str:
-        """Action space in space_text.py's notation, for a single arm and grippers in SI units."""
-        return _space(self.action)
 
 
 def names(groups: Sequence[ColumnGroup]) -> tuple[str, ...]:
@@ -238,44 +225,6 @@ def _arm(name: str) -> tuple[str, str]:
     if side is None:
         return "", name
     return (side[1] or side[2]).lower(), SIDE.sub("", name).strip("_.-/")
-
-
-def _space(groups: Groups) -> str:
-    """Action space such as `ee-delta(euler)+1`; "" if the groups do not fit or are guessed."""
-    if not groups or len(arms(groups)) != 1 or any(group.guessed for group in groups):
-        return ""
-    means = [group.means for group in groups]
-    gripper = len(columns_of(groups, "gripper"))
-    arm = [group for group in groups if group.means != "gripper"]
-    if means[len(arm) :] != ["gripper"] * (len(means) - len(arm)) or not arm:
-        return ""  # the gripper must come last
-    motions = {group.motion for group in arm}
-    if len(motions) != 1 or any(group.factor not in (None, 1.0) for group in arm):
-        return ""
-    (motion,) = motions
-    if [group.means for group in arm] == ["position", "rotation"] and motion != "velocity":
-        form = arm[1].form
-        tool = any(group.frame != "base" for group in arm)
-        if arm[0].factor != 1.0 or form not in SIZES or tool:
-            return ""
-        if form in ("euler", "axis-angle") and arm[1].factor != 1.0:
-            return ""
-        control: Control = "ee-absolute" if motion == "absolute" else "ee-delta"
-        return write_space(
-            ActionSpace(control=control, rotation=_plain_form(form), gripper=gripper)
-        )
-    if all(group.means == "joint" and group.factor == 1.0 for group in arm) and motion != "delta":
-        control = "joint-position" if motion == "absolute" else "joint-velocity"
-        return write_space(ActionSpace(control=control, joints=sum(map(len, arm)), gripper=gripper))
-    return ""
-
-
-def _width(form: StoredForm) -> int:
-    return SIZES[form.removesuffix("-wxyz").removesuffix("-rows")]
-
-
-def _plain_form(form: str) -> RotationForm:
-    return next(known for known in get_args(RotationForm) if known == form)
 
 
 def _stored(form: str) -> StoredForm:

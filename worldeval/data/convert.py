@@ -10,6 +10,7 @@ from worldeval.data.formats.lerobot.write import LeRobotWriter
 from worldeval.data.formats.robomimic.write import RobomimicWriter
 from worldeval.data.formats.shards.write import ShardsWriter
 from worldeval.data.frame_times import row_rate, same_rate, wrong_rate
+from worldeval.data.kept_meaning import fitting
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.stacked_steps import StackedSteps
 from worldeval.data.writer import Shape, Writer
@@ -40,7 +41,7 @@ def convert(
     limits: FileLimits | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Converted:
-    """Write every episode of `source` to `out`.
+    """Write every episode of `source` to `out`, with what its columns mean.
 
     Args:
         split: write only the episodes of this split of the dataset.
@@ -61,6 +62,7 @@ def convert(
         views={view: spec.views[view] for view in chosen},
         action_names=spec.action_names,
         pose_names=spec.pose_names,
+        meaning=fitting(spec.meaning, action=spec.action_names, pose=spec.pose_names),
     )
     left_out = [finding for finding in source.findings if finding.code == "episode-skipped"]
     if left_out and not skip_damaged:

@@ -1,13 +1,14 @@
 """The map by which a dataset was read, as editable text in which guesses are marked."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import replace
 from typing import Any
 
 import yaml
 
 from worldeval.data.columns import ColumnGroup
 from worldeval.data.data_map import DataMap, NumbersMap
+from worldeval.data.kept_meaning import described
 from worldeval.data.source import Source
 
 GUESS = "  # guess"
@@ -67,13 +68,8 @@ def _numbers(side: str, numbers: NumbersMap) -> Iterator[str]:
 
 
 def _said(group: ColumnGroup) -> Mapping[str, Any]:
-    """The fields of a group that differ from the defaults."""
-    out: dict[str, Any] = {"names": list(group.names), "means": group.means}
-    for each in fields(group):
-        value = getattr(group, each.name)
-        if each.name not in ("names", "means", "guessed") and value != each.default:
-            out[each.name] = value
-    return out
+    """The fields of a group that differ from the defaults; a guess is a comment beside them."""
+    return described(replace(group, guessed=False))
 
 
 def _flow(value: Any) -> str:

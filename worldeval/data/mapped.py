@@ -10,6 +10,7 @@ from worldeval.data.columns import ColumnMeanings, Groups, guess, names, sensed,
 from worldeval.data.data_map import DataMap
 from worldeval.data.finding import DataFinding
 from worldeval.data.source import Head, Rows, Source
+from worldeval.data.space_of import declared_space
 from worldeval.data.stacked_steps import StackedSteps
 from worldeval.errors import UserError
 
@@ -32,7 +33,10 @@ def _described(source: Source, given: DataMap) -> Source:
     if objects or any(said.values()):
         return MappedSource(source, given)
     source.spec = replace(
-        source.spec, meaning=known, read_as=_read_as(source.spec.read_as, given, known)
+        source.spec,
+        meaning=known,
+        space=source.spec.space or declared_space(known.action),
+        read_as=_read_as(source.spec.read_as, given, known),
     )
     return source
 
@@ -55,6 +59,7 @@ class MappedSource(Source):
                     f"The map excludes every column of the {side} of {spec.path}. Keep one."
                 )
         meaning = ColumnMeanings(action=self._shown(stored.action), pose=self._shown(stored.pose))
+        retold = given.action.columns or given.convert_units or not spec.space
         self.spec = replace(
             spec,
             fps=given.fps or spec.fps,
@@ -62,7 +67,7 @@ class MappedSource(Source):
             pose_names=names(meaning.pose),
             meaning=meaning,
             read_as=_read_as(spec.read_as, given, stored),
-            space=meaning.space if given.action.columns or given.convert_units else spec.space,
+            space=declared_space(meaning.action) if retold else spec.space,
         )
         self.findings = [each for each in source.findings if not self._answers(each)]
         self.heads = [self._head(index, head) for index, head in enumerate(source.heads)]

@@ -19,6 +19,8 @@ from scipy.spatial.transform import Rotation
 from worldeval.axes import Array, Float
 
 RotationForm = Literal["euler", "quaternion", "axis-angle", "6d"]
+# The same, and two orders in which other projects store rotations.
+StoredForm = Literal["euler", "quaternion", "quaternion-wxyz", "axis-angle", "6d", "6d-rows"]
 FORMS: dict[str, RotationForm] = {name: name for name in get_args(RotationForm)}
 SIZES: dict[str, int] = {"euler": 3, "quaternion": 4, "axis-angle": 3, "6d": 6}
 NAMES: dict[str, tuple[str, ...]] = {
@@ -59,6 +61,29 @@ def write_rotation(rotation: Rotation, form: RotationForm) -> Float[Array, "n r"
         return rotation.as_rotvec()
     matrix = rotation.as_matrix()
     return np.concatenate([matrix[:, :, 0], matrix[:, :, 1]], axis=1)
+
+
+def read_stored(values: Float[Array, "n r"], form: StoredForm) -> Rotation:
+    """Convert numbers in any stored form (angles in radians) to rotations."""
+    if form == "quaternion-wxyz":
+        return read_rotation(values[:, [1, 2, 3, 0]], "quaternion")
+    if form == "6d-rows":  # its first two rows are the first two columns of the inverse
+        return read_rotation(values, "6d").inv()
+    return read_rotation(values, FORMS[form])
+
+
+def write_stored(rotation: Rotation, form: StoredForm) -> Float[Array, "n r"]:
+    """Convert rotations to numbers in any stored form, with angles in radians."""
+    if form == "quaternion-wxyz":
+        return write_rotation(rotation, "quaternion")[:, [3, 0, 1, 2]]
+    if form == "6d-rows":
+        return write_rotation(rotation.inv(), "6d")
+    return write_rotation(rotation, FORMS[form])
+
+
+def stored_size(form: StoredForm) -> int:
+    """Numbers of a rotation in any stored form."""
+    return SIZES[form.removesuffix("-wxyz").removesuffix("-rows")]
 
 
 def unwrapped(angles: Float[Array, "t r"]) -> Float[Array, "t r"]:

@@ -1,7 +1,7 @@
 """Base class of all dataset writers, and the properties shared by all episodes of a dataset."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from worldeval.axes import Array, UInt8
+from worldeval.data.columns import ColumnMeanings
 from worldeval.data.source import Head, Rows
 from worldeval.data.staging import Staging
 from worldeval.errors import UserError
@@ -26,6 +27,7 @@ class Shape:
     views: Mapping[str, tuple[int, int]]  # view -> height, width
     action_names: tuple[str, ...]
     pose_names: tuple[str, ...]
+    meaning: ColumnMeanings = field(default_factory=ColumnMeanings)  # kept with the episodes
 
 
 class Writer:

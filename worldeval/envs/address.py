@@ -84,6 +84,20 @@ def open_environment(address: str, *, task: str, size: int, steps_per_frame: int
     raise UserError(_not_an_address(address, place))
 
 
+def needs_task(address: str) -> bool:
+    """Whether the simulator at `address` can only be opened for a task.
+
+    Raises:
+        UserError: the address names code that cannot be loaded.
+    """
+    place, _ = read_env_address(address)
+    if "{task}" in address or place == METAWORLD or place.startswith(SERVED):
+        return True
+    if not is_code(address):
+        return False
+    return "task" in inspect.signature(load_code(place, "the simulator")).parameters
+
+
 def unavailable(address: str) -> str | None:
     """Say why the simulator at `address` cannot run here, as far as known without starting it."""
     import importlib.util

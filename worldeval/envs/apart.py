@@ -44,51 +44,43 @@ class EnvFacts:
     fps: float  # world frames per second
 
 
-class ApartEnvironment:
-    """The simulator at an address, in a process of its own. See `Environment`.
+class Apart:
+    """An object in a process of its own, made there by `make(*given)`.
 
-    Every call raises `SimulatorLost` if the simulator fails; `restart` then starts another process.
-
-    Raises:
-        UserError: as `open_environment`.
+    It has `facts`, `close()` and methods that `ask` calls. Every call raises `SimulatorLost` if the
+    process fails; `restart` then starts another one.
     """
 
     def __init__(
         self,
-        address: str,
+        make: Callable[..., Any],
+        given: tuple[Any, ...],
         *,
-        task: str,
-        size: int,
-        steps_per_frame: int,
+        what: str,
         patience: float = PATIENCE,
     ) -> None:
-        self._given = (address, task, size, steps_per_frame)
-        self._patience = patience
+        """Start the process.
+
+        Args:
+            make, given: what is called there; both must be picklable.
+            what: a description for error messages.
+            patience: seconds that one call may take.
+
+        Raises:
+            UserError: as `make`, or the process did not start.
+        """
+        self._made, self._what, self._patience = (make, given), what, patience
         self._process: BaseProcess | None = None
         self._line: Connection | None = None
         self._begin()
 
-    @property
-    def views(self) -> tuple[str, ...]:
-        return self.facts.views
-
-    @property
-    def action_dim(self) -> int:
-        return self.facts.action_dim
-
-    @property
-    def steps_per_frame(self) -> int:
-        return self.facts.steps_per_frame
-
-    @property
-    def fps(self) -> float:
-        return self.facts.fps
-
-    def reset(self, seed: int) -> EnvFrame:
-        return self._asked("reset", seed)
-
-    def step(self, action: Float32[Array, " a"], *, look: bool = True) -> EnvFrame:
-        return self._asked("step", action, look)
+    def ask(self, method: str, *arguments: Any) -> Any:
+        """Call a method of the object; its arguments and result are copied."""
+        if self._line is None:
+            raise SimulatorLost("it was closed")
+        with suppress(OSError):  # it has ended; the answer says how
+            self._line.send((method, *arguments))
+        return self._answer(self._patience)
 
     def restart(self) -> None:
         """End the process, whatever it is doing, and start another one."""
@@ -106,20 +98,13 @@ class ApartEnvironment:
         context = mp.get_context("spawn")
         self._line, there = context.Pipe()
         # Not a daemon: simulators may start processes themselves. It ends with its parent.
-        self._process = context.Process(target=_serve, args=(there, self._given), daemon=False)
+        self._process = context.Process(target=_serve, args=(there, *self._made), daemon=False)
         self._process.start()
         there.close()
         try:
-            self.facts: EnvFacts = self._answer(OPENING)
+            self.facts: Any = self._answer(OPENING)
         except SimulatorLost as lost:
-            raise UserError(f"The simulator {self._given[0]} did not start: {lost}.") from lost
-
-    def _asked(self, *request: Any) -> Any:
-        if self._line is None:
-            raise SimulatorLost("it was closed")
-        with suppress(OSError):  # it has ended; the answer says how
-            self._line.send(request)
-        return self._answer(self._patience)
+            raise UserError(f"{self._what} did not start: {lost}.") from lost
 
     def _answer(self, patience: float) -> Any:
         assert self._line is not None and self._process is not None
@@ -150,7 +135,51 @@ class ApartEnvironment:
         self._process = self._line = None
 
 
-def redone(env: ApartEnvironment, episode: Callable[[], T], what: str) -> T:
+class ApartEnvironment(Apart):
+    """The simulator at an address, in a process of its own. See `Environment`.
+
+    Raises:
+        UserError: as `open_environment`.
+    """
+
+    facts: EnvFacts
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        task: str,
+        size: int,
+        steps_per_frame: int,
+        patience: float = PATIENCE,
+    ) -> None:
+        given = (address, task, size, steps_per_frame)
+        super().__init__(_Simulator, given, what=f"The simulator {address}", patience=patience)
+
+    @property
+    def views(self) -> tuple[str, ...]:
+        return self.facts.views
+
+    @property
+    def action_dim(self) -> int:
+        return self.facts.action_dim
+
+    @property
+    def steps_per_frame(self) -> int:
+        return self.facts.steps_per_frame
+
+    @property
+    def fps(self) -> float:
+        return self.facts.fps
+
+    def reset(self, seed: int) -> EnvFrame:
+        return self.ask("reset", seed)
+
+    def step(self, action: Float32[Array, " a"], *, look: bool = True) -> EnvFrame:
+        return self.ask("step", action, look)
+
+
+def redone(env: Apart, episode: Callable[[], T], what: str) -> T:
     """Return `episode()`, run again from its beginning if the simulator is lost in it.
 
     Raises:
@@ -168,29 +197,49 @@ def redone(env: ApartEnvironment, episode: Callable[[], T], what: str) -> T:
     raise AssertionError("unreachable")
 
 
-def _serve(line: Connection, given: tuple[str, str, int, int]) -> None:
+class _Simulator:
+    """The simulator at an address, as `Apart` calls it."""
+
+    def __init__(self, address: str, task: str, size: int, steps: int) -> None:
+        self._env = open_environment(address, task=task, size=size, steps_per_frame=steps)
+
+    @property
+    def facts(self) -> EnvFacts:
+        env = self._env
+        return EnvFacts(
+            views=tuple(env.views),
+            action_dim=env.action_dim,
+            steps_per_frame=env.steps_per_frame,
+            fps=env.fps,
+        )
+
+    def reset(self, seed: int) -> EnvFrame:
+        return self._checked("reset", self._env.reset(seed))
+
+    def step(self, action: Float32[Array, " a"], look: bool) -> EnvFrame:
+        return self._checked("step", self._env.step(action, look=look))
+
+    def close(self) -> None:
+        self._env.close()
+
+    def _checked(self, verb: str, frame: Any) -> EnvFrame:
+        if not isinstance(frame, EnvFrame):
+            raise TypeError(f"{verb} returned a {type(frame).__name__}, not an EnvFrame")
+        return frame
+
+
+def _serve(line: Connection, make: Callable[..., Any], given: tuple[Any, ...]) -> None:
     watch_parent()
     os.dup2(2, 1)  # stdout is for the command's result
-    address, task, size, steps = given
     try:
-        env = open_environment(address, task=task, size=size, steps_per_frame=steps)
-        line.send(
-            EnvFacts(
-                views=tuple(env.views),
-                action_dim=env.action_dim,
-                steps_per_frame=env.steps_per_frame,
-                fps=env.fps,
-            )
-        )
+        made = make(*given)
+        line.send(made.facts)
         while True:
             verb, *rest = line.recv()
             if verb == "close":
-                env.close()
+                made.close()
                 return
-            frame = env.reset(rest[0]) if verb == "reset" else env.step(rest[0], look=rest[1])
-            if not isinstance(frame, EnvFrame):
-                raise TypeError(f"{verb} returned a {type(frame).__name__}, not an EnvFrame")
-            line.send(frame)
+            line.send(getattr(made, verb)(*rest))
     except UserError as error:
         line.send(UserError(str(error)))  # of any subclass, which may not survive the pipe
     except EOFError:

@@ -39,7 +39,7 @@ from worldeval.runs.tables import read_table
 from worldeval.stats import clustered_rate, mcnemar, rate
 from worldeval.stats.decisive import CUT, LEAST
 from worldeval.world.load import world_hash
-from worldeval.world.protocol import WorldModel
+from worldeval.world.protocol import WorldModel, WorldSpec
 
 CONTROLS = 10  # most starts at which both agree that are handed over, too
 
@@ -121,9 +121,7 @@ def explain(
         explanation = checked(
             explanation,
             recipe,
-            partial(
-                _loader, refs, recipe.replan_every, world.spec.action_dim, trust_pickle=trust_pickle
-            ),
+            partial(_loader, refs, recipe.replan_every, world.spec, trust_pickle=trust_pickle),
             truth=_table(RunPaths(run).outcomes(TRUTH)),
             processes=processes or os.cpu_count() or 1,
             policy_timeout=policy_timeout,
@@ -259,7 +257,7 @@ def _changes(controls: Sequence[HandedOver]):
 def _loader(
     refs: Mapping[str, str],
     replan_every: int,
-    action_dim: int,
+    world: WorldSpec,
     handovers: Mapping[str, tuple[str, str, int]],
     *,
     trust_pickle: bool,
@@ -268,7 +266,7 @@ def _loader(
         refs=refs,
         handovers=handovers,
         replan_every=replan_every,
-        action_dim=action_dim,
+        world=world,
         trust_pickle=trust_pickle,
     )
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from worldeval.axes import Array, UInt8
 from worldeval.data.table import read_table
-from worldeval.evaluate.truth import load_one
+from worldeval.evaluate.truth import load_one, world_of
 from worldeval.judge.judge import Judge, load_judge
 from worldeval.record import Rollout, Verdict
 from worldeval.rollout.recipe import ProtocolRecipe
@@ -184,7 +184,7 @@ def simulated_frames(
 ) -> dict[Shown, Simulated]:
     """Run these episodes in the simulator, with every frame, action and pose."""
     assert recipe.truth is not None
-    load = partial(load_one, trust_pickle=trust_pickle)
+    load = partial(load_one, trust_pickle=trust_pickle, world=world_of(recipe))
     out: dict[Shown, Simulated] = {}
     with tempfile.TemporaryDirectory() as place:
         jobs = []

@@ -13,7 +13,6 @@ from worldeval.rollout.loop import replay_actions
 from worldeval.rollout.starts import Recording
 from worldeval.stats import Estimate, confusion, informativeness
 from worldeval.stats.combined import SUCCESS
-from worldeval.world.fidelity.space import ABSOLUTE
 from worldeval.world.protocol import WorldModel, WorldSpec
 
 Judging = Callable[[Sequence[Rollout]], list[Verdict]]
@@ -86,8 +85,11 @@ def resting(spec: WorldSpec, recording: Recording) -> Float32[Array, "2 a"]:
     if body is None or not body.motion:
         # The meaning of the action is unknown. Relative actions, for which zero means no motion,
         # are more common. For absolute ones this is wrong; a map's `motion:` declares them.
-        absolute = bool(spec.space) and read_space(spec.space).control in ABSOLUTE
-        return ends if absolute else np.zeros_like(ends)
+        held = np.zeros(ends.shape[1], bool)
+        if spec.space:
+            targets = read_space(spec.space).targets
+            held = np.resize(targets, ends.shape[1])  # of every controller step
+        return np.where(held, ends, np.zeros_like(ends))
     out = np.zeros_like(ends).reshape(2, body.steps, -1)
     told = ends.reshape(2, body.steps, -1)
     for column, motion in enumerate(body.motion):

@@ -10,10 +10,11 @@ import pandas as pd
 from worldeval.policy.handover import HandOver
 from worldeval.policy.load import load_policy
 from worldeval.policy.protocol import Policy
-from worldeval.rollout.actions import stacked_for
+from worldeval.rollout.actions import fitted
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.simulate import TruthJob, TruthOutcome, simulate
 from worldeval.runs.explanation import PartedStart, SimulatedHandover
+from worldeval.world.protocol import WorldSpec
 
 BLOCK = 24  # episodes to a process
 Episode = tuple[str, int]  # the name of who acts, and the seed of the reset
@@ -26,7 +27,7 @@ class LoadActing:
     refs: Mapping[str, str]  # policy -> address
     handovers: Mapping[str, tuple[str, str, int]]  # name -> first, second, frame
     replan_every: int
-    action_dim: int
+    world: WorldSpec
     trust_pickle: bool = False
 
     def __call__(self, name: str, seed: int) -> Policy:
@@ -39,7 +40,7 @@ class LoadActing:
 
     def _load(self, name: str) -> Policy:
         policy = load_policy(self.refs[name], trust_pickle=self.trust_pickle)
-        return stacked_for(policy, self.action_dim)
+        return fitted(policy, self.world)
 
 
 def measured(table: pd.DataFrame | None, names: Sequence[str]) -> dict[tuple[str, Episode], bool]:

@@ -5,11 +5,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import yaml
 
 from worldeval.axes import Array, Int, UInt8
 from worldeval.data.adapt import ChosenEpisodes
-from worldeval.data.columns import ColumnGroup
 from worldeval.data.convert import convert
 from worldeval.data.data_map import read_map
 from worldeval.data.names import numbered
@@ -18,7 +16,7 @@ from worldeval.rollout.starts import Recording, read_recordings
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.sources import as_trained
 
-MAP = "map.yaml"  # beside kept episodes: what their columns mean
+MAP = "map.yaml"  # of a dataset, in its own folder
 KEPT_EPISODES, KEPT_FRAMES = 24, 40
 
 
@@ -57,22 +55,10 @@ def keep_recordings(source: Source, held_out: Sequence[int], out: Path) -> None:
     They can be moved, and nothing is written twice.
     """
     episodes = [int(index) for index in held_out if source.heads[index].success is not False]
-    if not episodes or (out / MAP).is_file():
+    if not episodes or (out.is_dir() and any(out.iterdir())):
         return
     pieces = EpisodePieces(source, episodes[:KEPT_EPISODES], length=KEPT_FRAMES)
     convert(pieces, out, to="shards")
-    spec = source.spec
-    meaning = spec.meaning
-    content = {
-        side: {"columns": [_said(group) for group in groups]}
-        for side, groups, names in (
-            ("action", meaning.action, spec.action_names),
-            ("pose", meaning.pose, spec.pose_names),
-        )
-        # Of stacked steps, the meaning is that of one step; a map describes every column.
-        if groups and sum(map(len, groups)) == len(names)
-    }
-    (out / MAP).write_text(yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
 
 
 class EpisodePieces(ChosenEpisodes):
@@ -132,12 +118,3 @@ class RecordedStarts(Source):
     ) -> UInt8[Array, "n h w 3"]:
         count = 2 if rows is None else len(rows)
         return np.stack([self._kept[index].start.frames[view]] * count)
-
-
-def _said(group: ColumnGroup) -> dict[str, object]:
-    plain = ColumnGroup(names=("x",))
-    out: dict[str, object] = {"names": list(group.names)}
-    for name, value in vars(group).items():
-        if name != "names" and value != getattr(plain, name):
-            out[name] = value
-    return out

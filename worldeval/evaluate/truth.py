@@ -18,11 +18,14 @@ from worldeval.errors import UserError
 from worldeval.evaluate.workers.jobs import Shard
 from worldeval.policy.load import load_policy
 from worldeval.policy.protocol import Policy
+from worldeval.rollout.actions import fitted
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.simulate import LoadPolicy, TruthJob, TruthOutcome, simulate
 from worldeval.rollout.starts import simulated_id
 from worldeval.runs.checksums import move, remove
 from worldeval.runs.tables import read_table, write_table
+from worldeval.world.load import CARD, read_card
+from worldeval.world.protocol import WorldSpec
 
 BLOCK = 100  # episodes per process: enough to be worth starting it, few enough to resume
 KEY = ["policy", "task", "seed"]  # columns that identify an episode
@@ -53,7 +56,7 @@ def measure_truth(
     problem = unavailable(recipe.truth.env)
     if problem:
         raise UserError(problem)
-    load = partial(load_one, trust_pickle=trust_pickle)
+    load = partial(load_one, trust_pickle=trust_pickle, world=world_of(recipe))
     jobs = list(_missing(recipe.tasks, refs, names, seeds, folder, shard or Shard(), load=load))
     total = sum(len(job.episodes) for job in jobs)
     finished = 0
@@ -154,9 +157,22 @@ def table(found: Sequence[TruthOutcome], name_of: dict[str, str]) -> pd.DataFram
     )
 
 
-def load_one(ref: str, seed: int, *, trust_pickle: bool = False) -> Policy:
-    """Load the policy of a reference; its seed is given in `reset`."""
-    return load_policy(ref, trust_pickle=trust_pickle)
+def load_one(
+    ref: str, seed: int, *, trust_pickle: bool = False, world: WorldSpec | None = None
+) -> Policy:
+    """Load the policy of a reference; its seed is given in `reset`.
+
+    A simulator takes the actions of the `world` that it is compared with, so that policies are
+    converted there as they are in the world.
+    """
+    policy = load_policy(ref, trust_pickle=trust_pickle)
+    return policy if world is None else fitted(policy, world)
+
+
+def world_of(recipe: ProtocolRecipe) -> WorldSpec | None:
+    """Return what the protocol's world model is like; None if it is not here."""
+    folder = Path(recipe.world)
+    return read_card(folder)["spec"] if (folder / CARD).is_file() else None
 
 
 def _missing(

@@ -11,8 +11,8 @@
 
 `./mine.py:make?chunk=4&size=0.5` sets parameters. Some work with any address: `name=`, `lineage=`
 and `step=` set how the policy is listed, `replan_every=` how many frames of a chunk are executed,
-`steps_per_frame=` how many of its actions make a world frame, and `adapter=FOLDER` converts its
-actions to the world's (see adapters/).
+`steps_per_frame=` how many of its actions make a world frame, `fps=` how many it gives per second,
+and `adapter=FOLDER` converts its actions to the world's (see adapters/).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from math import inf
 from typing import Any
 
 from worldeval.axes import Array, Float32
@@ -11,7 +12,7 @@ from worldeval.policy.stacked import Stacked
 from worldeval.record import Observation
 
 LABELS = ("name", "lineage", "step")
-USE = ("steps_per_frame", "replan_every")
+USE = ("steps_per_frame", "replan_every", "fps")
 
 
 class Labelled:
@@ -50,8 +51,16 @@ def labelled(policy: Policy, given: dict[str, Any], ref: str) -> Policy:
     if given.get("replan_every") is not None:
         changed["replan"] = _count("replan_every", given["replan_every"], ref)
         changed["replan_said_by"] = "replan_every= of its address"
+    if given.get("fps") is not None:
+        changed["fps"] = _rate(given["fps"], ref) / (steps or 1)  # of the policy's own actions
     spec = replace(policy.spec, **changed)
     return policy if spec == policy.spec else Labelled(policy, spec)
+
+
+def _rate(value: Any, ref: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < inf:
+        raise UserError(f"{ref}: fps={value} must be the policy's actions per second, above 0.")
+    return float(value)
 
 
 def _count(key: str, value: Any, ref: str, *, least: int = 1) -> int:

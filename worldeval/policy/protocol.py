@@ -20,6 +20,8 @@ class PolicySpec:
     chunk: int  # world frames in one action chunk
     # What the numbers of an action mean, as data/action_space.py writes it; "" is the world's own.
     space: str = ""
+    # Actions per second; None: one per controller step of the world.
+    fps: float | None = None
     # World frames per observation, the newest last (`Observation.past` has the others).
     history: int = 1
     # World frames of a chunk that the policy's authors execute before the next query, and where

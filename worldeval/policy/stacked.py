@@ -40,6 +40,7 @@ class Stacked:
             chunk=spec.chunk // steps,
             replan=None if spec.replan is None else max(1, spec.replan // steps),
             replan_said_by=said_by,
+            fps=None if spec.fps is None else spec.fps / steps,
         )
 
     @property

@@ -9,11 +9,12 @@ import numpy as np
 
 from worldeval.axes import Array, Float32, Int
 from worldeval.data.action_space import ActionSpace
+from worldeval.data.frame_times import same_rate
 from worldeval.data.space_text import read_space, with_units
 from worldeval.errors import UserError
 from worldeval.policy.adapters.adapted import AdaptedPolicy
-from worldeval.policy.adapters.motion import PlainAdapter
-from worldeval.policy.protocol import Policy
+from worldeval.policy.adapters.plain import PlainAdapter
+from worldeval.policy.protocol import Policy, PolicySpec
 from worldeval.policy.stacked import Stacked
 from worldeval.world.protocol import WorldSpec
 
@@ -46,18 +47,20 @@ def clip(
 def fitted(policy: Policy, world: WorldSpec) -> Policy:
     """Return a policy that can act in `world`: `policy` itself, or wrapped in an adapter.
 
-    If both declare what their actions mean, rotations, relative and absolute poses, and joint
-    velocities and positions are converted, one policy step per world frame. If one of them does
-    not, only the action sizes are compared; if a world frame's size is a whole multiple of the
-    policy's, that many policy steps make one frame (`stacked_for`).
+    If both declare what their actions mean, every part of the robot is converted by itself:
+    rotations, units, relative and absolute control, velocities, and rates (`PolicySpec.fps`). If a
+    world frame holds several controller steps, so many policy steps make one frame. If one of them
+    declares nothing, only the action sizes are compared; if a world frame's size is a whole
+    multiple of the policy's, that many policy steps make one frame (`stacked_for`).
 
     Raises:
         UserError: the policy's actions cannot be converted to the world's; the message describes
-            both.
+            both, and names the part.
     """
     spec, theirs = policy.spec, _space(world.space, "The world model")
     own = _space(spec.space, f"Policy {spec.name}")
-    if own is None or theirs is None or own == theirs:
+    alike = own is None or theirs is None or own == theirs
+    if alike and (spec.fps is None or _same_rate(policy, world)):
         policy = stacked_for(policy, world.action_dim)
         spec = policy.spec
         if spec.action_dim != world.action_dim:
@@ -66,13 +69,53 @@ def fitted(policy: Policy, world: WorldSpec) -> Policy:
                 f"world model takes {_told(world.action_dim, theirs)}. {ADVICE}"
             )
         return policy
-    if world.action_dim != theirs.size:
+    if theirs is None:
         raise UserError(
-            f"Policy {spec.name} commands {with_units(own)}; the world model takes "
+            f"Policy {spec.name} gives {spec.fps:g} actions of {spec.action_dim} numbers per "
+            f"second, and the world model takes {world.action_dim} numbers {world.fps:g} times per "
+            "second. Nothing is known of its actions, so they cannot be resampled: say what they "
+            "mean in the map of the data, and train on it."
+        )
+    stacked, rest = divmod(world.action_dim, theirs.size)
+    if rest or not stacked:
+        raise UserError(
+            f"Policy {spec.name} commands {with_units(own or theirs)}; the world model takes "
             f"{world.action_dim} values per frame, {world.action_dim / theirs.size:g} steps of "
             f"{with_units(theirs)}. {ADVICE}"
         )
-    return AdaptedPolicy(policy, PlainAdapter(own, theirs, steps=1, fps=world.fps))
+    rate = world.fps * stacked
+    steps, held = _resampled(spec, rate)
+    pose = _space(world.pose_space, "The world model's pose")
+    try:
+        adapter = PlainAdapter(
+            own or theirs, theirs, fps=rate * steps / held, steps=steps, held=held,
+            stacked=stacked, pose=pose,
+        )  # fmt: skip
+    except UserError as error:
+        raise UserError(f"Policy {spec.name} does not fit the world model. {error}") from error
+    return AdaptedPolicy(policy, adapter)
+
+
+def _same_rate(policy: Policy, world: WorldSpec) -> bool:
+    """Whether the policy gives one action per controller step, or per frame, of the world."""
+    steps, rest = divmod(world.action_dim, policy.spec.action_dim)
+    return not rest and policy.spec.fps is not None and same_rate(
+        policy.spec.fps, world.fps * steps
+    )  # fmt: skip
+
+
+def _resampled(spec: PolicySpec, rate: float) -> tuple[int, int]:
+    """Policy steps in a controller step of the world, and controller steps in a policy step."""
+    if spec.fps is None:
+        return 1, 1
+    steps, held = max(1, round(spec.fps / rate)), max(1, round(rate / spec.fps))
+    if not same_rate(spec.fps, rate * steps / held):
+        raise UserError(
+            f"Policy {spec.name} gives {spec.fps:g} actions per second, and the world model takes "
+            f"{rate:g}. One must be a whole multiple of the other; the policy's rate is fps= in "
+            "its address."
+        )
+    return steps, held
 
 
 def stacked_for(policy: Policy, action_dim: int) -> Policy:

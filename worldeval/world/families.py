@@ -5,7 +5,8 @@ requested. Nothing in load.py, pipeline.py or prepare.py refers to a particular 
 `mine`:
 
 1. `worldeval/world/mine/recipe.py`: a frozen dataclass `MineRecipe(WorldRecipe)` that does not
-   import torch, and its line in `worldeval/recipe.py: KINDS`.
+   import torch, and its line in `worldeval/recipe.py: KINDS`. Its property `unused` lists the
+   shared keys that it does not use, which recipes may then not set.
 2. `worldeval/world/mine/world.py`: `class MineWorld(World)`. Its networks are its submodules, which
    are stored, loaded, averaged over folds and moved between devices. It defines how a state begins
    from latents (`begin_latents`), how it advances (`step`), and the newest `latents` and `pose` of

@@ -30,6 +30,8 @@ class WorldSpec:
     instructions: tuple[str, ...] = ()
     # What the numbers of an action mean, as data/space_text.py writes it; "" is the world's own.
     space: str = ""
+    # What the numbers of the pose mean, in the same notation; "" where the dataset does not say.
+    pose_space: str = ""
     # The range of every number of an action, or one range for all of them.
     action_low: tuple[float, ...] = (-1.0,)
     action_high: tuple[float, ...] = (1.0,)

@@ -80,6 +80,11 @@ class WorldRecipe:
     RETIRED: ClassVar = retired("0.1", adapt_learning_rate=ADAPT_LEARNING_RATE)
 
     @property
+    def unused(self) -> dict[str, str]:
+        """Keys that the family does not use, and why; `recipe.load` refuses them."""
+        return {}
+
+    @property
     def turned(self) -> bool:
         """Whether roll, pitch and yaw are trained as 6-D rotations, which are continuous."""
         return True

@@ -12,7 +12,7 @@ from worldeval.recipe import load
 from worldeval.world.body import Body
 from worldeval.world.dit.camera import project, projection, projections
 from worldeval.world.dit.family import new_network
-from worldeval.world.dit.maps import HandMaps
+from worldeval.world.dit.maps import DrawnHand, HandMaps, hands_of
 from worldeval.world.dit.recipe import CameraRecipe, DitRecipe
 from worldeval.world.protocol import WorldSpec
 
@@ -69,8 +69,34 @@ def test_the_map_follows_the_hand_wherever_the_pose_has_it() -> None:
     task, first = torch.tensor([0]), torch.tensor([[0.5, 0.0, 0.5, 0.9]])
     last = torch.tensor([[0.9, 0.5, 0.0, 0.5]])
     expected = HandMaps(matrix, grid=(4, 4))(task, first, first)
-    found = HandMaps(matrix, grid=(4, 4), hand=(1, 2, 3))(task, last, last)
+    moved = DrawnHand(columns=(1, 2, 3))
+    found = HandMaps(matrix, grid=(4, 4), hands=[moved])(task, last, last)
     torch.testing.assert_close(found, expected)
+
+
+def test_every_hand_of_a_robot_is_drawn_in_its_own_unit() -> None:
+    """Two arms: the left one in metres, the right one in millimetres after its joints."""
+    spec = WorldSpec(
+        views=("side",), size=(8, 8), latent=(2, 4, 4), action_dim=6, pose_dim=10, tasks=("t",),
+        fps=8.0, body=Body(place=(0, 1, 2, 7, 8, 9), unit=""),
+        pose_space="left: ee-absolute(xyz)+1, torso: joint-position(3)+0, "
+        "right: ee-absolute(xyz,mm)+0",
+    )  # fmt: skip
+    hands = hands_of(spec)
+    assert hands == (DrawnHand(columns=(0, 1, 2)), DrawnHand(columns=(7, 8, 9), metres=0.001))
+    recipe = DitRecipe(width=16, depth=1, heads=2, cameras={"t": {"side": AHEAD}})
+    network = new_network(spec, recipe)
+    pose = torch.tensor([[0.5, 0, 0.5, 9, 9, 9, 9, 500, 0, 500]])
+    found = network.maps(torch.tensor([0]), pose, pose)[0, :, 1:].unflatten(1, (2, 8))
+    torch.testing.assert_close(found[:, 0], found[:, 1])  # both are at the same place
+    assert network.hand.in_features == 17
+    for silent in ("left: joint-position(9)+1", "left: ee-absolute(xyz,?)+7"):
+        assert hands_of(replace(spec, pose_space=silent)) == ()
+        with pytest.raises(UserError, match="which columns are positions and their unit"):
+            new_network(replace(spec, pose_space=silent), recipe)
+    two = replace(spec, pose_dim=2, body=Body(place=(0, 1), unit="px"), pose_space="")
+    flat = new_network(two, replace(recipe, cameras={})).maps  # a plane has no third number
+    assert (flat(torch.tensor([0]), torch.ones(1, 2), torch.ones(1, 2)) == 0).all()
 
 
 @pytest.mark.parametrize(

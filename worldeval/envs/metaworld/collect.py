@@ -1,15 +1,21 @@
-"""Collect episodes in parallel processes, shard by shard; an interrupted collection resumes."""
+"""Collect episodes in parallel processes, shard by shard; an interrupted collection resumes.
+
+An episode in which the simulator hangs or dies is run again in another process.
+"""
 
 import multiprocessing as mp
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from worldeval.data.formats.shards.layout import ShardEpisode, write_shard
+from worldeval.envs.apart import Apart, redone
 from worldeval.envs.metaworld.drivers import Driver, DriverRecipe
 from worldeval.envs.metaworld.env import MetaWorld
 from worldeval.envs.metaworld.recipe import CollectRecipe
@@ -43,9 +49,8 @@ def collect(
         for task in recipe.tasks
     ]
     missing = [job for job in planned if not job.path.exists()]
-    # One task per process: a second renderer in the same process would show garbage.
     context = mp.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context) as pool:
         futures = [pool.submit(_collect_shard, job) for job in missing]
         for done, future in enumerate(as_completed(futures), start=len(planned) - len(missing) + 1):
             future.result()
@@ -87,16 +92,37 @@ def drive(
     return ShardEpisode(episode=episode, flags=np.array(flags, np.uint8), seed=reset_seed)
 
 
-def _collect_shard(job: _Job) -> None:
-    env = MetaWorld(job.task, size=job.recipe.size, k=job.recipe.k)
-    drivers, shares = job.recipe.drivers, [driver.share for driver in job.recipe.drivers]
-    items = []
-    for number in job.numbers:
-        rng = np.random.default_rng([job.seed, number, _stable(job.task), 1])
-        choice = rng.choice(len(drivers), p=shares)
-        items.append(drive(env, drivers[choice], job.recipe, seed=job.seed, number=number))
+class DrivenTask:
+    """A task with its scripted drivers; `Apart` runs it in a process of its own."""
+
+    facts = None
+
+    def __init__(self, task: str, recipe: CollectRecipe, seed: int) -> None:
+        self._env = MetaWorld(task, size=recipe.size, k=recipe.k)
+        self._task, self._recipe, self._seed = task, recipe, seed
+
+    def episode(self, number: int) -> ShardEpisode:
+        """Drive one episode by a driver that is drawn by the recipe's shares."""
+        drivers = self._recipe.drivers
+        rng = np.random.default_rng([self._seed, number, _stable(self._task), 1])
+        choice = rng.choice(len(drivers), p=[driver.share for driver in drivers])
+        return drive(self._env, drivers[choice], self._recipe, seed=self._seed, number=number)
+
+    def close(self) -> None:
+        self._env.close()
+
+
+def _collect_shard(job: _Job, make: Callable[..., Any] = DrivenTask) -> None:
+    # A second renderer in the same process would show garbage, and one may hang or crash.
+    driven = Apart(make, (job.task, job.recipe, job.seed), what=f"The simulator of {job.task}")
+    try:
+        items = [
+            redone(driven, partial(driven.ask, "episode", number), f"episode {number}")
+            for number in job.numbers
+        ]
+    finally:
+        driven.close()
     write_shard(job.path, items)
-    env.close()
 
 
 def _stable(task: str) -> int:

@@ -34,17 +34,19 @@ class AdaptedPolicy:
                 f"Policy {spec.name} gives {spec.chunk} steps per chunk, but a world frame of the "
                 f"adapter takes {adapter.steps}."
             )
-        if adapter.steps > 1 and spec.history > 1:
+        if adapter.steps != 1 and spec.history > 1:
             raise UserError(
                 f"Policy {spec.name} reads {spec.history} of its own steps as history, but a world "
-                f"frame of the adapter lasts {adapter.steps} steps, with no observation in between."
+                f"frame of the adapter lasts {adapter.steps} steps, so that observations are not "
+                "those of its steps."
             )
         self._policy, self._adapter = policy, adapter
         self._spec = replace(
             spec,
-            action_dim=adapter.world.size,
-            chunk=spec.chunk // adapter.steps,
-            replan=None if spec.replan is None else max(1, spec.replan // adapter.steps),
+            action_dim=adapter.width,
+            chunk=int(spec.chunk / adapter.steps),
+            replan=None if spec.replan is None else max(1, int(spec.replan / adapter.steps)),
+            fps=None,  # that of the world's controller
             space=write_space(adapter.world),
         )
 

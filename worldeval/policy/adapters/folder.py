@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Literal
 
 from worldeval.config import build
-from worldeval.data.action_space import END_EFFECTOR, ActionSpace
-from worldeval.data.space_text import read_space, with_units
+from worldeval.data.action_space import ActionSpace
+from worldeval.data.space_text import read_space
 from worldeval.errors import UserError
 from worldeval.files import read_object, whole_file, write_json
 from worldeval.policy.adapters.arm import Arm
-from worldeval.policy.adapters.motion import Adapter, JointAdapter, PlainAdapter, UrdfMotion
+from worldeval.policy.adapters.motion import Adapter, JointAdapter, UrdfMotion, arm_parts
+from worldeval.policy.adapters.plain import PlainAdapter
 
 CARD, ROBOT = "adapter.json", "robot.urdf"
 
@@ -28,6 +29,7 @@ class AdapterCard:
 
     policy: str  # action spaces, as data/space_text.py writes them
     world: str
+    pose: str = ""  # what the world's proprioception means; "": positions, as the world's actions
     policy_fps: float
     world_fps: float
     kind: Literal["plain", "urdf", "learned"] = "plain"
@@ -64,27 +66,19 @@ def make_adapter(card: AdapterCard, folder: Path) -> Adapter:
     """Build the adapter of a card whose robot or weights are in `folder`."""
     policy, world = card.spaces
     if card.kind == "plain":
-        return PlainAdapter(policy, world, steps=card.steps, fps=card.policy_fps)
-    needs_arm(policy, world)
+        pose = read_space(card.pose) if card.pose else None
+        return PlainAdapter(policy, world, steps=card.steps, fps=card.policy_fps, pose=pose)
+    own, _ = arm_parts(policy, world)
     if card.kind == "urdf":
         arm = Arm(folder / ROBOT, frame=card.frame, joints=card.joints, rest=card.rest)
         motion = UrdfMotion(
-            arm, control=policy.control, fps=card.policy_fps, scale=card.velocity_scale
+            arm, control=own.control, fps=card.policy_fps, scale=card.velocity_scale
         )
     else:
         from worldeval.policy.adapters.learned_motion import load_motion
 
         motion = load_motion(folder)
     return JointAdapter(policy, world, motion, steps=card.steps)
-
-
-def needs_arm(policy: ActionSpace, world: ActionSpace) -> None:
-    """Refuse pairs of action spaces that an arm's kinematics cannot convert."""
-    if policy.control in END_EFFECTOR or world.control not in END_EFFECTOR:
-        raise UserError(
-            f"The policy commands {with_units(policy)}, the world takes {with_units(world)}. An "
-            "arm's adapter only converts joints to the end effector."
-        )
 
 
 def load_adapter(folder: Path) -> Adapter:

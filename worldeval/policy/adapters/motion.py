@@ -1,32 +1,44 @@
-"""Convert a policy's actions to a world's action space, with a class per kind of conversion.
+"""Convert a policy's actions to a world's: the interface, and the joints of an arm by its motion.
 
 An adapter also converts what the policy reads: a policy that commands joints receives joints, which
-a world that predicts the end effector does not have.
+a world that predicts the end effector does not have. plain.py needs no robot's kinematics.
 """
 
+from dataclasses import replace
+from fractions import Fraction
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 from scipy.spatial.transform import Rotation
 
 from worldeval.axes import Array, Float, Float32
-from worldeval.data.action_space import END_EFFECTOR, ActionSpace
-from worldeval.data.rotation import read_rotation, write_rotation
-from worldeval.data.space_text import with_units
+from worldeval.data.action_space import ActionSpace
+from worldeval.data.part import SI, UNKNOWN, Part
+from worldeval.data.part_conversion import convert
+from worldeval.data.space_text import part_with_units, with_units
 from worldeval.errors import UserError
 from worldeval.policy.adapters.arm import Arm
 
 REACHED = 0.02  # metres and radians; with a larger error, the pose is not this arm's
 WHOLE_TURNS = 4 * np.pi  # rad; joints beyond this have other units
+REACHING = Part(control="ee-absolute", rotation="quaternion")
 
 
 @runtime_checkable
 class Adapter(Protocol):
-    """Convert a policy's actions to a world's. `steps` policy steps make one world frame."""
+    """Convert a policy's actions to a world's. `steps` policy steps make one world frame; a
+    fraction of a step, if one lasts several frames."""
 
     policy: ActionSpace
     world: ActionSpace
-    steps: int
+
+    @property
+    def steps(self) -> int | Fraction: ...
+
+    @property
+    def width(self) -> int:
+        """Numbers in the action of a world frame."""
+        return self.world.size
 
     def begin(self, episodes: int) -> None:
         """Forget all episodes."""
@@ -108,22 +120,36 @@ class UrdfMotion:
 
 
 class JointAdapter:
-    """Joint control in a world of end-effector poses."""
+    """Joint control of one arm in a world of end-effector poses."""
 
     def __init__(
         self, policy: ActionSpace, world: ActionSpace, motion: ArmMotion, *, steps: int
     ) -> None:
-        if policy.control in END_EFFECTOR or world.control not in END_EFFECTOR:
-            raise UserError(f"{with_units(policy)} into {with_units(world)} needs no arm.")
-        if len(motion.rest) != policy.joints:
+        self._own, self._target = arm_parts(policy, world)
+        if len(motion.rest) != self._own.columns:
             raise UserError(
                 f"The policy commands {with_units(policy)}, but the arm has {len(motion.rest)} "
                 "joints."
             )
-        _same_gripper(policy, world)
-        self.policy, self.world, self.steps, self.motion = policy, world, steps, motion
-        self._joints = np.zeros((0, policy.joints))
+        if self._own.gripper != self._target.gripper or self._own.ends != self._target.ends:
+            raise UserError(
+                f"The policy commands {with_units(policy)}, the world takes {with_units(world)}: "
+                "their grippers differ."
+            )
+        self.policy, self.world, self.motion = policy, world, motion
+        self._steps = steps
+        self._joints = np.zeros((0, self._own.columns))
         self._place, self._turn = np.zeros((0, 3)), Rotation.identity(0)
+
+    @property
+    def width(self) -> int:
+        """Numbers in the action of a world frame."""
+        return self.world.size
+
+    @property
+    def steps(self) -> int:
+        """Policy steps of a world frame."""
+        return self._steps
 
     def begin(self, episodes: int) -> None:
         """Put every arm at rest until it is observed."""
@@ -131,95 +157,59 @@ class JointAdapter:
 
     def sense(self, pose: Float32[Array, "b p"]) -> Float32[Array, "b s"]:
         """Compute joints and gripper from the world's end-effector pose and gripper."""
-        _fits(self.world, pose)
-        arm = self.world.arm
-        self._place = pose[:, :3].astype(float)
-        self._turn = read_rotation(pose[:, 3:arm], self.world.rotation)
+        refuse_narrow(self.world, pose)
+        arm, size, still = self._target.columns, self._target.size, self._target.still()
+        seen = convert(replace(still, gripper=0), REACHING, pose[:, :arm])
+        self._place, self._turn = seen[:, :3], Rotation.from_quat(seen[:, 3:])
         self._joints = self.motion.joints(self._place, self._turn, self._joints)
-        return np.concatenate([self._joints, pose[:, arm : self.world.size]], 1).astype(np.float32)
+        own = self._joints / self._radians
+        return np.concatenate([own, pose[:, arm:size]], 1).astype(np.float32)
 
     def turn(self, chunk: Float32[Array, "b k a"]) -> Float32[Array, "b f w"]:
         """Compute the resulting end-effector pose, frame by frame."""
-        commands, gripper = chunk[..., : self.policy.joints], chunk[..., self.policy.joints :]
-        _radians(self.policy, commands)
+        columns = self._own.columns
+        commands, gripper = chunk[..., :columns], chunk[..., columns:]
+        refuse_degrees(self._own, commands)
+        commands = commands.astype(float) * self._radians
+        out_part = replace(self._target, gripper=0)
         joints, place, facing, out = self._joints, self._place, self._turn, []
         for last in range(self.steps, chunk.shape[1] + 1, self.steps):
-            joints, next_place, next_turn = self.motion.move(
-                joints, commands[:, last - self.steps : last].astype(float)
-            )
-            there, turned = next_place, next_turn
-            if self.world.control == "ee-delta":
-                there, turned = next_place - place, next_turn * facing.inv()
-            rotation = write_rotation(turned, self.world.rotation)
-            out.append(np.concatenate([there, rotation, gripper[:, last - 1]], axis=1))
-            place, facing = next_place, next_turn
+            joints, there, turned = self.motion.move(joints, commands[:, last - self.steps : last])
+            here = np.concatenate([place, facing.as_quat()], axis=1)
+            next_pose = np.concatenate([there, turned.as_quat()], axis=1)
+            moved = convert(REACHING, out_part, next_pose, pose=here)
+            out.append(np.concatenate([moved, gripper[:, last - 1]], axis=1))
+            place, facing = there, turned
         return np.stack(out, axis=1).astype(np.float32)
 
-
-class PlainAdapter:
-    """Convert between spaces of the same kind: rotation formats, relative or absolute, rates."""
-
-    def __init__(self, policy: ActionSpace, world: ActionSpace, *, steps: int, fps: float) -> None:
-        """`fps` refers to the policy's steps."""
-        if (policy.control in END_EFFECTOR) != (world.control in END_EFFECTOR):
-            raise UserError(
-                f"The policy commands {with_units(policy)}, the world takes {with_units(world)}. "
-                "Converting them needs a robot's kinematics: make an adapter (worldeval adapter "
-                "urdf or worldeval adapter train), and use POLICY?adapter=FOLDER."
-            )
-        _same_gripper(policy, world)
-        if policy.control not in END_EFFECTOR and policy.joints != world.joints:
-            raise UserError(f"{with_units(policy)} cannot be converted to {with_units(world)}.")
-        self.policy, self.world, self.steps, self._fps = policy, world, steps, fps
-        self._pose = np.zeros((0, world.size), np.float32)
-
-    def begin(self, episodes: int) -> None:
-        """Do nothing: no state is kept."""
-
-    def sense(self, pose: Float32[Array, "b p"]) -> Float32[Array, "b s"]:
-        """Return the pose in the policy's rotation format."""
-        here = self._where(self.world, pose)
-        self._pose = here
-        return self._still(self.world).into(self._still(self.policy), here)
-
-    def turn(self, chunk: Float32[Array, "b k a"]) -> Float32[Array, "b f w"]:
-        """Execute each step from the result of the previous one; a frame takes the last."""
-        _radians(self.policy, chunk[..., : self.policy.arm])
-        still = self._still(self.policy)
-        pose = here = self._still(self.world).into(still, self._pose)
-        out = []
-        for step in range(chunk.shape[1] // self.steps * self.steps):
-            now = self.policy.into(still, chunk[:, step], pose=pose, fps=self._fps)
-            pose = now
-            if (step + 1) % self.steps == 0:
-                fps = self._fps / self.steps
-                out.append(still.into(self.world, now, pose=here, fps=fps))
-                here = now
-        return np.stack(out, axis=1)
-
-    @staticmethod
-    def _still(space: ActionSpace) -> ActionSpace:
-        """The absolute space of the same kind, whose numbers are positions, not motions."""
-        control = "ee-absolute" if space.control in END_EFFECTOR else "joint-position"
-        return ActionSpace(
-            control=control, rotation=space.rotation, joints=space.joints, gripper=space.gripper
-        )
-
-    @staticmethod
-    def _where(space: ActionSpace, pose: Float32[Array, "b p"]) -> Float32[Array, "b s"]:
-        _fits(space, pose)
-        return pose[:, : space.size]
+    @property
+    def _radians(self) -> float:
+        """Radians in one unit of the policy's joints."""
+        return SI[self._own.unit]
 
 
-def _same_gripper(policy: ActionSpace, world: ActionSpace) -> None:
-    if policy.gripper != world.gripper:
+def arm_parts(policy: ActionSpace, world: ActionSpace) -> tuple[Part, Part]:
+    """Return the arm of both spaces; refuse spaces that an arm's kinematics cannot convert."""
+    own, target = policy.alone, world.alone
+    fits = (
+        own is not None
+        and target is not None
+        and (own.family, own.unit in ("rad", "deg")) == ("joints", True)
+        and own.control != "joint-delta"
+        and target.control in ("ee-absolute", "ee-delta")
+        and target.rotation != "xyz"
+        and target.unit != UNKNOWN
+    )
+    if own is None or target is None or not fits:
         raise UserError(
-            f"The policy commands {with_units(policy)}, the world takes {with_units(world)}: their "
-            "grippers differ."
+            f"The policy commands {with_units(policy)}, the world takes {with_units(world)}. An "
+            "arm's adapter only converts joints to the end effector, of a robot with one part."
         )
+    return own, target
 
 
-def _fits(space: ActionSpace, pose: Float32[Array, "b p"]) -> None:
+def refuse_narrow(space: ActionSpace, pose: Float32[Array, "b p"]) -> None:
+    """Refuse poses with fewer columns than the robot's own."""
     if pose.shape[1] < space.size:
         raise UserError(
             f"The world gives {pose.shape[1]} values of proprioception, but the adapter needs its "
@@ -227,12 +217,14 @@ def _fits(space: ActionSpace, pose: Float32[Array, "b p"]) -> None:
         )
 
 
-def _radians(space: ActionSpace, commands: Float[Array, "b k j"]) -> None:
-    if space.control != "joint-position":
+def refuse_degrees(part: Part, commands: Float[Array, "b k j"]) -> None:
+    """Refuse joint positions that cannot be in the unit that the policy states."""
+    if part.control != "joint-position" or part.unit != "rad":
         return
-    largest = float(np.nanmax(np.abs(commands), initial=0.0))
+    largest = float(np.nanmax(np.abs(commands[..., : part.columns]), initial=0.0))
     if WHOLE_TURNS < largest < np.inf:
         raise UserError(
-            f"The policy commands joint positions up to {largest:.0f}, but {with_units(space)} is "
-            "in radians. If they are degrees, convert them."
+            f"The policy commands joint positions up to {largest:.0f}, but {part_with_units(part)} "
+            "is in radians. If they are degrees, say so in its space, as in joint-position"
+            f"({part.columns},deg)+{part.gripper}."
         )

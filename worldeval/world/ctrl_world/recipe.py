@@ -108,6 +108,11 @@ class CtrlWorldRecipe(WorldRecipe):
     RETIRED: ClassVar = retired("0.1", drop=DROP, fps=FPS, motion=MOTION, augmentation=AUGMENTATION)
 
     @property
+    def unused(self) -> dict[str, str]:
+        """Poses are conditioned on as they are."""
+        return {"pose_noise": "ctrl_world adds no noise to poses"}
+
+    @property
     def turned(self) -> bool:
         """No if given weights or statistics are for angles, or if `angles` handles them."""
         return not (self.checkpoint or self.pose_stats or self.angles)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from worldeval.errors import UserError
 from worldeval.world.dit.camera import projections
 from worldeval.world.dit.fit import fit_dit
+from worldeval.world.dit.maps import hands_of
 from worldeval.world.dit.network import DitNetwork
 from worldeval.world.dit.recipe import DitRecipe
 from worldeval.world.dit.world import DitWorld
@@ -31,23 +32,26 @@ def new_network(spec: WorldSpec, recipe: DitRecipe) -> DitNetwork:
     """Build only the transformer, with fresh weights.
 
     Raises:
-        UserError: the recipe has cameras for these views, but the robot's position is not x, y and
-            z of one hand in metres, so that no camera can show where it is.
+        UserError: the recipe has cameras for these views, but the poses have no x, y and z of a
+            hand in a unit of length, so that no camera can show where it is.
     """
     height, breadth = spec.size
     cameras = projections(
         recipe.cameras, tasks=spec.tasks, views=spec.views, aspect=breadth / height
     )
-    if not (spec.metres and len(spec.place) == 3) and cameras.any():
+    hands = hands_of(spec)
+    shown = bool(hands) if spec.pose_space else spec.metres and len(spec.place) == 3
+    if not shown and cameras.any():
         place = f"{len(spec.place)} numbers"
         unit = f" in {spec.place_unit}" if spec.place_unit else ""
         raise UserError(
-            f"The recipe's cameras show x, y and z of one hand (m), but the dataset gives the "
-            f"robot's position as {place}{unit}. Train without them: --set cameras={{}}."
+            f"The recipe's cameras show x, y and z of hands (m), but the dataset gives the "
+            f"robot's position as {place}{unit}. State in its map which columns are positions and "
+            "their unit, or train without cameras: --set cameras={}."
         )
     features = features_of(spec)
     latent = (len(spec.views), *spec.latent)
-    return DitNetwork(recipe, features, latent=latent, cameras=cameras)
+    return DitNetwork(recipe, features, latent=latent, cameras=cameras, hands=hands)
 
 
 def fit(fitting: Fitting) -> DitWorld:

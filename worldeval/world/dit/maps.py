@@ -1,28 +1,41 @@
-"""The gripper's position as an image: each token's distance from the projected gripper.
+"""The grippers' positions as images: each token's distance from the projected gripper.
 
-Where the gripper goes is spatial information. A network that receives it as a map draws the gripper
+Where a gripper goes is spatial information. A network that receives it as a map draws the gripper
 twice as accurately as one that must infer it from numbers (channel-concatenated action maps:
 GigaWorld-1, arXiv 2607.02642).
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from worldeval.axes import Float, Int
+from worldeval.data.part import SI
+from worldeval.data.space_text import read_space
 from worldeval.world.body import HAND
 from worldeval.world.dit.camera import project
+from worldeval.world.protocol import WorldSpec
 
-CHANNELS = 9  # now and next: two bumps and two distances each; and whether the camera is known
+CHANNELS = 8  # of each hand, now and next: two bumps and two distances each
 NARROW, WIDE, FAR = 0.75, 2.0, 4.0  # in tokens
 
 
-class HandMaps(nn.Module):
-    """Maps of the gripper on the token grid of every view; zeros if a camera is unknown.
+@dataclass(frozen=True, kw_only=True)
+class DrawnHand:
+    """Where the pose has the position of a gripper."""
 
-    `hand` lists the pose columns of the gripper's x, y and z (m).
-    """
+    columns: tuple[int, ...]  # x, y and z
+    metres: float = 1.0  # in one unit of these columns
+
+
+ONE_HAND = (DrawnHand(columns=HAND),)
+
+
+class HandMaps(nn.Module):
+    """Maps of the grippers on the token grid of every view; zeros if a camera is unknown."""
 
     matrix: Tensor  # k v 3 4: task and view
     across: Tensor  # n: centres of one view's tokens, -1 to 1
@@ -33,7 +46,7 @@ class HandMaps(nn.Module):
         matrix: Float[Tensor, "k v 3 4"],
         *,
         grid: tuple[int, int],
-        hand: Sequence[int] = HAND,
+        hands: Sequence[DrawnHand] = ONE_HAND,
     ) -> None:
         super().__init__()
         rows, columns = grid
@@ -43,7 +56,12 @@ class HandMaps(nn.Module):
         self.register_buffer("matrix", matrix, persistent=False)
         self.register_buffer("down", down.repeat_interleave(columns), persistent=False)
         self.register_buffer("across", across.repeat(rows), persistent=False)
-        self.grid, self.hand = grid, list(hand)
+        self.grid, self.hands = grid, tuple(hands)
+
+    @property
+    def channels(self) -> int:
+        """Numbers at every token: whether the camera is known, and those of every hand."""
+        return 1 + CHANNELS * len(self.hands)
 
     def forward(
         self,
@@ -56,12 +74,29 @@ class HandMaps(nn.Module):
         known = (matrix != 0).any(3).any(2).to(pose)[:, :, None]
         channels = [known.expand(-1, -1, len(self.down))]
         rows, columns = self.grid
-        for point in (pose[:, self.hand], next_pose[:, self.hand]):
-            seen = project(matrix, point)
-            right = (seen[..., :1] - self.across) * columns / 2
-            below = (seen[..., 1:] - self.down) * rows / 2
-            square = right.square() + below.square()
-            for spread in (NARROW, WIDE):
-                channels.append(known * (-square / (2 * spread**2)).exp())
-            channels += [known * (right / FAR).tanh(), known * (below / FAR).tanh()]
+        for hand in self.hands:
+            for place in (pose, next_pose):
+                point = place[:, list(hand.columns)] * hand.metres
+                seen = project(matrix, F.pad(point, (0, len(HAND) - point.shape[1])))
+                right = (seen[..., :1] - self.across) * columns / 2
+                below = (seen[..., 1:] - self.down) * rows / 2
+                square = right.square() + below.square()
+                for spread in (NARROW, WIDE):
+                    channels.append(known * (-square / (2 * spread**2)).exp())
+                channels += [known * (right / FAR).tanh(), known * (below / FAR).tanh()]
         return torch.stack(channels, 3).flatten(1, 2)
+
+
+def hands_of(spec: WorldSpec) -> tuple[DrawnHand, ...]:
+    """Return the grippers whose positions are known; empty if a camera could show none.
+
+    Worlds that were saved before their poses were described draw the first three numbers of the
+    robot's position.
+    """
+    if not spec.pose_space:
+        return (DrawnHand(columns=spec.place[: len(HAND)]),)
+    return tuple(
+        DrawnHand(columns=tuple(range(span.start, span.start + len(HAND))), metres=SI[part.unit])
+        for part, span in read_space(spec.pose_space).spans()
+        if part.family == "end-effector" and part.unit in SI
+    )

@@ -1,8 +1,8 @@
 """The network of `dit`: its tokens and their attention pattern.
 
 A token is a patch of latent cells of one view of one frame. It carries the change that leads to its
-frame, the previous and the first frame at the same place, and the gripper as this view sees it; the
-frame's motion modulates every block. While a frame is being imagined, its tokens hold a noisy
+frame, the previous and the first frame at the same place, and the grippers as this view sees them.
+The frame's motion modulates every block. While a frame is being imagined, its tokens hold a noisy
 change at some flow time. Once the frame is settled, they hold the change itself at flow time 1 and
 are cached. So the history is processed by the same network at its last flow time, and a roll-out
 computes each frame's keys and values once.
@@ -25,7 +25,7 @@ from torch.utils.checkpoint import checkpoint
 from worldeval.axes import Bool, Float, Int
 from worldeval.errors import UserError
 from worldeval.world.dit.attention import AttendedFrames, Block, KeysValues, both
-from worldeval.world.dit.maps import CHANNELS, HandMaps
+from worldeval.world.dit.maps import ONE_HAND, DrawnHand, HandMaps
 from worldeval.world.dit.recipe import DitRecipe
 from worldeval.world.features import Features, Motion
 from worldeval.world.layers import modulated
@@ -102,6 +102,7 @@ class DitNetwork(nn.Module):
         *,
         latent: tuple[int, int, int, int],
         cameras: Float[Tensor, "k v 3 4"],
+        hands: tuple[DrawnHand, ...] = ONE_HAND,
     ) -> None:
         super().__init__()
         views, depth, height, breadth = latent
@@ -120,8 +121,8 @@ class DitNetwork(nn.Module):
         self.embed = nn.Linear(size, width)
         self.near = nn.Linear(2 * size, width)
         self.place = nn.Parameter(0.02 * torch.randn(cells, width))
-        self.maps = HandMaps(cameras, grid=grid, hand=features.place[:3])
-        self.hand = nn.Linear(CHANNELS, width)
+        self.maps = HandMaps(cameras, grid=grid, hands=hands)
+        self.hand = nn.Linear(self.maps.channels, width)
         known = features.size + features.wave_size + 2 * pose_dim
         self.motion = _mlp(known, condition)
         self.clock = _mlp(2 * FREQUENCIES, condition)

@@ -40,7 +40,7 @@ class DitRecipe(WorldRecipe):
     imagined: tuple[tuple[float, int], ...] = ((0.0, 0), (0.5, 1), (0.75, 2))
     checkpoint: bool = False  # recompute blocks in the backward pass: less memory, a third slower
     save_every: int = 1000  # steps between saves of the training state; 0: never
-    # task -> view -> camera; other tasks and views are predicted without a map of the gripper
+    # task -> view -> camera; other tasks and views are predicted without a map of the grippers
     cameras: Mapping[str, Mapping[str, CameraRecipe]] = field(default_factory=dict)
 
     RETIRED: ClassVar = retired("0.1", at_noise=AT_NOISE)

@@ -1,5 +1,7 @@
 """Measure prediction errors: recorded actions replayed open loop from a start."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
@@ -7,6 +9,7 @@ from worldeval.axes import Array, Int
 from worldeval.data.latents import LatentEpisodes
 from worldeval.data.table import RecordedEpisodes
 from worldeval.world.fidelity.held_out import by_turns
+from worldeval.world.fidelity.part_errors import part_errors
 from worldeval.world.walk import walk
 from worldeval.world.world import World
 
@@ -21,18 +24,21 @@ def open_loop(
     horizons: tuple[int, ...] = HORIZONS,
     most: int = 64,
     batch: int = 16,
-) -> dict[str, dict[str, float]]:
+) -> dict[str, dict[str, Any]]:
     """Replay held-out episodes from their first frame and compare at each horizon.
 
     `latent_mse` and `copy_mse` (repeating the first frame) are in standardised latents. `hand_mm`
-    is the mean position error, or `place_error`, in its own unit, if it is not in metres. Both
-    frames and poses are the model's own throughout. At most `most` episodes are replayed,
-    alternating between tasks, `batch` at a time.
+    is the mean position error, or `place_error`, in its own unit, if it is not in metres; `parts`
+    has the mean error of each part of the robot, where the world knows them. Both frames and poses
+    are the model's own throughout. At most `most` episodes are replayed, alternating between tasks,
+    `batch` at a time.
     """
     usable = episodes[data.length[episodes] > min(horizons)]
     tasks = world.tasks_of(data, np.arange(len(data)))
     chosen = np.sort(by_turns(usable, tasks, most))
     sums: dict[int, list[Array]] = {horizon: [] for horizon in horizons}
+    shares: dict[int, dict[str, list[Array]]] = {horizon: {} for horizon in horizons}
+    units: dict[str, str] = {}
     for part in np.split(chosen, range(batch, len(chosen), batch)) if len(chosen) else ():
         first, length = data.begin[part], data.length[part]
         start, told = data.gather(first), [tasks[episode] for episode in part]
@@ -49,7 +55,11 @@ def open_loop(
             imagined = torch.from_numpy(walked.latents[live, horizon - 1])
             error = (imagined - truth).square().mean((1, 2, 3, 4))
             copied = (start[torch.from_numpy(live)] - truth).square().mean((1, 2, 3, 4))
-            _, away = world.spec.place_error(walked.pose[live, horizon - 1] - data.pose[then])
+            predicted, recorded = walked.pose[live, horizon - 1], data.pose[then]
+            _, away = world.spec.place_error(predicted - recorded)
+            for name, (unit, each) in part_errors(world.spec, predicted, recorded).items():
+                units[name] = unit
+                shares[horizon].setdefault(name, []).append(each)
             sums[horizon].append(np.stack([error.numpy(), copied.numpy(), away], 1))
     place, _ = world.spec.place_error(np.zeros((0, world.spec.pose_dim)))
     out = {}
@@ -59,6 +69,11 @@ def open_loop(
             keys = ("latent_mse", "copy_mse", place)
             named = {key: float(value) for key, value in zip(keys, rows.mean(0), strict=True)}
             out[f"h{horizon}"] = {**named, "episodes": len(rows)}
+            each = {
+                name: {"unit": units[name], "error": float(np.concatenate(found).mean())}
+                for name, found in shares[horizon].items()
+            }
+            out[f"h{horizon}"] |= {"parts": each} if each else {}
     return out
 
 

@@ -13,6 +13,7 @@ from worldeval.world.fidelity.actions import changed, fit_probe, followed, other
 from worldeval.world.fidelity.held_out import Held, OpenLoop, by_turns, imagine_held, open_shelf
 from worldeval.world.fidelity.mean import mean_of
 from worldeval.world.fidelity.memory import memory_of, returning
+from worldeval.world.fidelity.part_errors import part_errors
 from worldeval.world.fidelity.pictures import SHORTEST_FILM, compare, fvd, measures
 from worldeval.world.fidelity.space import meaning_of
 from worldeval.world.load import load_world, read_card, world_hash
@@ -126,14 +127,18 @@ def measure(
 def latent_errors(
     spec: WorldSpec, held: Held, imagined: OpenLoop, horizons: Sequence[int]
 ) -> dict[str, dict[str, Any]]:
-    """'h<horizon>' -> latent MSE, that of repeating the first frame, position error."""
+    """'h<horizon>' -> latent MSE, that of repeating the first frame, position error.
+
+    Under `parts` are the errors of each part of the robot in its own unit, where they are known.
+    """
     out = {}
     for horizon in horizons:
         rows = held.there(horizon)
         if not rows.any():
             continue
         truth = held.latents[rows, horizon]
-        place, away = spec.place_error(imagined.pose[rows, horizon] - held.pose[rows, horizon])
+        predicted, recorded = imagined.pose[rows, horizon], held.pose[rows, horizon]
+        place, away = spec.place_error(predicted - recorded)
         error = np.square(imagined.latents[rows, horizon] - truth).mean((1, 2, 3, 4))
         copied = np.square(held.latents[rows, 0] - truth).mean((1, 2, 3, 4))
         out[f"h{horizon}"] = {
@@ -141,6 +146,11 @@ def latent_errors(
             "copied_latent_mse": mean_of(copied),
             place: mean_of(away),
         }
+        parts = part_errors(spec, predicted, recorded)
+        if parts:
+            out[f"h{horizon}"]["parts"] = {
+                name: {"unit": unit, "error": mean_of(each)} for name, (unit, each) in parts.items()
+            }
     return out
 
 

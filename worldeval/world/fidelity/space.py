@@ -2,13 +2,10 @@
 
 from dataclasses import dataclass
 
-from worldeval.data.action_space import END_EFFECTOR
 from worldeval.data.space_text import read_space
 from worldeval.world.body import HAND, Body
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import ActuationRecipe
-
-ABSOLUTE = ("ee-absolute", "joint-position")  # controls that are targets; the others are motions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,12 +64,12 @@ def _of_body(body: Body, actuation: ActuationRecipe, *, width: int) -> Meaning:
 
 def _of_space(space: str, *, width: int) -> Meaning:
     read = read_space(space)
-    moving = HAND if read.control in END_EFFECTOR else range(read.joints)
-    absolute = read.control in ABSOLUTE
+    held = [column for column, target in enumerate(read.targets) if target]
+    held = _every_step(held, read.size, width)
     return Meaning(
-        absolute=absolute,
-        held=tuple(range(width)) if absolute else (),
-        mirrored=_every_step(list(moving), read.size, width),
+        absolute=_all_or_none(held, width) if read.known else None,
+        held=held if read.known else None,
+        mirrored=_every_step(list(read.moving), read.size, width),
         said_by=f"the dataset: {space}",
     )
 
@@ -81,7 +78,7 @@ def _of_hand(space: str, actuation: ActuationRecipe, *, width: int) -> Meaning:
     """A scale of 0, the default, does not distinguish absolute actions from a recipe that leaves it
     open; actions are then taken for absolute, and `said_by` notes the assumption."""
     if space:
-        absolute, step = read_space(space).control in ABSOLUTE, width
+        absolute, step = read_space(space).absolute, width
         said = f"the dataset: {space}"
     elif actuation.scale:
         absolute, step = False, actuation.step_dim

@@ -35,6 +35,14 @@ class RssmRecipe(WorldRecipe):
     save_every: int = 1000  # steps between saves of the training state; 0: never
     sampled: bool = True  # sample z, observed or imagined; False takes the most likely classes
 
+    @property
+    def unused(self) -> dict[str, str]:
+        """The model predicts poses itself, from what it is given."""
+        return {
+            "kinematics": "rssm predicts poses itself, without a kinematics network",
+            "pose_noise": "rssm adds no noise to poses",
+        }
+
     RETIRED: ClassVar = retired(
         "0.1",
         unimix=UNIMIX,

@@ -18,12 +18,14 @@ from worldeval.data.formats.lerobot import stats
 from worldeval.data.formats.lerobot.layout import (
     DATA_PATH,
     EPISODES_PATH,
+    MEANING_PATH,
     OURS,
     SUCCESS,
     VIDEO_PATH,
     Layout,
     image_key,
 )
+from worldeval.data.kept_meaning import write_meaning
 from worldeval.data.video import VideoJoiner
 from worldeval.files import read_json, write_json
 from worldeval.written import check_parquet
@@ -61,6 +63,9 @@ def assemble(staged: Sequence[Path], out: Path, layout: Layout) -> None:
     write_json(out / "meta" / "stats.json", total)
     info = layout.info(episodes=len(rows), frames=frames, tasks=len(tasks), flagged=flagged)
     write_json(out / "meta" / "info.json", info)
+    meaning = write_meaning(layout.meaning)
+    if meaning:
+        (out / MEANING_PATH).write_text(meaning, encoding="utf-8")
 
 
 class _Roll:

@@ -18,6 +18,7 @@ SUCCESS, DONE = "next.success", "next.done"
 # Columns of the episodes table that LeRobot does not know and ignores: the contents of an `Episode`
 # that LeRobot's own columns cannot hold. A null success means unknown.
 OURS = "worldeval/"
+MEANING_PATH = "meta/worldeval.json"  # what columns mean, which LeRobot's own files cannot say
 
 # dtype of the columns that every dataset has, with one number per row.
 COUNTERS = {

@@ -9,17 +9,24 @@ import numpy as np
 import pyarrow as pa
 
 from worldeval.axes import Array, Float, Int, UInt8
+from worldeval.data.columns import ColumnMeanings
 from worldeval.data.data_map import DataMap
 from worldeval.data.depth import grey, left_out
 from worldeval.data.files import inside, load_json, need, rate
 from worldeval.data.finding import DataError, DataFinding, skipped
 from worldeval.data.formats.lerobot.clips import VideoFiles, shared_frames
-from worldeval.data.formats.lerobot.features import choose_features, reward_key, without
+from worldeval.data.formats.lerobot.features import (
+    ChosenFeatures,
+    choose_features,
+    reward_key,
+    without,
+)
 from worldeval.data.formats.lerobot.index import Entry, read_index, read_tasks
-from worldeval.data.formats.lerobot.layout import SUCCESS
+from worldeval.data.formats.lerobot.layout import MEANING_PATH, SUCCESS
 from worldeval.data.formats.lerobot.splits import read_splits, split_of
 from worldeval.data.formats.lerobot.table import matrix_of, read_columns, truth_of, truths_of
 from worldeval.data.frame_times import frames_at
+from worldeval.data.kept_meaning import read_meaning
 from worldeval.data.packed import is_deep, unpacked, unpacked_depth
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.video import probe, read_frames
@@ -52,6 +59,7 @@ class LeRobotSource(Source):
             views=dict(chosen.sizes),
             action_names=chosen.action_names,
             pose_names=chosen.pose_names,
+            meaning=self._meaning(chosen),
             read_as=replace(
                 self.given,
                 action=replace(self.given.action, keys=chosen.action),
@@ -87,6 +95,14 @@ class LeRobotSource(Source):
             self._entries.append(entry)
         self._leave_depth_out()
         self._check_totals(info, where)
+
+    def _meaning(self, chosen: ChosenFeatures) -> ColumnMeanings:
+        """What a dataset that worldeval wrote says of its columns."""
+        file = self.path / MEANING_PATH
+        if not file.is_file():
+            return ColumnMeanings()
+        found = {"action": chosen.action_names, "pose": chosen.pose_names}
+        return read_meaning(load_json(file, self.path), file, **found)
 
     @staticmethod
     def detect(path: Path) -> bool:

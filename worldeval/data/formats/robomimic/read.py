@@ -28,6 +28,7 @@ from worldeval.data.formats.robomimic.meaning import (
     reward_tells,
     unread_pictures,
 )
+from worldeval.data.kept_meaning import COLUMNS, read_meaning
 from worldeval.data.names import numbered, views_of
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.truth import truth
@@ -69,6 +70,7 @@ class RobomimicSource(Source):
             splits, unlisted = read_masks(file, demos, self.file)
             rewarded, noted = reward_tells(data, demos, self.file, said=bool(self.given.success))
             told = problem_text(data)
+            kept = "".join(hdf5.texts(file, COLUMNS, self.file)) if COLUMNS in file else ""
             views: dict[str, tuple[int, int]] = {}
             for name in demos:
                 try:
@@ -94,18 +96,23 @@ class RobomimicSource(Source):
             views=views,
             action_names=self._action_names,
             pose_names=self._pose_names,
-            meaning=ColumnMeanings(
-                action=controlled(environment, self._action_names)
-                if self._action_keys == (ACTIONS,)
-                else (),
-                pose=_robosuite(self._pose_keys, self._pose_names),
-            ),
+            meaning=self._meaning(kept, environment),
             read_as=replace(
                 self.given,
                 action=replace(self.given.action, keys=self._action_keys),
                 pose=replace(self.given.pose, keys=self._pose_keys),
                 views=self._view_keys,
             ),
+        )
+
+    def _meaning(self, kept: str, environment: Mapping[str, Any]) -> ColumnMeanings:
+        """What the file says of its columns, or else of robosuite's controller and names."""
+        found = {"action": self._action_names, "pose": self._pose_names}
+        meaning = read_meaning(kept, self.file, **found)
+        own = controlled(environment, self._action_names) if self._action_keys == (ACTIONS,) else ()
+        return ColumnMeanings(
+            action=meaning.action or own,
+            pose=meaning.pose or _robosuite(self._pose_keys, self._pose_names),
         )
 
     @staticmethod

@@ -12,12 +12,14 @@ import numpy as np
 
 from worldeval.axes import Array, Bool, Float, UInt8
 from worldeval.data.formats.robomimic.read import IMAGE
+from worldeval.data.kept_meaning import COLUMNS, write_meaning
 from worldeval.data.source import Head, Rows
 from worldeval.data.writer import Shape, Value, Writer
 from worldeval.errors import UserError
 from worldeval.hdf5_heaps import open_hdf5
 from worldeval.sealed_hdf5 import sealed_hdf5, verify_hdf5
 
+TEXT = h5py.string_dtype()
 ROBOSUITE = 1  # robomimic's number for the environment type
 
 
@@ -96,6 +98,9 @@ class RobomimicWriter(Writer):
             data.attrs["total"] = total
             data.attrs["action_names"] = list(self.shape.action_names)
             data.attrs["pose_names"] = list(self.shape.pose_names)
+            meaning = write_meaning(self.shape.meaning)
+            if meaning:
+                file[COLUMNS] = np.array([meaning], TEXT)
             data.attrs["env_args"] = json.dumps(
                 {
                     "env_name": next(iter(tasks)) if len(tasks) == 1 else "recorded",

@@ -3,6 +3,7 @@
 """Shards: HDF5 files of whole episodes, with concatenated frames read through memory maps.
 
     <file>.h5: attributes fps, action_names, pose_names
+        column_meanings (1 text, optional)
         frames/<view> (n h w 3 uint8)  actions (n a)  pose (n p)  flags (n): success at a frame
         episodes/ id, task, source, success (-1 unknown, 0, 1), seed, length, split
 
@@ -21,6 +22,7 @@ from worldeval.data.files import inside, rate
 from worldeval.data.finding import DataError, DataFinding
 from worldeval.data.formats import hdf5
 from worldeval.data.formats.shards.layout import ACTION_NAMES, POSE_NAMES
+from worldeval.data.kept_meaning import COLUMNS, read_meaning
 from worldeval.data.names import numbered
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.split import TRAINING
@@ -170,6 +172,8 @@ def _look(path: Path, folder: Path) -> _Shard:
             )
         ]
         lengths = {view: len(parent[view]) for view in frames}
+        kept = "".join(hdf5.texts(file, COLUMNS, path)) if COLUMNS in file else ""
+        meaning = read_meaning(kept, path, action=names[0], pose=names[1])
     if not frames:
         raise DataError(path, "frames", "it contains no views.")
     wanted = sum(head.length for head in heads)
@@ -190,6 +194,7 @@ def _look(path: Path, folder: Path) -> _Shard:
             views={view: each.size for view, each in frames.items()},
             action_names=names[0],
             pose_names=names[1],
+            meaning=meaning,
         ),
         frames=frames,
         actions=actions,

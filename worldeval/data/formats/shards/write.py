@@ -14,6 +14,7 @@ import numpy as np
 
 from worldeval.axes import Array, UInt8
 from worldeval.data.formats.shards.layout import ACTION_NAMES, POSE_NAMES, TEXT
+from worldeval.data.kept_meaning import COLUMNS, write_meaning
 from worldeval.data.source import Head, Rows
 from worldeval.data.table import code
 from worldeval.data.writer import Shape, Value, Writer
@@ -85,6 +86,9 @@ class ShardsWriter(Writer):
         file.attrs["fps"] = self.shape.fps
         file.attrs[ACTION_NAMES] = list(self.shape.action_names)
         file.attrs[POSE_NAMES] = list(self.shape.pose_names)
+        meaning = write_meaning(self.shape.meaning)
+        if meaning:
+            file[COLUMNS] = np.array([meaning], TEXT)
         for view in self.shape.views:
             blocks = (block for path in parts for block in _blocks(path, view))
             self._frames(file, view, rows, blocks)
