@@ -12,6 +12,8 @@ os.environ.setdefault("WORLDEVAL_BF16", "0")
 import numpy as np
 import pytest
 
+from tests.support.chromium import browser  # noqa: F401  (a fixture of several folders)
+
 
 @pytest.fixture
 def rng() -> np.random.Generator:

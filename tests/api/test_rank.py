@@ -151,6 +151,7 @@ def test_real_trials_give_agreement_and_its_columns(toy: Path, tmp_path: Path) -
     assert rates.round(2).to_dict() == {"a/step-1": 1.0, "a/step-2": 0.67, "b/step-1": 0.33}
     assert result.agreement is not None and {"pearson", "mmrv"} <= set(result.agreement.index)
     assert set(result.episodes["success"]) == {0, 1}
+    assert result.summary is not None and result.summary.compared_with == "real trials"
     assert "measured" in repr(result)
     assert len(result.plot().axes[0].get_legend_handles_labels()[1]) == 2
 

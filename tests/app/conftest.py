@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.support.chromium import chromium
 from tests.support.sound_datasets import make
 from tests.support.synthetic_run import synthetic_run
 
@@ -73,27 +74,6 @@ def view(monkeypatch: pytest.MonkeyPatch) -> Callable[..., AppTest]:
         return test
 
     return opened
-
-
-def chromium() -> str | None:
-    """Where Chromium is; Playwright brings none."""
-    return os.environ.get("WORLDEVAL_CHROMIUM") or shutil.which("chromium")
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Chromium without a window; skips where there is none."""
-    path = chromium()
-    if path is None:
-        pytest.skip("no Chromium here: apt-get install chromium, or set WORLDEVAL_CHROMIUM")
-    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
-    with sync_api.sync_playwright() as playwright:
-        # The sandbox refuses to work for root, and only this machine's own pages are opened.
-        opened = playwright.chromium.launch(
-            executable_path=path, args=["--no-sandbox", "--disable-gpu"]
-        )
-        yield opened
-        opened.close()
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,23 @@ def test_out_may_name_the_file(run: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.html"]
 
 
-@pytest.mark.parametrize("words", [("gone",), (".", "--markdown", "--out", "x.html")])
+def test_figures_and_tables_are_written_beside_the_page(run: Path, tmp_path: Path) -> None:
+    done = invoke(run, "--figures", "svg, pdf", "--tables", "csv", "--out", tmp_path, "--json")
+    said = json.loads(done.stdout)
+    assert {Path(name).suffix for name in said["figures"]} == {".svg", ".pdf"}
+    assert all(Path(name).parent == tmp_path / "tables" for name in said["tables"])
+    assert all(Path(name).is_file() for name in (*said["figures"], *said["tables"]))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("gone",),
+        (".", "--markdown", "--out", "x.html"),
+        (".", "--figures", "svgz"),
+        (".", "--tables", "csv,xls"),
+    ],
+)
 def test_a_mistake_is_a_user_error(run: Path, words: tuple[str, ...]) -> None:
     done = invoke(run if words[0] == "." else run / words[0], *words[1:])
     assert isinstance(done.exception, UserError)

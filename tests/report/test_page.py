@@ -12,7 +12,10 @@ from worldeval.report.contents import ReportContents, read_contents
 from worldeval.report.page import write_page
 from worldeval.report.poster import write_poster
 
-VOID = {"meta", "img", "br", "source", "line", "rect"}
+VOID = {"meta", "img", "br", "line", "rect", "polyline", "path", "use", "input", "wbr"}
+SECTIONS = [
+    "ranking", "agreement", "tasks", "gates", "fidelity", "episodes", "protocol", "provenance",
+]  # fmt: skip
 
 
 class Page(HTMLParser):
@@ -22,6 +25,8 @@ class Page(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.sources: list[str] = []
+        self.links: list[str] = []  # to parts of the page
+        self.charts = 0
         self.ids: list[str] = []
         self.text = ""
         self.feed(path.read_text(encoding="utf-8"))
@@ -29,14 +34,19 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = dict(attrs)
-        self.sources += [v for k, v in attrs if k in ("src", "srcset", "href") and v]
+        found = [v for k, v in attrs if k in ("src", "srcset", "href") and v]
+        self.links += [each for each in found if each.startswith("#")]
+        self.sources += [each for each in found if not each.startswith("#")]
+        self.charts += given.get("class", "") == "chart"
         self.ids += [str(given["id"])] if given.get("id") else []
         assert tag != "script"
         if tag not in VOID:
             self.open.append(tag)
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        assert tag in VOID
+        assert tag in VOID or "svg" in self.open
+        self.handle_starttag(tag, attrs)
+        self.open = self.open[:-1] if tag not in VOID else self.open
 
     def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
@@ -53,17 +63,24 @@ def read(folder: Path) -> ReportContents:
 def test_the_page_holds_every_part_in_order_and_every_picture(run: Path) -> None:
     path = write_page(read(run), run / "report/index.html")
     page = Page(path)
-    assert page.ids == [
-        "ranking", "agreement", "tasks", "gates", "fidelity", "episodes", "protocol", "provenance",
-    ]  # fmt: skip
-    assert len(page.sources) >= 2 * 2 + 5
+    assert [name for name in page.ids if name in SECTIONS] == SECTIONS
+    assert [link for link in page.links if link[1:] in SECTIONS] == [f"#{s}" for s in SECTIONS]
+    assert len(set(page.ids)) == len(page.ids)
+    assert {link[1:] for link in page.links} <= set(page.ids)
+    assert page.charts == 4  # two, each for a wide and a narrow window
+    assert len(page.sources) == 2 * 5  # every clip and its last frame
     assert all((path.parent / source).is_file() for source in page.sources)
     for words in ("worldeval rank", "--truth", "Starts per task", "frames ahead"):
         assert words in page.text
     for words in (
         "Perfect binary evaluator, same number of starts",
         "Training step",
-        "Imagined as success, measured as failure",
+        "Success in imagination, failure in the simulator",
+        "simulated success",
+        "Agreement with the simulator",
+        "world model",
+        "models/latent",
+        "0123abcd",
     ):
         assert words in page.text
     assert "http" not in path.read_text().replace("http-equiv", "")
@@ -72,10 +89,48 @@ def test_the_page_holds_every_part_in_order_and_every_picture(run: Path) -> None
 def test_every_policy_has_its_success_and_failure_or_a_word_about_it(run: Path) -> None:
     text = Page(write_page(read(run), run / "report/index.html")).text
     shown = text[text.index("A judged success and a judged failure of every policy") :]
-    assert shown.index("bc-all@2400") < shown.index("bc-all@250\n") < shown.index("blind")
+    assert shown.index("bc-all@2400") < shown.index("bc-all@250 ") < shown.index("blind")
     assert shown.count("is shown above") == 2  # the optimistic and the pessimistic one
     assert shown.count("There is no film strip of a judged") == 1
-    assert len(list((run / "report").glob("strip-*.webp"))) == 5  # none twice
+    assert len(list((run / "report").glob("clip-??.webp"))) == 5  # none twice
+
+
+def test_charts_take_their_colours_from_the_page(run: Path) -> None:
+    text = write_page(read(run), run / "report/index.html").read_text()
+    charts = re.findall(r'<svg class="chart".*?</svg>', text, re.DOTALL)
+    assert len(charts) == 4
+    for chart in charts:
+        assert "var(--paper)" in chart and "var(--imagined)" in chart and "#01020" not in chart
+        assert "<text" in chart and "<style" not in chart
+    assert "bc-all@2400</text>" in charts[0] and ">1</text>" in charts[1]
+
+
+@pytest.mark.parametrize(
+    ("recorded", "words"),
+    [
+        ("simulator", ("simulated success", "Agreement with the simulator", "simulator: success")),
+        ("real trials", ("real success", "Agreement with real trials", "real: success")),
+        (None, ("measured success", "Agreement with the measured outcomes", "measured: success")),
+    ],
+)
+def test_the_page_says_what_predictions_are_compared_with(
+    run: Path, recorded: str | None, words: tuple[str, ...]
+) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    summary["compared_with"] = recorded
+    (run / "summary.json").write_text(json.dumps(summary))
+    text = Page(write_page(read(run), run / "report/index.html")).text
+    assert all(each in text for each in words)
+    assert ("simulator:" in text) == (recorded == "simulator")
+
+
+def test_an_earlier_run_with_simulated_episodes_was_compared_with_the_simulator(run: Path) -> None:
+    summary = json.loads((run / "summary.json").read_text())
+    del summary["compared_with"]
+    (run / "summary.json").write_text(json.dumps(summary))
+    (run / "truth").mkdir()
+    (run / "truth/a.csv").write_text("policy,task,seed,start,success\n")
+    assert read(run).compared.label == "simulator"
 
 
 def test_a_page_of_one_file_refers_to_nothing(run: Path, tmp_path: Path) -> None:
@@ -90,7 +145,8 @@ def test_a_run_without_truth_refuses_first_and_leaves_parts_out(tmp_path: Path) 
     run = synthetic_run(tmp_path / "bare", truth=False, films=False)
     page = Page(write_page(read(run), run / "report/index.html"))
     assert page.ids == ["ranking", "tasks", "gates", "fidelity", "protocol", "provenance"]
-    assert page.sources == []
+    assert page.sources == [] and page.charts == 0
+    assert "The difference is predicted minus" not in page.text
     assert page.text.index("Not a ranking") < page.text.index("First in imagination")
 
 
@@ -117,7 +173,7 @@ def test_markdown_has_whole_tables_and_its_pictures(run: Path) -> None:
     path = write_page(read(run), run / "report/report.md")
     lines = path.read_text().splitlines()
     rules = [place for place, line in enumerate(lines) if re.fullmatch(r"\|[-:|]+\|", line)]
-    assert len(rules) == 6
+    assert len(rules) == 7
     for place in rules:
         body = place + 1
         assert lines[body].startswith("| "), lines[place - 1]

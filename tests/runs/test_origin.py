@@ -2,6 +2,7 @@
 
 import json
 import subprocess
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,15 @@ def test_a_run_folder_says_how_it_was_made(tmp_path: Path) -> None:
     assert (facts["command"], facts["seed"]) == ("train", 3)
     assert facts["packages"]["numpy"] == np.__version__
     assert "before" not in facts
+
+
+def test_a_run_keeps_the_date_on_which_it_began(tmp_path: Path) -> None:
+    for hour in (12, 15):
+        now = datetime(2026, 3, 1, hour, tzinfo=timezone(timedelta(hours=2)))
+        origin.open_run(tmp_path, recipe={}, seed=0, command="rank", resume=True, now=now)
+    facts = origin.read_facts(tmp_path)
+    assert facts.begun == "2026-03-01T10:00:00+00:00"
+    assert facts.before == ()  # the same code at another time is no other part
 
 
 def test_a_run_resumes_with_the_same_recipe_and_seed_only(tmp_path: Path) -> None:

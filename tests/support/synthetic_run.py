@@ -15,7 +15,7 @@ from worldeval.record import Rollout, Verdict
 from worldeval.runs.films import Filmstrip, Moves, write_filmstrip
 from worldeval.runs.origin import open_run
 from worldeval.runs.store import RolloutStore
-from worldeval.runs.summary import write_summary
+from worldeval.runs.summary import SIMULATOR, write_summary
 from worldeval.stats import Estimate, rate
 
 RATES = {
@@ -58,6 +58,8 @@ def synthetic_run(folder: Path, *, truth: bool = True, films: bool = True, seed:
     seconds = {"imagine": 9.6, "truth": 52.0, "total": 61.6, "imagine_cpu": 9.6}
     content = to_json(analysis, cards, seconds=seconds, episodes=len(imagined))
     content["world"] = {"folder": "models/latent", "hash": "0123abcd"}
+    if truth:
+        content["compared_with"] = SIMULATOR
     write_summary(folder, content)
     _store(folder / "imagined", imagined, rng)
     if films:

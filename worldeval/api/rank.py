@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -367,7 +368,7 @@ def _in_memory(
     config = replace(config, world=of_world.folder, judge=of_judge.folder)
     check_pair(config, world.spec, judge)
     recipe = resolved(config, replace(found, config=config))
-    open_run(folder, recipe=recipe, seed=seed, command=command)
+    open_run(folder, recipe=recipe, seed=seed, command=command, now=datetime.now(UTC))
     return LiveEvaluation(
         recipe=config,
         out=folder,

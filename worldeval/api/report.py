@@ -1,5 +1,6 @@
 """Write the report of a run."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from worldeval.api.result import Result
 from worldeval.errors import UserError
 from worldeval.report.animation import write_animation
 from worldeval.report.contents import ReportContents, read_contents
+from worldeval.report.exported import check_formats, write_figures, write_tables
 from worldeval.report.page import write_page
 from worldeval.report.poster import write_poster
 from worldeval.report.words import Headline, headline
@@ -21,6 +23,8 @@ class WrittenReport:
 
     path: Path
     contents: ReportContents
+    figures: tuple[Path, ...] = ()
+    tables: tuple[Path, ...] = ()
 
     @property
     def headline(self) -> Headline:
@@ -37,25 +41,30 @@ def report(
     strips: int = 4,
     picture: str | Path | None = None,
     animation: str | Path | None = None,
+    figures: Sequence[str] = (),
+    tables: Sequence[str] = (),
     seed: int = 0,
 ) -> WrittenReport:
-    """Write the report of a run: ranking, agreement, gates, film strips and provenance.
+    """Write the report of a run: ranking, agreement, gates, films and provenance.
 
     Args:
         run: a run folder, or a result.
         out: a folder or file. Default: `RUN/report`.
         markdown: write Markdown with pictures beside it instead of a single HTML file.
         embed: whether to embed pictures in the file. Default: only in HTML.
-        strips: maximum number of film strips per kind of wrong prediction.
+        strips: maximum number of films per kind of wrong prediction.
         picture: PNG file for an additional picture, for a README.
         animation: WebP or GIF file for a looping picture of two policies from the same start.
+        figures: formats in which to write the figures too, into `figures/` beside the report:
+            `svg`, `pdf` or `png`.
+        tables: formats in which to write the tables too, into `tables/`: `csv`, `tex` or `md`.
         seed: random seed of P(best), if the run has no ranking yet.
 
     Returns:
-        The path and contents of the report.
+        The paths and contents of the report.
 
     Raises:
-        UserError: the run does not exist, or nothing was ranked in it yet.
+        UserError: the run does not exist, nothing was ranked in it yet, or a format is unknown.
 
     >>> import worldeval as we
     >>> we.report("toy/run", "toy/report").path.as_posix()
@@ -63,6 +72,7 @@ def report(
     """
     folder = run.folder if isinstance(run, Result) else Path(run)
     target = _target(folder, None if out is None else Path(out), markdown)
+    check_formats(figures, tables)
     contents = read_contents(folder, rng=np.random.default_rng(seed))
     inside = target.suffix == ".html" if embed is None else embed
     path = write_page(contents, target, embed=inside, each=strips)
@@ -70,7 +80,12 @@ def report(
         write_poster(contents, Path(picture))
     if animation is not None:
         write_animation(contents, Path(animation))
-    return WrittenReport(path=path, contents=contents)
+    return WrittenReport(
+        path=path,
+        contents=contents,
+        figures=tuple(write_figures(contents, path.parent / "figures", figures)),
+        tables=tuple(write_tables(contents, path.parent / "tables", tables)),
+    )
 
 
 def _target(run: Path, out: Path | None, markdown: bool) -> Path:

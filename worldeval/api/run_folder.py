@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ def run_folder(
             resume=resume,
             free=free,
             reread=reread,
+            now=datetime.now(UTC),
         )
     except (UserError, OSError):
         new = _files(folder) - before

@@ -16,6 +16,7 @@ def register(app: typer.Typer) -> None:
     verb(
         app, "report", report,
         "worldeval report runs/demo",
+        "worldeval report runs/demo --figures svg,pdf --tables csv,tex,md --out paper",
         "worldeval report runs/demo --markdown --out docs/demo.md",
     )  # fmt: skip
 
@@ -36,7 +37,7 @@ def report(
     strips: Annotated[
         int,
         typer.Option(
-            help="Maximum number of film strips per kind of wrong prediction.",
+            help="Maximum number of films per kind of wrong prediction.",
             min=0,
             rich_help_panel=OUTPUT,
         ),
@@ -57,14 +58,28 @@ def report(
             rich_help_panel=OUTPUT,
         ),
     ] = None,
+    figures: Annotated[
+        str | None,
+        typer.Option(
+            help="Formats in which to write the figures too, separated by commas: svg, pdf, png.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    tables: Annotated[
+        str | None,
+        typer.Option(
+            help="Formats in which to write the tables too, separated by commas: csv, tex, md.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
     out: Out = None,
     seed: Seed = 0,
     as_json: Json = False,
 ) -> None:
-    """Write the report of a run: ranking, agreement, gates, film strips and provenance.
+    """Write the report of a run: ranking, agreement, gates, films and provenance.
 
     The report is a single file, in RUN/report unless --out names a folder or file. The pictures of
-    a Markdown report are written beside it.
+    a Markdown report, and the folders figures and tables, are written beside it.
     """
     from worldeval.api.report import report as written
 
@@ -76,6 +91,8 @@ def report(
         strips=strips,
         picture=picture,
         animation=animation,
+        figures=_listed(figures),
+        tables=_listed(tables),
         seed=seed,
     )
     emit(_facts(done, picture), as_json=as_json)
@@ -83,8 +100,14 @@ def report(
         for found in done.contents.refusals:
             console.print(f"refusal: {found.text}", style="red")
         console.print(done.headline.verdict, style="bold")
-        for made in filter(None, (done.path, picture, animation)):
+        further = (*done.figures, *done.tables)
+        for made in filter(None, (done.path, picture, animation, *further)):
             console.print(str(made), soft_wrap=True)
+
+
+def _listed(text: str | None) -> list[str]:
+    """Split `svg,pdf`."""
+    return [each.strip() for each in (text or "").split(",") if each.strip()]
 
 
 def _facts(done: "WrittenReport", picture: Path | None) -> dict[str, Any]:
@@ -95,6 +118,8 @@ def _facts(done: "WrittenReport", picture: Path | None) -> dict[str, Any]:
     return {
         "report": done.path,
         "picture": picture,
+        "figures": list(done.figures),
+        "tables": list(done.tables),
         "headline": asdict(done.headline),
         "policies": [asdict(row) for row in contents.rows],
         "tasks": [

@@ -42,7 +42,8 @@ def kept_gates(
         judge: fingerprint of the judge, likewise.
         progress: called with the number of replayed episodes and their total.
     """
-    facts = (REVISION, world, judge, digest(replays), sampler_steps, seed)
+    content = digest(replays)
+    facts = (REVISION, world, judge, content, sampler_steps, seed)
     known_by = hashlib.sha256(repr(facts).encode()).hexdigest() if world and judge else ""
     kept = read_replayed(run) if known_by else None
     names = {field.name for field in fields(Gates)}
@@ -52,5 +53,5 @@ def kept_gates(
     rng = np.random.default_rng(seed)
     gates = run_gates(*models(), recordings, rng=rng, progress=progress)
     if known_by:
-        write_replayed(run, ReplayedGates(known_by=known_by, gates=vars(gates)))
+        write_replayed(run, ReplayedGates(known_by=known_by, recordings=content, gates=vars(gates)))
     return gates

@@ -54,6 +54,7 @@ class LiveEvaluation(Evaluation):
         self.starts = by_task(self.given, self.recipe.tasks)
         self.cards = pd.DataFrame([card_of(ref, one) for ref, one in self.policies.items()])
         self.spent, self.errors, self.seconds = None, {}, {}
+        self.compared_with = None
 
     def models(self) -> tuple[World, Judge]:
         return self.world, self.judge

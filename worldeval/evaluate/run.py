@@ -53,7 +53,7 @@ from worldeval.runs.files import read_record
 from worldeval.runs.manifest import read_manifest, write_manifest
 from worldeval.runs.paths import IMAGINED, TRUTH, RunPaths
 from worldeval.runs.store import RolloutStore
-from worldeval.runs.summary import write_summary
+from worldeval.runs.summary import REAL_TRIALS, SIMULATOR, write_summary
 from worldeval.runs.tables import write_table
 from worldeval.stats import Finding
 from worldeval.world.load import read_card, world_hash
@@ -111,6 +111,7 @@ class Evaluation:
         self._know()
         self.starts = by_task(self._starts(), self.recipe.tasks)
         self.spent: SpendingReport | None = None
+        self.compared_with: str | None = None  # where measured outcomes come from
         self.errors: dict[str, str] = {}  # policy -> why some of its episodes have no outcome
         kept = self.paths.seconds
         self.seconds = read_record(kept, dict[str, float], remedy=REMOVE) if kept.is_file() else {}
@@ -156,6 +157,7 @@ class Evaluation:
 
     def truth(self) -> pd.DataFrame:
         """Run every policy in the simulator from the same starts, and return the outcomes."""
+        self.compared_with = SIMULATOR
         seeds = sorted({start.seed for start in self.starts})
         with self._timed("truth"):
             table = measure_truth(
@@ -176,6 +178,7 @@ class Evaluation:
 
     def real(self, path: Path) -> pd.DataFrame:
         """Read outcomes of real trials of some policies from a CSV, and store them in the run."""
+        self.compared_with = REAL_TRIALS
         table = real_trials(path, self.cards, sorted(self._tasks()))
         check_trials(self.test, table)
         return self._keep(TRUTH, table)
@@ -277,6 +280,8 @@ class Evaluation:
         content["judge"] = {"folder": self.recipe.judge, "hash": hashes["judge"]}
         if self.spent is not None and self.spending.by_turns:
             content["spent"] = self.spent.to_json()
+        if truth is not None:
+            content["compared_with"] = self.compared_with
         if self.errors:
             content["errors"] = self.errors
         if passport.passport is not None:

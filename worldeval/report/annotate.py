@@ -38,7 +38,8 @@ def place_labels(
         bars: horizontal or vertical segments (x0, y0, x1, y1) in data units that names should
             avoid.
         size: font size in points.
-        halo: colour of the background, drawn around the letters where a line crosses them.
+        halo: colour of the background, drawn around the letters where a line crosses them; none if
+            empty, as in a page, whose style sheet draws it.
 
     The limits and the size of the figure must be final.
     """
@@ -88,7 +89,7 @@ def place_labels(
                 color=colour,
                 ha="center",
                 va="center",
-                path_effects=[withStroke(linewidth=2.5, foreground=halo)],
+                path_effects=[withStroke(linewidth=2.5, foreground=halo)] if halo else [],
                 arrowprops={**line, "shrinkA": 0, "shrinkB": 3} if far else None,
             )
         )

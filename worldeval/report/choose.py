@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from worldeval.report.compared import SOMEHOW
 from worldeval.runs.films import Filmstrip
 
 
@@ -26,39 +27,43 @@ class Chapter:
 CHAPTERS: tuple[tuple[str, str, Callable[[Filmstrip], bool]], ...] = (
     (
         "optimism",
-        "Imagined as success, measured as failure",
+        "Success in imagination, failure {where}",
         lambda strip: strip.agrees is False and strip.success is False,
     ),
     (
         "pessimism",
-        "Imagined as failure, measured as success",
+        "Failure in imagination, success {where}",
         lambda strip: strip.agrees is False and strip.success is True,
     ),
     (
         "successes",
-        "Success, both imagined and measured",
+        "Success, both in imagination and {where}",
         lambda strip: strip.agrees is True and strip.success is True,
     ),
     (
         "failures",
-        "Failure, both imagined and measured",
+        "Failure, both in imagination and {where}",
         lambda strip: strip.agrees is True and strip.success is False,
     ),
     ("unknown", "Imagined only", lambda strip: strip.agrees is None),
 )
 
 
-def chapters(strips: Sequence[Filmstrip], *, each: int = 4) -> tuple[Chapter, ...]:
+def chapters(
+    strips: Sequence[Filmstrip], *, each: int = 4, where: str = SOMEHOW.where
+) -> tuple[Chapter, ...]:
     """Group film strips by what they show, at most `each` per group; empty groups are omitted.
 
-    The most confident verdicts come first: a confident wrong verdict is the one to look at.
+    The most confident verdicts come first: a confident wrong verdict is the one to look at. `where`
+    says where outcomes were measured, as in `Compared`.
     """
     found = []
     for name, title, fits in CHAPTERS:
         fitting = sorted(filter(fits, strips), key=_sureness, reverse=True)
         if fitting:
             shown = tuple(_varied(fitting, each))
-            found.append(Chapter(name=name, title=title, strips=shown, filmed=len(fitting)))
+            told = title.format(where=where)
+            found.append(Chapter(name=name, title=told, strips=shown, filmed=len(fitting)))
     return tuple(found)
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from worldeval.errors import UserError
+from worldeval.report.compared import Compared, compared_with
 from worldeval.report.gates import Gate, read_gates
+from worldeval.report.hashes import Fingerprint, fingerprints
 from worldeval.report.pairs import Pairs, pairs
 from worldeval.report.table import PolicyRow, TaskRow, ranked_rows, task_rows
 from worldeval.runs.films import Filmstrip, read_filmstrips
@@ -70,6 +72,8 @@ class ReportContents:
     seconds: Mapping[str, float]
     seconds_per_episode: float | None
     world: Mapping[str, str]  # what the world model was
+    hashes: tuple[Fingerprint, ...]  # of all that it was made from
+    compared: Compared  # what predictions are compared with, in words
     facts: RunFacts  # how it was made
     recipe: str  # as YAML
 
@@ -159,6 +163,8 @@ def read_contents(folder: Path, *, rng: np.random.Generator) -> ReportContents:
         seconds=summary.seconds,
         seconds_per_episode=summary.imagined_seconds_per_episode,
         world=_texts(summary.world),
+        hashes=fingerprints(RunPaths(folder), summary),
+        compared=compared_with(RunPaths(folder), summary),
         facts=read_facts(folder),
         recipe=recipe_text(folder),
     )

@@ -13,10 +13,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from worldeval.report.annotate import place_labels
-from worldeval.report.theme import LIGHT, Theme
+from worldeval.report.compared import SOMEHOW, Compared
+from worldeval.report.theme import LIGHT, PAGE, Theme
 from worldeval.stats import Estimate
 
 DPI = 160
+NARROW = 3.7  # inches: the text of a phone, at 96 pixels in an inch
 CROWD = 40  # points above which names would fill the plot
 LIMITS = (-0.03, 1.03)
 BAR: dict[str, Any] = {"lw": 1, "alpha": 0.4, "zorder": 2}
@@ -40,36 +42,54 @@ class Panel:
     points: tuple[Point, ...]
 
 
-def predicted_against_real(points: Sequence[Point], *, theme: Theme = LIGHT) -> Figure:
-    """Draw a labelled scatter plot of all policies with both intervals and the line y = x."""
-    with _styled(theme):
-        figure = Figure(figsize=(6.6, 6.2), dpi=DPI, layout="constrained")
+def predicted_against_real(
+    points: Sequence[Point],
+    *,
+    theme: Theme = LIGHT,
+    words: Compared = SOMEHOW,
+    narrow: bool = False,
+) -> Figure:
+    """Draw a labelled scatter plot of all policies with both intervals and the line y = x.
+
+    A narrow figure, for a phone, labels the policies with their place among `points`.
+    """
+    with styled(theme):
+        size = (NARROW, NARROW) if narrow else (6.6, 6.2)
+        figure = Figure(figsize=size, dpi=DPI, layout="constrained")
         axes = figure.add_subplot()
-        bars = _scatter(axes, points, theme, size=30)
+        bars = _scatter(axes, points, theme, size=18 if narrow else 30)
         axes.set_xlabel("predicted success rate", color=theme.imagined)
-        axes.set_ylabel("measured success rate", color=theme.real)
+        axes.set_ylabel(f"{words.adjective} success rate", color=theme.real)
         figure.draw_without_rendering()  # the layout must be final before labels are placed
-        known = [point for point in points if point.predicted.known and point.real.known]
+        places = enumerate(points, start=1)
+        known = [(k, point) for k, point in places if point.predicted.known and point.real.known]
         if len(known) <= CROWD:
             place_labels(
                 axes,
-                np.array([point.predicted.value for point in known], float),
-                np.array([point.real.value for point in known], float),
-                [point.name for point in known],
+                np.array([point.predicted.value for _, point in known], float),
+                np.array([point.real.value for _, point in known], float),
+                [str(place) if narrow else point.name for place, point in known],
                 bars=bars,
                 colour=theme.ink,
-                halo=theme.paper,
+                halo="" if theme is PAGE else theme.paper,
             )
         figure.set_layout_engine("none")  # names would pull the axes about
     return figure
 
 
-def small_multiples(panels: Sequence[Panel], *, theme: Theme = LIGHT) -> Figure:
+def small_multiples(
+    panels: Sequence[Panel],
+    *,
+    theme: Theme = LIGHT,
+    words: Compared = SOMEHOW,
+    narrow: bool = False,
+) -> Figure:
     """Draw the same without labels, one panel per task with shared axes."""
-    columns = min(3, max(1, len(panels)))
+    columns = min(2 if narrow else 3, max(1, len(panels)))
     lines = ceil(len(panels) / columns)
-    with _styled(theme):
-        size = (3 * columns + 0.4, 3.1 * lines + 0.35)
+    with styled(theme):
+        side = (NARROW - 0.4) / 2 if narrow else 3.0
+        size = (side * columns + 0.4, (side + 0.1) * lines + 0.35)
         figure = Figure(figsize=size, dpi=DPI, layout="compressed")
         grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
         for place, axes in enumerate(grid.flat):
@@ -77,11 +97,11 @@ def small_multiples(panels: Sequence[Panel], *, theme: Theme = LIGHT) -> Figure:
                 axes.set_axis_off()
                 continue
             _scatter(axes, panels[place].points, theme, size=14)
-            axes.set_title(panels[place].title, fontsize=8.5)
+            axes.set_title(panels[place].title, fontsize=7 if narrow else 8.5)
             # Below the last panel of a column there may be an empty place.
             axes.tick_params(labelbottom=place + columns >= len(panels))
         figure.supxlabel("predicted", fontsize=8.5, color=theme.imagined)
-        figure.supylabel("real", fontsize=8.5, color=theme.real)
+        figure.supylabel(words.adjective, fontsize=8.5, color=theme.real)
     return figure
 
 
@@ -115,7 +135,8 @@ def _scatter(
 
 
 @contextmanager
-def _styled(theme: Theme) -> Iterator[None]:
+def styled(theme: Theme) -> Iterator[None]:
+    """Draw in the colours of a theme."""
     style: Any = {
         "figure.facecolor": theme.paper,
         "axes.facecolor": theme.paper,

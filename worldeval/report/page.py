@@ -1,147 +1,129 @@
 """The report of a run: HTML to read or send, Markdown for a repository or an issue."""
 
-import base64
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from PIL import Image
+from matplotlib.figure import Figure
 
 from worldeval.files import whole_file
 from worldeval.recipe import shipped
+from worldeval.report.album import Album, verdict
+from worldeval.report.chart_svg import chart_svg
 from worldeval.report.choose import Both, by_policy, chapters
 from worldeval.report.contents import FURTHER, MEASURES, Evaluator, ReportContents
+from worldeval.report.drawn import rate_panels, rate_points
 from worldeval.report.fidelity import Fidelity, read_fidelity
-from worldeval.report.figures import (
-    Panel,
-    Point,
-    figure_png,
-    predicted_against_real,
-    small_multiples,
-)
+from worldeval.report.figures import figure_png, predicted_against_real, small_multiples
+from worldeval.report.heat_map import heat_parts
 from worldeval.report.number import interval, seconds, short, shown
 from worldeval.report.protocol import commands, protocol
-from worldeval.report.strip import caption, moments, open_strip, rows_of, strip_image
-from worldeval.report.theme import DARK, LIGHT
+from worldeval.report.short_names import lineage_and_step
+from worldeval.report.theme import LIGHT, PAGE
 from worldeval.report.words import escaped, headline
-from worldeval.runs.films import Filmstrip
 from worldeval.runs.paths import FACTS, RunPaths
 
-COLUMNS = 8  # frames shown of a film strip
-POLICIES = 40  # policies of which film strips are shown: the two take about 0.2 MB of the file
-MIME = {".png": "image/png", ".webp": "image/webp"}
+POLICIES = 40  # policies of which films are shown: the two take about 0.1 MB of the file
+ABREAST = 6  # tasks of a heat map whose parts fit side by side
 TEMPLATES = {".html": "report.html.j2", ".md": "report.md.j2"}
+# Anchor -> title, in the order of the page.
+SECTIONS = {
+    "ranking": "Ranking",
+    "agreement": "Agreement",
+    "tasks": "Task by task",
+    "gates": "Gates",
+    "fidelity": "Fidelity",
+    "episodes": "Episodes",
+    "protocol": "Protocol",
+    "provenance": "Provenance",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
-    """The location of a figure in both colour schemes."""
+class PageChart:
+    """A figure of a page: as SVG for a wide and a narrow window, or as a picture beside it."""
 
-    light: str
-    dark: str
-    width: int  # CSS pixels, at which its letters are as large as the text
-    height: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class ShownStrip:
-    """A film strip prepared for the templates."""
-
-    entry: Filmstrip
-    rows: tuple[Any, ...]  # side, view and tall (relative height)
-    at: tuple[int, ...]  # world frame of each column
+    wide: str
+    narrow: str
     src: str
-    width: int
-    height: int
-    words: str
-    judged: str  # 'success', 'failure' or ''
-    linked: bool  # browsers do not open pictures that are embedded in the page
-    alt: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Label:
-    side: str
-    view: str
-    tall: int
-
-
-class Album:
-    """The pictures of a page, stored as files beside it or embedded in it."""
-
-    def __init__(self, folder: Path, *, embed: bool) -> None:
-        self._folder, self._embed = folder, embed
-
-    def add(self, name: str, content: bytes) -> str:
-        """Store a picture and return its `src`."""
-        if self._embed:
-            text = base64.b64encode(content).decode("ascii")
-            return f"data:{MIME[Path(name).suffix]};base64,{text}"
-        with whole_file(self._folder / name) as draft:
-            draft.write_bytes(content)
-        return name
 
 
 def write_page(contents: ReportContents, path: Path, *, embed: bool = False, each: int = 4) -> Path:
     """Write a run's report as HTML or Markdown, depending on the suffix of `path`.
 
+    Films are clips in HTML, and strips of a few frames in Markdown.
+
     Args:
         embed: embed the pictures, so that the report is a single file, instead of writing them
             beside it.
-        each: maximum number of film strips per kind of wrong prediction.
+        each: maximum number of films per kind of wrong prediction.
 
     Raises:
         UserError: the file of a film strip is missing or damaged.
     """
     template = template_environment().get_template(TEMPLATES[path.suffix])
-    album = Album(path.parent, embed=embed)
-    wrong = [found for found in chapters(contents.strips, each=each) if found.disagreement]
+    html = path.suffix == ".html"
+    paths = RunPaths(contents.folder)
+    album = Album(paths, path.parent, embed=embed, compared=contents.compared)
+    filmed = album.clip if html else album.strip
+    found = chapters(contents.strips, each=each, where=contents.compared.where)
+    wrong = [chapter for chapter in found if chapter.disagreement]
     above = {strip.key for chapter in wrong for strip in chapter.strips}
     policies = by_policy(contents.strips, [row.policy for row in contents.rows])
-    folder = RunPaths(contents.folder).films
-    number = count(1)
+    fidelity, told = _fidelity(contents), protocol(contents)
+    scatter, multiples = (draw(contents, album, html=html) for draw in (_scatter, _multiples))
+    present = {
+        "ranking": contents.rows,
+        "agreement": contents.evaluators or scatter,
+        "tasks": contents.tasks,
+        "gates": contents.gates,
+        "fidelity": fidelity.known,
+        "episodes": contents.pairs or policies,
+        "protocol": told,
+        "provenance": True,
+    }
+    rows = {row.policy: row for row in contents.rows}
     text = template.render(
         c=contents,
+        words=contents.compared,
         css=stylesheet(),
         headline=headline(contents),
+        sections={name: title for name, title in SECTIONS.items() if present[name]},
         show={
             # A lineage that is part of the policy's name adds nothing.
             "lineage": any(not row.policy.startswith(row.lineage or "") for row in contents.rows),
             "mse": any(row.validation_mse is not None for row in contents.rows),
             "starts": any(task.starts for task in contents.tasks),
         },
-        scatter=_scatter(contents, album),
-        multiples=_multiples(contents, album),
+        scatter=scatter,
+        multiples=multiples,
+        heat=heat_parts(contents.tasks, list(rows), contents.compared) if contents.tasks else (),
+        abreast=len(contents.tasks) <= ABREAST,
         chapters=[
             {
                 "title": chapter.title,
                 "filmed": chapter.filmed,
-                "strips": [_strip(folder, strip, next(number), album) for strip in chapter.strips],
+                "films": [filmed(strip) for strip in chapter.strips],
             }
             for chapter in wrong
         ],
         policies=[
             {
                 "name": both.policy,
-                "strips": [
-                    _strip(folder, strip, next(number), album)
-                    for strip in both.strips
-                    if strip.key not in above  # shown already
-                ],
-                "above": [strip for strip in both.strips if strip.key in above],
+                "row": rows.get(both.policy),
+                "films": [filmed(strip) for strip in both.strips if strip.key not in above],
+                "above": [strip for strip in both.strips if strip.key in above],  # shown already
                 "lacks": _lacking(both),
             }
             for both in policies[:POLICIES]
         ],
         further=max(0, len(policies) - POLICIES),
         facts=list(_facts(contents)),
-        protocol=protocol(contents),
+        protocol=told,
         commands=commands(contents),
-        fidelity=_fidelity(contents),
+        fidelity=fidelity,
         measures_of=_measures_of,
         MEASURES=MEASURES,
         FURTHER=FURTHER,
@@ -151,77 +133,54 @@ def write_page(contents: ReportContents, path: Path, *, embed: bool = False, eac
     return path
 
 
-def _scatter(contents: ReportContents, album: Album) -> Picture | None:
-    points = [
-        Point(name=row.policy, predicted=row.predicted, real=row.truth)
-        for row in contents.rows
-        if row.truth is not None
-    ]
-    return _both("scatter", predicted_against_real, points, album) if points else None
+def _scatter(contents: ReportContents, album: Album, *, html: bool) -> PageChart | None:
+    points = rate_points(contents)
+    alt = f"Predicted against {contents.compared.adjective} success rate of every policy"
+    return _chart("scatter", predicted_against_real, points, contents, album, alt, html=html)
 
 
-def _multiples(contents: ReportContents, album: Album) -> Picture | None:
-    panels = []
-    for task in contents.tasks:
-        points = tuple(
-            Point(name=cell.policy, predicted=cell.predicted, real=cell.truth)
-            for cell in task.cells
-            if cell.truth is not None
-        )
-        rho = "" if task.spearman is None else f"   Spearman {short(task.spearman)}"
-        panels += [Panel(title=f"{task.task}{rho}", points=points)] if points else []
-    return _both("tasks", small_multiples, panels, album) if len(panels) > 1 else None
+def _multiples(contents: ReportContents, album: Album, *, html: bool) -> PageChart | None:
+    panels = rate_panels(contents)
+    panels = panels if len(panels) > 1 else []
+    alt = f"Predicted against {contents.compared.adjective} success rate on each task"
+    return _chart("tasks", small_multiples, panels, contents, album, alt, html=html)
 
 
-def _both(name: str, draw: Any, content: Sequence[Any], album: Album) -> Picture:
-    drawn = {theme.name: draw(content, theme=theme) for theme in (LIGHT, DARK)}
-    wide, tall = drawn["light"].get_size_inches() * 96
-    light, dark = (
-        album.add(f"{name}-{theme}.png", figure_png(figure)) for theme, figure in drawn.items()
+def _chart(
+    name: str,
+    draw: Callable[..., Figure],
+    content: Sequence[Any],
+    contents: ReportContents,
+    album: Album,
+    alt: str,
+    *,
+    html: bool,
+) -> PageChart | None:
+    if not content:
+        return None
+    words = contents.compared
+    if not html:
+        png = figure_png(draw(content, theme=LIGHT, words=words))
+        return PageChart(wide="", narrow="", src=album.add(f"{name}.png", png))
+    wide, narrow = (
+        chart_svg(draw(content, theme=PAGE, words=words, narrow=small), which, alt=alt)
+        for small, which in ((False, f"{name}-wide"), (True, f"{name}-narrow"))
     )
-    return Picture(light=light, dark=dark, width=round(wide), height=round(tall))
-
-
-def _strip(folder: Path, entry: Filmstrip, number: int, album: Album) -> ShownStrip:
-    shown = open_strip(folder, entry)
-    rows, at = rows_of(shown), moments(shown.length, COLUMNS)
-    picture = strip_image(rows, at)
-    words = caption(entry)
-    src = album.add(f"strip-{number:02d}.webp", _webp(picture))
-    return ShownStrip(
-        entry=entry,
-        rows=tuple(_Label(side=r.side, view=r.view, tall=r.height(100)) for r in rows),
-        at=tuple(int(moment) for moment in at),
-        src=src,
-        linked=not src.startswith("data:"),
-        width=picture.width,
-        height=picture.height,
-        words=words,
-        judged="" if entry.probability is None else _kind(entry.probability >= 0.5),
-        alt=f"{entry.policy} on {entry.task}: frames {at[0]} to {at[-1]}, {words}",
-    )
+    return PageChart(wide=wide, narrow=narrow, src="")
 
 
 def _lacking(both: Both) -> str:
     """Return the kind of verdict of which a policy has no film strip."""
     if both.success is None:
-        return _kind(True)
-    return _kind(False) if both.failure is None else ""
-
-
-def _kind(success: bool) -> str:
-    return "success" if success else "failure"
-
-
-def _webp(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, format="WEBP", quality=88, method=4)
-    return buffer.getvalue()
+        return verdict(True)
+    return verdict(False) if both.failure is None else ""
 
 
 def _facts(contents: ReportContents) -> Iterator[tuple[str, str]]:
     """Yield the facts that are needed to reproduce the run."""
     facts = contents.facts
+    if facts.begun:
+        yield "Begun", facts.begun
     if facts.command:
         yield "Command", f"worldeval {facts.command}"
     for title, value in (
@@ -246,7 +205,8 @@ def _facts(contents: ReportContents) -> Iterator[tuple[str, str]]:
         )
         yield "Time", ", ".join(spent)
     for name, value in contents.world.items():
-        yield f"World model, {name}", value
+        if name not in ("folder", "hash"):  # among the fingerprints
+            yield f"World model, {name.replace('_', ' ')}", value
     yield "Run folder", str(contents.folder)
 
 
@@ -269,7 +229,9 @@ def template_environment() -> Environment:
         keep_trailing_newline=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(short=short, shown=shown, interval=interval, md=escaped)
+    environment.filters.update(
+        short=short, shown=shown, interval=interval, md=escaped, parted=lineage_and_step
+    )
     return environment
 
 

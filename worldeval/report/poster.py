@@ -9,7 +9,8 @@ from PIL import Image
 from worldeval.errors import UserError
 from worldeval.report.choose import chapters
 from worldeval.report.contents import ReportContents
-from worldeval.report.figures import Point, figure_png, predicted_against_real
+from worldeval.report.drawn import rate_points
+from worldeval.report.figures import figure_png, predicted_against_real
 from worldeval.report.strip import open_strip, write_strip_png
 from worldeval.runs.films import Filmstrip
 from worldeval.runs.paths import RunPaths
@@ -29,14 +30,12 @@ def write_poster(contents: ReportContents, path: Path) -> Path:
             f"{RunPaths(contents.folder).films} contains no film strip to draw. "
             "Run the ranking without `--films 0`."
         )
-    points = [
-        Point(name=row.policy, predicted=row.predicted, real=row.truth)
-        for row in contents.rows
-        if row.truth is not None
-    ]
+    points = rate_points(contents)
     beside = None
     if points:
-        beside = Image.open(io.BytesIO(figure_png(predicted_against_real(points))))
+        beside = Image.open(
+            io.BytesIO(figure_png(predicted_against_real(points, words=contents.compared)))
+        )
     folder = RunPaths(contents.folder).films
     shown = [open_strip(folder, entry) for entry in chosen]
     # One view keeps the picture readable; the report shows all views.
@@ -50,7 +49,13 @@ def write_poster(contents: ReportContents, path: Path) -> Path:
         for row in contents.rows
     ]
     return write_strip_png(
-        path, shown, views=[view], beside=beside, columns=6, description=json.dumps(told)
+        path,
+        shown,
+        views=[view],
+        beside=beside,
+        columns=6,
+        description=json.dumps(told),
+        label=contents.compared.label,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -10,6 +11,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from worldeval.axes import Array, Int, UInt8
 from worldeval.files import whole_file
+from worldeval.report.compared import SOMEHOW
 from worldeval.runs.films import Filmstrip, Frames, read_frames
 
 GAP = 2  # pixels between frames
@@ -106,6 +108,7 @@ def write_strip_png(
     views: Sequence[str] | None = None,
     beside: Image.Image | None = None,
     description: str = "",
+    label: str = SOMEHOW.label,
 ) -> Path:
     """Write a labelled picture of several film strips, one below the other, for a README.
 
@@ -115,13 +118,15 @@ def write_strip_png(
         views: views to show; all by default.
         beside: another picture to place on the right, scaled to the same height.
         description: text that is kept in the file, such as the numbers that are shown.
+        label: name of the measured rows.
 
     Raises:
         ValueError: there is no strip.
     """
     if not strips:
         raise ValueError("There is no film strip to draw.")
-    blocks = [_block(strip, columns=columns, side=side, views=views) for strip in strips]
+    how: dict[str, Any] = {"columns": columns, "side": side, "views": views, "label": label}
+    blocks = [_block(strip, **how) for strip in strips]
     pad = 14
     width = max(block.width for block in blocks)
     height = sum(block.height for block in blocks) + pad * (len(blocks) - 1)
@@ -147,36 +152,39 @@ def write_strip_png(
     return path
 
 
-def caption(entry: Filmstrip) -> str:
+def caption(entry: Filmstrip, label: str = SOMEHOW.label) -> str:
     """Describe the judge's verdict and the measured outcome in one line."""
     judged = "not judged" if entry.probability is None else f"judged {entry.probability:.2f}"
-    measured = {True: "measured: success", False: "measured: failure", None: "not measured"}
-    return f"{judged}, {measured[entry.success]}"
+    if entry.success is None:
+        return f"{judged}, not measured"
+    return f"{judged}, {label}: {'success' if entry.success else 'failure'}"
 
 
-def _block(strip: Shown, *, columns: int, side: int, views: Sequence[str] | None) -> Image.Image:
+def _block(
+    strip: Shown, *, columns: int, side: int, views: Sequence[str] | None, label: str
+) -> Image.Image:
     """Draw a strip with its title, row labels on the left and frame numbers below."""
     rows = rows_of(strip, views)
     at = moments(strip.length, columns)
     frames = strip_image(rows, at, side=side)
     title, small = _font(15), _font(12)
     several = len({row.view for row in rows}) > 1
-    sides = ["measured" if row.side == "real" else row.side for row in rows]
+    sides = [label if row.side == "real" else row.side for row in rows]
     labels = [f"{s}, {r.view}" if several else s for s, r in zip(sides, rows, strict=True)]
-    gutter = max(round(small.getlength(label)) for label in labels) + 16
+    gutter = max(round(small.getlength(name)) for name in labels) + 16
     head, foot = 24, 18
     entry = strip.entry
-    heading = f"{entry.policy}  ·  {entry.task}  ·  {caption(entry)}"
+    heading = f"{entry.policy}  ·  {entry.task}  ·  {caption(entry, label)}"
     width = max(gutter + frames.width, round(title.getlength(heading)) + 1)
     block = Image.new("RGB", (width, head + frames.height + foot), PAPER)
     draw = ImageDraw.Draw(block)
     draw.text((0, 1), heading, font=title, fill=INK)
     block.paste(frames, (gutter, head), frames)
     top = head
-    for row, label in zip(rows, labels, strict=True):
+    for row, name in zip(rows, labels, strict=True):
         tall = row.height(side)
         draw.rectangle((0, top, 3, top + tall - 1), fill=COLOURS[row.side])
-        draw.text((9, top + tall / 2), label, font=small, fill=INK, anchor="lm")
+        draw.text((9, top + tall / 2), name, font=small, fill=INK, anchor="lm")
         top += tall + GAP
     for place, moment in enumerate(at):
         middle = gutter + place * (side + GAP) + side / 2

@@ -1,7 +1,7 @@
-"""The light and dark colour schemes. Blue is imagination, vermilion the measured outcome.
+"""The colour schemes: light, dark, and the page's own.
 
-They are the colour-blind-safe colours of Okabe and Ito. No plotting library is imported here,
-because the viewer's charts need only the colours.
+Blue is imagination, vermilion the measured outcome. They are the colour-blind-safe colours of Okabe
+and Ito. No plotting library is imported here, because the viewer's charts need only the colours.
 """
 
 from dataclasses import dataclass
@@ -37,4 +37,15 @@ DARK = Theme(
     grid="#2c3138",
     imagined="#56b4e9",
     real="#e69f00",
+)
+# Colours that no figure has by chance; in a page, they become the variables of its style sheet, so
+# that one drawing serves both schemes (`chart_svg.py`).
+PAGE = Theme(
+    name="page",
+    paper="#010203",
+    ink="#010204",
+    faint="#010205",
+    grid="#010206",
+    imagined="#010207",
+    real="#010208",
 )

@@ -72,12 +72,13 @@ def _size(contents: ReportContents) -> str:
 def _truth(contents: ReportContents) -> str | None:
     """Say how much measured success is lost by choosing the best predicted policy."""
     tried = [row for row in contents.rows if row.truth is not None and row.truth.known]
+    kind = contents.compared
     if not tried:
         return None
     if contents.rows[0] is not tried[0]:
-        return f"The success of {contents.rows[0].policy} itself was not measured."
+        return f"{contents.rows[0].policy} itself was not {kind.done}."
     first, best = tried[0], max(tried, key=_real)
-    text = f"Measured success of {first.policy}: {shown(first.truth)}."
+    text = f"{kind.adjective.capitalize()} success of {first.policy}: {shown(first.truth)}."
     if _real(best) - _real(first) < SAME:
         return f"{text} No policy does better."
     lost = short(_real(best) - _real(first))
@@ -90,7 +91,7 @@ def _agreement(contents: ReportContents) -> str | None:
     rho = imagination.get("imagination", {}).get("spearman")
     if rho is None or not rho.known:
         return None
-    text = f"Rank agreement with the measured outcomes (Spearman): {shown(rho)}"
+    text = f"Rank agreement with {contents.compared.source} (Spearman): {shown(rho)}"
     ceiling = imagination.get("ceiling", {}).get("spearman")
     if ceiling is not None and ceiling.known:
         text += (

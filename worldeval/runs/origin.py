@@ -6,6 +6,7 @@ import re
 import subprocess
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ class RunFacts:
     """How a run was made."""
 
     command: str = ""
+    begun: str | None = None  # date and time (UTC) of the first part
     seed: int | None = None
     worldeval: str | None = None  # versions
     commit: str | None = None  # of the checkout; None for an installed package
@@ -45,6 +47,7 @@ def open_run(
     resume: bool = False,
     free: Collection[str] = (),
     reread: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    now: datetime | None = None,
 ) -> Path:
     """Create a run folder with `recipe.yaml` and `run.json`.
 
@@ -52,13 +55,14 @@ def open_run(
     (except for its keys `free`, which existing results do not depend on) and seed; otherwise a
     UserError is raised. `reread` converts a recipe of an earlier version to this one, so that added
     or removed keys do not count as differences. Without `resume`, both files are replaced, and the
-    calling command replaces the rest.
+    calling command replaces the rest. `now` is the date that a new run keeps.
     """
     described = yaml.safe_dump(recipe, sort_keys=False)
     paths = RunPaths(folder)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file, but a run needs a folder. Give another --out.")
     before: tuple[RunFacts, ...] = ()
+    begun = None if now is None else now.astimezone(UTC).isoformat(timespec="seconds")
     if resume and paths.recipe.is_file():
         then = read_recipe(folder)
         if reread is not None:
@@ -76,10 +80,12 @@ def open_run(
                     f"Give another --out, or --seed {earlier.seed}."
                 )
             before = (*earlier.before, replace(earlier, before=()))
+            begun = earlier.begun
     with whole_file(paths.recipe) as draft:
         draft.write_text(described, encoding="utf-8")
-    now = RunFacts(
+    made = RunFacts(
         command=command,
+        begun=begun,
         seed=seed,
         worldeval=__version__,
         commit=commit_of(Path(__file__).parents[2]),
@@ -88,8 +94,8 @@ def open_run(
         packages={name: version(name) for name in packages()},
     )
     # The code may change between the parts of a resumed run, so each part keeps its own facts.
-    others = [_plain(each) for each in before if each != now]
-    write_json(paths.facts, {**_plain(now), "before": others} if others else _plain(now))
+    others = [_plain(each) for each in before if each != made]
+    write_json(paths.facts, {**_plain(made), "before": others} if others else _plain(made))
     return folder
 
 

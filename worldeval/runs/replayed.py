@@ -17,6 +17,7 @@ class ReplayedGates:
     """What replaying the recordings gave."""
 
     known_by: str  # fingerprint of everything that the numbers depend on
+    recordings: str = ""  # SHA-256 of the file of recordings
     gates: Mapping[str, Estimate]
 
 
@@ -33,4 +34,4 @@ def write_replayed(run: Path, found: ReplayedGates) -> None:
     """Write the gates of a run, with a checksum."""
     gates = {name: vars(value) for name, value in found.gates.items()}
     with keep(RunPaths(run).gates):
-        write_json(RunPaths(run).gates, {"known_by": found.known_by, "gates": gates})
+        write_json(RunPaths(run).gates, {**vars(found), "gates": gates})

@@ -18,6 +18,7 @@ from worldeval.stats import Comparison, Estimate, Finding, first_line
 
 SCHEMA_VERSION = 1
 REFUSAL = "refusal"
+SIMULATOR, REAL_TRIALS = "simulator", "real trials"  # what predictions are compared with
 
 Measures = Mapping[str, float | None]  # pearson, spearman, ... without intervals
 
@@ -223,6 +224,7 @@ class Summary:
     spent: SpentSummary | None = None
     passport: PassportSummary | None = None  # None: the judge has none
     errors: Mapping[str, str] = field(default_factory=dict)  # policy -> why episodes are missing
+    compared_with: str | None = None  # SIMULATOR or REAL_TRIALS; None: nothing, or not recorded
 
     @property
     def all_findings(self) -> tuple[Finding, ...]:
