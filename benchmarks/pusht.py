@@ -35,6 +35,11 @@ AFTER = 4  # frames recorded after success
 
 Vector = np.ndarray  # (2,), pixels
 
+
+def _planning(*params: str) -> tuple[str, ...]:
+    return tuple(f"{{here}}/pusht_policies.py:make?{each}" for each in params)
+
+
 POINT = {"names": ["x", "y"], "means": "planar", "unit": "px"}
 ROBOT = Robot(
     name="PushT",
@@ -54,6 +59,44 @@ ROBOT = Robot(
     poor=("hasty",),
     size=(64, 64),
     bias=(0.1, -0.1),
+    steps=1600,
+    checkpoints="*/step-1600",
+    minutes=12,
+    rank=("--no-check", "--films", "4"),
+    without=(
+        "weak-few",
+        "weak-flow",
+        "weak-biased",
+        "weak-noisy",
+        "bc-few",
+        "bc-poor",
+        "bc-biased",
+        "bc-noisy",
+        "bc-blind",
+        "diffusion",
+    ),
+    weak_code=_planning(
+        "tries=150&called=weak-planner",
+        "tries=90&called=weak-planner",
+        "tries=50&called=weak-planner",
+        "tries=20&called=weak-planner",
+        "tries=80&off=20&called=weak-off",
+        "tries=80&turn=0.25&called=weak-turned",
+        "tries=80&shaky=20&called=weak-shaky",
+    ),
+    code=_planning(
+        "tries=100",
+        "tries=50",
+        "tries=25",
+        "tries=10",
+        "tries=3",
+        "tries=30&off=18&called=off-a-little",
+        "tries=25&off=45&called=off",
+        "tries=30&turn=0.25&called=turned-a-little",
+        "tries=25&turn=0.7&called=turned",
+        "tries=30&shaky=25&called=shaky",
+    ),
+    episodes=160,
 )
 
 

@@ -68,6 +68,10 @@ class Robot:
     without: tuple[str, ...] = ()  # lineages to leave out, to save time
     bias: tuple[float, ...] = ()  # of the biased policies, in half ranges of a step's action
     noise: float = 0.5  # of the noisy policies' labels, in half ranges
+    # Addresses of policies in code, beside those that are trained; {here} is this folder.
+    weak_code: tuple[str, ...] = ()
+    code: tuple[str, ...] = ()
+    checkpoints: str = "*/step-*"  # of the trained policies that are compared
     episodes: int = 160  # roll-outs of each task by the weak policies
     starts: int = 30  # of each task in the comparison
     target: tuple[float, float, float, float] = (0.9, 0.88, 0.1, 0.15)
@@ -130,7 +134,7 @@ class Road:
         recipe = {
             "kind": "rollouts",
             "tasks": list(robot.tasks),
-            "policies": [f"{self.out / 'weak'}/*/step-*"],
+            "policies": [],
             "episodes": robot.episodes,
             "first_seed": ROLLOUT_SEED,
             "shard": max(20, robot.episodes // 8),
@@ -139,7 +143,10 @@ class Road:
             "after_success": 3,
         }
         path = self._recipe(self.out / "rollouts.yaml", recipe)
+        # Code is named on the command line, because recipes are shared.
+        policies = [f"{self.out / 'weak'}/*/step-*", *placed(robot.weak_code)]
         env = ["--set", f"truth.env={robot.address}", "--set", f"truth.k={robot.every}"]
+        env += ["--set", f"policies={json.dumps(policies)}"]
         self._stage(
             "collect",
             ["data", "collect", path, *env, "--jobs", self.jobs, "--out", self.out / "rollouts"],
@@ -164,11 +171,11 @@ class Road:
 
     def develop(self) -> None:
         """Compare the weak policies, from starts that the comparison of the others never uses."""
-        self._rank("develop", "weak", DEVELOP_SEED)
+        self._rank("develop", "weak", self.robot.weak_code, DEVELOP_SEED)
 
     def rank(self) -> None:
         """Rank the test policies, and compare with the simulator."""
-        self._rank("rank", "test", TEST_SEED)
+        self._rank("rank", "test", self.robot.code, TEST_SEED)
 
     def row(self, stage: str) -> dict[str, Any]:
         """What a comparison found, and what it took to get there."""
@@ -194,11 +201,12 @@ class Road:
             ],
         )  # fmt: skip
 
-    def _rank(self, stage: str, policies: str, first_seed: int) -> None:
+    def _rank(self, stage: str, trained: str, code: Sequence[str], first_seed: int) -> None:
+        policies = [f"{self.out / trained}/{self.robot.checkpoints}", *placed(code)]
         self._stage(
             stage,
             [
-                "rank", self.out / "lab", "--policies", f"{self.out / policies}/*/step-*",
+                "rank", self.out / "lab", *(w for one in policies for w in ("--policies", one)),
                 "--truth", self.robot.address, "--starts", self.robot.starts,
                 "--set", f"first_seed={first_seed}", "--jobs", self.jobs,
                 *self.robot.rank, "--out", self.out / stage,
@@ -208,18 +216,13 @@ class Road:
     def _stage(self, name: str, words: Sequence[Any]) -> None:
         """Run a command unless it has run; note what it took."""
         told = [str(word) for word in words]
-        kept = self._kept()
-        if kept.get(name, {}).get("words") == told:
+        if self._kept().get(name, {}).get("words") == told:
             return
         print(f"{name}: worldeval {' '.join(told)}", flush=True)
         clock, cpu = perf_counter(), spent()
         self.call(told)
-        kept[name] = {
-            "words": told,
-            "cpu_s": round(spent() - cpu, 1),
-            "wall_s": round(perf_counter() - clock, 1),
-        }
-        write_json(self.out / "stages.json", kept)
+        took = {"cpu_s": round(spent() - cpu, 1), "wall_s": round(perf_counter() - clock, 1)}
+        write_json(self.out / "stages.json", {**self._kept(), name: {"words": told, **took}})
 
     def _kept(self) -> dict[str, Any]:
         path = self.out / "stages.json"
@@ -351,6 +354,11 @@ def found_by(run: Path) -> dict[str, Any]:
     }
 
 
+def placed(addresses: Sequence[str]) -> list[str]:
+    """Addresses of code in this folder."""
+    return [each.replace("{here}", str(Path(__file__).parent)) for each in addresses]
+
+
 def keep(row: Mapping[str, Any], path: Path) -> None:
     """Put a row into the results, in place of an earlier one of the same robot."""
     rows = read_json(path)["robots"] if path.is_file() else []
@@ -359,9 +367,10 @@ def keep(row: Mapping[str, Any], path: Path) -> None:
 
 def in_own_process(words: Sequence[str]) -> None:
     """Run `worldeval` as a user does."""
-    home = Path(__file__).parent.parent
-    paths = os.pathsep.join([str(home), *filter(None, [os.environ.get("PYTHONPATH")])])
-    env = {**os.environ, "PYTHONPATH": paths, "PYTHONUNBUFFERED": "1"}
+    here = Path(__file__).parent
+    given = os.environ.get("PYTHONPATH", "")
+    paths = os.pathsep.join(filter(None, [str(here.parent), str(here), given]))
+    env = {**os.environ, "PYTHONPATH": paths}
     done = subprocess.run([sys.executable, "-m", "worldeval", *words], env=env, check=False)
     if done.returncode:
         raise SystemExit(f"worldeval {' '.join(words)}: exit status {done.returncode}")
