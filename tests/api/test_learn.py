@@ -53,7 +53,9 @@ def test_a_lab_holds_everything_and_says_what_it_cannot_do(lab: Path) -> None:
     kept = open_recordings(lab / "recordings")
     assert {head.success for head in kept.heads} == {True}
     assert [group.names for group in kept.spec.meaning.pose] == [("j1", "j2")]
-    assert "recordings: recordings" in (lab / "protocol.yaml").read_text()
+    protocol = (lab / "protocol.yaml").read_text()
+    assert "recordings: recordings" in protocol
+    assert "first_seed: 1000000" in protocol
     page = (lab / "README.md").read_text()
     assert "Not shown:" in page
     assert "recorded failures" in page

@@ -8,6 +8,7 @@ import typer
 from worldeval.cli.common import (
     DATA,
     WORK,
+    Every,
     Format,
     Formats,
     Json,
@@ -46,6 +47,7 @@ def train(
     ],
     formats: Formats = None,
     maps: Maps = None,
+    every: Every = None,
     out: Out = None,
     seed: Seed = 0,
     jobs: Annotated[
@@ -71,7 +73,7 @@ def train(
     with counted("lineages") as done:
         made = train_policies(
             recipe,
-            read_mixture(data, formats or (), maps or ()),
+            read_mixture(data, formats or (), maps or (), every),
             folder,
             settings=settings_of(sets),
             track=track or (),
