@@ -61,7 +61,7 @@ ROBOT = Robot(
     bias=(0.1, -0.1),
     steps=1600,
     checkpoints="*/step-1600",
-    minutes=12,
+    minutes=10,
     rank=("--no-check", "--films", "4"),
     without=(
         "weak-few",
@@ -86,17 +86,16 @@ ROBOT = Robot(
     ),
     code=_planning(
         "tries=100",
-        "tries=50",
-        "tries=25",
-        "tries=10",
-        "tries=3",
-        "tries=30&off=18&called=off-a-little",
+        "tries=40",
+        "tries=15",
+        "tries=5",
+        "tries=25&off=18&called=off-a-little",
         "tries=25&off=45&called=off",
-        "tries=30&turn=0.25&called=turned-a-little",
+        "tries=25&turn=0.25&called=turned-a-little",
         "tries=25&turn=0.7&called=turned",
-        "tries=30&shaky=25&called=shaky",
+        "tries=25&shaky=25&called=shaky",
     ),
-    episodes=160,
+    episodes=100,
 )
 
 

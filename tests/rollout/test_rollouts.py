@@ -42,3 +42,11 @@ def test_an_action_that_is_no_whole_number_of_steps_is_not_perturbed() -> None:
     )
     with pytest.raises(UserError, match=r"not 7 simulator steps.*perturbed=0"):
         drawn_policy("", 0, refs=("zero",), recipe=recipe)
+
+
+def test_a_policy_of_steps_hands_over_to_one_of_frames() -> None:
+    """One gives an action a step, the other those of five steps at once."""
+    recipe = RolloutsRecipe(tasks=("t",), policies=REFS, replan_every=1, switched=1.0)
+    refs = ("zero?action_dim=2&chunk=10", "zero?action_dim=10&chunk=2")
+    drawn = [drawn_policy("", seed, refs=refs, recipe=recipe) for seed in range(8)]
+    assert {(policy.spec.action_dim, policy.spec.chunk) for policy in drawn} == {(10, 2)}

@@ -10,6 +10,7 @@ from worldeval.errors import UserError
 from worldeval.policy.load import expand, load_policy
 from worldeval.policy.perturb import Perturbation, Perturbed, Switched
 from worldeval.policy.protocol import Policy
+from worldeval.rollout.actions import stacked_for
 from worldeval.rollout.recipe import RolloutsRecipe
 from worldeval.rollout.simulate import TruthJob, record
 
@@ -50,7 +51,14 @@ def drawn_policy(_: str, seed: int, *, refs: Sequence[str], recipe: RolloutsReci
     switched, perturbed = rng.random() < recipe.switched, rng.random() < recipe.perturbed
     policy = _loaded(first)
     if switched:
-        policy = Switched(policy, _loaded(second), frames_per_call=recipe.replan_every)
+        other = _loaded(second)
+        # One may act a step at a time, the other a frame of several steps.
+        size = max(policy.spec.action_dim, other.spec.action_dim)
+        policy = Switched(
+            stacked_for(policy, size),
+            stacked_for(other, size),
+            frames_per_call=recipe.replan_every,
+        )
     if not perturbed:
         return policy
     step_dim, rest = divmod(policy.spec.action_dim, recipe.truth.k)
