@@ -50,9 +50,7 @@ LEAST_STARTS = 20  # desired number of held-out episodes, since each gives one s
 MOST_STARTS = 40  # per task
 FITTED_STARTS = 60  # per task, of training episodes, to which start frames are fitted
 MOST_FITTED = 600  # of them in total
-# Of a simulator's resets, if the lab is compared with one: recordings are usually made from small
-# seeds, and a start that was trained on would flatter the world model.
-FIRST_SEED = 1_000_000
+FIRST_SEED = 1_000_000  # of a simulator's resets; recordings are usually made from small ones
 REPLAYED = 0.2  # share of the roll-outs that is kept from all models, for the gates
 
 
@@ -208,8 +206,7 @@ def starts_of(
             f"{world} holds out no episode of {data}, so every start would be one it "
             "was trained on."
         )
-    path = Path(out)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    (path := Path(out)).parent.mkdir(parents=True, exist_ok=True)
     write_starts(path, [replace(one.start, seed=k) for k, one in enumerate(found)])
     return len(found)
 
@@ -325,8 +322,8 @@ def _write_passport(
 
 
 def _write_protocol(lab: Path, horizon: int) -> None:
-    tasks = list(dict.fromkeys(start.task for start in read_starts(lab / STARTS)))
     starts = [start.task for start in read_starts(lab / STARTS)]
+    tasks = list(dict.fromkeys(starts))
     content: dict[str, Any] = {
         "kind": "closed-loop",
         "summary": "Made by worldeval learn; paths are relative to this file.",
