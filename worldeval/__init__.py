@@ -48,6 +48,7 @@ _PUBLIC = {
     "Result": ("worldeval.api.result", "Result"),
     "explain": ("worldeval.api.explain", "explain"),
     "export": ("worldeval.api.export", "export"),
+    "push": ("worldeval.api.push", "push"),
     "report": ("worldeval.api.report", "report"),
     "bundle": ("worldeval.api.bundle", "bundle"),
     "improve": ("worldeval.api.improve", ""),
@@ -80,6 +81,7 @@ if TYPE_CHECKING:
     from worldeval.api.passport import check_passport as check_passport
     from worldeval.api.passport import make_passport as make_passport
     from worldeval.api.passport import open_passport as open_passport
+    from worldeval.api.push import push as push
     from worldeval.api.rank import imagine as imagine
     from worldeval.api.rank import merge as merge
     from worldeval.api.rank import rank as rank

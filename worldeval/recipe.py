@@ -18,6 +18,7 @@ import yaml
 
 from worldeval.config import build
 from worldeval.errors import UserError, did_you_mean
+from worldeval.hub import is_hub, local
 
 __all__ = ["Recipe", "available", "build", "find", "group_of", "load", "read"]
 
@@ -136,7 +137,11 @@ def shipped(path: str) -> str:
     """Return `path` if it exists, else the copy shipped with the package, if there is one.
 
     So `models/latent` names the shipped weights from any folder, but a user's own take precedence.
+    What is on the Hugging Face Hub (`hf:user/name`) is downloaded.
     """
+    if is_hub(path):
+        place, mark, parameters = path.partition("?")
+        return local(place) + mark + parameters
     if not Path(path).exists() and (RECIPES / path).exists():
         return str(RECIPES / path)
     return path

@@ -10,6 +10,7 @@ import numpy as np
 
 from worldeval import __version__
 from worldeval.api.load import Address
+from worldeval.api.push import push as push_folder
 from worldeval.api.result import Result
 from worldeval.data.source import Source, open_source
 from worldeval.errors import UserError, did_you_mean
@@ -35,6 +36,7 @@ class ExportedRun:
     imagined: int  # imagined episodes among them
     of: int  # imagined episodes that the run holds
     recorded: int  # recorded episodes among them
+    pushed: str | None = None  # its address on the hub, if it was uploaded
 
 
 def export(
@@ -48,6 +50,8 @@ def export(
     ratio: float = 0.5,
     license: str | None = None,
     despite_refusals: bool = False,
+    push: str | None = None,
+    private: bool = False,
     seed: int = 0,
     shown: Shown | None = None,
 ) -> ExportedRun:
@@ -67,6 +71,8 @@ def export(
         license: licence for the dataset card.
         despite_refusals: write the dataset although checks of the run refused its episodes or their
             labels. The card names every refusal either way.
+        push: repository on the Hugging Face Hub, `user/name`, to which the dataset is uploaded.
+        private: make a new repository private.
         seed: random seed for the choice of recorded episodes.
         shown: function that wraps the episodes to show progress.
 
@@ -127,6 +133,9 @@ def export(
         checks=card_section(refusals),
         license=license,
     )
+    pushed = None
+    if push is not None:
+        pushed = push_folder(done.out, push, private=private).address
     return ExportedRun(
         out=done.out,
         episodes=done.episodes,
@@ -135,4 +144,5 @@ def export(
         imagined=len(records),
         of=every,
         recorded=total - len(records),
+        pushed=pushed,
     )

@@ -11,6 +11,7 @@ import torch
 
 from worldeval.api.data import Address as Address
 from worldeval.errors import UserError, did_you_mean
+from worldeval.hub import recorded
 from worldeval.judge.judge import Judge, judge_hash
 from worldeval.judge.judge import load_judge as read_judge
 from worldeval.policy.load import expand
@@ -42,7 +43,8 @@ def load_world(folder: Address, *, device: str = "auto", sampler_steps: int | No
     """Load a trained world model.
 
     Args:
-        folder: folder written by `worldeval train`, or `models/latent` for the shipped weights.
+        folder: folder written by `worldeval train`, `models/latent` for the shipped weights, or
+            `hf:user/name` on the Hugging Face Hub.
         device: `cpu`, `cuda`, or `auto` for a GPU if there is one.
         sampler_steps: sampler steps per frame, for families with a sampler (`dit`, `uwm`,
             `ctrl_world`). Default: as in training.
@@ -62,7 +64,7 @@ def load_world(folder: Address, *, device: str = "auto", sampler_steps: int | No
     if sampler_steps is not None:
         allowed_steps(read_card(path)["recipe"].sampler, sampler_steps)
     world = read_world(path, device=device)
-    _ORIGINS[world] = Origin(str(folder), world_hash(path), _digest(world), world.steps)
+    _ORIGINS[world] = Origin(recorded(str(folder)), world_hash(path), _digest(world), world.steps)
     if sampler_steps is not None:
         world.steps = sampler_steps
     return world
@@ -86,7 +88,7 @@ def load_judge(folder: Address) -> Judge:
     """
     path = Path(shipped(str(folder)))
     judge = read_judge(path)
-    _ORIGINS[judge] = Origin(str(folder), judge_hash(path))
+    _ORIGINS[judge] = Origin(recorded(str(folder)), judge_hash(path))
     return judge
 
 

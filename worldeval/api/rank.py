@@ -35,6 +35,7 @@ from worldeval.evaluate.merge import Merged
 from worldeval.evaluate.merge import merge as merge_parts
 from worldeval.evaluate.pair import check_pair
 from worldeval.evaluate.run import Evaluation, Watcher
+from worldeval.hub import recorded
 from worldeval.judge.judge import Judge
 from worldeval.recipe import shipped
 from worldeval.rollout.recipe import ProtocolRecipe
@@ -365,7 +366,12 @@ def _in_memory(
     of_world, of_judge = origin(world), origin(judge)
     if live and world.steps != of_world.steps and of_world.folder:
         config = replace(config, sampler_steps=world.steps)
-    config = replace(config, world=of_world.folder, judge=of_judge.folder)
+    config = replace(
+        config,
+        world=of_world.folder,
+        judge=of_judge.folder,
+        policies=tuple(map(recorded, config.policies)),
+    )
     check_pair(config, world.spec, judge)
     recipe = resolved(config, replace(found, config=config))
     open_run(folder, recipe=recipe, seed=seed, command=command, now=datetime.now(UTC))

@@ -13,6 +13,7 @@ from worldeval.api.recipes import LAB
 from worldeval.config import build
 from worldeval.envs.address import refuse_env_code
 from worldeval.errors import UserError
+from worldeval.hub import pinned
 from worldeval.judge.judge import Judge
 from worldeval.policy.address import refuse_code
 from worldeval.policy.remote.tokens import name_hosts
@@ -78,7 +79,7 @@ class Request:
         return [one for task in tasks for one in [s for s in found if s.task == task][:count]]
 
     def recipe(self, starts: Sequence[Start] | None) -> recipes.Recipe:
-        """Return the protocol with all overrides applied.
+        """Return the protocol with all overrides applied, and addresses on the hub with commits.
 
         Raises:
             UserError: an argument is missing or invalid, or a recipe names Python code.
@@ -100,9 +101,9 @@ class Request:
             is_file = isinstance(self.starts, str | Path)
             values["starts_file"] = str(self.starts) if is_file else ""
         if self.protocol is None:
-            return self._with_truth(self._own(values, starts))
+            return self._with_truth(_pinned(self._own(values, starts)))
         found = recipes.load(_in_lab(self.protocol), "protocol", values)
-        found = _placed(found)
+        found = _pinned(_placed(found))
         if "policies" not in values:
             refuse_code(found.config.policies, found.path)
         own = self.truth or any(key.startswith("truth") for key in values)
@@ -168,6 +169,20 @@ def _placed(found: recipes.Recipe) -> recipes.Recipe:
         if getattr(config, name) and (home / getattr(config, name)).exists()
     }
     return replace(found, config=replace(config, **own))
+
+
+def _pinned(found: recipes.Recipe) -> recipes.Recipe:
+    """Name the commits of what is on the hub, so that the run folder says what was used."""
+    config = found.config
+    own = {
+        name: pinned(getattr(config, name), "dataset" if name == "recordings" else "model")
+        for name in ("world", "judge", "checker", "starts_file", "replays", "recordings")
+    }
+    policies = []
+    for ref in config.policies:
+        place, mark, parameters = ref.partition("?")
+        policies.append(pinned(place) + mark + parameters)
+    return replace(found, config=replace(config, **own, policies=tuple(policies)))
 
 
 def keep_starts(folder: Path, starts: Sequence[Start]) -> None:

@@ -16,8 +16,8 @@ from worldeval.errors import UserError
 # simulators only inside functions.
 VERBS = (
     "system", "data", "learn", "train", "fidelity", "policy", "judge", "passport", "rank", "merge",
-    "watch", "next", "improve", "explain", "validate", "export", "report", "film", "view", "serve",
-    "adapter", "env",
+    "watch", "next", "improve", "explain", "validate", "export", "push", "report", "film", "view",
+    "serve", "adapter", "env",
 )  # fmt: skip
 
 app = typer.Typer(

@@ -18,6 +18,7 @@ from worldeval.cli.common import (
     log,
     verb,
 )
+from worldeval.cli.push import Private
 
 CHOICE = "Which episodes"
 
@@ -84,6 +85,14 @@ def export(
             rich_help_panel=SAFETY,
         ),
     ] = False,
+    push: Annotated[
+        str | None,
+        typer.Option(
+            help="Repository on the Hugging Face Hub (user/name) to upload the dataset to.",
+            rich_help_panel=OUTPUT,
+        ),
+    ] = None,
+    private: Private = False,
     as_json: Json = False,
 ) -> None:
     """Write imagined episodes as a dataset, each with the judge's verdict and its provenance.
@@ -113,6 +122,8 @@ def export(
         ratio=ratio,
         license=license,
         despite_refusals=despite,
+        push=push,
+        private=private,
         seed=seed,
         shown=lambda episodes, total: track(
             episodes, total=total, description="export", console=log
@@ -124,3 +135,5 @@ def export(
             f"{done.episodes} episodes ({done.imagined} of {done.of} imagined ones; "
             f"{done.successes} successful, {done.frames} frames) in {done.out}"
         )
+        if done.pushed is not None:
+            console.print(f"Address: {done.pushed}", soft_wrap=True)

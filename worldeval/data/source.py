@@ -18,6 +18,7 @@ from worldeval.data.columns import ColumnMeanings
 from worldeval.data.data_map import DataMap, refuse_unread
 from worldeval.data.finding import DataFinding
 from worldeval.errors import UserError, did_you_mean
+from worldeval.hub import local
 from worldeval.record import Episode
 
 BLOCK = 64  # frames read at a time if a whole episode need not be in memory
@@ -180,7 +181,7 @@ def open_source(
     from worldeval.data.mapped import through_map
     from worldeval.data.own_reader import is_code, own_reader
 
-    path, given = Path(path), given or DataMap()
+    path, given = Path(local(str(path), "dataset")), given or DataMap()
     if not path.exists():
         raise UserError(f"There is no dataset at {path}: the path does not exist. Check the path.")
     if kind is not None and is_code(kind):

@@ -12,6 +12,7 @@ from worldeval.data.data_map import DataMap, read_map
 from worldeval.data.source import Source, format_of, open_source
 from worldeval.data.stacked_steps import steps_for
 from worldeval.errors import UserError
+from worldeval.hub import PREFIX, is_hub, local
 
 VIDEO = "video"  # the mark of data without actions and instructions
 SHARDS = "shards"
@@ -26,6 +27,10 @@ class Weighted:
     video: bool = False  # its actions and instructions are never used
     format: str | None = None  # None: detected
     given: DataMap = field(default_factory=DataMap)  # information that its files do not contain
+
+    def __post_init__(self) -> None:
+        """Download a dataset on the hub."""
+        object.__setattr__(self, "path", Path(local(str(self.path), "dataset")))
 
     def open(self) -> Source:
         """Open the dataset."""
@@ -42,6 +47,8 @@ def read_weighted(
     """
     said = {"format": format, "given": given or DataMap()}
     path, video = text, False
+    if is_hub(text) and ":" not in text.removeprefix(PREFIX):
+        return Weighted(path=Path(text), **said)
     if not Path(text).exists() and text.endswith(f":{VIDEO}"):
         path, video = text.removesuffix(f":{VIDEO}"), True
     folder, colon, weight = path.rpartition(":")
@@ -104,7 +111,7 @@ def read_rollouts(
     if every is not None:
         given = replace(given, every=every)
     found = [Weighted(path=path, given=given) for path in paths]
-    shards = [path.is_dir() and format_of(path) == SHARDS for path in paths]
+    shards = [one.path.is_dir() and format_of(one.path) == SHARDS for one in found]
     if not beside or not any(shards):
         return found
     rate = beside[0].open().spec.fps

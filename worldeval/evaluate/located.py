@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from worldeval.hub import local
 from worldeval.recipe import shipped
 from worldeval.rollout.recipe import ProtocolRecipe
 
@@ -16,5 +17,5 @@ def located(recipe: ProtocolRecipe) -> ProtocolRecipe:
         checker=shipped(recipe.checker) if recipe.checker else "",
         starts_file=shipped(recipe.starts_file) if recipe.starts_file else "",
         replays=shipped(recipe.replays) if recipe.replays else "",
-        recordings=shipped(recipe.recordings) if recipe.recordings else "",
+        recordings=shipped(local(recipe.recordings, "dataset")) if recipe.recordings else "",
     )

@@ -7,6 +7,7 @@
 | `ws://host:8000`, `wss://host`       | a server that speaks openpi's protocol              |
 | `ws://host:8000/*`                   | every policy of a worldeval server                  |
 | `lerobot:runs/act`, `lerobot:hub/id` | a LeRobot checkpoint, a run of them, or a glob      |
+| `hf:user/name`                       | checkpoints of worldeval on the Hugging Face Hub     |
 | `zero`, `random`                     | built in                                            |
 
 `./mine.py:make?chunk=4&size=0.5` sets parameters. Some work with any address: `name=`, `lineage=`
@@ -24,8 +25,9 @@ from urllib.parse import quote, unquote
 import yaml
 
 from worldeval.errors import UserError
+from worldeval.hub import is_hub
 
-Kind = Literal["built-in", "server", "lerobot", "pickle", "code", "checkpoint"]
+Kind = Literal["built-in", "server", "lerobot", "hub", "pickle", "code", "checkpoint"]
 BUILTIN = ("random", "zero")
 TEXTS = ("name", "lineage")
 PICKLES = {".pt", ".pth", ".pkl", ".pickle", ".ckpt"}
@@ -101,6 +103,8 @@ def _kind(place: str) -> Kind:
         return "server"
     if place.startswith("lerobot:"):
         return "lerobot"
+    if is_hub(place):
+        return "hub"
     if place.startswith("grpc://"):
         raise UserError(
             f"{place}: LeRobot's PolicyServer uses Python pickles, which can execute arbitrary "

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from worldeval.errors import UserError, did_you_mean
+from worldeval.hub import local
 from worldeval.policy.address import Address, read_address
 from worldeval.policy.builtin import Random, Zero
 from worldeval.policy.labelled import LABELS, USE, labelled
@@ -35,7 +36,7 @@ def load_policy(
     Raises:
         UserError: nothing is there, it is not a policy, or it does not take the parameters.
     """
-    address = read_address(ref, params)
+    address = _downloaded(read_address(ref, params))
     given = dict(address.params)
     adapter = given.pop("adapter", None)
     labels = {key: given.pop(key) for key in (*LABELS, *USE) if key in given}
@@ -100,7 +101,7 @@ def _load(
 
 
 def _expand(ref: str) -> list[str]:
-    address = read_address(ref)
+    address = _downloaded(read_address(ref))
     if address.kind == "checkpoint" and _is_lerobot(address.place):
         places = _lerobot(f"lerobot:{address.place}")
     elif address.kind == "checkpoint":
@@ -119,6 +120,13 @@ def _expand(ref: str) -> list[str]:
         str(replace(address, place=place, params={**said, **address.params}))
         for place, said in places
     ]
+
+
+def _downloaded(address: Address) -> Address:
+    """Replace an address on the hub by that of its downloaded files."""
+    if address.kind != "hub":
+        return address
+    return replace(address, kind="checkpoint", place=local(address.place))
 
 
 def _checkpoints(place: str) -> list[str]:
