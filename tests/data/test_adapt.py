@@ -103,7 +103,7 @@ def test_angles_in_degrees_are_turned_as_such() -> None:
     )
     degrees.rows = lambda index: replace(  # type: ignore[method-assign]
         plain.rows(index),
-        pose=plain.rows(index).pose * np.float32([1, 1, 1, *[180 / np.pi] * 3, 1]),
+        pose=plain.rows(index).pose * np.array([1, 1, 1, *[180 / np.pi] * 3, 1], np.float32),
     )
     found = AdaptedSource(degrees, rotation="6d")
     np.testing.assert_allclose(

@@ -83,3 +83,11 @@ def test_what_nobody_knows_is_unlabelled() -> None:
     table = RecordedEpisodes([source])
     assert table.labelled.tolist() == [True, False] + [True] * 7
     assert not table.flags[table.rows(1)].any() and table.flags[LENGTH - 1] == 1
+
+
+def test_a_mixture_has_one_action_space_where_both_say_it() -> None:
+    metres, pixels = "planar-position(2)", "planar-position(2,px)"
+    one = Changed(space=metres)
+    assert RecordedEpisodes([one, Told(Path("arm"))]).space == metres
+    with pytest.raises(UserError, match=r"has the action space planar-position\(2,px\), but"):
+        RecordedEpisodes([one, Changed(space=pixels)])

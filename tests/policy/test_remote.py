@@ -301,3 +301,11 @@ def test_pictures_travel_in_the_servers_form_and_cameras_by_either_name() -> Non
     assert image.shape == (10, 10, 3)
     assert (image[..., 2].max(), image[..., 0].max()) == (200, 0)
     assert not image[0].any() and not image[-1].any()  # above and below it is padded
+
+
+def test_a_server_may_say_many_parts_and_its_rate() -> None:
+    space = ", ".join(f"arm number {index}: joint-position(7,deg)+1" for index in range(9))
+    with running(Plain({"space": space, "fps": 50.0})) as url:
+        policy = remote(f"{url}?{VIEWS}&action_dim=5&chunk=3")
+        assert (policy.spec.space, policy.spec.fps) == (space, 50.0)
+        policy.close()

@@ -53,6 +53,7 @@ def lab_report(
             for horizon, row in fidelity.items()
         ),
         "",
+        *_parts(fidelity),
         "## The judge on episodes that it was not trained on",
         "",
         "| measure | value |",
@@ -82,6 +83,27 @@ def lab_report(
             "",
         ]
     return "\n".join(lines)
+
+
+def _parts(fidelity: Mapping[str, Any]) -> list[str]:
+    """A table of the predicted pose's error by part, if the data say what its columns mean."""
+    rows = {horizon: row["parts"] for horizon, row in fidelity.items() if row.get("parts")}
+    if not rows:
+        return []
+    units = {name: part["unit"] for parts in rows.values() for name, part in parts.items()}
+    heads = [f"error of {name} ({unit})" if unit else f"error of {name}" for name, unit in
+             units.items()]  # fmt: skip
+    return [
+        f"| frames ahead | {' | '.join(heads)} |",
+        "|---" * (1 + len(heads)) + "|",
+        *(
+            f"| {horizon[1:]} | "
+            + " | ".join(f"{parts[name]['error']:.3g}" if name in parts else "" for name in units)
+            + " |"
+            for horizon, parts in rows.items()
+        ),
+        "",
+    ]
 
 
 def _verdicts(

@@ -59,6 +59,7 @@ class AdaptedSource(Source):
                 action_names=_renamed(spec.action_names, rotation),
                 pose_names=_renamed(spec.pose_names, rotation),
                 space=declared_space(meaning.action) if said else _said_in(spec.space, rotation),
+                pose_space=declared_space(meaning.pose),
                 meaning=meaning,
             )
         self.spec = spec

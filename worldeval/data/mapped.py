@@ -36,6 +36,7 @@ def _described(source: Source, given: DataMap) -> Source:
         source.spec,
         meaning=known,
         space=source.spec.space or declared_space(known.action),
+        pose_space=source.spec.pose_space or declared_space(known.pose),
         read_as=_read_as(source.spec.read_as, given, known),
     )
     return source
@@ -68,6 +69,7 @@ class MappedSource(Source):
             meaning=meaning,
             read_as=_read_as(spec.read_as, given, stored),
             space=declared_space(meaning.action) if retold else spec.space,
+            pose_space=declared_space(meaning.pose),
         )
         self.findings = [each for each in source.findings if not self._answers(each)]
         self.heads = [self._head(index, head) for index, head in enumerate(source.heads)]

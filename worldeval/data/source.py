@@ -49,6 +49,7 @@ class SourceSpec:
     # Meaning of an action's numbers in the notation of space_text.py; "" if the format does not
     # say.
     space: str = ""
+    pose_space: str = ""  # of the pose's numbers, in the same notation
     # What every column means; empty sides are guessed from the names when the data are opened.
     meaning: ColumnMeanings = field(default_factory=ColumnMeanings)
     # The keys that were read, and how: the contents of a map that reads the same.

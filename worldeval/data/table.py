@@ -42,7 +42,7 @@ class RecordedEpisodes:
             _refuse_unlike(self.sources[0], other)
         self.views = tuple(first.views)
         self.fps = first.fps
-        self.space = first.space
+        self.space, self.pose_space = first.space, first.pose_space
         heads = [head for source in self.sources for head in source.heads]
         self.heads = tuple(heads)
         counts = [len(source) for source in self.sources]
@@ -195,6 +195,7 @@ def _refuse_unlike(first: Source, other: Source) -> None:
     if not len(other):
         raise UserError(f"{this.path} ({this.format}) has no readable episode.")
     for what, ours, theirs in (
+        ("the action space", *_stated(one.space, this.space)),
         ("views", tuple(sorted(one.views.items())), tuple(sorted(this.views.items()))),
         ("frames per second:", one.fps, this.fps),
         ("an action of", *_names(one.action_names, this.action_names, "action")),
@@ -205,6 +206,11 @@ def _refuse_unlike(first: Source, other: Source) -> None:
                 f"{this.path} has {what} {theirs}, but {one.path} has {ours}. They must agree "
                 "within a mixture. Convert one of them with `worldeval data convert`."
             )
+
+
+def _stated(ours: str, theirs: str) -> tuple[str, str]:
+    """Two action spaces, of which one that is not stated is no difference."""
+    return (ours, theirs) if ours and theirs else ("", "")
 
 
 def _names(ours: tuple[str, ...], theirs: tuple[str, ...], what: str) -> tuple[object, object]:

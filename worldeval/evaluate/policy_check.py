@@ -244,6 +244,7 @@ def _fitted(policy: Policy, source: Source) -> Policy:
             tasks=(ANY_TASK,),
             fps=spec.fps,
             space=spec.space,
+            pose_space=spec.pose_space,
         ),
     )
 

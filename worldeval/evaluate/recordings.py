@@ -107,6 +107,7 @@ class RecordedStarts(Source):
             action_names=numbered("action", world.action_dim),
             pose_names=numbered("pose", world.pose_dim),
             space=world.space,
+            pose_space=world.pose_space,
         )
 
     def rows(self, index: int) -> Rows:

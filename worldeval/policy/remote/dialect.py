@@ -1,7 +1,7 @@
 """Messages between a policy server and its client: openpi's protocol and worldeval's additions.
 
     server: {"worldeval": 1, "name", "lineage", "step", "views", "action_dim", "chunk", "space",
-             "history", "replan", "replan_said_by", "content", "numbered"}
+             "fps", "history", "replan", "replan_said_by", "content", "numbered"}
     client: {"observation/<view>": uint8 (h w 3), "observation/state": (p), "prompt": text}
     server: {"actions": (k a), "server_timing": {"infer_ms"}}
 

@@ -21,6 +21,8 @@ from worldeval.policy.remote.tokens import TOKEN, checked_token, token_for
 from worldeval.policy.remote.wire import pack
 from worldeval.record import Observation
 
+LONGEST_SPACE = 4000  # characters of a robot of many parts
+
 
 @dataclass(frozen=True, kw_only=True)
 class RemoteRecipe:
@@ -218,7 +220,8 @@ def _spec(url: str, said: Mapping[Any, Any], recipe: RemoteRecipe, keys: Keys) -
         views=views,
         action_dim=action_dim,
         chunk=chunk,
-        space=recipe.space or _clean(_said(said, "space")),
+        space=recipe.space or _clean(_said(said, "space"), LONGEST_SPACE),
+        fps=_rated(said, "fps"),
         history=_counted(said, "history") or recipe.history,
         replan=_counted(said, "replan"),
         replan_said_by=_clean(_said(said, "replan_said_by")),
@@ -240,9 +243,14 @@ def _has(names: Sequence[str]) -> str:
     return f" It has: {', '.join(_clean(name) for name in names[:12])}." if names else ""
 
 
-def _clean(text: str) -> str:
+def _rated(said: Mapping[Any, Any], key: str) -> float | None:
+    value = said.get(key)
+    return value if isinstance(value, float) and 0 < value < 1e6 else None
+
+
+def _clean(text: str, most: int = 120) -> str:
     """Make a name from the network safe to print and store."""
-    return "".join(letter for letter in text if letter.isprintable())[:120]
+    return "".join(letter for letter in text if letter.isprintable())[:most]
 
 
 def _close(connections: Sequence[Connection]) -> None:

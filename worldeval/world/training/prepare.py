@@ -21,7 +21,6 @@ from worldeval.data.draws import OUTSIDE
 from worldeval.data.latent_cache import LatentCache
 from worldeval.data.latents import LatentEpisodes
 from worldeval.data.source import Source
-from worldeval.data.space_of import declared_space
 from worldeval.data.split import held_out, refuse_empty
 from worldeval.data.table import RecordedEpisodes
 from worldeval.data.weighted import Weighted, refuse_video, weighted
@@ -343,7 +342,7 @@ class _Road:
                 instructions=tuple(sorted(set(episodes.instructions or ()))) if reads else (),
                 fps=base.fps,
                 space=base.space,
-                pose_space=_pose_space(base.sources[0], episodes.pose.shape[1]),
+                pose_space=base.pose_space,
                 **action_bounds(episodes.actions, base.space),
                 body=body_of(
                     base.sources[0].spec.meaning,
@@ -358,12 +357,6 @@ class _Road:
             weak=np.arange(count, len(episodes)),
             tokenizer_psnr=quality,
         )
-
-
-def _pose_space(source: Source, pose_dim: int) -> str:
-    """What the poses mean; "" if the dataset does not say it of all columns."""
-    groups = source.spec.meaning.pose
-    return declared_space(groups) if sum(map(len, groups)) == pose_dim else ""
 
 
 def _of(mask: Bool[Array, " e"], source: Source) -> Bool[Array, " u"]:
