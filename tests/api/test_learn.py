@@ -189,14 +189,14 @@ def test_without_rollouts_recordings_are_set_aside(
 
 
 def test_minutes_size_every_stage(recorded: tuple[Path, Path], tmp_path: Path) -> None:
-    from worldeval.api.learn import _sized
+    from worldeval.api.learn_sizes import sized_stages
     from worldeval.data.source import open_source
 
     source = open_source(recorded[0])
     given = {"actuation.scale": 0.0, "held_out": 0.3}
     given |= {key: value for key, value in TINY.items() if "steps" not in key}
     steps = [
-        _sized(source, "latent", given, minutes, tmp_path / str(minutes), jobs=1, seed=0,
+        sized_stages(source, "latent", given, minutes, tmp_path / str(minutes), jobs=1, seed=0,
                say=lambda text: None)
         for minutes in (1.0, 30.0)
     ]  # fmt: skip
@@ -206,6 +206,12 @@ def test_minutes_size_every_stage(recorded: tuple[Path, Path], tmp_path: Path) -
         "trainer.steps",
     }
     assert all(steps[1][key] > steps[0][key] for key in steps[0])
+    fixed = {"trainer.steps": 0}  # as weights that are not to change
+    left = sized_stages(
+        source, "latent", given | fixed, 1.0, tmp_path / "fixed", jobs=1, seed=0,
+        say=lambda text: None, fixed=fixed,
+    )  # fmt: skip
+    assert "trainer.steps" not in left
 
 
 def test_what_would_harm_a_training_stops_it(recorded: tuple[Path, Path], tmp_path: Path) -> None:

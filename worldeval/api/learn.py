@@ -8,7 +8,6 @@ which reports its contents, quality and limitations. It can be copied to another
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -16,8 +15,10 @@ import yaml
 
 from worldeval import recipe as recipes
 from worldeval.api.lab_report import lab_report
+from worldeval.api.learn_sizes import sized_stages
 from worldeval.api.load import Address
 from worldeval.api.train import TrainedWorld, train_judge, train_world
+from worldeval.data.adapt import without_jumps
 from worldeval.data.check.check import check, harmful
 from worldeval.data.source import Source, open_source
 from worldeval.data.table import RecordedEpisodes
@@ -27,7 +28,7 @@ from worldeval.evaluate.first_passports import lab_passport
 from worldeval.evaluate.gates import Gates
 from worldeval.evaluate.kept_gates import REPLAYING, kept_gates
 from worldeval.evaluate.recordings import keep_recordings
-from worldeval.files import read_json, whole_file, write_json
+from worldeval.files import read_json, whole_file
 from worldeval.judge.judge import judge_hash, load_judge
 from worldeval.rollout.starts import (
     Recording,
@@ -43,7 +44,7 @@ from worldeval.world.sources import as_trained
 from worldeval.world.training.prepare import kept_out
 
 WORLD, JUDGE, PROTOCOL = "world", "judge", "protocol.yaml"
-STARTS, REPLAYS, SIZES, REPORT = "starts.h5", "replays.h5", "sizes.json", "README.md"
+STARTS, REPLAYS, REPORT = "starts.h5", "replays.h5", "README.md"
 RECORDINGS = "recordings"  # pieces of held-out episodes, to check policies' interfaces with
 LARGEST = 96  # longer side of a view in pixels that a laptop can train on in reasonable time
 LEAST_STARTS = 20  # desired number of held-out episodes, since each gives one start
@@ -124,10 +125,13 @@ def learn(
     source, lab, say = part.open(), Path(out), _sayer(progress)
     tried = [each.open() for each in weak]
     if checked:
-        _refuse_harm(source)
+        # Jumping angles are no harm here: everything that learns from them converts them.
+        _refuse_harm(without_jumps(source))
     given = _settings(source, tried, model, settings)
     if minutes is not None:
-        given |= _sized(source, model, given, minutes, lab, jobs=jobs, seed=seed, say=say)
+        given |= sized_stages(
+            source, model, given, minutes, lab, jobs=jobs, seed=seed, say=say, fixed=settings or ()
+        )
     trained = train_world(
         part, lab / WORLD, model=model, weak=weak, settings=given, jobs=jobs,
         seed=seed, progress=progress,
@@ -226,7 +230,7 @@ def _settings(
     source: Source, rollouts: Sequence[Source], model: str, settings: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     """Derive model recipe keys from the data; the caller's own settings take precedence."""
-    config = recipes.load(model, "model").config
+    config = recipes.load(model, "model", settings).config
     given: dict[str, Any] = {"actuation.scale": 0.0}
     sizes = set(source.spec.views.values())
     largest = max(max(size) for size in sizes)
@@ -357,88 +361,6 @@ def _gates(lab: Path, *, seed: int, say: Callable[[str], None]) -> Gates | None:
         seed=seed,
         progress=lambda done, total: say(f"{REPLAYING} {done}/{total}"),
     )
-
-
-# Shares of the training time, which worked best in measurements on the simulator.
-SHARES = {"tokenizer": 0.3, "kinematics": 0.1, "dynamics": 0.5, "judge": 0.1}
-TOLD_EVERY = 20  # steps between two reports of training progress
-TIMED = 2 * TOLD_EVERY  # steps; only the second half is timed
-LEAST_STEPS = 50
-
-
-def _sized(
-    source: Source,
-    model: str,
-    given: dict[str, Any],
-    minutes: float,
-    lab: Path,
-    *,
-    jobs: int,
-    seed: int,
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    """Steps per stage that take `minutes` in total; saved, so that a repeated call agrees."""
-    path = lab / SIZES
-    if path.is_file():
-        kept = read_json(path)
-        if kept["minutes"] == minutes:
-            return kept["steps"]
-    say("timing a few steps of every stage on this machine")
-    seconds = _timed(source, model, given, seed=seed)
-    config = recipes.load(model, "model", given).config
-    # Each fold trains for a share of the steps, `jobs` folds at a time.
-    folds = 1 + config.adapt_share * max(1, -(-config.folds // jobs))
-    steps = {}
-    for stage, key, times in (
-        ("tokenizer", "tokenizer.trainer.steps", 1.0),
-        ("kinematics", "kinematics.trainer.steps", folds),
-        ("dynamics", "trainer.steps", folds),
-    ):
-        if stage in seconds:
-            budget = SHARES[stage] * minutes * 60 / times
-            steps[key] = max(LEAST_STEPS, int(budget / seconds[stage]))
-    lab.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"minutes": minutes, "steps": steps, "seconds_per_step": seconds})
-    return steps
-
-
-def _timed(source: Source, model: str, given: dict[str, Any], *, seed: int) -> dict[str, float]:
-    """Measure the seconds per step of each stage on a few episodes, in a temporary folder."""
-    from tempfile import TemporaryDirectory
-
-    from worldeval.data.adapt import ChosenEpisodes
-    from worldeval.data.weighted import Weighted
-    from worldeval.world.training.pipeline import train_world as train_final
-    from worldeval.world.training.prepare import prepare
-
-    unused = tuple(recipes.load(model, "model", given).config.unused)
-    trainers = ("tokenizer.trainer", "kinematics.trainer", "trainer")
-    tiny = {f"{key}.steps": 1 + TIMED for key in trainers if not key.startswith(unused)}
-    tiny |= {"own_rollouts": 0.0, "kept_rollouts": 0.0}
-    found = recipes.load(model, "model", {**given, **tiny})
-    clocks: dict[str, list[float]] = {}
-
-    def report(stage: str, steps: int | None = None) -> Callable[[int, float], None]:
-        times = clocks.setdefault(stage, [])
-        return lambda step, loss: times.append(monotonic())
-
-    class Few(Weighted):
-        """A few episodes of the data, already opened."""
-
-        def open(self) -> Source:
-            return ChosenEpisodes(source, list(range(min(len(source), 12))))
-
-    with TemporaryDirectory() as folder:
-        part, home = Few(path=source.spec.path), Path(folder)
-        prepared = prepare(found.config, [part], (), home, seed=seed, report=report)
-        train_final(found.config, prepared, home, kind=found.kind, seed=seed, report=report)
-    out = {}
-    for stage, times in clocks.items():
-        if len(times) > 2:
-            name = "kinematics" if "kinematics" in stage else "dynamics"
-            name = "tokenizer" if stage == "tokenizer" else name
-            out[name] = (times[-1] - times[1]) / (TOLD_EVERY * (len(times) - 2))
-    return out
 
 
 def _sayer(progress: bool) -> Callable[[str], None]:

@@ -110,6 +110,7 @@ def train_world(
         shared = {"kind": found.kind, "seed": seed, "report": report}
         if len(prepared.weak):
             train_base(found.config, prepared, folder, **shared)
+        if len(prepared.weak) and jobs > 1:  # otherwise the folds are trained here, in turn
             _in_parallel(
                 found, parts, tuple(weak), folder, given, jobs=jobs, progress=progress, track=track
             )

@@ -36,12 +36,13 @@ def fit_judge(
     place: Sequence[int] = HAND,
     metres: bool = True,
     words: Float[Tensor, "n c"] | None = None,
+    angles: tuple[int, ...] = (),
 ) -> FittedJudge:
     """Train members on every family; calibrate with members trained without each group.
 
     With `words`, the task of an example is the row of its instruction's embedding, and all share
     one calibration. `place` lists the pose columns that give the robot's position; training adds
-    noise to them.
+    noise to them. A roll, pitch, yaw begins at each of the columns `angles`.
     """
     group = family_groups(examples.family, recipe.groups)
     logit = np.zeros(len(examples))
@@ -54,6 +55,7 @@ def fit_judge(
             place=place,
             metres=metres,
             words=words,
+            angles=angles,
             seed=seed + left,
             progress=report(f"judge without group {left + 1}", recipe.trainer.steps),
         )
@@ -71,6 +73,7 @@ def fit_judge(
             place=place,
             metres=metres,
             words=words,
+            angles=angles,
             seed=seed + 100 + number,
             progress=report(f"judge {number + 1}", recipe.trainer.steps),
         )
@@ -94,6 +97,7 @@ def fit_member(
     place: Sequence[int] = HAND,
     metres: bool = True,
     words: Float[Tensor, "n c"] | None = None,
+    angles: tuple[int, ...] = (),
 ) -> JudgeNet:
     """Train one network. Batches are balanced between successes and failures, and across tasks."""
     torch.manual_seed(seed)
@@ -105,13 +109,14 @@ def fit_member(
         pose_dim=examples.imagined_pose.shape[2],
         tasks=tasks,
         words=0 if words is None else words.shape[1],
+        angles=angles,
     )
-    poses = torch.from_numpy(examples.recorded_pose).flatten(0, 1)
+    poses = net.turned.forth(torch.from_numpy(examples.recorded_pose).flatten(0, 1))
     net.pose_mean.copy_(poses.mean(0))
     net.pose_std.copy_(poses.std(0).clamp_min(1e-3))
     cells = _cells(examples)
     where = list(place)
-    spread = net.pose_std[where].cpu()
+    spread = net.pose_std[list(net.turned.places(where))].cpu()
     # If the position is not in metres, scale the noise by its spread; a gripper's is about 0.1 m.
     noise = recipe.pose_noise * (torch.ones_like(spread) if metres else 10 * spread)
 

@@ -192,6 +192,7 @@ def save_judge(
         **told,
         "latent": [len(spec.views), *spec.latent],
         "pose_dim": spec.pose_dim,
+        **({"angles": list(spec.turned_pose.first)} if spec.turned_pose.first else {}),
         "views": list(spec.views),
         "fps": spec.fps,
         "tokenizer": tokenizer,
@@ -254,6 +255,7 @@ def load_judge(folder: Path) -> Judge:
                 pose_dim=card.pose_dim,
                 tasks=len(tasks),
                 words=0 if words is None else words.shape[1],
+                angles=card.angles,
             )
         own = {
             key.removeprefix(f"{number}."): value
@@ -289,6 +291,7 @@ class JudgeCard:
     tasks: tuple[str, ...]
     latent: tuple[int, int, int, int]  # v d h w
     pose_dim: int
+    angles: tuple[int, ...] = ()  # pose columns where a roll, pitch, yaw begins
     instructions: tuple[str, ...] = ()  # whose embeddings are stored with the weights
     # Of the world model it was trained in; empty or None in judges saved before they were stored.
     views: tuple[str, ...] = ()

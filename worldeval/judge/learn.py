@@ -69,6 +69,7 @@ def learn_judge(
         seed=seed,
         report=report,
         place=spec.place,
+        angles=spec.turned_pose.first,
         metres=spec.metres,
     )
     save_judge(

@@ -6,6 +6,7 @@ from torch.nn import functional as F
 
 from worldeval.axes import Float, Int
 from worldeval.judge.recipe import JudgeRecipe
+from worldeval.world.turned import Turned
 
 TOLD = 32  # numbers that an instruction's embedding is reduced to
 
@@ -13,7 +14,8 @@ TOLD = 32  # numbers that an instruction's embedding is reduced to
 class JudgeNet(nn.Module):
     """Read every frame together with the first, to see what changed rather than what is there.
 
-    The task is a number, or, if `words` is not 0, an embedding of that many numbers.
+    The task is a number, or, if `words` is not 0, an embedding of that many numbers. A roll, pitch,
+    yaw that begins at a pose column in `angles` is read in a form that does not jump.
     """
 
     pose_mean: Tensor
@@ -27,8 +29,11 @@ class JudgeNet(nn.Module):
         pose_dim: int,
         tasks: int,
         words: int = 0,
+        angles: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
+        self.turned = Turned(width=pose_dim, first=angles)
+        pose_dim = self.turned.size
         views, depth, height, width = latent
         self.tasks = tasks
         self.look = nn.Sequential(
@@ -63,6 +68,7 @@ class JudgeNet(nn.Module):
         first = latents[:, :1]
         seen = torch.cat([latents, latents - first], 3).flatten(2, 3)
         looked = self.look(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
+        pose = self.turned.forth(pose)
         unit = (pose - self.pose_mean) / self.pose_std
         moved = (pose - pose[:, :1]) / self.pose_std
         known = F.one_hot(task, self.tasks).float() if self.told is None else self.told(task)

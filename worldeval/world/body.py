@@ -39,6 +39,10 @@ class Body:
     # Meaning of each number of one controller step's action; empty if nothing is known.
     motion: tuple[Motion, ...] = ()
     steps: int = 1  # controller steps in a world frame's action
+    # Columns where a roll, pitch, yaw in radians begins: of a pose, and of a world frame's action.
+    # Empty where rotations are in a form without jumps, as most worlds train them.
+    angles: tuple[int, ...] = ()
+    action_angles: tuple[int, ...] = ()
 
     @property
     def commanded(self) -> tuple[int, ...]:
@@ -96,14 +100,22 @@ def body_of(
         return hand_body(recipe, action_dim=action_dim)
     place, unit = _place(meaning.pose, pose_dim)
     width = sum(map(len, meaning.action))
-    if not width or action_dim % width or len(said) < len(meaning.action):
-        return Body(place=place, unit=unit)
+    steps = action_dim // width if width and action_dim % width == 0 else 0
+    turns = {
+        "angles": _angles(meaning.pose) if _fits(meaning, pose_dim) else (),
+        "action_angles": tuple(
+            step * width + at for step in range(steps) for at in _angles(meaning.action)
+        ),
+    }
+    if not steps or len(said) < len(meaning.action):
+        return Body(place=place, unit=unit, **turns)
     return Body(
         place=place,
         unit=unit,
         commands=tuple(_commands(meaning.pose, meaning.action)) if _fits(meaning, pose_dim) else (),
         motion=tuple(group.motion for group in meaning.action for _ in group.names),
-        steps=action_dim // width,
+        steps=steps,
+        **turns,
     )
 
 
@@ -143,6 +155,12 @@ def _place(pose: Groups, pose_dim: int) -> tuple[tuple[int, ...], str]:
                 )
                 return columns, units.pop() if len(units) == 1 else ""
     return tuple(range(pose_dim)), ""
+
+
+def _angles(groups: Groups) -> tuple[int, ...]:
+    return tuple(
+        span.start for group, span in spans(groups) if group.form == "euler" and group.unit == "rad"
+    )
 
 
 def _axes(group: ColumnGroup) -> int:

@@ -107,12 +107,11 @@ class Fitting:
             kinematics = self._trained(kinematics, windows)
             if this_process().is_main_process:
                 save_checked(path, kinematics.state_dict())
-        return TrainedHand(
-            kinematics=kinematics, windows=windows.in_units(kinematics.features.pose_std)
-        )
+        return TrainedHand(kinematics=kinematics, windows=windows.in_units(kinematics.pose_std))
 
     def _trained(self, kinematics: Kinematics, windows: Windows) -> Kinematics:
         recipe = self.recipe
+        windows = windows.turned(kinematics.turned_pose, kinematics.turned_action)
         if self.fresh:
             fit_features(kinematics.features, windows, self.episodes)
         return fit_kinematics(

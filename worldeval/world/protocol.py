@@ -9,6 +9,7 @@ import numpy as np
 
 from worldeval.axes import Array, Float, Float32, UInt8
 from worldeval.world.body import HAND, Body
+from worldeval.world.turned import Turned
 
 LARGEST = 2**16  # of every size; beyond it a card is damaged
 
@@ -77,6 +78,18 @@ class WorldSpec:
     def commanded(self) -> tuple[int, ...]:
         """Pose columns that actions command."""
         return HAND if self.body is None else self.body.commanded
+
+    @property
+    def turned_pose(self) -> Turned:
+        """How to write a pose without angles that jump."""
+        first = () if self.body is None else self.body.angles
+        return Turned(width=self.pose_dim, first=first)
+
+    @property
+    def turned_action(self) -> Turned:
+        """How to write a frame's action without angles that jump."""
+        first = () if self.body is None else self.body.action_angles
+        return Turned(width=self.action_dim, first=first)
 
     def place_error(self, difference: Float[Array, "n p"]) -> tuple[str, Float[Array, " n"]]:
         """Return the name and the size of position errors, from differences of poses.

@@ -25,7 +25,6 @@ POSE = ("x", "y", "z", "roll", "pitch", "yaw", "gripper")  # metres, radians (eu
 SPACE = "ee-absolute(euler)+1"  # action space
 FPS = 5.0  # rate of the states; the metadata of some videos says 4
 RAW_FPS = 15.0
-LATENT = (4, 24, 40)
 
 
 class CtrlWorldSource(Source):
@@ -116,9 +115,19 @@ class CtrlWorldSource(Source):
                 latent = torch.load(path, weights_only=True, map_location="cpu")
             except Exception as error:  # a damaged file can make torch raise anything
                 raise DataError(path, "latents", f"not a plain tensor file ({error}).") from error
-            if not isinstance(latent, torch.Tensor) or tuple(latent.shape[1:]) != LATENT:
+            if not isinstance(latent, torch.Tensor) or latent.ndim != 4:
                 found = tuple(latent.shape) if isinstance(latent, torch.Tensor) else type(latent)
-                raise DataError(path, "latents", f"{found}; expected (frames, 4, 24, 40).")
+                raise DataError(
+                    path, "latents", f"{found}; expected (frames, channels, height, width)."
+                )
+            first = next(iter(out.values()), None)
+            if first is not None and latent.shape[1:] != first.shape[1:]:
+                raise DataError(
+                    path,
+                    "latents",
+                    f"cells of {tuple(latent.shape[1:])}, but {first.shape[1:]} in the view "
+                    f"{next(iter(out))}.",
+                )
             if len(latent) < self.heads[index].length:
                 raise DataError(
                     path,

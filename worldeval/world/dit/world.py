@@ -111,7 +111,7 @@ class DitWorld(HandWorld):
         if not self.retrieve or count < 1:
             return None
         poses = state.poses[:, : frames - window]
-        scale = self.kinematics.features.pose_std
+        scale = self.kinematics.pose_std
         every = torch.ones(poses.shape[:2], dtype=torch.bool, device=poses.device)
         chosen = nearest(poses, every, target, scale=scale, count=count).place
         rows = torch.arange(len(target), device=target.device)[:, None]

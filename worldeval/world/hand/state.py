@@ -90,7 +90,7 @@ class Hand:
             next_command=next_command,
             task=hand.task,
         )
-        next_pose = self.kinematics(newest.flatten(1), first.flatten(1), motion)
+        next_pose = self.kinematics.follow(newest.flatten(1), first.flatten(1), motion)
         after = replace(
             hand,
             poses=torch.cat([hand.poses, next_pose[:, None]], 1),

@@ -76,5 +76,5 @@ class FrameWorld(HandWorld):
         oldest_in_context = poses.shape[1] - 2 if self.retrieve else 0
         frame = torch.arange(poses.shape[1], device=poses.device)
         allowed = (frame < oldest_in_context).expand(len(target), -1)
-        scale = self.kinematics.features.pose_std
+        scale = self.kinematics.pose_std
         return nearest(poses, allowed, target, scale=scale).place[:, 0]

@@ -20,6 +20,7 @@ from worldeval.world.body import HAND
 from worldeval.world.features import PAST_ACTIONS, Motion
 from worldeval.world.hand.commands import Actuation
 from worldeval.world.memory import nearest
+from worldeval.world.turned import Turned
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,7 @@ class Windows:
         self.data = data
         self.pose = torch.from_numpy(np.ascontiguousarray(data.pose)).float()
         self.actions = torch.from_numpy(np.ascontiguousarray(data.actions)).float()
+        self.before = torch.zeros(self.actions.shape[1])  # the action before an episode's start
         self.pose_std = torch.ones(self.pose.shape[1]) if pose_std is None else pose_std
         episode = data.episode_of_row
         self.begin = torch.from_numpy(data.begin[episode])
@@ -126,6 +128,14 @@ class Windows:
         out[..., self.place] = out[..., self.place] + offset.to(pose)
         return out
 
+    def turned(self, pose: Turned, action: Turned) -> "Windows":
+        """The same windows, without angles that jump in poses and actions."""
+        changed = copy(self)
+        changed.pose, changed.actions = pose.forth(self.pose), action.forth(self.actions)
+        changed.before = action.forth(self.before)
+        changed.place = list(pose.places(self.place))
+        return changed
+
     def in_units(self, pose_std: Float[Tensor, " p"]) -> "Windows":
         """The same windows, where poses are near in units of `pose_std`."""
         changed = copy(self)
@@ -165,7 +175,7 @@ class Windows:
         return Window(
             there=there,
             pose=self.pose[span],
-            actions=self.actions[span].masked_fill(early[..., None], 0.0),
+            actions=torch.where(early[..., None], self.before, self.actions[span]),
             command=self.command[span],
             success=self.success[span],
             achieved=self.achieved[span],

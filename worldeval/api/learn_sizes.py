@@ -1,0 +1,99 @@
+"""How long each stage of `learn` trains, from a few timed steps on this machine."""
+
+from collections.abc import Callable, Collection
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+from worldeval import recipe as recipes
+from worldeval.data.source import Source
+from worldeval.files import read_json, write_json
+
+SIZES = "sizes.json"  # in the folder of a lab
+# Shares of the training time, which worked best in measurements on the simulator.
+SHARES = {"tokenizer": 0.3, "kinematics": 0.1, "dynamics": 0.5, "judge": 0.1}
+TOLD_EVERY = 20  # steps between two reports of training progress
+TIMED = 2 * TOLD_EVERY  # steps; only the second half is timed
+LEAST_STEPS = 50
+
+
+def sized_stages(
+    source: Source,
+    model: str,
+    given: dict[str, Any],
+    minutes: float,
+    lab: Path,
+    *,
+    jobs: int,
+    seed: int,
+    say: Callable[[str], None],
+    fixed: Collection[str] = (),
+) -> dict[str, Any]:
+    """Steps per stage that take `minutes` in total; saved, so that a repeated call agrees.
+
+    Keys in `fixed`, which the caller set, keep their value.
+    """
+    path = lab / SIZES
+    if path.is_file():
+        kept = read_json(path)
+        if kept["minutes"] == minutes:
+            return kept["steps"]
+    say("timing a few steps of every stage on this machine")
+    seconds = _timed(source, model, given, seed=seed, fixed=fixed)
+    config = recipes.load(model, "model", given).config
+    # Each fold trains for a share of the steps, `jobs` folds at a time.
+    folds = 1 + config.adapt_share * max(1, -(-config.folds // jobs))
+    steps = {}
+    for stage, key, times in (
+        ("tokenizer", "tokenizer.trainer.steps", 1.0),
+        ("kinematics", "kinematics.trainer.steps", folds),
+        ("dynamics", "trainer.steps", folds),
+    ):
+        if stage in seconds and key not in fixed:
+            budget = SHARES[stage] * minutes * 60 / times
+            steps[key] = max(LEAST_STEPS, int(budget / seconds[stage]))
+    lab.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"minutes": minutes, "steps": steps, "seconds_per_step": seconds})
+    return steps
+
+
+def _timed(
+    source: Source, model: str, given: dict[str, Any], *, seed: int, fixed: Collection[str] = ()
+) -> dict[str, float]:
+    """Measure the seconds per step of each stage on a few episodes, in a temporary folder."""
+    from tempfile import TemporaryDirectory
+
+    from worldeval.data.adapt import ChosenEpisodes
+    from worldeval.data.weighted import Weighted
+    from worldeval.world.training.pipeline import train_world as train_final
+    from worldeval.world.training.prepare import prepare
+
+    unused = tuple(recipes.load(model, "model", given).config.unused)
+    trainers = ("tokenizer.trainer", "kinematics.trainer", "trainer")
+    tiny = {f"{key}.steps": 1 + TIMED for key in trainers if not key.startswith(unused)}
+    tiny |= {key: min(int(given[key]), steps) for key, steps in tiny.items() if key in fixed}
+    tiny |= {"own_rollouts": 0.0, "kept_rollouts": 0.0}
+    found = recipes.load(model, "model", {**given, **tiny})
+    clocks: dict[str, list[float]] = {}
+
+    def report(stage: str, steps: int | None = None) -> Callable[[int, float], None]:
+        times = clocks.setdefault(stage, [])
+        return lambda step, loss: times.append(monotonic())
+
+    class Few(Weighted):
+        """A few episodes of the data, already opened."""
+
+        def open(self) -> Source:
+            return ChosenEpisodes(source, list(range(min(len(source), 12))))
+
+    with TemporaryDirectory() as folder:
+        part, home = Few(path=source.spec.path), Path(folder)
+        prepared = prepare(found.config, [part], (), home, seed=seed, report=report)
+        train_final(found.config, prepared, home, kind=found.kind, seed=seed, report=report)
+    out = {}
+    for stage, times in clocks.items():
+        if len(times) > 2:
+            name = "kinematics" if "kinematics" in stage else "dynamics"
+            name = "tokenizer" if stage == "tokenizer" else name
+            out[name] = (times[-1] - times[1]) / (TOLD_EVERY * (len(times) - 2))
+    return out
