@@ -88,6 +88,7 @@ def test_what_nobody_knows_is_unlabelled() -> None:
 def test_a_mixture_has_one_action_space_where_both_say_it() -> None:
     metres, pixels = "planar-position(2)", "planar-position(2,px)"
     one = Changed(space=metres)
-    assert RecordedEpisodes([one, Told(Path("arm"))]).space == metres
+    with pytest.raises(UserError, match="occurs twice"):  # nothing else is wrong with them
+        RecordedEpisodes([one, Changed()])
     with pytest.raises(UserError, match=r"has the action space planar-position\(2,px\), but"):
         RecordedEpisodes([one, Changed(space=pixels)])
