@@ -1,6 +1,6 @@
 # Every target sets up what it needs: `make demo` and `make test` work on a fresh checkout.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-full pictures test test-all check docs format app clean
+.PHONY: help setup demo demo-full demo-robot pictures test test-all check docs format app clean
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -8,6 +8,7 @@ READY := $(VENV)/.ready
 WORLDEVAL := $(BIN)/worldeval
 DEMO := runs/demo
 FULL := runs/full
+ROBOT := runs/robot
 
 help: ## Show the targets.
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +40,23 @@ demo-full: setup ## The same from nothing: collect, train everything, rank (abou
 		--policies $(FULL)/policies --truth --out $(FULL)/rank
 	$(WORLDEVAL) report $(FULL)/rank
 	$(WORLDEVAL) export $(FULL)/rank --select "success and probability > 0.8" --out $(FULL)/rank/dataset
+
+demo-robot: $(ROBOT)/demos $(ROBOT)/hasty ## Another robot from nothing: record PushT, learn, and rank beside its simulator.
+	$(BIN)/python benchmarks/robots.py pusht --demos $(ROBOT)/demos --also $(ROBOT)/hasty \
+		--out $(ROBOT) --look --results $(ROBOT)/robots.json --jobs 2
+	$(WORLDEVAL) report $(ROBOT)/rank
+
+# Recordings appear as a whole; an interrupted one continues.
+$(ROBOT)/demos: | $(VENV)/.pusht
+	$(BIN)/python benchmarks/pusht.py --episodes 100 --out $@
+
+$(ROBOT)/hasty: | $(VENV)/.pusht
+	$(BIN)/python benchmarks/pusht.py --episodes 40 --tries 12 --first-seed 5000 --out $@
+
+$(VENV)/.pusht: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+		--constraint constraints.txt --editable '.[pusht]'
+	@touch $@
 
 test: setup ## Run the tests, without those marked slow.
 	$(BIN)/pytest -q -m "not slow"

@@ -15,7 +15,7 @@ listed with its CPU time in `OUT/stages.json`:
 
 With `--develop`, the weak policies are ranked and compared instead, from starts of their own: all
 that may be looked at while anything is still being decided. `--look` ranks the test policies and
-writes the row to `benchmarks/results/robots.json`; it is done once.
+writes the row to `benchmarks/results/robots.json` (or `--results`); it is done once.
 """
 
 import argparse
@@ -86,6 +86,7 @@ def main() -> None:
     parser.add_argument("--until", choices=STAGES, default="test", help="the last stage to run")
     parser.add_argument("--develop", action="store_true", help="compare the weak policies")
     parser.add_argument("--look", action="store_true", help="compare the test policies, once")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="JSON file of the rows")
     parser.add_argument("--jobs", type=int, default=1)
     args = parser.parse_args()
     robot = importlib.import_module(args.robot).ROBOT
@@ -98,7 +99,7 @@ def main() -> None:
     if args.develop:
         print(json.dumps(road.row("develop"), indent=1))
     if args.look:
-        keep(road.row("rank"), RESULTS)
+        keep(road.row("rank"), args.results)
 
 
 class Road:
