@@ -167,13 +167,18 @@ def _sentence(found: "WatchedCheckpoint") -> str:
     between = (
         "no start of every task was finished; increase the budget"
         if apart.value is None
-        else f"difference {apart.value:+.2f} [{apart.low:+.2f}, {apart.high:+.2f}], "
+        else f"difference {_signed(apart.value)} [{_signed(apart.low)}, {_signed(apart.high)}], "
         f"{apart.n} shared starts"
     )
     return (
         f"{found.policy}: {words[found.verdict]} {found.against}, predicted success {rate} "
         f"({between})"
     )
+
+
+def _signed(value: float | None) -> str:
+    """Format a difference; zero has no minus sign."""
+    return "unknown" if value is None else f"{round(value, 2) + 0.0:+.2f}"
 
 
 def _end(result: "WatchedTraining", as_json: bool) -> None:
