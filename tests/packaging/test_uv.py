@@ -49,6 +49,7 @@ def test_the_instructions_work(block: list[list[str]], wheel: Path, tmp_path: Pa
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     dropped = ("PYTHONPATH", "VIRTUAL_ENV")
     clean = {key: value for key, value in os.environ.items() if key not in dropped}
+    said = ""
     for words in block:
         command = [str(UV), *(here.get(word, word) for word in words[1:])]
         done = subprocess.run(
@@ -56,4 +57,5 @@ def test_the_instructions_work(block: list[list[str]], wheel: Path, tmp_path: Pa
             text=True, timeout=1800,
         )  # fmt: skip
         assert done.returncode == 0, (words, done.stderr[-2000:])
-    assert "torch" in done.stdout  # of `worldeval doctor`
+        said = done.stdout
+    assert "torch" in said  # of `worldeval doctor`
