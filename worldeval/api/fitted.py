@@ -1,11 +1,12 @@
-"""A table for a terminal that drops whole columns where it does not fit, instead of cutting them.
+"""A table for a terminal that leaves out whole columns that do not fit, instead of cutting them.
 
-Names of policies are shortened first, then columns are dropped in the order that the table states,
-and if even that is too wide, every row becomes a few lines.
+Titles are folded and names of policies are shortened first. Then columns are added in the order
+that the table states, as far as they fit. If even those that must be shown are too wide, every row
+becomes a few lines.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table
@@ -14,7 +15,7 @@ from rich.text import Text
 from worldeval.report.short_names import short_names
 
 EDGE = 3  # characters between two columns: a line and a space on each side
-COMFORT = 24  # characters of a name that are kept before columns are dropped
+COMFORT = 24  # characters of a name that are kept for another column
 WHERE = "All columns: --json, or a wider terminal."
 
 
@@ -24,14 +25,14 @@ class Column:
 
     title: str
     cells: tuple[str, ...]
-    drop: int = 0  # 0: always shown; of the others, the highest is dropped first
+    order: int = 0  # in which columns are added where there is room; 0: always shown
     right: bool = True  # alignment
     names: bool = False  # of policies, which may be shortened
 
     @property
     def width(self) -> int:
-        """Characters of the widest cell."""
-        return max(map(len, (self.title, *self.cells)))
+        """Characters of the widest line."""
+        return max(map(len, (*self.title.split("\n"), *self.cells)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,18 +49,17 @@ class FittedTable:
 
     def fit(self, width: int) -> Iterator[RenderableType]:
         """Yield the table for a terminal of `width` characters, and what it leaves out."""
-        chosen = list(self.columns)
-        while True:
-            spare = [column for column in chosen if column.drop]
-            fitting = _named(chosen, width, COMFORT if spare else 1)
-            if fitting is not None:
-                yield _table(self.title, fitting)
-                break
-            if not spare:
-                yield Text(self.title, style="italic")
-                yield from _lines(chosen)
-                break
-            chosen.remove(max(spare, key=lambda column: column.drop))
+        chosen = [column for column in self.columns if not column.order]
+        fitting = _named(chosen, width, 1)
+        for spare in sorted(self.columns, key=lambda column: column.order):
+            wanted = [column for column in self.columns if column in (*chosen, spare)]
+            if spare.order and (found := _named(wanted, width, COMFORT)) is not None:
+                chosen, fitting = wanted, found
+        if fitting is not None:
+            yield _table(self.title, fitting)
+        else:
+            yield Text(self.title, style="italic")
+            yield from _lines(chosen)
         left = [column.title for column in self.columns if column not in chosen]
         if left:
             yield Text(f"Not shown in {width} columns: {', '.join(left)}. {WHERE}", style="dim")
@@ -67,19 +67,25 @@ class FittedTable:
 
 def _named(columns: Sequence[Column], width: int, least: int) -> list[Column] | None:
     """Shorten the names so that the columns fit, to no less than `least`; None if they do not."""
-    over = sum(column.width + EDGE for column in columns) + 1 - width
+    over = _over(columns, width)
     if over <= 0:
         return list(columns)
+    columns = [replace(column, title=column.title.replace(" ", "\n")) for column in columns]
+    over = _over(columns, width)
     out = []
     for column in columns:
         room = column.width - over
         short = short_names(column.cells, room) if column.names and room >= least else None
-        if short is not None:
-            cells = tuple(short[cell] for cell in column.cells)
-            column = Column(title=column.title, cells=cells, right=column.right, names=True)
+        if over > 0 and short is not None:
+            column = replace(column, cells=tuple(short[cell] for cell in column.cells))
             over = 0
         out.append(column)
     return None if over > 0 else out
+
+
+def _over(columns: Sequence[Column], width: int) -> int:
+    """Return by how many characters a table of these columns is too wide."""
+    return sum(column.width + EDGE for column in columns) + 1 - width
 
 
 def _table(title: str, columns: Sequence[Column]) -> Table:

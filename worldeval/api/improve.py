@@ -20,6 +20,7 @@ from worldeval.api.run_folder import run_folder
 from worldeval.errors import UserError
 from worldeval.evaluate.analysis import MENDED
 from worldeval.evaluate.gates import ACTION_EFFECT, run_gates
+from worldeval.evaluate.kept_gates import REPLAYING
 from worldeval.export.dataset import export_episodes
 from worldeval.files import write_json
 from worldeval.improve.compose import Composed, best_weight, search_weight
@@ -303,7 +304,7 @@ class _Asked:
         # The seeds of the comparison are its own: nothing was watched with them.
         before = place.compared(origin, starts, seed=self.seed + 1)
         after = place.compared(improved, starts, seed=self.seed + 1)
-        found = gate_findings(config, place, after, opened.tasks, seed=self.seed)
+        found = gate_findings(config, place, after, opened.tasks, seed=self.seed, say=self.say)
         done = Improvement(
             origin=origin.spec.name,
             improved=improved.spec.name,
@@ -318,7 +319,7 @@ class _Asked:
 
 
 def gate_findings(
-    config: Any, place: Any, attempts: Any, tasks: tuple[str, ...], *, seed: int
+    config: Any, place: Any, attempts: Any, tasks: tuple[str, ...], *, seed: int, say: Say
 ) -> list[Finding]:
     """Collect the findings against this world model from replays and trust signals."""
     mended = [one.rollout.trust.get("mended_actions", 0.0) > MENDED for one in attempts]
@@ -335,7 +336,13 @@ def gate_findings(
             "world model turns failures into successes. Name recorded episodes in `replays`.",
         )
         return [*untrustworthy(untrusted=untrusted), never]
-    gates = run_gates(place.world, place.judge, recordings, rng=np.random.default_rng(seed))
+    gates = run_gates(
+        place.world,
+        place.judge,
+        recordings,
+        rng=np.random.default_rng(seed),
+        progress=lambda done, total: say(f"{REPLAYING} {done}/{total}"),
+    )
     found = untrustworthy(false_success=gates.false_success, untrusted=untrusted)
     found += judge_uninformative(gates.informativeness, None)
     effect = gates.action_effect

@@ -169,9 +169,9 @@ def ranking_table(result: "Result") -> FittedTable:
     """Build the table of policies, best predicted first.
 
     If it is known how imagined rates relate to true rates, `predicted` is the true rate with its
-    predictive interval, and `as imagined` is the rate in imagination. A narrow terminal loses the
-    validation MSE first, then the rate as imagined, P(best) and the measured rate; rank, policy,
-    prediction and tied group always stay.
+    predictive interval, and `as imagined` is the rate in imagination. Rank, policy, prediction and
+    tied group are always shown; a narrow terminal gets as many as fit of the measured rate,
+    P(best), the rate as imagined and the validation MSE, in this order.
     """
     rows = result.policies
     known = "imagined" in rows
@@ -193,23 +193,23 @@ def ranking_table(result: "Result") -> FittedTable:
         Column(title="policy", cells=tuple(rows["policy"]), right=False, names=True),
         Column(title="predicted", cells=rates("predicted", "low", "high")),
         Column(title="tied group", cells=tuple(rows["tied_group"]), right=False),
-        Column(title="P(best)", cells=numbers("p_best", 2), drop=2),
+        Column(title="P(best)", cells=numbers("p_best", 2), order=2),
     ]
     if known:
         cells = rates("imagined", "imagined_low", "imagined_high")
-        columns.insert(3, Column(title="as imagined", cells=cells, drop=3))
+        columns.insert(3, Column(title="as imagined", cells=cells, order=3))
     if "measured" in rows:
-        columns.append(Column(title="measured", cells=rates(*MEASURED), drop=1))
+        columns.append(Column(title="measured", cells=rates(*MEASURED), order=1))
     if "validation_mse" in rows:
         cells = numbers("validation_mse", 4)
-        columns.append(Column(title="validation MSE", cells=cells, drop=4))
+        columns.append(Column(title="validation MSE", cells=cells, order=4))
     return FittedTable(title=f"success: {what} [95% interval]", columns=tuple(columns))
 
 
 def agreement_table(summary: Summary, found: pd.DataFrame | None) -> FittedTable:
     """Build the table of agreement between predicted and measured order and rates.
 
-    A narrow terminal loses the baselines from the last to the first, then the perfect evaluators.
+    A narrow terminal gets as many of the columns as fit, from the left.
     """
     assert found is not None and summary.agreement is not None
     details = summary.agreement_details
@@ -226,19 +226,19 @@ def agreement_table(summary: Summary, found: pd.DataFrame | None) -> FittedTable
     columns = [
         Column(title="measure", cells=tuple(labels), right=False),
         Column(title="imagination", cells=tuple(own)),
-        Column(title="perfect binary", cells=tuple(ceilings), drop=1),
-        Column(title="perfect graded", cells=_numbers(found["ceiling_graded"]), drop=2),
+        Column(title="perfect binary", cells=tuple(ceilings), order=1),
+        Column(title="perfect graded", cells=_numbers(found["ceiling_graded"]), order=2),
     ]
     for place, name in enumerate(summary.baselines, start=3):
         title = name.replace("_", " ")
-        columns.append(Column(title=title, cells=_numbers(found[name]), drop=place))
+        columns.append(Column(title=title, cells=_numbers(found[name]), order=place))
     return FittedTable(title="agreement with what was measured", columns=tuple(columns))
 
 
 def difference_table(summary: Summary) -> FittedTable:
     """Build the table of imagination's agreement minus that of each baseline, paired.
 
-    A narrow terminal loses the baselines from the last to the first.
+    A narrow terminal gets as many of the baselines as fit, from the left.
     """
     baselines = summary.beyond_baselines
     keys = dict.fromkeys(key for measures in baselines.values() for key in measures)
@@ -248,7 +248,7 @@ def difference_table(summary: Summary) -> FittedTable:
         cells = (measures.get(key) for key in keys)
         told = tuple("" if one is None else _interval(one.value, one.low, one.high)
                      for one in cells)  # fmt: skip
-        columns.append(Column(title=name.replace("_", " "), cells=told, drop=place))
+        columns.append(Column(title=name.replace("_", " "), cells=told, order=place))
     title = "agreement of imagination minus that of a baseline [95% interval]"
     return FittedTable(title=title, columns=tuple(columns))
 

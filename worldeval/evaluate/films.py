@@ -4,7 +4,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -84,15 +84,21 @@ def film(
     recipe: ProtocolRecipe,
     chosen: Sequence[Outcome],
     real: Sequence[Simulated | None],
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Decode roll-outs of a run, and store each with its simulated side if there is one."""
+    """Decode roll-outs of a run, and store each with its simulated side if there is one.
+
+    `progress` is called with the number that are stored and their total.
+    """
     world, judge = load_world(Path(recipe.world)), load_judge(Path(recipe.judge))
     store = RolloutStore(RunPaths(run).imagined)
-    for row, side in zip(chosen, real, strict=True):
+    progress(0, len(chosen))
+    for place, (row, side) in enumerate(zip(chosen, real, strict=True), start=1):
         rollout, verdict = store.find(policy=row["policy"], start=row["start"])
         success = bool(row["success"]) if "success" in row else None
         entry = described(row, rollout, verdict, judge, success=success)
         keep(run, entry, imagined_frames(rollout, world), side)
+        progress(place, len(chosen))
 
 
 def described(

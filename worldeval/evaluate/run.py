@@ -307,7 +307,9 @@ class Evaluation:
             real = simulated_frames(
                 self.recipe, places, processes=self.processes, trust_pickle=self.trust_pickle
             )
-        film(self.out, self.recipe, chosen, [real[place] if real else None for place in places])
+        sides = [real[place] if real else None for place in places]
+        told = partial(self.watch.counting, "rendering roll-outs")
+        film(self.out, self.recipe, chosen, sides, told)
 
     def _everywhere(self, imagined: pd.DataFrame) -> pd.DataFrame:
         """Select the outcomes of policies that were run on every task; others cannot be ranked."""
