@@ -20,7 +20,6 @@ from worldeval.report.charts import over_time
 from worldeval.report.film import clip
 from worldeval.report.places import find_datasets
 from worldeval.report.theme import DARK, LIGHT
-from worldeval.report.words import escaped
 
 LONGEST = 400  # maximum number of frames in the video of an episode
 MOST_LINES = 8
@@ -146,9 +145,8 @@ def episodes(source: Source, path: str, changed: int) -> None:
     st.text(f"{head.id}: {head.task or '(no text)'}, {head.length} frames, {SUCCESS[head.success]}")
     if source.spec.views:
         st.video(video_of(path, changed, index), loop=True, muted=True)
-        cut = f" The first {LONGEST} frames." if head.length > LONGEST else ""
-        views = escaped(", ".join(source.spec.views))
-        st.caption(f"Views from left to right: {views}.{cut}")
+        if head.length > LONGEST:
+            st.caption(f"The first {LONGEST} frames.")
     rows = source.rows(index)
     moment = st.slider("Frame", 0, max(head.length - 1, 1), 0)
     left, right = st.columns(2)

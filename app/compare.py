@@ -82,13 +82,17 @@ st.caption("Starts with the largest difference come first. Select one to watch b
 chosen = picked["selection"]["rows"]
 films = filmed(episodes, st.session_state["strips"])
 if chosen:
-    start = starts.iloc[chosen[0]]
+    start, why = starts.iloc[chosen[0]], "You selected this start."
 else:  # prefer a start whose film strips exist
     both = table[table["id"].isin(films)].groupby("start")["policy"].nunique()
     ready = starts[starts["start"].isin(both[both == 2].index)]
     start = (ready if len(ready) else starts).iloc[0]
+    among = " among those with films of both policies" if len(ready) else ""
+    why = f"Shown because the policies differ most from this start{among}."
 own = table[(table["task"] == start["task"]) & (table["start"] == start["start"])]
 st.subheader(escaped(f"Both from {start['start']}"), divider="gray")
+apart = abs(start[shown[0]] - start[shown[1]])
+st.caption(f"{why} Difference: {apart:.2f}." if apart == apart else why)
 missing = []
 for column, policy in zip(st.columns(2), (first, second), strict=True):
     rows = own[own["policy"] == policy].to_dict("records")
@@ -112,7 +116,6 @@ for column, policy in zip(st.columns(2), (first, second), strict=True):
             st.text(str(error))
             continue
         st.video(film.video, loop=True, autoplay=True, muted=True)
-        st.caption("Above: imagined. Below: measured." if film.real else "Imagined.")
 if missing and st.button("Decode the frames", icon=":material/movie:"):
     with st.spinner("Loading the world model in a separate process; this takes a few seconds."):
         try:

@@ -29,6 +29,7 @@ from worldeval.runs.finding import DRIVEN, RunState, check_inside, find_runs, si
 from worldeval.runs.paths import RunPaths
 from worldeval.stats import Finding
 
+FIRST = "Ranking"
 BLIND = "Judge"  # the page that must not reveal the policies
 ALONE = ("Data", "Drive")  # pages that need no run
 # Pages that show single episodes or none, and so need no statistics over all episodes.
@@ -61,27 +62,38 @@ def choose(runs: list[RunState]) -> RunState:
     if asked and asked not in names:  # a link can only select a run that was found
         st.warning(f"There is no run '{escaped(asked)}' in this folder; showing the newest run.")
     if "picked" not in st.session_state or st.session_state["picked"] not in names:
-        st.session_state["picked"] = asked if asked in names else names[0]
-    name = st.sidebar.selectbox("Run", names, key="picked")
+        # A page that switches to another one loses both the link and the state of the widget.
+        known = (asked, st.session_state.get("kept_run"), names[0])
+        st.session_state["picked"] = next(name for name in known if name in names)
+    name = st.session_state["kept_run"] = st.sidebar.selectbox("Run", names, key="picked")
     st.query_params["run"] = name
     return runs[names.index(name)]
 
 
-def announce(findings: Sequence[Finding], *, blind: bool) -> None:
-    """Show refusals and warnings above the page; on a blind page, without policy names."""
+def announce(findings: Sequence[Finding], *, here: bool, blind: bool) -> None:
+    """Show refusals and warnings above the page; on a blind page, without policy names.
+
+    Warnings stand open on the page of the ranking (`here`), and take one line on the others.
+    """
     for found in refusals(findings):
         said = f"({escaped(found.code)})" if blind else escaped(found.text)
         st.error(f"**Not a ranking.** {said}", icon=":material/block:")
     careful = warnings(findings)
-    if careful and not blind:
-        with st.expander(f"Warnings ({len(careful)})"):
+    if careful and here:
+        with st.expander(f"Read with care ({len(careful)})", expanded=True):
             for found in careful:
                 st.text(found.text)
+    elif careful and not blind:
+        count = f"{len(careful)} {'caveat' if len(careful) == 1 else 'caveats'}"
+        st.page_link(
+            "ranking.py", label=f"{count}: read on the page Ranking", icon=":material/warning:"
+        )
 
 
-def open_run(run: RunState, *, whole: bool, blind: bool) -> None:
+def open_run(run: RunState, *, title: str) -> None:
     """Load a run into the session state, and report damaged files."""
     findings: Sequence[Finding] = ()
+    whole = title not in BY_EPISODE
     unfinished = run.status in ("under way", DRIVEN)
     if run.status == "under way":
         st.info(
@@ -106,7 +118,7 @@ def open_run(run: RunState, *, whole: bool, blind: bool) -> None:
         return
     for problem in st.session_state["episodes"].damaged:
         st.warning(f"Excluded: {escaped(problem)}")
-    announce(findings, blind=blind)
+    announce(findings, here=title == FIRST, blind=title == BLIND)
 
 
 def icon() -> Image.Image:
@@ -123,7 +135,7 @@ root = Path(os.environ.get("WORLDEVAL_RUNS", "runs"))
 further = [Path(name) for name in os.environ.get("WORLDEVAL_DATA", "").split(os.pathsep) if name]
 page = st.navigation(
     [
-        st.Page("ranking.py", title="Ranking", icon=":material/leaderboard:", default=True),
+        st.Page("ranking.py", title=FIRST, icon=":material/leaderboard:", default=True),
         st.Page("rollouts.py", title="Roll-outs", icon=":material/movie:"),
         st.Page("compare.py", title="Compare", icon=":material/compare_arrows:"),
         st.Page("labelling.py", title=BLIND, icon=":material/thumbs_up_down:"),
@@ -147,9 +159,7 @@ st.session_state.update(
 if runs:
     st.session_state["run"] = choose(runs)
     if page.title not in ALONE:
-        open_run(
-            st.session_state["run"], whole=page.title not in BY_EPISODE, blind=page.title == BLIND
-        )
+        open_run(st.session_state["run"], title=page.title)
 elif page.title not in ALONE:
     st.info(
         f"There is no ranking run in {root.absolute()} yet. Create one with `make demo` or "

@@ -5,10 +5,10 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
-from worldeval.report.charts import matrix
+from worldeval.report.charts import matrix, scatter
 from worldeval.report.contents import FURTHER, MEASURES, ReportContents
-from worldeval.report.figures import Point, figure_png, predicted_against_real
-from worldeval.report.number import interval, shown
+from worldeval.report.number import interval, short, shown
+from worldeval.report.table import worst_cells
 from worldeval.report.theme import DARK, LIGHT
 from worldeval.report.words import escaped, headline, separation
 from worldeval.runs.episodes import EpisodeTable
@@ -43,6 +43,17 @@ if contents is None:
     st.stop()
 theme = DARK if st.context.theme.type == "dark" else LIGHT
 
+worst = worst_cells(contents.tasks)
+
+
+def worst_task(policy: str) -> str:
+    """Name the task on which a policy is predicted to succeed least, with the rate."""
+    if policy not in worst:
+        return ""
+    task, cell = worst[policy]
+    return f"{short(cell.predicted.value)} {task}"
+
+
 said = headline(contents)
 st.header("Ranking")
 st.text(" ".join((said.verdict, *said.sentences)))
@@ -59,6 +70,7 @@ table = pd.DataFrame(
             "measured interval": interval(row.truth),
             "tied group": row.letters,
             "P(best)": row.probability_best,
+            "worst task": worst_task(row.policy),
         }
         for row in contents.rows
     ]
@@ -67,6 +79,8 @@ table = pd.DataFrame(
 columns = ["rank", "policy", "predicted", "interval", "tied group", "P(best)"]
 if any(not row.policy.startswith(row.lineage or "") for row in contents.rows):
     columns.append("lineage")  # only if the names do not contain it
+if worst:
+    columns.append("worst task")
 if contents.has_truth:
     columns[4:4] = ["measured", "measured interval"]
 picked = st.dataframe(
@@ -82,6 +96,9 @@ picked = st.dataframe(
         "measured interval": st.column_config.TextColumn("interval", width=95),
         "tied group": st.column_config.TextColumn(width=80),
         "P(best)": st.column_config.NumberColumn(format="%.2f", width=62),
+        "worst task": st.column_config.TextColumn(
+            width=150, help="The task with the lowest predicted success, and that prediction."
+        ),
     },
     on_select="rerun",
     selection_mode="single-row",
@@ -111,13 +128,12 @@ if picked["selection"]["rows"]:
 
 if contents.has_truth:
     st.subheader("Predicted against measured success")
-    points = [
-        Point(name=row.policy, predicted=row.predicted, real=row.truth)
-        for row in contents.rows
-        if row.truth is not None
-    ]
-    st.image(figure_png(predicted_against_real(points, theme=theme)), width=680)
-    st.caption("They are equal on the dashed line; below it, imagination is too optimistic.")
+    left, _ = st.columns([3, 1])
+    left.vega_lite_chart(scatter(contents.rows, theme=theme), width="stretch")
+    st.caption(
+        "Numbers are ranks. The rates are equal on the dashed line; below it, imagination is too "
+        "optimistic."
+    )
 
 if contents.duels and len(contents.rows) <= LARGEST:
     st.subheader("Pairwise comparison")

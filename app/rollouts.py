@@ -35,7 +35,6 @@ from worldeval.runs.origin import read_recipe
 from worldeval.runs.paths import RunPaths
 
 PAGE = 8  # episodes in the list
-HEIGHT = 384  # height of the still frame in pixels
 MOST_LINES = 8  # maximum number of lines in a chart
 OUTCOME = {1.0: "success", 0.0: "failure"}
 # Streamlit can only restart a video, at whole seconds. `count` changes when the slider is moved,
@@ -245,8 +244,6 @@ def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
     picture = still.empty()
     if film:
         moving.video(film.video, loop=True, autoplay=True, muted=True)
-        halves = "Above: imagined. Below: measured." if film.real else "Imagined."
-        moving.caption(f"{halves} Views from left to right: {escaped(', '.join(film.views))}.")
     shown_film = strip.imagined if strip else ""
     moment = st.slider(
         "World frame",
@@ -262,9 +259,7 @@ def by_frame(strip: Filmstrip | None, trace: Trace | None) -> None:
     if film:
         seek(shown_film, moment)
         shown = film.stills[min(moment, len(film.stills) - 1)]
-        scale = max(1, round(HEIGHT / shown.shape[0]))
-        big = shown.repeat(scale, axis=0).repeat(scale, axis=1)
-        picture.image(big, width="stretch")
+        picture.image(shown, width="stretch")
         still.caption(f"World frame {moment}, set by the slider below.")
     upper, lower = st.columns(2), st.columns(2)
     evidence = np.array(strip.evidence) if strip and strip.evidence else None

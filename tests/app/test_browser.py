@@ -1,12 +1,15 @@
 """The viewer in a real browser: what only a browser can tell."""
 
+import re
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
+from worldeval.report.film import FOOT
 from worldeval.runs.films import read_filmstrips
+from worldeval.runs.finding import find_runs
 from worldeval.runs.labels import read_opinions
 
 # The script of the page has ended, and nothing waits for its content.
@@ -29,6 +32,94 @@ def opened(page: Any, address: str, path: str, heading: str, **link: str) -> Any
 def pixels(page: Any) -> list[str]:
     """Where the pictures of a page come from: a new picture has a new address."""
     return page.locator("[data-testid=stImage] img").evaluate_all("all => all.map(i => i.src)")
+
+
+def row(page: Any, number: int) -> None:
+    """Select a row of the first table, which is a picture: by its box at the left."""
+    grid = page.locator("[data-testid=stDataFrame]").first
+    place = {"x": 16, "y": 35 + 35 * number + 17}
+    grid.locator("canvas").first.click(position=place, force=True)  # a scroller lies above it
+
+
+def pick(page: Any, label: str, option: str) -> None:
+    """Choose in a list by keys."""
+    box = page.get_by_role("combobox", name=label)
+    box.click()
+    box.fill(option)
+    box.press("Enter")
+
+
+def test_a_policy_of_the_ranking_is_clicked_and_watched(page: Any, address: str) -> None:
+    opened(page, address, "", "Ranking", run="demo")
+    page.get_by_text("Read with care (3)").wait_for()  # caveats stand open here
+    page.get_by_text("pairs are statistically tied").first.wait_for()
+    row(page, 4)
+    page.get_by_role("heading", name="blind", exact=True).wait_for()
+    page.get_by_role("button", name="Watch its roll-outs").click()
+    page.get_by_role("heading", name="Roll-outs", exact=True).wait_for()
+    page.get_by_text("23 of 24").wait_for()
+    page.get_by_role("link", name="3 caveats").wait_for()  # and take one line elsewhere
+
+
+def test_a_filter_narrows_the_rollouts_and_a_key_moves_on(page: Any, address: str) -> None:
+    opened(page, address, "rollouts", "Roll-outs", run="demo")
+    pick(page, "Policy", "bc-1@200")
+    page.get_by_text("1 of 24, page 1 of 3").wait_for()
+    page.get_by_role("heading", name="Roll-outs", exact=True).click()  # out of the list's field
+    page.keyboard.press("Shift+N")
+    page.get_by_text("9 of 24, page 2 of 3").wait_for()
+    row(page, 1)
+    page.get_by_text("10 of 24").wait_for()
+
+
+def test_a_start_is_chosen_for_comparison_and_the_choice_explained(page: Any, address: str) -> None:
+    opened(page, address, "compare", "Compare two policies", run="demo")
+    page.get_by_text("Shown because the policies differ most").wait_for()
+    row(page, 2)
+    page.get_by_text("You selected this start.").wait_for()
+    pick(page, "Second", "blind")
+    page.get_by_text("Statistically separated").wait_for()
+
+
+def test_the_gates_open_the_recipe(page: Any, address: str) -> None:
+    opened(page, address, "gates", "Gates", run="demo")
+    page.get_by_text("Recipe", exact=True).click()
+    page.get_by_text("closed-loop").last.wait_for()
+
+
+def test_an_export_is_selected_by_a_click_and_by_keys(page: Any, address: str) -> None:
+    opened(page, address, "exporting", "Export", run="demo")
+    page.get_by_text("Only episodes judged as success").click()
+    text = page.get_by_role("textbox", name="Selection")
+    page.wait_for_function("() => !document.body.innerText.includes('success and')")
+    text.fill("policy == 'blind'")
+    text.press("Enter")
+    page.get_by_text("24 of 120").wait_for()
+
+
+def test_a_click_opens_a_run(page: Any, address: str, toy_runs: Path) -> None:
+    opened(page, address, "runs", "Runs", run="demo")
+    page.get_by_text("Select a row to open the run").wait_for()
+    row(page, [run.name for run in find_runs(toy_runs)].index("toy"))
+    page.get_by_role("heading", name="Preliminary results").wait_for()
+    page.get_by_text("This run is under way: at work, or stopped while replaying").wait_for()
+    assert "run=toy" in page.url
+
+
+def test_a_dataset_is_checked_by_a_click_and_an_episode_opened(page: Any, address: str) -> None:
+    opened(page, address, "browse", "Data", data="recorded")
+    page.get_by_role("button", name="Check the dataset").click()
+    page.get_by_text(re.compile("would harm training[;.]")).wait_for()
+    page.locator("video").wait_for()
+    page.get_by_role("slider").last.press("ArrowRight")
+    page.get_by_test_id("stSliderThumbValue").get_by_text("1", exact=True).wait_for()
+
+
+def test_the_controls_of_a_player_cover_no_row(page: Any, address: str) -> None:
+    opened(page, address, "rollouts", "Roll-outs", run="demo")
+    page.wait_for_function("document.querySelector('video')?.readyState >= 2")
+    shown, tall = page.locator("video").first.evaluate("v => [v.clientHeight, v.videoHeight]")
+    assert FOOT * shown / tall > 40  # Chromium's row of buttons; its slider lies in it
 
 
 def test_a_video_plays(page: Any, address: str) -> None:

@@ -254,7 +254,7 @@ def test_a_run_under_way_shows_what_it_has(runs: Path, view: View) -> None:
 
 def test_a_policy_of_the_ranking_leads_to_its_rollouts(kept_runs: Path, view: View) -> None:
     test = view(kept_runs)
-    assert len(test.get("vega_lite_chart")) == 1  # pair by pair
+    assert len(test.get("vega_lite_chart")) == 2  # predicted against measured, and pair by pair
     test.session_state["of_policy"] = "blind"
     test.switch_page("rollouts.py").run()
     assert "23 of 24" in texts(test)  # the first of them that has pictures

@@ -1,4 +1,4 @@
-"""Vega-Lite charts of the viewer: lines over time with a cursor, and pairwise comparisons.
+"""Vega-Lite charts of the viewer: lines over time, predicted against measured, and pairs.
 
 Lines differ both in colour (the colour-blind-safe palette of Okabe and Ito) and in dash pattern.
 """
@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from worldeval.axes import Array
+from worldeval.report.table import PolicyRow
 from worldeval.report.theme import Theme
 from worldeval.stats import Comparison
 
@@ -108,6 +109,68 @@ def _rows(series: Mapping[str, Array], unit: float) -> list[dict[str, Any]]:
 
 def _marks(names: Sequence[str]) -> list[str]:
     return [MARKS[place % len(MARKS)] for place in range(len(names))]
+
+
+def scatter(rows: Sequence[PolicyRow], *, theme: Theme) -> dict[str, Any]:
+    """Draw predicted against measured success of policies, both with intervals, and y = x.
+
+    Points carry the rank of their policy; a tooltip names it.
+    """
+    values = []
+    for row in rows:
+        predicted, real = row.predicted, row.truth
+        if real is None or predicted.value is None or real.value is None:
+            continue
+        values.append(
+            {
+                "rank": row.rank,
+                "policy": row.policy,
+                "predicted": predicted.value,
+                "measured": real.value,
+                **{f"predicted {side}": getattr(predicted, side) for side in ("low", "high")},
+                **{f"measured {side}": getattr(real, side) for side in ("low", "high")},
+            }
+        )
+
+    def axis(field: str, colour: str) -> dict[str, Any]:
+        return {
+            "field": field,
+            "type": "quantitative",
+            "title": f"{field} success rate",
+            "scale": {"domain": [0, 1]},
+            "axis": {"titleColor": colour},
+        }
+
+    x, y = axis("predicted", theme.imagined), axis("measured", theme.real)
+    across = {"x": {**x, "field": "predicted low"}, "x2": {"field": "predicted high"}, "y": y}
+    up = {"x": x, "y": {**y, "field": "measured low"}, "y2": {"field": "measured high"}}
+    place = {"x": x, "y": y}
+    tooltip = [
+        {"field": name, "type": kind, **({"format": ".2f"} if kind == "quantitative" else {})}
+        for name, kind in (
+            ("policy", "nominal"), ("predicted", "quantitative"), ("measured", "quantitative"),
+        )
+    ]  # fmt: skip
+    ends = [{"predicted": 0, "measured": 0}, {"predicted": 1, "measured": 1}]
+    line = {"type": "line", "color": theme.faint, "strokeDash": [5, 4], "strokeWidth": 1}
+    bar = {"type": "rule", "opacity": 0.4}
+    return {
+        "data": {"values": values},
+        "height": 420,
+        "layer": [
+            {"data": {"values": ends}, "mark": line, "encoding": place},
+            {"mark": {**bar, "color": theme.imagined}, "encoding": across},
+            {"mark": {**bar, "color": theme.real}, "encoding": up},
+            {
+                "mark": {"type": "point", "filled": True, "size": 70, "color": theme.ink},
+                "encoding": {**place, "tooltip": tooltip},
+            },
+            {
+                "mark": {"type": "text", "dx": 10, "dy": -8, "color": theme.ink, "fontSize": 11},
+                "encoding": {**place, "text": {"field": "rank"}},
+            },
+        ],
+    }
 
 
 def matrix(names: Sequence[str], duels: Sequence[Comparison], *, theme: Theme) -> dict[str, Any]:

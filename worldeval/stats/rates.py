@@ -25,7 +25,7 @@ def wilson_bounds(
     successes: Float[Array, "*b"], n: Float[Array, "*b"], *, level: float = LEVEL
 ) -> tuple[Float[Array, "*b"], Float[Array, "*b"]]:
     """Compute `wilson` for arrays of counts; the interval is [0, 1] if n is 0."""
-    z2 = scipy.stats.norm.ppf((1 + level) / 2) ** 2
+    z2 = scipy.special.ndtri((1 + level) / 2) ** 2
     trials = np.maximum(n, 1e-12)
     p = successes / trials
     middle = (p + z2 / (2 * trials)) / (1 + z2 / trials)
