@@ -61,7 +61,17 @@ ROBOT = Robot(
     bias=(0.1, -0.1),
     steps=1600,
     checkpoints="*/step-1600",
-    minutes=10,
+    minutes=None,
+    learn=(
+        "--set",
+        "size=[64,64]",
+        "--set",
+        "tokenizer.trainer.steps=1200",
+        "--set",
+        "kinematics.trainer.steps=800",
+        "--set",
+        "trainer.steps=1500",
+    ),
     rank=("--no-check", "--films", "4"),
     without=(
         "weak-few",

@@ -58,7 +58,7 @@ class Robot:
     map: Mapping[str, Any] = field(default_factory=dict)  # of the recordings, without `every`
     experts: tuple[str, ...] = ("expert",)  # sources of good demonstrations
     poor: tuple[str, ...] = ()  # sources of poor ones; (): poor policies have few demonstrations
-    minutes: float = 20.0  # of `learn`
+    minutes: float | None = 20.0  # of `learn`; None: as many steps as the recipe says
     learn: tuple[str, ...] = ()  # further words of `learn`
     rank: tuple[str, ...] = ()  # further words of `rank`
     size: tuple[int, int] | None = None  # of the policies' images; None: as recorded
@@ -156,11 +156,13 @@ class Road:
     def learn(self) -> None:
         """Learn everything that a ranking needs."""
         rollouts = [self.out / "rollouts", *self.also]
+        minutes = self.robot.minutes
+        time = [] if minutes is None else ["--minutes", f"{minutes:g}"]
         self._stage(
             "learn",
             [
                 "learn", self.demos, *(w for one in rollouts for w in ("--rollouts", one)),
-                "--map", self.map, "--minutes", f"{self.robot.minutes:g}", "--jobs", self.jobs,
+                "--map", self.map, *time, "--jobs", self.jobs,
                 *self.robot.learn, "--out", self.out / "lab",
             ],
         )  # fmt: skip

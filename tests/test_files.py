@@ -50,3 +50,19 @@ def test_what_is_no_json_is_one_line(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(UserError, match=r"x\.json is not readable JSON") as error:
         files.read_json(tmp_path / "x.json")
     assert "\n" not in str(error.value)
+
+
+def test_any_task_gives_a_file_name_of_its_own() -> None:
+    assert files.file_name("drawer-open-v3") == "drawer-open-v3"
+    texts = [
+        "put it in/on the tray",
+        "put it in on the tray",
+        "../up",
+        "把杯子放好",
+        "?",
+        "x" * 300,
+    ]
+    names = [files.file_name(text) for text in texts]
+    assert len(set(names)) == len(texts)
+    assert all("/" not in name and name[0] != "." for name in names)
+    assert all(0 < len(name.encode()) < 200 for name in names)

@@ -2,13 +2,17 @@
 
 import json
 import os
+import re
 import secrets
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from worldeval.errors import UserError
+
+LONGEST = 60  # characters of a file name that is made of a text
 
 
 @contextmanager
@@ -29,6 +33,14 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
             _flush(path.parent)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def file_name(text: str) -> str:
+    """Turn any text, such as an instruction, into a file name of its own; plain names are kept."""
+    plain_text = re.sub(r"[^\w.-]+", "-", text).strip("-.")[:LONGEST]
+    if plain_text == text:
+        return text
+    return f"{plain_text}-{zlib.crc32(text.encode()):08x}".lstrip("-")
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 from worldeval.envs.address import unavailable
 from worldeval.errors import UserError
 from worldeval.evaluate.workers.jobs import Shard
+from worldeval.files import file_name
 from worldeval.policy.load import load_policy
 from worldeval.policy.protocol import Policy
 from worldeval.rollout.actions import fitted
@@ -207,4 +208,4 @@ def _missing(
 def _name(job: TruthJob, name_of: dict[str, str]) -> str:
     """Name a job by its episodes, so that copies of one job share a file."""
     told = repr([(name_of[ref], seed) for ref, seed in job.episodes])
-    return f"{job.task}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"
+    return f"{file_name(job.task)}-{hashlib.sha256(told.encode()).hexdigest()[:8]}"

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from worldeval.errors import UserError
+from worldeval.files import file_name
 from worldeval.policy.load import expand, load_policy
 from worldeval.policy.perturb import Perturbation, Perturbed, Switched
 from worldeval.policy.protocol import Policy
@@ -32,7 +33,7 @@ def record_rollouts(
             first = recipe.first_seed + index * recipe.episodes
             episodes = tuple(("drawn", first + number) for number in numbers)
             job = TruthJob(task=task, episodes=episodes, load=choose)
-            jobs.append((job, out / f"{task}-{begin:05d}.h5"))
+            jobs.append((job, out / f"{file_name(task)}-{begin:05d}.h5"))
     record(
         jobs,
         recipe.truth,
