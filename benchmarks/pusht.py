@@ -104,7 +104,7 @@ ROBOT = Robot(
         "tries=25&turn=0.25&called=turned-a-little",
         "tries=25&shaky=25&called=shaky",
     ),
-    episodes=100,
+    episodes=240,
 )
 
 

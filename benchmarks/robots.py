@@ -138,7 +138,7 @@ class Road:
             "policies": [],
             "episodes": robot.episodes,
             "first_seed": ROLLOUT_SEED,
-            "shard": max(20, robot.episodes // 8),
+            "shard": 20,
             "horizon": robot.horizon,
             "replan_every": 1,
             "after_success": 3,

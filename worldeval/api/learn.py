@@ -29,6 +29,7 @@ from worldeval.evaluate.gates import Gates
 from worldeval.evaluate.kept_gates import REPLAYING, kept_gates
 from worldeval.evaluate.recordings import keep_recordings
 from worldeval.files import read_json, whole_file
+from worldeval.judge.beforehand import refuse_unjudgeable
 from worldeval.judge.judge import judge_hash, load_judge
 from worldeval.rollout.starts import (
     Recording,
@@ -128,6 +129,10 @@ def learn(
         # Jumping angles are no harm here: everything that learns from them converts them.
         _refuse_harm(without_jumps(source))
     given = _settings(source, tried, model, settings)
+    world_recipe = recipes.load(model, "model", given).config
+    reads = {} if text_encoder is None else {"text": str(text_encoder)}
+    judge_recipe = recipes.load("judge", "judge", {**(judge_settings or {}), **reads}).config
+    refuse_unjudgeable(source, tried, world_recipe, judge_recipe, seed=seed)
     if minutes is not None:
         given |= sized_stages(
             source, model, given, minutes, lab, jobs=jobs, seed=seed, say=say, fixed=settings or ()

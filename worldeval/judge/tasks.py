@@ -4,6 +4,7 @@ Embeddings let it read instructions that it was not trained on. Without a text e
 tasks are told apart by name, and for a single task nothing needs to be known.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,14 +60,21 @@ def judged_tasks(
     known = tuple(sorted({texts[index] for index in episodes}))
     if len(known) == 1 or recipe.text == IGNORED:
         return JudgedTasks(names=(ANY_TASK,), index=np.zeros(len(texts), np.int64))
-    if len(known) > MANY or 2 * len(known) > len(episodes):
-        raise UserError(
-            f"The {len(episodes)} episodes that the judge learns from have {len(known)} different "
-            "instructions, too many to learn by name. Give a text encoder: --text-encoder FOLDER, "
-            "a local copy of openai/clip-vit-base-patch32 or of a sentence encoder. If success "
-            f"looks alike for all of them, --text-encoder {IGNORED} judges without the instruction."
-        )
+    refuse_unnamed([texts[index] for index in episodes], recipe)
     return JudgedTasks(names=known, index=_numbers(texts, known))
+
+
+def refuse_unnamed(texts: Sequence[str], recipe: JudgeRecipe) -> None:
+    """Refuse instructions, one per episode, that are too many to be known by name."""
+    known = len(set(texts))
+    if recipe.text or known == 1 or (known <= MANY and 2 * known <= len(texts)):
+        return
+    raise UserError(
+        f"The {len(texts)} episodes that the judge learns from have {known} different "
+        "instructions, too many to learn by name. Give a text encoder: --text-encoder FOLDER, "
+        "a local copy of openai/clip-vit-base-patch32 or of a sentence encoder. If success "
+        f"looks alike for all of them, --text-encoder {IGNORED} judges without the instruction."
+    )
 
 
 def _numbers(texts: list[str], known: tuple[str, ...]) -> Int[Array, " e"]:
