@@ -15,7 +15,7 @@ import yaml
 
 from worldeval import recipe as recipes
 from worldeval.api.lab_report import lab_report
-from worldeval.api.learn_sizes import sized_stages
+from worldeval.api.learn_sizes import sized_judge, sized_stages
 from worldeval.api.load import Address
 from worldeval.api.train import TrainedWorld, train_judge, train_world
 from worldeval.data.adapt import without_jumps
@@ -143,8 +143,13 @@ def learn(
     )  # fmt: skip
     judge = lab / JUDGE
     if not (judge / "judge.json").is_file():
+        own = dict(judge_settings or {})
+        if minutes is not None and "trainer.steps" not in own:
+            longest = max(head.length for each in tried or [source] for head in each.heads)
+            spec = read_card(lab / WORLD)["spec"]
+            own["trainer.steps"] = sized_judge(spec, judge_recipe, longest, minutes, lab)
         train_judge(
-            lab / WORLD, part, weak, judge, settings=judge_settings, text_encoder=text_encoder,
+            lab / WORLD, part, weak, judge, settings=own, text_encoder=text_encoder,
             seed=seed, world_seed=seed, progress=progress,
         )  # fmt: skip
     card = read_json(judge / "judge.json")

@@ -8,6 +8,8 @@ from typing import Any
 from worldeval import recipe as recipes
 from worldeval.data.source import Source
 from worldeval.files import read_json, write_json
+from worldeval.judge.recipe import JudgeRecipe
+from worldeval.world.protocol import WorldSpec
 
 SIZES = "sizes.json"  # in the folder of a lab
 # Shares of the training time, which worked best in measurements on the simulator.
@@ -55,6 +57,49 @@ def sized_stages(
     lab.mkdir(parents=True, exist_ok=True)
     write_json(path, {"minutes": minutes, "steps": steps, "seconds_per_step": seconds})
     return steps
+
+
+def sized_judge(
+    world: WorldSpec, recipe: JudgeRecipe, frames: int, minutes: float, lab: Path
+) -> int:
+    """Steps of each network of a judge that take its share of `minutes`; saved with the others.
+
+    Never more than the recipe's, because a judge that trains longer only learns its roll-outs by
+    heart.
+
+    Args:
+        world: description of the world model, whose latents it reads.
+        frames: of the longest episode that it learns from.
+    """
+    path = lab / SIZES
+    kept = read_json(path) if path.is_file() else {}
+    if kept.get("judge", {}).get("minutes") == minutes:
+        return int(kept["judge"]["steps"])
+    seconds = _judge_seconds(world, recipe, frames)
+    budget = SHARES["judge"] * minutes * 60 / (recipe.groups + recipe.members)
+    steps = min(recipe.trainer.steps, max(LEAST_STEPS, int(budget / seconds)))
+    told = {"minutes": minutes, "steps": steps, "seconds_per_step": seconds}
+    write_json(path, {**kept, "judge": told})
+    return steps
+
+
+def _judge_seconds(world: WorldSpec, recipe: JudgeRecipe, frames: int) -> float:
+    """Measure a training step of one network on random episodes; the first step is not timed."""
+    import torch
+
+    from worldeval.judge.network import JudgeNet, episode_logit
+
+    net = JudgeNet(
+        recipe, latent=(len(world.views), *world.latent), pose_dim=world.pose_dim, tasks=1, words=0
+    )
+    batch, clocks = recipe.trainer.batch, []
+    latents = torch.randn(batch, frames, len(world.views), *world.latent)
+    pose = torch.randn(batch, frames, world.pose_dim)
+    for _ in range(3):
+        clocks.append(monotonic())
+        logits = net(latents, pose, torch.zeros(batch, dtype=torch.int64))
+        (logits.mean() + episode_logit(logits).mean()).backward()
+    return (monotonic() - clocks[1]) / (len(clocks) - 1)
 
 
 def _timed(
