@@ -53,6 +53,14 @@ def test_equal_parts_pass_untouched_even_where_the_pose_is_something_else() -> N
     np.testing.assert_allclose(found[3:], [180, 0, 1], atol=1e-5)
 
 
+def test_the_pose_of_an_equal_part_is_shown_as_recorded() -> None:
+    world = "a: ee-delta(xyz)+0, b: joint-position(1)+0"
+    made = adapter("a: ee-delta(xyz)+0, b: joint-position(1,deg)+0", world,
+                   pose="a: ee-absolute(xyz,mm)+0, b: joint-position(1)+0")  # fmt: skip
+    shown = made.sense(np.array([[1, 2, 3, np.pi]], np.float32))
+    np.testing.assert_allclose(shown, [[1, 2, 3, 180]], rtol=1e-5)
+
+
 def test_a_frame_of_two_steps_takes_the_last_target_the_sum_and_the_mean() -> None:
     policy = "a: joint-position(1)+1, b: delta(2), c: velocity(2), d: gripper(1)"
     made = adapter(policy, policy, steps=2)

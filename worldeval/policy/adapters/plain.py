@@ -32,7 +32,7 @@ class _Pair:
     @property
     def shown(self) -> Part | None:
         """The form in which the policy reads the part's pose; None: as the world gives it."""
-        if self.seen is None:
+        if self.seen is None or self.own.unnamed() == self.target.unnamed():
             return None
         own, seen = self.own, self.seen
         stated = own.ends and seen.ends and own.gripper == seen.gripper
