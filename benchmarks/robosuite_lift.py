@@ -37,6 +37,10 @@ ROBOT = Robot(
     experts=("expert", "expert-noise"),
     poor=("near-miss", "high"),
     size=(56, 64),
+    steps=1600,
+    policy={"trainer": {"batch": 32}},
+    without=("diffusion", "bc-blind"),
+    rank=("--films", "4"),
     bias=(0.12, 0.12, 0.0, 0.0, 0.0, 0.0, 0.0),
 )
 

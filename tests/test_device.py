@@ -23,6 +23,13 @@ def test_processes_take_gpus_by_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert device.pick_device() == torch.device("cuda:0")
 
 
+def test_processes_share_the_threads_that_were_allowed() -> None:
+    with device.threads(2):  # however many cores there are
+        assert [device.threads_each(n) for n in (1, 2, 3)] == [2, 1, 1]
+    with device.threads(1):  # as with OMP_NUM_THREADS=1
+        assert device.threads_each(1) == 1
+
+
 @pytest.mark.parametrize("name", ["cuda:99", "gpu", "mps:99"])
 def test_a_device_that_is_not_here_is_refused(name: str) -> None:
     with pytest.raises(UserError, match=name):

@@ -70,6 +70,15 @@ def cpu_has_bf16() -> bool:
     return not BF16_FLAGS.isdisjoint(cpuinfo.read_text().split())
 
 
+def threads_each(processes: int) -> int:
+    """Return how many of this process's threads each of several processes may use.
+
+    Not a share of the machine's cores: OMP_NUM_THREADS may allow fewer, and threads that wait for
+    a core that others use make every operation wait.
+    """
+    return max(1, torch.get_num_threads() // processes)
+
+
 @contextmanager
 def threads(n: int) -> Iterator[None]:
     """Compute with `n` threads inside the context, and restore the previous number afterwards."""

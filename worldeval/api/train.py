@@ -17,6 +17,7 @@ from worldeval.api.progress import Report, training_stages
 from worldeval.api.run_folder import run_folder
 from worldeval.data.table import read_table
 from worldeval.data.weighted import Weighted, read_weighted, refuse_video
+from worldeval.device import threads_each
 from worldeval.errors import UserError
 from worldeval.evaluate.first_passports import calibrated_passport
 from worldeval.evaluate.recalibrate import Recalibrated, recalibrated
@@ -322,9 +323,9 @@ def _in_parallel(
     progress: bool,
     track: Sequence[str],
 ) -> None:
-    """Train the folds, each in its own process with its share of the cores."""
+    """Train the folds, each in its own process with its share of the threads."""
     jobs = min(jobs, found.config.folds, os.cpu_count() or 1)
-    threads = max(1, (os.cpu_count() or 1) // jobs)
+    threads = threads_each(jobs)
     with ProcessPoolExecutor(jobs, mp_context=mp.get_context("spawn")) as pool:
         futures = [
             pool.submit(_fold, found, parts, weak, folder, given, fold, threads, progress, track)
