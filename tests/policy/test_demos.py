@@ -54,6 +54,14 @@ def test_unknown_source_is_an_error_that_helps(shards: RecordedEpisodes) -> None
         choose(shards, recipe, np.random.default_rng(0))
 
 
+def test_a_known_source_without_demonstrations_is_not_asked_for_again(
+    shards: RecordedEpisodes,
+) -> None:
+    recipe = PolicyRecipe(demos=(DemoGroup(sources=("expert-displaced",), success=True),))
+    with pytest.raises(UserError, match="episodes of 'expert-displaced', 0 succeeded"):
+        choose(shards, recipe, np.random.default_rng(0))
+
+
 def test_samples_stop_soon_after_success_and_chunks_repeat_the_last_action(
     shards: RecordedEpisodes,
 ) -> None:

@@ -52,11 +52,18 @@ def choose(
                 "success: null in the recipe's demos."
             )
         if fitting.empty:
-            found = sorted(set(recorded.episodes["source"]))
+            every = recorded.episodes["source"].to_numpy()
+            own = recorded.episodes["success"].to_numpy()[every == group.sources[0]]
+            hint = did_you_mean(group.sources[0], set(every))
+            if len(own):  # the name is right
+                hint = (
+                    f" Of {len(own)} episodes of '{group.sources[0]}', {(own == 1).sum()} "
+                    "succeeded, and some are held out for validation. Add demonstrations."
+                )
             raise UserError(
                 f"No episode has a source like {' or '.join(group.sources)}"
                 + {True: ", succeeded", False: ", failed", None: ""}[group.success]
-                + f" and is available for training.{did_you_mean(group.sources[0], found)}"
+                + f" and is available for training.{hint}"
             )
         for _, rows in fitting.groupby("task"):
             count = len(rows) if group.per_task is None else min(group.per_task, len(rows))
