@@ -24,3 +24,11 @@ def test_only_keeps_the_asked_order() -> None:
     assert dict(zip(found.policy.tolist(), found.value.tolist(), strict=True)) == {1: 0.3, 0: 0.4}
     with pytest.raises(UserError, match="No policy 'c'"):
         from_frame(frame).only(policies=("c",))
+
+
+def test_recordings_without_an_instruction_are_outcomes_too() -> None:
+    """In a table of our own; a person's table with an empty task is a mistake."""
+    table = pd.DataFrame({"policy": ["a", "b"], "task": "", "start": "0", "score": [0.1, 0.9]})
+    assert from_frame(table, without_text=True).tasks == ("",)
+    with pytest.raises(UserError, match="'task' is empty"):
+        from_frame(table)

@@ -90,8 +90,10 @@ def analyse(
     failure.
     """
     rng = np.random.default_rng(seed)
-    predicted = from_frame(imagined, source="imagined outcomes")
-    real = from_frame(truth, source="true outcomes") if truth is not None else None
+    predicted = from_frame(imagined, source="imagined outcomes", without_text=True)
+    real = None
+    if truth is not None:
+        real = from_frame(truth, source="true outcomes", without_text=True)
     compared = real is not None and len(real.policies) >= 3
     passport = passport or PassportCheck()
     known = passport.known

@@ -21,7 +21,7 @@ METHOD = "confidence sequence"
 
 def anytime(ranking: Ranking, imagined: pd.DataFrame, spent: SpendingReport) -> Ranking:
     """Return `ranking` of the `imagined` scores with intervals valid under any stopping rule."""
-    table = units(from_frame(imagined, source="imagined outcomes"))
+    table = units(from_frame(imagined, source="imagined outcomes", without_text=True))
     place = {policy: k for k, policy in enumerate(table.policies)}
     tasks = {task: t for t, task in enumerate(table.tasks)}
     each = 1 - (1 - ranking.level) / max(len(ranking.comparisons), 1)

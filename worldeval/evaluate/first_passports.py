@@ -136,8 +136,8 @@ def _validation(found: Recalibrated, runs: Sequence[Path]) -> PassportValidation
     key = ["policy", "task", "start", "lineage"]
     predicted = found.pairs[key].assign(score=found.pairs["left_out"])
     agreed = agreement(
-        from_frame(predicted, source="corrected outcomes"),
-        from_frame(found.pairs[[*key, "success"]], source="true outcomes"),
+        from_frame(predicted, source="corrected outcomes", without_text=True),
+        from_frame(found.pairs[[*key, "success"]], source="true outcomes", without_text=True),
         rng=np.random.default_rng(0),
     )
     return PassportValidation(

@@ -71,7 +71,11 @@ class Outcomes:
 
 
 def from_frame(
-    table: pd.DataFrame, *, source: str = "table", lines: Sequence[int] = ()
+    table: pd.DataFrame,
+    *,
+    source: str = "table",
+    lines: Sequence[int] = (),
+    without_text: bool = False,
 ) -> Outcomes:
     """Read outcomes from a data frame.
 
@@ -80,6 +84,7 @@ def from_frame(
             step, seed. Other columns are ignored.
         source: name of the table in error messages.
         lines: line number of each row in its file, for error messages; empty if there is no file.
+        without_text: whether a task may be empty, as it is for recordings without an instruction.
     """
 
     def at(row: int) -> str:
@@ -103,7 +108,7 @@ def from_frame(
     text = {n: _strings(table, n) for n in (*REQUIRED, *OPTIONAL) if n in columns}
     for name in REQUIRED:
         for row, cell in enumerate(text[name]):
-            if not cell:
+            if not cell and not (without_text and name == "task"):
                 raise UserError(f"{at(row)}: '{name}' is empty. Fill it in, or remove the row.")
     value = _values(_strings(table, kinds[0]), kind=kinds[0], at=at)
     seed = text.get("seed", ("",) * len(table))
