@@ -88,16 +88,16 @@ picked = st.dataframe(
     hide_index=True,
     height="content" if len(table) <= TALLEST else "auto",
     column_config={
-        "rank": st.column_config.NumberColumn(width=48),
-        "policy": st.column_config.TextColumn(width=180),
-        "predicted": bar("blue", width=115),
-        "interval": st.column_config.TextColumn(width=95),
-        "measured": bar("orange", width=115),
-        "measured interval": st.column_config.TextColumn("interval", width=95),
-        "tied group": st.column_config.TextColumn(width=80),
-        "P(best)": st.column_config.NumberColumn(format="%.2f", width=62),
+        "rank": st.column_config.NumberColumn("#", width=36),
+        "policy": st.column_config.TextColumn(width=155),
+        "predicted": bar("blue", width=95),
+        "interval": st.column_config.TextColumn(width=88),
+        "measured": bar("orange", width=95),
+        "measured interval": st.column_config.TextColumn("interval", width=88),
+        "tied group": st.column_config.TextColumn("tied", width=52),
+        "P(best)": st.column_config.NumberColumn(format="%.2f", width=58),
         "worst task": st.column_config.TextColumn(
-            width=150, help="The task with the lowest predicted success, and that prediction."
+            width=135, help="The task with the lowest predicted success, and that prediction."
         ),
     },
     on_select="rerun",

@@ -15,6 +15,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader
 
+from worldeval.axes import Array, UInt8
 from worldeval.errors import UserError
 from worldeval.files import whole_file
 from worldeval.report.bundle_data import bundle_data
@@ -24,7 +25,6 @@ from worldeval.report.page import stylesheet, template_environment
 from worldeval.report.strip import open_strip
 from worldeval.report.thumbnail import webp
 from worldeval.runs.episodes import EpisodeTable, filmed
-from worldeval.runs.films import Filmstrip
 from worldeval.runs.paths import RunPaths
 
 PAGE, FILMS = "index.html", "films"
@@ -54,7 +54,11 @@ def write_bundle(contents: ReportContents, episodes: EpisodeTable, folder: Path)
     shutil.rmtree(folder / FILMS, ignore_errors=True)
     lengths = {}
     for name, strip in own.items():
-        lengths[name] = _write_film(RunPaths(contents.folder).films, strip, folder / films[name])
+        drawn = labelled(
+            open_strip(RunPaths(contents.folder).films, strip),
+            sides=("imagined", contents.compared.label),
+        )
+        lengths[name] = _write_film(drawn, folder / films[name])
     data = bundle_data(contents, episodes, strips=own, files=films, lengths=lengths)
     with whole_file(folder / PAGE) as draft:
         draft.write_text(_page(contents.name, data), encoding="utf-8")
@@ -82,9 +86,8 @@ def check_target(folder: Path) -> None:
     )
 
 
-def _write_film(folder: Path, strip: Filmstrip, target: Path) -> int:
+def _write_film(drawn: UInt8[Array, "t h w 3"], target: Path) -> int:
     """Write a film and the picture that stands for it; returns the number of frames."""
-    drawn = labelled(open_strip(folder, strip))
     target.parent.mkdir(parents=True, exist_ok=True)
     target.with_suffix(".mp4").write_bytes(encoded(drawn, foot=0, small=True))
     target.with_suffix(".webp").write_bytes(webp(drawn[-1], side=320))

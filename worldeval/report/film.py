@@ -22,7 +22,7 @@ RATE = 8.0  # world frames of a film in a second
 HEIGHT = 384  # pixels of a film without its labels, about
 LABEL = 20  # pixels of the band with the names above a row
 FOOT = 56  # pixels below the last row: a player draws its controls over the bottom of a film
-SIDES = {"imagined": DARK.imagined, "measured": DARK.real, "": DARK.ink}
+SIDES = {"imagined": DARK.imagined, "": DARK.ink}  # all others are measured
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,7 +168,9 @@ def _band(side: str, views: list[str], places: list[int], width: int) -> UInt8[A
         text = text[:80]
         while text and font.getlength(text) > end - place - 4:
             text = text[:-1]
-        draw.text((place + 3, LABEL / 2), text, font=font, fill=SIDES[side], anchor="lm")
+        draw.text(
+            (place + 3, LABEL / 2), text, font=font, fill=SIDES.get(side, DARK.real), anchor="lm"
+        )
     return np.asarray(sheet)
 
 

@@ -163,5 +163,5 @@ def _ranks(values: Float[Array, "*_b n"]) -> Float[Array, "*_b n"]:
     if values.ndim > 1:
         return scipy.stats.rankdata(values, axis=-1)
     ordered = np.sort(values)
-    sides = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
-    return (sum(sides) + 1) / 2
+    left, right = (np.searchsorted(ordered, values, side) for side in ("left", "right"))
+    return (left + right + 1) / 2

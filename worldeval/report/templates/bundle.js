@@ -38,7 +38,7 @@ function table(kind, heads, rows) {
 
 /** Two marks with their intervals on one scale from 0 to 1. */
 function bars(predicted, measured) {
-  const drawn = el("svg", { class: "bar", viewBox: "0 0 100 14", preserveAspectRatio: "none", role: "img", "aria-label": `predicted ${both(predicted)}${measured ? `, measured ${both(measured)}` : ""}` });
+  const drawn = el("svg", { class: "bar", viewBox: "0 0 100 14", preserveAspectRatio: "none", role: "img", "aria-label": `predicted ${both(predicted)}${measured ? `, ${run.side} ${both(measured)}` : ""}` });
   drawn.append(el("line", { class: "track", x1: 0, x2: 100, y1: 7, y2: 7 }));
   for (const [side, it, y] of [["imagined", predicted, 4], ["real", measured, 10]]) {
     if (!it) continue;

@@ -3,8 +3,8 @@ const PER_PAGE = 40;
 const VERDICTS = {
   "imagined success": (row) => episodes.score[row] >= 0.5,
   "imagined failure": (row) => episodes.score[row] < 0.5,
-  "too optimistic: imagined success, measured failure": (row) => episodes.score[row] >= 0.5 && episodes.real[row] === 0,
-  "too pessimistic: imagined failure, measured success": (row) => episodes.score[row] < 0.5 && episodes.real[row] === 1,
+  [`too optimistic: imagined success, ${run.side} failure`]: (row) => episodes.score[row] >= 0.5 && episodes.real[row] === 0,
+  [`too pessimistic: imagined failure, ${run.side} success`]: (row) => episodes.score[row] < 0.5 && episodes.real[row] === 1,
 };
 let listed = []; // the episodes of the last list, in its order: n and p move through them
 let list = "#episodes"; // its address
@@ -20,16 +20,16 @@ function ranking([chosen]) {
     el("td", { class: "num" }, row.best === null ? "" : rate(row.best)),
     run.tasks.length > 1 ? el("td", { class: "hide" }, row.worst ? `${row.worst.task} ${rate(row.worst.predicted && row.worst.predicted[0])}` : "") : null));
   const heads = [["#", "num"], ["policy"], ["tied group"], ["predicted success", "num"], ["0 to 1", "barred hide"]];
-  if (run.hasTruth) heads.push(["measured success", "num"]);
+  if (run.hasTruth) heads.push([`${run.adjective} success`, "num"]);
   heads.push(["P(best)", "num"]);
   if (run.tasks.length > 1) heads.push(["worst task, predicted", "hide"]);
   const shown = [el("h1", { class: "verdict" }, run.verdict), ...run.sentences.map((text) => el("p", {}, text)), ...caveats(),
     el("h2", {}, "Ranking"), table("ranking", heads, rows),
-    el("p", { class: "note" }, "Policies that share a letter are statistically tied. Select a policy to see its tasks and episodes.", run.hasTruth ? [el("span", { class: "key imagined" }, "predicted"), el("span", { class: "key real" }, "measured")] : [])];
+    el("p", { class: "note" }, "Policies that share a letter are statistically tied. Select a policy to see its tasks and episodes.", run.hasTruth ? [el("span", { class: "key imagined" }, "predicted"), el("span", { class: "key real" }, run.side)] : [])];
   const row = run.policies.find((each) => each.policy === chosen);
   if (row) shown.push(ofPolicy(row));
   if (run.tasks.length) shown.push(el("h2", {}, "Task by task"), byTask());
-  if (run.agreement.rows.length) shown.push(el("h2", {}, "Agreement with the measured outcomes"), agreement());
+  if (run.agreement.rows.length) shown.push(el("h2", {}, `Agreement with ${run.source}`), agreement());
   return shown;
 }
 
@@ -39,7 +39,7 @@ function ofPolicy(row) {
     return el("tr", {}, el("th", { scope: "row" }, el("a", { href: `#episodes?${new URLSearchParams({ policy: row.policy, task: task.task })}` }, task.task)),
       el("td", { class: "num" }, both(predicted)), el("td", { class: "barred" }, bars(predicted, measured)), run.hasTruth ? el("td", { class: "num" }, both(measured)) : null);
   });
-  const heads = [["task"], ["predicted", "num"], ["0 to 1", "barred"], ...(run.hasTruth ? [["measured", "num"]] : [])];
+  const heads = [["task"], ["predicted", "num"], ["0 to 1", "barred"], ...(run.hasTruth ? [[run.side, "num"]] : [])];
   return el("section", { id: "policy" }, el("h2", {}, row.policy), table("", heads, rows),
     el("p", {}, el("a", { href: `#episodes?${new URLSearchParams({ policy: row.policy })}` }, "All its episodes"), " · ", el("a", { href: place("compare", row.policy) }, "Compare it with another policy")));
 }
@@ -47,7 +47,7 @@ function ofPolicy(row) {
 function byTask() {
   const rows = run.tasks.map((task) => el("tr", {}, el("th", { scope: "row" }, task.task), el("td", { class: "num" }, task.starts === null ? "" : String(task.starts)),
     el("td", { class: "num" }, rate(task.predicted)), run.hasTruth ? [el("td", { class: "num" }, rate(task.measured)), el("td", { class: "num" }, rate(task.optimism))] : null));
-  return table("", [["task"], ["starts", "num"], ["mean predicted", "num"], ...(run.hasTruth ? [["mean measured", "num"], ["optimism", "num"]] : [])], rows);
+  return table("", [["task"], ["starts", "num"], ["mean predicted", "num"], ...(run.hasTruth ? [[`mean ${run.adjective}`, "num"], ["optimism", "num"]] : [])], rows);
 }
 
 function agreement() {
@@ -88,7 +88,7 @@ function overview(_, choice) {
       el("td", {}, episodes.starts[episodes.start[row]]),
       el("td", { class: "num" }, rate(episodes.score[row])), run.hasTruth ? el("td", {}, outcome(episodes.real[row])) : null);
   });
-  const heads = [["film"], ["policy"], ["start"], ["P(success)", "num"], ...(run.hasTruth ? [["measured"]] : [])];
+  const heads = [["film"], ["policy"], ["start"], ["P(success)", "num"], ...(run.hasTruth ? [[run.side]] : [])];
   return [el("h1", { class: "verdict" }, "Episodes"),
     el("div", { class: "controls" }, select("Policy", names(order.length ? order : episodes.policies), wanted.policy, (policy) => to({ policy })), select("Task", names(episodes.tasks), wanted.task, (task) => to({ task })),
       select("Verdict", names(verdicts), wanted.verdict, (verdict) => to({ verdict })), el("label", { class: "check" }, check, "Only with a film")),
@@ -118,7 +118,7 @@ function episode([id]) {
   const film = episodes.films[id];
   const [score, real] = [episodes.score[row], episodes.real[row]];
   const wrong = real !== null && score !== null && score >= 0.5 !== Boolean(real);
-  const facts = [["Judged", rate(score)], ...(real === null ? [] : [["Measured", outcome(real)]]), ["Task", task], ["Start", start], ["Seed", String(episodes.seed[row])],
+  const facts = [["Judged", rate(score)], ...(real === null ? [] : [[run.side[0].toUpperCase() + run.side.slice(1), outcome(real)]]), ["Task", task], ["Start", start], ["Seed", String(episodes.seed[row])],
     ...Object.entries(episodes.signals).filter(([, values]) => values[row] !== null).map(([name, values]) => [name, rate(values[row])])];
   const all = around(row);
   return [el("p", {}, el("a", { href: list }, "All episodes"), el("span", { class: "note" }, ` · ${(all.indexOf(row) + 1).toLocaleString("en")} of ${all.length.toLocaleString("en")}`)),
@@ -148,12 +148,12 @@ function compare([first, second, start]) {
   const together = [];
   out.push(el("div", { class: "pair" }, [[a, shown.a], [b, shown.b]].map(([name, row]) => {
     const film = episodes.films[episodes.id[row]];
-    return el("div", {}, el("h3", {}, el("a", { href: place("episode", episodes.id[row]) }, name)), el("p", { class: "note" }, `judged ${rate(episodes.score[row])}${episodes.real[row] === null ? "" : `, measured: ${outcome(episodes.real[row])}`}`), film ? player(film, together) : el("p", { class: "note" }, "No film."));
+    return el("div", {}, el("h3", {}, el("a", { href: place("episode", episodes.id[row]) }, name)), el("p", { class: "note" }, `judged ${rate(episodes.score[row])}${episodes.real[row] === null ? "" : `, ${run.side}: ${outcome(episodes.real[row])}`}`), film ? player(film, together) : el("p", { class: "note" }, "No film."));
   })));
   const rows = pairs.slice(0, 200).map((each) => el("tr", { class: "pick", "aria-selected": String(each === shown), click: () => { location.hash = place("compare", a, b, each.start); } },
     el("th", { scope: "row" }, el("a", { href: place("compare", a, b, each.start) }, each.start)), el("td", { class: "num" }, rate(episodes.score[each.a])), el("td", { class: "num" }, rate(episodes.score[each.b])),
     run.hasTruth ? [el("td", {}, outcome(episodes.real[each.a])), el("td", {}, outcome(episodes.real[each.b]))] : null, el("td", {}, each.filmed ? "both" : "")));
-  out.push(el("h2", {}, "Start by start"), table("long", [["start"], ["first, judged", "num"], ["second, judged", "num"], ...(run.hasTruth ? [["first, measured"], ["second, measured"]] : []), ["films"]], rows), el("p", { class: "note" }, "The largest differences come first."));
+  out.push(el("h2", {}, "Start by start"), table("long", [["start"], ["first, judged", "num"], ["second, judged", "num"], ...(run.hasTruth ? [[`first, ${run.side}`], [`second, ${run.side}`]] : []), ["films"]], rows), el("p", { class: "note" }, "The largest differences come first."));
   return out;
 }
 
