@@ -12,6 +12,7 @@ pytest.importorskip("gymnasium")
 import worldeval as we
 from tests.support.reach_data import ELSEWHERE, FRAMES, JUDGE, TINY, driven, written
 from worldeval.api.learn import learn
+from worldeval.api.learn_sizes import crowded
 from worldeval.cli import app
 from worldeval.cli.rank import addressed
 from worldeval.errors import UserError
@@ -212,6 +213,13 @@ def test_minutes_size_every_stage(recorded: tuple[Path, Path], tmp_path: Path) -
         say=lambda text: None, fixed=fixed,
     )  # fmt: skip
     assert "trainer.steps" not in left
+    assert json.loads((tmp_path / "1.0/sizes.json").read_text())["share_of_a_core"] > 0
+
+
+def test_a_busy_machine_is_said() -> None:
+    assert crowded(0.97) is None and crowded(3.8) is None
+    assert "leave this one 20% of a core" in (said := crowded(0.2) or "")
+    assert "trained about 5 times less" in said
 
 
 def test_what_would_harm_a_training_stops_it(recorded: tuple[Path, Path], tmp_path: Path) -> None:

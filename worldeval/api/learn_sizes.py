@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from time import monotonic
+from time import monotonic, process_time
 from typing import Any
 
 from worldeval import recipe as recipes
 from worldeval.data.source import Source
+from worldeval.device import pick_device
 from worldeval.files import read_json, write_json
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.world.protocol import WorldSpec
@@ -17,6 +18,7 @@ SHARES = {"tokenizer": 0.3, "kinematics": 0.1, "dynamics": 0.5, "judge": 0.1}
 TOLD_EVERY = 20  # steps between two reports of training progress
 TIMED = 2 * TOLD_EVERY  # steps; only the second half is timed
 LEAST_STEPS = 50
+QUIET = 0.6  # share of a core below which a machine is called busy
 
 
 def sized_stages(
@@ -41,7 +43,9 @@ def sized_stages(
         if kept["minutes"] == minutes:
             return kept["steps"]
     say("timing a few steps of every stage on this machine")
-    seconds = _timed(source, model, given, seed=seed, fixed=fixed)
+    seconds, core = _timed(source, model, given, seed=seed, fixed=fixed)
+    if words := crowded(core):
+        say(words)
     config = recipes.load(model, "model", given).config
     # Each fold trains for a share of the steps, `jobs` folds at a time.
     folds = 1 + config.adapt_share * max(1, -(-config.folds // jobs))
@@ -55,7 +59,8 @@ def sized_stages(
             budget = SHARES[stage] * minutes * 60 / times
             steps[key] = max(LEAST_STEPS, int(budget / seconds[stage]))
     lab.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"minutes": minutes, "steps": steps, "seconds_per_step": seconds})
+    sizes = {"minutes": minutes, "steps": steps, "seconds_per_step": seconds}
+    write_json(path, {**sizes, "share_of_a_core": round(core, 2)})
     return steps
 
 
@@ -102,10 +107,21 @@ def _judge_seconds(world: WorldSpec, recipe: JudgeRecipe, frames: int) -> float:
     return (monotonic() - clocks[1]) / (len(clocks) - 1)
 
 
+def crowded(core: float) -> str | None:
+    """Say what it means that training gets only this share of a core; None if it gets its own."""
+    if core >= QUIET:
+        return None
+    return (
+        f"Other programs leave this one {core:.0%} of a core. --minutes is the time on the clock, "
+        f"so the models are trained about {1 / max(core, 0.01):.0f} times less than on an idle "
+        "machine. Wait until it is idle, or give more --minutes."
+    )
+
+
 def _timed(
     source: Source, model: str, given: dict[str, Any], *, seed: int, fixed: Collection[str] = ()
-) -> dict[str, float]:
-    """Measure the seconds per step of each stage on a few episodes, in a temporary folder."""
+) -> tuple[dict[str, float], float]:
+    """Measure each stage on a few episodes: seconds per step, and the share of a core it got."""
     from tempfile import TemporaryDirectory
 
     from worldeval.data.adapt import ChosenEpisodes
@@ -120,10 +136,16 @@ def _timed(
     tiny |= {"own_rollouts": 0.0, "kept_rollouts": 0.0}
     found = recipes.load(model, "model", {**given, **tiny})
     clocks: dict[str, list[float]] = {}
+    spent: list[tuple[float, float]] = []  # on the clock, and by this process's threads
 
     def report(stage: str, steps: int | None = None) -> Callable[[int, float], None]:
         times = clocks.setdefault(stage, [])
-        return lambda step, loss: times.append(monotonic())
+
+        def told(step: int, loss: float) -> None:
+            times.append(monotonic())
+            spent.append((times[-1], process_time()))
+
+        return told
 
     class Few(Weighted):
         """A few episodes of the data, already opened."""
@@ -141,4 +163,7 @@ def _timed(
             name = "kinematics" if "kinematics" in stage else "dynamics"
             name = "tokenizer" if stage == "tokenizer" else name
             out[name] = (times[-1] - times[1]) / (TOLD_EVERY * (len(times) - 2))
-    return out
+    if len(spent) < 2 or pick_device().type != "cpu":
+        return out, 1.0  # an accelerator's work is not this process's
+    clock, core = (last - first for first, last in zip(spent[0], spent[-1], strict=True))
+    return out, core / max(clock, 1e-9)
