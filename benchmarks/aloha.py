@@ -51,6 +51,16 @@ ROBOT = Robot(
         "pose": {"columns": COLUMNS},
     },
     poor=("careless",),
+    # Fixed, so that they do not depend on how busy the machine is: about 20 minutes of one core.
+    learn=tuple(
+        word
+        for key, steps in (
+            ("tokenizer.trainer", 3000),
+            ("kinematics.trainer", 1200),
+            ("trainer", 1500),
+        )
+        for word in ("--set", f"{key}.steps={steps}")
+    ),
     steps=3000,
     policy={
         # A shift by a pixel is a centimetre, and the gripper leaves little more.
