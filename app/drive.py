@@ -55,7 +55,7 @@ def world_of(folder: str, changed: int) -> tuple[Any, Controls]:
 @st.cache_resource(show_spinner="loading the judge", max_entries=2)
 def judge_of(folder: str, changed: int) -> Any:
     """Load the judge that was trained on this world model."""
-    from worldeval.judge.judge import load_judge
+    from worldeval.judge.load import load_judge
 
     return load_judge(Path(folder))
 

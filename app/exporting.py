@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from worldeval.errors import UserError
-from worldeval.export.select import Selection
+from worldeval.expression import Expression
 from worldeval.report.verbs import run_verb
 from worldeval.runs.episodes import CUT, EpisodeTable
 from worldeval.runs.paths import FOLDERS
@@ -87,14 +87,14 @@ tasks = right.multiselect("Tasks", sorted(set(stored["task"])), placeholder="all
 success = left.toggle("Only episodes judged as success", value=True)
 least = right.slider("Minimum probability of success", 0.0, 1.0, 0.8, 0.05)
 written = st.text_input(
-    "Selection",
+    "Expression",
     expression(policies, tasks, least, success),
     help="In the syntax of --select. Columns: success, probability, policy, lineage, step, task, "
     "start, seed and the trust signals.",
 )
 try:
     known = records(stored)
-    selection = Selection(written, list(known[0])) if written.strip() else None
+    selection = Expression(written, list(known[0])) if written.strip() else None
     kept = [record for record in known if selection is None or selection(record)]
 except UserError as error:
     st.error("This selection is not valid.")

@@ -41,7 +41,7 @@ from worldeval.data.source import open_source  # noqa: E402
 from worldeval.data.video import VideoWriter, read_frames  # noqa: E402
 from worldeval.errors import UserError  # noqa: E402
 from worldeval.files import read_json, whole_file, write_json  # noqa: E402
-from worldeval.judge.judge import load_judge  # noqa: E402
+from worldeval.judge.load import load_judge  # noqa: E402
 from worldeval.policy.checkpoint import load as load_policy  # noqa: E402
 from worldeval.rollout.starts import read_starts, write_starts  # noqa: E402
 from worldeval.world.load import load_world  # noqa: E402

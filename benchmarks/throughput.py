@@ -20,7 +20,7 @@ import torch
 
 from worldeval import recipe as recipes
 from worldeval.files import write_json
-from worldeval.judge.judge import load_judge
+from worldeval.judge.load import load_judge
 from worldeval.policy.load import load_policy
 from worldeval.record import Start
 from worldeval.rollout.loop import imagine

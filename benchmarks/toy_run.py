@@ -14,7 +14,7 @@ from torch import nn
 
 from worldeval.judge.calibrate import Calibration
 from worldeval.judge.fit import FittedJudge
-from worldeval.judge.judge import save_judge
+from worldeval.judge.learned import save_judge
 from worldeval.judge.network import JudgeNet
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.policy.checkpoint import PolicyCard

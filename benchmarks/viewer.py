@@ -140,7 +140,7 @@ def driven() -> dict[str, Any]:
     """Frames a second of driving: what the server does for a frame, on one thread."""
     import torch
 
-    from worldeval.judge.judge import load_judge
+    from worldeval.judge.load import load_judge
     from worldeval.rollout.controls import controls_of
     from worldeval.rollout.drive import Drive
     from worldeval.rollout.starts import read_starts

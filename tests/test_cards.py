@@ -14,7 +14,7 @@ import torch
 from benchmarks.toy_run import make_run
 from worldeval.checked_weights import load_checked, save_checked
 from worldeval.errors import UserError
-from worldeval.judge.judge import load_judge
+from worldeval.judge.load import load_judge
 from worldeval.policy.adapters.folder import AdapterCard, load_adapter, save_adapter
 from worldeval.policy.checkpoint import load as load_policy
 from worldeval.policy.checkpoint import read_card

@@ -12,7 +12,7 @@ from worldeval.evaluate.imagined import outcomes
 from worldeval.evaluate.policies import policy_cards
 from worldeval.evaluate.workers import worker
 from worldeval.evaluate.workers.jobs import BatchDone, Job
-from worldeval.judge.judge import Judged
+from worldeval.judge.protocol import Judged
 from worldeval.record import Verdict
 from worldeval.rollout.inverse import SIGNAL, load_checker
 from worldeval.rollout.recipe import ProtocolRecipe

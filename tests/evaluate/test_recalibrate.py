@@ -15,7 +15,8 @@ from worldeval.errors import UserError
 from worldeval.evaluate.recalibrate import recalibrated
 from worldeval.files import write_json
 from worldeval.judge.calibrate import Calibration
-from worldeval.judge.judge import CARD, WEIGHTS, judge_hash, read_calibration
+from worldeval.judge.learned import CARD, WEIGHTS, read_calibration
+from worldeval.judge.load import judge_hash
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.runs.passport import read_passport
 

@@ -27,7 +27,7 @@ from worldeval.data.table import read_table
 from worldeval.data.weighted import Weighted
 from worldeval.judge.examples import Examples
 from worldeval.judge.fit import fit_judge
-from worldeval.judge.judge import load_judge
+from worldeval.judge.load import load_judge
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.policy.load import load_policy
 from worldeval.policy.recipe import DemoGroup, Lineage, PolicyRecipe, PolicyTrainerRecipe

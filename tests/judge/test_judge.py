@@ -12,8 +12,9 @@ from tests.support.toy import toy_recipe, toy_shards
 from worldeval.data.table import read_table
 from worldeval.errors import UserError
 from worldeval.judge.calibrate import Calibration
-from worldeval.judge.judge import Judge, load_judge
 from worldeval.judge.learn import families, learn_judge
+from worldeval.judge.learned import LearnedJudge
+from worldeval.judge.load import load_judge
 from worldeval.judge.network import JudgeNet
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.record import Rollout
@@ -75,7 +76,7 @@ def test_it_tells_success_from_failure_it_never_saw(folder: Path) -> None:
 
 
 def test_an_unknown_task_is_refused(folder: Path) -> None:
-    judge: Judge = load_judge(folder / "judge")
+    judge = load_judge(folder / "judge")
     fresh = read_table(folder / "data")
     rollouts = replay(load_world(folder / "world"), recordings(fresh, np.arange(2), HORIZON))
     with pytest.raises(UserError, match="was not trained on"):
@@ -86,7 +87,7 @@ def test_a_rollout_of_its_start_alone_has_evidence_and_no_verdict() -> None:
     torch.manual_seed(0)
     recipe = JudgeRecipe(channels=2, hidden=4, recurrent=2, members=2)
     members = [JudgeNet(recipe, latent=(1, 2, 4, 4), pose_dim=4, tasks=1) for _ in range(2)]
-    judge = Judge(members, Calibration(slope=1.0, offsets=(0.0,)), tasks=("open",))
+    judge = LearnedJudge(members, Calibration(slope=1.0, offsets=(0.0,)), tasks=("open",))
     rng = np.random.default_rng(0)
     whole = Rollout(
         start="open-0",
@@ -124,6 +125,7 @@ def test_what_is_not_finite_is_not_judged(tmp_path: Path, odd: float) -> None:
     for broken in (replace(rollout, pose=pose), replace(rollout, latents=latents)):
         with pytest.raises(UserError, match="non-finite values, so it cannot be judged"):
             judge([broken])
+    assert isinstance(judge, LearnedJudge)
     for part in judge._members[0].parameters():
         part.data.fill_(odd)
     with pytest.raises(UserError, match="The judge returned non-finite values"):

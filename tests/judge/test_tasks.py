@@ -12,7 +12,8 @@ from tests.support.clip import WIDTH, tiny_clip
 from worldeval.errors import UserError
 from worldeval.judge.calibrate import Calibration
 from worldeval.judge.fit import FittedJudge
-from worldeval.judge.judge import load_judge, save_judge
+from worldeval.judge.learned import save_judge
+from worldeval.judge.load import load_judge
 from worldeval.judge.made_for import MadeFor, refuse_mismatch
 from worldeval.judge.network import JudgeNet
 from worldeval.judge.recipe import JudgeRecipe

@@ -13,7 +13,8 @@ import torch
 from tests.support.toy import FRAMES, SIZE, STEPS, TASKS, picture, toy_recipe
 from worldeval.judge.calibrate import Calibration
 from worldeval.judge.fit import FittedJudge
-from worldeval.judge.judge import load_judge, save_judge
+from worldeval.judge.learned import save_judge
+from worldeval.judge.load import load_judge
 from worldeval.judge.network import JudgeNet
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.policy.builtin import Random, Zero

@@ -30,7 +30,7 @@ from worldeval.evaluate.kept_gates import REPLAYING, kept_gates
 from worldeval.evaluate.recordings import keep_recordings
 from worldeval.files import read_json, whole_file
 from worldeval.judge.beforehand import refuse_unjudgeable
-from worldeval.judge.judge import judge_hash, load_judge
+from worldeval.judge.load import judge_hash, load_judge
 from worldeval.rollout.starts import (
     Recording,
     read_recordings,

@@ -11,12 +11,15 @@ import torch
 
 from worldeval.api.data import Address as Address
 from worldeval.errors import UserError, did_you_mean
+from worldeval.evaluate.judging import run_judge
 from worldeval.hub import recorded
-from worldeval.judge.judge import Judge, judge_hash
-from worldeval.judge.judge import load_judge as read_judge
+from worldeval.judge.load import judge_hash
+from worldeval.judge.load import load_judge as read_judge
+from worldeval.judge.protocol import Judge
 from worldeval.policy.load import expand
 from worldeval.policy.load import load_policy as read_policy
 from worldeval.policy.protocol import Policy
+from worldeval.policy.remote.tokens import name_hosts
 from worldeval.recipe import shipped
 from worldeval.record import Start
 from worldeval.rollout.starts import read_starts
@@ -70,25 +73,29 @@ def load_world(folder: Address, *, device: str = "auto", sampler_steps: int | No
     return world
 
 
-def load_judge(folder: Address) -> Judge:
-    """Load a trained judge.
+def load_judge(folder: Address, *, world: World | None = None) -> Judge:
+    """Load a judge.
 
     Args:
-        folder: folder written by `worldeval judge train`, or `models/judge` for the shipped judge.
+        folder: folder written by `worldeval judge train`, or `models/judge` for the shipped judge;
+            also `vlm:URL?model=NAME`, `./mine.py:make`, `ws://host:8000`, `rule:EXPRESSION`, or a
+            panel `A | B` (docs/judges.md).
+        world: the world model whose roll-outs are judged. Judges that look at frames need it.
 
     Returns:
         The judge, a function that maps roll-outs to verdicts.
 
     Raises:
-        UserError: the folder contains no judge.
+        UserError: the address is of no judge, or the judge looks at frames and `world` is missing.
 
     >>> import worldeval as we
     >>> we.load_judge("toy/judge").name
     'learned judge of 2'
     """
-    path = Path(shipped(str(folder)))
-    judge = read_judge(path)
-    _ORIGINS[judge] = Origin(recorded(str(folder)), judge_hash(path))
+    ref = str(folder)
+    name_hosts([ref])  # a token may be sent to a server that the caller names
+    judge = read_judge(ref) if world is None else run_judge(ref, world)
+    _ORIGINS[judge] = Origin(recorded(ref), judge_hash(ref))
     return judge
 
 
@@ -147,6 +154,7 @@ def load_starts(
     return chosen
 
 
+JudgeArgument = Address | Judge | Sequence[Address]
 PolicyArgument = Address | Policy | Sequence[Address | Policy]
 
 

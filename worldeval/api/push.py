@@ -9,8 +9,8 @@ from worldeval.errors import UserError
 from worldeval.export.model_card import model_card, validated
 from worldeval.files import read_object
 from worldeval.hub import PushedFiles
-from worldeval.judge.judge import CARD as JUDGE
-from worldeval.judge.judge import judge_hash
+from worldeval.judge.learned import CARD as JUDGE
+from worldeval.judge.load import judge_hash
 from worldeval.policy.load import CARD as POLICY
 from worldeval.recipe import shipped
 from worldeval.runs.passport import find_passport

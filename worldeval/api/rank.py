@@ -14,6 +14,7 @@ from worldeval.api.interfaces import check_interfaces
 from worldeval.api.live_progress import shown
 from worldeval.api.load import (
     Address,
+    JudgeArgument,
     PolicyArgument,
     as_list,
     live_policies,
@@ -36,7 +37,7 @@ from worldeval.evaluate.merge import merge as merge_parts
 from worldeval.evaluate.pair import check_pair
 from worldeval.evaluate.run import Evaluation, Watcher
 from worldeval.hub import recorded
-from worldeval.judge.judge import Judge
+from worldeval.judge.protocol import Judge
 from worldeval.recipe import shipped
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.sampling import check_sampling, sampled_world
@@ -47,7 +48,7 @@ from worldeval.world.world import World
 def rank(
     policies: PolicyArgument | None = None,
     world: Address | World | None = None,
-    judge: Address | Judge | None = None,
+    judge: JudgeArgument | None = None,
     starts: StartArgument | None = None,
     *,
     protocol: str | None = None,
@@ -84,7 +85,8 @@ def rank(
     Args:
         policies: addresses, globs, folders of checkpoints, live policies, or a list of any of them.
         world: folder of a world model, or one from `load_world`.
-        judge: folder of a judge, or one from `load_judge`.
+        judge: folder or address of a judge (docs/judges.md), or one from `load_judge`; several
+            addresses make a panel.
         starts: file of recorded starts, or a list from `load_starts`.
         protocol: name or path of a protocol recipe, which supplies omitted arguments.
         horizon: world frames in an episode (30 without a protocol).
@@ -171,7 +173,7 @@ def rank(
 def imagine(
     policies: PolicyArgument | None = None,
     world: Address | World | None = None,
-    judge: Address | Judge | None = None,
+    judge: JudgeArgument | None = None,
     starts: StartArgument | None = None,
     *,
     protocol: str | None = None,
@@ -358,7 +360,8 @@ def _in_memory(
             "load_world(folder, sampler_steps=...)."
         )
     world = request.world if isinstance(request.world, World) else _world(config)
-    judge = request.judge if isinstance(request.judge, Judge) else load_judge(config.judge)
+    given = request.judge
+    judge = given if isinstance(given, Judge) else load_judge(config.judge, world=world)
     policies = live_policies(
         request.policies if request.policies is not None else config.policies,
         trust_pickle=trust_pickle,

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from worldeval import recipe as recipes
-from worldeval.api.load import Address, PolicyArgument, as_list, load_starts
+from worldeval.api.load import Address, JudgeArgument, PolicyArgument, as_list, load_starts
 from worldeval.api.recipes import LAB
 from worldeval.config import build
 from worldeval.envs.address import refuse_env_code
 from worldeval.errors import UserError
 from worldeval.hub import pinned
-from worldeval.judge.judge import Judge
+from worldeval.judge.address import panel_of, refuse_judge_code
+from worldeval.judge.protocol import Judge
 from worldeval.policy.address import refuse_code
 from worldeval.policy.remote.tokens import name_hosts
 from worldeval.recipe import shipped
@@ -35,7 +36,7 @@ class Request:
 
     policies: PolicyArgument | None
     world: Address | World | None = None
-    judge: Address | Judge | None = None
+    judge: JudgeArgument | None = None
     starts: StartArgument | None = None
     protocol: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)  # keys of the protocol, as values
@@ -85,10 +86,13 @@ class Request:
             UserError: an argument is missing or invalid, or a recipe names Python code.
         """
         values = {key: value for key, value in self.settings.items() if value is not None}
-        for name in ("world", "judge"):
-            model = getattr(self, name)
-            if isinstance(model, str | Path):
-                values[name] = str(model)
+        if isinstance(self.world, str | Path):
+            values["world"] = str(self.world)
+        if self.judge is not None and not isinstance(self.judge, Judge):
+            given = self.judge
+            refs = list(map(str, [given] if isinstance(given, str | Path) else given))
+            name_hosts(refs)  # a token may be sent to a server that the caller names
+            values["judge"] = panel_of(refs)
         if self.policies is not None:
             values["policies"] = [
                 str(one) if isinstance(one, str | Path) else one.spec.name
@@ -106,6 +110,8 @@ class Request:
         found = _pinned(_placed(found))
         if "policies" not in values:
             refuse_code(found.config.policies, found.path)
+        if "judge" not in values:
+            refuse_judge_code(found.config.judge, found.path)
         own = self.truth or any(key.startswith("truth") for key in values)
         if found.config.truth is not None and not own:
             refuse_env_code([found.config.truth.env], found.path)

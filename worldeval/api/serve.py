@@ -176,6 +176,37 @@ def serve_env(address: str, *, options: ServerOptions | None = None, ready: Read
     _serve(SimulatorService(address), options, f"simulator {address}", ready)
 
 
+def serve_judge(
+    address: str,
+    *,
+    columns: int = 64,
+    options: ServerOptions | None = None,
+    ready: Ready = print,
+) -> None:
+    """Serve a judge of frames, until interrupted; `--judge ws://HOST:PORT` asks it.
+
+    Run it in the Python that the judge needs.
+
+    Args:
+        address: of the judge, such as `./mine.py:make` (docs/judges.md).
+        columns: number of pose columns that a rule may name.
+        options, ready: as in `serve_policy`.
+
+    Raises:
+        UserError: it is no judge of frames, or the address cannot be listened on.
+
+    >>> from worldeval.api.serve import serve_judge
+    >>> serve_judge("./mine.py:make")  # doctest: +SKIP
+    """
+    _needed()
+    from worldeval.judge.address import read_judge_address
+    from worldeval.judge.load import load_frame_judge
+    from worldeval.serve.judge import JudgeService
+
+    judge = load_frame_judge(read_judge_address(address), columns=columns)
+    _serve(JudgeService(judge), options, f"judge {judge.name}", ready)
+
+
 def _needed() -> None:
     missing = [name for name in ("msgpack", "websockets") if find_spec(name) is None]
     if missing:

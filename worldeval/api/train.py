@@ -23,8 +23,8 @@ from worldeval.evaluate.first_passports import calibrated_passport
 from worldeval.evaluate.recalibrate import Recalibrated, recalibrated
 from worldeval.files import read_json
 from worldeval.judge.fit import FittedJudge
-from worldeval.judge.judge import save_calibration
 from worldeval.judge.learn import learn_judge
+from worldeval.judge.learned import save_calibration
 from worldeval.policy.sets import as_set, train_set
 from worldeval.policy.train import KeptCheckpoint
 from worldeval.recipe import shipped

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from worldeval.api.live_progress import shown
-from worldeval.api.load import Address
+from worldeval.api.load import Address, JudgeArgument
 from worldeval.api.request import Request, resolved
 from worldeval.api.run_folder import run_folder
 from worldeval.errors import UserError
@@ -51,7 +51,7 @@ def watch(
     protocol: str = "lab",
     *,
     world: Address | None = None,
-    judge: Address | None = None,
+    judge: JudgeArgument | None = None,
     baseline: Address | None = None,
     starts_per_task: int | None = None,
     settings: Mapping[str, Any] | None = None,

@@ -120,6 +120,45 @@ def check(
         raise typer.Exit(1)
 
 
+def label(
+    path: Dataset,
+    judge: Annotated[
+        str,
+        typer.Option(
+            "--judge",
+            help="Judge of frames: vlm:URL?model=NAME, ws://HOST, ./mine.py:make, rule:...",
+        ),
+    ],
+    kind: Format = None,
+    named: Map = None,
+    out: Out = None,
+    seed: Seed = 0,  # every verb takes it; nothing here is random
+    as_json: Json = False,
+) -> None:
+    """Ask a judge whether recorded episodes succeeded, and write a CSV of labels.
+
+    Episodes that the file already has from this judge are not asked for again.
+    """
+    from dataclasses import asdict
+
+    from worldeval.api.label import label_data
+
+    file = out or Path("runs/labels.csv")
+    with counted("episodes") as progress:
+        labels = label_data(path, judge, file, format=kind, map=named, progress=progress)
+    emit([asdict(label) for label in labels], as_json=as_json)
+    if not as_json:
+        said = [label.success for label in labels]
+        console.print(
+            f"{said.count('true')} successes, {said.count('false')} failures, {said.count('')} "
+            f"without an answer: {file}"
+        )
+        both = [each for each in labels if each.success and each.recorded]
+        if both:
+            same = sum(each.success == each.recorded for each in both)
+            console.print(f"equal to the recorded outcome: {same} of {len(both)}")
+
+
 def convert(
     path: Dataset,
     made: Annotated[
@@ -265,6 +304,10 @@ verb(
     "worldeval data inspect lerobot/pusht",
     panels={OUTPUT: ("out", "sheet")},
 )
+verb(
+    data, "label", label,
+    "worldeval data label recordings --judge 'vlm:http://gpu:8000/v1?model=qwen'",
+)  # fmt: skip
 verb(data, "check", check, "worldeval data check lerobot/pusht", panels={CHANGES: ("pictures",)})
 verb(
     data, "convert", convert,

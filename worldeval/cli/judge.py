@@ -8,6 +8,7 @@ import typer
 from worldeval.cli.common import (
     MODELS,
     RECIPE,
+    SAFETY,
     Every,
     Formats,
     Json,
@@ -17,11 +18,14 @@ from worldeval.cli.common import (
     Sets,
     TextEncoder,
     Track,
+    Trust,
     console,
     emit,
+    log,
     settings_of,
     verb,
 )
+from worldeval.errors import UserError
 
 judge = typer.Typer(name="judge", help="Train judges of imagined roll-outs.", no_args_is_help=True)
 
@@ -100,14 +104,74 @@ def train(
             console.print(f"  {name.replace('_', ' '):<16} {said}")
 
 
+def again(
+    run: Annotated[Path, typer.Argument(help="Folder of a finished ranking run.")],
+    judge: Annotated[
+        list[str],
+        typer.Option(
+            "--judge",
+            help="Address of the other judge (docs/judges.md); human: labels from the viewer. "
+            "Repeated: a panel.",
+            rich_help_panel=MODELS,
+        ),
+    ],
+    trust_pickle: Trust = False,
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code",
+            help="Read the cards of the run's policies that are Python code, which runs them.",
+            rich_help_panel=SAFETY,
+        ),
+    ] = False,
+    out: Out = None,
+    seed: Seed = 0,  # every verb takes it; the new run has the seed of the old one
+    as_json: Json = False,
+) -> None:
+    """Judge a run's episodes with another judge, and rank them anew; nothing is imagined.
+
+    Episodes, starts and measured outcomes are those of the run, so that judges are compared on the
+    same episodes.
+    """
+    from worldeval.api.judge_again import judge_again
+    from worldeval.api.live_progress import LiveProgress
+    from worldeval.api.tables import renderables
+
+    with LiveProgress(log, as_json=as_json) as watch:
+        result = judge_again(
+            run,
+            judge,
+            out or Path(f"{run}-judged-again"),
+            trust_code=trust_code,
+            trust_pickle=trust_pickle,
+            progress=watch,
+        )
+    if as_json:
+        emit(result.to_json(), as_json=True)
+        return
+    for each in renderables(result):
+        console.print(each)
+    log.print(f"All numbers are in {result.paths.summary}.", style="dim")
+
+
 def calibrate(
     runs: Annotated[
-        list[Path], typer.Argument(help="Folders of `rank` runs that used --truth and this judge.")
+        list[Path],
+        typer.Argument(help="Folders of `rank` runs of this judge, with --truth or labels."),
     ],
     judge: Annotated[
-        Path,
+        Path | None,
         typer.Option("--judge", help="Folder of the judge to correct.", rich_help_panel=MODELS),
-    ],
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            help="Correct any judge with labels instead: people (given in the viewer), or a CSV "
+            "with policy, task, start, success. Writes a file for calibration=FILE.",
+            rich_help_panel=MODELS,
+        ),
+    ] = None,
     out: Out = None,
     seed: Seed = 0,  # every verb takes it; nothing here is random
     as_json: Json = False,
@@ -115,8 +179,14 @@ def calibrate(
     """Correct a judge's predicted rates with policies whose success was also measured.
 
     Only a slope and an offset per task are fitted; the networks and the order of policies on each
-    task do not change. Use the result to judge other policies.
+    task do not change. Use the result to judge other policies. With --labels, 10 or more labels of
+    imagined episodes correct the probabilities of any judge, and every labelled policy's rate.
     """
+    if labels is not None:
+        _with_labels(runs, labels, out or Path("runs/calibration.json"), as_json)
+        return
+    if judge is None:
+        raise UserError("Give the folder of a trained judge as --judge, or --labels.")
     from dataclasses import asdict
 
     from worldeval.api.train import calibrate_judge
@@ -138,11 +208,34 @@ def calibrate(
         )
 
 
+def _with_labels(runs: list[Path], labels: str, out: Path, as_json: bool) -> None:
+    from worldeval.api.label_calibration import calibrate_with_labels
+
+    found = calibrate_with_labels(runs, labels, out)
+    emit({"out": str(out), **found.to_json()}, as_json=as_json)
+    if as_json:
+        return
+    after = "" if found.log_loss_after is None else f", {found.log_loss_after:.3f} after"
+    console.print(
+        f"{found.labels} labels of {found.policies} policies; mean log loss "
+        f"{found.log_loss_before:.3f} before{after}, for policies held out of the correction"
+    )
+    for policy, rate in found.rates.items():
+        console.print(f"  {policy:<24} {rate}  from {rate.n} labels")
+    console.print(f"judge with calibration={out}")
+
+
 verb(
     judge, "train", train,
     "worldeval judge train --world runs/world --data runs/data --weak runs/weak --out runs/judge",
 )  # fmt: skip
 verb(
+    judge, "again", again,
+    "worldeval judge again runs/demo --judge 'vlm:http://gpu:8000/v1?model=qwen' --out runs/vlm",
+    "worldeval judge again runs/demo --judge human --out runs/people",
+)  # fmt: skip
+verb(
     judge, "calibrate", calibrate,
     "worldeval judge calibrate runs/dev --judge runs/judge --out runs/judge-calibrated",
+    "worldeval judge calibrate runs/vlm --labels people --out vlm.json",
 )  # fmt: skip

@@ -60,11 +60,12 @@ World = Annotated[
         help="Folder of a trained world model, instead of the recipe's.", rich_help_panel=MODELS
     ),
 ]
-JudgeFolder = Annotated[
-    str | None,
+Judges = Annotated[
+    list[str] | None,
     typer.Option(
         "--judge",
-        help="Folder of a trained judge, instead of the recipe's.",
+        help="Folder of a trained judge, vlm:URL?model=NAME, ./mine.py:make, ws://HOST or "
+        "rule:EXPRESSION, instead of the recipe's. Repeated: a panel.",
         rich_help_panel=MODELS,
     ),
 ]
@@ -118,7 +119,7 @@ def rank(
     protocol: Protocol,
     policies: Policies = None,
     world: World = None,
-    judge: JudgeFolder = None,
+    judge: Judges = None,
     starts: Starts = None,
     with_truth: Annotated[
         str | None,
@@ -215,7 +216,7 @@ def rank(
         result = ranked(
             policies or None,
             world,
-            judge,
+            judge or None,
             protocol=protocol,
             starts_per_task=starts,
             sampler_steps=sampler_steps,
@@ -259,7 +260,7 @@ def imagine(
     protocol: Protocol,
     policies: Policies = None,
     world: World = None,
-    judge: JudgeFolder = None,
+    judge: Judges = None,
     starts: Starts = None,
     sampler_steps: SamplerSteps = None,
     guided: Guided = None,
@@ -292,7 +293,7 @@ def imagine(
         result = imagined(
             policies or None,
             world,
-            judge,
+            judge or None,
             protocol=protocol,
             starts_per_task=starts,
             sampler_steps=sampler_steps,

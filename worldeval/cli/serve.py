@@ -1,4 +1,4 @@
-"""`worldeval serve-policy`, `serve-world` and `serve-env`: serve them to other programs."""
+"""`worldeval serve-policy`, `-world`, `-env` and `-judge`: serve them to other programs."""
 
 import json
 import os
@@ -54,6 +54,11 @@ def register(app: typer.Typer) -> None:
         panels={NETWORK: network, EPISODES: ("horizon", "episodes")},
     )  # fmt: skip
     verb(
+        app, "serve-judge", serve_judge,
+        "worldeval serve-judge ./mine.py:make --port 8003",
+        panels={NETWORK: network},
+    )  # fmt: skip
+    verb(
         app, "serve-env", serve_env,
         "worldeval serve-env 'gym:gym_pusht/PushT-v0?obs_type=pixels_agent_pos' --port 8002",
         panels={NETWORK: network},
@@ -83,6 +88,43 @@ def serve_env(
     """
     from worldeval.api.serve import ServerOptions
     from worldeval.api.serve import serve_env as serve
+
+    options = ServerOptions(
+        host=host,
+        port=port,
+        token=token,
+        open=anybody,
+        sessions=sessions,
+        max_megabytes=max_megabytes,
+        idle=idle,
+        answer=answer,
+    )
+    with _stopped():
+        serve(address, options=options, ready=_teller(as_json, out, guarded=bool(token)))
+
+
+def serve_judge(
+    address: Annotated[
+        str, typer.Argument(help="Address of a judge of frames, such as ./mine.py:make.")
+    ],
+    host: Host = "127.0.0.1",
+    port: Port = 8003,
+    token: Token = "",
+    anybody: Open = False,
+    sessions: Sessions = 16,
+    max_megabytes: Megabytes = 64,
+    idle: Idle = 600.0,
+    answer: Answer = 600.0,
+    out: Out = None,
+    seed: Seed = 0,  # every verb takes it; nothing here is random
+    as_json: Json = False,
+) -> None:
+    """Serve a judge of frames over a websocket, from the Python that it needs.
+
+    Use it elsewhere as `rank --judge ws://HOST:PORT`.
+    """
+    from worldeval.api.serve import ServerOptions
+    from worldeval.api.serve import serve_judge as serve
 
     options = ServerOptions(
         host=host,

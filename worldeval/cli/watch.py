@@ -20,7 +20,7 @@ from worldeval.cli.common import (
     settings_of,
     verb,
 )
-from worldeval.cli.rank import JudgeFolder, Starts, World
+from worldeval.cli.rank import Judges, Starts, World
 from worldeval.cli.spread import Jobs, PolicyTimeout
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def watch(
         ),
     ] = None,
     world: World = None,
-    judge: JudgeFolder = None,
+    judge: Judges = None,
     starts: Starts = None,
     budget_minutes: Annotated[
         float | None,
@@ -136,7 +136,7 @@ def watch(
             training_folder,
             protocol,
             world=world,
-            judge=judge,
+            judge=judge or None,
             baseline=baseline,
             starts_per_task=starts,
             settings=settings_of(sets),

@@ -151,9 +151,8 @@ def analyse(
 
 
 def with_noted(findings: Sequence[Finding], noted: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Add warnings that stand before all others, after the refusals."""
-    refused = [each for each in findings if each.severity == "refusal"]
-    return (*refused, *noted, *(each for each in findings if each.severity != "refusal"))
+    """Add findings that stand before all others of their severity."""
+    return tuple(sorted((*noted, *findings), key=lambda each: each.severity != "refusal"))
 
 
 def to_json(

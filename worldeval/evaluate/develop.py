@@ -7,10 +7,11 @@ import numpy as np
 
 from worldeval import recipe as recipes
 from worldeval.errors import UserError, did_you_mean
-from worldeval.evaluate.films import Simulated, described, imagined_frames, keep, simulated_frames
+from worldeval.evaluate.films import Simulated, described, keep, simulated_frames
+from worldeval.evaluate.judging import imagined_frames, run_judge
 from worldeval.evaluate.kept_starts import read_kept_starts
 from worldeval.evaluate.policies import policy_cards
-from worldeval.judge.judge import load_judge
+from worldeval.judge.address import refuse_judge_code
 from worldeval.policy.address import refuse_code
 from worldeval.recipe import shipped
 from worldeval.rollout.recipe import ProtocolRecipe
@@ -46,10 +47,13 @@ def develop(
             code that is not trusted.
     """
     recipe = protocol(run)
-    if real and not trust_code:
-        refuse_code(recipe.policies, RunPaths(run).recipe, remedy="give --trust-code")
+    if not trust_code:
+        refuse_judge_code(recipe.judge, RunPaths(run).recipe, remedy="give --trust-code")
+        if real:
+            refuse_code(recipe.policies, RunPaths(run).recipe, remedy="give --trust-code")
     rows = _rows(read_episodes(run), wanted)
-    world, judge = load_world(Path(shipped(recipe.world))), load_judge(Path(shipped(recipe.judge)))
+    world = load_world(Path(shipped(recipe.world)))
+    judge = run_judge(recipe.judge, world, cache=RunPaths(run).answers)
     store = RolloutStore(RunPaths(run).imagined)
     shown = _simulated(run, recipe, rows, processes, trust_pickle) if real else {}
     made = []

@@ -14,6 +14,7 @@ import pandas as pd
 from worldeval.envs.address import is_code, unavailable
 from worldeval.errors import UserError, did_you_mean
 from worldeval.evaluate.develop import protocol
+from worldeval.evaluate.judging import run_judge
 from worldeval.evaluate.kept_starts import read_kept_starts
 from worldeval.evaluate.manifest import fingerprint
 from worldeval.evaluate.parting import HandedOver, handed_over, parted
@@ -25,7 +26,8 @@ from worldeval.evaluate.parting_check import (
 )
 from worldeval.evaluate.parting_words import Differing, clusters_of, refusal, sentences_of
 from worldeval.evaluate.run import located
-from worldeval.judge.judge import judge_hash, load_judge
+from worldeval.judge.address import refuse_judge_code
+from worldeval.judge.load import judge_hash
 from worldeval.policy.address import refuse_code
 from worldeval.policy.load import load_policy
 from worldeval.record import Rollout
@@ -86,6 +88,7 @@ def explain(
     refs = {name: manifest.policies[name].ref for name in _known((first, second), manifest)}
     if not trust_code:
         refuse_code(refs.values(), RunPaths(run).manifest, remedy="give --trust-code")
+        refuse_judge_code(recipe.judge, RunPaths(run).recipe, remedy="give --trust-code")
     difference = differing(read_table(RunPaths(run).outcomes(IMAGINED)), first, second, task)
     if len(difference.discordant) < LEAST:
         raise UserError(refusal(difference, run))
@@ -97,7 +100,7 @@ def explain(
     world = sampled_world(recipe, Path(recipe.world))
     found = handed_over(
         world,
-        load_judge(Path(recipe.judge)),
+        run_judge(recipe.judge, world, cache=RunPaths(run).answers),
         {name: load_policy(ref, trust_pickle=trust_pickle) for name, ref in refs.items()},
         [kept[name] for name in looked],
         recipe,
@@ -300,7 +303,7 @@ def _unchanged(
     """Refuse models and policies that are no longer those of the run."""
     now = {
         "The world model": (manifest.world, world_hash(Path(recipe.world))),
-        "The judge": (manifest.judge, judge_hash(Path(recipe.judge))),
+        "The judge": (manifest.judge, judge_hash(recipe.judge)),
         **{
             f"Policy {name}": (manifest.policies[name].hash, fingerprint(ref))
             for name, ref in refs.items()

@@ -15,8 +15,9 @@ import pandas as pd
 
 from worldeval.axes import Array, UInt8
 from worldeval.data.table import read_table
+from worldeval.evaluate.judging import imagined_frames, run_judge
 from worldeval.evaluate.truth import load_one, world_of
-from worldeval.judge.judge import Judge, load_judge
+from worldeval.judge.protocol import Judge
 from worldeval.record import Rollout, Verdict
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.rollout.simulate import TruthJob, record
@@ -25,7 +26,6 @@ from worldeval.runs.films import Filmstrip, Frames, Moves, read_filmstrips, writ
 from worldeval.runs.paths import RunPaths
 from worldeval.runs.store import RolloutStore
 from worldeval.world.load import load_world
-from worldeval.world.world import World
 
 TELLING = 10  # informative roll-outs of any policy
 MOST = 60  # maximum number of film strips by default
@@ -90,7 +90,8 @@ def film(
 
     `progress` is called with the number that are stored and their total.
     """
-    world, judge = load_world(Path(recipe.world)), load_judge(Path(recipe.judge))
+    world = load_world(Path(recipe.world))
+    judge = run_judge(recipe.judge, world, cache=RunPaths(run).answers)
     store = RolloutStore(RunPaths(run).imagined)
     progress(0, len(chosen))
     for place, (row, side) in enumerate(zip(chosen, real, strict=True), start=1):
@@ -173,12 +174,6 @@ def _of_each(table: pd.DataFrame, known: Sequence[Outcome]) -> list[Outcome]:
             chosen.append(own.to_dict("records")[0])
             tasks[task] += 1
     return chosen
-
-
-def imagined_frames(rollout: Rollout, world: World) -> dict[str, Array]:
-    """Decode every frame of an imagined roll-out, per view."""
-    latents = np.asarray(rollout.latents, np.float32)
-    return world.render(latents, [rollout.task] * len(latents))
 
 
 def simulated_frames(

@@ -18,7 +18,7 @@ from worldeval.evaluate.passport import MEASURES, files_of, judge_facts, keep, p
 from worldeval.evaluate.recalibrate import Recalibrated
 from worldeval.evaluate.start_scope import start_scope
 from worldeval.evaluate.validated import FAILED
-from worldeval.judge.judge import judge_hash
+from worldeval.judge.load import judge_hash
 from worldeval.recipe import shipped
 from worldeval.record import Start
 from worldeval.runs.origin import read_recipe

@@ -64,7 +64,8 @@ def run_gates(
     zeroed = replay.judged(chosen, still)
     shuffled = np.stack([rng.permutation(episode) for episode in actions[succeeded]])
     spoilt = np.maximum(zeroed, replay.judged(chosen, shuffled))
-    said = confusion((probability > SUCCESS).tolist(), (~failed).tolist())
+    given = np.isfinite(probability)  # a judge of frames may abstain
+    said = confusion((probability[given] > SUCCESS).tolist(), (~failed[given]).tolist())
     return Gates(
         false_success=mean(probability[failed]),
         near_miss_false_success=mean(probability[near]),
@@ -103,7 +104,11 @@ def resting(spec: WorldSpec, recording: Recording) -> Float32[Array, "2 a"]:
 
 
 def mean(values: Float[Array, " n"], *, level: float = 0.95) -> Estimate:
-    """Return the mean of independent probabilities (or their drops) with a t interval."""
+    """Return the mean of independent probabilities (or their drops) with a t interval.
+
+    What is unknown (NaN: the judge abstained) is left out.
+    """
+    values = values[np.isfinite(values)]
     n = len(values)
     if n < 2:
         value = float(values[0]) if n else None

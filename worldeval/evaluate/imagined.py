@@ -68,6 +68,7 @@ class ImaginedPart:
             for (policy, start, _), probability in self.store.done().items()
             if policy in self.refs and start in known
         }
+        self.abstained: dict[str, int] = {}  # policy -> episodes without a verdict
         self.errors: dict[str, str] = {}  # policy -> its last error in this command
         self._failed: Counter[str] = Counter()  # batches in a row
         tasks = dict.fromkeys(start.task for start in self.starts)
@@ -150,7 +151,11 @@ class ImaginedPart:
             return
         job = result.job
         with self._on_disk():
-            self.store.add(job.name, result.packed)
+            if job.starts:
+                self.store.add(job.name, result.packed)
+            for place, reason in result.abstained.items():
+                self._write_down(job.policy, [place], f"the judge abstains: {reason}", "")
+                self.abstained[job.policy] = self.abstained.get(job.policy, 0) + 1
         self._failed[job.policy] = 0
         for place, probability in zip(job.starts, result.probabilities, strict=True):
             self.done[job.policy, self.starts[place].id] = probability
@@ -170,19 +175,22 @@ class ImaginedPart:
     def _note(self, failed: BatchFailed) -> None:
         """Record why a batch has no outcome; its episodes are excluded and can be retried."""
         job = failed.job
-        line = {
-            "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "policy": job.policy,
-            "starts": [self.starts[place].id for place in job.starts],
-            "error": failed.error,
-            "details": failed.details,
-        }
         with self._on_disk():
-            append_line(RunPaths(self.folder).errors, line)
+            self._write_down(job.policy, job.starts, failed.error, failed.details)
         if failed.mistake:
             raise UserError(failed.error)
         self._failed[job.policy] += GIVEN_UP if failed.hung else 1
         self.errors[job.policy] = failed.error
+
+    def _write_down(self, policy: str, places: Sequence[int], error: str, details: str) -> None:
+        line = {
+            "when": datetime.now(UTC).isoformat(timespec="seconds"),
+            "policy": policy,
+            "starts": [self.starts[place].id for place in places],
+            "error": error,
+            "details": details,
+        }
+        append_line(RunPaths(self.folder).errors, line)
 
     def _spent(self, wanted: Sequence[int], why: str) -> SpendingReport:
         names, looks = list(self.refs), self.spending.looks

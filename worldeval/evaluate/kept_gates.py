@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from worldeval.evaluate.gates import REVISION, Gates, run_gates
-from worldeval.judge.judge import Judge
+from worldeval.judge.protocol import Judge
 from worldeval.rollout.starts import read_recordings
 from worldeval.runs.checksums import digest
 from worldeval.runs.replayed import ReplayedGates, read_replayed, write_replayed

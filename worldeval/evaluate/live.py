@@ -10,7 +10,7 @@ from worldeval.evaluate.run import Evaluation
 from worldeval.evaluate.workers.jobs import BatchDone, Job, by_task
 from worldeval.evaluate.workers.spread import Alone, Crew
 from worldeval.evaluate.workers.worker import Setup, Worker
-from worldeval.judge.judge import Judge
+from worldeval.judge.protocol import Judge
 from worldeval.policy.protocol import Policy
 from worldeval.policy.pulse import WatchedPolicy
 from worldeval.record import Start
@@ -55,6 +55,7 @@ class LiveEvaluation(Evaluation):
         self.cards = pd.DataFrame([card_of(ref, one) for ref, one in self.policies.items()])
         self.spent, self.errors, self.seconds = None, {}, {}
         self.compared_with = None
+        self.abstained = {}
 
     def models(self) -> tuple[World, Judge]:
         return self.world, self.judge

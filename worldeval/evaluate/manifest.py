@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from worldeval.evaluate.policies import policy_cards
-from worldeval.judge.judge import CARD as JUDGE_CARD
-from worldeval.judge.judge import judge_hash
+from worldeval.judge.learned import CARD as JUDGE_CARD
+from worldeval.judge.load import judge_folder, judge_hash
 from worldeval.policy.address import read_address, refuse_code
 from worldeval.policy.load import expand
 from worldeval.rollout.recipe import ProtocolRecipe
@@ -44,11 +44,19 @@ def manifest_of(recipe: ProtocolRecipe, refs: Mapping[str, str], *, seed: int) -
     return Manifest(
         seed=seed,
         world=world_hash(Path(recipe.world)) if Path(recipe.world, WORLD_CARD).is_file() else "",
-        judge=judge_hash(Path(recipe.judge)) if Path(recipe.judge, JUDGE_CARD).is_file() else "",
+        judge=_judge(recipe.judge),
         # In the form read back from the file, since JSON has no tuples.
         protocol={key: _plain(value) for key, value in protocol.items()},
         policies={name: PolicyRecord(ref=ref, hash=fingerprint(ref)) for name, ref in refs.items()},
     )
+
+
+def _judge(ref: str) -> str:
+    """Fingerprint the judge at an address; "" for a folder that is not there."""
+    folder = judge_folder(ref)
+    if not ref or (folder is not None and not (folder / JUDGE_CARD).is_file()):
+        return ""
+    return judge_hash(ref)
 
 
 def grown(recipe: ProtocolRecipe, run: Path, *, trust_pickle: bool = False) -> ProtocolRecipe:

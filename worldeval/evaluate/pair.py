@@ -1,10 +1,13 @@
 """Compare the judge of a protocol with its world model and its tasks."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from worldeval.errors import UserError
-from worldeval.judge.judge import Judge, load_judge
+from worldeval.judge.address import read_judge_address
+from worldeval.judge.load import load_frame_judge, load_judge
 from worldeval.judge.made_for import refuse_mismatch
+from worldeval.judge.protocol import Judge
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.world.load import tokenizer_hash
 from worldeval.world.protocol import WorldSpec
@@ -16,7 +19,16 @@ def check_pair(recipe: ProtocolRecipe, world: WorldSpec, judge: Judge | None = N
     Raises:
         UserError: it was trained in another kind of world model, or does not know a task.
     """
-    judge = load_judge(Path(recipe.judge)) if judge is None else judge
+    if judge is None:
+        address = read_judge_address(recipe.judge)
+        if address.kind == "panel":
+            for member in address.members:
+                check_pair(replace(recipe, judge=member), world)
+            return
+        if address.kind != "folder":
+            load_frame_judge(address, columns=world.pose_dim)  # raises errors early
+            return
+        judge = load_judge(recipe.judge)
     if judge.made_for is not None:
         refuse_mismatch(
             judge.made_for,

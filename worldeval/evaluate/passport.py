@@ -19,8 +19,9 @@ from worldeval.evaluate.known import cells_of, rates_of, read_old_rates
 from worldeval.evaluate.start_scope import halves, start_scope
 from worldeval.evaluate.validated import FAILED, read_compared
 from worldeval.files import read_object
-from worldeval.judge.judge import CARD as JUDGE_CARD
-from worldeval.judge.judge import WEIGHTS, judge_hash
+from worldeval.judge.learned import CARD as JUDGE_CARD
+from worldeval.judge.learned import WEIGHTS
+from worldeval.judge.load import judge_hash
 from worldeval.recipe import shipped
 from worldeval.report.passport import write_passport_page
 from worldeval.rollout.starts import read_starts

@@ -12,7 +12,8 @@ from worldeval.axes import Array, Float
 from worldeval.errors import UserError
 from worldeval.evaluate.validated import read_compared
 from worldeval.judge.calibrate import Calibration, recalibrate
-from worldeval.judge.judge import judge_hash, read_calibration
+from worldeval.judge.learned import read_calibration
+from worldeval.judge.load import judge_hash
 from worldeval.runs.paths import IMAGINED, TRUTH
 from worldeval.runs.tables import read_side
 from worldeval.world.protocol import ANY_TASK

@@ -28,6 +28,8 @@ from worldeval.evaluate.films import (
 from worldeval.evaluate.first_starts import first_starts, refuse_recorded
 from worldeval.evaluate.gates import Gates
 from worldeval.evaluate.imagined import ImaginedPart, outcomes
+from worldeval.evaluate.judge_findings import abstentions, panel_splits
+from worldeval.evaluate.judging import answers_cost, run_judge
 from worldeval.evaluate.kept_gates import REPLAYING, kept_gates
 from worldeval.evaluate.kept_starts import keep_starts, read_kept_starts
 from worldeval.evaluate.located import located
@@ -43,8 +45,8 @@ from worldeval.evaluate.workers.local import Processes
 from worldeval.evaluate.workers.spread import Alone, Crew
 from worldeval.evaluate.workers.worker import Setup, Worker, workers
 from worldeval.files import write_json
-from worldeval.judge.judge import Judge, is_uncalibrated, judge_hash, load_judge
-from worldeval.recipe import shipped
+from worldeval.judge.load import is_fixed, is_uncalibrated, judge_folder, judge_hash
+from worldeval.judge.protocol import Judge
 from worldeval.record import Start
 from worldeval.rollout.inverse import load_checker
 from worldeval.rollout.recipe import ProtocolRecipe
@@ -112,6 +114,7 @@ class Evaluation:
         self.starts = by_task(self._starts(), self.recipe.tasks)
         self.spent: SpendingReport | None = None
         self.compared_with: str | None = None  # where measured outcomes come from
+        self.abstained: dict[str, int] = {}  # policy -> episodes without a verdict
         self.errors: dict[str, str] = {}  # policy -> why some of its episodes have no outcome
         kept = self.paths.seconds
         self.seconds = read_record(kept, dict[str, float], remedy=REMOVE) if kept.is_file() else {}
@@ -149,7 +152,7 @@ class Evaluation:
         # Ray and users' policies may print; stdout is reserved for the result.
         with self._timed("imagine"), redirect_stdout(sys.stderr):
             self.spent = work.work(self._crew(), self._batch_done)
-        self.errors = work.errors
+        self.errors, self.abstained = work.errors, work.abstained
         if self.shard.count > 1 and not work.done:  # more parts than batches
             return pd.DataFrame(columns=["policy", "task", "start", "seed", "score"])
         table = outcomes(self.paths.imagined, self.cards, self.starts)
@@ -194,22 +197,21 @@ class Evaluation:
 
     def models(self) -> tuple[World, Judge]:
         """Load the world model and the judge."""
-        return sampled_world(self.recipe, Path(self.recipe.world)), load_judge(
-            Path(self.recipe.judge)
-        )
+        world = sampled_world(self.recipe, Path(self.recipe.world))
+        return world, run_judge(self.recipe.judge, world, cache=self.paths.answers)
 
     def hashes(self) -> dict[str, str]:
         """Compute the fingerprints of the world model and the judge."""
         return {
             "world": world_hash(Path(self.recipe.world)),
-            "judge": judge_hash(Path(self.recipe.judge)),
+            "judge": judge_hash(self.recipe.judge),
         }
 
     @cached_property
     def passport(self) -> PassportCheck:
         """What the passport of the world model and the judge says of this ranking."""
         return check_passport(
-            Path(shipped(self.recipe.judge)) if self.recipe.judge else None,
+            judge_folder(self.recipe.judge),
             hashes=self.hashes(),
             recipe=self.recipe,
             starts=self.starts,
@@ -231,7 +233,7 @@ class Evaluation:
             Path(self.recipe.replays),
             self.models,
             world=hashes["world"],
-            judge=hashes["judge"],
+            judge=hashes["judge"] if is_fixed(self.recipe.judge) else "",
             sampler_steps=self.recipe.sampler_steps,
             seed=self.seed,
             progress=partial(self.watch.counting, REPLAYING),
@@ -259,7 +261,7 @@ class Evaluation:
             validated=validated,
             passport=passport,
             test=self.test,
-            uncalibrated=is_uncalibrated(Path(shipped(self.recipe.judge))),
+            uncalibrated=is_uncalibrated(self.recipe.judge),
         )
         if self.spent is not None and self.spending.looks:
             analysis = replace(
@@ -267,7 +269,10 @@ class Evaluation:
                 imagined=anytime(analysis.imagined, imagined, self.spent),
                 findings=(*analysis.findings, spent_finding(self.spent)),
             )
-        analysis = replace(analysis, findings=with_noted(analysis.findings, self.noted))
+        of_judge = abstentions(self.abstained, imagined) + panel_splits(self.recipe.judge, imagined)
+        analysis = replace(
+            analysis, findings=with_noted(analysis.findings, [*self.noted, *of_judge])
+        )
         content: dict[str, Any] = to_json(
             analysis, self.cards, seconds=self.seconds, episodes=len(imagined)
         )
@@ -277,7 +282,9 @@ class Evaluation:
             "hash": hashes["world"],
             "sampler_steps": self.recipe.sampler_steps,
         }
-        content["judge"] = {"folder": self.recipe.judge, "hash": hashes["judge"]}
+        of_judge_files = {"folder": self.recipe.judge, "hash": hashes["judge"]}
+        cost = answers_cost(self.recipe.judge, self.paths.answers)
+        content["judge"] = {**of_judge_files, **({} if cost is None else {"cost": cost})}
         if self.spent is not None and self.spending.by_turns:
             content["spent"] = self.spent.to_json()
         if truth is not None:
@@ -336,6 +343,7 @@ class Evaluation:
             seed=self.seed,
             trust_pickle=self.trust_pickle,
             policy_timeout=self._patience(),
+            answers=str(self.paths.answers),
         )
         if self.crew is not None:
             return self.crew(setup, list(self.cards["ref"]))

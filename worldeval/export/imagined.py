@@ -12,8 +12,8 @@ import numpy as np
 
 from worldeval.axes import Array, Float32, UInt8
 from worldeval.errors import UserError
-from worldeval.export.select import Selection
 from worldeval.export.trust import signals
+from worldeval.expression import Expression
 from worldeval.record import Episode, Rollout
 from worldeval.runs.origin import read_recipe
 from worldeval.runs.paths import IMAGINED, RunPaths
@@ -92,7 +92,7 @@ class ImaginedRun:
         if text is None:
             return records
         columns = [name for name in records[0] if name.isidentifier()]
-        selection = Selection(text, columns)
+        selection = Expression(text, columns)
         return [record for record in records if selection(record)]
 
     def episodes(

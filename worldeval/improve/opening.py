@@ -10,7 +10,7 @@ from worldeval.errors import UserError, did_you_mean
 from worldeval.improve.place import Simulation
 from worldeval.improve.recipe import PlaceRecipe
 from worldeval.improve.starts import Starts, divide, recorded_starts
-from worldeval.judge.judge import load_judge
+from worldeval.judge.load import load_judge
 from worldeval.policy.checkpoint import LearnedPolicy, is_checkpoint, load
 from worldeval.recipe import shipped
 from worldeval.rollout.starts import read_starts

@@ -13,7 +13,7 @@ from worldeval.improve.opening import open_policy
 from worldeval.improve.place import Judging
 from worldeval.improve.recipe import SearchRecipe
 from worldeval.improve.search import Searched
-from worldeval.judge.judge import load_judge
+from worldeval.judge.load import load_judge
 from worldeval.policy.load import load_policy
 from worldeval.recipe import shipped
 from worldeval.runs.origin import read_recipe

@@ -13,7 +13,7 @@ from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
 from worldeval.judge.examples import Examples, gathered, replayed
 from worldeval.judge.fit import FittedJudge, fit_judge
-from worldeval.judge.judge import save_judge
+from worldeval.judge.learned import save_judge
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.judge.tasks import judged_tasks
 from worldeval.training.optimise import Report

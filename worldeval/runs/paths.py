@@ -23,8 +23,9 @@ FILMS = "filmstrips"
 FILM_INDEX = "index.json"  # in FILMS
 REPORT = "report"
 EXPLAIN = "explain"
+ANSWERS = "answers"  # of judges of frames
 # Folders inside a run that are not themselves a run, dataset or world model.
-FOLDERS = frozenset({IMAGINED, TRUTH, "outcomes", FILMS, REPORT, EXPLAIN})
+FOLDERS = frozenset({IMAGINED, TRUTH, "outcomes", FILMS, REPORT, EXPLAIN, ANSWERS})
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,11 @@ class RunPaths:
     def explanations(self) -> Path:
         """Folder of what was found between pairs of policies."""
         return self.folder / EXPLAIN
+
+    @property
+    def answers(self) -> Path:
+        """Folder of the answers of judges of frames, by the content of what was judged."""
+        return self.folder / ANSWERS
 
     def outcomes(self, side: str) -> Path:
         """Return the path of a side's table, `imagined` or `truth`."""

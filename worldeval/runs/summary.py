@@ -150,6 +150,7 @@ class ModelSummary:
     folder: str = ""
     hash: str | None = None
     sampler_steps: int | None = None  # of a world model; None for the number it was trained with
+    cost: Mapping[str, float] | None = None  # of a judge of frames: answers, tokens, seconds, cost
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ def load_setting(
     world: Path, *, starts: Path, judge: Path | None = None, horizon: int = 30
 ) -> Setting:
     """Load the world model in the folder `world`, with recorded starts and optionally a judge."""
-    from worldeval.judge.judge import load_judge
+    from worldeval.judge.load import load_judge
     from worldeval.world.load import load_world
 
     model = load_world(world)

@@ -26,7 +26,8 @@ class BatchDone:
     job: Job
     probabilities: tuple[float, ...]  # one per start of the job
     seconds: float  # CPU time of one process
-    packed: bytes = field(repr=False)  # the file for the run store
+    packed: bytes = field(repr=False)  # the file for the run store; empty without verdicts
+    abstained: Mapping[int, str] = field(default_factory=dict)  # start -> why it has no verdict
 
     @property
     def policy(self) -> str:

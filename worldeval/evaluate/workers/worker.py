@@ -10,8 +10,8 @@ import torch
 
 from worldeval.device import threads
 from worldeval.errors import UserError
+from worldeval.evaluate.judging import run_judge
 from worldeval.evaluate.workers.jobs import BatchDone, BatchFailed, Job, Result
-from worldeval.judge.judge import load_judge
 from worldeval.policy.address import read_address
 from worldeval.policy.load import load_policy
 from worldeval.policy.pulse import WatchedPolicy, waiting
@@ -40,6 +40,7 @@ class Setup:
     seed: int
     trust_pickle: bool = False
     policy_timeout: float | None = None  # seconds for one call of a policy
+    answers: str | None = None  # folder for answers of judges of frames
     # This machine's paths of what the recipe and the jobs name, where they differ.
     places: Mapping[str, str] = field(default_factory=dict)
 
@@ -68,7 +69,9 @@ class Worker:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._world = sampled_world(setup.recipe, Path(setup.place(setup.recipe.world)))
-        self._judge = load_judge(Path(setup.place(setup.recipe.judge)))
+        judge = setup.recipe.judge
+        cache = None if setup.answers is None else Path(setup.answers)
+        self._judge = run_judge(setup.places.get(judge, judge), self._world, cache=cache)
         self._checker = load_checker(setup.place(setup.recipe.checker))
         self._loaded: tuple[str, WatchedPolicy] | None = None
 
@@ -107,14 +110,19 @@ class Worker:
         policy.settle()
         if self._checker is not None:
             rollouts = checked(rollouts, self._world, self._checker)
-        judged, kept = self._judge.judged(rollouts), slice(len(starts))
-        verdicts = judged.verdicts[kept]
-        packed = pack(rollouts[kept], verdicts, evidence=judged.evidence[kept])
+        judged = self._judge.judged(rollouts)
+        reasons = judged.abstained or ("",) * len(rollouts)
+        kept = [row for row in range(len(starts)) if not reasons[row]]
+        abstained = {job.starts[k]: reasons[k] for k in range(len(starts)) if reasons[k]}
+        verdicts, packed = [judged.verdicts[row] for row in kept], b""
+        if kept:
+            packed = pack([rollouts[row] for row in kept], verdicts, evidence=judged.evidence[kept])
         return BatchDone(
-            job=job,
+            job=replace(job, starts=tuple(job.starts[row] for row in kept)),
             probabilities=tuple(verdict.probability for verdict in verdicts),
             seconds=process_time() - clock,
             packed=packed,
+            abstained=abstained,
         )
 
     def _policy(self, ref: str) -> WatchedPolicy:

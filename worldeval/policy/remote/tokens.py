@@ -16,7 +16,7 @@ from worldeval.errors import UserError
 
 TOKEN = "WORLDEVAL_TOKEN"  # not part of the address, which is stored in every run folder
 NAMED = "WORLDEVAL_NAMED_HOSTS"  # for child processes
-ADDRESS = re.compile(r"wss?://[^\s/?#'\",\]]+")
+ADDRESS = re.compile(r"(?:wss?|https?)://[^\s/?#'\",\]]+")
 
 
 def token_for(url: str) -> str:

@@ -1,4 +1,4 @@
-"""Select roll-outs with expressions such as `success and probability > 0.8`.
+"""Expressions over named values, such as `success and probability > 0.8`.
 
 The text is parsed, never executed. It may contain column names, numbers, texts, comparisons,
 arithmetic, `and`, `or`, `not` and `in`.
@@ -31,18 +31,19 @@ ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
 }
 
 
-class Selection:
-    """A parsed expression over `columns`; call it with a record to see whether it is selected."""
+class Expression:
+    """A parsed expression over `columns`; call it with a record to see whether it is true."""
 
-    def __init__(self, text: str, columns: Collection[str]) -> None:
-        self.text = text
+    def __init__(self, text: str, columns: Collection[str], *, what: str = "--select") -> None:
+        """Parse `text`; `what` names it in errors."""
+        self.text, self._what = text, what
         if len(text) > LONGEST:
-            raise UserError(f"--select has {len(text)} characters; at most {LONGEST} are allowed.")
+            raise UserError(f"{what} has {len(text)} characters; at most {LONGEST} are allowed.")
         try:
             self._tree = ast.parse(text.strip(), mode="eval").body
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             raise UserError(
-                f"--select {text!r} cannot be parsed ({error}). {_example(columns)}"
+                f"{what} {text!r} cannot be parsed ({error}). {_example(columns)}"
             ) from error
         self._check(self._tree, columns)
 
@@ -52,7 +53,7 @@ class Selection:
             return bool(self._value(self._tree, record))
         except (TypeError, ZeroDivisionError) as error:
             raise UserError(
-                f"--select {self.text!r} cannot be evaluated for {dict(record)}: {error}."
+                f"{self._what} {self.text!r} cannot be evaluated for {dict(record)}: {error}."
             ) from error
 
     def _check(self, node: ast.expr, columns: Collection[str]) -> None:
@@ -60,7 +61,7 @@ class Selection:
             case ast.Name(id=name):
                 if name not in columns:
                     raise UserError(
-                        f"--select {self.text!r}: there is no column '{name}'."
+                        f"{self._what} {self.text!r}: there is no column '{name}'."
                         f"{did_you_mean(name, columns)}"
                     )
             case ast.Constant(value=bool() | int() | float() | str()):
@@ -80,7 +81,7 @@ class Selection:
                     self._check(value, columns)
             case _:
                 raise UserError(
-                    f"--select {self.text!r}: {ast.unparse(node)!r} is not allowed there. "
+                    f"{self._what} {self.text!r}: {ast.unparse(node)!r} is not allowed there. "
                     f"{_example(columns)}"
                 )
 

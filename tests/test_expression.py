@@ -3,7 +3,7 @@
 import pytest
 
 from worldeval.errors import UserError
-from worldeval.export.select import Selection
+from worldeval.expression import Expression
 
 RECORD = {
     "success": True,
@@ -36,7 +36,7 @@ RECORD = {
     ],
 )
 def test_what_is_kept(text: str, kept: bool) -> None:
-    assert Selection(text, RECORD)(RECORD) is kept
+    assert Expression(text, RECORD)(RECORD) is kept
 
 
 @pytest.mark.parametrize(
@@ -61,27 +61,27 @@ def test_what_is_kept(text: str, kept: bool) -> None:
 )
 def test_anything_else_is_refused_before_it_runs(text: str) -> None:
     with pytest.raises(UserError, match="is not allowed there"):
-        Selection(text, RECORD)
+        Expression(text, RECORD)
 
 
 def test_an_unknown_column_answers_with_the_nearest() -> None:
     with pytest.raises(UserError, match=r"no column 'probabilty'\. Did you mean 'probability'\?"):
-        Selection("probabilty > 0.8", RECORD)
+        Expression("probabilty > 0.8", RECORD)
 
 
 @pytest.mark.parametrize("text", ["success and", "", "import os", "a; b", "(" * 500, "\0"])
 def test_what_is_no_expression(text: str) -> None:
     with pytest.raises(UserError, match="cannot be parsed"):
-        Selection(text, RECORD)
+        Expression(text, RECORD)
 
 
 def test_what_cannot_be_worked_out_names_the_record() -> None:
     with pytest.raises(UserError, match=r"cannot be evaluated for .*bc-400"):
-        Selection("policy > 3", RECORD)(RECORD)
+        Expression("policy > 3", RECORD)(RECORD)
     with pytest.raises(UserError, match="division by zero"):
-        Selection("1 / (seed - 3) > 0", RECORD)(RECORD)
+        Expression("1 / (seed - 3) > 0", RECORD)(RECORD)
 
 
 def test_a_very_long_text_is_refused() -> None:
     with pytest.raises(UserError, match="1000 are allowed"):
-        Selection("success" + " or success" * 200, RECORD)
+        Expression("success" + " or success" * 200, RECORD)

@@ -20,6 +20,7 @@ from worldeval.judge.fit import FittedJudge
 from worldeval.judge.instructions import Instructions
 from worldeval.judge.made_for import MadeFor
 from worldeval.judge.network import JudgeNet, episode_logit
+from worldeval.judge.protocol import Judged
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.judge.tasks import JudgedTasks
 from worldeval.record import Rollout, Verdict
@@ -30,7 +31,7 @@ CARD, WEIGHTS = "judge.json", "judge.safetensors"
 WORDS = "words"  # key of the instructions' embeddings among the weights
 
 
-class Judge:
+class LearnedJudge:
     """Judge imagined roll-outs. It is fixed after training: judging never changes it."""
 
     def __init__(
@@ -52,7 +53,7 @@ class Judge:
         return self.judged(rollouts).verdicts
 
     @torch.inference_mode()
-    def judged(self, rollouts: Sequence[Rollout]) -> "Judged":
+    def judged(self, rollouts: Sequence[Rollout]) -> Judged:
         """Return verdicts and frame-by-frame evidence for roll-outs of equal length.
 
         Raises:
@@ -147,14 +148,6 @@ class Judge:
         return self._calibration(by_frame.ravel(), each).reshape(by_frame.shape)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """A judge's results for a batch."""
-
-    verdicts: list[Verdict]
-    evidence: Float[Array, "b t"]  # calibrated probability of success by each frame
-
-
 def save_judge(
     folder: Path,
     fitted: FittedJudge,
@@ -214,7 +207,7 @@ def save_calibration(
     write_json(folder / CARD, {**card, "calibrated_on": learned_from})
 
 
-def judge_hash(folder: Path) -> str:
+def learned_hash(folder: Path) -> str:
     """Return a short fingerprint of a saved judge, for provenance."""
     digest = hashlib.sha256()
     for name in (CARD, WEIGHTS):
@@ -234,7 +227,7 @@ def is_uncalibrated(folder: Path) -> bool:
     return card.is_file() and bool(read_object(card).get("uncalibrated", False))
 
 
-def load_judge(folder: Path) -> Judge:
+def load_learned(folder: Path) -> LearnedJudge:
     """Load the judge in `folder`."""
     card = _card(folder)
     recipe, tasks, members = card.recipe, card.tasks, []
@@ -267,7 +260,7 @@ def load_judge(folder: Path) -> Judge:
     instructions = None
     if words is not None:
         instructions = Instructions(card.instructions, words.float(), encoder=Path(recipe.text))
-    return Judge(
+    return LearnedJudge(
         members,
         card.calibration,
         tasks=tasks,

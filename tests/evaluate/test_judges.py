@@ -1,0 +1,239 @@
+"""Rankings with any judge: live, again on the same episodes, by people, and corrected by labels."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from toy_run import make_run
+from typer.testing import CliRunner
+
+import worldeval as we
+from tests.support.chat_server import chat_server
+from worldeval.cli import app
+from worldeval.errors import UserError
+from worldeval.evaluate.judge_findings import abstentions, panel_splits
+from worldeval.evaluate.label_calibration import calibrate_with_labels, fitted
+from worldeval.evaluate.people import PeopleJudge, kappa
+from worldeval.runs.labels import Opinion
+from worldeval.runs.store import RolloutStore
+
+POLICIES = ("a/step-1", "a/step-2", "b/step-1")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("judges")
+
+
+@pytest.fixture(scope="module")
+def run(home: Path) -> Path:
+    """A ranking by the learned judge."""
+    protocol = make_run(home, policies=POLICIES, starts=6)
+    out = home / "run"
+    we.rank(protocol=str(protocol), out=out, films=0, jobs=1, progress=False)
+    return out
+
+
+def invoke(*words: object) -> str:
+    said = CliRunner().invoke(app, [str(word) for word in words])
+    assert said.exit_code == 0, said.output
+    return said.output
+
+
+def scores(run: Path) -> pd.DataFrame:
+    table = pd.read_csv(run / "outcomes/imagined.csv")
+    return table.sort_values(["policy", "start"]).reset_index(drop=True)
+
+
+def code(home: Path, text: str, name: str) -> str:
+    (home / f"{name}.py").write_text(text)
+    return f"{home / name}.py:make"
+
+
+def test_judging_again_with_the_same_judge_changes_nothing(home: Path, run: Path) -> None:
+    result = we.judge_again(run, str(home / "judge"), home / "same", progress=False)
+    one, again = scores(run), scores(home / "same")
+    np.testing.assert_allclose(one["score"], again["score"], atol=2e-3)  # latents are float16
+    assert list(result.policies["policy"]) == list(we.open_run(run).policies["policy"])
+
+
+def test_a_rule_ranks_the_same_episodes(home: Path, run: Path) -> None:
+    ref = "rule:p0 - start_p0 > 0.0"
+    result = we.judge_again(run, ref, home / "rule", progress=False)
+    table, episodes = scores(home / "rule"), RolloutStore(run / "imagined")
+    for row in table.to_dict("records"):
+        rollout, _ = episodes.find(policy=row["policy"], start=row["start"])
+        reached = bool((rollout.pose[1:, 0] > rollout.pose[0, 0]).any())
+        assert row["score"] == float(reached)
+    assert any(found.code == "judge_uncalibrated" for found in result.findings)
+    with pytest.raises(UserError, match="is the run itself"):
+        we.judge_again(run, ref, run, progress=False)
+
+
+def test_a_live_ranking_asks_a_chat_model_and_counts_what_it_cost(home: Path) -> None:
+    protocol = make_run(home / "live", policies=POLICIES[:2], starts=2)
+    with chat_server() as server:
+        ref = f"vlm:{server.url}?model=toy&price=10"
+        out = home / "live/out"
+        arguments = {"protocol": str(protocol), "out": out, "films": 1, "jobs": 1}
+        we.rank(judge=ref, progress=False, **arguments)
+        asked = len(server.asked)
+        we.rank(judge=ref, progress=False, **arguments)  # a finished run asks nothing
+        assert len(server.asked) == asked
+    table = scores(out)
+    # A picture that is neither red nor green is judged by chance, but always the same.
+    assert set(table["score"].round(3)) <= {0.2, 0.8} and len(table) == 8
+    cost = json.loads((out / "summary.json").read_text())["judge"]["cost"]
+    assert cost["answers"] == 8 and cost["tokens"] == 800 and cost["cost"] == pytest.approx(0.008)
+
+
+def test_a_chat_model_that_fails_leaves_holes_and_no_verdicts(home: Path, run: Path) -> None:
+    with chat_server("prose") as server, pytest.raises(UserError, match="no verdict on any"):
+        ref = f"vlm:{server.url}?model=toy&retries=0"
+        we.judge_again(run, ref, home / "prose", progress=False)
+
+
+def test_abstentions_are_left_out_and_told(home: Path) -> None:
+    protocol = make_run(home / "holes", policies=POLICIES[:2], starts=4)
+    ref = code(
+        home,
+        "def make():\n"
+        "    def picky(episodes):\n"
+        "        return [None if e.id.endswith('1') else 0.25 for e in episodes]\n"
+        "    return picky\n",
+        "picky",
+    )
+    out = home / "holes/out"
+    result = we.rank(protocol=str(protocol), judge=ref, out=out, films=0, jobs=1, progress=False)
+    starts = {row["start"] for row in scores(out).to_dict("records")}
+    assert starts and not any(start.endswith("1-1") for start in starts)
+    told = [found for found in result.findings if found.code == "judge_abstains"]
+    assert told and told[0].severity == "refusal"
+    lines = (out / "errors.jsonl").read_text().splitlines()
+    assert all("the judge abstains" in json.loads(line)["error"] for line in lines)
+
+
+def test_a_recipe_may_not_name_code_as_its_judge(home: Path) -> None:
+    protocol = make_run(home / "code", policies=POLICIES[:2], starts=2)
+    text = protocol.read_text().replace(str(home / "code/judge"), "./mine.py:make")
+    protocol.write_text(text)
+    with pytest.raises(UserError, match="Python code to run as a judge"):
+        we.rank(protocol=str(protocol), out=home / "code/out", progress=False)
+
+
+def test_several_judges_are_a_panel(home: Path, run: Path) -> None:
+    judges = [str(home / "judge"), "rule:p0 - start_p0 > 0.0"]
+    result = we.judge_again(run, judges, home / "panel", progress=False)
+    table, learned, rule = scores(home / "panel"), scores(run), scores(home / "rule")
+    np.testing.assert_allclose(table["score"], (learned["score"] + rule["score"]) / 2, atol=2e-3)
+    expected = (learned["score"] - rule["score"]).abs()
+    np.testing.assert_allclose(table["disagreement"], expected, atol=2e-3)
+    assert any(found.code == "judges_disagree" for found in result.findings)
+
+
+def test_findings_name_the_policies() -> None:
+    table = pd.DataFrame(
+        {"policy": ["a", "a", "b", "b"], "score": [1.0] * 4, "disagreement": [0.9, 0.7, 0.1, 0.1]}
+    )
+    (told,) = panel_splits("x | rule:p0 > 1", table)
+    assert "1 of 2 policies" in told.text and "a 0.80" in told.text
+    assert panel_splits("x", table) == () and abstentions({}, table) == ()
+    (few,) = abstentions({"b": 1}, pd.DataFrame({"policy": ["b"] * 19, "score": [1.0] * 19}))
+    assert few.severity == "warning" and "b 5%" in few.text
+
+
+def opinion(row: dict, label: str, who: str) -> str:
+    said = Opinion(
+        policy=row["policy"], task=row["task"], start=row["start"], seed=int(row["seed"]),
+        label=label, who=who, when="2026-01-01T00:00:00+00:00",
+    )  # fmt: skip
+    return json.dumps(vars(said))
+
+
+@pytest.fixture(scope="module")
+def labelled(home: Path, run: Path) -> Path:
+    """Two people labelled: ann everything, ben the first ten, of which he says one otherwise."""
+    rows = scores(run).to_dict("records")
+    lines = [
+        opinion(row, "success" if number % 3 == 0 else "failure", "ann")
+        for number, row in enumerate(rows)
+    ]
+    lines += [
+        opinion(row, "success" if number % 3 == 0 or number == 1 else "failure", "ben")
+        for number, row in enumerate(rows[:10])
+    ]
+    (run / "labels.jsonl").write_text("\n".join(lines) + "\n")
+    return run
+
+
+def test_people_judge_a_run(home: Path, labelled: Path) -> None:
+    we.judge_again(labelled, "human", home / "people", progress=False)
+    table = scores(home / "people")
+    assert len(table) == 35 and set(table["score"]) == {0.0, 1.0}  # one tie is no verdict
+    judge = PeopleJudge(labelled)
+    first, second = scores(labelled).to_dict("records")[:2]
+    assert judge.label(first["policy"], first["start"], int(first["seed"])) is True
+    assert judge.label(second["policy"], second["start"], int(second["seed"])) is None
+
+
+def test_agreement_of_people_beyond_chance(labelled: Path) -> None:
+    # Of ten: 9 equal; ann says success to 4, ben to 5 -> p_e = .4 * .5 + .6 * .5 = .5.
+    assert kappa(labelled) == {("ann", "ben"): (pytest.approx((0.9 - 0.5) / 0.5), 10)}
+
+
+def test_labels_correct_any_judge(home: Path, labelled: Path) -> None:
+    found = calibrate_with_labels([labelled], "people")
+    assert found.labels == 35 and found.policies == 3 and set(found.rates) == set(POLICIES)
+    truth = scores(labelled).assign(success=[int(n % 3 == 0) for n in range(36)])
+    csv = home / "labels.csv"
+    truth[["policy", "task", "start", "success"]].to_csv(csv, index=False)
+    file = home / "correction.json"
+    said = invoke("judge", "calibrate", labelled, "--labels", csv, "--out", file)
+    assert json.loads(file.read_text())["labels"] == 36
+    assert "36 labels of 3 policies" in said
+    csv.write_text(csv.read_text().split("\n")[0] + "\na/step-1,left,left-0,1\n")
+    with pytest.raises(UserError, match="At least 10 labels"):
+        calibrate_with_labels([labelled], str(csv))
+
+
+def test_the_fit_finds_a_known_bias_and_stays_at_home_without_evidence() -> None:
+    rng = np.random.default_rng(0)
+    score = rng.uniform(0.05, 0.95, 4000)
+    shown = np.log(score / (1 - score))
+    success = rng.random(4000) < 1 / (1 + np.exp(-(0.5 * shown - 1.0)))
+    found = fitted(score, success)
+    assert found.slope == pytest.approx(0.5, abs=0.06) and found.offset == pytest.approx(
+        -1, abs=0.1
+    )
+    sure = fitted(np.array([0.9] * 10 + [0.1] * 10), np.arange(20) < 10)
+    assert 0.5 < sure.slope < 4  # perfectly separated labels do not give infinite certainty
+
+
+def test_recordings_are_labelled_once(home: Path) -> None:
+    from tests.support.toy import toy_shards
+
+    data = toy_shards(home / "recordings", episodes=10)
+    ref = code(
+        home,
+        "def make():\n"
+        "    def odd(episodes):\n"
+        "        return [None if e.pose[0, 0] < 0 else 0.9 for e in episodes]\n"
+        "    return odd\n",
+        "odd",
+    )
+    out = home / "recorded.csv"
+    said = invoke("data", "label", data, "--judge", ref, "--out", out)
+    table = pd.read_csv(out, keep_default_na=False)
+    assert len(table) == 20 and set(table["success"].str.lower()) <= {"true", ""}
+    assert "without an answer" in said and "equal to the recorded outcome" in said
+    (home / "odd.py").write_text(
+        "def make():\n    def odd(e):\n        raise OSError\n    return odd"
+    )
+    labels = we.label_data(data, ref, out)  # nothing is left to ask
+    assert [label.success for label in labels].count("true") == list(table["success"].astype(str)
+        .str.lower()).count("true")  # fmt: skip
+    out.write_text("a,b\n1,2\n")
+    with pytest.raises(UserError, match="not a file of labels"):
+        we.label_data(data, ref, out)

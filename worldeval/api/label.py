@@ -1,0 +1,118 @@
+"""Label recorded episodes with a judge of frames."""
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+
+from worldeval.api.data import Address, as_source
+from worldeval.data.source import Source
+from worldeval.errors import UserError
+from worldeval.files import whole_file
+from worldeval.judge.address import read_judge_address
+from worldeval.judge.load import load_frame_judge
+from worldeval.judge.protocol import FrameJudge
+from worldeval.judge.rollout_judge import checked
+from worldeval.policy.remote.tokens import name_hosts
+
+TOGETHER = 8  # episodes that are asked for at a time, and kept when they are answered
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeLabel:
+    """A judge's label of one recorded episode. `success` is empty where it abstains."""
+
+    episode: str
+    task: str
+    success: str  # true, false, or empty
+    probability: str  # of success, 0 to 1
+    recorded: str  # what the dataset itself says: true, false, or empty
+    judge: str
+    reason: str = ""
+
+
+def label_data(
+    data: Address | Source,
+    judge: Address,
+    out: Address,
+    *,
+    format: str | None = None,
+    map: Address | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[EpisodeLabel]:
+    """Ask a judge of frames whether recorded episodes succeeded, and write a CSV file.
+
+    Episodes that the file already has from the same judge are not asked for again.
+
+    Args:
+        data: a dataset in any format.
+        judge: address of a judge of frames: `vlm:`, `ws://`, `rule:` or `./mine.py:make`.
+        out: CSV file with a row for each episode.
+        format, map: as in `open_dataset`.
+        progress: called with the number of labelled episodes and their total.
+
+    Raises:
+        UserError: the judge is not one of frames, or `out` is another file.
+
+    >>> import worldeval as we
+    >>> labels = we.label_data("toy/data", "rule:frame > 1", "toy/labels.csv")
+    >>> labels[0].success
+    'true'
+    """
+    ref, path = str(judge), Path(out)
+    name_hosts([ref])  # a token may be sent to a server that the caller names
+    source = as_source(data, format, map=map)
+    asked = load_frame_judge(read_judge_address(ref), columns=len(source.spec.pose_names))
+    known = {label.episode: label for label in _kept(path) if label.judge == asked.name}
+    labels: list[EpisodeLabel] = []
+    waiting: list[int] = []
+    for index, head in enumerate(source.heads):
+        if head.id in known:
+            labels.append(known[head.id])
+        else:
+            waiting.append(index)
+    for begin in range(0, len(waiting), TOGETHER):
+        labels += _labelled(source, waiting[begin : begin + TOGETHER], asked)
+        _write(path, labels)
+        if progress is not None:
+            progress(len(labels), len(source.heads))
+    _write(path, labels)
+    return labels
+
+
+def _labelled(source: Source, rows: list[int], judge: FrameJudge) -> Iterator[EpisodeLabel]:
+    episodes = [source.episode(index) for index in rows]
+    blind = [replace(episode, success=None, source="", info={}) for episode in episodes]
+    for episode, answer in zip(episodes, judge.judge(blind), strict=True):
+        said = checked(answer, frames=len(episode), judge=judge.name)
+        probability = said.probability
+        yield EpisodeLabel(
+            episode=episode.id,
+            task=episode.task,
+            success="" if probability is None else str(probability > 0.5).lower(),
+            probability="" if probability is None else f"{probability:.6f}",
+            recorded="" if episode.success is None else str(bool(episode.success)).lower(),
+            judge=judge.name,
+            reason=" ".join(said.reason.split()),
+        )
+
+
+def _kept(path: Path) -> list[EpisodeLabel]:
+    if not path.is_file():
+        return []
+    names = [field.name for field in fields(EpisodeLabel)]
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = csv.DictReader(file)
+        if list(rows.fieldnames or ()) != names:
+            raise UserError(
+                f"{path} is not a file of labels (its columns are {rows.fieldnames}). Give another "
+                "--out."
+            )
+        return [EpisodeLabel(**row) for row in rows]
+
+
+def _write(path: Path, labels: list[EpisodeLabel]) -> None:
+    with whole_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(EpisodeLabel)])
+        writer.writeheader()
+        writer.writerows(asdict(label) for label in labels)

@@ -1,0 +1,149 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
+"""Correct any judge with a few labels: its probabilities, and the rate of every policy."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import minimize
+from scipy.special import expit, log_expit, logit
+
+from worldeval.axes import Array, Bool, Float
+from worldeval.errors import UserError
+from worldeval.evaluate.people import PeopleJudge
+from worldeval.judge.calibrate import LEAST
+from worldeval.judge.rollout_judge import Correction
+from worldeval.runs.paths import IMAGINED
+from worldeval.runs.tables import read_outcomes, read_side
+from worldeval.stats import Estimate, combine
+
+FEWEST = 10  # labels
+PEOPLE = "people"
+SLOPE_SPREAD, OFFSET_SPREAD = 1.0, 2.0  # standard deviations of the prior of log slope and offset
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelCalibration:
+    """A correction fitted to labels, and what it changes."""
+
+    correction: Correction
+    labels: int
+    policies: int  # that have labels
+    # Mean negative log-likelihood of the labels of each policy, with the correction fitted to the
+    # other policies; None where only one policy has labels.
+    log_loss_before: float
+    log_loss_after: float | None
+    rates: dict[str, Estimate]  # policy -> rate over its labelled and unlabelled episodes
+
+    def to_json(self) -> dict[str, object]:
+        """Return everything as plain values."""
+        return asdict(self)
+
+
+def calibrate_with_labels(runs: Sequence[Path], labels: str) -> LabelCalibration:
+    """Fit P(success) = sigmoid(slope * logit(p) + offset) to labels of imagined episodes.
+
+    Few labels are enough, because both numbers have a prior at "no change": log slope ~ N(0, 1),
+    offset ~ N(0, 2^2). Rates of policies are corrected by prediction-powered inference
+    (Angelopoulos et al., 2023), from their own labels alone: they are right however wrong the judge
+    is, as long as the labelled episodes were drawn at random.
+
+    Args:
+        runs: ranking runs of one judge, whose probabilities are uncorrected.
+        labels: `people` for the labels given in the viewer, or a CSV file with policy, task, start
+            and success.
+
+    Raises:
+        UserError: fewer than 10 labels, only successes or only failures, or labels of episodes that
+            no run has.
+    """
+    table = pd.concat([_labelled(run, labels) for run in runs], ignore_index=True)
+    known = table[table["label"].notna()]
+    success = known["label"].to_numpy(float) == 1
+    if len(known) < FEWEST or success.all() or not success.any():
+        raise UserError(
+            f"{labels} has {len(known)} labels of these episodes, {int(success.sum())} of them "
+            f"successes. At least {FEWEST} labels with both outcomes are needed."
+        )
+    score = known["score"].to_numpy(float)
+    policy = pd.factorize(known["policy"])[0]
+    return LabelCalibration(
+        correction=fitted(score, success),
+        labels=len(known),
+        policies=int(policy.max()) + 1,
+        log_loss_before=_loss(score, success),
+        log_loss_after=_left_out(score, success, policy),
+        rates={
+            str(name): combine(
+                rows.loc[rows["label"].notna(), "label"].to_numpy(float),
+                rows.loc[rows["label"].notna(), "score"].to_numpy(float),
+                rows.loc[rows["label"].isna(), "score"].to_numpy(float),
+            ).estimate
+            for name, rows in table.groupby("policy", sort=True)
+            if rows["label"].notna().sum() >= FEWEST
+        },
+    )
+
+
+def fitted(score: Float[Array, " n"], success: Bool[Array, " n"]) -> Correction:
+    """Fit slope and offset by maximum posterior."""
+    shown = logit(score.clip(LEAST, 1 - LEAST))
+    sign = np.where(success, 1.0, -1.0)
+
+    def cost(parameters: Array) -> float:
+        slope, offset = np.exp(parameters[0]), parameters[1]
+        prior = (parameters[0] / SLOPE_SPREAD) ** 2 + (offset / OFFSET_SPREAD) ** 2
+        return float(-log_expit(sign * (slope * shown + offset)).sum() + prior / 2)
+
+    best = minimize(cost, np.zeros(2), method="L-BFGS-B").x
+    return Correction(slope=float(np.exp(best[0])), offset=float(best[1]), labels=len(score))
+
+
+def _left_out(score: Float[Array, " n"], success: Bool[Array, " n"], policy: Array) -> float | None:
+    if policy.max() == 0:
+        return None
+    after = score.copy()
+    for one in range(policy.max() + 1):
+        own = policy == one
+        after[own] = fitted(score[~own], success[~own])(score[own])
+    return _loss(after, success)
+
+
+def _loss(probability: Float[Array, " n"], success: Bool[Array, " n"]) -> float:
+    shown = logit(probability.clip(LEAST, 1 - LEAST))
+    return float(-np.log(expit(np.where(success, shown, -shown))).mean())
+
+
+def _labelled(run: Path, labels: str) -> pd.DataFrame:
+    """Return the imagined episodes of a run with `label`: 1, 0 or missing."""
+    key = ["policy", "task", "start"]
+    table = read_side(run, IMAGINED, needed=(*key, "seed", "score"))
+    if labels == PEOPLE:
+        people = PeopleJudge(run)
+        said = [
+            people.label(policy, start, int(seed))
+            for policy, start, seed in zip(
+                table["policy"], table["start"], table["seed"], strict=True
+            )
+        ]
+        return table.assign(label=[np.nan if each is None else float(each) for each in said])
+    found = read_outcomes(Path(labels))
+    if not found.binary:
+        raise UserError(f"{labels} needs a column success with 0 and 1.")
+    given = pd.DataFrame(
+        {
+            "policy": [found.policies[index] for index in found.policy],
+            "task": [found.tasks[index] for index in found.task],
+            "start": found.start,
+            "success": found.value,
+        }
+    )
+    merged = table.merge(given, on=key, how="left").rename(columns={"success": "label"})
+    if not merged["label"].notna().any():
+        raise UserError(
+            f"{labels} has no label of an episode of {run}: policy, task and start must be equal."
+        )
+    return merged

@@ -1,0 +1,107 @@
+"""People as the judge of a run: the labels that they gave in the viewer."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from worldeval.axes import Array, Float
+from worldeval.errors import UserError
+from worldeval.judge.made_for import MadeFor
+from worldeval.judge.protocol import Judged
+from worldeval.record import Rollout, Verdict
+from worldeval.runs.labels import WORDS, latest, read_opinions
+
+UNLABELLED = "nobody has labelled it"
+UNSURE = "people are unsure, or disagree"
+
+
+class PeopleJudge:
+    """A judge of roll-outs that repeats what people said; it abstains on all others.
+
+    Where several people labelled an episode, each has one vote. A tie is an abstention.
+    """
+
+    name, made_for = "people", None
+
+    def __init__(self, run: Path) -> None:
+        """Read the labels of a run.
+
+        Raises:
+            UserError: there is none.
+        """
+        self.made_for: MadeFor | None = None
+        self._said: dict[tuple[str, str, int], list[bool | None]] = {}
+        for opinion in latest(read_opinions(run)):
+            key = (opinion.policy, opinion.start, opinion.seed)
+            self._said.setdefault(key, []).append(WORDS[opinion.label])
+        if not self._said:
+            raise UserError(
+                f"{run} has no labels. Label episodes in the viewer first: worldeval view {run}"
+            )
+
+    def label(self, policy: str, start: str, seed: int) -> bool | None:
+        """Return the majority's label of an episode; None without labels or at a tie."""
+        said = self._said.get((policy, start, seed), [])
+        votes = [vote for vote in said if vote is not None]
+        share = sum(votes) / len(votes) if votes else 0.5
+        return None if share == 0.5 else share > 0.5
+
+    def __call__(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
+        """Return a verdict for each roll-out; NaN where people gave none."""
+        return self.judged(rollouts).verdicts
+
+    def judged(self, rollouts: Sequence[Rollout]) -> Judged:
+        """Return what people said. Evidence is the same at every frame."""
+        verdicts, reasons = [], []
+        for rollout in rollouts:
+            key = (rollout.policy, rollout.start, rollout.seed)
+            said, label = self._said.get(key), self.label(*key)
+            reasons.append(UNLABELLED if said is None else UNSURE if label is None else "")
+            verdicts.append(
+                Verdict(
+                    probability=np.nan if label is None else float(label),
+                    step=len(rollout.pose) - 1,
+                    judge=self.name,
+                    votes=tuple(float(vote) for vote in said or () if vote is not None)
+                    or (np.nan,),
+                )
+            )
+        length = len(rollouts[0].pose) if rollouts else 0
+        evidence = np.repeat([[verdict.probability] for verdict in verdicts], length, axis=1)
+        return Judged(verdicts=verdicts, evidence=evidence, abstained=tuple(reasons))
+
+    def over_time(self, rollouts: Sequence[Rollout]) -> Float[Array, "b t"]:
+        """Return the verdict at every frame."""
+        return self.judged(rollouts).evidence
+
+    def knows(self, task: str) -> bool:
+        """People know every task."""
+        return True
+
+
+def kappa(run: Path) -> dict[tuple[str, str], tuple[float | None, int]]:
+    """Return how far people agree beyond chance, for every pair with common episodes.
+
+    Cohen's kappa = (p_o - p_e) / (1 - p_e), with p_o the observed share of equal labels and p_e the
+    share expected from both persons' rates (Cohen, 1960). 'unsure' is a third label.
+
+    Returns:
+        (person, person) -> kappa and the number of common episodes. None where both gave one and
+        the same label throughout, which leaves nothing to agree about.
+    """
+    by_person: dict[str, dict[tuple, str]] = {}
+    for opinion in latest(read_opinions(run)):
+        by_person.setdefault(opinion.who, {})[opinion.key] = opinion.label
+    out = {}
+    for one, other in combinations(sorted(by_person), 2):
+        common = [key for key in by_person[one] if key in by_person[other]]
+        if not common:
+            continue
+        first = np.array([by_person[one][key] for key in common])
+        second = np.array([by_person[other][key] for key in common])
+        equal = float((first == second).mean())
+        chance = sum(float((first == word).mean() * (second == word).mean()) for word in WORDS)
+        out[one, other] = (None if chance >= 1 else (equal - chance) / (1 - chance), len(common))
+    return out

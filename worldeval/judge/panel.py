@@ -1,0 +1,66 @@
+"""A panel of judges: their mean probability decides, and their disagreement is shown."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from worldeval.axes import Array, Float
+from worldeval.judge.made_for import MadeFor
+from worldeval.judge.protocol import Judge, Judged
+from worldeval.record import Rollout, Verdict
+
+
+class JudgePanel:
+    """The mean probability of judges; one vote each. It abstains where any of them does.
+
+    A mean over the judges that answer would mix two scales: one judge's easy episodes and another's
+    hard ones.
+    """
+
+    def __init__(self, judges: Sequence[Judge]) -> None:
+        self.judges = tuple(judges)
+        self.name = "panel of " + ", ".join(judge.name for judge in judges)
+        learned = [judge.made_for for judge in judges if judge.made_for is not None]
+        # The models of several learned judges are compared one by one (`pair.py`).
+        self.made_for: MadeFor | None = learned[0] if learned else None
+
+    def __call__(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
+        """Return a verdict for each roll-out."""
+        each = [judge(rollouts) for judge in self.judges]
+        return [self._verdict(verdicts) for verdicts in zip(*each, strict=True)]
+
+    def judged(self, rollouts: Sequence[Rollout]) -> Judged:
+        """Return verdicts, mean evidence, and what any judge abstained on."""
+        each = [judge.judged(rollouts) for judge in self.judges]
+        reasons = [judged.abstained or ("",) * len(rollouts) for judged in each]
+        return Judged(
+            verdicts=[
+                self._verdict(own) for own in zip(*(one.verdicts for one in each), strict=True)
+            ],
+            evidence=np.mean([judged.evidence for judged in each], axis=0),
+            abstained=tuple(
+                "; ".join(
+                    f"{judge.name}: {reason}"
+                    for judge, reason in zip(self.judges, own, strict=True)
+                    if reason
+                )
+                for own in zip(*reasons, strict=True)
+            ),
+        )
+
+    def over_time(self, rollouts: Sequence[Rollout]) -> Float[Array, "b t"]:
+        """Return the mean probability at each frame."""
+        return np.mean([judge.over_time(rollouts) for judge in self.judges], axis=0)
+
+    def knows(self, task: str) -> bool:
+        """Whether every judge can judge this task."""
+        return all(judge.knows(task) for judge in self.judges)
+
+    def _verdict(self, verdicts: Sequence[Verdict]) -> Verdict:
+        said = [verdict.probability for verdict in verdicts]
+        return Verdict(
+            probability=float(np.mean(said)),
+            step=int(np.median([verdict.step for verdict in verdicts])),
+            judge=self.name,
+            votes=tuple(said),
+        )
