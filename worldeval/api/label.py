@@ -1,34 +1,19 @@
 """Label recorded episodes with a judge of frames."""
 
-import csv
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import replace
 from pathlib import Path
 
 from worldeval.api.data import Address, as_source
 from worldeval.data.source import Source
-from worldeval.errors import UserError
-from worldeval.files import whole_file
 from worldeval.judge.address import read_judge_address
 from worldeval.judge.load import load_frame_judge
 from worldeval.judge.protocol import FrameJudge
 from worldeval.judge.rollout_judge import checked
 from worldeval.policy.remote.tokens import name_hosts
+from worldeval.runs.episode_labels import EpisodeLabel, read_labels, write_labels
 
 TOGETHER = 8  # episodes that are asked for at a time, and kept when they are answered
-
-
-@dataclass(frozen=True, kw_only=True)
-class EpisodeLabel:
-    """A judge's label of one recorded episode. `success` is empty where it abstains."""
-
-    episode: str
-    task: str
-    success: str  # true, false, or empty
-    probability: str  # of success, 0 to 1
-    recorded: str  # what the dataset itself says: true, false, or empty
-    judge: str
-    reason: str = ""
 
 
 def label_data(
@@ -63,7 +48,7 @@ def label_data(
     name_hosts([ref])  # a token may be sent to a server that the caller names
     source = as_source(data, format, map=map)
     asked = load_frame_judge(read_judge_address(ref), columns=len(source.spec.pose_names))
-    known = {label.episode: label for label in _kept(path) if label.judge == asked.name}
+    known = {label.episode: label for label in read_labels(path) if label.judge == asked.name}
     labels: list[EpisodeLabel] = []
     waiting: list[int] = []
     for index, head in enumerate(source.heads):
@@ -73,10 +58,10 @@ def label_data(
             waiting.append(index)
     for begin in range(0, len(waiting), TOGETHER):
         labels += _labelled(source, waiting[begin : begin + TOGETHER], asked)
-        _write(path, labels)
+        write_labels(path, labels)
         if progress is not None:
             progress(len(labels), len(source.heads))
-    _write(path, labels)
+    write_labels(path, labels)
     return labels
 
 
@@ -95,24 +80,3 @@ def _labelled(source: Source, rows: list[int], judge: FrameJudge) -> Iterator[Ep
             judge=judge.name,
             reason=" ".join(said.reason.split()),
         )
-
-
-def _kept(path: Path) -> list[EpisodeLabel]:
-    if not path.is_file():
-        return []
-    names = [field.name for field in fields(EpisodeLabel)]
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = csv.DictReader(file)
-        if list(rows.fieldnames or ()) != names:
-            raise UserError(
-                f"{path} is not a file of labels (its columns are {rows.fieldnames}). Give another "
-                "--out."
-            )
-        return [EpisodeLabel(**row) for row in rows]
-
-
-def _write(path: Path, labels: list[EpisodeLabel]) -> None:
-    with whole_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(EpisodeLabel)])
-        writer.writeheader()
-        writer.writerows(asdict(label) for label in labels)
