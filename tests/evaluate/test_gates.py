@@ -84,6 +84,14 @@ def test_known_gates() -> None:
     assert gates.action_effect.value == 0.0
 
 
+def test_recordings_that_all_failed_leave_the_other_gates_unknown() -> None:
+    recordings = [recording(action, success=False) for action in (0.1, 0.2, 1.0)]
+    gates = run_gates(Sum(), judge, recordings, rng=np.random.default_rng(0))  # type: ignore[arg-type]
+    assert gates.false_success.value == pytest.approx(1 / 3)
+    assert gates.true_success.value is gates.action_effect.value is None
+    assert gates.informativeness.value is None
+
+
 def test_the_interval_of_a_mean_stays_between_0_and_1() -> None:
     estimate = mean(np.array([0.0, 0.0, 0.1, 0.0]))
     assert estimate.low == 0.0

@@ -60,10 +60,12 @@ def run_gates(
     replay = _Replay(world, judge, len(recordings) + 2 * len(succeeded), progress)
     probability = replay.judged(recordings, actions)
     chosen = [recording for recording in recordings if recording.success]
-    still = np.stack([np.repeat(rest[int(index)][:1], length, 0) for index in succeeded])
-    zeroed = replay.judged(chosen, still)
-    shuffled = np.stack([rng.permutation(episode) for episode in actions[succeeded]])
-    spoilt = np.maximum(zeroed, replay.judged(chosen, shuffled))
+    spoilt = probability[succeeded]  # empty if every recording failed
+    if len(succeeded):
+        still = np.stack([np.repeat(rest[int(index)][:1], length, 0) for index in succeeded])
+        zeroed = replay.judged(chosen, still)
+        shuffled = np.stack([rng.permutation(episode) for episode in actions[succeeded]])
+        spoilt = np.maximum(zeroed, replay.judged(chosen, shuffled))
     given = np.isfinite(probability)  # a judge of frames may abstain
     said = confusion((probability[given] > SUCCESS).tolist(), (~failed[given]).tolist())
     return Gates(
