@@ -60,6 +60,7 @@ class Robot:
     poor: tuple[str, ...] = ()  # sources of poor ones; (): poor policies have few demonstrations
     minutes: float | None = 20.0  # of `learn`; None: as many steps as the recipe says
     learn: tuple[str, ...] = ()  # further words of `learn`
+    rank: tuple[str, ...] = ()  # further words of `rank`
     size: tuple[int, int] | None = None  # of the policies' images; None: as recorded
     chunk: int = 2  # frames that a policy plans ahead
     steps: int = 2000  # optimiser steps of the longest policy training
@@ -210,7 +211,8 @@ class Road:
             [
                 "rank", self.out / "lab", *(w for one in policies for w in ("--policies", one)),
                 "--truth", self.robot.address, "--starts", self.robot.starts,
-                "--set", f"first_seed={first_seed}", "--jobs", self.jobs, "--out", self.out / stage,
+                "--set", f"first_seed={first_seed}", "--jobs", self.jobs, *self.robot.rank,
+                "--out", self.out / stage,
             ],
         )  # fmt: skip
 
