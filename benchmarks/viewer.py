@@ -111,6 +111,7 @@ def on_demo(run: Path) -> dict[str, Any]:
             "target": {"first": FIRST, "click": CLICK, "help": HELP},
             "load_average": round(os.getloadavg()[0], 1),
             "pages": pages,
+            "clicked": clicked(folder / BIG),
             "help": child([*command, "--help"]),
             "bundle": child(
                 [*command, "view", str(run), "--bundle", str(folder / "site"), "--json"]
@@ -123,6 +124,19 @@ def on_demo(run: Path) -> dict[str, Any]:
             "drive": driven(),
         }
     print(json.dumps(found), flush=True)
+    return found
+
+
+def clicked(runs: Path) -> dict[str, dict[str, float]]:
+    """Seconds until another page is there, in the order of a visit that began with the ranking."""
+    test = looked_at("ranking.py", runs)
+    test.run()
+    found = {}
+    for page in DEMO_PAGES:
+        if page != "ranking.py":
+            test.switch_page(page)
+            found[page] = timed(test.run)
+            assert not test.exception, test.exception[0].message
     return found
 
 

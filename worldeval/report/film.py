@@ -109,15 +109,18 @@ def encoded(
     """
     from worldeval.data.video import (
         SMALL,
+        VIEWED,
         VideoWriter,
     )  # imported here because lists of episodes need no video library
 
-    frames = np.pad(frames, ((0, 0), (0, foot), (0, 0), (0, 0)), constant_values=PAPER)
+    count, high, wide, _ = frames.shape
+    whole = np.full((count, high + foot, wide, 3), PAPER, np.uint8)
+    whole[:, :high] = frames
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "film.mp4"
-        size = (frames.shape[1], frames.shape[2])
-        with VideoWriter(path, fps=fps, size=size, options=SMALL if small else None) as writer:
-            writer.append(frames)
+        size = (whole.shape[1], whole.shape[2])
+        with VideoWriter(path, fps=fps, size=size, options=SMALL if small else VIEWED) as writer:
+            writer.append(whole)
         return path.read_bytes()
 
 
