@@ -2,8 +2,7 @@
 
 from io import StringIO
 
-from rich.console import Console
-from rich.table import Table
+from rich.console import Console, RenderableType
 
 from worldeval.api.tables import combined_table, difference_table
 from worldeval.runs.summary import Summary
@@ -24,7 +23,7 @@ SUMMARY = Summary(
 )
 
 
-def lines(table: Table) -> list[list[str]]:
+def lines(table: RenderableType) -> list[list[str]]:
     """The cells of every row of a printed table."""
     console = Console(width=120, record=True, file=StringIO())
     console.print(table)

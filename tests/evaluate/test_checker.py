@@ -31,7 +31,7 @@ def test_every_imagined_step_says_how_well_it_shows_its_action(
             verdicts=[verdict] * len(rollouts), evidence=np.full((len(rollouts), 3), 0.5)
         )
     )
-    monkeypatch.setattr(worker, "load_judge", lambda folder: judge)
+    monkeypatch.setattr(worker, "run_judge", lambda *_, **__: judge)
     recipe = ProtocolRecipe(
         tasks=("left", "right"),
         policies=(str(folder),),

@@ -162,7 +162,7 @@ def track_run(
     rows = table({GOOD: [0.9] * starts, SLIPS: [score] * starts})
     write_table(run / "outcomes/imagined.csv", rows)
     monkeypatch.setattr(explaining, "sampled_world", lambda *_: TrackWorld())
-    monkeypatch.setattr(explaining, "load_judge", lambda _: TrackJudge())
+    monkeypatch.setattr(explaining, "run_judge", lambda *_, **__: TrackJudge())
     monkeypatch.setattr(explaining, "world_hash", lambda _: "")
     monkeypatch.setattr(explaining, "judge_hash", lambda _: "")
     return run
@@ -221,7 +221,7 @@ def test_what_cannot_be_repeated_is_refused(run: Path, monkeypatch: pytest.Monke
         explain(run, GOOD, GOOD)
     with pytest.raises(UserError, match=r"names Python code .*--trust-code"):
         explain(run, GOOD, SLIPS)
-    monkeypatch.setattr(explaining, "load_judge", lambda _: TrackJudge(flips=0.5))
+    monkeypatch.setattr(explaining, "run_judge", lambda *_, **__: TrackJudge(flips=0.5))
     with pytest.raises(UserError, match=r"Imagining anew.*differ at"):
         explain(run, GOOD, SLIPS, trust_code=True, simulator=False)
     manifest = explaining.read_manifest(run)

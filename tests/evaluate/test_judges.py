@@ -75,7 +75,7 @@ def test_a_rule_ranks_the_same_episodes(home: Path, run: Path) -> None:
 def test_a_live_ranking_asks_a_chat_model_and_counts_what_it_cost(home: Path) -> None:
     protocol = make_run(home / "live", policies=POLICIES[:2], starts=2)
     with chat_server() as server:
-        ref = f"vlm:{server.url}?model=toy&price=10"
+        ref = f"vlm:{server.url}?model=toy&frames=2&price=10"
         out = home / "live/out"
         arguments = {"protocol": str(protocol), "out": out, "films": 1, "jobs": 1}
         we.rank(judge=ref, progress=False, **arguments)
@@ -91,7 +91,7 @@ def test_a_live_ranking_asks_a_chat_model_and_counts_what_it_cost(home: Path) ->
 
 def test_a_chat_model_that_fails_leaves_holes_and_no_verdicts(home: Path, run: Path) -> None:
     with chat_server("prose") as server, pytest.raises(UserError, match="no verdict on any"):
-        ref = f"vlm:{server.url}?model=toy&retries=0"
+        ref = f"vlm:{server.url}?model=toy&frames=2&retries=0"
         we.judge_again(run, ref, home / "prose", progress=False)
 
 
