@@ -22,7 +22,8 @@ SMALL = {
 @pytest.mark.parametrize("name", SMALL)
 def test_one_chunk_of_droid(name: str, tmp_path: Path) -> None:
     few = ["trainer.steps=12", "trainer.batch=2"]
-    few += ["kinematics.trainer.steps=5", "kinematics.trainer.batch=2"]
+    if not name.startswith("rssm"):  # which learns the pose with everything else
+        few += ["kinematics.trainer.steps=5", "kinematics.trainer.batch=2"]
     found = recipes.load(name, "model", read_settings([*few, *SMALL[name]]))
     row = trained(found, droid_folder(), tmp_path, seed=0, frames=4, every=24)
     print(f"{name}: {row['latent_mse']:.4f}, last frame repeated {row['repeated_mse']:.4f}")

@@ -24,6 +24,7 @@ from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.recipe import ActuationRecipe
 from worldeval.world.training.windows import Windows
+from worldeval.world.turned import Turned
 
 FRAMES, VISIT, RETURN = 10, 1, 8
 SPEC = WorldSpec(
@@ -55,6 +56,7 @@ class Obedient(Kinematics):
     def __init__(self, features: Features) -> None:
         nn.Module.__init__(self)  # no network of its own
         self.features = features
+        self.turned_pose = self.turned_action = Turned(width=4)  # there are no angles
 
     def forward(self, latent: torch.Tensor, first: torch.Tensor, motion: Motion) -> torch.Tensor:
         return torch.cat([motion.next_command, motion.pose[:, 3:]], 1)
