@@ -59,10 +59,10 @@ $(VENV)/.pusht: $(READY)
 	@touch $@
 
 test: setup ## Run the tests, without those marked slow.
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -m "not slow" -n 2 --dist loadfile
 
 test-all: setup ## Run every test.
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --dist loadfile
 
 check: setup ## Lint, formatting and types.
 	$(BIN)/ruff check
