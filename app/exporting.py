@@ -87,7 +87,7 @@ tasks = right.multiselect("Tasks", sorted(set(stored["task"])), placeholder="all
 success = left.toggle("Only episodes judged as success", value=True)
 least = right.slider("Minimum probability of success", 0.0, 1.0, 0.8, 0.05)
 written = st.text_input(
-    "Expression",
+    "Selection",
     expression(policies, tasks, least, success),
     help="In the syntax of --select. Columns: success, probability, policy, lineage, step, task, "
     "start, seed and the trust signals.",
