@@ -5,7 +5,9 @@ Only code named on the command line is loaded, because recipes and run folders m
 
 import importlib
 import importlib.util
+import inspect
 import sys
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,22 @@ def load_code(ref: str, what: str) -> Any:
         known = [key for key, value in vars(module).items() if callable(value) and key[0] != "_"]
         raise UserError(f"{place} has no '{name}'.{did_you_mean(name, known)}")
     return getattr(module, name)
+
+
+def call_code(ref: str, make: Callable[..., Any], params: Mapping[str, Any]) -> Any:
+    """Call code that a user named with the parameters of its address.
+
+    Raises:
+        UserError: it does not accept them; errors of the code itself are raised as they are.
+    """
+    try:
+        inspect.signature(make).bind(**params)
+    except TypeError as error:
+        raise UserError(
+            f"{ref} cannot be created with {dict(params)}: {error}. Its signature is "
+            f"{inspect.signature(make)}; pass parameters as key=value."
+        ) from error
+    return make(**params)
 
 
 def near(path: Path) -> str:

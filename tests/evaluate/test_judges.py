@@ -16,6 +16,7 @@ from worldeval.errors import UserError
 from worldeval.evaluate.judge_findings import abstentions, panel_splits
 from worldeval.evaluate.label_calibration import calibrate_with_labels, fitted
 from worldeval.evaluate.people import PeopleJudge, kappa
+from worldeval.evaluate.rejudge import judge_again as write_again
 from worldeval.runs.labels import Opinion
 from worldeval.runs.store import RolloutStore
 
@@ -115,6 +116,20 @@ def test_abstentions_are_left_out_and_told(home: Path) -> None:
     assert all("the judge abstains" in json.loads(line)["error"] for line in lines)
 
 
+def test_what_has_no_verdict_is_asked_for_and_told_again(home: Path, run: Path) -> None:
+    ref = code(
+        home,
+        "def make():\n"
+        "    def rare(episodes):\n"
+        "        return [0.5 if e.id.startswith('left') else None for e in episodes]\n"
+        "    return rare\n",
+        "rare",
+    )
+    without = [write_again(run, ref, home / "rare") for _ in range(2)]
+    assert without[0] == without[1] == dict.fromkeys(POLICIES, 6)
+    assert len(RolloutStore(home / "rare/imagined").done()) == 18
+
+
 def test_a_recipe_may_not_name_code_as_its_judge(home: Path) -> None:
     protocol = make_run(home / "code", policies=POLICIES[:2], starts=2)
     text = protocol.read_text().replace(str(home / "code/judge"), "./mine.py:make")
@@ -172,6 +187,11 @@ def test_people_judge_a_run(home: Path, labelled: Path) -> None:
     we.judge_again(labelled, "human", home / "people", progress=False)
     table = scores(home / "people")
     assert len(table) == 35 and set(table["score"]) == {0.0, 1.0}  # one tie is no verdict
+    lines = (labelled / "labels.jsonl").read_text()
+    (labelled / "labels.jsonl").write_text(lines + lines.splitlines()[-1] + "\n")
+    with pytest.raises(UserError, match="begun with another judge"):  # there are more labels now
+        we.judge_again(labelled, "human", home / "people", progress=False)
+    (labelled / "labels.jsonl").write_text(lines)
     judge = PeopleJudge(labelled)
     first, second = scores(labelled).to_dict("records")[:2]
     assert judge.label(first["policy"], first["start"], int(first["seed"])) is True
@@ -183,19 +203,46 @@ def test_agreement_of_people_beyond_chance(labelled: Path) -> None:
     assert kappa(labelled) == {("ann", "ben"): (pytest.approx((0.9 - 0.5) / 0.5), 10)}
 
 
-def test_labels_correct_any_judge(home: Path, labelled: Path) -> None:
-    found = calibrate_with_labels([labelled], "people")
-    assert found.labels == 35 and found.policies == 3 and set(found.rates) == set(POLICIES)
-    truth = scores(labelled).assign(success=[int(n % 3 == 0) for n in range(36)])
+@pytest.fixture(scope="module")
+def by_frames(home: Path, labelled: Path) -> Path:
+    """The same episodes judged by code, with the labels of the two people."""
+    text = "def make():\n    return lambda e: [0.2 + 0.6 * (k % 2) for k in range(len(e))]\n"
+    ref = code(home, text, "half")
+    we.judge_again(labelled, ref, home / "half", progress=False)
+    (home / "half/labels.jsonl").write_text((labelled / "labels.jsonl").read_text())
+    return home / "half"
+
+
+def test_labels_correct_a_judge_of_frames(home: Path, by_frames: Path) -> None:
+    found = calibrate_with_labels([by_frames], "people")
+    assert found.labels == 35 and found.policies == 3 and found.correction is not None
+    assert found.rates == {}  # nobody says that these episodes were drawn at random
+    truth = scores(by_frames).assign(success=[int(n % 3 == 0) for n in range(36)])
     csv = home / "labels.csv"
     truth[["policy", "task", "start", "success"]].to_csv(csv, index=False)
     file = home / "correction.json"
-    said = invoke("judge", "calibrate", labelled, "--labels", csv, "--out", file)
+    said = invoke("judge", "calibrate", by_frames, "--labels", csv, "--out", file)
     assert json.loads(file.read_text())["labels"] == 36
-    assert "36 labels of 3 policies" in said
+    assert "36 labels of 3 policies" in said and all(policy in said for policy in POLICIES)
     csv.write_text(csv.read_text().split("\n")[0] + "\na/step-1,left,left-0,1\n")
     with pytest.raises(UserError, match="At least 10 labels"):
-        calibrate_with_labels([labelled], str(csv))
+        calibrate_with_labels([by_frames], str(csv))
+
+
+def test_a_learned_judge_keeps_its_calibration(home: Path, labelled: Path, by_frames: Path) -> None:
+    file = home / "none.json"
+    said = invoke("judge", "calibrate", labelled, "--labels", "people", "--out", file)
+    assert "measured outcomes: --judge FOLDER" in said and not file.exists()
+    with pytest.raises(UserError, match="different judges"):
+        calibrate_with_labels([labelled, by_frames], "people")
+
+
+def test_a_corrected_judge_is_not_corrected_again(home: Path, labelled: Path) -> None:
+    (home / "c.json").write_text('{"slope": 1.0, "offset": 0.5, "labels": 12}')
+    ref = f"rule:p0 - start_p0 > 0.0?calibration={home / 'c.json'}"
+    we.judge_again(labelled, ref, home / "corrected", progress=False)
+    with pytest.raises(UserError, match="was corrected already"):
+        calibrate_with_labels([home / "corrected"], "people")
 
 
 def test_the_fit_finds_a_known_bias_and_stays_at_home_without_evidence() -> None:

@@ -101,6 +101,14 @@ def test_a_rule_is_true_once_it_held_long_enough() -> None:
     assert reached.by_frame is not None and reached.by_frame.tolist() == [0, 0, 1, 1]
 
 
+def test_a_rule_decodes_nothing() -> None:
+    def never(one: Rollout) -> dict:
+        raise AssertionError("frames were decoded")
+
+    rule = RuleJudge("p0 > 0.5", {}, columns=2)
+    assert RolloutJudge(rule, never, fps=2.0)([rollout([0, 1])])[0].probability == 1.0
+
+
 def test_the_start_itself_never_counts() -> None:
     assert RuleJudge("p0 > 0.5", {}, columns=2).judge([episode([1, 0, 0])])[0].probability == 0
 

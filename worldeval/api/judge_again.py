@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from urllib.parse import quote
 
 import pandas as pd
 
@@ -72,6 +73,8 @@ def judge_again(
             "with the other judge instead."
         )
     ref = panel_of(refs)
+    if people := read_judge_address(ref).kind == "human":
+        ref = f"human?labels={quote(str(RunPaths(folder).labels))}"  # part of its fingerprint
     recipe = replace(recipe, judge=ref)
     with shown(progress) as watch:
         progress_of = partial(watch.counting, "judging")
@@ -87,7 +90,6 @@ def judge_again(
         again.abstained, again.compared_with = without, before.compared_with
         imagined = outcomes(again.paths.imagined, again.cards, again.starts)
         write_table(again.paths.outcomes(IMAGINED), imagined)
-        people = read_judge_address(ref).kind == "human"
         again.summary(imagined, _measured(Path(out)), None if people else again.gates())
     return Result(again.out, cards=again.cards)
 

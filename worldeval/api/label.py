@@ -8,8 +8,8 @@ from worldeval.api.data import Address, as_source
 from worldeval.data.source import Source
 from worldeval.judge.address import read_judge_address
 from worldeval.judge.load import load_frame_judge
-from worldeval.judge.protocol import FrameJudge
-from worldeval.judge.rollout_judge import checked
+from worldeval.judge.protocol import FrameJudge, looks
+from worldeval.judge.rollout_judge import checked, own_copy
 from worldeval.policy.remote.tokens import name_hosts
 from worldeval.runs.episode_labels import EpisodeLabel, read_labels, write_labels
 
@@ -66,8 +66,9 @@ def label_data(
 
 
 def _labelled(source: Source, rows: list[int], judge: FrameJudge) -> Iterator[EpisodeLabel]:
-    episodes = [source.episode(index) for index in rows]
-    blind = [replace(episode, success=None, source="", info={}) for episode in episodes]
+    views = None if looks(judge) else ()
+    episodes = [source.episode(index, views) for index in rows]
+    blind = [own_copy(replace(each, success=None, source="", info={})) for each in episodes]
     for episode, answer in zip(episodes, judge.judge(blind), strict=True):
         said = checked(answer, frames=len(episode), judge=judge.name)
         probability = said.probability

@@ -1,4 +1,4 @@
-"""Correct any judge with a few labels of imagined episodes."""
+"""Correct a judge of frames, and rates, with a few labels of imagined episodes."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -20,7 +20,7 @@ def calibrate_with_labels(
     Args:
         runs: folders of ranking runs with this judge.
         labels: `people` for labels given in the viewer, or a CSV with policy, task, start, success.
-        out: JSON file for the correction.
+        out: JSON file for the correction; not written for a learned judge (see `calibrate_judge`).
 
     Returns:
         The correction, its effect on policies left out of it, and every labelled policy's rate.
@@ -32,5 +32,6 @@ def calibrate_with_labels(
     >>> we.calibrate_with_labels(["runs/vlm"], "people", "vlm.json")  # doctest: +SKIP
     """
     found = fit([Path(run) for run in runs], str(labels))
-    write_json(Path(out), asdict(found.correction))
+    if found.correction is not None:
+        write_json(Path(out), asdict(found.correction))
     return found

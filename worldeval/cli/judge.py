@@ -167,8 +167,9 @@ def calibrate(
         str | None,
         typer.Option(
             "--labels",
-            help="Correct any judge with labels instead: people (given in the viewer), or a CSV "
-            "with policy, task, start, success. Writes a file for calibration=FILE.",
+            help="Correct a judge of frames, and the rate of every labelled policy, with labels: "
+            "people (given in the viewer), or a CSV of randomly drawn episodes with policy, task, "
+            "start, success. Writes a file for calibration=FILE.",
             rich_help_panel=MODELS,
         ),
     ] = None,
@@ -180,7 +181,7 @@ def calibrate(
 
     Only a slope and an offset per task are fitted; the networks and the order of policies on each
     task do not change. Use the result to judge other policies. With --labels, 10 or more labels of
-    imagined episodes correct the probabilities of any judge, and every labelled policy's rate.
+    imagined episodes correct a judge of frames, and the rate of every labelled policy.
     """
     if labels is not None:
         _with_labels(runs, labels, out or Path("runs/calibration.json"), as_json)
@@ -222,7 +223,10 @@ def _with_labels(runs: list[Path], labels: str, out: Path, as_json: bool) -> Non
     )
     for policy, rate in found.rates.items():
         console.print(f"  {policy:<24} {rate}  from {rate.n} labels")
-    console.print(f"judge with calibration={out}")
+    if found.correction is None:
+        console.print("a learned judge is corrected with measured outcomes: --judge FOLDER")
+    else:
+        console.print(f"judge with calibration={out}")
 
 
 verb(

@@ -1,6 +1,6 @@
 # pandas types a cell as anything that a table may hold.
 # pyright: reportArgumentType=false, reportAttributeAccessIssue=false, reportGeneralTypeIssues=false
-"""Correct any judge with a few labels: its probabilities, and the rate of every policy."""
+"""Correct a judge of frames with a few labels, and the rate of every labelled policy."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -13,10 +13,14 @@ from scipy.special import expit, log_expit, logit
 
 from worldeval.axes import Array, Bool, Float
 from worldeval.errors import UserError
+from worldeval.evaluate.develop import protocol
 from worldeval.evaluate.people import PeopleJudge
+from worldeval.judge.address import read_judge_address
 from worldeval.judge.calibrate import LEAST
+from worldeval.judge.load import CALIBRATION, judge_folder
 from worldeval.judge.rollout_judge import Correction
-from worldeval.runs.paths import IMAGINED
+from worldeval.runs.films import read_filmstrips
+from worldeval.runs.paths import IMAGINED, RunPaths
 from worldeval.runs.tables import read_outcomes, read_side
 from worldeval.stats import Estimate, combine
 
@@ -29,7 +33,7 @@ SLOPE_SPREAD, OFFSET_SPREAD = 1.0, 2.0  # standard deviations of the prior of lo
 class LabelCalibration:
     """A correction fitted to labels, and what it changes."""
 
-    correction: Correction
+    correction: Correction | None  # None for learned judges, which have a calibration of their own
     labels: int
     policies: int  # that have labels
     # Mean negative log-likelihood of the labels of each policy, with the correction fitted to the
@@ -48,18 +52,20 @@ def calibrate_with_labels(runs: Sequence[Path], labels: str) -> LabelCalibration
 
     Few labels are enough, because both numbers have a prior at "no change": log slope ~ N(0, 1),
     offset ~ N(0, 2^2). Rates of policies are corrected by prediction-powered inference
-    (Angelopoulos et al., 2023), from their own labels alone: they are right however wrong the judge
-    is, as long as the labelled episodes were drawn at random.
+    (Angelopoulos et al., 2023), from their own labels of randomly drawn episodes alone: they are
+    right however wrong the judge is. Labels of episodes that were chosen because they tell much,
+    as the viewer shows them first, would bias a rate and are used for the correction only.
 
     Args:
-        runs: ranking runs of one judge, whose probabilities are uncorrected.
+        runs: ranking runs of one judge, without `calibration=`.
         labels: `people` for the labels given in the viewer, or a CSV file with policy, task, start
-            and success.
+            and success, of randomly drawn episodes.
 
     Raises:
-        UserError: fewer than 10 labels, only successes or only failures, or labels of episodes that
-            no run has.
+        UserError: fewer than 10 labels, only successes or only failures, labels of episodes that
+            no run has, or runs of different or corrected judges.
     """
+    learned = _is_learned(runs)
     table = pd.concat([_labelled(run, labels) for run in runs], ignore_index=True)
     known = table[table["label"].notna()]
     success = known["label"].to_numpy(float) == 1
@@ -71,19 +77,19 @@ def calibrate_with_labels(runs: Sequence[Path], labels: str) -> LabelCalibration
     score = known["score"].to_numpy(float)
     policy = pd.factorize(known["policy"])[0]
     return LabelCalibration(
-        correction=fitted(score, success),
+        correction=None if learned else fitted(score, success),
         labels=len(known),
         policies=int(policy.max()) + 1,
         log_loss_before=_loss(score, success),
         log_loss_after=_left_out(score, success, policy),
         rates={
             str(name): combine(
-                rows.loc[rows["label"].notna(), "label"].to_numpy(float),
-                rows.loc[rows["label"].notna(), "score"].to_numpy(float),
-                rows.loc[rows["label"].isna(), "score"].to_numpy(float),
+                rows.loc[rows["random"], "label"].to_numpy(float),
+                rows.loc[rows["random"], "score"].to_numpy(float),
+                rows.loc[~rows["random"], "score"].to_numpy(float),
             ).estimate
             for name, rows in table.groupby("policy", sort=True)
-            if rows["label"].notna().sum() >= FEWEST
+            if rows["random"].sum() >= FEWEST
         },
     )
 
@@ -118,7 +124,10 @@ def _loss(probability: Float[Array, " n"], success: Bool[Array, " n"]) -> float:
 
 
 def _labelled(run: Path, labels: str) -> pd.DataFrame:
-    """Return the imagined episodes of a run with `label`: 1, 0 or missing."""
+    """Return the imagined episodes of a run with `label` (1, 0 or missing).
+
+    `random` says whether the label may stand for the others: the episode was drawn at random.
+    """
     key = ["policy", "task", "start"]
     table = read_side(run, IMAGINED, needed=(*key, "seed", "score"))
     if labels == PEOPLE:
@@ -129,7 +138,14 @@ def _labelled(run: Path, labels: str) -> pd.DataFrame:
                 table["policy"], table["start"], table["seed"], strict=True
             )
         ]
-        return table.assign(label=[np.nan if each is None else float(each) for each in said])
+        drawn = {strip.key for strip in read_filmstrips(RunPaths(run).films) if strip.drawn}
+        keys = zip(table["policy"], table["task"], table["start"], table["seed"], strict=True)
+        random = [
+            label is not None and (policy, task, start, int(seed)) in drawn
+            for label, (policy, task, start, seed) in zip(said, keys, strict=True)
+        ]
+        label = [np.nan if each is None else float(each) for each in said]
+        return table.assign(label=label, random=random)
     found = read_outcomes(Path(labels))
     if not found.binary:
         raise UserError(f"{labels} needs a column success with 0 and 1.")
@@ -146,4 +162,21 @@ def _labelled(run: Path, labels: str) -> pd.DataFrame:
         raise UserError(
             f"{labels} has no label of an episode of {run}: policy, task and start must be equal."
         )
-    return merged
+    return merged.assign(random=merged["label"].notna())
+
+
+def _is_learned(runs: Sequence[Path]) -> bool:
+    """Whether the one judge of these runs is a learned one.
+
+    Raises:
+        UserError: the runs have different judges, or one that was corrected already.
+    """
+    judges = dict.fromkeys(protocol(run).judge for run in runs)
+    if len(judges) != 1:
+        raise UserError(f"The runs have different judges ({', '.join(judges)}); give runs of one.")
+    (ref,) = judges
+    if CALIBRATION in read_judge_address(ref).params:
+        raise UserError(
+            f"The judge {ref} was corrected already. Give a run of it without {CALIBRATION}=."
+        )
+    return judge_folder(ref) is not None

@@ -7,6 +7,7 @@ from worldeval.errors import UserError
 from worldeval.judge.address import read_judge_address
 from worldeval.judge.load import load_frame_judge, load_judge
 from worldeval.judge.made_for import refuse_mismatch
+from worldeval.judge.panel import JudgePanel
 from worldeval.judge.protocol import Judge
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.world.load import tokenizer_hash
@@ -29,6 +30,10 @@ def check_pair(recipe: ProtocolRecipe, world: WorldSpec, judge: Judge | None = N
             load_frame_judge(address, columns=world.pose_dim)  # raises errors early
             return
         judge = load_judge(recipe.judge)
+    if isinstance(judge, JudgePanel):
+        for one in judge.judges:
+            check_pair(recipe, world, one)
+        return
     if judge.made_for is not None:
         refuse_mismatch(
             judge.made_for,

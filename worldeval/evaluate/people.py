@@ -23,7 +23,7 @@ class PeopleJudge:
     Where several people labelled an episode, each has one vote. A tie is an abstention.
     """
 
-    name, made_for = "people", None
+    name = "people"
 
     def __init__(self, run: Path) -> None:
         """Read the labels of a run.

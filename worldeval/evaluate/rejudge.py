@@ -1,12 +1,12 @@
 """Judge the episodes of a finished run again with another judge, without imagining anything."""
 
+import hashlib
+import json
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-
-import numpy as np
 
 from worldeval.errors import UserError
 from worldeval.evaluate.develop import protocol
@@ -32,13 +32,14 @@ def judge_again(
 ) -> dict[str, int]:
     """Write the run folder `out`: the episodes and outcomes of `run`, judged by the judge `ref`.
 
-    A batch that is already in `out` is not judged again.
+    Episodes that already have a verdict in `out` are not judged again; the others are.
 
     Returns:
         Policy -> episodes without a verdict.
 
     Raises:
-        UserError: `run` is no ranking, the judge does not fit, or `out` holds another run.
+        UserError: `run` is no ranking, the judge does not fit, or `out` has another judge's
+            verdicts.
     """
     recipe, manifest = protocol(run), read_manifest(run)
     if manifest is None:
@@ -52,6 +53,9 @@ def judge_again(
         check_pair(recipe, world.spec)
     judge: Judge
     judge = PeopleJudge(run) if people else run_judge(ref, world, cache=RunPaths(out).answers)
+    earlier, own = read_manifest(out), replace(manifest, judge=judge_hash(ref))
+    if earlier is not None:
+        own = own.with_earlier(earlier, out, redo=False)  # refuses another judge's verdicts
     open_run(
         out,
         recipe={**read_recipe(run), "judge": ref},
@@ -59,20 +63,19 @@ def judge_again(
         command="judge again",
         resume=True,
     )
-    write_manifest(out, replace(manifest, judge=judge_hash(ref)))
+    write_manifest(out, own)
     keep_starts(out, read_kept_starts(run))
     _copy_outcomes(run, out)
     source, target = RolloutStore(RunPaths(run).imagined), RolloutStore(RunPaths(out).imagined)
     without: dict[str, int] = {}
-    done, total = 0, len(source.done())
-    # Roll-outs of one file have the same length.
-    for number, (_, batch) in enumerate(
-        groupby(enumerate(source.rollouts()), lambda row: row[0] // BATCH)
-    ):
-        rollouts = [rollout for _, (rollout, _) in batch]
-        if not target.has(name := f"again-{number:05d}"):
-            _judge(judge, rollouts, target, name, without)
-        done += len(rollouts)
+    kept, total, done = target.done(), len(source.done()), 0
+    places = enumerate(rollout for rollout, _ in source.rollouts())
+    for _, rows in groupby(places, lambda row: row[0] // BATCH):
+        batch = [rollout for _, rollout in rows]
+        done += len(batch)
+        left = [each for each in batch if (each.policy, each.start, each.seed) not in kept]
+        for length in sorted({len(each.pose) for each in left}):
+            _judge(judge, [each for each in left if len(each.pose) == length], target, without)
         if progress is not None:
             progress(done, total)
     if not target.files():
@@ -81,24 +84,20 @@ def judge_again(
 
 
 def _judge(
-    judge: Judge, rollouts: list[Rollout], target: RolloutStore, name: str, without: dict[str, int]
+    judge: Judge, rollouts: list[Rollout], target: RolloutStore, without: dict[str, int]
 ) -> None:
-    """Judge roll-outs, of any lengths, and store those with a verdict."""
-    kept, verdicts, evidence = [], [], []
-    for length in sorted({len(rollout.pose) for rollout in rollouts}):
-        same = [rollout for rollout in rollouts if len(rollout.pose) == length]
-        judged = judge.judged(same)
-        for row, reason in enumerate(judged.abstained or ("",) * len(same)):
-            if reason:
-                without[same[row].policy] = without.get(same[row].policy, 0) + 1
-                continue
-            kept.append(same[row])
-            verdicts.append(judged.verdicts[row])
-            evidence.append(judged.evidence[row])
-        if kept:
-            part = name if length == len(rollouts[0].pose) else f"{name}-{length}"
-            target.add(part, pack(kept, verdicts, evidence=np.stack(evidence)))
-        kept, verdicts, evidence = [], [], []
+    """Judge roll-outs of one length, and store those with a verdict."""
+    judged = judge.judged(rollouts)
+    reasons = judged.abstained or ("",) * len(rollouts)
+    rows = [row for row, reason in enumerate(reasons) if not reason]
+    for rollout, reason in zip(rollouts, reasons, strict=True):
+        if reason:
+            without[rollout.policy] = without.get(rollout.policy, 0) + 1
+    if rows:
+        kept = [rollouts[row] for row in rows]
+        names = json.dumps([[each.policy, each.start, each.seed] for each in kept])
+        packed = pack(kept, [judged.verdicts[row] for row in rows], evidence=judged.evidence[rows])
+        target.add(f"again-{hashlib.sha256(names.encode()).hexdigest()[:16]}", packed)
 
 
 def _copy_outcomes(run: Path, out: Path) -> None:

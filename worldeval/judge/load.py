@@ -1,7 +1,6 @@
 """Load judges from their addresses (see address.py)."""
 
 import hashlib
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from worldeval.judge.panel import JudgePanel
 from worldeval.judge.protocol import FrameJudge, Judge, Render
 from worldeval.judge.rollout_judge import Correction, RolloutJudge
 from worldeval.recipe import shipped
-from worldeval.user_code import load_code
+from worldeval.user_code import call_code, load_code
 
 CALIBRATION = "calibration"  # parameter of an address
 PEOPLE = (
@@ -164,15 +163,7 @@ def _correction(address: JudgeAddress) -> Correction | None:
 
 
 def _from_code(place: str, params: Mapping[str, Any]) -> FrameJudge:
-    make: Callable[..., Any] = load_code(place, "judge")
-    try:
-        inspect.signature(make).bind(**params)
-    except TypeError as error:
-        raise UserError(
-            f"{place} cannot be created with {dict(params)}: {error}. Its signature is "
-            f"{inspect.signature(make)}; pass parameters as key=value."
-        ) from error
-    made = make(**params)
+    made = call_code(place, load_code(place, "judge"), params)
     if callable(made) and not isinstance(made, FrameJudge):
         made = _Function(made, place)
     if not isinstance(made, FrameJudge):

@@ -20,9 +20,7 @@ class JudgePanel:
     def __init__(self, judges: Sequence[Judge]) -> None:
         self.judges = tuple(judges)
         self.name = "panel of " + ", ".join(judge.name for judge in judges)
-        learned = [judge.made_for for judge in judges if judge.made_for is not None]
-        # The models of several learned judges are compared one by one (`pair.py`).
-        self.made_for: MadeFor | None = learned[0] if learned else None
+        self.made_for: MadeFor | None = None  # its judges are compared one by one
 
     def __call__(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
         """Return a verdict for each roll-out."""

@@ -64,6 +64,7 @@ class FrameJudge(Protocol):
     Attributes:
         name: how it is listed.
         version: changes whenever its answers may change. Answers are stored under it.
+        looks: optional; False if it needs no frames, which are then not decoded.
     """
 
     name: str
@@ -78,3 +79,8 @@ class FrameJudge(Protocol):
                 which policy acted.
         """
         ...
+
+
+def looks(judge: FrameJudge) -> bool:
+    """Whether a judge of frames needs them."""
+    return bool(getattr(judge, "looks", True))

@@ -20,7 +20,7 @@ from worldeval.errors import UserError
 from worldeval.files import read_json, write_json
 from worldeval.judge.calibrate import LEAST
 from worldeval.judge.made_for import MadeFor
-from worldeval.judge.protocol import Appraisal, FrameJudge, Judged, Render
+from worldeval.judge.protocol import Appraisal, FrameJudge, Judged, Render, looks
 from worldeval.record import Episode, Rollout, Verdict
 
 NO_ANSWER = "the judge gave no reason"
@@ -130,7 +130,7 @@ class RolloutJudge:
         }
         asked = [row for row in range(len(episodes)) if row not in said]
         if asked:
-            answers = self._judge.judge([_copy(episodes[row]) for row in asked])
+            answers = self._judge.judge([own_copy(episodes[row]) for row in asked])
             if len(answers) != len(asked):
                 raise UserError(
                     f"The judge {self.name} returned {len(answers)} appraisals for {len(asked)} "
@@ -145,7 +145,7 @@ class RolloutJudge:
         """Return what a judge may see: nothing that tells which policy acted."""
         return Episode(
             id=f"{rollout.start}-{rollout.seed}",
-            frames=self._render(rollout),
+            frames=self._render(rollout) if looks(self._judge) else {},
             actions=np.concatenate([rollout.actions, rollout.actions[-1:]]),
             pose=rollout.pose,
             task=rollout.task,
@@ -252,7 +252,7 @@ def _fingerprint(episode: Episode, judge: FrameJudge) -> str:
     return digest.hexdigest()[:40]
 
 
-def _copy(episode: Episode) -> Episode:
+def own_copy(episode: Episode) -> Episode:
     """Return an episode that foreign code may change."""
     frames: Mapping[str, Array] = {view: np.array(film) for view, film in episode.frames.items()}
     return replace(

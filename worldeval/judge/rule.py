@@ -24,6 +24,8 @@ class RuleJudge:
     values at the start), `seconds`, `frame`, and names given to columns (`height=2`).
     """
 
+    looks = False
+
     def __init__(self, text: str, params: Mapping[str, Any], *, columns: int) -> None:
         """Parse a rule.
 

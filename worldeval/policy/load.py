@@ -19,7 +19,7 @@ from worldeval.policy.builtin import Random, Zero
 from worldeval.policy.labelled import LABELS, USE, labelled
 from worldeval.policy.lerobot_checkpoints import CONFIG, MODEL, expanded, located
 from worldeval.policy.protocol import Policy
-from worldeval.user_code import load_code, near
+from worldeval.user_code import call_code, load_code, near
 
 BUILTIN: dict[str, Callable[..., Policy]] = {"random": Random, "zero": Zero}
 CARD = "policy.json"  # of worldeval checkpoints
@@ -196,14 +196,7 @@ def _parameters(make: Callable[..., Any]) -> Collection[str]:
 
 
 def _call(ref: str, make: Callable[..., Any], params: Mapping[str, Any]) -> Policy:
-    try:
-        inspect.signature(make).bind(**params)
-    except TypeError as error:
-        raise UserError(
-            f"{ref} cannot be created with {dict(params)}: {error}. Its signature is "
-            f"{inspect.signature(make)}; pass parameters as key=value."
-        ) from error
-    return _checked(ref, make(**params))
+    return _checked(ref, call_code(ref, make, params))
 
 
 def _checked(ref: str, policy: Any) -> Policy:

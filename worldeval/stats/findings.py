@@ -109,17 +109,19 @@ def no_truth(validated: bool) -> list[Finding]:
     ]
 
 
-def judge_uncalibrated(invented: bool) -> list[Finding]:
-    """Refuse absolute rates of a judge whose training had no recorded failure."""
-    if not invented:
+def judge_uncalibrated(uncalibrated: bool) -> list[Finding]:
+    """Refuse absolute rates of a judge that was never compared with recorded failures."""
+    if not uncalibrated:
         return []
     return [
         Finding(
             code="judge_uncalibrated",
             severity="refusal",
-            text="The judge never saw a recorded failure: its failures were invented, so its rates "
-            "are uncalibrated. Read the order as a hypothesis and do not quote any rate. Train the "
-            "judge with roll-outs of policies that fail.",
+            text="The judge was never compared with recorded failures (those it learned from were "
+            "invented, or it is a judge of frames without calibration=), so its rates are "
+            "uncalibrated. Read the order as a hypothesis and do not quote any rate. Train a judge "
+            "with roll-outs that fail, or correct a judge of frames with labels: worldeval judge "
+            "calibrate --labels.",
         )
     ]
 
