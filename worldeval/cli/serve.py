@@ -5,12 +5,15 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from worldeval.cli.common import SAFETY, Json, Out, Seed, log, verb
 from worldeval.files import whole_file
+
+if TYPE_CHECKING:
+    from worldeval.api.serve import ServerOptions
 
 Host = Annotated[
     str, typer.Option(help="Address to listen on; 0.0.0.0 means all network interfaces.")
@@ -65,6 +68,24 @@ def register(app: typer.Typer) -> None:
     )  # fmt: skip
 
 
+def _options(
+    host: str, port: int, token: str, anybody: bool, sessions: int, megabytes: int, idle: float,
+    answer: float,
+) -> "ServerOptions":  # fmt: skip
+    from worldeval.api.serve import ServerOptions
+
+    return ServerOptions(
+        host=host,
+        port=port,
+        token=token,
+        open=anybody,
+        sessions=sessions,
+        max_megabytes=megabytes,
+        idle=idle,
+        answer=answer,
+    )
+
+
 def serve_env(
     address: Annotated[
         str, typer.Argument(help="Address of the simulator: gym:ID?param=value or ./sim.py:make.")
@@ -86,19 +107,9 @@ def serve_env(
     Use it elsewhere as `rank --truth ws://HOST:PORT`, or as `truth: {env: ws://HOST:PORT}` in a
     recipe. Every client has a process of its own.
     """
-    from worldeval.api.serve import ServerOptions
     from worldeval.api.serve import serve_env as serve
 
-    options = ServerOptions(
-        host=host,
-        port=port,
-        token=token,
-        open=anybody,
-        sessions=sessions,
-        max_megabytes=max_megabytes,
-        idle=idle,
-        answer=answer,
-    )
+    options = _options(host, port, token, anybody, sessions, max_megabytes, idle, answer)
     with _stopped():
         serve(address, options=options, ready=_teller(as_json, out, guarded=bool(token)))
 
@@ -123,19 +134,9 @@ def serve_judge(
 
     Use it elsewhere as `rank --judge ws://HOST:PORT`.
     """
-    from worldeval.api.serve import ServerOptions
     from worldeval.api.serve import serve_judge as serve
 
-    options = ServerOptions(
-        host=host,
-        port=port,
-        token=token,
-        open=anybody,
-        sessions=sessions,
-        max_megabytes=max_megabytes,
-        idle=idle,
-        answer=answer,
-    )
+    options = _options(host, port, token, anybody, sessions, max_megabytes, idle, answer)
     with _stopped():
         serve(address, options=options, ready=_teller(as_json, out, guarded=bool(token)))
 
@@ -184,19 +185,10 @@ def serve_policy(
     `ws://HOST:PORT/NAME` is one of them and `ws://HOST:PORT/*` all of them. `--out` and `--json`
     report the address once the server listens.
     """
-    from worldeval.api.serve import ServerOptions, read_params
+    from worldeval.api.serve import read_params
     from worldeval.api.serve import serve_policy as serve
 
-    options = ServerOptions(
-        host=host,
-        port=port,
-        token=token,
-        open=anybody,
-        sessions=sessions,
-        max_megabytes=max_megabytes,
-        idle=idle,
-        answer=answer,
-    )
+    options = _options(host, port, token, anybody, sessions, max_megabytes, idle, answer)
     with _stopped():
         serve(
             policies,
@@ -234,19 +226,9 @@ def serve_world(
 
     Clients use the gymnasium vector environment worldeval.serve.client.RemoteWorldEnv.
     """
-    from worldeval.api.serve import ServerOptions
     from worldeval.api.serve import serve_world as serve
 
-    options = ServerOptions(
-        host=host,
-        port=port,
-        token=token,
-        open=anybody,
-        sessions=sessions,
-        max_megabytes=max_megabytes,
-        idle=idle,
-        answer=answer,
-    )
+    options = _options(host, port, token, anybody, sessions, max_megabytes, idle, answer)
     with _stopped():
         serve(
             world,
