@@ -132,7 +132,7 @@ def measure(args: argparse.Namespace) -> None:
 
     simulate(
         jobs,
-        TruthRecipe(),
+        TruthRecipe(env="metaworld"),
         horizon=30,
         replan_every=2,
         processes=args.processes,

@@ -160,7 +160,7 @@ SCENES: dict[str, tuple[Callable[[MetaWorld, float], None], float]] = {
 
 def rendered(task: str, *, seeds: range) -> dict[str, list[Start]]:
     """Starts of a task in every changed scene; one renderer to a process."""
-    recipe = TruthRecipe()
+    recipe = TruthRecipe(env="metaworld")
     env = MetaWorld(task, size=recipe.size, k=recipe.k)
     light = env.env.model.light_diffuse, env.env.model.vis.headlight.diffuse
     usual = [each.copy() for each in light]
@@ -240,7 +240,9 @@ def simulated(path: Path | None, first: int, count: int, jobs: int) -> list[Star
     if path is not None and path.is_file():
         return read_starts(path)
     tasks = read_passport(JUDGE).scope.tasks
-    starts = simulated_starts(tasks, list(range(first, first + count)), TruthRecipe(), jobs=jobs)
+    starts = simulated_starts(
+        tasks, list(range(first, first + count)), TruthRecipe(env="metaworld"), jobs=jobs
+    )
     if path is not None:
         write_starts(path, starts)
     return starts

@@ -294,14 +294,12 @@ def _imported(path: Path, known: set[str]) -> set[str]:
 
 
 def test_one_simulator_is_named_in_its_own_folder_only() -> None:
-    """No robot is special: only the tables of addresses and recipes name it."""
-    tables = {PACKAGE / "envs/address.py", PACKAGE / "recipe.py", PACKAGE / "rollout/recipe.py"}
+    """No robot is special."""
     own = PACKAGE / "envs/metaworld"
     named = [
         str(path.relative_to(ROOT))
         for path in files(PACKAGE)
-        if path not in tables
-        and not path.is_relative_to(own)
+        if not path.is_relative_to(own)
         and re.search(r"meta-?world", path.read_text(), re.IGNORECASE)
     ]
     assert named == []

@@ -19,6 +19,7 @@ import yaml
 from worldeval.config import build
 from worldeval.errors import UserError, did_you_mean
 from worldeval.hub import is_hub, local
+from worldeval.simulators import shipped_simulators
 
 __all__ = ["Recipe", "available", "build", "find", "group_of", "load", "read"]
 
@@ -47,7 +48,6 @@ KINDS = {
     "flow": ("policy", "worldeval.policy.recipe:FlowRecipe"),
     "diffusion": ("policy", "worldeval.policy.recipe:DiffusionRecipe"),
     "policy-set": ("policy", "worldeval.policy.recipe:PolicySetRecipe"),
-    "metaworld": ("dataset", "worldeval.envs.metaworld.recipe:CollectRecipe"),
     "rollouts": ("dataset", "worldeval.rollout.recipe:RolloutsRecipe"),
     "recorded": ("dataset", "worldeval.data.recipe:RecordedRecipe"),
     "closed-loop": ("protocol", "worldeval.rollout.recipe:ProtocolRecipe"),
@@ -55,6 +55,11 @@ KINDS = {
     "improve-rl": ("improvement", "worldeval.improve.recipe:RlRecipe"),
     "improve-search": ("improvement", "worldeval.improve.recipe:SearchRecipe"),
     "improve-compose": ("improvement", "worldeval.improve.recipe:ComposeRecipe"),
+    # Collections by the scripted drivers of a simulator that ships are called like the simulator.
+    **{
+        name: ("dataset", f"worldeval.envs.{name}.recipe:CollectRecipe")
+        for name in shipped_simulators()
+    },
 }
 
 

@@ -68,7 +68,7 @@ def test_trust_in_pickles_reaches_every_process(
     monkeypatch.setattr(truth, "simulate", lambda jobs, *_, **__: given.extend(jobs))
     monkeypatch.setattr(films, "record", lambda jobs, *_, **__: given.extend(j for j, _ in jobs))
     recipe = ProtocolRecipe(tasks=("open",), policies=(ref,), world="", judge="",
-                            truth=TruthRecipe())  # fmt: skip
+                            truth=TruthRecipe(env="metaworld"))  # fmt: skip
     measure_truth(recipe, [ref], ["zero"], [0], tmp_path, processes=1, trust_pickle=trusted)
     with pytest.raises(FileNotFoundError):  # nothing was recorded
         films.simulated_frames(recipe, [(ref, "open", 0)], processes=1, trust_pickle=trusted)
@@ -97,7 +97,7 @@ def test_every_episode_is_counted_from_the_start(
     monkeypatch.setattr(truth, "unavailable", lambda address: None)
     monkeypatch.setattr(truth, "simulate", instant)
     recipe = ProtocolRecipe(tasks=("open",), policies=("a", "b"), world="", judge="",
-                            truth=TruthRecipe())  # fmt: skip
+                            truth=TruthRecipe(env="metaworld"))  # fmt: skip
     told: list[tuple[int, int]] = []
     tables = [
         measure_truth(

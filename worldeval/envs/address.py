@@ -1,6 +1,6 @@
 """Addresses of simulators.
 
-- `metaworld`: the Meta-World task of the requested name.
+- the name of a simulator that ships (simulators.py): the task of the requested name in it.
 - `gym:ID?param=value`: any gymnasium environment; gym.py lists the parameters.
 - `ws://host:port`: a simulator that `worldeval serve-env` serves, perhaps from another Python.
 - `./sim.py:make?param=value`, `package.module:Class`: code that returns an `Environment`.
@@ -20,10 +20,10 @@ import yaml
 
 from worldeval.envs.protocol import Environment
 from worldeval.errors import UserError, did_you_mean
+from worldeval.simulators import shipped_simulators, simulator_module
 from worldeval.user_code import load_code
 
 GYM = "gym:"
-METAWORLD = "metaworld"
 SERVED = ("ws://", "wss://")
 # Stands above this folder, because it speaks the protocol of policy servers; loaded when needed.
 REMOTE = "worldeval.serve.simulator_client:RemoteEnvironment"
@@ -43,10 +43,9 @@ def open_environment(address: str, *, task: str, size: int, steps_per_frame: int
         UserError: nothing is at the address, it cannot run here, or it is not a simulator.
     """
     place, params = read_env_address(address.replace("{task}", task))
-    if place == METAWORLD:
-        from worldeval.envs.metaworld.env import MetaWorld
-
-        return _called(place, MetaWorld, {"task": task, "size": size, "k": steps_per_frame}, params)
+    known = {"task": task, "size": size, "steps_per_frame": steps_per_frame}
+    if place in shipped_simulators():
+        return _called(place, simulator_module(place).make, known, params)
     if place.startswith(GYM):
         from worldeval.envs.gym import GymEnvironment
 
@@ -59,7 +58,6 @@ def open_environment(address: str, *, task: str, size: int, steps_per_frame: int
         return remote(place, params, task=task, size=size, steps_per_frame=steps_per_frame)
     if is_code(address):
         make = load_code(place, "the simulator")
-        known = {"task": task, "size": size, "steps_per_frame": steps_per_frame}
         taken = inspect.signature(make).parameters
         env = _called(place, make, {k: v for k, v in known.items() if k in taken}, params)
         if not isinstance(env, Environment):
@@ -91,7 +89,7 @@ def needs_task(address: str) -> bool:
         UserError: the address names code that cannot be loaded.
     """
     place, _ = read_env_address(address)
-    if "{task}" in address or place == METAWORLD or place.startswith(SERVED):
+    if "{task}" in address or place in shipped_simulators() or place.startswith(SERVED):
         return True
     if not is_code(address):
         return False
@@ -103,10 +101,8 @@ def unavailable(address: str) -> str | None:
     import importlib.util
 
     place, _ = read_env_address(address)
-    if place == METAWORLD:
-        from worldeval.envs.metaworld.env import available
-
-        return available()
+    if place in shipped_simulators():
+        return simulator_module(place).available()
     if place.startswith(GYM) and importlib.util.find_spec("gymnasium") is None:
         return "gymnasium is not installed: pip install 'worldeval[serve]'."
     if place.startswith((GYM, *SERVED)):
@@ -120,10 +116,10 @@ def unavailable(address: str) -> str | None:
 
 
 def _not_an_address(address: str, place: str) -> str:
-    hint = did_you_mean(place, [METAWORLD])
+    hint = did_you_mean(place, shipped_simulators())
     return (
-        f"'{address}' is not a simulator's address.{hint} Use metaworld, gym:ID, "
-        "./file.py:name or ws://host:port."
+        f"'{address}' is not a simulator's address.{hint} Use {', '.join(shipped_simulators())}, "
+        "gym:ID, ./file.py:name or ws://host:port."
     )
 
 

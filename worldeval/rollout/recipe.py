@@ -9,7 +9,7 @@ from worldeval.config import at_least
 class TruthRecipe:
     """The simulator that the ranking is compared with."""
 
-    env: str = "metaworld"  # its address: gym:ID?..., ./sim.py:make (worldeval/envs/address.py)
+    env: str  # its address: gym:ID?..., ./sim.py:make (worldeval/envs/address.py)
     k: int = 5  # simulator steps per world frame; the same as in the world model's data
     size: int = 64  # height and width of its images, if they can be chosen
 
@@ -76,7 +76,7 @@ class RolloutsRecipe:
     replan_every: int = 2
     after_success: int = 8
     shard: int = 60  # episodes per file
-    truth: TruthRecipe = TruthRecipe()
+    truth: TruthRecipe  # the simulator that records them
 
     def __post_init__(self) -> None:
         at_least(1, self, "tasks", "policies", "episodes", "horizon", "replan_every", "shard")

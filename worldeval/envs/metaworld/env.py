@@ -32,6 +32,11 @@ def available() -> str | None:
     return None
 
 
+def make(task: str, *, size: int = 64, steps_per_frame: int = 5) -> "MetaWorld":
+    """Open a task, for the address `metaworld`."""
+    return MetaWorld(task, size=size, k=steps_per_frame)
+
+
 class MetaWorld:
     """One Meta-World task with k simulator steps per world frame. See `Environment`.
 
