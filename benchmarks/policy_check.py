@@ -156,7 +156,7 @@ def _batches(
     while True:
         pick = rng.integers(len(pose), size=64)
         yield Batch(
-            images=to_images(frames[pick]),
+            images=to_images(torch.from_numpy(frames[pick])),
             pose=torch.from_numpy(pose[pick]),
             task=torch.zeros(len(pick), dtype=torch.int64),
             actions=torch.from_numpy(actions[pick]),

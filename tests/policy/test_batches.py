@@ -15,7 +15,7 @@ def test_without_augmentation_a_batch_is_the_samples(shards: RecordedEpisodes) -
     demos = gather(shards, [0, 30], ("side", "top"), chunk=2, after_success=2)
     batch = next(batches(demos, PLAIN, 16, np.random.default_rng(0)))
     pick = np.random.default_rng(0).integers(len(demos), size=16)
-    torch.testing.assert_close(batch.images, to_images(demos.frames[pick]))
+    torch.testing.assert_close(batch.images, to_images(torch.from_numpy(demos.frames[pick])))
     np.testing.assert_array_equal(batch.actions.numpy(), demos.actions[pick])
     np.testing.assert_array_equal(batch.task.numpy(), demos.task[pick])
 

@@ -63,10 +63,15 @@ class Composed:
         """Return chunks within the bounds of the first policy's actions, denoised together."""
         networks = [policy.network for policy in self._policies]
         features = [policy.network.encoder(*policy.see(observation)) for policy in self._policies]
-        noise = noise_of(self._policies[0].generators, len(observation), self._heads[0].target)
-        noised, mixed = [noise, noise], torch.zeros(0)
+        noise = noise_of(
+            self._policies[0].generators,
+            len(observation),
+            self._heads[0].target,
+            networks[0].device,
+        )
+        noised, mixed = [noise, noise], noise
         for step in range(self._paths[0].steps):
-            at = torch.full((len(noise),), step)
+            at = torch.full((len(noise),), step, device=noise.device)
             expected = [
                 _to_units(network, head.clean(x, at, feature, path))
                 for network, head, x, feature, path in zip(
@@ -78,7 +83,7 @@ class Composed:
                 advance(x, at, network.to_target(mixed), path).mean
                 for network, x, path in zip(networks, noised, self._paths, strict=True)
             ]
-        return networks[0].bounded(mixed).numpy()
+        return networks[0].bounded(mixed).cpu().numpy()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -215,10 +215,10 @@ class Learner:
         unexplained = float((returns - value.flatten()).var() / returns.var().clamp_min(1e-8))
         weighed = standardised(advantage.flatten())
         taught = self._taught(experience) if policy_too and recipe.bc else None
-        state, moved, cloning, steps = experience.state.flatten(0, 1), 0.0, 0.0, 0
-        going = policy_too
+        state, moved, steps = experience.state.flatten(0, 1), 0.0, 0
+        cloning, going = torch.zeros(()), policy_too
         for _ in range(recipe.epochs):
-            order = torch.randperm(len(weighed), generator=self._generator)
+            order = torch.randperm(len(weighed), generator=self._generator).to(weighed.device)
             for rows in order.split(recipe.minibatch):
                 error = (critic(state[rows]) - returns[rows]).square().mean()
                 optimiser.zero_grad(set_to_none=True)
@@ -228,7 +228,9 @@ class Learner:
                     moved, cloning = self._step(experience, weighed, taught, rows)
                     steps += 1
                     going = moved <= recipe.target_kl
-        return Learned(value_error=unexplained, divergence=moved, cloning=cloning, steps=steps)
+        return Learned(
+            value_error=unexplained, divergence=moved, cloning=float(cloning), steps=steps
+        )
 
     def _step(
         self,
@@ -236,7 +238,7 @@ class Learner:
         advantage: Float[Tensor, " n"],
         taught: Float[Tensor, "n links ka"] | None,
         rows: Int[Tensor, " r"],
-    ) -> tuple[float, float]:
+    ) -> tuple[float, Tensor]:
         """Take one gradient step of the policy; returns its divergence and the cloning term."""
         recipe = self.recipe
         feature = experience.feature[rows]
@@ -257,7 +259,7 @@ class Learner:
         self._policy_optimiser.zero_grad(set_to_none=True)
         (loss + recipe.bc * cloning).backward()
         self._policy_optimiser.step()
-        return moved, float(cloning.detach())
+        return moved, cloning.detach()
 
     @torch.no_grad()
     def _taught(self, experience: Experience) -> Float[Tensor, "n links ka"]:
@@ -271,7 +273,7 @@ class Learner:
         if self._critic is None or self._critic_optimiser is None:
             with torch.random.fork_rng():
                 torch.manual_seed(self._seed)
-                self._critic = Critic(experience.state.shape[-1])
+                self._critic = Critic(experience.state.shape[-1]).to(experience.state.device)
             self._critic.fit_normaliser(experience.state.flatten(0, 1))
             self._critic_optimiser = torch.optim.Adam(
                 self._critic.parameters(), lr=self.recipe.critic_rate
@@ -291,7 +293,7 @@ def surrogate(
 ) -> tuple[Float[Tensor, ""], float]:
     """Return the clipped loss over every denoising step, and the actor's divergence."""
     now = log_probs(actor, links, feature)
-    discount = denoising_discount(actor.decisions, gamma_denoising)
+    discount = denoising_discount(actor.decisions, gamma_denoising).to(advantage)
     loss = clipped(now, before, advantage[:, None] * discount, clip)
     return loss, divergence(now, before)
 

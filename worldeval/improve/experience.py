@@ -34,7 +34,7 @@ class Experience:
 
 
 class Drawing:
-    """A policy that acts by its actor's samples and records them."""
+    """A policy that acts by its actor's samples and records them, where its network is."""
 
     def __init__(self, policy: LearnedPolicy, actor: Actor) -> None:
         self._policy, self._actor = policy, actor
@@ -64,7 +64,7 @@ class Drawing:
         self.features.append(feature)
         self.links.append(links)
         self.log_probs.append(log_prob)
-        return network.to_actions(links[:, -1]).numpy()
+        return network.to_actions(links[:, -1]).cpu().numpy()
 
 
 def collect(
@@ -92,13 +92,14 @@ def collect(
     every = min(place.replan_every, policy.spec.chunk)
     highest = highest_so_far(place.judge, rollouts)
     images, pose, task = (torch.cat(part) for part in zip(*drawing.seen, strict=True))
+    state = features_of(world.noted, rollouts, world.spec.tasks, every=every)
     return Experience(
         seen=(images, pose, task),
         feature=torch.cat(drawing.features),
         links=torch.cat(drawing.links),
         log_prob=torch.cat(drawing.log_probs),
-        state=features_of(world.noted, rollouts, world.spec.tasks, every=every),
-        reward=torch.from_numpy(rewards(highest, every=every)),
+        state=state.to(images.device),
+        reward=torch.from_numpy(rewards(highest, every=every)).to(images.device),
         probability=torch.from_numpy(highest[-1]),
     )
 

@@ -45,7 +45,7 @@ def batches(
             # Rounding may leave the last cumulative sum below the draw.
             pick = np.searchsorted(drawn, rng.random(size), side="right").clip(max=len(demos) - 1)
         index = torch.from_numpy(pick)
-        images = to_images(_crop(padded, pick, pad, rng))
+        images = to_images(torch.from_numpy(_crop(padded, pick, pad, rng)))
         yield Batch(
             images=_vary(images, recipe, rng),
             pose=pose[index],
@@ -54,9 +54,9 @@ def batches(
         )
 
 
-def to_images(frames: UInt8[Array, "b v h w 3"]) -> Float[Tensor, "b v 3 h w"]:
+def to_images(frames: UInt8[Tensor, "b v h w 3"]) -> Float[Tensor, "b v 3 h w"]:
     """Convert frames to network inputs in [-1, 1]; channels stay last in memory."""
-    return torch.from_numpy(frames).permute(0, 1, 4, 2, 3).float().div_(127.5).sub_(1.0)
+    return frames.permute(0, 1, 4, 2, 3).float().div_(127.5).sub_(1.0)
 
 
 def _crop(

@@ -13,6 +13,7 @@ from worldeval.axes import Array, Float32
 from worldeval.checked_weights import described, fill, load_checked, save_checked
 from worldeval.config import build_known
 from worldeval.data.adapt import resized
+from worldeval.device import pick_device
 from worldeval.errors import UserError, did_you_mean
 from worldeval.files import read_object, write_json
 from worldeval.policy.batches import to_images
@@ -77,12 +78,12 @@ class LearnedPolicy:
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
         """Return action chunks within the bounds of the demonstrated actions."""
         seen = self.see(observation)
-        chunk = self.network.act(*seen, self._generators, self._warm()).numpy()
+        chunk = self.network.act(*seen, self._generators, self._warm()).cpu().numpy()
         self._last = chunk
         return chunk
 
     def see(self, observation: Observation) -> tuple[Tensor, Tensor, Tensor]:
-        """Prepare the network's inputs: images, pose and task, one row per episode."""
+        """Prepare the network's inputs on its device: images, pose, task, a row per episode."""
         if len(observation) != len(self._generators):
             raise ValueError(
                 f"{len(observation)} episodes observed, but reset started {len(self._generators)}"
@@ -90,7 +91,9 @@ class LearnedPolicy:
         views = [self._sized(observation.frames[view]) for view in self._spec.views]
         task = torch.tensor([self._index(task) for task in observation.tasks])
         pose = torch.from_numpy(np.asarray(observation.pose, np.float32))
-        return to_images(np.stack(views, axis=1)), pose, task
+        # Frames travel as bytes, a quarter of what they are as numbers.
+        home, frames = self.network.device, torch.from_numpy(np.stack(views, axis=1))
+        return to_images(frames.to(home)), pose.to(home), task.to(home)
 
     @property
     def generators(self) -> list[torch.Generator]:
@@ -110,7 +113,8 @@ class LearnedPolicy:
         if self._last is None or not how.skip or not isinstance(head, DenoisingHead):
             return None
         moved = np.minimum(np.arange(self._last.shape[1]) + how.executed, self._last.shape[1] - 1)
-        chunk = self.network.to_target(torch.from_numpy(self._last[:, moved]))
+        last = torch.from_numpy(self._last[:, moved]).to(self.network.device)
+        chunk = self.network.to_target(last)
         return Warm(chunk=chunk, skip=round(how.skip * head.path.steps))
 
     def _index(self, task: str) -> int:
@@ -133,13 +137,15 @@ def save(
 
 
 def load(folder: Path) -> LearnedPolicy:
-    """Read a checkpoint folder."""
+    """Read a checkpoint folder. A large network is put on a GPU if there is one."""
     kept = _read(folder)
     with described(folder / CARD):
         network = PolicyNetwork(kept.recipe, kept.sizes)
     tensors = load_checked(folder / WEIGHTS)
     state = {key: value.float() for key, value in tensors.items()}
     fill(network, state, folder / WEIGHTS)
+    if network.large:
+        network.to(pick_device())
     return LearnedPolicy(network, kept.recipe, kept.sizes, kept.card)
 
 

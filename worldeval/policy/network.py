@@ -13,6 +13,7 @@ from worldeval.policy.heads.diffusion import DiffusionHead
 from worldeval.policy.heads.flow import FlowHead
 from worldeval.policy.recipe import NOISE_LEVELS, PolicyRecipe
 
+LARGE = 1_000_000  # parameters from which a GPU pays
 STILL = 0.2  # half ranges of its actions: a dimension that deviates less is scaled by this
 
 
@@ -102,6 +103,16 @@ class PolicyNetwork(nn.Module):
         ):
             told = torch.tensor(bound or [default] * sizes.action_dim)
             self.register_buffer(name, told, persistent=False)
+
+    @property
+    def large(self) -> bool:
+        """Whether it gains from a GPU."""
+        return sum(each.numel() for each in self.parameters()) >= LARGE
+
+    @property
+    def device(self) -> torch.device:
+        """Where the network is."""
+        return self.action_mean.device
 
     def fit_normalisers(self, pose: Float[Tensor, "n p"], actions: Float[Tensor, "n k a"]) -> None:
         """Compute means and scales from the training samples."""

@@ -19,6 +19,7 @@ from worldeval.policy.network import PolicyNetwork, Sizes
 from worldeval.policy.recipe import Lineage, PolicyRecipe, PolicyTrainerRecipe, check_views
 from worldeval.policy.validation import action_error, validation_demos
 from worldeval.training.optimise import Fitted, Progress, Report, optimise, unwrapped
+from worldeval.training.processes import on_device
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,14 +128,24 @@ def imitate(
     keep_at: Collection[int] = (),
     keep: Callable[[int, Fitted], None] | None = None,
 ) -> Fitted:
-    """Train a copy of `network` on `trainer.steps` batches with its own loss."""
+    """Train a copy of `network` on `trainer.steps` batches with its own loss.
+
+    Small networks are trained on the CPU, where they gain nothing from a GPU.
+    """
 
     def loss_of(net: nn.Module, step: int) -> Tensor:
-        batch, own = next(stream), unwrapped(net)
+        own = unwrapped(net)
+        batch = on_device(next(stream), own)
         return own.loss(batch.images, batch.pose, batch.task, batch.actions, generator)
 
     return optimise(
-        network, loss_of, trainer, progress=progress, on_cpu=True, keep_at=keep_at, keep=keep
+        network,
+        loss_of,
+        trainer,
+        progress=progress,
+        on_cpu=not network.large,
+        keep_at=keep_at,
+        keep=keep,
     )
 
 

@@ -48,7 +48,7 @@ class DenoisingActor:
 
     def begin(self, feature: Float[Tensor, "b d"], noise: Noise) -> Float[Tensor, "b ka"]:
         """Denoise each episode's noise up to the first decision."""
-        x = noise_of(noise, len(feature), self.head.target)
+        x = noise_of(noise, len(feature), self.head.target, feature.device)
         for step in range(self._first):
             x = self.head.move(x, step, feature)
         return x
@@ -80,7 +80,7 @@ class GaussianActor:
     ) -> Gaussian:
         """A Gaussian around the regressed chunk, whatever `x` is."""
         mean = self.head.layers(feature)
-        return Gaussian(mean=mean, std=torch.full((len(mean), 1), self.std))
+        return Gaussian(mean=mean, std=mean.new_full((len(mean), 1), self.std))
 
 
 def actor_of(network: PolicyNetwork, *, last_steps: int, eta: float, floor: float) -> Actor:
@@ -102,8 +102,8 @@ def draw(
     x = actor.begin(feature, noise)
     links, logs = [x], []
     for decision in range(actor.decisions):
-        choice = actor.decide(x, torch.full((len(x),), decision), feature)
-        x = choice.mean + choice.std * noise_of(noise, *x.shape)
+        choice = actor.decide(x, torch.full((len(x),), decision, device=x.device), feature)
+        x = choice.mean + choice.std * noise_of(noise, *x.shape, x.device)
         logs.append(choice.log_prob(x))
         links.append(x)
     return torch.stack(links, 1), torch.stack(logs, 1)
@@ -113,9 +113,9 @@ def choices(
     actor: Actor, links: Float[Tensor, "b links ka"], feature: Float[Tensor, "b d"]
 ) -> list[Gaussian]:
     """The actor's current distribution of every link after the first."""
-    count = len(links)
+    at = torch.arange(actor.decisions, device=links.device)[:, None].expand(-1, len(links))
     return [
-        actor.decide(links[:, decision], torch.full((count,), decision), feature)
+        actor.decide(links[:, decision], at[decision], feature)
         for decision in range(actor.decisions)
     ]
 

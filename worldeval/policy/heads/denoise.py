@@ -8,7 +8,7 @@ cosine diffusion (signal^2 + noise^2 = 1) and the straight path of flow matching
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float, Int
@@ -58,12 +58,21 @@ class DenoisingHead(nn.Module):
     What the network predicts (a velocity, v) differs between heads, and so does their path.
     """
 
-    path: Path
-
     def __init__(self, width: int, hidden: int, target: int) -> None:
         super().__init__()
         self.target = target  # numbers in a chunk
         self.layers = layers(width + target + 2 * FREQUENCIES, hidden, target)
+
+    @property
+    def path(self) -> Path:
+        """The noise levels of sampling, on the head's device."""
+        return Path(**{each.name: getattr(self, f"_{each.name}") for each in fields(Path)})
+
+    @path.setter
+    def path(self, path: Path) -> None:
+        # They follow from the recipe, so they are not stored with the weights.
+        for each in fields(Path):
+            self.register_buffer(f"_{each.name}", getattr(path, each.name), persistent=False)
 
     def predict(
         self, x: Float[Tensor, "b ka"], time: Float[Tensor, "b 1"], feature: Float[Tensor, "b d"]
@@ -123,7 +132,7 @@ class DenoisingHead(nn.Module):
         warm: Warm | None = None,
     ) -> Float[Tensor, "b ka"]:
         """Denoise each episode's own noise, or a warm start, without further noise."""
-        x = noise_of(generators, len(feature), self.target)
+        x = noise_of(generators, len(feature), self.target, feature.device)
         first = 0
         if warm is not None:
             first = min(warm.skip, self.path.steps - 1)
@@ -137,7 +146,7 @@ class DenoisingHead(nn.Module):
         self, x: Float[Tensor, "b ka"], step: int, feature: Float[Tensor, "b d"]
     ) -> Float[Tensor, "b ka"]:
         """Take one sampling step without noise."""
-        return self.transition(x, torch.full((len(x),), step), feature).mean
+        return self.transition(x, torch.full((len(x),), step, device=x.device), feature).mean
 
 
 def advance(
@@ -163,11 +172,17 @@ def advance(
     return Gaussian(mean=mean, std=std.clamp_min(floor))
 
 
-def noise_of(source: Noise, rows: int, size: int) -> Float[Tensor, "b _"]:
-    """Draw standard normal numbers: each row from its own generator, or all from one."""
+def noise_of(
+    source: Noise, rows: int, size: int, device: torch.device | None = None
+) -> Float[Tensor, "b _"]:
+    """Draw standard normal numbers: each row from its own generator, or all from one.
+
+    They are drawn where the generators are and moved to `device`.
+    """
     if isinstance(source, torch.Generator):
-        return torch.randn(rows, size, generator=source)
-    return torch.stack([torch.randn(size, generator=generator) for generator in source])
+        return torch.randn(rows, size, generator=source, device=source.device).to(device)
+    drawn = [torch.randn(size, generator=each, device=each.device) for each in source]
+    return torch.stack(drawn).to(device)
 
 
 def embedded(time: Float[Tensor, "b 1"]) -> Float[Tensor, "b _"]:

@@ -21,9 +21,11 @@ LARGEST_BETA = 0.999  # of the cosine schedule, whose last step would remove all
 class DiffusionHead(DenoisingHead):
     """A prediction of v over action chunks, given features."""
 
+    kept: Tensor  # the signal's share of the variance at every level of training
+
     def __init__(self, width: int, hidden: int, target: int, *, levels: int, steps: int) -> None:
         super().__init__(width, hidden, target)
-        self.kept = kept_signal(levels)
+        self.register_buffer("kept", kept_signal(levels), persistent=False)
         self.path = self.path_at(spaced(levels, steps))
 
     def clean_at(
@@ -44,7 +46,7 @@ class DiffusionHead(DenoisingHead):
 
     def path_at(self, chosen: Tensor) -> Path:
         """The path through the training levels `chosen`, ending at the clean chunk."""
-        kept = torch.cat([self.kept[chosen], torch.ones(1)])
+        kept = torch.cat([self.kept[chosen], self.kept.new_ones(1)])
         time = (chosen + 1) / len(self.kept)
         return Path(time=time.float(), signal=kept.sqrt(), noise=(1 - kept).sqrt())
 
@@ -56,7 +58,8 @@ class DiffusionHead(DenoisingHead):
     ) -> Float[Tensor, ""]:
         """Mean squared error of v at a random noise level."""
         level = torch.randint(len(self.kept), (len(target), 1), generator=generator)
-        noise = torch.randn(target.shape, generator=generator)
+        level, noise = level.to(target.device), torch.randn(target.shape, generator=generator)
+        noise = noise.to(target)
         signal, spread = self.kept[level].sqrt(), (1 - self.kept[level]).sqrt()
         noised = signal * target + spread * noise
         time = (level + 1) / len(self.kept)

@@ -42,15 +42,15 @@ class FlowHead(DenoisingHead):
         generator: torch.Generator,
     ) -> Float[Tensor, ""]:
         """Mean squared error of the velocity at a random flow time."""
-        noise = torch.randn(target.shape, generator=generator)
-        s = torch.rand(len(target), 1, generator=generator)
+        noise = torch.randn(target.shape, generator=generator).to(target)
+        s = torch.rand(len(target), 1, generator=generator).to(target)
         return F.mse_loss(self.predict(torch.lerp(noise, target, s), s, feature), target - noise)
 
     def move(
         self, x: Float[Tensor, "b ka"], step: int, feature: Float[Tensor, "b d"]
     ) -> Float[Tensor, "b ka"]:
         """Take Euler's step, which is DDIM's on this path."""
-        s = torch.full((len(x), 1), step / self.steps)
+        s = torch.full((len(x), 1), step / self.steps, device=x.device)
         return x + self.predict(x, s, feature) / self.steps
 
 
