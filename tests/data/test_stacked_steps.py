@@ -138,6 +138,17 @@ def test_rollouts_in_shards_are_read_at_the_rate_of_the_recordings(recorded: Pat
         read_rollouts([slow], (), 4, beside=odd)
 
 
+def test_rollouts_in_other_formats_are_stacked_unless_they_are_already(recorded: Path) -> None:
+    """`data collect --to lerobot` writes the simulator's frames; a lab's own has every step."""
+    beside = [Weighted(path=recorded, given=DataMap(every=2))]
+    folder = recorded.parent
+    we.convert_dataset(recorded, folder / "frames", to="lerobot", every=2)
+    we.convert_dataset(recorded, folder / "steps", to="lerobot")
+    one, other = read_rollouts([folder / "frames", folder / "steps"], (), 2, beside=beside)
+    assert one.open().spec.fps == pytest.approx(other.open().spec.fps)
+    assert np.array_equal(one.open().rows(1).actions, other.open().rows(1).actions)
+
+
 def test_conversion_resamples_by_a_whole_number_or_refuses(recorded: Path, tmp_path: Path) -> None:
     done = we.convert_dataset(recorded, tmp_path / "slow", to="shards", fps=25)
     assert (done.episodes, done.frames) == (2, 10)

@@ -37,6 +37,9 @@ def collect(
     out: Out = None,
     seed: Seed = 0,
     jobs: Annotated[int, typer.Option(help="Number of parallel processes.")] = 2,
+    to: Annotated[
+        str, typer.Option(help="Format to write: shards to train on, lerobot or robomimic.")
+    ] = "shards",
     sets: Sets = None,
     as_json: Json = False,
 ) -> None:
@@ -48,7 +51,13 @@ def collect(
     folder = out or Path("runs/data") / Path(recipe).stem
     with counted("shards") as progress:
         done = collect_dataset(
-            recipe, folder, settings=settings_of(sets), seed=seed, jobs=jobs, progress=progress
+            recipe,
+            folder,
+            settings=settings_of(sets),
+            seed=seed,
+            jobs=jobs,
+            to=to,
+            progress=progress,
         )
     emit(asdict(done), as_json=as_json)
     if not as_json:

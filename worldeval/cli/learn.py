@@ -22,6 +22,8 @@ from worldeval.cli.common import (
     verb,
 )
 
+OF_JUDGE = "judge."  # prefix of the judge's keys in --set
+
 
 def register(app: typer.Typer) -> None:
     """Add the verbs."""
@@ -74,12 +76,18 @@ def learn(
 
     Checks the data, holds episodes out, trains a tokenizer, a world model with folds and a judge,
     takes the starts from held-out episodes, replays roll-outs that no model saw, and writes a
-    protocol and a page (OUT/README.md) that says what the result can and cannot do.
+    protocol and a page (OUT/README.md) that says what the result can and cannot do. --set changes
+    keys of the model's recipe, and with the prefix judge. those of the judge's:
+    --set judge.trainer.steps=300.
     """
     from dataclasses import asdict
 
     from worldeval.api.learn import learn as make
 
+    given = settings_of(sets)
+    of_judge = {
+        key.removeprefix(OF_JUDGE): given.pop(key) for key in [*given] if key.startswith(OF_JUDGE)
+    }
     made = make(
         data,
         out or Path("lab"),
@@ -89,7 +97,8 @@ def learn(
         map=named,
         every=every,
         text_encoder=text_encoder,
-        settings=settings_of(sets),
+        settings=given,
+        judge_settings=of_judge,
         checked=check,
         jobs=jobs,
         seed=seed,

@@ -9,6 +9,7 @@ import numpy as np
 
 from worldeval.axes import Array, Float
 from worldeval.data.data_map import DataMap, read_map
+from worldeval.data.frame_times import same_rate
 from worldeval.data.source import Source, format_of, open_source
 from worldeval.data.stacked_steps import steps_for
 from worldeval.errors import UserError
@@ -100,9 +101,10 @@ def read_rollouts(
 ) -> list[Weighted]:
     """Datasets of roll-outs on a command line, read by its map if there is only one.
 
-    Shards say themselves how they are read, and may hold several simulator steps in a frame
-    already (`worldeval data collect`). They are read at the frame rate of the first dataset of
-    `beside`, and the map is not applied to them.
+    Roll-outs may hold several simulator steps in a frame already (`worldeval data collect`). Those
+    that are recorded at the frame rate of the first dataset of `beside` are read as they are, and
+    the map is not applied to them. Nor is it applied to shards, which say themselves how they are
+    read; they are brought to that rate.
 
     Raises:
         UserError: the frame rate of shards is no whole multiple of it.
@@ -111,13 +113,10 @@ def read_rollouts(
     if every is not None:
         given = replace(given, every=every)
     found = [Weighted(path=path, given=given) for path in paths]
-    shards = [one.path.is_dir() and format_of(one.path) == SHARDS for one in found]
-    if not beside or not any(shards):
+    if not beside or not found:
         return found
     rate = beside[0].open().spec.fps
-    return [
-        _at_rate(one.path, rate) if own else one for one, own in zip(found, shards, strict=True)
-    ]
+    return [_at_rate(one, rate) for one in found]
 
 
 def refuse_video(parts: Sequence[Weighted], family: str, *, learns_video: bool) -> None:
@@ -135,9 +134,13 @@ def refuse_video(parts: Sequence[Weighted], family: str, *, learns_video: bool) 
         )
 
 
-def _at_rate(shards: Path, fps: float) -> Weighted:
-    steps = steps_for(open_source(shards), fps)
-    return Weighted(path=shards, given=DataMap(every=steps))
+def _at_rate(rollouts: Weighted, fps: float) -> Weighted:
+    path, stacked = rollouts.path, (rollouts.given.every or 1) > 1
+    if path.is_dir() and format_of(path) == SHARDS:
+        return Weighted(path=path, given=DataMap(every=steps_for(open_source(path), fps)))
+    if stacked and same_rate(replace(rollouts, given=DataMap()).open().spec.fps, fps):
+        return Weighted(path=path)
+    return rollouts
 
 
 def _each(values: list, count: int, option: str) -> list:
