@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
-    from jaxtyping import Bool, Float, Float16, Float32, Int, UInt8
+    from jaxtyping import Bool, Float, Float16, Float32, Int, UInt8, UInt32
 else:
     try:
-        from jaxtyping import Bool, Float, Float16, Float32, Int, UInt8
+        from jaxtyping import Bool, Float, Float16, Float32, Int, UInt8, UInt32
     except ModuleNotFoundError:  # a client in an environment of others: shapes are for readers
-        Bool = Float = Float16 = Float32 = Int = UInt8 = type(
+        Bool = Float = Float16 = Float32 = Int = UInt8 = UInt32 = type(
             "Shaped", (), {"__class_getitem__": classmethod(lambda cls, shape: Any)}
         )
 
 Array = np.ndarray
 
-__all__ = ["Array", "Bool", "Float", "Float16", "Float32", "Int", "UInt8"]
+__all__ = ["Array", "Bool", "Float", "Float16", "Float32", "Int", "UInt8", "UInt32"]

@@ -35,6 +35,12 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
         draft.unlink(missing_ok=True)
 
 
+def user_cache() -> Path:
+    """Return the folder of what can be made again, in the user's cache."""
+    # Not the shared temporary folder, where others might create a folder of that name first.
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldeval"
+
+
 def file_name(text: str) -> str:
     """Turn any text, such as an instruction, into a file name of its own; plain names are kept."""
     plain_text = re.sub(r"[^\w.-]+", "-", text).strip("-.")[:LONGEST]

@@ -12,8 +12,9 @@ import pytest
 from typer.testing import CliRunner
 
 from worldeval.cli import app
+from worldeval.data import latent_cache
 from worldeval.data.formats.shards.layout import ShardEpisode, write_shard
-from worldeval.data.latent_cache import PER_FILE, LatentCache
+from worldeval.data.latent_cache import LatentCache
 from worldeval.errors import UserError
 from worldeval.record import Episode
 from worldeval.rollout.starts import read_starts
@@ -22,7 +23,7 @@ from worldeval.world.load import load_world
 runner = CliRunner()
 ROOT = Path(__file__).parents[2]
 WORLD = ROOT / "models/latent"
-EPISODES, FRAMES = PER_FILE + 4, 2  # two files of latents
+EPISODES, FRAMES = 20, 2
 
 
 def episodes() -> list[Episode]:
@@ -71,7 +72,10 @@ def test_the_tokenizers_latents_and_a_sample_decoded(dataset: Path, tmp_path: Pa
     assert LatentCache(tmp_path).latents(0).astype(np.float32) == pytest.approx(expected, abs=5e-3)
 
 
-def test_what_an_interruption_left_is_kept(dataset: Path, tmp_path: Path) -> None:
+def test_what_an_interruption_left_is_kept(
+    dataset: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latent_cache, "FILES", 2)
     whole = encode(dataset, tmp_path)
     first, second = sorted(tmp_path.glob("latents-*.safetensors"))
     before, kept = LatentCache(tmp_path).latents(EPISODES - 1).copy(), first.stat().st_mtime_ns

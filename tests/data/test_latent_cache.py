@@ -68,7 +68,9 @@ def build(source: Source, out: Path, **options) -> None:
 
 @pytest.fixture(autouse=True)
 def two_to_a_file(monkeypatch) -> None:
-    monkeypatch.setattr(latent_cache, "PER_FILE", 2)
+    """As many frames as the first two episodes have, in all of these datasets."""
+    monkeypatch.setattr(latent_cache, "FILES", 1)
+    monkeypatch.setattr(latent_cache, "FRAMES", 7)
 
 
 def test_latents_of_any_frame_of_any_episode(tmp_path: Path) -> None:
@@ -99,7 +101,8 @@ def test_decoding_a_sample_tells_whether_they_belong_together(tmp_path: Path) ->
     cache = LatentCache(tmp_path)
     assert decoded_psnr(source, cache, decode, frames=20, rng=rng(0)) > 60
     reordered = Grey(5, 4, 3)
-    cache._places.reverse()
+    cache._begin = cache._begin[::-1]
+    cache.lengths = cache.lengths[::-1]
     assert decoded_psnr(reordered, cache, decode, frames=20, rng=rng(0)) < 30
 
 

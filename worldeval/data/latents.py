@@ -2,7 +2,7 @@
 # pyright: reportArgumentType=false, reportCallIssue=false
 """Encoded episodes as flat arrays, the training data of dynamics models and judges.
 
-One row per frame, episodes one after another; latents stay in a memory map until used.
+One row per frame, episodes one after another; latents stay in their files until used.
 """
 
 from dataclasses import dataclass, replace
@@ -13,15 +13,15 @@ from torch import Tensor
 
 from worldeval.axes import Array, Bool, Float, Float32, Int, UInt8
 from worldeval.data.draws import Blend, Draws
-from worldeval.data.joined import JoinedRows
+from worldeval.data.row_files import RowFiles
 
 
 @dataclass(frozen=True, kw_only=True)
 class LatentEpisodes:
     """Episodes with encoded frames; `begin` and `length` divide the rows into episodes."""
 
-    # Standardised, float16, in memory maps.
-    latents: Float[Array, "n v d h w"] | JoinedRows
+    # Standardised, float16, left in their files.
+    latents: Float[Array, "n v d h w"] | RowFiles
     actions: Float32[Array, "n a"]  # row t leads from frame t to t+1
     pose: Float32[Array, "n p"]
     task: Int[Array, " e"]  # index into the world's tasks

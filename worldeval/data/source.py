@@ -179,6 +179,7 @@ def open_source(
     Raises:
         UserError: the path does not exist, its format is unknown, or the map does not fit it.
     """
+    from worldeval.data.kept_index import indexed
     from worldeval.data.mapped import through_map
     from worldeval.data.own_reader import is_code, own_reader
 
@@ -190,7 +191,9 @@ def open_source(
     if kind is not None and kind not in READERS:
         raise UserError(f"Unknown dataset format '{kind}'.{did_you_mean(kind, READERS)}")
     if (name := kind or format_of(path)) is not None:
-        return through_map(_opened(_reader(name), name, path, given), given)
+        reader = _reader(name)
+        source = indexed(path, name, given, reader, lambda: _opened(reader, name, path, given))
+        return through_map(source, given)
     raise UserError(
         f"{path} is not in a supported format ({', '.join(READERS)}). "
         "Give the folder that contains the dataset itself (for LeRobot, the one with "

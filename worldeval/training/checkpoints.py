@@ -8,10 +8,10 @@ training may also resume with another number of processes.
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import (
     StateDictOptions,
     get_state_dict,
@@ -24,13 +24,22 @@ from worldeval.training.average import Average
 from worldeval.training.processes import this_process, whole
 
 
+@runtime_checkable
+class Resumable(Protocol):
+    """A source of samples that continues from its state: a torch generator, or `Ahead`."""
+
+    def get_state(self) -> Tensor: ...
+
+    def set_state(self, state: Tensor, /) -> Any: ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Saving:
     """Where and how often a training run is saved. The loss draws from `generators`."""
 
     path: Path
     every: int  # steps; 0: never
-    generators: tuple[torch.Generator, ...] = ()
+    generators: tuple[Resumable, ...] = ()
 
 
 @dataclass(kw_only=True)

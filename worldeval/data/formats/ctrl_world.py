@@ -5,7 +5,7 @@ before that frame is taken. If a file has no raw commands, it is the pose that t
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +35,6 @@ class CtrlWorldSource(Source):
         self.findings: list[DataFinding] = []
         self.heads: list[Head] = []
         self._files: list[Path] = []
-        self._states: list[int] = []  # rows of each episode, even if a view has fewer frames
         self._named: set[Path] = set()  # videos named by any annotation
         views: dict[str, tuple[int, int]] = {}
         files = sorted(listed(path, "annotation/*/*.json"), key=_order)
@@ -43,7 +42,7 @@ class CtrlWorldSource(Source):
             name = file.stem if file.stem not in self._ids() else f"{file.parent.name}-{file.stem}"
             try:
                 own_file(path, file)
-                head, sizes, states = self._head(name, file)
+                head, sizes = self._head(name, file)
             except DataError as error:
                 self.findings.append(skipped(name, error))
                 continue
@@ -56,7 +55,6 @@ class CtrlWorldSource(Source):
                 continue
             self.heads.append(head)
             self._files.append(file)
-            self._states.append(states)
         self.findings += unused_videos(path, listed(path, "videos/**/*.mp4"), self._named)
         if not self.heads:
             why = (
@@ -79,6 +77,21 @@ class CtrlWorldSource(Source):
         """Accept a folder with annotation/<split>/<id>.json."""
         return bool(listed(path, "annotation/*/*.json"))
 
+    @property
+    def places(self) -> list[str]:
+        """Return every episode's file, for `known`."""
+        return [file.relative_to(self.path).as_posix() for file in self._files]
+
+    @classmethod
+    def known(
+        cls, path: Path, heads: Sequence[Head], spec: SourceSpec, places: Sequence[str]
+    ) -> "CtrlWorldSource":
+        """Open a dataset whose episodes are known already; no file is looked at."""
+        self = cls.__new__(cls)
+        self.path, self.spec, self.findings, self.heads = path, spec, [], list(heads)
+        self._files, self._named = [path / place for place in places], set()
+        return self
+
     def rows(self, index: int) -> Rows:
         file = self._files[index]
         note = load_json(file)
@@ -91,8 +104,10 @@ class CtrlWorldSource(Source):
     ) -> UInt8[Array, "n h w 3"]:
         file = self._files[index]
         head = self.heads[index]
-        video = self._video(load_json(file), file, self._place(view))
-        numbers_of = frames_in_turn(video, self._states[index], FPS, episode=head.id)
+        note = load_json(file)
+        video = self._video(note, file, self._place(view))
+        # A view may have fewer frames than the states have rows.
+        numbers_of = frames_in_turn(video, len(_states(note, file)), FPS, episode=head.id)
         return read_frames(video, numbers_of[: head.length] if rows is None else numbers_of[rows])
 
     def has_latents(self, index: int) -> bool:
@@ -137,7 +152,7 @@ class CtrlWorldSource(Source):
             out[view] = latent[: self.heads[index].length].float().numpy()
         return out
 
-    def _head(self, name: str, file: Path) -> tuple[Head, dict[str, tuple[int, int]], int]:
+    def _head(self, name: str, file: Path) -> tuple[Head, dict[str, tuple[int, int]]]:
         note = load_json(file)
         states = _states(note, file)
         videos = need(note, "videos", list, file)
@@ -202,7 +217,7 @@ class CtrlWorldSource(Source):
             success=success,
             split=file.parent.name,
         )
-        return head, sizes, len(states)
+        return head, sizes
 
     def _video(self, note: Mapping[str, Any], file: Path, place: int) -> Path:
         listed = need(note, "videos", list, file)

@@ -1,12 +1,11 @@
 """Folders packed into one object, to be sent to a machine that has none of them."""
 
 import hashlib
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worldeval.files import whole_file
+from worldeval.files import user_cache, whole_file
 
 Folder = Mapping[str, bytes]  # path inside the folder -> content
 
@@ -39,7 +38,7 @@ class Parcel:
         """
         places = {}
         for name, files in self.folders.items():
-            place = _cache() / "worldeval" / "parcels" / _known_by(files)
+            place = user_cache() / "parcels" / _known_by(files)
             for inside, content in files.items():
                 path = place / inside
                 if not path.is_file() or path.stat().st_size != len(content):
@@ -47,11 +46,6 @@ class Parcel:
                         draft.write_bytes(content)
             places[name] = str(place)
         return places
-
-
-def _cache() -> Path:
-    # Not the shared temporary folder, where others might create a folder of that name first.
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
 
 
 def _known_by(files: Folder) -> str:

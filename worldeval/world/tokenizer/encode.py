@@ -18,11 +18,12 @@ from torch import Tensor
 from worldeval.axes import Array, UInt8
 from worldeval.data.content import fingerprint
 from worldeval.data.latent_cache import (
-    PER_FILE,
+    FORMAT,
     Encode,
     LatentCache,
     build_cache,
     encode_frames,
+    files_of,
     is_whole,
     precomputed,
 )
@@ -77,7 +78,7 @@ def cache_place(
     views: Sequence[str],
 ) -> Path:
     """Path of the latents of `source`; without a tokenizer, of its precomputed latents."""
-    parts = [fingerprint(source, views, latents=tokenizer is None)]
+    parts = [f"format {FORMAT}", fingerprint(source, views, latents=tokenizer is None)]
     if tokenizer is not None:
         places = [task_place(tasks, head.task) for head in source.heads]
         parts += [digest_of(tokenizer), repr(places)]
@@ -100,7 +101,7 @@ def cached(
     missing = not is_whole(place)
     state.wait_for_everyone()  # every process has checked before one writes
     if missing:
-        files = -(-len(source) // PER_FILE)
+        files = files_of(source)
         if tokenizer is None:
             name, latents = "precomputed", precomputed(views)
         else:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from worldeval.data.joined import JoinedRows
 from worldeval.data.latent_cache import LatentCache
 from worldeval.data.latents import LatentEpisodes
+from worldeval.data.row_files import RowFiles
 from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.world.protocol import ANY_TASK
@@ -16,19 +16,19 @@ from worldeval.world.tokenizer.frames import task_place
 def latent_episodes(
     recorded: RecordedEpisodes, caches: Sequence[LatentCache], tasks: tuple[str, ...]
 ) -> LatentEpisodes:
-    """Open the episodes with their latents memory-mapped; `caches` are those of their datasets.
+    """Open the episodes with their latents left on disk; `caches` are those of their datasets.
 
     An episode ends with its latents, which may be before its last frame.
 
     Raises:
         UserError: the latents of two datasets have different shapes.
     """
-    maps = [each for cache in caches for each in cache.maps]
+    first = caches[0]
     for cache in caches:
-        if cache.maps[0].shape[1:] != maps[0].shape[1:]:
+        if cache.rows.shape[1:] != first.rows.shape[1:]:
             raise UserError(
-                f"{cache.card['source']} has latents of shape {cache.maps[0].shape[1:]}, but "
-                f"{caches[0].card['source']} has {maps[0].shape[1:]} (view, channel, height, "
+                f"{cache.source} has latents of shape {cache.rows.shape[1:]}, but "
+                f"{first.source} has {first.rows.shape[1:]} (view, channel, height, "
                 "width). Encode all datasets of one world model with the same encoder."
             )
     length = np.concatenate([cache.lengths for cache in caches])
@@ -42,7 +42,7 @@ def latent_episodes(
         actions, pose, flags = actions[kept], pose[kept], flags[kept]
     known = recorded.labelled
     return LatentEpisodes(
-        latents=maps[0] if len(maps) == 1 else JoinedRows(maps),
+        latents=RowFiles([file for cache in caches for file in cache.rows.files]),
         actions=actions,
         pose=pose,
         task=np.array([task_place(tasks, head.task) for head in recorded.heads], np.int64),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from worldeval.data.latent_cache import CARD, LatentCache, is_whole
+from worldeval.data.latent_cache import CARD, INDEX, LatentCache, is_whole
 from worldeval.data.source import Source
 from worldeval.errors import UserError
 from worldeval.files import whole_file
@@ -129,19 +129,21 @@ class GivenLatents:
 
 
 def adopt(cache: LatentCache, place: Path) -> None:
-    """Place a given cache at `place`, where encoding would write it; linked if the disk allows."""
+    """Place a given cache at `place`, where encoding would write it, by links: nothing is copied.
+
+    A file of another disk gets a symbolic link, so its folder must then stay where it is.
+    """
     if is_whole(place) or not this_process().is_main_process:
         return
     place.mkdir(parents=True, exist_ok=True)
-    # The card is copied last: it marks the cache as complete.
-    for file in [*cache.files, cache.path / CARD]:
+    # The card is linked last: it marks the cache as complete.
+    for file in [*cache.files, cache.path / INDEX, cache.path / CARD]:
         target = place / file.name
         target.unlink(missing_ok=True)
         try:
             os.link(file, target)
         except OSError:
-            with whole_file(target) as draft:
-                shutil.copyfile(file, draft)
+            target.symlink_to(file.resolve())
 
 
 def refuse_others(

@@ -129,7 +129,8 @@ def prepare(
     if recipe.own_rollouts and not added:
         sources, held, added = set_aside(sources, held, recipe.own_rollouts, seed=seed)
     road = _Road(recipe, parts, sources, np.flatnonzero(np.concatenate(held)), home, seed=seed)
-    RecordedEpisodes([sources[0], *added])  # refuses roll-outs of another robot before any training
+    if added:  # refuses roll-outs of another robot before any training
+        RecordedEpisodes([sources[0], *added])
     if precomputed:
         return road.of_latents(added, given, report)
     return road.of_frames(added, given, report)
@@ -204,7 +205,7 @@ class _Road:
         else:
             caches = [given.find(source, views) for source in self.sources]
             given.all_found()
-        _, _, *cells = caches[0].maps[0].shape
+        _, _, *cells = caches[0].rows.shape
         size = next(iter(self.sources[0].spec.views.values()))
         decoder = _decoder(self.recipe, size=size, latent=(cells[0], cells[1], cells[2]))
         for source in weak:
@@ -231,7 +232,8 @@ class _Road:
             this_process().wait_for_everyone()
         elif not (self.home / TOKENIZER).is_file() and not self.recipe.tokenizer.folder:
             sources = [self._decoded(source) for source in sources]
-        frames = TokenizerFrames(RecordedEpisodes(sources), tasks)
+        same = all(one is other for one, other in zip(sources, self.sources, strict=True))
+        frames = TokenizerFrames(self.base if same else RecordedEpisodes(sources), tasks)
         tokenizer = self._tokenizer(frames, report)
         if given is not None:
             for source in sources:
@@ -323,7 +325,8 @@ class _Road:
         quality: float | None = None,
     ) -> Prepared:
         base, count = self.base, len(self.base)
-        episodes = latent_episodes(RecordedEpisodes([*self.sources, *weak]), caches, tasks)
+        recorded = RecordedEpisodes([*self.sources, *weak]) if weak else base
+        episodes = latent_episodes(recorded, caches, tasks)
         if self.video.any():
             episodes = _marked(episodes, self.video[base.part])
         if len(self.sources) > 1:

@@ -188,6 +188,12 @@ class Windows:
             older_pose=None if older is None else self.pose[older.rows],
         )
 
+    def moving(self, rows: Int[Tensor, " b"], horizon: int) -> Window:
+        """Cut the same window without memory, and with the latents of only those `horizon` frames
+        from which a step leads on."""
+        shown = slice(PAST_ACTIONS, PAST_ACTIONS + horizon)
+        return self.cut(rows, steps(PAST_ACTIONS, horizon), shown=shown, start=True)
+
     def unrolled(self, rows: Int[Tensor, " b"], horizon: int) -> Window:
         """Cut the window of a roll-out: the motion before it, and the frame that memory would
         retrieve for each of the `horizon` frames. Latents begin one frame before the newest."""
