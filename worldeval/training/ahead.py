@@ -144,11 +144,11 @@ class _Made(Dataset):
     def __init__(self, make: Callable[[Any], Any]) -> None:
         self._make = make
 
-    def __getitem__(self, drawn: Any) -> "_Batch":
+    def __getitem__(self, drawn: Any) -> "_Pinnable":
         try:
-            return _Batch(self._make(drawn))
+            return _Pinnable(self._make(drawn))
         except UserError as error:  # its class cannot be sent to another process
-            return _Batch(_Failed(str(error)))
+            return _Pinnable(_Failed(str(error)))
 
 
 class _Failed:
@@ -158,14 +158,14 @@ class _Failed:
         self.text = text
 
 
-class _Batch:
+class _Pinnable:
     """A batch with the method by which the loader copies it to pinned memory."""
 
     def __init__(self, value: Any) -> None:
         self.value = value
 
-    def pin_memory(self) -> "_Batch":
-        return _Batch(_pinned(self.value))
+    def pin_memory(self) -> "_Pinnable":
+        return _Pinnable(_pinned(self.value))
 
 
 def _pinned(value: Any) -> Any:
