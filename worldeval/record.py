@@ -92,6 +92,7 @@ class Verdict:
     step: int  # world frame at which the evidence peaked
     judge: str
     votes: tuple[float, ...] = ()  # one per judge of an ensemble
+    progress: float | None = None  # how far the episode came at best, 0 to 1; None: not measured
 
 
 def _copied(moment: Observation) -> Observation:

@@ -1,12 +1,14 @@
 """Rankings with any judge: live, again on the same episodes, by people, and corrected by labels."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from toy_run import make_run
+import torch
+from toy_run import TASKS, make_run
 from typer.testing import CliRunner
 
 import worldeval as we
@@ -14,11 +16,18 @@ from tests.support.chat_server import chat_server
 from worldeval.cli import app
 from worldeval.errors import UserError
 from worldeval.evaluate.judge_findings import abstentions, panel_splits
-from worldeval.evaluate.label_calibration import calibrate_with_labels, fitted
+from worldeval.evaluate.label_calibration import calibrate_with_labels
 from worldeval.evaluate.people import PeopleJudge, kappa
 from worldeval.evaluate.rejudge import judge_again as write_again
+from worldeval.judge.calibrate import Calibration
+from worldeval.judge.fit import FittedJudge
+from worldeval.judge.learned import save_judge
+from worldeval.judge.recipe import JudgeRecipe
+from worldeval.judge.sequence import new_network
+from worldeval.runs.episodes import read_episodes
 from worldeval.runs.labels import Opinion
 from worldeval.runs.store import RolloutStore
+from worldeval.world.load import load_world, world_hash
 
 POLICIES = ("a/step-1", "a/step-2", "b/step-1")
 
@@ -58,6 +67,36 @@ def test_judging_again_with_the_same_judge_changes_nothing(home: Path, run: Path
     one, again = scores(run), scores(home / "same")
     np.testing.assert_allclose(one["score"], again["score"], atol=2e-3)  # latents are float16
     assert list(result.policies["policy"]) == list(we.open_run(run).policies["policy"])
+
+
+def test_a_judge_of_sequences_shows_progress_and_abstains(home: Path, run: Path) -> None:
+    world = load_world(home / "world")
+    recipe = JudgeRecipe(network="sequence", hidden=16, members=2)
+    latent = (len(world.spec.views), *world.spec.latent)
+    torch.manual_seed(0)
+    fitted = FittedJudge(
+        members=[
+            new_network(recipe, latent=latent, pose_dim=world.spec.pose_dim, tasks=len(TASKS))
+            for _ in range(2)
+        ],
+        calibration=Calibration(slope=3.0, offsets=(0.0,) * len(TASKS)),
+        left_out={},
+    )
+    made = world_hash(home / "world")
+    save_judge(home / "sure", fitted, recipe, world.spec, world=made)
+    we.judge_again(run, str(home / "sure"), home / "moved", progress=False)
+    table = scores(home / "moved")
+    assert table["progress"].between(0, 1).all() and table["progress"].nunique() > 1
+    assert "progress" in read_episodes(home / "moved").signals
+    assert "progress" not in scores(run)
+    bound = float(table["disagreement"].median())
+    doubting = replace(fitted, abstain_above=bound)
+    save_judge(home / "unsure", doubting, recipe, world.spec, world=made)
+    result = we.judge_again(run, str(home / "unsure"), home / "seldom", progress=False)
+    left = scores(home / "seldom")
+    assert len(left) == (table["disagreement"] <= bound + 1e-6).sum() < len(table)
+    told = [found for found in result.findings if found.code == "judge_abstains"]
+    assert told and f"on {len(table) - len(left)} episodes" in told[0].text
 
 
 def test_a_rule_ranks_the_same_episodes(home: Path, run: Path) -> None:
@@ -216,6 +255,7 @@ def by_frames(home: Path, labelled: Path) -> Path:
 def test_labels_correct_a_judge_of_frames(home: Path, by_frames: Path) -> None:
     found = calibrate_with_labels([by_frames], "people")
     assert found.labels == 35 and found.policies == 3 and found.correction is not None
+    assert found.log_losses[found.method] == min(found.log_losses.values()) == found.log_loss_after
     assert found.rates == {}  # nobody says that these episodes were drawn at random
     truth = scores(by_frames).assign(success=[int(n % 3 == 0) for n in range(36)])
     csv = home / "labels.csv"
@@ -243,19 +283,6 @@ def test_a_corrected_judge_is_not_corrected_again(home: Path, labelled: Path) ->
     we.judge_again(labelled, ref, home / "corrected", progress=False)
     with pytest.raises(UserError, match="was corrected already"):
         calibrate_with_labels([home / "corrected"], "people")
-
-
-def test_the_fit_finds_a_known_bias_and_stays_at_home_without_evidence() -> None:
-    rng = np.random.default_rng(0)
-    score = rng.uniform(0.05, 0.95, 4000)
-    shown = np.log(score / (1 - score))
-    success = rng.random(4000) < 1 / (1 + np.exp(-(0.5 * shown - 1.0)))
-    found = fitted(score, success)
-    assert found.slope == pytest.approx(0.5, abs=0.06) and found.offset == pytest.approx(
-        -1, abs=0.1
-    )
-    sure = fitted(np.array([0.9] * 10 + [0.1] * 10), np.arange(20) < 10)
-    assert 0.5 < sure.slope < 4  # perfectly separated labels do not give infinite certainty
 
 
 def test_recordings_are_labelled_once(home: Path) -> None:

@@ -8,11 +8,12 @@ import pytest
 from tests.support.serving import serving
 from worldeval.errors import UserError
 from worldeval.judge.address import panel_of, read_judge_address, refuse_judge_code
+from worldeval.judge.correction import Correction
 from worldeval.judge.load import JudgeSetting, is_fixed, is_uncalibrated, judge_hash, load_judge
 from worldeval.judge.panel import JudgePanel
 from worldeval.judge.protocol import Appraisal
 from worldeval.judge.remote import MARK, VERSION, RemoteJudge, answered
-from worldeval.judge.rollout_judge import Correction, RolloutJudge, checked
+from worldeval.judge.rollout_judge import RolloutJudge, checked
 from worldeval.judge.rule import RuleJudge
 from worldeval.record import Episode, Rollout
 from worldeval.serve.judge import JudgeService

@@ -1,12 +1,21 @@
 """Pictures of film strips: the right frame in the right place."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from worldeval.report.strip import GAP, Shown, moments, rows_of, strip_image, write_strip_png
+from worldeval.report.strip import (
+    GAP,
+    Shown,
+    caption,
+    moments,
+    rows_of,
+    strip_image,
+    write_strip_png,
+)
 from worldeval.runs.films import Filmstrip
 
 ENTRY = Filmstrip(policy="a", task="open", start="1", seed=1, probability=0.8, success=False)
@@ -22,6 +31,12 @@ def shown(truth: bool = True) -> Shown:
         imagined={"side": grey(10, 20, 30), "top": grey(11, 21, 31)},
         truth={"side": grey(110, 120), "top": grey(111, 121)} if truth else None,
     )
+
+
+def test_the_caption_says_how_far_it_came() -> None:
+    assert caption(ENTRY, "simulator") == "judged 0.80, simulator: failure"
+    almost = replace(ENTRY, probability=0.1, progress=0.85, success=None)
+    assert caption(almost) == "judged 0.10 (progress 0.85), not measured"
 
 
 @pytest.mark.parametrize(

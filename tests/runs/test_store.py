@@ -8,6 +8,7 @@ import pytest
 
 from worldeval.errors import UserError
 from worldeval.record import Rollout, Start, Verdict
+from worldeval.report.trace import read_trace
 from worldeval.rollout.starts import (
     Recording,
     read_recordings,
@@ -15,7 +16,7 @@ from worldeval.rollout.starts import (
     write_recordings,
     write_starts,
 )
-from worldeval.runs.store import RolloutStore
+from worldeval.runs.store import RolloutStore, pack
 
 
 def rollout(start: str) -> Rollout:
@@ -45,6 +46,18 @@ def test_a_batch_comes_back_whole(tmp_path: Path) -> None:
     assert found.trust == {"mended_actions": 0.25}
     np.testing.assert_array_equal(np.asarray(found.latents), np.asarray(rollout("b").latents))
     assert [fact.start for fact, _ in store.verdicts()] == ["a", "b"]
+
+
+def test_progress_is_kept_where_it_was_measured(tmp_path: Path) -> None:
+    store = RolloutStore(tmp_path)
+    by_frame = np.array([[0, 0.25, 0.75]])
+    said = replace(verdict(0.2), progress=0.75)
+    store.add("with", pack([rollout("a")], [said], progress=by_frame))
+    store.save("without", [rollout("b")], [verdict(0.8)])
+    assert [found.progress for _, found in store.verdicts()] == [0.75, None]
+    trace = read_trace(tmp_path, "with.npz", 0)
+    np.testing.assert_array_equal(trace.signals["progress"], by_frame[0])
+    assert "progress" not in read_trace(tmp_path, "without.npz", 0).signals
 
 
 def test_an_unfinished_file_is_no_batch(tmp_path: Path) -> None:

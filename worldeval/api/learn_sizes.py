@@ -81,7 +81,8 @@ def sized_judge(
     if kept.get("judge", {}).get("minutes") == minutes:
         return int(kept["judge"]["steps"])
     seconds = _judge_seconds(world, recipe, frames)
-    budget = SHARES["judge"] * minutes * 60 / (recipe.groups + recipe.members)
+    held_out = recipe.groups * (recipe.members if recipe.abstain else 1)
+    budget = SHARES["judge"] * minutes * 60 / (held_out + recipe.members)
     steps = min(recipe.trainer.steps, max(LEAST_STEPS, int(budget / seconds)))
     told = {"minutes": minutes, "steps": steps, "seconds_per_step": seconds}
     write_json(path, {**kept, "judge": told})
@@ -92,9 +93,10 @@ def _judge_seconds(world: WorldSpec, recipe: JudgeRecipe, frames: int) -> float:
     """Measure a training step of one network on random episodes; the first step is not timed."""
     import torch
 
-    from worldeval.judge.network import JudgeNet, episode_logit
+    from worldeval.judge.network import episode_logit
+    from worldeval.judge.sequence import new_network
 
-    net = JudgeNet(
+    net = new_network(
         recipe, latent=(len(world.views), *world.latent), pose_dim=world.pose_dim, tasks=1, words=0
     )
     batch, clocks = recipe.trainer.batch, []
@@ -102,7 +104,7 @@ def _judge_seconds(world: WorldSpec, recipe: JudgeRecipe, frames: int) -> float:
     pose = torch.randn(batch, frames, world.pose_dim)
     for _ in range(3):
         clocks.append(monotonic())
-        logits = net(latents, pose, torch.zeros(batch, dtype=torch.int64))
+        logits = net(latents, pose, torch.zeros(batch, dtype=torch.int64)).logits
         (logits.mean() + episode_logit(logits).mean()).backward()
     return (monotonic() - clocks[1]) / (len(clocks) - 1)
 

@@ -101,8 +101,9 @@ class Result:
     @cached_property
     def episodes(self) -> pd.DataFrame:
         """One row per imagined episode: policy, lineage, step, task, start, seed, score (the
-        predicted probability of success), reached, disagreement, mended (the share of clipped
-        actions), and success if the episode was measured in the simulator or a real trial."""
+        predicted probability of success), reached, progress (how far it came at best, if the judge
+        measures it), disagreement, mended (the share of clipped actions), and success if the
+        episode was measured in the simulator or a real trial."""
         table = _table(self.folder, IMAGINED)
         if self.simulated.empty:
             return table

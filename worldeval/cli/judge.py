@@ -181,7 +181,8 @@ def calibrate(
 
     Only a slope and an offset per task are fitted; the networks and the order of policies on each
     task do not change. Use the result to judge other policies. With --labels, 10 or more labels of
-    imagined episodes correct a judge of frames, and the rate of every labelled policy.
+    imagined episodes correct a judge of frames, and the rate of every labelled policy. The
+    correction is common to all tasks or by task, whichever fits policies held out of it better.
     """
     if labels is not None:
         _with_labels(runs, labels, out or Path("runs/calibration.json"), as_json)
@@ -221,6 +222,8 @@ def _with_labels(runs: list[Path], labels: str, out: Path, as_json: bool) -> Non
         f"{found.labels} labels of {found.policies} policies; mean log loss "
         f"{found.log_loss_before:.3f} before{after}, for policies held out of the correction"
     )
+    compared = ", ".join(f"{name} {loss:.3f}" for name, loss in found.log_losses.items())
+    console.print(f"correction: {found.method} ({compared or 'nothing else with one policy'})")
     for policy, rate in found.rates.items():
         console.print(f"  {policy:<24} {rate}  from {rate.n} labels")
     if found.correction is None:

@@ -118,6 +118,7 @@ def described(
         start=row["start"],
         seed=int(row["seed"]),
         probability=verdict.probability,
+        progress=verdict.progress,
         success=success,
         evidence=tuple(float(p) for p in judge.over_time([rollout])[0]),
         drawn=drawn,

@@ -230,6 +230,7 @@ def outcomes(folder: Path, cards: pd.DataFrame, starts: Sequence[Start]) -> pd.D
             "seed": fact.seed,
             "score": round(verdict.probability, 6),
             "reached": verdict.step,
+            **({} if verdict.progress is None else {"progress": round(verdict.progress, 4)}),
             "disagreement": round(max(verdict.votes) - min(verdict.votes), 6),
             "mended": fact.trust.get("mended_actions", 0.0),
             **{key: round(fact.trust[key], 4) for key in (SIGNAL,) if key in fact.trust},

@@ -32,8 +32,8 @@ def abstentions(without: Mapping[str, int], imagined: pd.DataFrame) -> tuple[Fin
     named = ", ".join(f"{policy} {shares[policy]:.0%}" for policy in worst)
     text = (
         f"The judge gave no verdict on {sum(without.values())} episodes ({named}). They are left "
-        "out; if they differ from the others, the rates are wrong by up to that share. The same "
-        "command asks again; errors.jsonl says why."
+        "out; if they differ from the others, the rates are wrong by up to that share. "
+        "errors.jsonl says why; the same command asks again, which helps if a judge did not answer."
     )
     severity = "refusal" if many else "warning"
     return (Finding(code="judge_abstains", severity=severity, text=text),)

@@ -8,25 +8,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize
-from scipy.special import expit, log_expit, logit
 
-from worldeval.axes import Array, Bool, Float
 from worldeval.errors import UserError
 from worldeval.evaluate.develop import protocol
+from worldeval.evaluate.label_fits import COMMON, FITS, left_out_losses
 from worldeval.evaluate.people import PeopleJudge
 from worldeval.judge.address import read_judge_address
-from worldeval.judge.calibrate import LEAST
+from worldeval.judge.correction import Correction
 from worldeval.judge.load import CALIBRATION, judge_folder
-from worldeval.judge.rollout_judge import Correction
 from worldeval.runs.films import read_filmstrips
 from worldeval.runs.paths import IMAGINED, RunPaths
 from worldeval.runs.tables import read_outcomes, read_side
 from worldeval.stats import Estimate, combine
+from worldeval.stats.calibration import log_loss
 
 FEWEST = 10  # labels
 PEOPLE = "people"
-SLOPE_SPREAD, OFFSET_SPREAD = 1.0, 2.0  # standard deviations of the prior of log slope and offset
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,10 +33,12 @@ class LabelCalibration:
     correction: Correction | None  # None for learned judges, which have a calibration of their own
     labels: int
     policies: int  # that have labels
+    method: str  # of label_fits.py: the one with the smallest log loss after
     # Mean negative log-likelihood of the labels of each policy, with the correction fitted to the
     # other policies; None where only one policy has labels.
     log_loss_before: float
     log_loss_after: float | None
+    log_losses: dict[str, float]  # the same of every method
     rates: dict[str, Estimate]  # policy -> rate over its labelled and unlabelled episodes
 
     def to_json(self) -> dict[str, object]:
@@ -48,10 +47,12 @@ class LabelCalibration:
 
 
 def calibrate_with_labels(runs: Sequence[Path], labels: str) -> LabelCalibration:
-    """Fit P(success) = sigmoid(slope * logit(p) + offset) to labels of imagined episodes.
+    """Fit a curve from a judge's probabilities to labels of imagined episodes.
 
-    Few labels are enough, because both numbers have a prior at "no change": log slope ~ N(0, 1),
-    offset ~ N(0, 2^2). Rates of policies are corrected by prediction-powered inference
+    It is one curve for all tasks, or one for each task with enough labels; `label_fits` says which
+    there are. The one with the smallest log loss on policies that it was not fitted to is taken
+    (with labels of one policy, the common curve). Few labels are enough, since every curve is drawn
+    to a simpler one. Rates of policies are corrected by prediction-powered inference
     (Angelopoulos et al., 2023), from their own labels of randomly drawn episodes alone: they are
     right however wrong the judge is. Labels of episodes that were chosen because they tell much,
     as the viewer shows them first, would bias a rate and are used for the correction only.
@@ -75,13 +76,18 @@ def calibrate_with_labels(runs: Sequence[Path], labels: str) -> LabelCalibration
             f"successes. At least {FEWEST} labels with both outcomes are needed."
         )
     score = known["score"].to_numpy(float)
+    task = known["task"].to_numpy(str)
     policy = pd.factorize(known["policy"])[0]
+    losses = left_out_losses(score, success, task, policy)
+    method = min(losses, key=lambda name: losses[name]) if losses else COMMON
     return LabelCalibration(
-        correction=None if learned else fitted(score, success),
+        correction=None if learned else FITS[method](score, success, task),
         labels=len(known),
         policies=int(policy.max()) + 1,
-        log_loss_before=_loss(score, success),
-        log_loss_after=_left_out(score, success, policy),
+        method=method,
+        log_loss_before=log_loss(score, success.astype(float)),
+        log_loss_after=losses.get(method),
+        log_losses=losses,
         rates={
             str(name): combine(
                 rows.loc[rows["random"], "label"].to_numpy(float),
@@ -92,35 +98,6 @@ def calibrate_with_labels(runs: Sequence[Path], labels: str) -> LabelCalibration
             if rows["random"].sum() >= FEWEST
         },
     )
-
-
-def fitted(score: Float[Array, " n"], success: Bool[Array, " n"]) -> Correction:
-    """Fit slope and offset by maximum posterior."""
-    shown = logit(score.clip(LEAST, 1 - LEAST))
-    sign = np.where(success, 1.0, -1.0)
-
-    def cost(parameters: Array) -> float:
-        slope, offset = np.exp(parameters[0]), parameters[1]
-        prior = (parameters[0] / SLOPE_SPREAD) ** 2 + (offset / OFFSET_SPREAD) ** 2
-        return float(-log_expit(sign * (slope * shown + offset)).sum() + prior / 2)
-
-    best = minimize(cost, np.zeros(2), method="L-BFGS-B").x
-    return Correction(slope=float(np.exp(best[0])), offset=float(best[1]), labels=len(score))
-
-
-def _left_out(score: Float[Array, " n"], success: Bool[Array, " n"], policy: Array) -> float | None:
-    if policy.max() == 0:
-        return None
-    after = score.copy()
-    for one in range(policy.max() + 1):
-        own = policy == one
-        after[own] = fitted(score[~own], success[~own])(score[own])
-    return _loss(after, success)
-
-
-def _loss(probability: Float[Array, " n"], success: Bool[Array, " n"]) -> float:
-    shown = logit(probability.clip(LEAST, 1 - LEAST))
-    return float(-np.log(expit(np.where(success, shown, -shown))).mean())
 
 
 def _labelled(run: Path, labels: str) -> pd.DataFrame:

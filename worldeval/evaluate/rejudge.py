@@ -96,7 +96,12 @@ def _judge(
     if rows:
         kept = [rollouts[row] for row in rows]
         names = json.dumps([[each.policy, each.start, each.seed] for each in kept])
-        packed = pack(kept, [judged.verdicts[row] for row in rows], evidence=judged.evidence[rows])
+        packed = pack(
+            kept,
+            [judged.verdicts[row] for row in rows],
+            evidence=judged.evidence[rows],
+            progress=None if judged.progress is None else judged.progress[rows],
+        )
         target.add(f"again-{hashlib.sha256(names.encode()).hexdigest()[:16]}", packed)
 
 

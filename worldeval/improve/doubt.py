@@ -13,7 +13,7 @@ import numpy as np
 
 from worldeval.axes import Array, Float
 from worldeval.errors import UserError
-from worldeval.improve.place import Attempt, Simulation, probabilities
+from worldeval.improve.place import Attempt, Simulation, given, probabilities
 from worldeval.improve.recipe import DISTURBANCE
 from worldeval.record import Start
 from worldeval.rollout.loop import replay_actions
@@ -44,7 +44,7 @@ class Doubt:
             actions = np.stack([attempt.rollout.actions for attempt in part])
             seeds = [attempt.rollout.seed for attempt in part]
             rollouts = replay_actions(world, starts, actions, seeds=seeds)
-            out += [verdict.probability for verdict in self.place.judge(rollouts)]
+            out += [verdict.probability for verdict in given(self.place.judge(rollouts))]
         return np.array(out)
 
     def gap(self, attempts: Sequence[Attempt]) -> float:

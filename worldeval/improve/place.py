@@ -1,7 +1,7 @@
 """Where improvement happens: a world model and a judge in which policies run, no simulator."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -60,7 +60,7 @@ class Simulation:
                 replan_every=self.replan_every,
                 seeds=seeds[begin : begin + self.batch],
             )
-            verdicts = self.judge(rollouts)
+            verdicts = given(self.judge(rollouts))
             out += [
                 Attempt(start=start, rollout=rollout, verdict=verdict)
                 for start, rollout, verdict in zip(part, rollouts, verdicts, strict=True)
@@ -70,6 +70,14 @@ class Simulation:
     def compared(self, policy: Policy, starts: Sequence[Start], *, seed: int) -> list[Attempt]:
         """Imagine attempts with the same seeds for every policy, so that results are paired."""
         return self.attempt(policy, starts, [seed + start.seed for start in starts])
+
+
+def given(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Count an episode on which the judge abstains as no success: doubt must not teach."""
+    return [
+        replace(verdict, probability=0.0) if np.isnan(verdict.probability) else verdict
+        for verdict in verdicts
+    ]
 
 
 def probabilities(attempts: Sequence[Attempt]) -> Float[Array, " n"]:

@@ -1,6 +1,7 @@
 """Labelled episodes for the judge: recorded actions replayed in worlds that never saw them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,8 @@ class Examples:
     family: Array  # names of the policy families, which are held out together
     # True if success is known frame by frame, not only for the whole episode. None: for all.
     timed: Bool[Array, " e"] | None = None
+    # Last frame of each recording, which later ones repeat. None: the last of all.
+    last: Int[Array, " e"] | None = None
 
     def __len__(self) -> int:
         return len(self.task)
@@ -34,11 +37,20 @@ class Examples:
 
     def take(self, index: Int[Array, " k"] | Bool[Array, " e"]) -> "Examples":
         """Select some of the episodes."""
-        names = [name for name in self.__dataclass_fields__ if name != "timed"]
-        return Examples(
-            **{name: getattr(self, name)[index] for name in names},
-            timed=None if self.timed is None else self.timed[index],
-        )
+        chosen: dict[str, Any] = {
+            name: None if (own := getattr(self, name)) is None else own[index]
+            for name in self.__dataclass_fields__
+        }
+        return Examples(**chosen)
+
+    def ends(
+        self, chosen: Int[Array, " k"] | slice = slice(None)
+    ) -> tuple[Bool[Array, " k"], Int[Array, " k"]]:
+        """Return whether success is known frame by frame, and the last frame of the recording."""
+        count, frames = self.achieved[chosen].shape
+        timed = np.ones(count, bool) if self.timed is None else self.timed[chosen]
+        last = np.full(count, frames - 1) if self.last is None else self.last[chosen]
+        return timed, last
 
 
 def replayed(
@@ -90,17 +102,21 @@ def replayed(
         task=data.task[episodes],
         family=family[episodes],
         timed=None if timed is None or shuffled is not None else timed[episodes],
+        last=np.minimum(data.length[episodes] - 1, horizon),
     )
 
 
 def gathered(*parts: Examples) -> Examples:
     """Concatenate several sets of examples."""
-    names = [name for name in Examples.__dataclass_fields__ if name != "timed"]
-    timed = None
-    if any(part.timed is not None for part in parts):
-        known = [np.ones(len(p), bool) if p.timed is None else p.timed for p in parts]
-        timed = np.concatenate(known)
+    ends = [part.ends() for part in parts]
+    optional = {
+        "timed": np.concatenate([timed for timed, _ in ends]),
+        "last": np.concatenate([last for _, last in ends]),
+    }
+    names = [name for name in Examples.__dataclass_fields__ if name not in optional]
+    known = any(part.timed is not None for part in parts)
     return Examples(
         **{name: np.concatenate([getattr(part, name) for part in parts]) for name in names},
-        timed=timed,
+        timed=optional["timed"] if known else None,
+        last=optional["last"],
     )

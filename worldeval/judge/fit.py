@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,10 +11,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from worldeval.axes import Array, Bool, Float, Int
+from worldeval.judge.abstain import abstention_bound, disagreement
 from worldeval.judge.calibrate import Calibration, calibrate
 from worldeval.judge.examples import Examples
 from worldeval.judge.network import JudgeNet, episode_logit
+from worldeval.judge.progress import best_so_far, progress_loss
 from worldeval.judge.recipe import REAL_SHARE, JudgeRecipe
+from worldeval.judge.sequence import new_network
 from worldeval.training.optimise import Progress, Report, optimise
 from worldeval.world.body import HAND
 
@@ -24,6 +29,17 @@ class FittedJudge:
     members: list[JudgeNet]
     calibration: Calibration
     left_out: dict[str, float | None]
+    abstain_above: float | None = None  # disagreement above which there is no verdict; None: never
+    group: Int[Array, " e"] | None = None  # of each example's family
+    # Networks trained without each group, by which unseen families can be judged again. Not saved.
+    without: tuple[tuple[JudgeNet, ...], ...] = ()
+
+
+class Read(NamedTuple):
+    """What members say of episodes."""
+
+    logits: Float[Array, "m e"]  # of each member
+    progress: Float[Array, " e"] | None  # the best, by the mean of the members
 
 
 def fit_judge(
@@ -44,46 +60,54 @@ def fit_judge(
     one calibration. `place` lists the pose columns that give the robot's position; training adds
     noise to them. A roll, pitch, yaw begins at each of the columns `angles`.
     """
+    train = partial(
+        fit_member, recipe, tasks=tasks, place=place, metres=metres, words=words, angles=angles
+    )
     group = family_groups(examples.family, recipe.groups)
-    logit = np.zeros(len(examples))
+    # Members are compared with each other only if the judge may abstain.
+    each = np.zeros((recipe.members if recipe.abstain else 1, len(examples)))
+    progress = np.zeros(len(examples)) if recipe.network == "sequence" else None
+    without: list[tuple[JudgeNet, ...]] = []
     for left in range(recipe.groups):
         out = group == left
-        member = fit_member(
-            recipe,
-            examples.take(~out),
-            tasks=tasks,
-            place=place,
-            metres=metres,
-            words=words,
-            angles=angles,
-            seed=seed + left,
-            progress=report(f"judge without group {left + 1}", recipe.trainer.steps),
-        )
-        logit[out] = episode_logits([member], examples.take(out), words)
+        members = [
+            train(
+                examples.take(~out),
+                seed=seed + left + 1000 * number,
+                progress=report(_stage(left, number), recipe.trainer.steps),
+            )
+            for number in range(len(each))
+        ]
+        without.append(tuple(members))
+        each[:, out], gained = read_episodes(members, examples.take(out), words)
+        if progress is not None and gained is not None:
+            progress[out] = gained
     if words is not None:
         examples, by_text, tasks = replace(examples, task=0 * examples.task), examples, 1
     else:
         by_text = examples
-    calibration = _calibrated(logit, examples, tasks=tasks)
+    calibration = _calibrated(each.mean(0), examples, tasks=tasks)
     members = [
-        fit_member(
-            recipe,
+        train(
             by_text,
-            tasks=tasks,
-            place=place,
-            metres=metres,
-            words=words,
-            angles=angles,
             seed=seed + 100 + number,
             progress=report(f"judge {number + 1}", recipe.trainer.steps),
         )
         for number in range(recipe.members)
     ]
-    probability = crossfitted(logit, group, examples, tasks=tasks)
+    probability, votes = crossfitted(each, group, examples, tasks=tasks)
+    bound = abstention_bound(votes, examples.success, share=recipe.abstain)
     return FittedJudge(
         members=members,
         calibration=calibration,
-        left_out=judged_well(probability, examples.success),
+        left_out={
+            **judged_well(probability, examples.success),
+            **_abstained(probability, votes, examples.success, bound),
+            **_advanced(progress, examples.success),
+        },
+        abstain_above=bound,
+        group=group,
+        without=tuple(without),
     )
 
 
@@ -103,7 +127,7 @@ def fit_member(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
-    net = JudgeNet(
+    net = new_network(
         recipe,
         latent=examples.imagined.shape[2:],
         pose_dim=examples.imagined_pose.shape[2],
@@ -130,38 +154,46 @@ def fit_member(
         pose[..., where] = pose[..., where] + shaken
         achieved = torch.from_numpy(examples.achieved[chosen]).float()
         task, home = _told(examples.task[chosen], words), next(model.parameters()).device
-        logits, achieved = model(*(x.to(home) for x in (latents, pose, task))), achieved.to(home)
-        frames = frame_loss(logits, achieved, examples.timed, chosen)
-        episodes = F.binary_cross_entropy_with_logits(episode_logit(logits), achieved[:, -1])
-        return frames + 0.5 * episodes
+        read, achieved = model(*(x.to(home) for x in (latents, pose, task))), achieved.to(home)
+        frames = frame_loss(read.logits, achieved, examples.timed, chosen)
+        episodes = F.binary_cross_entropy_with_logits(episode_logit(read.logits), achieved[:, -1])
+        loss = frames + 0.5 * episodes
+        if read.progress is not None:
+            timed, last = (torch.from_numpy(x).to(home) for x in examples.ends(chosen))
+            loss = loss + progress_loss(read.progress, achieved, timed, last)
+        return loss
 
     return optimise(net, loss_of, recipe.trainer, progress=progress).model
 
 
 @torch.inference_mode()
-def episode_logits(
-    members: list[JudgeNet], examples: Examples, words: Float[Tensor, "n c"] | None = None
-) -> Float[Array, " e"]:
-    """Mean over members of the episode logits of the imagined frames."""
-    out = []
+def read_episodes(
+    members: Sequence[JudgeNet], examples: Examples, words: Float[Tensor, "n c"] | None = None
+) -> Read:
+    """Return what members say of the imagined frames."""
+    logits, progress = [], []
     for part in np.array_split(np.arange(len(examples)), max(1, len(examples) // 200)):
         latents, pose = _shown(examples, part, np.zeros(len(part), bool))
         task = _told(examples.task[part], words)
-        votes = [episode_logit(member(latents, pose, task)) for member in members]
-        out.append(torch.stack(votes).mean(0).numpy())
-    return np.concatenate(out)
+        read = [member(latents, pose, task) for member in members]
+        logits.append(torch.stack([episode_logit(each.logits) for each in read]).numpy())
+        gained = [each.progress for each in read if each.progress is not None]
+        if gained:
+            progress.append(best_so_far(torch.stack(gained).mean(0).numpy())[:, -1])
+    return Read(np.concatenate(logits, 1), np.concatenate(progress) if progress else None)
 
 
 def crossfitted(
-    logit: Float[Array, " e"], group: Int[Array, " e"], examples: Examples, *, tasks: int
-) -> Float[Array, " e"]:
-    """Probabilities for which neither network nor calibration saw the episode's family."""
-    probability = np.zeros(len(logit))
+    logits: Float[Array, "m e"], group: Int[Array, " e"], examples: Examples, *, tasks: int
+) -> tuple[Float[Array, " e"], Float[Array, "m e"]]:
+    """Return probabilities and votes for which nothing was fitted to the episode's family."""
+    probability, votes = np.zeros(logits.shape[1]), np.zeros(logits.shape)
     for left in np.unique(group):
         out = group == left
-        fitted = _calibrated(logit[~out], examples.take(~out), tasks=tasks)
-        probability[out] = fitted(logit[out], examples.task[out])
-    return probability
+        fitted = _calibrated(logits[:, ~out].mean(0), examples.take(~out), tasks=tasks)
+        probability[out] = fitted(logits[:, out].mean(0), examples.task[out])
+        votes[:, out] = [fitted(each, examples.task[out]) for each in logits[:, out]]
+    return probability, votes
 
 
 def judged_well(
@@ -217,6 +249,40 @@ def family_groups(family: Array, groups: int) -> Int[Array, " e"]:
 def _told(task: Int[Array, " k"], words: Float[Tensor, "n c"] | None) -> Tensor:
     """What a network is told of the tasks: their numbers, or their embeddings."""
     return torch.from_numpy(task) if words is None else words[torch.from_numpy(task)]
+
+
+def _stage(left: int, number: int) -> str:
+    own = f", network {number + 1}" if number else ""
+    return f"judge without group {left + 1}{own}"
+
+
+def _abstained(
+    probability: Float[Array, " e"],
+    votes: Float[Array, "m e"],
+    success: Bool[Array, " e"],
+    bound: float | None,
+) -> dict[str, float | None]:
+    """Share of episodes without a verdict, and the accuracy on those and on the others."""
+    if bound is None:
+        return {}
+    without, right = disagreement(votes) > bound, (probability > 0.5) == success
+    return {
+        "abstained": float(without.mean()),
+        "accuracy_where_abstained": float(right[without].mean()),
+        "accuracy_elsewhere": float(right[~without].mean()),
+    }
+
+
+def _advanced(
+    progress: Float[Array, " e"] | None, success: Bool[Array, " e"]
+) -> dict[str, float | None]:
+    """Mean of the best progress of successes and of failures."""
+    if progress is None:
+        return {}
+    return {
+        "progress_of_successes": float(progress[success].mean()) if success.any() else None,
+        "progress_of_failures": float(progress[~success].mean()) if (~success).any() else None,
+    }
 
 
 def _calibrated(logit: Float[Array, " e"], examples: Examples, *, tasks: int) -> Calibration:

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,13 +15,16 @@ from worldeval.checked_weights import described, fill
 from worldeval.config import build_known
 from worldeval.errors import UserError
 from worldeval.files import read_object, whole_file, write_json
+from worldeval.judge.abstain import disagreement
 from worldeval.judge.calibrate import Calibration
 from worldeval.judge.fit import FittedJudge
 from worldeval.judge.instructions import Instructions
 from worldeval.judge.made_for import MadeFor
-from worldeval.judge.network import JudgeNet, episode_logit
+from worldeval.judge.network import JudgeNet, Reading, episode_logit
+from worldeval.judge.progress import best_so_far
 from worldeval.judge.protocol import Judged
 from worldeval.judge.recipe import JudgeRecipe
+from worldeval.judge.sequence import new_network
 from worldeval.judge.tasks import JudgedTasks
 from worldeval.record import Rollout, Verdict
 from worldeval.world.load import load_weights, save_weights
@@ -29,6 +32,13 @@ from worldeval.world.protocol import ANY_TASK, WorldSpec
 
 CARD, WEIGHTS = "judge.json", "judge.safetensors"
 WORDS = "words"  # key of the instructions' embeddings among the weights
+
+
+class _MembersReading(NamedTuple):
+    """What the networks of a judge read from a batch of episodes."""
+
+    logits: Float[torch.Tensor, "m b t"]
+    progress: Float[torch.Tensor, "b t"] | None
 
 
 class LearnedJudge:
@@ -42,10 +52,20 @@ class LearnedJudge:
         tasks: tuple[str, ...],
         instructions: Instructions | None = None,
         made_for: MadeFor | None = None,
+        abstain_above: float | None = None,
     ) -> None:
+        """Join networks to one judge.
+
+        Args:
+            tasks: that it knows by name.
+            instructions: that it reads, if it does.
+            made_for: the world model that it was trained in; None: not known.
+            abstain_above: difference of two votes above which there is no verdict; None: never.
+        """
         self._members = [member.eval() for member in members]
         self._calibration, self._tasks = calibration, tasks
         self._instructions, self.made_for = instructions, made_for
+        self._abstain_above = abstain_above
         self.name = f"learned judge of {len(members)}"
 
     def __call__(self, rollouts: Sequence[Rollout]) -> list[Verdict]:
@@ -65,12 +85,15 @@ class LearnedJudge:
                 f"The roll-out of {rollouts[0].policy} from {rollouts[0].start} has no frames "
                 "after its start, so there is nothing to judge. Set a longer horizon."
             )
-        logits = self._logits(rollouts, told)
-        each = torch.stack([episode_logit(member) for member in logits]).numpy()
-        probability = self._calibration(each.mean(0), task)
+        read = self._read(rollouts, told)
+        each = torch.stack([episode_logit(member) for member in read.logits]).numpy()
         votes = np.stack([self._calibration(member, task) for member in each])
-        by_frame = logits.mean(0).numpy()
+        by_frame = read.logits.mean(0).numpy()
         step = by_frame[:, 1:].argmax(1) + 1
+        reasons = self._reasons(votes)
+        probability = self._calibration(each.mean(0), task)
+        probability[[bool(reason) for reason in reasons]] = np.nan
+        progress = None if read.progress is None else best_so_far(read.progress.numpy())
         return Judged(
             verdicts=[
                 Verdict(
@@ -78,17 +101,20 @@ class LearnedJudge:
                     step=int(step[i]),
                     judge=self.name,
                     votes=tuple(float(vote) for vote in votes[:, i]),
+                    progress=None if progress is None else float(progress[i, -1]),
                 )
                 for i in range(len(rollouts))
             ],
             evidence=self._evidence(by_frame, task),
+            abstained=reasons,
+            progress=progress,
         )
 
     @torch.inference_mode()
     def over_time(self, rollouts: Sequence[Rollout]) -> Float[Array, "b t"]:
         """Return the calibrated success probability at each frame, including the first."""
         task, told = self._numbers(rollouts), self._told(rollouts)
-        return self._evidence(self._logits(rollouts, told).mean(0).numpy(), task)
+        return self._evidence(self._read(rollouts, told).logits.mean(0).numpy(), task)
 
     def knows(self, task: str) -> bool:
         """Whether the judge can judge this task or instruction."""
@@ -113,10 +139,21 @@ class LearnedJudge:
             return torch.from_numpy(self._numbers(rollouts))
         return self._instructions.embedded([rollout.task for rollout in rollouts])
 
-    def _logits(
-        self, rollouts: Sequence[Rollout], told: torch.Tensor
-    ) -> Float[torch.Tensor, "m b t"]:
-        """Return every member's logit at every frame."""
+    def _reasons(self, votes: Float[Array, "m b"]) -> tuple[str, ...]:
+        """Say why there is no verdict on an episode; "" where there is one."""
+        bound = self._abstain_above
+        if bound is None:
+            return ("",) * votes.shape[1]
+        apart = disagreement(votes)
+        return tuple(
+            f"its networks differ by {each:.2f} (it judges up to {bound:.2f})"
+            if each > bound
+            else ""
+            for each in apart
+        )
+
+    def _read(self, rollouts: Sequence[Rollout], told: torch.Tensor) -> "_MembersReading":
+        """Return every member's logit at every frame, and their mean progress."""
         for rollout in rollouts:
             if not (
                 np.isfinite(rollout.pose).all() and np.isfinite(np.asarray(rollout.latents)).all()
@@ -132,13 +169,15 @@ class LearnedJudge:
             torch.from_numpy(np.stack([rollout.pose for rollout in rollouts])).float(),
             told,
         )
-        logits = torch.stack([member(*given) for member in self._members])
-        if not logits.isfinite().all():
+        read: list[Reading] = [member(*given) for member in self._members]
+        logits = torch.stack([each.logits for each in read])
+        progress = [each.progress for each in read if each.progress is not None]
+        if not all(each.isfinite().all() for each in (logits, *progress)):
             raise UserError(
                 "The judge returned non-finite values: its weights are damaged, or do not belong "
                 "to this world model. Train it again: worldeval judge train."
             )
-        return logits
+        return _MembersReading(logits, torch.stack(progress).mean(0) if progress else None)
 
     def _evidence(
         self, by_frame: Float[Array, "b t"], task: Int[Array, " b"]
@@ -191,6 +230,7 @@ def save_judge(
         "tokenizer": tokenizer,
         "world": world,
         "left_out_families": fitted.left_out,
+        **({} if fitted.abstain_above is None else {"abstain_above": fitted.abstain_above}),
         **({"uncalibrated": True} if uncalibrated else {}),
     }
     write_json(folder / CARD, card)
@@ -242,7 +282,7 @@ def load_learned(folder: Path) -> LearnedJudge:
         )
     for number in range(recipe.members):
         with described(folder / CARD):
-            member = JudgeNet(
+            member = new_network(
                 recipe,
                 latent=card.latent,
                 pose_dim=card.pose_dim,
@@ -272,6 +312,7 @@ def load_learned(folder: Path) -> LearnedJudge:
             fps=card.fps,
             tokenizer=card.tokenizer,
         ),
+        abstain_above=card.abstain_above,
     )
 
 
@@ -290,6 +331,7 @@ class JudgeCard:
     views: tuple[str, ...] = ()
     fps: float | None = None
     tokenizer: str = ""
+    abstain_above: float | None = None  # difference of votes above which it abstains; None: never
 
     def __post_init__(self) -> None:
         if self.recipe.members < 1 or min(self.latent) < 1 or self.pose_dim < 0:

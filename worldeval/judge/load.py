@@ -10,11 +10,12 @@ from worldeval.config import build
 from worldeval.errors import UserError
 from worldeval.files import read_json
 from worldeval.judge.address import JudgeAddress, read_judge_address
+from worldeval.judge.correction import Correction
 from worldeval.judge.learned import is_uncalibrated as is_learned_from_invented_failures
 from worldeval.judge.learned import learned_hash, load_learned
 from worldeval.judge.panel import JudgePanel
 from worldeval.judge.protocol import FrameJudge, Judge, Render
-from worldeval.judge.rollout_judge import Correction, RolloutJudge
+from worldeval.judge.rollout_judge import RolloutJudge
 from worldeval.recipe import shipped
 from worldeval.user_code import call_code, load_code
 

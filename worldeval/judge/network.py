@@ -1,4 +1,6 @@
-"""The network of the learned judge: an episode's frames to a success logit at each frame."""
+"""The networks of the learned judge: an episode's frames to a success logit at each frame."""
+
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,13 @@ from worldeval.judge.recipe import JudgeRecipe
 from worldeval.world.turned import Turned
 
 TOLD = 32  # numbers that an instruction's embedding is reduced to
+
+
+class Reading(NamedTuple):
+    """What a network reads from a batch of episodes."""
+
+    logits: Float[Tensor, "b t"]  # that the episode has succeeded by this frame
+    progress: Float[Tensor, "b t"] | None = None  # 0 to 1 (progress.py); None: not learned
 
 
 class JudgeNet(nn.Module):
@@ -49,10 +58,9 @@ class JudgeNet(nn.Module):
             nn.SiLU(),
             nn.Dropout(recipe.dropout),
         )
-        self.memory = (
-            nn.GRU(recipe.hidden, recipe.recurrent, batch_first=True) if recipe.recurrent else None
-        )
-        self.say = nn.Linear(recipe.hidden + recipe.recurrent, 1)
+        recurrent = recipe.recurrent if recipe.network == "frames" else 0
+        self.memory = nn.GRU(recipe.hidden, recurrent, batch_first=True) if recurrent else None
+        self.say = nn.Linear(recipe.hidden + recurrent, 1)
         # Scales differ between encoders, so embeddings are standardised first.
         self.told = nn.Sequential(nn.LayerNorm(words), nn.Linear(words, TOLD)) if words else None
         self.register_buffer("pose_mean", torch.zeros(pose_dim))
@@ -63,8 +71,20 @@ class JudgeNet(nn.Module):
         latents: Float[Tensor, "b t v d h w"],
         pose: Float[Tensor, "b t p"],
         task: Int[Tensor, " b"] | Float[Tensor, "b c"],
-    ) -> Float[Tensor, "b t"]:
+    ) -> Reading:
         """Return, at every frame, the logit that the episode has succeeded by then."""
+        x = self.each_frame(latents, pose, task)
+        if self.memory is not None:
+            x = torch.cat([x, self.memory(x)[0]], 2)
+        return Reading(self.say(x)[..., 0].float())
+
+    def each_frame(
+        self,
+        latents: Float[Tensor, "b t v d h w"],
+        pose: Float[Tensor, "b t p"],
+        task: Int[Tensor, " b"] | Float[Tensor, "b c"],
+    ) -> Float[Tensor, "b t n"]:
+        """Read every frame, its difference from the first and the task; no other frame."""
         first = latents[:, :1]
         seen = torch.cat([latents, latents - first], 3).flatten(2, 3)
         looked = self.look(seen.flatten(0, 1)).unflatten(0, seen.shape[:2])
@@ -73,10 +93,7 @@ class JudgeNet(nn.Module):
         moved = (pose - pose[:, :1]) / self.pose_std
         known = F.one_hot(task, self.tasks).float() if self.told is None else self.told(task)
         which = known[:, None].expand(-1, pose.shape[1], -1)
-        x = self.read(torch.cat([looked, unit, moved, which], 2))
-        if self.memory is not None:
-            x = torch.cat([x, self.memory(x)[0]], 2)
-        return self.say(x)[..., 0].float()
+        return self.read(torch.cat([looked, unit, moved, which], 2))
 
 
 def episode_logit(logits: Float[Tensor, "b t"]) -> Float[Tensor, " b"]:

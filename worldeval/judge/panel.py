@@ -1,6 +1,7 @@
 """A panel of judges: their mean probability decides, and their disagreement is shown."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -44,6 +45,7 @@ class JudgePanel:
                 )
                 for own in zip(*reasons, strict=True)
             ),
+            progress=_mean([judged.progress for judged in each if judged.progress is not None]),
         )
 
     def over_time(self, rollouts: Sequence[Rollout]) -> Float[Array, "b t"]:
@@ -61,4 +63,10 @@ class JudgePanel:
             step=int(np.median([verdict.step for verdict in verdicts])),
             judge=self.name,
             votes=tuple(said),
+            progress=_mean([each.progress for each in verdicts if each.progress is not None]),
         )
+
+
+def _mean(given: Sequence[Any]) -> Any:
+    """Mean of what the judges that measure progress say; None if none does."""
+    return np.mean(given, axis=0) if given else None

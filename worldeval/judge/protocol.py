@@ -19,6 +19,8 @@ class Judged:
     verdicts: list[Verdict]
     evidence: Float[Array, "b t"]  # probability of success by each frame
     abstained: tuple[str, ...] = ()  # why, for every episode; "" where there is a verdict
+    # How far the episode had come by each frame, 0 to 1, never falling; None: not measured.
+    progress: Float[Array, "b t"] | None = None
 
 
 @runtime_checkable

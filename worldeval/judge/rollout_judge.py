@@ -12,37 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
 
 from worldeval.axes import Array, Float
 from worldeval.config import build
 from worldeval.errors import UserError
 from worldeval.files import read_json, write_json
-from worldeval.judge.calibrate import LEAST
+from worldeval.judge.correction import Correction
 from worldeval.judge.made_for import MadeFor
 from worldeval.judge.protocol import Appraisal, FrameJudge, Judged, Render, looks
 from worldeval.record import Episode, Rollout, Verdict
 
 NO_ANSWER = "the judge gave no reason"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Correction:
-    """P(success) = sigmoid(slope * logit(p) + offset), fitted to labels."""
-
-    slope: float = 1.0
-    offset: float = 0.0
-    labels: int = 0  # that it was fitted to
-
-    def __post_init__(self) -> None:
-        if not np.isfinite([self.slope, self.offset]).all():
-            raise ValueError(f"slope {self.slope} and offset {self.offset} must be finite")
-
-    def __call__(self, probability: Float[Array, "..."]) -> Float[Array, "..."]:
-        if (self.slope, self.offset) == (1.0, 0.0):
-            return probability
-        shown = logit(np.clip(probability, LEAST, 1 - LEAST))
-        return np.asarray(expit(self.slope * shown + self.offset))
 
 
 class RolloutJudge:
@@ -84,12 +64,12 @@ class RolloutJudge:
         said = self._appraised(rollouts)
         evidence = self._evidence(rollouts, said)
         verdicts = []
-        for row, appraisal in zip(evidence, said, strict=True):
+        for row, appraisal, rollout in zip(evidence, said, rollouts, strict=True):
             given = np.array(math.nan if appraisal.probability is None else appraisal.probability)
-            votes = self._correction(np.array(appraisal.votes or (float(given),)))
+            votes = self._correction(np.array(appraisal.votes or (float(given),)), rollout.task)
             verdicts.append(
                 Verdict(
-                    probability=float(self._correction(given)),
+                    probability=float(self._correction(given, rollout.task)),
                     step=_peak(row, appraisal),
                     judge=self.name,
                     votes=tuple(float(vote) for vote in votes),
@@ -118,8 +98,9 @@ class RolloutJudge:
         for row, appraisal in enumerate(said):
             if appraisal.probability is not None:
                 told = appraisal.by_frame
-                out[row] = appraisal.probability if told is None else told
-        return self._correction(out).astype(np.float32)
+                shown = np.full(out.shape[1], appraisal.probability) if told is None else told
+                out[row] = self._correction(shown, rollouts[row].task)
+        return out
 
     def _appraised(self, rollouts: Sequence[Rollout]) -> list[Appraisal]:
         """Ask for every roll-out whose answer is not stored."""

@@ -155,6 +155,8 @@ def write_strip_png(
 def caption(entry: Filmstrip, label: str = SOMEHOW.label) -> str:
     """Describe the judge's verdict and the measured outcome in one line."""
     judged = "not judged" if entry.probability is None else f"judged {entry.probability:.2f}"
+    if entry.progress is not None:
+        judged += f" (progress {entry.progress:.2f})"
     if entry.success is None:
         return f"{judged}, not measured"
     return f"{judged}, {label}: {'success' if entry.success else 'failure'}"

@@ -121,6 +121,7 @@ def _row(fact: EpisodeFacts, file: str, place: int) -> dict[str, Any]:
         "seed": fact.seed,
         "score": fact.probability,
         "reached": fact.step,
+        **({} if fact.progress is None else {"progress": fact.progress}),
         "disagreement": max(fact.votes) - min(fact.votes) if fact.votes else 0.0,
         # The name used in `outcomes/imagined.csv`.
         **{("mended" if name == "mended_actions" else name): v for name, v in fact.trust.items()},

@@ -44,6 +44,7 @@ class Filmstrip:
     seed: int = 0
     probability: float | None = None  # of success, by the judge
     success: bool | None = None  # measured outcome; None if unknown
+    progress: float | None = None  # how far it came at best, 0 to 1, if the judge measures it
     evidence: tuple[float, ...] = ()  # the judge's probability after each frame, if stored
     imagined: str = ""  # file names inside the folder, set by `write_filmstrip`
     truth: str | None = None

@@ -2,7 +2,8 @@
 
 `NAME.npz` holds `facts` (JSON, a record per roll-out), `latents` (b t+1 v d h w, float16),
 `actions` (b t a), `pose` (b t+1 p), `trust_SIGNAL` (b t) for every signal recorded per step and, if
-the judge was run, `evidence` (b t+1, float16): the calibrated probability of success by each frame.
+the judge was run, `evidence` (b t+1, float16): the calibrated probability of success by each frame,
+and `progress` (b t+1, float16) if it measures that.
 
 An episode that is in a file is complete, so an interrupted run continues where it stopped. Shards
 of a run made on several machines are merged by copying their files into one folder.
@@ -63,6 +64,7 @@ class EpisodeFacts:
     step: int = 0  # frame with the highest evidence
     judge: str = ""
     votes: tuple[float, ...] = ()
+    progress: float | None = None  # at the best; None: the judge does not measure it
     trust: Mapping[str, float] = field(default_factory=dict)  # signals of the whole episode
 
     @property
@@ -74,7 +76,11 @@ class EpisodeFacts:
     def verdict(self) -> Verdict:
         """Verdict of the judge."""
         return Verdict(
-            probability=self.probability, step=self.step, judge=self.judge, votes=self.votes
+            probability=self.probability,
+            step=self.step,
+            judge=self.judge,
+            votes=self.votes,
+            progress=self.progress,
         )
 
 
@@ -83,6 +89,7 @@ def pack(
     verdicts: Sequence[Verdict],
     *,
     evidence: Float[Array, "b t"] | None = None,
+    progress: Float[Array, "b t"] | None = None,
 ) -> bytes:
     """Serialise a batch to the bytes of its file, to be written here or sent to the store.
 
@@ -99,6 +106,7 @@ def pack(
             step=verdict.step,
             judge=verdict.judge,
             votes=verdict.votes,
+            progress=verdict.progress,
         )
         for rollout, verdict in zip(rollouts, verdicts, strict=True)
     ]
@@ -111,6 +119,8 @@ def pack(
         arrays[BY_STEP + name] = np.stack([rollout.trust_by_step[name] for rollout in rollouts])
     if evidence is not None:
         arrays["evidence"] = np.asarray(evidence, np.float16)
+    if progress is not None:
+        arrays["progress"] = np.asarray(progress, np.float16)
     told = json.dumps([asdict(each) for each in facts], default=plain)
     made = io.BytesIO()
     np.savez(made, allow_pickle=False, facts=np.array(told), **arrays)

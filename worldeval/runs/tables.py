@@ -23,7 +23,7 @@ from worldeval.runs.user_csv import read_user_csv
 from worldeval.stats.outcomes import COLUMNS, OPTIONAL, REQUIRED, Outcomes, from_frame
 
 TEXTS = ("policy", "task", "start", "lineage")
-NUMBERS = ("step", "score", "success", "reached", "frames", "disagreement", "mended")
+NUMBERS = ("step", "score", "success", "reached", "frames", "progress", "disagreement", "mended")
 KEY = ("policy", "task", "start", "seed")  # identifies an imagined episode
 FORMULA = re.compile(r"'*[=+\-@\t\r]")  # cells that a spreadsheet may run, or that were escaped
 ESCAPED = re.compile(r"'+[=+\-@\t\r]")

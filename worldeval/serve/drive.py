@@ -150,7 +150,8 @@ class DriveSession:
         rollout = self.drive.rollout
         verdict = None
         if self._judge is not None:
-            verdict = self._judge.judged([rollout]).verdicts[0]
+            judged = self._judge.judged([rollout])
+            verdict = None if any(judged.abstained) else judged.verdicts[0]
         return {"recorded": self._record(rollout, self.drive.frames, verdict)}
 
 

@@ -116,7 +116,12 @@ class Worker:
         abstained = {job.starts[k]: reasons[k] for k in range(len(starts)) if reasons[k]}
         verdicts, packed = [judged.verdicts[row] for row in kept], b""
         if kept:
-            packed = pack([rollouts[row] for row in kept], verdicts, evidence=judged.evidence[kept])
+            packed = pack(
+                [rollouts[row] for row in kept],
+                verdicts,
+                evidence=judged.evidence[kept],
+                progress=None if judged.progress is None else judged.progress[kept],
+            )
         return BatchDone(
             job=replace(job, starts=tuple(job.starts[row] for row in kept)),
             probabilities=tuple(verdict.probability for verdict in verdicts),
