@@ -12,7 +12,10 @@ it learned from. Judges:
 - `protocol server`: `vlm:` asking the server of `tests/support/chat_server.py`, which answers by
   comparing the red and green of the last picture. It is not a vision model and knows nothing of the
   tasks: it measures what the protocol costs, and what an uninformed judge looks like.
-- `panel`: the mean of `learned, sequence` and `rule`.
+- `panel`: the mean of a learned judge and `rule`.
+
+With `--judge NAME=FOLDER`, nothing is trained: judges that exist, the rule, the server and panels
+of each of these judges and the rule are compared on the development episodes alone.
 
 Finished parts are kept in `--home` and not repeated.
 """
@@ -29,11 +32,18 @@ from time import process_time
 from typing import Any
 
 import numpy as np
+import torch
 
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-from judges_data import Developed, Labelled, developed, labelled_episodes  # noqa: E402
+from judges_data import (  # noqa: E402
+    Developed,
+    Labelled,
+    developed,
+    labelled_episodes,
+    recorded,
+)
 from judges_labels import labels_needed  # noqa: E402
 from judges_measures import quality, ranking  # noqa: E402
 from judges_rule import TaskRules, chosen_rules  # noqa: E402
@@ -47,13 +57,14 @@ from worldeval.judge.learned import save_judge  # noqa: E402
 from worldeval.judge.load import load_judge  # noqa: E402
 from worldeval.judge.recipe import JudgeRecipe  # noqa: E402
 from worldeval.judge.rollout_judge import RolloutJudge  # noqa: E402
+from worldeval.judge.sequence import new_network  # noqa: E402
 from worldeval.judge.vlm.judge import VlmJudge  # noqa: E402
 from worldeval.record import Rollout  # noqa: E402
 from worldeval.world.load import load_world, world_hash  # noqa: E402
 from worldeval.world.world import World  # noqa: E402
 
 LEARNED = {"learned, frames": "judge", "learned, sequence": "judge-sequence"}
-RULE, SERVER, PANEL = "rule", "protocol server", "panel of sequence and rule"
+RULE, SERVER = "rule", "protocol server"
 Judge = Callable[[Sequence[Rollout]], Any]
 
 
@@ -173,9 +184,11 @@ def of_labelled(
             **quality(rule, own.success, near=given.near, task=names),
             "cpu_seconds_an_episode": (process_time() - clock) / len(own),
         }
-        sequence = learned["learned, sequence"][f"{side}_probability"]
-        both = (sequence + rule) / 2
-        rows[PANEL] = quality(both, own.success, near=given.near, task=names)
+        for name, found in learned.items():
+            both = (found[f"{side}_probability"] + rule) / 2
+            rows[f"panel of {name} and rule"] = quality(
+                both, own.success, near=given.near, task=names
+            )
         said, seconds, tokens = by_server(world, [rollouts[row] for row in some])
         rows[SERVER] = {
             **quality(said, own.success[some], near=given.near[some], task=names[some]),
@@ -214,7 +227,8 @@ def of_development(
     clock = process_time()
     scores[RULE] = rules(dev.rollouts)
     rows[RULE] = {"cpu_seconds_an_episode": (process_time() - clock) / len(dev.rollouts)}
-    scores[PANEL] = (scores["learned, sequence"] + scores[RULE]) / 2
+    for name in folders:
+        scores[f"panel of {name} and rule"] = (scores[name] + scores[RULE]) / 2
     some = np.sort(np.random.default_rng(1).permutation(len(dev.rollouts))[:served])
     said, seconds, tokens = by_server(world, [dev.rollouts[row] for row in some])
     scores[SERVER] = np.full(len(dev.rollouts), np.nan)
@@ -235,7 +249,8 @@ def main() -> None:
     )
     for name in ("world", "data", "weak", "development"):
         parser.add_argument(name, type=Path)
-    parser.add_argument("--home", type=Path, required=True, help="folder for what is kept")
+    parser.add_argument("--home", type=Path, default=Path("runs/judges"), help="what is kept")
+    parser.add_argument("--judge", action="append", default=[], help="NAME=FOLDER; no training")
     parser.add_argument("--name", default="metaworld", help="of the robot, in the results")
     parser.add_argument("--out", type=Path, default=HERE / "results/judges.json")
     parser.add_argument("--every", type=int, default=1, help="take every so manieth roll-out")
@@ -245,6 +260,9 @@ def main() -> None:
     asked_for = parser.parse_args()
     pairs = [each.partition("=") for each in asked_for.set]
     settings = {key: json.loads(value) for key, _, value in pairs}
+    if asked_for.judge:
+        without_training(asked_for)
+        return
     home: Path = asked_for.home
     home.mkdir(parents=True, exist_ok=True)
     given = labelled_episodes(
@@ -283,6 +301,51 @@ def main() -> None:
         given, dev, scores, repeats=asked_for.repeats, spec=world.spec, say=say
     )
     write(asked_for, found)
+
+
+def without_training(asked_for: argparse.Namespace) -> None:
+    """Compare judges that exist on the development episodes."""
+    pairs = [each.partition("=") for each in asked_for.judge]
+    folders = {name: Path(folder) for name, _, folder in pairs}
+    given, dev = recorded(asked_for.world, asked_for.weak), developed(asked_for.development)
+    world = load_world(asked_for.world)
+    assert isinstance(world, World)
+    every = np.ones(len(given.success), bool)
+    rules = chosen_rules(given.rollouts, given.success, given.task, use=every)
+    say(f"{len(every)} roll-outs for the rules, {len(dev.rollouts)} development episodes")
+    found: dict[str, Any] = {
+        "command": " ".join(["python", *sys.argv]),
+        "when": datetime.now(UTC).isoformat(timespec="minutes"),
+        "trained": "nothing: judges that exist, on the development episodes",
+        "rules": dict(rules.texts),
+        "cpu_seconds_an_episode_by_network": network_seconds(dev, world),
+    }
+    found["development"], scores = of_development(
+        dev, rules, folders, world, served=asked_for.served
+    )
+    write(asked_for, found)
+    found["labels_needed"] = labels_needed(
+        None, dev, scores, repeats=asked_for.repeats, spec=world.spec, say=say
+    )
+    write(asked_for, found)
+
+
+def network_seconds(dev: Developed, world: World) -> dict[str, float]:
+    """CPU seconds to judge an episode with three networks of each kind, untrained."""
+    spec, out, some = world.spec, {}, dev.rollouts[:100]
+    latents = torch.from_numpy(np.stack([np.asarray(each.latents) for each in some])).float()
+    pose = torch.from_numpy(np.stack([each.pose for each in some])).float()
+    for name, recipe in LEARNED.items():
+        net = new_network(
+            recipes.load(recipe, "judge").config, latent=(len(spec.views), *spec.latent),
+            pose_dim=spec.pose_dim, tasks=len(spec.tasks),
+        ).eval()  # fmt: skip
+        with torch.inference_mode():
+            net(latents[:2], pose[:2], torch.zeros(2, dtype=torch.int64))
+            clock = process_time()
+            net(latents, pose, torch.zeros(len(some), dtype=torch.int64))
+        out[name] = 3 * (process_time() - clock) / len(some)
+    return out
 
 
 def write(asked_for: argparse.Namespace, found: Mapping[str, Any]) -> None:

@@ -121,6 +121,33 @@ def labelled_episodes(world: Path, data: Path, weak: Path, home: Path, *, step: 
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """Proprioception and outcomes of recorded roll-outs, without pictures."""
+
+    rollouts: Sequence[Rollout]
+    success: np.ndarray
+    task: np.ndarray
+
+
+def recorded(world: Path, weak: Path) -> Recorded:
+    """Read the labelled roll-outs of `weak`; shorter ones stay at their last frame."""
+    source = to_train_on(Weighted(path=weak).open(), read_card(world)["recipe"])
+    own = RecordedEpisodes([source])
+    begin, length = own.episodes["begin"].to_numpy(), own.episodes["length"].to_numpy()
+    last = begin + length - 1
+    rows = np.minimum(begin[:, None] + np.arange(length.max()), last[:, None])
+    still = np.zeros((rows.shape[1] - 1, 1), np.float32)
+    task = np.array([head.task for head in source.heads])
+    rollouts = [
+        Rollout(
+            start=f"{k}", task=task[k], policy="", seed=k, actions=still, pose=own.pose[rows[k]]
+        )
+        for k in range(len(rows))
+    ]
+    return Recorded(rollouts=rollouts, success=own.flags[rows].any(1), task=task)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Developed:
     """Imagined episodes of a run, and whether the policy succeeded from the same start."""
 

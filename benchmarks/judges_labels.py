@@ -20,7 +20,7 @@ SMALL = {"members": 1, "groups": 2, "trainer.steps": 150}  # of the judges train
 
 
 def labels_needed(
-    given: Labelled,
+    given: Labelled | None,
     dev: Developed,
     scores: Mapping[str, np.ndarray],
     *,
@@ -30,7 +30,8 @@ def labels_needed(
 ) -> dict[str, Any]:
     """Rank the development policies with few labels, several times over.
 
-    - `learned`: the frames judge, trained on that many labelled roll-outs of other policies.
+    - `learned`: the frames judge, trained on that many labelled roll-outs of other policies; empty
+      without `given`.
     - `rule, corrected`: the rule, with the correction that as many labels of development episodes
       give (the one of `label_fits` with the smallest left-out loss).
     - `rule, corrected rates`: the same labels, but each policy's rate by prediction-powered
@@ -48,7 +49,8 @@ def labels_needed(
         rows = {name: list[dict[str, Any]]() for name in out}
         for seed in range(repeats):
             rng = np.random.default_rng([count, seed])
-            rows["learned"].append(ranking(_learned(given, dev, count, rng, seed, spec), dev))
+            if given is not None:
+                rows["learned"].append(ranking(_learned(given, dev, count, rng, seed, spec), dev))
             chosen = _both(dev.success, count, rng)
             one = _corrected(rule, dev, chosen)
             rows["rule, corrected"].append(ranking(one, dev))
