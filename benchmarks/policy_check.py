@@ -40,9 +40,10 @@ from worldeval.policy.batches import Batch, to_images
 from worldeval.policy.builtin import Random, Zero
 from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard
 from worldeval.policy.load import load_policy
-from worldeval.policy.network import PolicyNetwork, Sizes
+from worldeval.policy.network import PolicyNetwork
 from worldeval.policy.protocol import Policy, PolicySpec
 from worldeval.policy.recipe import PolicyRecipe, PolicyTrainerRecipe
+from worldeval.policy.sizes import Sizes
 from worldeval.policy.train import imitate
 from worldeval.record import Observation
 

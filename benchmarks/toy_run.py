@@ -19,8 +19,9 @@ from worldeval.judge.network import JudgeNet
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.policy.checkpoint import PolicyCard
 from worldeval.policy.checkpoint import save as save_policy
-from worldeval.policy.network import PolicyNetwork, Sizes
+from worldeval.policy.network import PolicyNetwork
 from worldeval.policy.recipe import PolicyRecipe
+from worldeval.policy.sizes import Sizes
 from worldeval.record import Start
 from worldeval.rollout.starts import write_starts
 from worldeval.training.recipe import TrainerRecipe

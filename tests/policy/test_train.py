@@ -11,7 +11,7 @@ from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.policy.checkpoint import LearnedPolicy, load, read_card
 from worldeval.policy.demos import gather
-from worldeval.policy.network import PolicyNetwork, Sizes
+from worldeval.policy.network import PolicyNetwork
 from worldeval.policy.recipe import (
     AugmentRecipe,
     DemoGroup,
@@ -24,6 +24,7 @@ from worldeval.policy.recipe import (
     WarmRecipe,
 )
 from worldeval.policy.sets import train_set
+from worldeval.policy.sizes import Sizes
 from worldeval.policy.train import train
 from worldeval.policy.validation import action_error, validation_demos
 from worldeval.record import Observation

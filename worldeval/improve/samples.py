@@ -77,12 +77,13 @@ def samples(
 
     A chunk that extends beyond its episode repeats the last action.
     """
-    frames, pose, task, actions, weights = [], [], [], [], []
+    frames, pose, task, actions, weights, place = [], [], [], [], [], []
     counts: dict[str, int] = {}
     for one, step, own in zip(episodes, reached, weight, strict=True):
         moves = len(one) - 1
         length = min(moves, int(step) + after_success) if one.success else moves
         rows = np.arange(length)
+        place.append(rows)
         ahead = np.minimum(rows[:, None] + np.arange(chunk), moves - 1)
         frames.append(np.stack([one.frames[view][:length] for view in views], axis=1))
         pose.append(one.pose[:length])
@@ -98,5 +99,7 @@ def samples(
         tasks=tasks,
         views=views,
         episodes=counts,
+        before=np.concatenate(place),
+        after=np.concatenate([each[::-1] for each in place]),
     )
     return demos, np.concatenate(weights)

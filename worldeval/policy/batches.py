@@ -11,17 +11,24 @@ from torch import Tensor
 
 from worldeval.axes import Array, UInt8
 from worldeval.policy.demos import Demos
-from worldeval.policy.recipe import AugmentRecipe
+from worldeval.policy.recipe import AugmentRecipe, Sight
+
+NEWEST = Sight()  # the newest frame alone
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """The training samples of one step."""
+    """The training samples of one step.
+
+    With a history, its moments follow each other along the axes of views and of poses, the newest
+    last; the views of a goal come after them.
+    """
 
     images: Float[Tensor, "b v c h w"]  # [-1, 1]
     pose: Float[Tensor, "b p"]
     task: Int[Tensor, " b"]
     actions: Float[Tensor, "b k a"]
+    ahead: Float[Tensor, "b m v c h w"] | None = None  # later moments, in training only
 
 
 def batches(
@@ -31,8 +38,12 @@ def batches(
     rng: np.random.Generator,
     *,
     weight: Float[Array, " n"] | None = None,
+    sight: Sight = NEWEST,
 ) -> Iterator[Batch]:
-    """Yield endless batches, drawn with replacement, in proportion to `weight` if given."""
+    """Yield endless batches, drawn with replacement, in proportion to `weight` if given.
+
+    `sight` says what a policy reads of an episode beside the newest frame.
+    """
     drawn = None if weight is None else np.cumsum(weight) / np.sum(weight)
     pad = recipe.shift
     borders = ((0, 0), (0, 0), (pad, pad), (pad, pad), (0, 0))
@@ -45,12 +56,20 @@ def batches(
             # Rounding may leave the last cumulative sum below the draw.
             pick = np.searchsorted(drawn, rng.random(size), side="right").clip(max=len(demos) - 1)
         index = torch.from_numpy(pick)
-        images = to_images(torch.from_numpy(_crop(padded, pick, pad, rng)))
+        shown, count = demos.moments(pick, sight.moments), sight.moments
+        if sight.goal:
+            shown = np.concatenate([shown, demos.goals(pick, rng)[:, None]], 1)
+        if sight.ahead:
+            shown = np.concatenate([shown, demos.ahead(pick, sight.ahead)], 1)
+        images = to_images(torch.from_numpy(_crop(padded, shown, pad, rng)))
+        images = _vary(images, recipe, rng)
+        now, later = images.tensor_split([images.shape[1] - sight.ahead * len(demos.views)], 1)
         yield Batch(
-            images=_vary(images, recipe, rng),
-            pose=pose[index],
+            images=now,
+            pose=pose[torch.from_numpy(shown[:, :count])].flatten(1),
             task=task[index],
             actions=actions[index],
+            ahead=later.unflatten(1, (sight.ahead, -1)) if sight.ahead else None,
         )
 
 
@@ -60,17 +79,21 @@ def to_images(frames: UInt8[Tensor, "b v h w 3"]) -> Float[Tensor, "b v 3 h w"]:
 
 
 def _crop(
-    padded: UInt8[Array, "n v hp wp 3"], pick: Array, pad: int, rng: np.random.Generator
-) -> UInt8[Array, "b v h w 3"]:
-    """Crop the picked frames, each view shifted by its own number of whole pixels."""
+    padded: UInt8[Array, "n v hp wp 3"],
+    shown: Int[Array, "b m"],
+    pad: int,
+    rng: np.random.Generator,
+) -> UInt8[Array, "b mv h w 3"]:
+    """Crop the samples shown, each view of a row shifted by its own number of whole pixels."""
     views, height, width = padded.shape[1], padded.shape[2] - 2 * pad, padded.shape[3] - 2 * pad
-    out = np.empty((len(pick), views, height, width, 3), np.uint8)
-    corner = rng.integers(2 * pad + 1, size=(len(pick), views, 2))
-    for row, sample in enumerate(pick):
+    rows, moments = shown.shape
+    out = np.empty((rows, moments, views, height, width, 3), np.uint8)
+    corner = rng.integers(2 * pad + 1, size=(rows, views, 2))
+    for row, samples in enumerate(shown):
         for view in range(views):
             y, x = corner[row, view]
-            out[row, view] = padded[sample, view, y : y + height, x : x + width]
-    return out
+            out[row, :, view] = padded[samples, view, y : y + height, x : x + width]
+    return out.reshape(rows, moments * views, height, width, 3)
 
 
 def _vary(

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldeval.axes import Array, Float32
+from worldeval.axes import Array, Float32, UInt8
 from worldeval.checked_weights import described, fill, load_checked, save_checked
 from worldeval.config import build_known
 from worldeval.data.adapt import resized
@@ -18,9 +18,10 @@ from worldeval.errors import UserError, did_you_mean
 from worldeval.files import read_object, write_json
 from worldeval.policy.batches import to_images
 from worldeval.policy.heads.denoise import DenoisingHead, Warm
-from worldeval.policy.network import PolicyNetwork, Sizes
+from worldeval.policy.network import PolicyNetwork
 from worldeval.policy.protocol import PolicySpec
 from worldeval.policy.recipe import PolicyRecipe
+from worldeval.policy.sizes import Sizes
 from worldeval.record import Observation
 
 WEIGHTS, CARD = "policy.safetensors", "policy.json"
@@ -30,7 +31,7 @@ WEIGHTS, CARD = "policy.safetensors", "policy.json"
 class PolicyCard:
     """Metadata of a checkpoint, readable without loading its weights."""
 
-    kind: str  # bc, flow or diffusion
+    kind: str  # its head
     lineage: str
     step: int
     seed: int
@@ -60,9 +61,11 @@ class LearnedPolicy:
             views=recipe.views,
             action_dim=sizes.action_dim,
             chunk=recipe.chunk,
+            history=recipe.sight.moments,
         )
         self._generators: list[torch.Generator] = []
         self._last: Float32[Array, "b k a"] | None = None  # the previous chunk, for a warm start
+        self._goal: Tensor | None = None  # images, of a policy that is conditioned on a goal
 
     @property
     def spec(self) -> PolicySpec:
@@ -73,7 +76,13 @@ class LearnedPolicy:
         for task in tasks:
             self._index(task)
         self._generators = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
-        self._last = None
+        self._last = self._goal = None
+
+    def aim(self, frames: Mapping[str, UInt8[Array, "b h w 3"]]) -> None:
+        """Give every episode's goal, until the next reset; a policy without goals ignores it."""
+        views = [self._sized(frames[view]) for view in self._spec.views]
+        given = torch.from_numpy(np.stack(views, axis=1)).to(self.network.device)
+        self._goal = to_images(given)
 
     def act(self, observation: Observation) -> Float32[Array, "b k a"]:
         """Return action chunks within the bounds of the demonstrated actions."""
@@ -83,17 +92,36 @@ class LearnedPolicy:
         return chunk
 
     def see(self, observation: Observation) -> tuple[Tensor, Tensor, Tensor]:
-        """Prepare the network's inputs on its device: images, pose, task, a row per episode."""
+        """Prepare the network's inputs on its device: images, pose, task, a row per episode.
+
+        Moments of a history follow each other along the axes of views and of poses, the newest
+        last, and a goal's views come after them.
+        """
         if len(observation) != len(self._generators):
             raise ValueError(
                 f"{len(observation)} episodes observed, but reset started {len(self._generators)}"
             )
-        views = [self._sized(observation.frames[view]) for view in self._spec.views]
+        moments = observation.window
+        if len(moments) != self._spec.history:
+            raise ValueError(
+                f"{self._spec.name} reads {self._spec.history} moments, but got {len(moments)}"
+            )
+        views = [
+            self._sized(moment.frames[view]) for moment in moments for view in self._spec.views
+        ]
         task = torch.tensor([self._index(task) for task in observation.tasks])
-        pose = torch.from_numpy(np.asarray(observation.pose, np.float32))
+        poses = [np.asarray(moment.pose, np.float32) for moment in moments]
+        pose = torch.from_numpy(np.concatenate(poses, axis=1))
         # Frames travel as bytes, a quarter of what they are as numbers.
-        home, frames = self.network.device, torch.from_numpy(np.stack(views, axis=1))
-        return to_images(frames.to(home)), pose.to(home), task.to(home)
+        home = self.network.device
+        frames = torch.from_numpy(np.stack(views, axis=1)).to(home)
+        task, images = task.to(home), to_images(frames)
+        if self.network.goals is not None:
+            if self._goal is None:
+                newest = frames[:, -len(self._spec.views) :].to(torch.uint8)
+                self._goal = to_images(self.network.goals.choose(newest, task))
+            images = torch.cat([images, self._goal], 1)
+        return images, pose.to(home), task
 
     @property
     def generators(self) -> list[torch.Generator]:

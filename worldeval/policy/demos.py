@@ -14,6 +14,7 @@ from worldeval.errors import UserError, did_you_mean
 from worldeval.policy.recipe import DemoGroup, LabelRecipe, PolicyRecipe
 
 EXPERT = "expert"  # source name of the noise-free expert
+LAST_GOAL = 0.5  # share of goals that are the end of their episode
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +28,27 @@ class Demos:
     tasks: tuple[str, ...]
     views: tuple[str, ...]
     episodes: dict[str, int]  # task -> number of episodes
+    # Samples of the same episode that stand before and after each one.
+    before: Int[Array, " n"]
+    after: Int[Array, " n"]
 
     def __len__(self) -> int:
         return len(self.pose)
+
+    def moments(self, pick: Int[Array, " b"], count: int) -> Int[Array, "b m"]:
+        """The `count` samples up to each picked one, the newest last; the first one is repeated."""
+        back = np.arange(count - 1, -1, -1)
+        return pick[:, None] - np.minimum(back, self.before[pick][:, None])
+
+    def ahead(self, pick: Int[Array, " b"], count: int) -> Int[Array, "b m"]:
+        """The `count` samples after each picked one; the last one is repeated."""
+        return pick[:, None] + np.minimum(np.arange(1, count + 1), self.after[pick][:, None])
+
+    def goals(self, pick: Int[Array, " b"], rng: np.random.Generator) -> Int[Array, " b"]:
+        """A later sample for each picked one: any, or for half of them the last."""
+        after = self.after[pick]
+        later = np.minimum(rng.integers(1, np.maximum(after, 1) + 1), after)
+        return pick + np.where(rng.random(len(pick)) < LAST_GOAL, after, later)
 
 
 def choose(
@@ -100,7 +119,7 @@ def gather(
 
     A chunk that extends beyond its episode repeats the last action.
     """
-    rows, ahead = [], []
+    rows, ahead, place = [], [], []
     for episode in episodes:
         span = recorded.rows(int(episode))
         every = np.arange(span.start, span.stop - 1)  # no action is applied at the last frame
@@ -108,6 +127,7 @@ def gather(
         if len(first):
             every = every[: first[0] + after_success + 1]
         rows.append(every)
+        place.append(np.arange(len(every)))
         ahead.append(np.minimum(every[:, None] + np.arange(chunk), span.stop - 2))
     row = np.concatenate(rows)
     tasks = recorded.episodes.loc[list(episodes), "task"]
@@ -119,6 +139,8 @@ def gather(
         tasks=recorded.tasks,
         views=views,
         episodes={str(task): int(n) for task, n in tasks.value_counts().sort_index().items()},
+        before=np.concatenate(place),
+        after=np.concatenate([each[::-1] for each in place]),
     )
 
 

@@ -80,7 +80,7 @@ def together(parts: Sequence[BatchShare]) -> tuple[Demos, Float[Array, " n"]]:
             episodes[task] = episodes.get(task, 0) + count
     arrays = {
         name: np.concatenate([getattr(part.demos, name) for part in kept])
-        for name in ("frames", "pose", "task", "actions")
+        for name in ("frames", "pose", "task", "actions", "before", "after")
     }
     demos = replace(first, **arrays, episodes=episodes)
     return demos, np.concatenate(weights)
@@ -94,7 +94,8 @@ def finetune(
 ) -> Finetuned:
     """Continue training a copy of a policy; its normalisers stay, so actions keep their scale."""
     demos, weight = together(parts)
-    stream = batches(demos, policy.recipe.augment, trainer.batch, rng, weight=weight)
+    augment, sight = policy.recipe.augment, policy.recipe.sight
+    stream = batches(demos, augment, trainer.batch, rng, weight=weight, sight=sight)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     tuned = imitate(policy.network, stream, trainer, generator)
     return Finetuned(network=tuned.model, loss=tuned.loss, steps=trainer.steps)

@@ -5,10 +5,20 @@ from typing import Any, ClassVar, Literal
 
 from worldeval.config import build, retired
 from worldeval.errors import UserError
+from worldeval.policy.heads.settings import (
+    A2aSettings,
+    ActJepaSettings,
+    BesoSettings,
+    CarpSettings,
+    DitaSettings,
+    EbtSettings,
+    MambaSettings,
+)
 from worldeval.recipe import merge
 from worldeval.training.recipe import TrainerRecipe
 
-NOISE_LEVELS = 100  # of the diffusion head, in training
+NOISE_LEVELS = 100  # of the diffusion and dita heads, in training
+MOST_HISTORY = 64  # world frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +100,17 @@ class WarmRecipe:
             raise ValueError(f"warm.skip {self.skip} must be at least 0 and below 1")
 
 
-Head = Literal["bc", "flow", "diffusion"]
+Head = Literal["bc", "flow", "diffusion", "a2a", "carp", "ebt", "beso", "dita", "mamba", "act-jepa"]
+HISTORY = {"a2a": 4, "mamba": 6}  # world frames that these heads see where a recipe says nothing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sight:
+    """What a policy reads of an episode, beside the newest frame and the task."""
+
+    moments: int = 1  # world frames, the newest last
+    goal: bool = False  # an image of where the episode is to end
+    ahead: int = 0  # frames after the newest, in training only
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +122,8 @@ class PolicyRecipe:
     # Height and width to which all views are resized; None: as they are, which must be one size.
     size: tuple[int, int] | None = None
     chunk: int = 2  # world frames in one action chunk
+    # World frames that the policy sees, the newest last; None: the head's own number (`HISTORY`).
+    history: int | None = None
     blind: bool = False  # blank the images, in training and in use
     demos: tuple[DemoGroup, ...] = (DemoGroup(),)
     # (index, count): only use demonstrations whose id falls in this part, so that sets trained on
@@ -117,8 +139,16 @@ class PolicyRecipe:
     trainer: PolicyTrainerRecipe = field(default_factory=PolicyTrainerRecipe)
     loss: Literal["l1", "mse"] = "l1"  # of behaviour cloning
     flow_steps: int = 6  # Euler steps of the flow head
-    ddim_steps: int = 10  # of the diffusion head, in use; of 100 noise levels in training
-    warm: WarmRecipe = field(default_factory=WarmRecipe)  # of the flow and diffusion heads
+    ddim_steps: int = 10  # of the diffusion and dita heads, in use; of 100 noise levels in training
+    warm: WarmRecipe = field(default_factory=WarmRecipe)  # of the heads that denoise
+    # Settings of single heads.
+    a2a: A2aSettings = field(default_factory=A2aSettings)
+    carp: CarpSettings = field(default_factory=CarpSettings)
+    ebt: EbtSettings = field(default_factory=EbtSettings)
+    beso: BesoSettings = field(default_factory=BesoSettings)
+    dita: DitaSettings = field(default_factory=DitaSettings)
+    mamba: MambaSettings = field(default_factory=MambaSettings)
+    act_jepa: ActJepaSettings = field(default_factory=ActJepaSettings)
 
     RETIRED: ClassVar = retired("0.1", noise_levels=NOISE_LEVELS)
 
@@ -127,6 +157,25 @@ class PolicyRecipe:
             raise ValueError(f"ddim_steps {self.ddim_steps} must lie within 1..{NOISE_LEVELS}")
         if self.fold is not None and not 0 <= self.fold[0] < self.fold[1]:
             raise ValueError(f"fold {list(self.fold)} must be [index, count] with index < count")
+        if self.history is not None and not 1 <= self.history <= MOST_HISTORY:
+            raise ValueError(f"history {self.history} must lie within 1..{MOST_HISTORY} frames")
+
+    @property
+    def sight(self) -> Sight:
+        """What the head reads of an episode."""
+        predicts = self.head == "act-jepa" and self.act_jepa.predict > 0
+        return Sight(
+            moments=self.history or HISTORY.get(self.head, 1),
+            goal=self.head == "beso",
+            ahead=self.chunk if predicts else 0,
+        )
+
+    @property
+    def unused(self) -> dict[str, str]:
+        """Keys of other heads, and why they would change nothing."""
+        own = self.head.replace("-", "_")
+        named = ("a2a", "carp", "ebt", "beso", "dita", "mamba", "act_jepa")
+        return {key: f"the head is {self.head}" for key in named if key != own}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,8 +15,9 @@ from worldeval.data.table import RecordedEpisodes
 from worldeval.policy.batches import Batch, batches
 from worldeval.policy.checkpoint import LearnedPolicy, PolicyCard, is_checkpoint, read_card, save
 from worldeval.policy.demos import Demos, choose, corrupt, gather
-from worldeval.policy.network import PolicyNetwork, Sizes
+from worldeval.policy.network import PolicyNetwork
 from worldeval.policy.recipe import Lineage, PolicyRecipe, PolicyTrainerRecipe, check_views
+from worldeval.policy.sizes import Sizes
 from worldeval.policy.validation import action_error, validation_demos
 from worldeval.training.optimise import Fitted, Progress, Report, optimise, unwrapped
 from worldeval.training.processes import on_device
@@ -88,10 +89,12 @@ def train(
     labels = corrupt(demos.actions, recipe.labels, rng, low=low, high=high)
     told = replace(demos, actions=labels)
     network.fit_normalisers(torch.from_numpy(told.pose), torch.from_numpy(labels))
+    if network.goals is not None:
+        network.goals.fit(demos, rng)
     generator = torch.Generator().manual_seed(int(rng.integers(2**31)))
     imitate(
         network,
-        batches(told, recipe.augment, recipe.trainer.batch, rng),
+        batches(told, recipe.augment, recipe.trainer.batch, rng, sight=recipe.sight),
         recipe.trainer,
         generator,
         progress=report(lineage.name, recipe.trainer.steps) if report else None,
@@ -136,7 +139,8 @@ def imitate(
     def loss_of(net: nn.Module, step: int) -> Tensor:
         own = unwrapped(net)
         batch = on_device(next(stream), own)
-        return own.loss(batch.images, batch.pose, batch.task, batch.actions, generator)
+        seen = batch.images, batch.pose, batch.task
+        return own.loss(*seen, batch.actions, generator, ahead=batch.ahead)
 
     return optimise(
         network,

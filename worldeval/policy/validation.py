@@ -5,10 +5,11 @@ demonstrations that no policy was trained on; the same ones for every policy.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from worldeval.axes import Array, Int
 from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.policy.demos import EXPERT, Demos, gather, reserve
@@ -45,9 +46,10 @@ def validation_demos(
 def action_error(policy: Policy, demos: Demos) -> ActionError:
     """Act at every frame of `demos` and compare with the expert."""
     names = tuple(demos.tasks[index] for index in demos.task)
-    frames = {view: demos.frames[:, index] for index, view in enumerate(demos.views)}
     policy.reset(names, [SEED + index for index in range(len(names))])
-    acted = policy.act(Observation(frames=frames, pose=demos.pose, tasks=names))
+    shown = demos.moments(np.arange(len(demos)), policy.spec.history)
+    *past, now = [_seen(demos, rows, names) for rows in shown.T]
+    acted = policy.act(replace(now, past=tuple(past)))
     squared = np.square(acted[:, 0] - demos.actions[:, 0]).mean(axis=1)
     tasks = {
         task: float(squared[demos.task == index].mean())
@@ -55,6 +57,11 @@ def action_error(policy: Policy, demos: Demos) -> ActionError:
         if (demos.task == index).any()
     }
     return ActionError(mean=float(np.mean(list(tasks.values()))), tasks=tasks)
+
+
+def _seen(demos: Demos, rows: Int[Array, " n"], names: tuple[str, ...]) -> Observation:
+    frames = {view: demos.frames[rows, index] for index, view in enumerate(demos.views)}
+    return Observation(frames=frames, pose=demos.pose[rows], tasks=names)
 
 
 def _named(recorded: RecordedEpisodes) -> str:

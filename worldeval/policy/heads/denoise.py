@@ -58,10 +58,13 @@ class DenoisingHead(nn.Module):
     What the network predicts (a velocity, v) differs between heads, and so does their path.
     """
 
-    def __init__(self, width: int, hidden: int, target: int) -> None:
+    def __init__(
+        self, width: int, hidden: int, target: int, network: nn.Module | None = None
+    ) -> None:
+        """`network` takes the place of the MLP; it reads what `predict` joins."""
         super().__init__()
         self.target = target  # numbers in a chunk
-        self.layers = layers(width + target + 2 * FREQUENCIES, hidden, target)
+        self.layers = network or layers(width + target + 2 * FREQUENCIES, hidden, target)
 
     @property
     def path(self) -> Path:

@@ -11,7 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldeval.policy.heads.denoise import DenoisingHead, Path
 
@@ -23,8 +23,17 @@ class DiffusionHead(DenoisingHead):
 
     kept: Tensor  # the signal's share of the variance at every level of training
 
-    def __init__(self, width: int, hidden: int, target: int, *, levels: int, steps: int) -> None:
-        super().__init__(width, hidden, target)
+    def __init__(
+        self,
+        width: int,
+        hidden: int,
+        target: int,
+        *,
+        levels: int,
+        steps: int,
+        network: nn.Module | None = None,
+    ) -> None:
+        super().__init__(width, hidden, target, network)
         self.register_buffer("kept", kept_signal(levels), persistent=False)
         self.path = self.path_at(spaced(levels, steps))
 
