@@ -8,7 +8,7 @@ from torch import Tensor, nn
 HEADS = 4
 
 
-class Block(nn.Module):
+class TokenBlock(nn.Module):
     """Attention and an MLP, each after layer normalisation and added to its input.
 
     Attention is written out, because an energy needs second derivatives, which fused kernels lack.
@@ -43,7 +43,7 @@ class Tower(nn.Module):
 
     def __init__(self, width: int, depth: int) -> None:
         super().__init__()
-        self.blocks = nn.ModuleList(Block(width) for _ in range(depth))
+        self.blocks = nn.ModuleList(TokenBlock(width) for _ in range(depth))
         self.last = nn.LayerNorm(width)
 
     def forward(
