@@ -1,9 +1,13 @@
 """What training on a dataset of DROID's size needs: the store of latents, the loader, the memory.
 
     python benchmarks/scale.py store [--gib 2] [--batches 200]
+    python benchmarks/scale.py loader [--episodes 95000] [--batches 200]
+    python benchmarks/scale.py scheduler
 
-Each measurement replaces its own key of benchmarks/results/scale.json. `store` compares the stores
-whose packages are installed (pip install zarr pylance); see scale_store.py.
+Each measurement replaces its own keys of benchmarks/results/scale.json. `store` compares the stores
+whose packages are installed (pip install zarr pylance); see scale_store.py. `loader` opens episodes
+as training does, and also writes `memory`; see scale_loader.py. `scheduler` hands out
+a ranking to a modelled cluster; see scale_ray.py.
 """
 
 import argparse
@@ -11,9 +15,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from scale_loader import measure, write
+from scale_ray import distribute
 from scale_store import compare
 
 from worldeval.files import read_object, write_json
@@ -31,13 +39,33 @@ def store(args: argparse.Namespace) -> dict[str, Any]:
         shutil.rmtree(place, ignore_errors=True)
 
 
-MEASUREMENTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {"store": store}
+def loader(args: argparse.Namespace) -> dict[str, Any]:
+    place = Path(tempfile.mkdtemp(prefix="scale-", dir=args.place))
+    try:
+        # In a process of its own, so that what writing took is not measured.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as other:
+            other.submit(write, place, episodes=args.episodes, seed=args.seed).result()
+        found = measure(place, batches=args.batches, workers=(0, 1, 2), seed=args.seed)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    memory = {key: found.pop(key) for key in ("start_s", "start_cpu_s", "memory_gib")}
+    return {"loader": found, "memory": {"episodes": found["episodes"], **memory}}
+
+
+MEASUREMENTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "store": lambda args: {"store": store(args)},
+    "loader": loader,
+    "scheduler": lambda args: {
+        "scheduler": distribute(policies=1000, starts=100, batch=8, seconds=4.0, seed=args.seed)
+    },
+}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("measurement", choices=MEASUREMENTS)
     parser.add_argument("--gib", type=float, default=2.0, help="size of the set of the stores")
+    parser.add_argument("--episodes", type=int, default=95_000, help="for the loader")
     parser.add_argument("--batches", type=int, default=200, help="random batches to read")
     parser.add_argument(
         "--place", help="folder of the disk to measure (default: the temporary one)"
@@ -47,7 +75,7 @@ def main() -> None:
     found = MEASUREMENTS[args.measurement](args)
     kept = read_object(RESULT) if RESULT.is_file() else {}
     facts = {"commit": commit_of(ROOT), "machine": f"{os.cpu_count()} CPU cores"}
-    kept[args.measurement] = {**facts, **found}
+    kept |= {key: {**facts, **values} for key, values in found.items()}
     write_json(RESULT, kept)
 
 

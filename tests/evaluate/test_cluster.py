@@ -6,7 +6,35 @@ import numpy as np
 import pytest
 from faults import Bench, Tally, ray_cluster
 
+from worldeval.evaluate.workers.cluster import fitting, gpu_share
+
 pytest.importorskip("ray")
+
+
+@pytest.mark.parametrize(
+    ("resources", "share", "count"),
+    [
+        ({"CPU": 12.0}, 0.0, 12),
+        ({"CPU": 512.0, "GPU": 64.0}, 0.5, 128),
+        ({"CPU": 512.0, "GPU": 64.0}, 1.0, 64),
+        ({"CPU": 4.0, "GPU": 8.0}, 0.5, 4),  # every worker needs a core
+        ({}, 0.0, 1),
+    ],
+)
+def test_workers_fill_the_gpus_or_else_the_cores(
+    resources: dict[str, float], share: float, count: int
+) -> None:
+    assert fitting(resources, share) == count
+
+
+def test_a_large_model_has_a_gpu_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("dynamics", "tokenizer"):
+        (tmp_path / f"{name}.safetensors").write_bytes(bytes(60))
+    assert gpu_share(tmp_path) == 0.5
+    monkeypatch.setattr("worldeval.evaluate.workers.cluster.LARGE", 120)
+    assert gpu_share(tmp_path) == 1.0
 
 
 @pytest.mark.slow

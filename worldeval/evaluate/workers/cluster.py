@@ -7,9 +7,10 @@ given to others, and new actors are requested, which Ray starts wherever there i
 
 import logging
 import os
-from collections.abc import Collection, Hashable
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from worldeval.device import TURN
@@ -17,10 +18,11 @@ from worldeval.errors import UserError
 from worldeval.evaluate.workers.jobs import Job, Result
 from worldeval.evaluate.workers.parcel import Parcel
 from worldeval.evaluate.workers.spread import Died, Ready
-from worldeval.evaluate.workers.worker import Setup, Worker
+from worldeval.evaluate.workers.worker import PER_GPU, Setup, Worker
 from worldeval.policy.address import read_address
 from worldeval.policy.pulse import end_when_hung
 
+LARGE = 1 << 30  # bytes of a world model's weights that has a GPU of its own
 LOOK = 1.0  # seconds between two polls of the actors, so that Ctrl-C is noticed
 
 
@@ -34,6 +36,25 @@ def need_ray() -> None:
     """Raise an error if Ray is not installed."""
     if find_spec("ray") is None:
         raise UserError("Ray is not installed. Run pip install 'worldeval[ray]', or omit --ray.")
+
+
+def gpu_share(world: Path) -> float:
+    """Return the share of a GPU that a worker with this world model asks for.
+
+    A model with less than 1 GiB of weights in its files (a billion parameters in one byte each)
+    leaves room for another worker's model and batch on the same GPU.
+    """
+    size = sum(path.stat().st_size for path in world.glob("*.safetensors"))
+    return 1.0 if size >= LARGE else 1 / PER_GPU
+
+
+def fitting(resources: Mapping[str, float], share: float) -> int:
+    """Return how many workers, of one core each, fit on a cluster.
+
+    Where there are GPUs, every worker has its share of one.
+    """
+    cores, gpus = int(resources.get("CPU", 1)), resources.get("GPU", 0)
+    return max(1, min(cores, int(gpus / share)) if gpus else cores)
 
 
 class ClusterActor:
@@ -55,13 +76,13 @@ class ClusterActor:
 
 
 class Actors:
-    """A crew of Ray actors, with one core each.
+    """A crew of Ray actors, with one core each, and a share of a GPU where there are any.
 
     Args:
         setup: setup of every worker.
         address: address of a cluster; 'auto' uses the cluster that runs here, or else starts one
             on this machine alone.
-        size: number of actors; None for one per core of the cluster.
+        size: number of actors; None for as many as fit on the cluster's GPUs, or else its cores.
         refs: addresses of policies; checkpoints among them are sent to the actors.
     """
 
@@ -77,13 +98,14 @@ class Actors:
         self._ours = not ray.is_initialized()  # otherwise, whoever started it stops it
         if self._ours:
             _connect(ray, address)
-        self.size = size or max(1, int(ray.cluster_resources().get("CPU", 1)))
-        recipe = setup.recipe
+        recipe, found = setup.recipe, ray.cluster_resources()
+        share = gpu_share(Path(setup.place(recipe.world))) if found.get("GPU") else 0
+        self.size = size or fitting(found, share)
         held = [folder for folder in (recipe.world, recipe.judge, recipe.checker) if folder]
         parcel = Parcel.of([*held, *(folder for ref in refs for folder in folders_of(ref))])
         self._given = (ray.put(setup), ray.put(parcel))
         # The foreman replaces a lost actor, since it knows which job the actor had.
-        self._class: Any = ray.remote(num_cpus=1, max_restarts=0)(ClusterActor)
+        self._class: Any = ray.remote(num_cpus=1, num_gpus=share, max_restarts=0)(ClusterActor)
         self._actors: dict[Hashable, Any] = {}
         self._awaited: dict[Any, Hashable] = {}  # pending Ray result -> its actor
         self._count = 0
