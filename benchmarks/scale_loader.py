@@ -27,6 +27,7 @@ from worldeval.data.finding import DataFinding
 from worldeval.data.latent_cache import LatentCache
 from worldeval.data.source import Head, Rows, Source, SourceSpec
 from worldeval.data.table import RecordedEpisodes
+from worldeval.errors import UserError
 from worldeval.files import write_json
 from worldeval.training.ahead import Ahead
 from worldeval.world.dit.loss import sequence_of
@@ -59,6 +60,9 @@ class DrawnSource(Source):
     def rows(self, index: int) -> Rows:
         rng, shape = np.random.default_rng(index), (self.heads[index].length, WIDTH)
         return Rows(actions=rng.random(shape, np.float32), pose=rng.random(shape, np.float32))
+
+    def frames(self, index: int, view: str, rows: Any = None) -> Any:
+        raise UserError("Drawn episodes have no pictures.")
 
     def has_latents(self, index: int) -> bool:
         return True

@@ -25,27 +25,21 @@ from worldeval.training.processes import this_process
 D = TypeVar("D")
 B = TypeVar("B")
 READERS = "WORLDEVAL_READERS"  # environment variable: worker processes of each training process
-MOST = 8  # workers, unless the variable asks for more
-PER_READER = 4  # batches that each worker prepares in advance
+PER_READER = 2  # batches that each worker prepares in advance
 
 
 def readers() -> int:
-    """Return the number of worker processes that read batches for this process.
+    """Return the number of worker processes that read batches for this process; 0 by default.
 
-    By default there are none without a GPU, where they would take cores from the training itself.
+    Prepared batches lie in shared memory (/dev/shm), of which containers often have little.
 
     Raises:
         UserError: the environment variable is not a number.
     """
-    told = os.environ.get(READERS, "")
-    if told:
-        if not told.isdecimal():
-            raise UserError(f"{READERS}={told} must be a number of processes, such as 4.")
-        return int(told)
-    state = this_process()
-    if state.device is None or state.device.type == "cpu":
-        return 0
-    return max(1, min(MOST, (os.cpu_count() or 1) // max(1, state.num_processes) - 1))
+    told = os.environ.get(READERS, "0")
+    if not told.isdecimal():
+        raise UserError(f"{READERS}={told} must be a number of processes, such as 4.")
+    return int(told)
 
 
 class Ahead(Generic[D, B]):
