@@ -231,9 +231,12 @@ def of_development(
         scores[f"panel of {name} and rule"] = (scores[name] + scores[RULE]) / 2
     some = np.sort(np.random.default_rng(1).permutation(len(dev.rollouts))[:served])
     said, seconds, tokens = by_server(world, [dev.rollouts[row] for row in some])
-    scores[SERVER] = np.full(len(dev.rollouts), np.nan)
-    scores[SERVER][some] = said
-    rows[SERVER] = {"cpu_seconds_an_episode": seconds, "tokens_an_episode": tokens}
+    # Of so few episodes no ranking is made.
+    rows[SERVER] = {
+        **quality(said, dev.success[some], near=np.zeros(len(some), bool), task=dev.task[some]),
+        "cpu_seconds_an_episode": seconds,
+        "tokens_an_episode": tokens,
+    }
     for name, score in scores.items():
         rows[name] = {
             **quality(score, dev.success, near=np.zeros(len(score), bool), task=dev.task),

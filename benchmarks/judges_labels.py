@@ -30,8 +30,8 @@ def labels_needed(
 ) -> dict[str, Any]:
     """Rank the development policies with few labels, several times over.
 
-    - `learned`: the frames judge, trained on that many labelled roll-outs of other policies; empty
-      without `given`.
+    - `learned`: the frames judge, trained on that many labelled roll-outs of other policies; only
+      with `given`.
     - `rule, corrected`: the rule, with the correction that as many labels of development episodes
       give (the one of `label_fits` with the smallest left-out loss).
     - `rule, corrected rates`: the same labels, but each policy's rate by prediction-powered
@@ -40,7 +40,7 @@ def labels_needed(
     """
     rule = scores["rule"]
     out: dict[str, Any] = {
-        "learned": {"0": None},
+        **({} if given is None else {"learned": {"0": None}}),
         "rule, corrected": {"0": [ranking(rule, dev)]},
         "rule, corrected rates": {"0": [ranking(rule, dev)]},
         "labels alone": {"0": None},
