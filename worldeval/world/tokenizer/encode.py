@@ -108,6 +108,10 @@ def cached(
             name = f"tokenizer {digest_of(tokenizer)[:16]}"
             latents = encode_frames(batch_encoder(tokenizer, tasks, views), views)
         progress = report(f"latents of {source.spec.path.name}", files)
+
+        def told(done: int, total: int) -> None:
+            progress(files * done // total, 0.0)
+
         build_cache(
             source,
             place,
@@ -116,7 +120,7 @@ def cached(
             views=views,
             process=state.process_index,
             processes=state.num_processes,
-            progress=lambda done, total: progress(files * done // total, 0.0),
+            progress=told if state.is_main_process else None,
         )
         state.wait_for_everyone()
     return LatentCache(place)
