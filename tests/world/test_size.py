@@ -21,6 +21,7 @@ MILLIONS = {
     "dit-tiny": 4.54,
     "latent": 11.04,
     "latent-droid": 9.66,
+    "latent-spatial": 2.56,
     "rssm-droid": 3.07,
     "rssm-tiny": 3.58,
     "uwm-base": 133.9,

@@ -58,6 +58,20 @@ class KinematicsRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class CameraRecipe:
+    """A fixed camera: the point it looks at (m), its distance (m), and its angles (degrees).
+
+    Angles follow MuJoCo's free camera: azimuth from x towards y, elevation upwards.
+    """
+
+    lookat: tuple[float, float, float]
+    distance: float
+    azimuth: float
+    elevation: float
+    fovy: float = 45.0  # vertical field of view, degrees
+
+
+@dataclass(frozen=True, kw_only=True)
 class WorldRecipe:
     """Settings shared by every family of world model; each family adds its dynamics."""
 

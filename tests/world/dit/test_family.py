@@ -7,10 +7,11 @@ import torch
 
 from tests.support.toy import toy_recipe
 from tests.support.trained_family import FEW, trained_family
-from worldeval.world.dit.camera import projection
-from worldeval.world.dit.recipe import CameraRecipe, DitRecipe
+from worldeval.world.dit.recipe import DitRecipe
 from worldeval.world.dit.world import DitWorld
+from worldeval.world.hand.camera import projection
 from worldeval.world.load import load_world
+from worldeval.world.recipe import CameraRecipe
 from worldeval.world.training.prepare import Prepared
 
 TOY = toy_recipe()

@@ -3,17 +3,17 @@
 from dataclasses import replace
 
 from worldeval.errors import UserError
-from worldeval.world.dit.camera import projections
 from worldeval.world.dit.fit import fit_dit
-from worldeval.world.dit.maps import hands_of
 from worldeval.world.dit.network import DitNetwork
 from worldeval.world.dit.recipe import DitRecipe
 from worldeval.world.dit.world import DitWorld
 from worldeval.world.families import Family, Fitting, gentler
 from worldeval.world.features import features_of
+from worldeval.world.hand.camera import projections
 from worldeval.world.hand.commands import actuation_of
 from worldeval.world.hand.fit import fit_features
 from worldeval.world.hand.kinematics import new_kinematics
+from worldeval.world.hand.maps import hands_of
 from worldeval.world.protocol import WorldSpec
 
 

@@ -25,9 +25,9 @@ from torch.utils.checkpoint import checkpoint
 from worldeval.axes import Bool, Float, Int
 from worldeval.errors import UserError
 from worldeval.world.dit.attention import AttendedFrames, Block, KeysValues, both
-from worldeval.world.dit.maps import ONE_HAND, DrawnHand, HandMaps
 from worldeval.world.dit.recipe import DitRecipe
 from worldeval.world.features import Features, Motion
+from worldeval.world.hand.maps import ONE_HAND, DrawnHand, HandMaps
 from worldeval.world.layers import modulated
 
 PAINT = 16  # motion features added to each token

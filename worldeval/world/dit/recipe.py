@@ -5,23 +5,9 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from worldeval.config import retired
-from worldeval.world.recipe import WorldRecipe
+from worldeval.world.recipe import CameraRecipe, WorldRecipe
 
 AT_NOISE = 0.25  # share of training at flow time 0, where every sample starts
-
-
-@dataclass(frozen=True, kw_only=True)
-class CameraRecipe:
-    """A fixed camera: the point it looks at (m), its distance (m), and its angles (degrees).
-
-    Angles follow MuJoCo's free camera: azimuth from x towards y, elevation upwards.
-    """
-
-    lookat: tuple[float, float, float]
-    distance: float
-    azimuth: float
-    elevation: float
-    fovy: float = 45.0  # vertical field of view, degrees
 
 
 @dataclass(frozen=True, kw_only=True)

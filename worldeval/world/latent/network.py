@@ -59,12 +59,12 @@ class LatentDynamics(nn.Module):
     ) -> None:
         super().__init__()
         size = math.prod(latent)
-        width, pose_dim = recipe.width, len(features.pose_mean)
+        width = recipe.width
         self.features = features
         # The newest, previous, first and memory frames share one embedding, in separate slots.
         self.stem = nn.Linear(size, width)
         self.mix = nn.Linear(4 * width, width)
-        known = features.size + 2 * features.wave_size + 3 * pose_dim
+        known = known_size(features)
         self.condition = nn.Sequential(
             nn.Linear(known, CONDITION), nn.SiLU(), nn.Linear(CONDITION, CONDITION), nn.SiLU()
         )
@@ -80,23 +80,30 @@ class LatentDynamics(nn.Module):
         frames = torch.stack(
             [context.latent, context.previous, context.first, context.memory], 1
         ).flatten(2)
-        condition = self.condition(self._known(context))
+        condition = self.condition(known_to(self.features, context))
         x = self.mix(self.stem(frames).flatten(1)) + self.place(condition)
         for block in self.blocks:
             x = block(x, condition)
         change = self.head(x).float().view_as(context.latent)
         return context.latent + change
 
-    def _known(self, context: Context) -> Float[Tensor, "b f"]:
-        features, motion = self.features, context.motion
-        return torch.cat(
-            [
-                features(motion),
-                features.unit(context.next_pose),
-                features.waves(context.next_pose),
-                (context.next_pose - motion.pose) / features.step_std,
-                features.waves(context.memory_pose),
-                (context.memory_pose - context.next_pose) / features.pose_std,
-            ],
-            1,
-        )
+
+def known_size(features: Features) -> int:
+    """Size of what `known_to` returns."""
+    return features.size + 2 * features.wave_size + 3 * len(features.pose_mean)
+
+
+def known_to(features: Features, context: Context) -> Float[Tensor, "b f"]:
+    """What is known of a step besides its frames: motion, the next pose and the memory's pose."""
+    motion = context.motion
+    return torch.cat(
+        [
+            features(motion),
+            features.unit(context.next_pose),
+            features.waves(context.next_pose),
+            (context.next_pose - motion.pose) / features.step_std,
+            features.waves(context.memory_pose),
+            (context.memory_pose - context.next_pose) / features.pose_std,
+        ],
+        1,
+    )

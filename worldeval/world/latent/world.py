@@ -12,6 +12,7 @@ from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.hand.state import FrameState, back
 from worldeval.world.hand.world import HandWorld
 from worldeval.world.latent.network import Context, LatentDynamics
+from worldeval.world.latent.spatial import SpatialDynamics
 from worldeval.world.memory import nearest
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
@@ -29,7 +30,7 @@ class FrameWorld(HandWorld):
         *,
         tokenizer: FrameTokenizer | None,
         kinematics: Kinematics,
-        dynamics: LatentDynamics,
+        dynamics: LatentDynamics | SpatialDynamics,
         actuation: Actuation,
     ) -> None:
         super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)

@@ -10,11 +10,12 @@ from worldeval.envs.metaworld import scene
 from worldeval.errors import UserError
 from worldeval.recipe import load
 from worldeval.world.body import Body
-from worldeval.world.dit.camera import project, projection, projections
 from worldeval.world.dit.family import new_network
-from worldeval.world.dit.maps import DrawnHand, HandMaps, hands_of
-from worldeval.world.dit.recipe import CameraRecipe, DitRecipe
+from worldeval.world.dit.recipe import DitRecipe
+from worldeval.world.hand.camera import project, projection, projections
+from worldeval.world.hand.maps import DrawnHand, HandMaps, hands_of
 from worldeval.world.protocol import WorldSpec
+from worldeval.world.recipe import CameraRecipe
 
 # Looks along +y at the origin from 2 m away; the picture's edge is at 45 degrees.
 AHEAD = CameraRecipe(lookat=(0, 0, 0), distance=2.0, azimuth=90, elevation=0, fovy=90)

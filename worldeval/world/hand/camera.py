@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from worldeval.axes import Float
-from worldeval.world.dit.recipe import CameraRecipe
+from worldeval.world.recipe import CameraRecipe
 
 
 def projection(camera: CameraRecipe, *, aspect: float) -> Float[Tensor, "3 4"]:

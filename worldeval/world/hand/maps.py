@@ -16,7 +16,7 @@ from worldeval.axes import Float, Int
 from worldeval.data.part import SI
 from worldeval.data.space_text import read_space
 from worldeval.world.body import HAND
-from worldeval.world.dit.camera import project
+from worldeval.world.hand.camera import project
 from worldeval.world.protocol import WorldSpec
 
 CHANNELS = 8  # of each hand, now and next: two bumps and two distances each
