@@ -12,6 +12,8 @@ from worldeval.data.data_map import read_map
 from worldeval.data.weighted import Weighted, read_weighted
 from worldeval.errors import UserError
 from worldeval.recipe import shipped
+from worldeval.rollout.replayed_objects import replayed_objects
+from worldeval.world.fidelity.objects import ObjectStates
 from worldeval.world.fidelity.report import HORIZONS, measure
 
 
@@ -73,6 +75,7 @@ def fidelity(
     episodes: int = 60,
     fvd_backbone: str | Path | None = None,
     sampler_steps: int | None = None,
+    probe: str | None = None,
     format: str | None = None,
     map: str | Path | None = None,
     seed: int = 0,
@@ -87,6 +90,9 @@ def fidelity(
         episodes: maximum number of held-out episodes.
         fvd_backbone: TorchScript file of an I3D network, for FVD. Without it, FVD is skipped.
         sampler_steps: sampler steps of the world model per frame. Default: as in training.
+        probe: address of the simulator in which the episodes were recorded, such as `metaworld`.
+            They are replayed in it, and a probe learns to read the state of the objects from
+            recorded frames; its error on imagined frames is then measured.
         format, map: as in `open_dataset`.
         seed: random seed.
         say: function that is called with progress messages.
@@ -118,10 +124,17 @@ def fidelity(
             episodes=episodes,
             backbone=backbone,
             sampler_steps=sampler_steps,
+            objects=None if probe is None else _objects(probe, data, say),
             seed=seed,
             say=say,
         )
     )
+
+
+def _objects(address: str, data: Weighted, say: Callable[[str], None]) -> ObjectStates:
+    task = data.open().heads[0].task
+    columns, read = replayed_objects(address, task=task, say=say)
+    return ObjectStates(columns=columns, read=read)
 
 
 def _table(rows: Mapping[tuple, Mapping[str, Any]], index: list[str]) -> pd.DataFrame:

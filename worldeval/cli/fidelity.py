@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
     """Add the verb."""
     verb(
         app, "fidelity", fidelity, "worldeval fidelity runs/world runs/data/mine --horizons 1,10",
-        panels={MEASURE: ("horizons", "episodes", "fvd_backbone")},
+        panels={MEASURE: ("horizons", "episodes", "probe", "fvd_backbone")},
     )  # fmt: skip
 
 
@@ -34,6 +34,13 @@ def fidelity(
         ),
     ] = "1,5,10,20",
     episodes: Annotated[int, typer.Option(help="Maximum number of held-out episodes.")] = 60,
+    probe: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of the simulator that recorded the episodes, such as metaworld. Replays "
+            "them to measure where objects are in imagined frames."
+        ),
+    ] = None,
     fvd_backbone: Annotated[
         Path | None,
         typer.Option(
@@ -58,6 +65,7 @@ def fidelity(
             episodes=episodes,
             fvd_backbone=fvd_backbone,
             sampler_steps=sampler_steps,
+            probe=probe,
             format=kind,
             map=named,
             seed=seed,
@@ -111,11 +119,30 @@ def tables(found: Mapping[str, Any]):
         rows = [(name, number(told[name], digits)) for name in ("imagined", "recorded", "still")]
         unit = f"{following['unit']} per frame".strip()
         yield _table(f"error of motion recovered from images ({unit})", ("from", "error"), rows)
+    if found["objects"]:
+        yield _objects(found["objects"])
     if found["memory"]:
         kept = found["memory"]
         rows = [(name.replace("_", " "), number(kept[name], 2)) for name in
                 ("with_retrieval", "without", "gain")]  # fmt: skip
         yield _table(f"back where it was ({kept['unit']})", ("retrieval", ""), rows)
+
+
+def _objects(found: Mapping[str, Any]):
+    columns = ("state", "horizon", "imagined", "recorded", "unmoved", "still there", "recorded")
+    rows = [
+        (
+            name,
+            horizon[1:],
+            number(row["imagined"][name], 1),
+            *(f"{row[side][name]['value']:.1f}" for side in ("recorded", "unmoved")),
+            number(row["still_there"], 2),
+            f"{row['still_there_recorded']['value']:.2f}",
+        )
+        for horizon, row in found.items()
+        for name in row["imagined"]
+    ]
+    return _table("error of objects' state, read from frames by a probe", columns, rows)
 
 
 def number(mean: dict[str, Any] | None, digits: int) -> str:

@@ -14,6 +14,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
 from worldeval.axes import Array, Float32
+from worldeval.data.columns import Groups
 from worldeval.envs.address import open_environment
 from worldeval.envs.protocol import EnvFrame
 from worldeval.errors import UserError
@@ -42,6 +43,7 @@ class EnvFacts:
     action_dim: int  # numbers in the action of a world frame
     steps_per_frame: int
     fps: float  # world frames per second
+    object_columns: Groups = ()  # of `EnvFrame.objects`; empty: it does not tell them
 
 
 class Apart:
@@ -172,6 +174,11 @@ class ApartEnvironment(Apart):
     def fps(self) -> float:
         return self.facts.fps
 
+    @property
+    def object_columns(self) -> Groups:
+        """What the numbers of `EnvFrame.objects` mean; empty if the simulator tells none."""
+        return self.facts.object_columns
+
     def reset(self, seed: int) -> EnvFrame:
         return self.ask("reset", seed)
 
@@ -211,6 +218,7 @@ class _Simulator:
             action_dim=env.action_dim,
             steps_per_frame=env.steps_per_frame,
             fps=env.fps,
+            object_columns=tuple(getattr(env, "object_columns", ())),
         )
 
     def reset(self, seed: int) -> EnvFrame:

@@ -5,6 +5,7 @@
 - `views`: comma-separated observation keys of images, or `render`; `front:pixels/cam0` calls a view
   `front`. Default: every image in the observation, or else what the environment renders.
 - `pose`: observation keys of the robot's state. Default: agent_pos, state, or the only numbers.
+- `objects`: observation keys of the objects' state, which `worldeval fidelity --probe` reads.
 - `success`: a key of `info`, `reward>=0.95`, or `terminated`. Default: is_success or success.
 - `fps`: simulator steps per second. Default: the environment's render_fps.
 - `clip`: whether actions are clipped to the declared action space. Default: true. Some environments
@@ -24,10 +25,11 @@ from typing import Any
 import numpy as np
 
 from worldeval.axes import Array, Float32, UInt8
+from worldeval.data.columns import ColumnGroup
 from worldeval.envs.protocol import EnvFrame
 from worldeval.errors import UserError, did_you_mean
 
-OURS = ("views", "pose", "success", "fps", "clip")
+OURS = ("views", "pose", "objects", "success", "fps", "clip")
 POSES = ("agent_pos", "observation.state", "state", "robot_state", "proprio")
 SUCCESSES = ("is_success", "success")
 RENDER = "render"
@@ -58,6 +60,11 @@ class GymEnvironment:
         pictures = [key for key, space in spaces.items() if _is_picture(space)]
         self._views = self._chosen_views(own.get("views"), pictures, spaces)
         self._pose = self._chosen_pose(own.get("pose"), spaces)
+        self._objects = self._named_numbers(_split(own.get("objects")), spaces)
+        self.object_columns = tuple(
+            ColumnGroup(names=tuple(f"{key} {i}" for i in range(max(spaces[key].shape, default=1))))
+            for key in self._objects
+        )
         self._success = str(own["success"]) if "success" in own else None
         self._clip = own.get("clip", True)
         if not isinstance(self._clip, bool):
@@ -116,7 +123,14 @@ class GymEnvironment:
             for view, key in self._views.items():
                 picture = self.env.render() if key == RENDER else values[key]
                 frames[view] = np.array(picture, np.uint8)  # a copy: simulators draw in place
-        return EnvFrame(frames=frames, pose=np.concatenate(pose), success=success, over=over)
+        state = [np.asarray(values[key], np.float32).ravel() for key in self._objects]
+        return EnvFrame(
+            frames=frames,
+            pose=np.concatenate(pose),
+            success=success,
+            over=over,
+            objects=np.concatenate(state) if state else None,
+        )
 
     def _succeeded(self, reward: float, terminated: bool, info: Mapping[str, Any]) -> bool:
         if self._success == "terminated":
@@ -179,6 +193,10 @@ class GymEnvironment:
                 f"{self.name}: cannot tell which part of the observation is the robot's state. It "
                 f"has {_listed(spaces)}. Add pose=KEY[,KEY]."
             )
+        return self._named_numbers(keys, spaces)
+
+    def _named_numbers(self, keys: list[str], spaces: Mapping[str, Any]) -> tuple[str, ...]:
+        numbers = [key for key, space in spaces.items() if _is_numbers(space)]
         for key in keys:
             if key not in numbers:
                 hint = did_you_mean(key, numbers)

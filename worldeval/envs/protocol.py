@@ -15,6 +15,9 @@ class EnvFrame:
     pose: Float32[Array, " p"]  # proprioception
     success: bool  # the simulator's flag, at any simulator step since the last frame
     over: bool = False  # the simulator ended the episode; nothing more can happen in it
+    # State of the objects, which no policy sees; None: the simulator does not tell it. What its
+    # numbers mean is the simulator's `object_columns`.
+    objects: Float32[Array, " o"] | None = None
 
 
 @runtime_checkable
@@ -40,6 +43,9 @@ class Environment(Protocol):
     def fps(self) -> float:
         """World frames per second."""
         ...
+
+    # Simulators that tell the state of their objects also have `object_columns`, a tuple of
+    # `worldeval.data.columns.ColumnGroup` for the numbers of `EnvFrame.objects`.
 
     def reset(self, seed: int) -> EnvFrame:
         """Begin the episode that is determined by `seed` alone."""

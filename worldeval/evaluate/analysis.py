@@ -38,6 +38,7 @@ from worldeval.stats.findings import (
     never_validated,
     untrustworthy,
 )
+from worldeval.stats.task_findings import not_beyond_validation, rates_do_not_spread
 
 OWN_LINEAGES = 6  # measured in a run itself, from which the worth of its imagined rates is fitted
 NEAR_MISS = 0.3  # largest upper bound of near misses that come out as success
@@ -122,11 +123,14 @@ def analyse(
                 for name, values in _rankers(real, cards).items()
             }
             groups = _groups(same, real, cards, rng=rng, margin=margin)
+            found += not_beyond_validation(beyond)
         combined = combined_rates(same, real)
         found += combined.findings if combined is not None else ()
         shrunk = shrunk_rates(same, real, known=known)
     if validated is not None:
         found += validated.findings()
+    spread = real if compared and real is not None else predicted
+    found += rates_do_not_spread(spread, measured=compared)
     found += _unvalidated(predicted, real, cards, validated)
     if gates is not None:
         found += untrustworthy(

@@ -39,6 +39,7 @@ from worldeval.evaluate.passport_check import PassportCheck, check_passport
 from worldeval.evaluate.policies import is_foreign, policy_cards
 from worldeval.evaluate.stopwatch import Stopwatch
 from worldeval.evaluate.truth import forget, measure_truth, mend
+from worldeval.evaluate.unclear_objects import unclear_objects
 from worldeval.evaluate.validated import Validated, read_validated, real_trials
 from worldeval.evaluate.workers.jobs import BatchDone, Result, Shard, by_task
 from worldeval.evaluate.workers.local import Processes
@@ -269,10 +270,9 @@ class Evaluation:
                 imagined=anytime(analysis.imagined, imagined, self.spent),
                 findings=(*analysis.findings, spent_finding(self.spent)),
             )
-        of_judge = abstentions(self.abstained, imagined) + panel_splits(self.recipe.judge, imagined)
-        analysis = replace(
-            analysis, findings=with_noted(analysis.findings, [*self.noted, *of_judge])
-        )
+        said = abstentions(self.abstained, imagined) + panel_splits(self.recipe.judge, imagined)
+        noted = [*self.noted, *said, *unclear_objects(self.recipe)]
+        analysis = replace(analysis, findings=with_noted(analysis.findings, noted))
         content: dict[str, Any] = to_json(
             analysis, self.cards, seconds=self.seconds, episodes=len(imagined)
         )

@@ -10,12 +10,11 @@ import numpy as np
 
 from worldeval.axes import Array, Float32
 from worldeval.config import retired
-from worldeval.envs.metaworld.env import RAW_ACTION_DIM, MetaWorld
+from worldeval.envs.metaworld.env import OBJECT, RAW_ACTION_DIM, MetaWorld
 from worldeval.errors import UserError
 
 Generator = np.random.Generator
 RESUMED = 0.5  # probability that the expert resumes after an interruption by play
-OBJECT = slice(4, 7)  # the object's position in Meta-World's observation
 HAND_LOW, HAND_HIGH = np.array([-0.35, 0.42, 0.06]), np.array([0.35, 0.88, 0.40])
 
 

@@ -5,11 +5,13 @@
 import importlib.util
 import os
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from worldeval.axes import Array, Float32
+from worldeval.axes import Array, Float32, UInt8
+from worldeval.data.columns import ColumnGroup, Groups
 from worldeval.envs.metaworld.scene import Camera, cameras
 from worldeval.envs.protocol import EnvFrame
 from worldeval.errors import UserError, did_you_mean
@@ -22,6 +24,7 @@ warnings.filterwarnings("ignore", message=r"Constant\(s\) may be too high")
 
 POSE_DIM = 4  # hand x y z (m), gripper opening (0-1)
 RAW_ACTION_DIM = 4  # hand dx dy dz, gripper; each in [-1, 1]
+OBJECT = slice(4, 7)  # the object's x y z (m) in Meta-World's observation
 SIMULATOR_FPS = 80.0  # 1 / (5 physics steps of 2.5 ms)
 
 
@@ -77,6 +80,13 @@ class MetaWorld:
         return tuple(camera.name for camera in self._cameras)
 
     @property
+    def object_columns(self) -> Groups:
+        """The position of the object that the task is about: a handle, a button, a puck."""
+        return (
+            ColumnGroup(names=("object x", "object y", "object z"), means="position", unit="m"),
+        )
+
+    @property
     def action_dim(self) -> int:
         return self.k * RAW_ACTION_DIM
 
@@ -103,7 +113,7 @@ class MetaWorld:
         for raw_action in action.reshape(self.k, RAW_ACTION_DIM):
             success |= self.advance(raw_action)
         if not look:
-            return EnvFrame(frames={}, pose=self.raw[:POSE_DIM].copy(), success=success)
+            return self._told({}, success=success)
         return self.frame(success=success)
 
     def advance(self, raw_action: Float32[Array, " 4"]) -> bool:
@@ -121,7 +131,11 @@ class MetaWorld:
         for name, camera in self._free.items():
             self._renderer.update_scene(self.env.data, camera, self._options)
             frames[name] = self._renderer.render().copy()
-        return EnvFrame(frames=frames, pose=self.raw[:POSE_DIM].copy(), success=success)
+        return self._told(frames, success=success)
+
+    def _told(self, frames: Mapping[str, UInt8[Array, "h w 3"]], *, success: bool) -> EnvFrame:
+        pose, objects = self.raw[:POSE_DIM].copy(), self.raw[OBJECT].copy()
+        return EnvFrame(frames=frames, pose=pose, success=success, objects=objects)
 
 
 def _free_camera(mujoco: Any, camera: Camera) -> Any:

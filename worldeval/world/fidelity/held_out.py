@@ -64,6 +64,7 @@ class OpenLoop:
 class Shelf:
     """A dataset's episodes, split as in training; frames are read only for selected episodes."""
 
+    source: Source
     held: Int[Array, " h"]
     training: Int[Array, " t"]
     tasks: list[str]  # of every episode
@@ -83,6 +84,7 @@ def open_shelf(world: World, data: Path | Weighted, *, share: float, seed: int) 
     draws = world.tokenizer is not None
     usable = np.array([draws or source.has_latents(index) for index in range(len(source))])
     shelf = Shelf(
+        source=source,
         held=np.flatnonzero(mask & usable),
         training=np.flatnonzero(~mask & usable),
         tasks=[head.task for head in source.heads],

@@ -13,6 +13,7 @@ from worldeval.world.fidelity.actions import changed, fit_probe, followed, other
 from worldeval.world.fidelity.held_out import Held, OpenLoop, by_turns, imagine_held, open_shelf
 from worldeval.world.fidelity.mean import mean_of
 from worldeval.world.fidelity.memory import memory_of, returning
+from worldeval.world.fidelity.objects import ObjectStates, fit_state_probe, probed
 from worldeval.world.fidelity.part_errors import part_errors
 from worldeval.world.fidelity.pictures import SHORTEST_FILM, compare, fvd, measures
 from worldeval.world.fidelity.space import meaning_of
@@ -32,6 +33,7 @@ def measure(
     episodes: int = 60,
     backbone: Path | None = None,
     sampler_steps: int | None = None,
+    objects: ObjectStates | None = None,
     seed: int = 0,
     say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Any]:
@@ -51,7 +53,8 @@ def measure(
     longest = max(*horizons, LONGEST)
     say("reading and encoding held-out episodes")
     shelf = open_shelf(world, data, share=recipe.held_out, seed=int(card.get("seed", seed)))
-    held = shelf.read(by_turns(shelf.held, shelf.tasks, episodes), max(horizons) + 1)
+    chosen = by_turns(shelf.held, shelf.tasks, episodes)
+    held = shelf.read(chosen, max(horizons) + 1)
     say("imagining them open loop")
     imagined = imagine_held(world, held, steps=max(horizons))
     result: dict[str, Any] = {
@@ -67,6 +70,7 @@ def measure(
         "fvd": None,
         "action_following": None,
         "memory": None,
+        "objects": None,
     }
     if held.frames is None:
         missing["pictures"] = missing["fvd"] = "this world has no decoder; it predicts latents"
@@ -108,6 +112,15 @@ def measure(
     else:
         missing["inverse_dynamics"] = "the recordings have no pose"
     result["action_following"] = following
+    if objects is None:
+        missing["objects"] = "no simulator was named that tells their state (--probe ADDRESS)"
+    else:
+        learnt, frames = by_turns(shelf.training, shelf.tasks, PROBED * episodes), max(horizons) + 1
+        states = objects.read(shelf.source, learnt, frames)
+        told = objects.read(shelf.source, chosen, frames)
+        say("training the probe of objects")
+        reader = fit_state_probe(shelf.read(learnt, frames), states, seed=seed)
+        result["objects"] = probed(reader, held, told, imagined, objects.columns, horizons=horizons)
     say("measuring returns to an earlier position")
     try:
         if not spec.place:

@@ -142,6 +142,8 @@ def _keep(
         return
     notes: dict[str, Any] = {"stage": stage, "seed": seed}
     notes["tokenizer_psnr"] = prepared.tokenizer_psnr
+    if prepared.objects is not None:
+        notes["objects"] = dict(prepared.objects)
     if prepared.episodes.blend is not None:
         notes["weights"] = list(prepared.episodes.blend.weights)
     save_world(folder, world, recipe, kind=kind, notes=notes)

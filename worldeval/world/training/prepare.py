@@ -4,10 +4,11 @@ frames or precomputed latents -> the latent cache -> `LatentEpisodes`, from whic
 If there is no tokenizer, it is trained along the way; nothing is encoded twice.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 import numpy as np
 
@@ -30,6 +31,7 @@ from worldeval.files import read_object, write_json
 from worldeval.training.optimise import Report
 from worldeval.training.processes import this_process
 from worldeval.world.body import body_of
+from worldeval.world.own_pixels import objects_of
 from worldeval.world.protocol import ANY_TASK, WorldSpec
 from worldeval.world.recipe import WorldRecipe
 from worldeval.world.sources import tasks_of, to_train_on, with_latents
@@ -59,6 +61,8 @@ class Prepared:
     held: Int[Array, " h"]  # held out of all training
     weak: Int[Array, " w"]  # policy roll-outs, from which the judge learns as well
     tokenizer_psnr: float | None = None
+    # task -> how well the tokenizer shows its objects (own_pixels.py); None: without frames
+    objects: Mapping[str, Any] | None = None
 
     def training(self, *, weak: bool, without_fold: int | None, folds: int) -> Int[Array, " e"]:
         """Indices to fit to: base episodes that are not held out, and the weak episodes of every
@@ -245,7 +249,7 @@ class _Road:
         if this_process().is_main_process:
             rmtree(self.home / FRAMES, ignore_errors=True)
         # Free its GPU for the next training.
-        return self._prepared(weak, caches, tasks, tokenizer.cpu(), size=size, quality=quality)
+        return self._prepared(weak, caches, tasks, tokenizer.cpu(), size=size, **quality)
 
     def _tokenizer(self, frames: TokenizerFrames, report: Report) -> FrameTokenizer:
         recipe, path, state = self.recipe.tokenizer, self.home / TOKENIZER, this_process()
@@ -301,18 +305,20 @@ class _Road:
             state.wait_for_everyone()
         return source_or
 
-    def _quality(self, tokenizer: FrameTokenizer, frames: TokenizerFrames) -> float:
-        """PSNR on held-out frames, measured once and stored next to the tokenizer."""
+    def _quality(self, tokenizer: FrameTokenizer, frames: TokenizerFrames) -> dict[str, Any]:
+        """PSNR on held-out frames, and how well objects are shown, measured once and stored next to
+        the tokenizer."""
         path = self.home / QUALITY
         of = f"{digest_of(tokenizer)[:16]} {self.seed} {self.held.tolist()}"
         kept = read_object(path) if path.is_file() else {}
-        if kept.get("of") != of or not isinstance(kept.get("psnr"), float):
+        if kept.get("of") != of or not isinstance(kept.get("psnr"), float) or "objects" not in kept:
             found = psnr(tokenizer, frames, self.held, frames=512, seed=self.seed)
-            kept = {"psnr": found, "of": of}
+            objects = objects_of(tokenizer, frames, self.held)
+            kept = {"psnr": found, "objects": objects, "of": of}
             this_process().wait_for_everyone()
             if this_process().is_main_process:
                 write_json(path, kept)
-        return float(kept["psnr"])
+        return {"tokenizer_psnr": float(kept["psnr"]), "objects": kept["objects"]}
 
     def _prepared(
         self,
@@ -322,7 +328,7 @@ class _Road:
         tokenizer: FrameTokenizer | None,
         *,
         size: tuple[int, int],
-        quality: float | None = None,
+        **quality: Any,  # of the tokenizer
     ) -> Prepared:
         base, count = self.base, len(self.base)
         recorded = RecordedEpisodes([*self.sources, *weak]) if weak else base
@@ -358,7 +364,7 @@ class _Road:
             episodes=episodes,
             held=self.held,
             weak=np.arange(count, len(episodes)),
-            tokenizer_psnr=quality,
+            **quality,
         )
 
 
