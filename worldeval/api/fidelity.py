@@ -90,9 +90,9 @@ def fidelity(
         episodes: maximum number of held-out episodes.
         fvd_backbone: TorchScript file of an I3D network, for FVD. Without it, FVD is skipped.
         sampler_steps: sampler steps of the world model per frame. Default: as in training.
-        probe: address of the simulator in which the episodes were recorded, such as `metaworld`.
-            They are replayed in it, and a probe learns to read the state of the objects from
-            recorded frames; its error on imagined frames is then measured.
+        probe: address of the simulator in which the episodes were recorded. They are replayed in
+            it, and a probe learns to read the state of the objects from recorded frames; its error
+            on imagined frames is then measured.
         format, map: as in `open_dataset`.
         seed: random seed.
         say: function that is called with progress messages.

@@ -37,8 +37,8 @@ def fidelity(
     probe: Annotated[
         str | None,
         typer.Option(
-            help="Address of the simulator that recorded the episodes, such as metaworld. Replays "
-            "them to measure where objects are in imagined frames."
+            help="Address of the simulator that recorded the episodes. Replays them to measure "
+            "where objects are in imagined frames."
         ),
     ] = None,
     fvd_backbone: Annotated[
