@@ -2,28 +2,32 @@ import pytest
 import torch
 
 from worldeval.policy.heads.bc import BcHead
+from worldeval.policy.heads.beso import BesoHead
 from worldeval.policy.heads.chain import DenoisingActor, GaussianActor, draw, log_probs
 from worldeval.policy.heads.diffusion import DiffusionHead
 from worldeval.policy.heads.flow import FlowHead
+from worldeval.policy.heads.parts import Parts
+from worldeval.policy.heads.settings import BesoSettings
 
 ROWS, WIDTH, TARGET = 6, 3, 4
+PARTS = Parts(seen=1, task=0, pose=0, goal=2)  # as wide
 
 
 def generators(count: int = ROWS) -> list[torch.Generator]:
     return [torch.Generator().manual_seed(seed) for seed in range(count)]
 
 
-@pytest.fixture(params=["diffusion", "flow", "bc"])
+@pytest.fixture(params=["diffusion", "flow", "beso", "bc"])
 def actor(request: pytest.FixtureRequest) -> DenoisingActor | GaussianActor:
     torch.manual_seed(0)
     if request.param == "bc":
         return GaussianActor(BcHead(WIDTH, 16, TARGET, "mse"), std=0.2)
-    head = (
-        DiffusionHead(WIDTH, 16, TARGET, levels=100, steps=8)
-        if request.param == "diffusion"
-        else FlowHead(WIDTH, 16, TARGET, 8)
-    )
-    return DenoisingActor(head, last_steps=3, eta=1.0, floor=0.1)
+    heads = {
+        "diffusion": lambda: DiffusionHead(WIDTH, 16, TARGET, levels=100, steps=8),
+        "flow": lambda: FlowHead(WIDTH, 16, TARGET, 8),
+        "beso": lambda: BesoHead(PARTS, 16, TARGET, BesoSettings(steps=8)),
+    }
+    return DenoisingActor(heads[request.param](), last_steps=3, eta=1.0, floor=0.1)
 
 
 @torch.no_grad()

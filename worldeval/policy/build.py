@@ -62,16 +62,18 @@ def words_of(task: str) -> list[str]:
 def build_head(recipe: PolicyRecipe, parts: Parts, action_dim: int) -> PolicyHead:
     """Build the recipe's head for features of `parts`."""
     hidden, chunk, target = recipe.network.hidden, recipe.chunk, recipe.chunk * action_dim
-    ddim = {"levels": NOISE_LEVELS, "steps": recipe.ddim_steps}
+    levels, steps = NOISE_LEVELS, recipe.ddim_steps
     heads: dict[str, Callable[[], PolicyHead]] = {
         "bc": lambda: BcHead(parts.width, hidden, target, recipe.loss),
         "flow": lambda: FlowHead(parts.width, hidden, target, recipe.flow_steps),
-        "diffusion": lambda: DiffusionHead(parts.width, hidden, target, **ddim),
+        "diffusion": lambda: DiffusionHead(parts.width, hidden, target, levels=levels, steps=steps),
         "a2a": lambda: A2aHead(parts, hidden, target, recipe.a2a),
         "carp": lambda: CarpHead(parts, target, recipe.carp, chunk=chunk),
         "ebt": lambda: EbtHead(parts, target, recipe.ebt, chunk=chunk),
         "beso": lambda: BesoHead(parts, hidden, target, recipe.beso),
-        "dita": lambda: DitaHead(parts, target, recipe.dita, chunk=chunk, **ddim),
+        "dita": lambda: DitaHead(
+            parts, target, recipe.dita, chunk=chunk, levels=levels, steps=steps
+        ),
         "mamba": lambda: MambaHead(parts, hidden, target, recipe.mamba),
         "act-jepa": lambda: ActJepaHead(parts, target, recipe.act_jepa, chunk=chunk),
     }

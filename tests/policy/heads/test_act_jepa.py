@@ -57,10 +57,10 @@ def probe(weight: float) -> tuple[float, float]:
 
 
 def test_predicting_observations_teaches_what_actions_do_not_show() -> None:
+    """The linear probe gains much; the actions, which share the small network, still fit."""
     (alone, alone_acts), (jepa, jepa_acts) = probe(0.0), probe(1.0)
-    print(alone, jepa, alone_acts, jepa_acts)
-    assert jepa < 0.7 * alone
-    assert jepa_acts < 1.5 * alone_acts
+    assert jepa < 0.5 * alone
+    assert max(alone_acts, jepa_acts) < 0.15  # of a spread of about 1
 
 
 def test_queries_do_not_change_the_context() -> None:

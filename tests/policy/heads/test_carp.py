@@ -51,6 +51,7 @@ def test_a_set_of_two_ways_becomes_likely_and_its_average_does_not(head: CarpHea
     feature, target = two_ways(torch.Generator().manual_seed(5), rows=64)
     with torch.no_grad():
         tokens = head.tokenizer.encode(target.unflatten(1, (CHUNK, ACTION)))
+        assert tokens.choice is not None
         choice, _ = head.logits(feature, tokens)
         used = torch.softmax(choice, -1)
         # The first token chooses the way: as likely as not, and nothing between.

@@ -62,7 +62,8 @@ class CarpHead(nn.Module):
         return 1 + sum(self.scales) * self.action
 
     def log_prob(self, feature: Float[Tensor, "b d"], tokens: Tokens) -> Float[Tensor, " b"]:
-        """Log-likelihood of a chunk's tokens."""
+        """Log-likelihood of a chunk's tokens, all scales of which are known."""
+        assert tokens.choice is not None
         choice, details = self.logits(feature, tokens)
         total = F.log_softmax(choice, -1).gather(1, tokens.choice[:, None])[:, 0]
         for logits, found in zip(details, tokens.details, strict=True):
@@ -98,7 +99,7 @@ class CarpHead(nn.Module):
         """Predict scale after scale; a warm start is not used."""
         uniform = None
         if self.settings.temperature:
-            drawn = noise_of(generators, len(feature), self.count).to(feature)
+            drawn = noise_of(generators, len(feature), self.count, feature.device)
             uniform = torch.special.ndtr(drawn)
         choice, _ = self.logits(feature, Tokens(choice=None))
         tokens = Tokens(choice=self.pick(choice, uniform[:, 0] if uniform is not None else None))

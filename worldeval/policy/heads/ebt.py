@@ -75,7 +75,7 @@ class EbtHead(nn.Module):
     ) -> Float[Tensor, ""]:
         """Mean squared distance to the demonstrated chunk after every step of the descent."""
         share = torch.rand(len(target), 1, generator=generator).to(feature)
-        noise = noise_of(generator, *target.shape).to(feature)
+        noise = noise_of(generator, *target.shape, target.device)
         x = (1 - share) * target + share * noise
         errors = []
         for _ in range(self.settings.descent):
@@ -92,7 +92,7 @@ class EbtHead(nn.Module):
     @torch.no_grad()
     def settle(self, feature: Float[Tensor, "b d"], generators: Noise) -> Settled:
         """Descend until a step's root mean square is below `settled`, at most `most` steps."""
-        x = noise_of(generators, len(feature), self.target).to(feature)
+        x = noise_of(generators, len(feature), self.target, feature.device)
         going = torch.ones_like(x[:, :1], dtype=torch.bool)
         steps = torch.zeros_like(x[:, 0], dtype=torch.long)
         for _ in range(self.settings.most):

@@ -38,11 +38,16 @@ class ScaleTokens(nn.Module):
         self.mean = Codebook(codes, action)
         self.rest = nn.ModuleList(Codebook(codes, 1) for _ in self.scales)
 
+    @property
+    def books(self) -> list["Codebook"]:
+        """The codebooks of the finer scales."""
+        return [book for book in self.rest if isinstance(book, Codebook)]
+
     def encode(self, chunk: Float[Tensor, "b k a"]) -> Tokens:
         """Quantise chunks, scale after scale."""
         choice = self.mean.nearest(chunk.mean(1))
         left, details = chunk - self.mean(choice)[:, None], []
-        for scale, book in zip(self.scales, self.rest, strict=True):
+        for scale, book in zip(self.scales, self.books, strict=True):
             found = book.nearest(resized(left, scale)[..., None])
             details.append(found)
             left = left - resized(book(found)[..., 0], self.chunk)
@@ -53,7 +58,7 @@ class ScaleTokens(nn.Module):
         if tokens.choice is None:
             return []
         built = [self.mean(tokens.choice)[:, None].expand(-1, self.chunk, -1)]
-        for found, book in zip(tokens.details, self.rest, strict=False):
+        for found, book in zip(tokens.details, self.books, strict=False):
             built.append(built[-1] + resized(book(found)[..., 0], self.chunk))
         return built
 
@@ -63,7 +68,7 @@ class ScaleTokens(nn.Module):
         middle = chunk.mean(1)
         self.mean.learn(middle, generator)
         left = chunk - self.mean(self.mean.nearest(middle))[:, None]
-        for scale, book in zip(self.scales, self.rest, strict=True):
+        for scale, book in zip(self.scales, self.books, strict=True):
             rough = resized(left, scale)[..., None]
             book.learn(rough.reshape(-1, 1), generator)
             left = left - resized(book(book.nearest(rough))[..., 0], self.chunk)
