@@ -1,11 +1,12 @@
 """Select where torch computes: the device, its precision, and the number of threads."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from worldeval.errors import UserError
@@ -50,6 +51,34 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
     """
     pays = bf16_pays(device)
     return torch.autocast(device.type, dtype=torch.bfloat16) if pays else nullcontext()
+
+
+def gpu_autocast(device: torch.device) -> AbstractContextManager[object]:
+    """`autocast` on a GPU; on a CPU float32, in which the shipped worlds were measured."""
+    return nullcontext() if device.type == "cpu" else autocast(device)
+
+
+def on_host(*values: torch.Tensor) -> list[np.ndarray]:
+    """Copy tensors to arrays, waiting for the device once.
+
+    From a GPU they go through pinned memory, so that the copies overlap.
+    """
+    if values[0].device.type != "cuda":
+        return [value.cpu().numpy() for value in values]
+    here = [torch.empty(value.shape, dtype=value.dtype, pin_memory=True) for value in values]
+    for own, value in zip(here, values, strict=True):
+        own.copy_(value, non_blocking=True)
+    torch.cuda.current_stream(values[0].device).synchronize()
+    return [own.numpy() for own in here]
+
+
+def generators_of(seeds: Sequence[int], device: torch.device) -> list[torch.Generator]:
+    """Create one generator per episode, so that its draws do not depend on the batch.
+
+    They draw on a GPU if `device` is one, else on the CPU; the two draw different numbers.
+    """
+    where = device if device.type == "cuda" else torch.device("cpu")
+    return [torch.Generator(where).manual_seed(int(seed)) for seed in seeds]
 
 
 def bf16_pays(device: torch.device) -> bool:

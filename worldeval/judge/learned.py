@@ -13,6 +13,7 @@ import torch
 from worldeval.axes import Array, Float, Int
 from worldeval.checked_weights import described, fill
 from worldeval.config import build_known
+from worldeval.device import pick_device
 from worldeval.errors import UserError
 from worldeval.files import read_object, whole_file, write_json
 from worldeval.judge.abstain import disagreement
@@ -164,14 +165,12 @@ class LearnedJudge:
                     "model again, or exclude that start."
                 )
         latents = np.stack([np.asarray(rollout.latents) for rollout in rollouts])
-        given = (
-            torch.from_numpy(latents).float(),
-            torch.from_numpy(np.stack([rollout.pose for rollout in rollouts])).float(),
-            told,
-        )
+        poses = torch.from_numpy(np.stack([rollout.pose for rollout in rollouts]))
+        home = self._members[0].pose_mean.device
+        given = (torch.from_numpy(latents).to(home).float(), poses.to(home).float(), told.to(home))
         read: list[Reading] = [member(*given) for member in self._members]
-        logits = torch.stack([each.logits for each in read])
-        progress = [each.progress for each in read if each.progress is not None]
+        logits = torch.stack([each.logits for each in read]).cpu()
+        progress = [each.progress.cpu() for each in read if each.progress is not None]
         if not all(each.isfinite().all() for each in (logits, *progress)):
             raise UserError(
                 "The judge returned non-finite values: its weights are damaged, or do not belong "
@@ -267,8 +266,8 @@ def is_uncalibrated(folder: Path) -> bool:
     return card.is_file() and bool(read_object(card).get("uncalibrated", False))
 
 
-def load_learned(folder: Path) -> LearnedJudge:
-    """Load the judge in `folder`."""
+def load_learned(folder: Path, *, device: str = "auto") -> LearnedJudge:
+    """Load the judge in `folder`; on a GPU if there is one."""
     card = _card(folder)
     recipe, tasks, members = card.recipe, card.tasks, []
     state = load_weights(folder / WEIGHTS)
@@ -300,8 +299,9 @@ def load_learned(folder: Path) -> LearnedJudge:
     instructions = None
     if words is not None:
         instructions = Instructions(card.instructions, words.float(), encoder=Path(recipe.text))
+    home = pick_device(device)
     return LearnedJudge(
-        members,
+        [member.to(home) for member in members],
         card.calibration,
         tasks=tasks,
         instructions=instructions,

@@ -46,7 +46,7 @@ def rows_of(record: Any, rows: slice | Int[Tensor, " n"]) -> Any:
 
 def _part(value: Any, rows: slice | Int[Tensor, " n"]) -> Any:
     if isinstance(value, Tensor):
-        return value[rows]
+        return value[rows if isinstance(rows, slice) else rows.to(value.device)]
     if isinstance(value, list):
         if all(is_dataclass(each) for each in value):
             return [rows_of(each, rows) for each in value]

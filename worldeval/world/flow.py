@@ -42,5 +42,6 @@ def own_noise(
     """Draw noise shaped as `like`, row i from generator i; without generators, all from seed 0."""
     if generators is None:
         generators = [torch.Generator().manual_seed(0) for _ in like]
-    rows = [torch.randn(like.shape[1:], generator=each) for each in generators]
+    shape = like.shape[1:]
+    rows = [torch.randn(shape, generator=each, device=each.device) for each in generators]
     return torch.stack(rows).to(like)

@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Float32, Int, UInt8
 from worldeval.data.latents import LatentEpisodes
-from worldeval.device import autocast
+from worldeval.device import autocast, gpu_autocast, on_host
 from worldeval.errors import UserError, did_you_mean
 from worldeval.world.branch import rows_of
 from worldeval.world.protocol import ANY_TASK, WorldSpec
 from worldeval.world.recipe import allowed_steps
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer, index_of
+from worldeval.world.walk import Walk
 
 TOKENIZER = "tokenizer."  # prefix of its keys in the state dict
 
@@ -27,8 +28,9 @@ TOKENIZER = "tokenizer."  # prefix of its keys in the state dict
 class World(nn.Module, ABC):
     """A `WorldModel` (see protocol.py) as a torch module of networks and, usually, a tokenizer.
 
-    Inputs and outputs are NumPy arrays on whatever device the module is. The names of a family's
-    networks are the first part of their keys in the weights file.
+    Inputs and outputs are NumPy arrays on whatever device the module is. A state has the `latents`
+    and `poses` of all its frames. The names of a family's networks are the first part of their keys
+    in the weights file.
     """
 
     remembers = False  # whether the family retrieves older frames at all
@@ -71,7 +73,7 @@ class World(nn.Module, ABC):
         """Replace the state's newest latents and pose."""
 
     @abstractmethod
-    def step(self, state: Any, actions: Float32[Array, "b a"]) -> Any:
+    def step(self, state: Any, actions: Float32[Array | Tensor, "b a"]) -> Any:
         """Advance the state by one world frame."""
 
     @abstractmethod
@@ -142,8 +144,19 @@ class World(nn.Module, ABC):
                 )
             given = torch.from_numpy(frames[view]).to(self.device)
             unit = given.permute(0, 3, 1, 2).float() / 255
-            per_view.append(tokenizer.encode(unit, task, torch.full_like(task, index)))
-        return torch.stack(per_view, 1).float()
+            with gpu_autocast(self.device):
+                found = tokenizer.encode(unit, task, torch.full_like(task, index))
+            per_view.append(found.float())
+        return torch.stack(per_view, 1)
+
+    @torch.inference_mode()
+    def walk(self, state: Any, actions: Float32[Array, "b t a"]) -> Walk:
+        """Advance frame by frame, and wait for the device only at the end."""
+        begin = state.latents.shape[1]
+        for action in self.tensor(actions).unbind(1):
+            state = self.step(state, action)
+        latents, pose = on_host(state.latents[:, begin:], state.poses[:, begin:])
+        return Walk(state=state, latents=latents, pose=pose)
 
     @torch.inference_mode()
     def render(
@@ -158,11 +171,14 @@ class World(nn.Module, ABC):
         with autocast(self.device):
             unit = tokenizer.decode(flat, task, view)
         rgb = (unit.clamp(0, 1) * 255).round().to(torch.uint8).permute(0, 2, 3, 1)
-        parts = rgb.contiguous().cpu().numpy().reshape(len(self.spec.views), count, *rgb.shape[1:])
+        (drawn,) = on_host(rgb.contiguous())
+        parts = drawn.reshape(len(self.spec.views), count, *rgb.shape[1:])
         return dict(zip(self.spec.views, parts, strict=True))
 
-    def tensor(self, values: Float[Array, "..."]) -> Float[Tensor, "..."]:
+    def tensor(self, values: Float[Array, "..."] | Float[Tensor, "..."]) -> Float[Tensor, "..."]:
         """Convert an array to a float32 tensor on this world's device."""
+        if isinstance(values, Tensor):
+            return values.float().to(self.device)
         return torch.from_numpy(np.ascontiguousarray(values)).float().to(self.device)
 
     def task_index(self, tasks: Sequence[str]) -> Int[Tensor, " n"]:
@@ -191,8 +207,3 @@ class World(nn.Module, ABC):
                 "policies that read images cannot act in it. Train one with a tokenizer."
             )
         return self.tokenizer
-
-
-def generators_of(seeds: Sequence[int]) -> list[torch.Generator]:
-    """Create one generator per episode, on the CPU, so that draws are equal on every device."""
-    return [torch.Generator().manual_seed(int(seed)) for seed in seeds]

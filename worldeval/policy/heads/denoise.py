@@ -49,7 +49,15 @@ class Gaussian:
 
     def log_prob(self, x: Float[Tensor, "b ka"]) -> Float[Tensor, " b"]:
         """Log-density, summed over dimensions."""
-        return torch.distributions.Normal(self.mean, self.std).log_prob(x).sum(-1)
+        return (
+            torch.distributions.Normal(
+                self.mean,
+                self.std,
+                validate_args=False,  # which waits for the device
+            )
+            .log_prob(x)
+            .sum(-1)
+        )
 
 
 class DenoisingHead(nn.Module):

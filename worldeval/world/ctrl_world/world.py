@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32, Int
-from worldeval.device import autocast
+from worldeval.device import autocast, generators_of, on_host
 from worldeval.errors import UserError
 from worldeval.world.ctrl_world.denoiser import VideoDenoiser
 from worldeval.world.ctrl_world.text import embed_tasks
@@ -19,7 +19,6 @@ from worldeval.world.hand.world import HandWorld
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 from worldeval.world.walk import Walk
-from worldeval.world.world import generators_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +61,7 @@ class CtrlWorld(HandWorld):
             latents=latents.float().to(self.device)[:, None],
             hand=self.hand.begin(self.tensor(pose), self.task_index(tasks)),
             words=self.words(tasks),
-            generators=generators_of(seeds),
+            generators=generators_of(seeds, self.device),
         )
 
     def words(self, tasks: Sequence[str]) -> Float[Tensor, "b c"]:
@@ -90,7 +89,9 @@ class CtrlWorld(HandWorld):
         return torch.stack([known[task] for task in tasks])
 
     @torch.inference_mode()
-    def step(self, state: CtrlWorldState, actions: Float32[Array, "b a"]) -> CtrlWorldState:
+    def step(
+        self, state: CtrlWorldState, actions: Float32[Array | Tensor, "b a"]
+    ) -> CtrlWorldState:
         """Advance by one frame. For several known actions, `walk` costs a fraction of it."""
         return self.advance(state, actions[:, None])
 
@@ -98,16 +99,15 @@ class CtrlWorld(HandWorld):
     def walk(self, state: CtrlWorldState, actions: Float32[Array, "b t a"]) -> Walk:
         """Advance any number of frames, as many per call as this world was trained to imagine."""
         begin, most = state.latents.shape[1], self.denoiser.recipe.future
-        for first in range(0, actions.shape[1], most):
+        for first in range(0, actions.shape[1], most):  # a copy out waits for all of them
             state = self.advance(state, actions[:, first : first + most])
-        return Walk(
-            state=state,
-            latents=state.latents[:, begin:].cpu().numpy(),
-            pose=state.hand.poses[:, begin:].cpu().numpy(),
-        )
+        latents, pose = on_host(state.latents[:, begin:], state.poses[:, begin:])
+        return Walk(state=state, latents=latents, pose=pose)
 
     @torch.inference_mode()
-    def advance(self, state: CtrlWorldState, actions: Float32[Array, "b k a"]) -> CtrlWorldState:
+    def advance(
+        self, state: CtrlWorldState, actions: Float32[Array | Tensor, "b k a"]
+    ) -> CtrlWorldState:
         """Advance k frames, imagined in one call; k is at most the recipe's `future`.
 
         The poses are predicted before the frames; meanwhile contact is read from the newest frame

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32
-from worldeval.device import autocast
+from worldeval.device import autocast, generators_of
 from worldeval.world.dit.attention import KeysValues, both, longer
 from worldeval.world.dit.network import DitNetwork, Given, MemoryFrames
 from worldeval.world.features import Motion
@@ -19,7 +19,6 @@ from worldeval.world.hand.world import HandWorld
 from worldeval.world.memory import nearest
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
-from worldeval.world.world import generators_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +65,14 @@ class DitWorld(HandWorld):
             scene = network.look(still)
             cache = network.settle(torch.zeros_like(start), scene, network.recall(empty))
         return DitState(
-            latents=start[:, None], hand=hand, generators=generators_of(seeds), cache=cache
+            latents=start[:, None],
+            hand=hand,
+            generators=generators_of(seeds, self.device),
+            cache=cache,
         )
 
     @torch.inference_mode()
-    def step(self, state: DitState, actions: Float32[Array, "b a"]) -> DitState:
+    def step(self, state: DitState, actions: Float32[Array | Tensor, "b a"]) -> DitState:
         """Advance by one world frame: first the pose, then the latents at that pose."""
         newest, first = state.latents[:, -1], state.latents[:, 0]
         network = self.dynamics

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32
+from worldeval.device import on_host
 from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.hand.state import Hand
@@ -42,7 +43,7 @@ class HandWorld(World):
         return replace(state, latents=seen, hand=state.hand.found_at(self.tensor(pose)))
 
     def latents(self, state: Any) -> Float32[Array, "b v d h w"]:
-        return state.latents[:, -1].cpu().numpy()
+        return on_host(state.latents[:, -1])[0]
 
     def pose(self, state: Any) -> Float32[Array, "b p"]:
-        return state.poses[:, -1].cpu().numpy()
+        return on_host(state.poses[:, -1])[0]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32, Int
+from worldeval.device import generators_of, gpu_autocast
 from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.hand.state import FrameState, back
@@ -16,7 +17,6 @@ from worldeval.world.latent.spatial import SpatialDynamics
 from worldeval.world.memory import nearest
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
-from worldeval.world.world import generators_of
 
 
 class FrameWorld(HandWorld):
@@ -47,11 +47,11 @@ class FrameWorld(HandWorld):
         return FrameState(
             latents=latents.float().to(self.device)[:, None],
             hand=self.hand.begin(self.tensor(pose), self.task_index(tasks)),
-            generators=generators_of(seeds),
+            generators=generators_of(seeds, self.device),
         )
 
     @torch.inference_mode()
-    def step(self, state: FrameState, actions: Float32[Array, "b a"]) -> FrameState:
+    def step(self, state: FrameState, actions: Float32[Array | Tensor, "b a"]) -> FrameState:
         """Advance by one world frame: first the pose, then the latents at that pose."""
         newest, first = back(state.latents, 0), state.latents[:, 0]
         moved = self.hand.step(state.hand, self.tensor(actions), newest=newest, first=first)
@@ -66,7 +66,8 @@ class FrameWorld(HandWorld):
             motion=moved.motion,
             next_pose=moved.pose,
         )
-        imagined = self.dynamics(context)
+        with gpu_autocast(self.device):
+            imagined = self.dynamics(context)
         latents = torch.cat([state.latents, imagined[:, None]], 1)
         return replace(state, latents=latents, hand=moved.hand)
 

@@ -36,7 +36,7 @@ class TwoHot(nn.Module):
 
     def encode(self, x: Float[Tensor, "*n"]) -> Float[Tensor, "*n k"]:
         """Weights on the two bins around `x`, larger for the nearer one; they sum to 1."""
-        x = x.clamp(float(self.bins[0]), float(self.bins[-1]))
+        x = torch.minimum(torch.maximum(x, self.bins[0]), self.bins[-1])
         above = torch.searchsorted(self.bins, x).clamp(1, len(self.bins) - 1)
         low, high = self.bins[above - 1], self.bins[above]
         share = ((x - low) / (high - low))[..., None]

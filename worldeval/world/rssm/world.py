@@ -20,13 +20,14 @@ import torch
 from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32, Int
+from worldeval.device import generators_of, gpu_autocast, on_host
 from worldeval.errors import UserError
 from worldeval.world.hand.commands import Actuation
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.rssm.categorical import draw
 from worldeval.world.rssm.network import Belief, Rssm
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
-from worldeval.world.world import World, generators_of
+from worldeval.world.world import World
 
 # Features of every episode -> its frame's actions, in the robot's units.
 Actor = Callable[[Float[Tensor, "b f"]], Float[Tensor, "b a"]]
@@ -84,9 +85,10 @@ class RssmWorld(World):
         seeds: Sequence[int],
     ) -> RssmState:
         first, poses = latents.float().to(self.device), self.tensor(pose)
-        task, generators = self.task_index(tasks), generators_of(seeds)
+        task, generators = self.task_index(tasks), generators_of(seeds, self.device)
         deter = self.model.nothing(len(poses))
-        posterior = self.model.posterior(deter, self.model.read(first, first, poses, task))
+        with gpu_autocast(self.device):
+            posterior = self.model.posterior(deter, self.model.read(first, first, poses, task))
         return RssmState(
             latents=first[:, None],
             poses=poses[:, None],
@@ -102,8 +104,9 @@ class RssmWorld(World):
     ) -> RssmState:
         """Draw z again from the observation."""
         newest, poses = latents.float().to(self.device), self.tensor(pose)
-        read = self.model.read(newest, state.latents[:, 0], poses, state.task)
-        posterior = self.model.posterior(state.belief.deter, read)
+        with gpu_autocast(self.device):
+            read = self.model.read(newest, state.latents[:, 0], poses, state.task)
+            posterior = self.model.posterior(state.belief.deter, read)
         stoch = self._drawn(posterior, state.generators)
         return replace(
             state,
@@ -113,16 +116,17 @@ class RssmWorld(World):
         )
 
     @torch.no_grad()
-    def step(self, state: RssmState, actions: Float32[Array, "b a"]) -> RssmState:
+    def step(self, state: RssmState, actions: Float32[Array | Tensor, "b a"]) -> RssmState:
         after = self._advance(state, self.tensor(actions))
-        drawn = self.model.decode(after.belief.features, after.latents[:, 0])
+        with gpu_autocast(self.device):
+            drawn = self.model.decode(after.belief.features, after.latents[:, 0])
         return replace(after, latents=torch.cat([after.latents, drawn[:, None]], 1))
 
     def latents(self, state: RssmState) -> Float32[Array, "b v d h w"]:
-        return state.latents[:, -1].cpu().numpy()
+        return on_host(state.latents[:, -1])[0]
 
     def pose(self, state: RssmState) -> Float32[Array, "b p"]:
-        return state.poses[:, -1].cpu().numpy()
+        return on_host(state.poses[:, -1])[0]
 
     def features(self, state: RssmState) -> Float[Tensor, "b f"]:
         """Return h and z of every episode."""
@@ -163,8 +167,10 @@ class RssmWorld(World):
         """Advance the state by one frame, before the frame is decoded."""
         model = self.model
         command = self.actuation.step(state.command, action)
-        deter = model.advance(state.belief, model.steer(action, command, state.task))
-        belief = Belief(deter=deter, stoch=self._drawn(model.prior(deter), state.generators))
+        with gpu_autocast(self.device):
+            deter = model.advance(state.belief, model.steer(action, command, state.task))
+            prior = model.prior(deter)
+        belief = Belief(deter=deter, stoch=self._drawn(prior, state.generators))
         pose = model.move(belief.features, state.poses[:, -1], command)
         poses = torch.cat([state.poses, pose[:, None]], 1)
         return replace(state, belief=belief, command=command, poses=poses)
@@ -175,7 +181,8 @@ class RssmWorld(World):
         """Sample z, each episode from its own generator; most likely classes if not sampling."""
         if not self.model.recipe.sampled:
             return draw(log_chance, None)
-        rows = [torch.rand(log_chance.shape[1:], generator=each) for each in generators]
+        shape = log_chance.shape[1:]
+        rows = [torch.rand(shape, generator=each, device=each.device) for each in generators]
         return draw(log_chance, torch.stack(rows).to(self.device))
 
     def _need_judgement(self) -> None:

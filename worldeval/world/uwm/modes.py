@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from worldeval.axes import Float
+from worldeval.device import gpu_autocast
 from worldeval.world.uwm.network import PAIR, Uwm
 from worldeval.world.uwm.seen import UwmContext
 
@@ -62,8 +63,8 @@ def own_noise(model: Uwm, generators: list[torch.Generator]) -> Noise:
     device = model.change_std.device
     acting, seeing = [], []
     for each in generators:
-        acting.append(torch.randn(shape, generator=each))
-        seeing.append(torch.randn((PAIR, *model.latent), generator=each))
+        acting.append(torch.randn(shape, generator=each, device=each.device))
+        seeing.append(torch.randn((PAIR, *model.latent), generator=each, device=each.device))
     return Noise(actions=torch.stack(acting).to(device), future=torch.stack(seeing).to(device))
 
 
@@ -85,7 +86,10 @@ def draw(
     `guide` modifies the predicted actions at every step (guidance.py).
     """
     acting, seeing = MODES[mode]
-    schedule, look = model.schedule, model.look(seen)
+    device = model.change_std.device
+    schedule = model.schedule
+    with gpu_autocast(device):
+        look = model.look(seen)
     if acting == "given":
         assert actions is not None, f"{mode} needs actions"
         own_actions = model.unit_actions(actions)
@@ -103,7 +107,8 @@ def draw(
 
     for now, then in itertools.pairwise(schedule.ladder(steps)):
         times = at(acting, now), at(seeing, now)
-        said = model.denoise(look, own_actions, own_future, *times)
+        with gpu_autocast(device):
+            said = model.denoise(look, own_actions, own_future, *times)
         if acting == "drawn":
             clean = schedule.data(said.actions, own_actions, times[0])
             if guide is not None:

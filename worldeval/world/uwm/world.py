@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32
+from worldeval.device import generators_of, on_host
 from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.hand.state import FrameState, HandState
@@ -27,7 +28,6 @@ from worldeval.world.uwm.modes import Drawn, Guide, Noise, draw, own_noise
 from worldeval.world.uwm.network import PAIR, Uwm
 from worldeval.world.uwm.seen import UwmContext
 from worldeval.world.walk import Walk
-from worldeval.world.world import generators_of
 
 ROWS = 256  # moments per batch when inferring actions
 
@@ -75,7 +75,7 @@ class UwmWorld(HandWorld):
     ) -> UwmState:
         first = latents.float().to(self.device)
         hand = self.hand.begin(self.tensor(pose), self.task_index(tasks))
-        return self._anchored(first[:, None], hand, generators_of(seeds))
+        return self._anchored(first[:, None], hand, generators_of(seeds, self.device))
 
     def observe_latents(
         self, state: UwmState, latents: Float[Tensor, "b v d h w"], pose: Float32[Array, "b p"]
@@ -84,7 +84,7 @@ class UwmWorld(HandWorld):
         return self._reanchored(super().observe_latents(state, latents, pose))
 
     @torch.no_grad()
-    def step(self, state: UwmState, actions: Float32[Array, "b a"]) -> UwmState:
+    def step(self, state: UwmState, actions: Float32[Array | Tensor, "b a"]) -> UwmState:
         """Advance by one world frame: first the pose, then the frame after the chunk so far."""
         action, recipe = self.tensor(actions), self.model.recipe
         newest, first = state.latents[:, -1], state.latents[:, 0]
@@ -182,10 +182,11 @@ class UwmWorld(HandWorld):
         for step in range(steps - 1):
             command.append(self.actuation.step(command[-1], done[:, step]))
         # The same noise for every moment, so that results do not depend on the batch.
-        noise = own_noise(self.model, generators_of([seed])).first(1)
+        noise = own_noise(self.model, generators_of([seed], self.device)).first(1)
         moments, found = [(b, t) for b in range(len(pose)) for t in range(steps)], []
         for cut in range(0, len(moments), ROWS):
-            row, now = (torch.tensor(x) for x in zip(*moments[cut : cut + ROWS], strict=True))
+            places = torch.tensor(moments[cut : cut + ROWS], device=self.device)
+            row, now = places.unbind(1)
             before = (now - 1).clamp_min(0)
             seen = UwmContext(
                 latent=frames[row, now],
@@ -224,11 +225,11 @@ class UwmWorld(HandWorld):
         for place, action in enumerate(actions.unbind(1), begin):
             hand = self.hand.step(hand, action, newest=latents[:, place - 1], first=first).hand
         return Proposed(
-            actions=actions.cpu().numpy(),
+            actions=on_host(actions)[0],
             walk=Walk(
                 state=self._anchored(latents, hand, state.generators),
-                latents=ahead.cpu().numpy(),
-                pose=hand.poses[:, begin:].cpu().numpy(),
+                latents=on_host(ahead)[0],
+                pose=on_host(hand.poses[:, begin:])[0],
             ),
         )
 
@@ -264,4 +265,4 @@ class UwmWorld(HandWorld):
     @staticmethod
     def _robot(drawn: Drawn) -> Float32[Array, "b n a"]:
         assert drawn.actions is not None
-        return drawn.actions.cpu().numpy()
+        return on_host(drawn.actions)[0]
