@@ -1,23 +1,48 @@
 """Page: label imagined episodes blindly, without seeing which policy made them."""
 
 import getpass
+import os
+import shlex
 
-import numpy as np
 import pandas as pd
 import streamlit as st
 
 from worldeval.errors import UserError
+from worldeval.evaluate.label_queue import label_queue
+from worldeval.report.asking import MODES, asked_of, drawn_as
 from worldeval.report.contents import ReportContents
-from worldeval.report.effect import FEWEST, corrected, moved
+from worldeval.report.effect import FEWEST, Corrected, corrected, corrected_by_queue, moved
 from worldeval.report.film import open_film
 from worldeval.report.number import short, shown
 from worldeval.report.opinions import against_judge
 from worldeval.report.verbs import run_verb
 from worldeval.runs.episodes import EpisodeTable
-from worldeval.runs.labels import WORDS, Opinion, add_opinion, latest, read_opinions
+from worldeval.runs.finding import signature
+from worldeval.runs.label_queue import LabelQueue
+from worldeval.runs.labels import (
+    CHOSEN,
+    IMPORTANT,
+    RANDOM,
+    WORDS,
+    Opinion,
+    add_opinion,
+    between_people,
+    latest,
+    read_opinions,
+)
 from worldeval.runs.paths import RunPaths
 
-DRAW = 20  # episodes drawn per click
+MORE = 20  # episodes rendered per click
+# What the mode does, and what its labels can be used for.
+EXPLAINED = {
+    IMPORTANT: "Drawn by importance: uncertain verdicts of policies that are statistically tied "
+    "come first. Every label counts by the inverse of its episode's drawing probability, so rates "
+    "stay unbiased. Decide beforehand how many you will label.",
+    RANDOM: "Drawn uniformly at random from the whole run: every label stands for equally many "
+    "episodes.",
+    CHOSEN: "Everything that is rendered, in random order. Films that were not drawn were chosen "
+    "because they show much; their labels are kept out of corrected rates.",
+}
 
 ranked: ReportContents | None = st.session_state["contents"]
 kept: EpisodeTable | None = st.session_state["episodes"]
@@ -27,19 +52,49 @@ contents: ReportContents = ranked
 episodes: EpisodeTable = kept
 
 
-def draw() -> None:
-    """Offer to render randomly drawn episodes, whose labels are representative of the run."""
-    if st.button(f"Draw {DRAW} random episodes", icon=":material/casino:"):
-        seed = sum(strip.drawn for strip in contents.strips)  # a different draw each time
+@st.cache_resource(show_spinner=False, max_entries=4)
+def queue_of(folder: str, signature: tuple[int, ...]) -> LabelQueue:
+    """Return the queue of the episodes that matter."""
+    return label_queue(contents.folder, episodes)
+
+
+def render(mode: str) -> None:
+    """Offer to render further episodes to label."""
+    seed = sum(strip.drawn for strip in contents.strips)  # a different draw each time
+    words = ["--draw", str(MORE), "--seed", str(seed)]
+    label = f"Draw {MORE} random episodes"
+    if mode == IMPORTANT:
+        words, label = ["--important", str(MORE)], f"Render the next {MORE} that matter"
+    if st.button(label, icon=":material/casino:"):
         with st.spinner("Decoding the frames in a separate process; this takes about a minute."):
             try:
-                words = ("film", str(contents.folder), "--draw", str(DRAW), "--seed", str(seed))
-                run_verb(*words)
+                run_verb("film", str(contents.folder), *words)
             except UserError as error:
                 st.error("The episodes could not be rendered.")
                 st.text(str(error))
                 return
         st.rerun()
+
+
+def choose_mode() -> str:
+    """Let the person choose which episodes are asked for, and say what that means."""
+    first = IMPORTANT if os.environ.get("WORLDEVAL_PAGE") == "labelling" else CHOSEN
+    picked = st.segmented_control(
+        "Episodes", list(MODES), format_func=MODES.__getitem__, default=first, key="asked"
+    )
+    mode = picked or first
+    st.caption(EXPLAINED[mode])
+    return mode
+
+
+def common() -> float:
+    """Let people choose how many episodes all of them label; returns a share."""
+    return st.slider(
+        "Episodes that everybody labels, in percent",
+        0, 100, 20, step=10, key="shared",
+        help="Agreement of two people is known only where both labelled. Of the other episodes, "
+        "one label is enough.",
+    ) / 100  # fmt: skip
 
 
 def effect(opinions: list[Opinion]) -> None:
@@ -62,27 +117,56 @@ def effect(opinions: list[Opinion]) -> None:
     two = st.column_config.NumberColumn(format="%.2f")
     columns = {"judged": two, "labelled": two}
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=columns)
-    found = corrected(episodes, opinions, contents.strips)
-    if found is None:
+    found = {
+        "of randomly drawn episodes": corrected(episodes, opinions, contents.strips),
+        "of the queue, weighted by inverse probability": corrected_by_queue(
+            episodes, opinions, queue
+        ),
+    }
+    if not any(found.values()):
         st.caption(
-            f"With at least {FEWEST} labels of randomly drawn episodes, the success rate of the "
-            "whole run is corrected by the labels. Episodes that were rendered because they are "
-            "informative are not used for this."
+            f"With at least {FEWEST} labels of episodes that were drawn (at random, or by the "
+            "queue of what matters), the success rate of the whole run is corrected by the "
+            "labels. Episodes that were rendered because they are informative are not used."
         )
-        return
-    st.text(
+    for which, each in found.items():
+        if each is not None:
+            st.text(said_of(each, which))
+
+
+def said_of(found: Corrected, which: str) -> str:
+    """Say what labels make of the rate of the whole run."""
+    return (
         f"Success rate of the whole run: {found.judged:.2f} by the judge, "
-        f"{shown(found.corrected)} after correction by {found.labels} labels of randomly drawn "
-        "episodes (prediction-powered inference; correlation with the judge "
+        f"{shown(found.corrected)} after correction by {found.labels} labels {which} "
+        "(prediction-powered inference; correlation with the judge "
         f"{short(found.correlation)})."
     )
 
 
+def people(opinions: list[Opinion]) -> None:
+    """Show how far people agree with each other."""
+    pairs = between_people(opinions)
+    if not pairs:
+        return
+    st.subheader("Agreement between people")
+    st.table(
+        {
+            "": [f"{pair.one} and {pair.other}" for pair in pairs],
+            "episodes": [pair.episodes for pair in pairs],
+            "same label": [pair.equal for pair in pairs],
+            "Cohen's kappa": [shown(pair.kappa) for pair in pairs],
+        }
+    )
+    st.caption(
+        "1 is full agreement, 0 what chance gives. Episodes that matter are hard ones, so the "
+        "agreement on all episodes may be better."
+    )
+
+
 st.header("Judge")
-if not contents.strips:
-    st.info("This run has no film strips. Draw some here, or rank with `--films 10`.")
-    if len(episodes):
-        draw()
+if not len(episodes):
+    st.info("This run has no episodes yet.")
     st.stop()
 who = st.text_input("Your name", getpass.getuser(), key="who").strip()
 if not who:
@@ -95,17 +179,18 @@ except UserError as error:
     st.error("The labels of this run are damaged.")
     st.text(str(error))
     st.stop()
-done = {strip.key for strip in contents.strips}
-done &= {opinion.key for opinion in opinions if opinion.who == who}
-# The order is random per person, so that neighbours in the ranking are not shown in a row. Every
-# strip has its own random number, so that strips added later do not reorder the others.
-numbers = {
-    strip.key: np.random.default_rng([ord(c) for c in f"{who}{strip.key}"]).random()
-    for strip in contents.strips
-}
-waiting = [strip for strip in contents.strips if strip.key not in done]
-waiting.sort(key=lambda strip: numbers[strip.key])
-st.progress(len(done) / len(contents.strips), f"{len(done)} of {len(contents.strips)} labelled")
+try:
+    queue = queue_of(str(contents.folder), signature(contents.folder))
+except UserError as error:
+    st.error("The queue of this run is damaged.")
+    st.text(str(error))
+    st.stop()
+mode = choose_mode()
+shared = 1.0 if mode == CHOSEN else common()
+waiting = asked_of(who, mode, contents.strips, opinions, queue, shared=shared)
+done = len({opinion.key for opinion in opinions if opinion.who == who})
+total = done + len(waiting)
+st.progress(done / max(total, 1), f"{done} labelled, {len(waiting)} rendered episodes wait")
 
 if waiting:
     strip = waiting[0]
@@ -120,12 +205,21 @@ if waiting:
     st.video(film.video, loop=True, autoplay=True, muted=True, width=640)
     for column, word in zip(st.columns(len(WORDS)), WORDS, strict=True):
         if column.button(word.capitalize(), shortcut=word[0], key=word, width="stretch"):
-            add_opinion(contents.folder, strip, word, who=who)
+            add_opinion(contents.folder, strip, word, who=who, drawn=drawn_as(mode, strip))
             st.rerun()
+elif done:
+    st.success("All of these episodes that are rendered are labelled. Thank you.")
 else:
-    st.success("All rendered episodes are labelled. Thank you.")
-draw()
+    st.info("No such episode is rendered yet. Render some here, or rank with `--films 10`.")
+render(mode)
 
+if latest(opinions):
+    st.subheader("Next")
+    st.text("Rank the run with these labels as its judge:")
+    out = contents.folder.with_name(f"{contents.folder.name}-people")
+    words = ["worldeval", "judge", "again", str(contents.folder), "--judge", "human"]
+    st.code(shlex.join([*words, "--out", str(out)]), language="bash", wrap_lines=True)
+people(opinions)
 found = against_judge(opinions, contents.strips)
 if found.total:
     st.subheader("Agreement with the judge")

@@ -31,7 +31,7 @@ from worldeval.stats import Finding
 
 FIRST = "Ranking"
 BLIND = "Judge"  # the page that must not reveal the policies
-ALONE = ("Data", "Drive")  # pages that need no run
+ALONE = ("Data", "Drive", "Confirm labels")  # pages that need no run
 # Pages that show single episodes or none, and so need no statistics over all episodes.
 BY_EPISODE = ("Roll-outs", "Export", "Runs")
 
@@ -63,7 +63,8 @@ def choose(runs: list[RunState]) -> RunState:
         st.warning(f"There is no run '{escaped(asked)}' in this folder; showing the newest run.")
     if "picked" not in st.session_state or st.session_state["picked"] not in names:
         # A page that switches to another one loses both the link and the state of the widget.
-        known = (asked, st.session_state.get("kept_run"), names[0])
+        first = os.environ.get("WORLDEVAL_RUN", "")
+        known = (asked, st.session_state.get("kept_run"), first, names[0])
         st.session_state["picked"] = next(name for name in known if name in names)
     name = st.session_state["kept_run"] = st.sidebar.selectbox("Run", names, key="picked")
     st.query_params["run"] = name
@@ -133,20 +134,29 @@ def icon() -> Image.Image:
 st.set_page_config(page_title="worldeval", page_icon=icon(), layout="wide")
 root = Path(os.environ.get("WORLDEVAL_RUNS", "runs"))
 further = [Path(name) for name in os.environ.get("WORLDEVAL_DATA", "").split(os.pathsep) if name]
+pages = {
+    "ranking": (FIRST, ":material/leaderboard:"),
+    "rollouts": ("Roll-outs", ":material/movie:"),
+    "compare": ("Compare", ":material/compare_arrows:"),
+    "labelling": (BLIND, ":material/thumbs_up_down:"),
+    "gates": ("Gates and provenance", ":material/verified:"),
+    "exporting": ("Export", ":material/ios_share:"),
+    "runs": ("Runs", ":material/folder:"),
+    "browse": ("Data", ":material/database:"),
+    "drive": ("Drive", ":material/sports_esports:"),
+}
+if os.environ.get("WORLDEVAL_LABELS"):
+    pages["confirming"] = ("Confirm labels", ":material/fact_check:")
+opened = os.environ.get("WORLDEVAL_PAGE", "")
+first = opened if opened in pages else "ranking"
 page = st.navigation(
     [
-        st.Page("ranking.py", title=FIRST, icon=":material/leaderboard:", default=True),
-        st.Page("rollouts.py", title="Roll-outs", icon=":material/movie:"),
-        st.Page("compare.py", title="Compare", icon=":material/compare_arrows:"),
-        st.Page("labelling.py", title=BLIND, icon=":material/thumbs_up_down:"),
-        st.Page("gates.py", title="Gates and provenance", icon=":material/verified:"),
-        st.Page("exporting.py", title="Export", icon=":material/ios_share:"),
-        st.Page("runs.py", title="Runs", icon=":material/folder:"),
-        st.Page("browse.py", title="Data", icon=":material/database:"),
-        st.Page("drive.py", title="Drive", icon=":material/sports_esports:"),
+        st.Page(f"{file}.py", title=title, icon=symbol, default=file == first)
+        for file, (title, symbol) in pages.items()
     ]
 )
-runs = find_runs(root) if root.is_dir() else []
+labels_only = bool(os.environ.get("WORLDEVAL_LABELS"))  # their folder need not be one of runs
+runs = find_runs(root) if root.is_dir() and not labels_only else []
 st.session_state.update(
     root=root,
     folders=(root, *further),

@@ -44,6 +44,40 @@ def test_the_folder_of_runs_reaches_the_viewer(
     assert seen["WORLDEVAL_RUNS"] == seen["WORLDEVAL_DATA"] == str(tmp_path)
 
 
+def opened(monkeypatch: pytest.MonkeyPatch, *words: str | Path) -> dict[str, str]:
+    """What the viewer is opened on."""
+    seen = {}
+
+    def fake(command: list[str], *, env: dict[str, str], check: bool):
+        seen.update(env)
+        return type("Done", (), {"returncode": 0})()
+
+    monkeypatch.setattr(viewing.subprocess, "run", fake)
+    done = invoke(*words)
+    assert done.exit_code == 0, done.exception
+    return {name: seen[f"WORLDEVAL_{name}"] for name in ("RUNS", "RUN", "PAGE", "LABELS")}
+
+
+def test_a_run_is_opened_on_its_queue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = synthetic_run(tmp_path / "demo", films=False)
+    found = opened(monkeypatch, run, "--label")
+    assert found == {"RUNS": str(tmp_path), "RUN": "demo", "PAGE": "labelling", "LABELS": ""}
+    assert opened(monkeypatch, tmp_path)["PAGE"] == ""
+    assert "not a finished run" in str(invoke(tmp_path, "--label").exception)
+
+
+def test_labels_are_opened_beside_their_recordings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = tmp_path / "labels.csv"
+    labels.write_text("episode,task,success,probability,recorded,judge,reason\ne,t,true,1,,j,r\n")
+    found = opened(monkeypatch, labels, "--data", tmp_path)
+    assert found["PAGE"] == "confirming" and found["LABELS"] == str(labels)
+    assert "--data RECORDINGS" in str(invoke(labels).exception)
+    labels.write_text("a,b\n1,2\n")
+    assert "not a file of labels" in str(invoke(labels, "--data", tmp_path).exception)
+
+
 def test_a_missing_folder_is_a_user_error(tmp_path: Path) -> None:
     assert isinstance(invoke(tmp_path / "gone").exception, UserError)
     assert isinstance(invoke(tmp_path, "--data", tmp_path / "gone").exception, UserError)

@@ -15,17 +15,18 @@ import worldeval as we
 from tests.support.chat_server import chat_server
 from worldeval.cli import app
 from worldeval.errors import UserError
-from worldeval.evaluate.judge_findings import abstentions, panel_splits
+from worldeval.evaluate.judge_findings import abstentions, panel_splits, says_one_thing
 from worldeval.evaluate.label_calibration import calibrate_with_labels
-from worldeval.evaluate.people import PeopleJudge, kappa
+from worldeval.evaluate.people import PeopleJudge
 from worldeval.evaluate.rejudge import judge_again as write_again
 from worldeval.judge.calibrate import Calibration
 from worldeval.judge.fit import FittedJudge
-from worldeval.judge.learned import save_judge
+from worldeval.judge.learned import load_learned, save_judge
 from worldeval.judge.recipe import JudgeRecipe
 from worldeval.judge.sequence import new_network
+from worldeval.runs.episode_labels import confirm
 from worldeval.runs.episodes import read_episodes
-from worldeval.runs.labels import Opinion
+from worldeval.runs.labels import Opinion, between_people, read_opinions
 from worldeval.runs.store import RolloutStore
 from worldeval.world.load import load_world, world_hash
 
@@ -99,6 +100,17 @@ def test_a_judge_of_sequences_shows_progress_and_abstains(home: Path, run: Path)
     assert told and f"on {len(table) - len(left)} episodes" in told[0].text
 
 
+def test_a_rule_asks_the_learned_judge(home: Path, run: Path) -> None:
+    ref = f"rule:judge > 0.3 and p0 - start_p0 > 0.0?judge={home / 'judge'}"
+    we.judge_again(run, ref, home / "both", progress=False)
+    learned = load_learned(home / "judge")
+    for rollout, verdict in RolloutStore(home / "both/imagined").rollouts():
+        seen = learned.over_time([rollout])[0]
+        both = (seen > 0.3) & (rollout.pose[:, 0] > rollout.pose[0, 0])
+        assert verdict.probability == float(both[1:].any())
+    assert 0 < scores(home / "both")["score"].mean() < 1
+
+
 def test_a_rule_ranks_the_same_episodes(home: Path, run: Path) -> None:
     ref = "rule:p0 - start_p0 > 0.0"
     result = we.judge_again(run, ref, home / "rule", progress=False)
@@ -167,6 +179,8 @@ def test_what_has_no_verdict_is_asked_for_and_told_again(home: Path, run: Path) 
     without = [write_again(run, ref, home / "rare") for _ in range(2)]
     assert without[0] == without[1] == dict.fromkeys(POLICIES, 6)
     assert len(RolloutStore(home / "rare/imagined").done()) == 18
+    (line, *_) = (home / "rare/errors.jsonl").read_text().splitlines()
+    assert json.loads(line)["error"] == "the judge abstains: the judge gave no reason"
 
 
 def test_a_recipe_may_not_name_code_as_its_judge(home: Path) -> None:
@@ -196,6 +210,10 @@ def test_findings_name_the_policies() -> None:
     assert panel_splits("x", table) == () and abstentions({}, table) == ()
     (few,) = abstentions({"b": 1}, pd.DataFrame({"policy": ["b"] * 19, "score": [1.0] * 19}))
     assert few.severity == "warning" and "b 5%" in few.text
+    (same,) = says_one_thing(pd.DataFrame({"score": [1.0] * 10}))
+    assert same.severity == "refusal" and "1.00 to all 10 episodes" in same.text
+    assert says_one_thing(pd.DataFrame({"score": [1.0] * 9})) == ()
+    assert says_one_thing(pd.DataFrame({"score": [1.0] * 9 + [0.9]})) == ()
 
 
 def opinion(row: dict, label: str, who: str) -> str:
@@ -223,7 +241,10 @@ def labelled(home: Path, run: Path) -> Path:
 
 
 def test_people_judge_a_run(home: Path, labelled: Path) -> None:
-    we.judge_again(labelled, "human", home / "people", progress=False)
+    told = invoke("judge", "again", labelled, "--judge", "human", "--out", home / "people")
+    assert "ann and ben agree on 9 of 10 episodes; Cohen's kappa 0.800 [" in told
+    (pair,) = json.loads((home / "people/summary.json").read_text())["judge"]["people"]
+    assert pair["episodes"] == 10 and pair["kappa"]["value"] == pytest.approx(0.8)
     table = scores(home / "people")
     assert len(table) == 35 and set(table["score"]) == {0.0, 1.0}  # one tie is no verdict
     lines = (labelled / "labels.jsonl").read_text()
@@ -239,7 +260,9 @@ def test_people_judge_a_run(home: Path, labelled: Path) -> None:
 
 def test_agreement_of_people_beyond_chance(labelled: Path) -> None:
     # Of ten: 9 equal; ann says success to 4, ben to 5 -> p_e = .4 * .5 + .6 * .5 = .5.
-    assert kappa(labelled) == {("ann", "ben"): (pytest.approx((0.9 - 0.5) / 0.5), 10)}
+    (pair,) = between_people(read_opinions(labelled))
+    assert (pair.one, pair.other, pair.equal, pair.episodes) == ("ann", "ben", 9, 10)
+    assert pair.kappa.value == pytest.approx((0.9 - 0.5) / 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -308,6 +331,9 @@ def test_recordings_are_labelled_once(home: Path) -> None:
     labels = we.label_data(data, ref, out)  # nothing is left to ask
     assert [label.success for label in labels].count("true") == list(table["success"].astype(str)
         .str.lower()).count("true")  # fmt: skip
+    confirm(out, labels[0].episode, "failure", who="ada")
+    again = we.label_data(data, ref, out)  # what a person said stays
+    assert (again[0].person, again[0].who, again[0].success) == ("false", "ada", labels[0].success)
     out.write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match="not a file of labels"):
         we.label_data(data, ref, out)

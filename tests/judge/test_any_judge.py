@@ -15,6 +15,7 @@ from worldeval.judge.protocol import Appraisal
 from worldeval.judge.remote import MARK, VERSION, RemoteJudge, answered
 from worldeval.judge.rollout_judge import RolloutJudge, checked
 from worldeval.judge.rule import RuleJudge
+from worldeval.judge.unanswered import MOST
 from worldeval.record import Episode, Rollout
 from worldeval.serve.judge import JudgeService
 
@@ -77,7 +78,7 @@ def test_addresses(ref: str, kind: str, place: str, params: dict) -> None:
 
 def test_a_panel_is_one_text() -> None:
     ref = panel_of(["runs/judge", "rule:p0 > 1?held=2"])
-    assert read_judge_address(ref).members == ("runs/judge", "rule:p0 > 1?held=2")
+    assert [*read_judge_address(ref).members.values()] == ["runs/judge", "rule:p0 > 1?held=2"]
     assert panel_of(["runs/judge"]) == "runs/judge"
 
 
@@ -87,7 +88,10 @@ def test_incomplete_addresses_are_refused(ref: str) -> None:
         read_judge_address(ref)
 
 
-@pytest.mark.parametrize("ref", ["os:system?command=x", "./m.py:make", "models/judge | ./m.py:f"])
+@pytest.mark.parametrize(
+    "ref",
+    ["os:system?command=x", "./m.py:make", "models/judge | ./m.py:f", "rule:j > 1?j=./m.py:make"],
+)
 def test_recipes_may_not_run_code_as_a_judge(ref: str) -> None:
     with pytest.raises(UserError, match="Python code to run as a judge"):
         refuse_judge_code(ref, Path("shared.yaml"))
@@ -100,6 +104,40 @@ def test_a_rule_is_true_once_it_held_long_enough() -> None:
     )
     assert (never.probability, short.probability, reached.probability) == (0, 0, 1)
     assert reached.by_frame is not None and reached.by_frame.tolist() == [0, 0, 1, 1]
+
+
+def test_a_rule_joins_judges_and_proprioception() -> None:
+    rule = RuleJudge(
+        "seen > 0.8 and z - start_z > 0.1", {"seen": "./m.py:f", "z": 0, "held": 2}, columns=2,
+        judges={"seen": Told([0.9, 0.9, 0.1, 0.9], [0.9, 0.9, 0.9, 0.9], None, 0.9)},  # pyright: ignore
+    )  # fmt: skip
+    heights = [[0, 1, 1, 1], [0, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 1]]
+    said = rule.judge([episode(each) for each in heights])
+    assert [each.probability for each in said] == [0, 1, None, 1]
+    assert said[1].by_frame is not None and said[1].by_frame.tolist() == [0, 0, 1, 1]
+    assert said[2].reason == "seen: the judge gave no reason"
+    assert rule.looks  # its judge does
+
+
+def test_a_rule_of_judges_judges_rollouts(tmp_path: Path) -> None:
+    code = tmp_path / "mine.py"
+    code.write_text(
+        "def make():\n"
+        "    def seen(episodes):\n"
+        "        return [None if e.pose[0, 0] > 0 else [0.9] * len(e.pose) for e in episodes]\n"
+        "    return seen\n"
+    )
+    ref = f"rule:seen > start_seen - 1 and p0 > 0.5?seen={code}:make"
+    judged = load_judge(ref, setting()).judged([rollout([0, 0, 1]), rollout([1, 0, 1])])
+    assert judged.verdicts[0].probability == 1 and judged.verdicts[0].step == 2
+    assert np.isnan(judged.verdicts[1].probability)
+    assert judged.abstained == ("", "seen: the judge gave no reason")
+    before = judge_hash(ref)
+    code.write_text(code.read_text().replace("0.9", "0.8"))
+    assert judge_hash(ref) != before
+    assert is_fixed(ref) and not is_fixed("rule:j > 0.5?j=vlm:http://h/v1?model=m")
+    with pytest.raises(UserError, match="judges what a world model imagines"):
+        load_judge("rule:j > 0.5?j=models/judge")
 
 
 def test_a_rule_decodes_nothing() -> None:
@@ -273,6 +311,28 @@ def test_what_a_server_says_wrongly_is_an_abstention(answer: object) -> None:
     with serving(Odd(RuleJudge("p0 > 0.5", {}, columns=2))) as (url, _):
         said = RemoteJudge(url, {"timeout": 5}).judge([episode([0, 1])])[0]
     assert said.probability is None and said.reason
+
+
+def test_a_server_that_falls_silent_is_not_asked_for_ever() -> None:
+    with serving(JudgeService(RuleJudge("p0 > 0.5", {}, columns=2))) as (url, _):
+        judge = RemoteJudge(url, {"timeout": 1, "wait": 0.1})
+        for _ in range(MOST):
+            judge._unanswered.note(answered=False)
+        (said,) = judge.judge([episode([0, 1])])
+        assert said.probability is None and "none of the last 20 requests" in said.reason
+        judge._unanswered.note(answered=True)
+        assert judge.judge([episode([0, 1])])[0].probability == 1
+
+
+def test_a_server_whose_answers_are_not_numbered_is_refused() -> None:
+    class Plain(JudgeService):
+        @property
+        def metadata(self) -> dict:
+            return {**super().metadata, "numbered": False}
+
+    plain = Plain(RuleJudge("p0 > 0.5", {}, columns=2))
+    with serving(plain) as (url, _), pytest.raises(UserError, match="does not number"):
+        RemoteJudge(url, {})
 
 
 def test_a_server_of_something_else_is_refused() -> None:

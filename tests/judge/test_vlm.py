@@ -63,7 +63,8 @@ def test_frames_are_spread_and_named() -> None:
 
 @pytest.mark.parametrize("mode", ["no-schema", "no-options", "fenced", "odd-usage",
                                   "negative-usage", "nan-logprobs", "false-logprobs",
-                                  "contrary-logprobs", "text-logprobs"])  # fmt: skip
+                                  "contrary-logprobs", "text-logprobs",
+                                  "long-logprobs"])  # fmt: skip
 def test_servers_that_know_less_are_asked_for_less(mode: str) -> None:
     with chat_server(mode) as server:
         said = VlmJudge(server.url, FAST).judge([episode(red=True)])[0]
@@ -72,12 +73,21 @@ def test_servers_that_know_less_are_asked_for_less(mode: str) -> None:
 
 @pytest.mark.parametrize("mode", ["prose", "two-objects", "other-word", "unsure", "cut", "half",
                                   "not-json", "empty", "list", "deep", "no-choices", "always-400",
-                                  "null-content", "number-content", "huge", "short-body", "hang-up",
+                                  "null-content", "number-content", "two-choices", "same-key-twice",
+                                  "redirect", "huge", "short-body", "hang-up",
                                   "409", "418", "422", "429", "500", "503"])  # fmt: skip
 def test_what_is_no_answer_is_an_abstention(mode: str) -> None:
     with chat_server(mode) as server:
         said = VlmJudge(server.url, {**FAST, "retries": 0}).judge([episode(red=True)])[0]
     assert said.probability is None and said.reason
+
+
+def test_a_server_that_never_answers_is_not_asked_for_ever() -> None:
+    with chat_server("503") as server:
+        judge = VlmJudge(server.url, {**FAST, "retries": 0, "concurrency": 1})
+        said = judge.judge([episode(red=True)] * 30)
+        assert len(server.asked) == 20 and all(each.probability is None for each in said)
+        assert "none of the last 20 requests" in said[-1].reason
 
 
 @pytest.mark.parametrize("mode", ["unauthorised", "unknown-model", "403"])

@@ -99,6 +99,14 @@ def replies(server: ChatServer, request: dict[str, Any]) -> tuple[int, Any]:
             return 200, b"[" * 100_000
         case "no-choices":
             return 200, {**good, "choices": []}
+        case "two-choices":
+            return 200, {**good, "choices": [choice, choice]}
+        case "same-key-twice":
+            choice["message"]["content"] = '{"success": "no", "success": "yes"}'
+        case "long-logprobs":
+            return 200, _with_tops(shade, [("yes", -(10**1000)), ("no", -(10**1000))])
+        case "redirect":
+            return 307, {}
         case "null-content":
             choice["message"]["content"] = None
         case "number-content":
@@ -153,6 +161,8 @@ def chat_server(mode: str = "logprobs", *, failures: int = 0) -> Iterator[ChatSe
             sent = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
             self.send_header("content-type", "application/json")
+            if status == 307:
+                self.send_header("location", "/elsewhere")
             short = 100 if state.mode == "short-body" else 0
             self.send_header("content-length", str(len(sent) + short))
             self.end_headers()

@@ -10,6 +10,8 @@ import numpy as np
 from worldeval.api.result import Result
 from worldeval.errors import UserError
 from worldeval.evaluate import develop
+from worldeval.evaluate.label_queue import next_to_render
+from worldeval.runs.episodes import read_episodes
 from worldeval.runs.films import Filmstrip
 from worldeval.runs.paths import RunPaths
 
@@ -27,6 +29,7 @@ def film(
     episodes: Sequence[str] = (),
     *,
     draw: int = 0,
+    important: int = 0,
     real: bool = False,
     trust_pickle: bool = False,
     trust_code: bool = False,
@@ -40,6 +43,7 @@ def film(
         run: a run folder, or a result.
         episodes: episodes to render, as `POLICY/START/SEED`.
         draw: number of additional random episodes to render for labelling.
+        important: number of further episodes to render whose labels matter most.
         real: also run the episodes in the simulator and show them side by side.
         trust_pickle: load pickled policies; loading a pickle executes any code in it.
         trust_code: with `real`, execute policies of the run that are Python code.
@@ -60,13 +64,17 @@ def film(
     """
     folder = run.folder if isinstance(run, Result) else Path(run)
     drawn = develop.draw(folder, draw, rng=np.random.default_rng(seed)) if draw else []
-    total = len(episodes) + len(drawn)
+    queued = next_to_render(folder, read_episodes(folder), important) if important else []
+    total = len(episodes) + len(queued) + len(drawn)
+    if important and not total:
+        raise UserError("Every episode of this run is rendered already.")
     if not total:
         raise UserError(
-            "No episode is given. Name one (POLICY/START/SEED), or draw some with --draw 20."
+            "No episode is given. Name one (POLICY/START/SEED), or draw some with --draw 20 or "
+            "--important 20."
         )
     strips: list[Filmstrip] = []
-    for names, random in ((episodes, False), (drawn, True)):
+    for names, random in (([*episodes, *queued], False), (drawn, True)):
         before = len(strips)
         if names:
             strips += develop.develop(

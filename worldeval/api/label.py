@@ -11,7 +11,7 @@ from worldeval.judge.load import load_frame_judge
 from worldeval.judge.protocol import FrameJudge, looks
 from worldeval.judge.rollout_judge import checked, own_copy
 from worldeval.policy.remote.tokens import name_hosts
-from worldeval.runs.episode_labels import EpisodeLabel, read_labels, write_labels
+from worldeval.runs.episode_labels import EpisodeLabel, read_labels, with_people, write_labels
 
 TOGETHER = 8  # episodes that are asked for at a time, and kept when they are answered
 
@@ -27,7 +27,8 @@ def label_data(
 ) -> list[EpisodeLabel]:
     """Ask a judge of frames whether recorded episodes succeeded, and write a CSV file.
 
-    Episodes that the file already has from the same judge are not asked for again.
+    Episodes that the file already has from the same judge are not asked for again. What people
+    confirmed or corrected (`person`, `who`, `when`) and rows of other episodes are kept.
 
     Args:
         data: a dataset in any format.
@@ -58,11 +59,17 @@ def label_data(
             waiting.append(index)
     for begin in range(0, len(waiting), TOGETHER):
         labels += _labelled(source, waiting[begin : begin + TOGETHER], asked)
-        write_labels(path, labels)
+        labels = _written(path, labels)
         if progress is not None:
             progress(len(labels), len(source.heads))
-    write_labels(path, labels)
-    return labels
+    return _written(path, labels)
+
+
+def _written(path: Path, labels: list[EpisodeLabel]) -> list[EpisodeLabel]:
+    """Write labels beside what people said meanwhile, and return them with it."""
+    joined = with_people(labels, read_labels(path))
+    write_labels(path, joined)
+    return joined[: len(labels)]
 
 
 def _labelled(source: Source, rows: list[int], judge: FrameJudge) -> Iterator[EpisodeLabel]:

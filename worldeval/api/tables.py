@@ -159,10 +159,20 @@ def renderables(result: "Result") -> Iterator[RenderableType]:
         yield combined_table(summary)
     if result.gates is not None:
         yield gates_table(summary)
+    yield from people_lines(summary)
     for finding in result.findings:
         yield _line(finding)
     for policy, error in result.errors.items():
         yield Text(_broken(policy, error), style="yellow")
+
+
+def people_lines(summary: Summary) -> Iterator[Text]:
+    """Say how far the people agree whose labels are the judge."""
+    for pair in (summary.judge.people if summary.judge else None) or ():
+        yield Text(
+            f"{pair.one} and {pair.other} agree on {pair.equal} of {pair.episodes} episodes; "
+            f"Cohen's kappa {pair.kappa}"
+        )
 
 
 def ranking_table(result: "Result") -> FittedTable:

@@ -9,6 +9,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from worldeval.errors import UserError
+from worldeval.runs.episode_labels import read_labels
+from worldeval.runs.paths import IMAGINED, RunPaths
+from worldeval.runs.summary import find_summary
 
 PACKAGE = Path(__file__).parent.parent
 # Accept only local connections, send no usage statistics, and offer no button to publish the app.
@@ -38,6 +41,7 @@ class Viewer:
 def viewer(
     runs: str | Path = "runs",
     *,
+    label: bool = False,
     data: Sequence[str | Path] = (),
     port: int = 8501,
     browser: bool = True,
@@ -47,20 +51,24 @@ def viewer(
     It listens on this machine only and opens no file outside the given folders.
 
     Args:
-        runs: folder that contains the runs.
+        runs: folder that contains the runs; or a file that `label_data` wrote, whose labels are
+            then confirmed beside the recordings in `data`.
+        label: open the blind queue of labels; `runs` is then the folder of one run.
         data: folders of datasets outside `runs`.
         port: port that the viewer listens on; the page Drive uses the next one too, if it is free.
         browser: open a browser window.
 
     Raises:
-        UserError: a folder is missing, or Streamlit or the viewer is not installed.
+        UserError: a folder is missing or of another kind, or Streamlit or the viewer is not
+            installed.
 
     >>> from worldeval.api.view import viewer
     >>> viewer("runs").run()  # doctest: +SKIP
     """
     if find_spec("streamlit") is None:
         raise UserError("The viewer needs Streamlit: pip install 'worldeval[app]'.")
-    for folder in (runs, *data):
+    root, opened = _opened(Path(runs), label=label, data=[str(folder) for folder in data])
+    for folder in (root, *data):
         if not Path(folder).is_dir():
             raise UserError(f"There is no folder {folder}. Give the folder that holds your runs.")
     command = [sys.executable, "-m", "streamlit", "run", str(main_file())]
@@ -69,14 +77,35 @@ def viewer(
     folders = os.pathsep.join(str(folder) for folder in data)
     return Viewer(
         url=f"http://localhost:{port}",
-        runs=Path(runs),
+        runs=root,
         command=command,
         environment={
-            "WORLDEVAL_RUNS": str(runs),
+            "WORLDEVAL_RUNS": str(root),
+            **opened,
             "WORLDEVAL_DATA": folders,
             "WORLDEVAL_DRIVE_PORT": str(port + 1) if 0 < port < 65535 else "0",
         },
     )
+
+
+def _opened(runs: Path, *, label: bool, data: Sequence[str]) -> tuple[Path, dict[str, str]]:
+    """Return the folder of runs, and what the viewer is opened on: a page, a run, labels."""
+    closed = {"WORLDEVAL_PAGE": "", "WORLDEVAL_RUN": "", "WORLDEVAL_LABELS": ""}
+    if runs.is_file():
+        if not read_labels(runs):
+            raise UserError(f"{runs} has no labels. Give a file that worldeval data label wrote.")
+        if len(data) != 1:
+            raise UserError(
+                f"Give the recordings of {runs}: worldeval view {runs} --data RECORDINGS"
+            )
+        page = {"WORLDEVAL_PAGE": "confirming", "WORLDEVAL_LABELS": str(runs)}
+        return runs.absolute().parent, closed | page
+    if not label:
+        return runs, closed
+    folder = runs.absolute()
+    if find_summary(folder) is None and not RunPaths(folder).outcomes(IMAGINED).is_file():
+        raise UserError(f"{runs} is not a finished run. With --label, give the folder of one run.")
+    return folder.parent, closed | {"WORLDEVAL_PAGE": "labelling", "WORLDEVAL_RUN": folder.name}
 
 
 def main_file() -> Path:

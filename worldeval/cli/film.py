@@ -16,7 +16,8 @@ def register(app: typer.Typer) -> None:
         app, "film", film,
         "worldeval film runs/demo bc/step-400/start-3/3",
         "worldeval film runs/demo --draw 20",
-        panels={EPISODES: ("draw", "real"), SAFETY: ("trust_pickle", "trust_code")},
+        "worldeval film runs/demo --important 20",
+        panels={EPISODES: ("draw", "important", "real"), SAFETY: ("trust_pickle", "trust_code")},
     )  # fmt: skip
 
 
@@ -32,6 +33,15 @@ def film(
         int,
         typer.Option(
             "--draw", help="Number of additional random episodes to render for labelling.", min=0
+        ),
+    ] = 0,
+    important: Annotated[
+        int,
+        typer.Option(
+            "--important",
+            help="Number of further episodes to render whose labels matter most (worldeval view "
+            "RUN --label asks for them).",
+            min=0,
         ),
     ] = 0,
     real: Annotated[
@@ -67,6 +77,7 @@ def film(
             run,
             episodes or (),
             draw=draw,
+            important=important,
             real=real,
             trust_pickle=trust_pickle,
             trust_code=trust_code,

@@ -12,16 +12,30 @@ def register(app: typer.Typer) -> None:
     """Add the verb to the command."""
     verb(
         app, "view", view, "worldeval view runs --data datasets/mine",
+        "worldeval view runs/demo --label",
+        "worldeval view labels.csv --data recordings",
         panels={
-            "Server": ("port", "browser", "dry_run"), DATA: ("data",), "To send": ("bundle",),
+            "Labels": ("label",), "Server": ("port", "browser", "dry_run"), DATA: ("data",),
+            "To send": ("bundle",),
         },
     )  # fmt: skip
 
 
 def view(
     runs: Annotated[
-        Path, typer.Argument(help="Folder that contains the runs; with --bundle, a single run.")
+        Path,
+        typer.Argument(
+            help="Folder that contains the runs; with --label or --bundle, a single run. Or a file "
+            "of worldeval data label, to confirm its labels beside --data."
+        ),
     ] = Path("runs"),
+    label: Annotated[
+        bool,
+        typer.Option(
+            "--label",
+            help="Open the blind queue of the run RUNS: label the episodes that matter most first.",
+        ),
+    ] = False,
     bundle: Annotated[
         Path | None,
         typer.Option(
@@ -67,7 +81,7 @@ def view(
         return
     from worldeval.api.view import viewer
 
-    found = viewer(runs, data=data or (), port=port, browser=browser)
+    found = viewer(runs, label=label, data=data or (), port=port, browser=browser)
     started = {"url": found.url, "runs": found.runs, "command": found.command}
     emit(started, as_json=as_json, out=out)
     if not dry_run:

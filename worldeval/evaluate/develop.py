@@ -16,7 +16,7 @@ from worldeval.policy.address import refuse_code
 from worldeval.recipe import shipped
 from worldeval.rollout.recipe import ProtocolRecipe
 from worldeval.runs.episodes import EpisodeTable, read_episodes
-from worldeval.runs.films import Filmstrip
+from worldeval.runs.films import Filmstrip, read_filmstrips
 from worldeval.runs.paths import RunPaths
 from worldeval.runs.store import RolloutStore
 from worldeval.world.load import load_world
@@ -56,11 +56,16 @@ def develop(
     judge = run_judge(recipe.judge, world, cache=RunPaths(run).answers)
     store = RolloutStore(RunPaths(run).imagined)
     shown = _simulated(run, recipe, rows, processes, trust_pickle) if real else {}
+    # An episode that was drawn at random stays so when it is rendered again.
+    before = {strip.key for strip in read_filmstrips(RunPaths(run).films) if strip.drawn}
     made = []
     for done, row in enumerate(rows):
         rollout, verdict = store.find(policy=row["policy"], start=row["start"])
         success = None if np.isnan(row["real"]) else bool(row["real"])
-        entry = described(row, rollout, verdict, judge, success=success, drawn=drawn)
+        key = (row["policy"], row["task"], row["start"], int(row["seed"]))
+        entry = described(
+            row, rollout, verdict, judge, success=success, drawn=drawn or key in before
+        )
         made.append(keep(run, entry, imagined_frames(rollout, world), shown.get(row["id"])))
         if progress is not None:
             progress(done + 1, len(rows))

@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
 
@@ -28,7 +27,7 @@ from worldeval.evaluate.workers.jobs import BatchFailed, Job, Result, Shard, pla
 from worldeval.evaluate.workers.spread import Crew, Foreman
 from worldeval.record import Start
 from worldeval.rollout.inverse import SIGNAL
-from worldeval.runs.files import append_line
+from worldeval.runs.errors import note_error
 from worldeval.runs.paths import RunPaths
 from worldeval.runs.store import RolloutStore
 
@@ -183,14 +182,8 @@ class ImaginedPart:
         self.errors[job.policy] = failed.error
 
     def _write_down(self, policy: str, places: Sequence[int], error: str, details: str) -> None:
-        line = {
-            "when": datetime.now(UTC).isoformat(timespec="seconds"),
-            "policy": policy,
-            "starts": [self.starts[place].id for place in places],
-            "error": error,
-            "details": details,
-        }
-        append_line(RunPaths(self.folder).errors, line)
+        starts = [self.starts[place].id for place in places]
+        note_error(self.folder, policy, starts, error, details=details)
 
     def _spent(self, wanted: Sequence[int], why: str) -> SpendingReport:
         names, looks = list(self.refs), self.spending.looks

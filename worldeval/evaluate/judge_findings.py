@@ -11,7 +11,17 @@ from worldeval.stats import Finding
 
 MANY = 0.1  # share of a policy's episodes without a verdict, beyond which its rate is refused
 APART = 0.25  # mean difference between the judges of a panel, beyond which a policy is named
+FEWEST = 10  # episodes from which a judge that always says the same is refused
+SAME = 1e-6  # difference of probabilities that counts as none
 SHOWN = 5  # policies named in a finding
+
+
+def said_of_judge(
+    judge: str, without: Mapping[str, int], imagined: pd.DataFrame
+) -> tuple[Finding, ...]:
+    """Return all findings about the judge at an address; the rest as in `abstentions`."""
+    one_thing = says_one_thing(imagined)
+    return (*abstentions(without, imagined), *one_thing, *panel_splits(judge, imagined))
 
 
 def abstentions(without: Mapping[str, int], imagined: pd.DataFrame) -> tuple[Finding, ...]:
@@ -37,6 +47,18 @@ def abstentions(without: Mapping[str, int], imagined: pd.DataFrame) -> tuple[Fin
     )
     severity = "refusal" if many else "warning"
     return (Finding(code="judge_abstains", severity=severity, text=text),)
+
+
+def says_one_thing(imagined: pd.DataFrame) -> tuple[Finding, ...]:
+    """Report a judge that gave one and the same probability to every episode."""
+    score = imagined["score"]
+    if len(score) < FEWEST or float(score.max() - score.min()) > SAME:
+        return ()
+    text = (
+        f"The judge gave the probability {float(score.iloc[0]):.2f} to all {len(score)} episodes, "
+        "so it tells no policy from another. Look at films: does it see the task at all?"
+    )
+    return (Finding(code="judge_constant", severity="refusal", text=text),)
 
 
 def panel_splits(judge: str, imagined: pd.DataFrame) -> tuple[Finding, ...]:

@@ -17,10 +17,13 @@ from worldeval.judge.address import read_judge_address
 from worldeval.judge.correction import Correction
 from worldeval.judge.load import CALIBRATION, judge_folder
 from worldeval.runs.films import read_filmstrips
+from worldeval.runs.label_queue import read_queue
+from worldeval.runs.labels import read_opinions
 from worldeval.runs.paths import IMAGINED, RunPaths
 from worldeval.runs.tables import read_outcomes, read_side
 from worldeval.stats import Estimate, combine
 from worldeval.stats.calibration import log_loss
+from worldeval.stats.priority import corrected_rate
 
 FEWEST = 10  # labels
 PEOPLE = "people"
@@ -53,9 +56,11 @@ def calibrate_with_labels(runs: Sequence[Path], labels: str) -> LabelCalibration
     there are. The one with the smallest log loss on policies that it was not fitted to is taken
     (with labels of one policy, the common curve). Few labels are enough, since every curve is drawn
     to a simpler one. Rates of policies are corrected by prediction-powered inference
-    (Angelopoulos et al., 2023), from their own labels of randomly drawn episodes alone: they are
-    right however wrong the judge is. Labels of episodes that were chosen because they tell much,
-    as the viewer shows them first, would bias a rate and are used for the correction only.
+    (Angelopoulos et al., 2023), from their own labels of drawn episodes: they are right however
+    wrong the judge is. Labels of the viewer's queue count by the inverse of the probability with
+    which the queue drew them; those of a uniform draw count equally. Of the two, a policy's rate
+    uses the larger set. Labels of episodes that were picked by hand, or rendered because they show
+    much, would bias a rate and are used for the correction only.
 
     Args:
         runs: ranking runs of one judge, without `calibration=`.
@@ -89,21 +94,39 @@ def calibrate_with_labels(runs: Sequence[Path], labels: str) -> LabelCalibration
         log_loss_after=losses.get(method),
         log_losses=losses,
         rates={
-            str(name): combine(
-                rows.loc[rows["random"], "label"].to_numpy(float),
-                rows.loc[rows["random"], "score"].to_numpy(float),
-                rows.loc[~rows["random"], "score"].to_numpy(float),
-            ).estimate
+            str(name): rate
             for name, rows in table.groupby("policy", sort=True)
-            if rows["random"].sum() >= FEWEST
+            if (rate := _rate(rows)) is not None
         },
+    )
+
+
+def _rate(rows: pd.DataFrame) -> Estimate | None:
+    """Return a policy's rate by its labels of drawn episodes; None if these are too few."""
+    queued = rows[rows["chance"].notna()]
+    by_queue = int(queued["label"].notna().sum())
+    if max(by_queue, rows["random"].sum()) < FEWEST:
+        return None
+    if by_queue <= rows["random"].sum():
+        return combine(
+            rows.loc[rows["random"], "label"].to_numpy(float),
+            rows.loc[rows["random"], "score"].to_numpy(float),
+            rows.loc[~rows["random"], "score"].to_numpy(float),
+        ).estimate
+    return corrected_rate(
+        # Where people are unsure, the judge's probability stays.
+        queued["label"].fillna(queued["score"]).to_numpy(float),
+        queued["score"].to_numpy(float),
+        queued["chance"].to_numpy(float),
+        rows["score"].to_numpy(float),
     )
 
 
 def _labelled(run: Path, labels: str) -> pd.DataFrame:
     """Return the imagined episodes of a run with `label` (1, 0 or missing).
 
-    `random` says whether the label may stand for the others: the episode was drawn at random.
+    `random` says whether the label may stand for the others equally: the episode was drawn at
+    random. `chance` is the probability with which the viewer's queue drew it, or missing.
     """
     key = ["policy", "task", "start"]
     table = read_side(run, IMAGINED, needed=(*key, "seed", "score"))
@@ -116,13 +139,16 @@ def _labelled(run: Path, labels: str) -> pd.DataFrame:
             )
         ]
         drawn = {strip.key for strip in read_filmstrips(RunPaths(run).films) if strip.drawn}
-        keys = zip(table["policy"], table["task"], table["start"], table["seed"], strict=True)
-        random = [
-            label is not None and (policy, task, start, int(seed)) in drawn
-            for label, (policy, task, start, seed) in zip(said, keys, strict=True)
-        ]
-        label = [np.nan if each is None else float(each) for each in said]
-        return table.assign(label=label, random=random)
+        rows = zip(table["policy"], table["task"], table["start"], table["seed"], strict=True)
+        keys = [(policy, task, start, int(seed)) for policy, task, start, seed in rows]
+        chances = read_queue(run).chances(read_opinions(run))
+        return table.assign(
+            label=[np.nan if each is None else float(each) for each in said],
+            random=[
+                each is not None and key in drawn for each, key in zip(said, keys, strict=True)
+            ],
+            chance=[chances.get(key, np.nan) for key in keys],
+        )
     found = read_outcomes(Path(labels))
     if not found.binary:
         raise UserError(f"{labels} needs a column success with 0 and 1.")
@@ -139,7 +165,7 @@ def _labelled(run: Path, labels: str) -> pd.DataFrame:
         raise UserError(
             f"{labels} has no label of an episode of {run}: policy, task and start must be equal."
         )
-    return merged.assign(random=merged["label"].notna())
+    return merged.assign(random=merged["label"].notna(), chance=np.nan)
 
 
 def _is_learned(runs: Sequence[Path]) -> bool:

@@ -19,7 +19,7 @@ import pandas as pd
 from worldeval.errors import UserError
 from worldeval.files import read_json, whole_file, write_json
 from worldeval.runs.paths import IMAGINED
-from worldeval.runs.summary import read_summary
+from worldeval.runs.summary import find_summary, read_summary
 from worldeval.runs.tables import read_cells, read_outcomes, read_side, write_table
 from worldeval.stats import adviser
 
@@ -156,6 +156,36 @@ def answered(advice: Advice, number: int, success: bool) -> Advice:
     advice = replace(advice, schedule=schedule)
     _write(advice, read_json(advice.folder / KEY))
     return advice
+
+
+def worth_knowing(run: Path) -> dict[str, float]:
+    """Return how much is gained by knowing each policy of a run better, 0 to 1.
+
+    Policies that are tied with another one have 1/2, and up to 1/2 more by the knowledge gradient
+    of further trials (`stats/adviser.py`), relative to the largest; policies that are separated
+    from all others have 0. Where nothing separates or ties them, all have 1.
+    """
+    summary = find_summary(run)
+    ranking = summary.ranking if summary is not None else None
+    rows = ranking.policies if ranking is not None else ()
+    marks = Counter("".join(row.letters for row in rows))
+    tied = [any(marks[letter] > 1 for letter in row.letters) for row in rows]
+    if ranking is None or not any(tied):
+        return {row.policy: 1.0 for row in rows}
+    candidates = [
+        Candidate(
+            policy=row.policy,
+            predicted=_predicted(row.predictive.value if row.predictive else row.value),
+        )
+        for row in rows
+    ]
+    belief = _belief(candidates, ranking.worth_quartile or adviser.UNVALIDATED)
+    gain = adviser.knowledge_gradient(belief)[0]
+    gain = gain / max(float(gain.max()), 1e-12)
+    return {
+        row.policy: (1 + float(own)) / 2 if is_tied else 0.0
+        for row, own, is_tied in zip(rows, gain, tied, strict=True)
+    }
 
 
 def _predicted(value: float | None) -> float:

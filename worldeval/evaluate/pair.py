@@ -5,7 +5,7 @@ from pathlib import Path
 
 from worldeval.errors import UserError
 from worldeval.judge.address import read_judge_address
-from worldeval.judge.load import load_frame_judge, load_judge
+from worldeval.judge.load import load_frame_judge, load_judge, load_rule
 from worldeval.judge.made_for import refuse_mismatch
 from worldeval.judge.panel import JudgePanel
 from worldeval.judge.protocol import Judge
@@ -22,9 +22,12 @@ def check_pair(recipe: ProtocolRecipe, world: WorldSpec, judge: Judge | None = N
     """
     if judge is None:
         address = read_judge_address(recipe.judge)
+        for member in address.members.values():
+            check_pair(replace(recipe, judge=member), world)
         if address.kind == "panel":
-            for member in address.members:
-                check_pair(replace(recipe, judge=member), world)
+            return
+        if address.kind == "rule":
+            load_rule(address, columns=world.pose_dim)  # raises errors early
             return
         if address.kind != "folder":
             load_frame_judge(address, columns=world.pose_dim)  # raises errors early

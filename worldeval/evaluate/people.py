@@ -1,7 +1,6 @@
 """People as the judge of a run: the labels that they gave in the viewer."""
 
 from collections.abc import Sequence
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +37,8 @@ class PeopleJudge:
             self._said.setdefault(key, []).append(WORDS[opinion.label])
         if not self._said:
             raise UserError(
-                f"{run} has no labels. Label episodes in the viewer first: worldeval view {run}"
+                f"{run} has no labels. Label episodes in the viewer first: worldeval "
+                f"view {run} --label"
             )
 
     def label(self, policy: str, start: str, seed: int) -> bool | None:
@@ -79,29 +79,3 @@ class PeopleJudge:
     def knows(self, task: str) -> bool:
         """People know every task."""
         return True
-
-
-def kappa(run: Path) -> dict[tuple[str, str], tuple[float | None, int]]:
-    """Return how far people agree beyond chance, for every pair with common episodes.
-
-    Cohen's kappa = (p_o - p_e) / (1 - p_e), with p_o the observed share of equal labels and p_e the
-    share expected from both persons' rates (Cohen, 1960). 'unsure' is a third label.
-
-    Returns:
-        (person, person) -> kappa and the number of common episodes. None where both gave one and
-        the same label throughout, which leaves nothing to agree about.
-    """
-    by_person: dict[str, dict[tuple, str]] = {}
-    for opinion in latest(read_opinions(run)):
-        by_person.setdefault(opinion.who, {})[opinion.key] = opinion.label
-    out = {}
-    for one, other in combinations(sorted(by_person), 2):
-        common = [key for key in by_person[one] if key in by_person[other]]
-        if not common:
-            continue
-        first = np.array([by_person[one][key] for key in common])
-        second = np.array([by_person[other][key] for key in common])
-        equal = float((first == second).mean())
-        chance = sum(float((first == word).mean() * (second == word).mean()) for word in WORDS)
-        out[one, other] = (None if chance >= 1 else (equal - chance) / (1 - chance), len(common))
-    return out

@@ -19,6 +19,7 @@ from worldeval.judge.load import judge_hash
 from worldeval.judge.protocol import Judge
 from worldeval.record import Rollout
 from worldeval.rollout.sampling import sampled_world
+from worldeval.runs.errors import note_error
 from worldeval.runs.manifest import read_manifest, write_manifest
 from worldeval.runs.origin import open_run, read_recipe
 from worldeval.runs.paths import TRUTH, RunPaths
@@ -75,7 +76,10 @@ def judge_again(
         done += len(batch)
         left = [each for each in batch if (each.policy, each.start, each.seed) not in kept]
         for length in sorted({len(each.pose) for each in left}):
-            _judge(judge, [each for each in left if len(each.pose) == length], target, without)
+            same = [each for each in left if len(each.pose) == length]
+            for rollout, reason in _judge(judge, same, target):
+                without[rollout.policy] = without.get(rollout.policy, 0) + 1
+                note_error(out, rollout.policy, [rollout.start], f"the judge abstains: {reason}")
         if progress is not None:
             progress(done, total)
     if not target.files():
@@ -84,15 +88,16 @@ def judge_again(
 
 
 def _judge(
-    judge: Judge, rollouts: list[Rollout], target: RolloutStore, without: dict[str, int]
-) -> None:
-    """Judge roll-outs of one length, and store those with a verdict."""
+    judge: Judge, rollouts: list[Rollout], target: RolloutStore
+) -> list[tuple[Rollout, str]]:
+    """Judge roll-outs of one length, and store those with a verdict.
+
+    Returns:
+        Those without one, and why.
+    """
     judged = judge.judged(rollouts)
     reasons = judged.abstained or ("",) * len(rollouts)
     rows = [row for row, reason in enumerate(reasons) if not reason]
-    for rollout, reason in zip(rollouts, reasons, strict=True):
-        if reason:
-            without[rollout.policy] = without.get(rollout.policy, 0) + 1
     if rows:
         kept = [rollouts[row] for row in rows]
         names = json.dumps([[each.policy, each.start, each.seed] for each in kept])
@@ -103,6 +108,7 @@ def _judge(
             progress=None if judged.progress is None else judged.progress[rows],
         )
         target.add(f"again-{hashlib.sha256(names.encode()).hexdigest()[:16]}", packed)
+    return [(rollout, reason) for rollout, reason in zip(rollouts, reasons, strict=True) if reason]
 
 
 def _copy_outcomes(run: Path, out: Path) -> None:

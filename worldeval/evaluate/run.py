@@ -28,8 +28,8 @@ from worldeval.evaluate.films import (
 from worldeval.evaluate.first_starts import first_starts, refuse_recorded
 from worldeval.evaluate.gates import Gates
 from worldeval.evaluate.imagined import ImaginedPart, outcomes
-from worldeval.evaluate.judge_findings import abstentions, panel_splits
-from worldeval.evaluate.judging import answers_cost, run_judge
+from worldeval.evaluate.judge_findings import said_of_judge
+from worldeval.evaluate.judging import judge_facts, run_judge
 from worldeval.evaluate.kept_gates import REPLAYING, kept_gates
 from worldeval.evaluate.kept_starts import keep_starts, read_kept_starts
 from worldeval.evaluate.located import located
@@ -270,7 +270,7 @@ class Evaluation:
                 imagined=anytime(analysis.imagined, imagined, self.spent),
                 findings=(*analysis.findings, spent_finding(self.spent)),
             )
-        said = abstentions(self.abstained, imagined) + panel_splits(self.recipe.judge, imagined)
+        said = said_of_judge(self.recipe.judge, self.abstained, imagined)
         noted = [*self.noted, *said, *unclear_objects(self.recipe)]
         analysis = replace(analysis, findings=with_noted(analysis.findings, noted))
         content: dict[str, Any] = to_json(
@@ -283,8 +283,7 @@ class Evaluation:
             "sampler_steps": self.recipe.sampler_steps,
         }
         of_judge_files = {"folder": self.recipe.judge, "hash": hashes["judge"]}
-        cost = answers_cost(self.recipe.judge, self.paths.answers)
-        content["judge"] = {**of_judge_files, **({} if cost is None else {"cost": cost})}
+        content["judge"] = of_judge_files | judge_facts(self.recipe.judge, self.paths.answers)
         if self.spent is not None and self.spending.by_turns:
             content["spent"] = self.spent.to_json()
         if truth is not None:

@@ -11,7 +11,8 @@ r"""Addresses of judges, as `--judge` and a protocol's `judge` take them.
 | `A \| B`                              | a panel: the mean of several judges                     |
 
 Parameters follow a `?`: `./mine.py:make?threshold=0.5`. `calibration=FILE` works with all but
-folders and panels (`worldeval judge calibrate --labels` writes it).
+folders and panels (`worldeval judge calibrate --labels` writes it). A rule can ask other judges:
+`rule:judge > 0.8 and z > 0.1?judge=runs/judge&z=2`; `&` in their addresses is written `%26`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -24,6 +25,7 @@ from worldeval.hub import is_hub
 from worldeval.policy.address import read_params
 
 Kind = Literal["folder", "code", "server", "vlm", "rule", "human", "panel"]
+CALIBRATION = "calibration"  # parameter of an address
 BESIDE = " | "  # between the members of a panel; no address contains it
 
 
@@ -36,9 +38,15 @@ class JudgeAddress:
     params: Mapping[str, Any] = field(default_factory=dict)
 
     @property
-    def members(self) -> tuple[str, ...]:
-        """Addresses of a panel's members."""
-        return tuple(part.strip() for part in self.place.split(BESIDE))
+    def members(self) -> Mapping[str, str]:
+        """Addresses of the judges that this one asks, by name: a panel's, or those of a rule."""
+        if self.kind == "panel":
+            parts = (part.strip() for part in self.place.split(BESIDE))
+            return {str(number): part for number, part in enumerate(parts)}
+        if self.kind == "rule":
+            named = self.params.items()
+            return {key: ref for key, ref in named if isinstance(ref, str) and key != CALIBRATION}
+        return {}
 
 
 def read_judge_address(ref: str) -> JudgeAddress:
@@ -81,13 +89,13 @@ def refuse_judge_code(ref: str, where: Path, *, remedy: str = "") -> None:
     says what to do if the code is trusted.
     """
     address = read_judge_address(ref)
-    members = address.members if address.kind == "panel" else (ref,)
-    for member in members:
-        if read_judge_address(member).kind == "code":
-            raise UserError(
-                f"{where} names Python code to run as a judge ({member}). Recipes and runs may not "
-                f"run code. If you trust it, {remedy or f'name it: --judge {member!r}'}."
-            )
+    for member in address.members.values():
+        refuse_judge_code(member, where, remedy=remedy)
+    if address.kind == "code":
+        raise UserError(
+            f"{where} names Python code to run as a judge ({ref}). Recipes and runs may not "
+            f"run code. If you trust it, {remedy or f'name it: --judge {ref!r}'}."
+        )
 
 
 def _named(place: str, ref: str) -> str:

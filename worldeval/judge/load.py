@@ -9,17 +9,18 @@ from typing import Any
 from worldeval.config import build
 from worldeval.errors import UserError
 from worldeval.files import read_json
-from worldeval.judge.address import JudgeAddress, read_judge_address
+from worldeval.judge.address import CALIBRATION, JudgeAddress, read_judge_address
 from worldeval.judge.correction import Correction
 from worldeval.judge.learned import is_uncalibrated as is_learned_from_invented_failures
 from worldeval.judge.learned import learned_hash, load_learned
 from worldeval.judge.panel import JudgePanel
 from worldeval.judge.protocol import FrameJudge, Judge, Render
 from worldeval.judge.rollout_judge import RolloutJudge
+from worldeval.judge.rule import RuleJudge
+from worldeval.judge.rule_of_judges import RuleOfJudges
 from worldeval.recipe import shipped
 from worldeval.user_code import call_code, load_code
 
-CALIBRATION = "calibration"  # parameter of an address
 PEOPLE = (
     "People judge episodes that exist: rank with another judge, label in the viewer (worldeval "
     "view RUN), then run: worldeval judge again RUN --judge human --out OTHER."
@@ -47,9 +48,16 @@ def load_judge(ref: str | Path, setting: JudgeSetting | None = None) -> Judge:
     """
     address = read_judge_address(str(ref))
     if address.kind == "panel":
-        return JudgePanel([load_judge(member, setting) for member in address.members])
+        return JudgePanel([load_judge(each, setting) for each in address.members.values()])
     if address.kind == "folder":
         return load_learned(Path(shipped(address.place)))
+    if address.kind == "rule" and address.members and setting is not None:
+        return RuleOfJudges(
+            load_rule(address, columns=setting.pose_dim),
+            {name: load_judge(each, setting) for name, each in address.members.items()},
+            fps=setting.fps,
+            correction=_correction(address),
+        )
     judge = load_frame_judge(address, columns=0 if setting is None else setting.pose_dim)
     if setting is None:
         raise UserError(
@@ -78,9 +86,11 @@ def load_frame_judge(address: JudgeAddress, *, columns: int) -> FrameJudge:
     if address.kind == "code":
         return _from_code(address.place, params)
     if address.kind == "rule":
-        from worldeval.judge.rule import RuleJudge
-
-        return RuleJudge(address.place, params, columns=columns)
+        judges = {
+            name: load_frame_judge(read_judge_address(each), columns=columns)
+            for name, each in address.members.items()
+        }
+        return load_rule(address, columns=columns, judges=judges)
     if address.kind == "vlm":
         from worldeval.judge.vlm.judge import VlmJudge
 
@@ -97,6 +107,18 @@ def load_frame_judge(address: JudgeAddress, *, columns: int) -> FrameJudge:
     )
 
 
+def load_rule(
+    address: JudgeAddress, *, columns: int, judges: Mapping[str, FrameJudge] | None = None
+) -> RuleJudge:
+    """Load a rule; without the judges that it names, it can only be parsed.
+
+    Raises:
+        UserError: the rule names something unknown, or a parameter is invalid.
+    """
+    params = {key: value for key, value in address.params.items() if key != CALIBRATION}
+    return RuleJudge(address.place, params, columns=columns, judges=judges)
+
+
 def judge_hash(ref: str | Path) -> str:
     """Return a short fingerprint of the judge at an address, for provenance.
 
@@ -107,9 +129,9 @@ def judge_hash(ref: str | Path) -> str:
     if address.kind == "folder":
         return learned_hash(Path(shipped(address.place)))
     digest = hashlib.sha256()
+    for member in address.members.values():
+        digest.update(judge_hash(member).encode())
     if address.kind == "panel":
-        for member in address.members:
-            digest.update(judge_hash(member).encode())
         return digest.hexdigest()[:12]
     digest.update(f"{address.kind}:{address.place}".encode())
     for key, value in sorted(address.params.items()):
@@ -134,16 +156,15 @@ def is_uncalibrated(ref: str | Path) -> bool:
     if address.kind == "folder":
         return is_learned_from_invented_failures(Path(shipped(address.place)))
     if address.kind == "panel":
-        return any(map(is_uncalibrated, address.members))
+        return any(map(is_uncalibrated, address.members.values()))
     return address.kind != "human" and CALIBRATION not in address.params
 
 
 def is_fixed(ref: str | Path) -> bool:
     """Whether `judge_hash` covers everything that decides the judge's answers: no server."""
     address = read_judge_address(str(ref))
-    if address.kind == "panel":
-        return all(map(is_fixed, address.members))
-    return address.kind not in ("server", "vlm")
+    asked = all(map(is_fixed, address.members.values()))
+    return asked and address.kind not in ("server", "vlm")
 
 
 def judge_folder(ref: str) -> Path | None:

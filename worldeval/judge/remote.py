@@ -14,7 +14,8 @@ import numpy as np
 
 from worldeval.errors import UserError
 from worldeval.judge.protocol import Appraisal
-from worldeval.policy.remote.connection import Connection, Patience, ServerError
+from worldeval.judge.unanswered import Unanswered
+from worldeval.policy.remote.connection import NUMBERED, Connection, Patience, ServerError
 from worldeval.policy.remote.tokens import token_for
 from worldeval.record import Episode
 
@@ -45,6 +46,9 @@ class RemoteJudge:
         if said.get(MARK) != VERSION:
             known = ", ".join(str(key)[:30] for key in said) or "nothing"
             raise UserError(f"{url} does not serve a judge (its metadata has: {known}).")
+        if said.get(NUMBERED) is not True:
+            raise UserError(f"{url} does not number its answers, so they cannot be matched.")
+        self._unanswered = Unanswered()
         self.name, self.version = str(said.get("name"))[:100], str(said.get("version"))[:100]
 
     def judge(self, episodes: Sequence[Episode]) -> list[Appraisal]:
@@ -52,12 +56,17 @@ class RemoteJudge:
         return [self._one(episode) for episode in episodes]
 
     def _one(self, episode: Episode) -> Appraisal:
-        began = monotonic()
+        if reason := self._unanswered.reason:
+            return Appraisal(probability=None, reason=reason)
+        began, came = monotonic(), False
         try:
             answer = self._connection.ask({"judge": asked(episode)})
+            came = True
             return answered(answer, frames=len(episode), seconds=monotonic() - began)
         except (ServerError, ValueError) as error:
             return Appraisal(probability=None, reason=str(error)[:500])
+        finally:
+            self._unanswered.note(answered=came)
 
 
 def asked(episode: Episode) -> dict[str, Any]:

@@ -9,8 +9,11 @@ import numpy as np
 
 from worldeval.runs.episodes import EpisodeTable, identity
 from worldeval.runs.films import Filmstrip
+from worldeval.runs.label_queue import LabelQueue
 from worldeval.runs.labels import WORDS, Opinion, latest
 from worldeval.stats import Estimate, combine
+from worldeval.stats.ppi import correlation
+from worldeval.stats.priority import corrected_rate
 
 FEWEST = 10  # fewest labels of random episodes from which the overall rate is corrected
 
@@ -29,7 +32,7 @@ class PolicyChange:
 
 @dataclass(frozen=True, kw_only=True)
 class Corrected:
-    """The success rate of the whole run, corrected with labels of randomly drawn episodes."""
+    """The success rate of the whole run, corrected with labels of drawn episodes."""
 
     judged: float  # mean probability over all episodes
     corrected: Estimate
@@ -99,4 +102,34 @@ def corrected(
         corrected=found.estimate,
         labels=count,
         correlation=found.rho,
+    )
+
+
+def corrected_by_queue(
+    episodes: EpisodeTable, opinions: Sequence[Opinion], queue: LabelQueue
+) -> Corrected | None:
+    """Correct the rate of the run with labels of the queue, each by its drawing probability.
+
+    An episode that people are unsure of keeps the judge's probability. None if fewer than `FEWEST`
+    others are labelled.
+    """
+    people = said(opinions)
+    chance = {identity(*key): each for key, each in queue.chances(opinions).items()}
+    table = episodes.table
+    drawn = table[table["id"].isin(chance)]
+    real = drawn["id"].map(people)
+    count = int(real.notna().sum())
+    if count < FEWEST:
+        return None
+    judged, score = drawn["score"].to_numpy(float), table["score"].to_numpy(float)
+    return Corrected(
+        judged=float(score.mean()),
+        corrected=corrected_rate(
+            real.fillna(drawn["score"]).to_numpy(float),
+            judged,
+            drawn["id"].map(chance).to_numpy(float),
+            score,
+        ),
+        labels=count,
+        correlation=correlation(real.dropna().to_numpy(float), judged[real.notna().to_numpy()]),
     )

@@ -1,7 +1,9 @@
 """Agreement between human labels and the judge."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from worldeval.runs.episode_labels import EpisodeLabel
 from worldeval.runs.films import Filmstrip
 from worldeval.runs.labels import WORDS, Opinion, latest
 
@@ -30,7 +32,23 @@ def against_judge(opinions: list[Opinion], strips: tuple[Filmstrip, ...]) -> Lab
     """Compare the latest labels with the judge; 'unsure' and unjudged episodes are excluded."""
     judged = {s.key: s.probability >= 0.5 for s in strips if s.probability is not None}
     said = [(WORDS[o.label], judged[o.key]) for o in latest(opinions) if o.key in judged]
-    known = [(person, judge) for person, judge in said if person is not None]
+    return _counted([(person, judge) for person, judge in said if person is not None])
+
+
+def confirmed(labels: Sequence[EpisodeLabel]) -> LabelAgreement:
+    """Compare what a person said of recordings with the judge; unclear ones are excluded."""
+    clear = ("true", "false")
+    return _counted(
+        [
+            (label.person == "true", label.success == "true")
+            for label in labels
+            if label.person in clear and label.success in clear
+        ]
+    )
+
+
+def _counted(known: Sequence[tuple[bool, bool]]) -> LabelAgreement:
+    """Count pairs of a person's label and the judge's."""
     return LabelAgreement(
         both=known.count((True, True)),
         neither=known.count((False, False)),

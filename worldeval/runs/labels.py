@@ -1,15 +1,25 @@
 """Labels that people gave to imagined episodes, in an append-only file of the run."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import combinations
 from pathlib import Path
+
+import numpy as np
 
 from worldeval.errors import UserError
 from worldeval.runs.files import append_line, read_lines
 from worldeval.runs.films import Filmstrip
 from worldeval.runs.paths import RunPaths
+from worldeval.stats.estimate import Estimate
+from worldeval.stats.kappa import cohens_kappa
 
 WORDS = {"success": True, "failure": False, "unsure": None}
+# How a labelled episode was drawn: by the queue of those that matter, uniformly at random, or
+# otherwise. Labels of the last kind stand for no other episode.
+IMPORTANT, RANDOM, CHOSEN = "important", "random", "chosen"
+EpisodeKey = tuple[str, str, str, int]  # policy, task, start, seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,14 +33,26 @@ class Opinion:
     label: str  # 'success', 'failure' or 'unsure'
     who: str
     when: str  # ISO 8601, UTC
+    drawn: str = ""  # IMPORTANT, RANDOM or CHOSEN; "": not recorded
 
     @property
-    def key(self) -> tuple[str, str, str, int]:
+    def key(self) -> EpisodeKey:
         """Key of the labelled episode, equal to `Filmstrip.key`."""
         return self.policy, self.task, self.start, self.seed
 
 
-def add_opinion(run: Path, strip: Filmstrip, label: str, *, who: str) -> Opinion:
+@dataclass(frozen=True, kw_only=True)
+class PeopleAgreement:
+    """How far two people agree on the episodes that both labelled."""
+
+    one: str
+    other: str
+    equal: int  # episodes with the same label
+    episodes: int  # that both labelled
+    kappa: Estimate  # Cohen's, with 'unsure' as a third label
+
+
+def add_opinion(run: Path, strip: Filmstrip, label: str, *, who: str, drawn: str = "") -> Opinion:
     """Append a label to the run's file.
 
     Raises:
@@ -49,6 +71,7 @@ def add_opinion(run: Path, strip: Filmstrip, label: str, *, who: str) -> Opinion
         label=label,
         who=who.strip(),
         when=datetime.now(UTC).isoformat(timespec="seconds"),
+        drawn=drawn,
     )
     append_line(RunPaths(run).labels, asdict(opinion))
     return opinion
@@ -74,3 +97,26 @@ def read_opinions(run: Path) -> list[Opinion]:
 def latest(opinions: list[Opinion]) -> list[Opinion]:
     """Keep the last label of each person on each episode."""
     return list({(opinion.who, opinion.key): opinion for opinion in opinions}.values())
+
+
+def between_people(opinions: Sequence[Opinion]) -> tuple[PeopleAgreement, ...]:
+    """Return how far people agree beyond chance, for every pair with common episodes."""
+    by_person: dict[str, dict[EpisodeKey, str]] = {}
+    for opinion in latest(list(opinions)):
+        by_person.setdefault(opinion.who, {})[opinion.key] = opinion.label
+    found = []
+    for one, other in combinations(sorted(by_person), 2):
+        common = [key for key in by_person[one] if key in by_person[other]]
+        if not common:
+            continue
+        first, second = (np.array([by_person[who][key] for key in common]) for who in (one, other))
+        found.append(
+            PeopleAgreement(
+                one=one,
+                other=other,
+                equal=int((first == second).sum()),
+                episodes=len(common),
+                kappa=cohens_kappa(first, second),
+            )
+        )
+    return tuple(found)

@@ -12,6 +12,7 @@ RECIPE = "recipe.yaml"
 MANIFEST = "manifest.json"
 SECONDS = "seconds.json"
 LABELS = "labels.jsonl"
+LABEL_QUEUE = "label_queue.json"
 INTERFACE_CHECKS = "interface_checks.json"
 GATES = "gates.json"
 WATCHED = "watch.json"
@@ -78,6 +79,11 @@ class RunPaths:
     def labels(self) -> Path:
         """Labels that people gave to episodes."""
         return self.folder / LABELS
+
+    @property
+    def label_queue(self) -> Path:
+        """Episodes in the order in which people are asked for labels that matter."""
+        return self.folder / LABEL_QUEUE
 
     @property
     def errors(self) -> Path:

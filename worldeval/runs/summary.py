@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from worldeval.errors import UserError
 from worldeval.files import write_json
 from worldeval.runs.files import fitted, read_record
+from worldeval.runs.labels import PeopleAgreement
 from worldeval.runs.paths import RunPaths
 from worldeval.stats import Comparison, Estimate, Finding, first_line
 
@@ -151,6 +152,7 @@ class ModelSummary:
     hash: str | None = None
     sampler_steps: int | None = None  # of a world model; None for the number it was trained with
     cost: Mapping[str, float] | None = None  # of a judge of frames: answers, tokens, seconds, cost
+    people: tuple[PeopleAgreement, ...] | None = None  # where people are the judge
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,6 +24,7 @@ SCHEMA: Mapping[str, Any] = {
         },
     },
 }
+LOWEST = -1e6  # log-probability; what is lower, or no number, is not told
 LEAST_MASS = 0.05  # of yes and no together, below which their ratio says nothing
 
 
@@ -59,10 +60,17 @@ def read_answer(text: str, logprobs: Sequence[Any] = ()) -> Answer:
 
 def _object(text: str) -> dict[str, Any] | None:
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_without_repetition)
     except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) and isinstance(found.get("success"), str) else None
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):  # {"success": "no", "success": "yes"} says both
+        raise ValueError("a key stands twice")
+    return found
 
 
 def _probability(word: str, tokens: Sequence[Any]) -> float | None:
@@ -74,7 +82,7 @@ def _probability(word: str, tokens: Sequence[Any]) -> float | None:
         others = token.get("top_logprobs")
         for other in others if isinstance(others, list) else ():
             said, value = _plain(_of(other, "token")), _of(other, "logprob")
-            if said in mass and isinstance(value, int | float) and math.isfinite(value):
+            if said in mass and type(value) in (int, float) and LOWEST < value < math.inf:
                 mass[said] += math.exp(min(float(value), 0.0))
         total = mass["yes"] + mass["no"]
         if not LEAST_MASS <= total <= 1.01 or (word == "yes") != (mass["yes"] >= mass["no"]):

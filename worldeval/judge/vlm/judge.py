@@ -23,6 +23,7 @@ import yaml
 from worldeval.config import build
 from worldeval.errors import UserError
 from worldeval.judge.protocol import Appraisal
+from worldeval.judge.unanswered import Unanswered
 from worldeval.judge.vlm.answer import SCHEMA, Answer, read_answer
 from worldeval.judge.vlm.pictures import shown
 from worldeval.policy.remote.tokens import host_of, token_for
@@ -78,7 +79,7 @@ class VlmJudge:
             UserError: a parameter or a file is wrong, or the package openai is missing.
         """
         try:
-            from openai import OpenAI
+            from openai import DefaultHttpxClient, OpenAI
         except ModuleNotFoundError as error:
             raise UserError(MISSING) from error
         if not url.startswith(("http://", "https://")):
@@ -97,7 +98,10 @@ class VlmJudge:
             api_key=(_key(url) if key is None else key) or "none",
             timeout=recipe.timeout,
             max_retries=recipe.retries,
+            # What is asked, and by whom it is answered, is for the user to decide.
+            http_client=DefaultHttpxClient(follow_redirects=False),
         )
+        self._unanswered = Unanswered()
         self._plain: set[str] = set()  # what the server refused: response_format, logprobs
         self._lock, self._next = Lock(), 0.0
 
@@ -173,7 +177,10 @@ class VlmJudge:
             refused = frozenset(self._plain)
             for key in refused:
                 options.pop(key, None)
+            if reason := self._unanswered.reason:
+                raise _NoAnswerError(reason)
             self._wait()
+            answered = True
             try:
                 return self._read(options)
             except BadRequestError as error:
@@ -188,7 +195,13 @@ class VlmJudge:
                     "WORLDEVAL_TOKEN_<HOST>, in the environment."
                 ) from error
             except (APIError, OSError) as error:
+                answered = False
                 raise _NoAnswerError(f"{type(error).__name__}: {str(error)[:300]}") from error
+            except _NoAnswerError:
+                answered = False
+                raise
+            finally:
+                self._unanswered.note(answered=answered)
 
     def _read(self, options: Mapping[str, Any]) -> Any:
         """Read an answer, bounded in size and time."""
@@ -261,7 +274,10 @@ def _message(content: Any) -> tuple[str, list[Any]]:
         ValueError: there is none, or it was cut off.
     """
     try:
-        choice = content["choices"][0]
+        choices = content["choices"]
+        if len(choices) > 1:
+            raise ValueError(f"the answer has {len(choices)} choices, not one")
+        choice = choices[0]
         text = choice["message"]["content"]
     except (KeyError, IndexError, TypeError) as error:
         raise ValueError("the answer has no message") from error
