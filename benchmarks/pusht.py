@@ -29,7 +29,7 @@ from worldeval.record import Episode
 TASK = "Push the T-shaped block onto the T-shaped target."
 RATE = 10.0  # actions per second
 SPEED = 30.0  # pixels per action
-COVERED = 0.9  # success: reward (coverage / 0.95) of at least this much
+COVERED = 0.7  # success: reward (coverage / 0.95) of at least this much
 GAIN_P, GAIN_V, SUBSTEPS = 100.0, 20.0, 10  # of the simulator's position controller
 AFTER = 4  # frames recorded after success
 
@@ -61,10 +61,21 @@ ROBOT = Robot(
     bias=(0.1, -0.1),
     steps=1600,
     checkpoints="*/step-1600",
-    minutes=20,
-    learn=("--set", "size=[64,64]"),
+    minutes=None,
+    # Fixed, so that they do not depend on how busy the machine is: about 15 minutes of one core.
+    learn=(
+        "--set",
+        "size=[64,64]",
+        "--set",
+        "tokenizer.trainer.steps=1200",
+        "--set",
+        "kinematics.trainer.steps=600",
+        "--set",
+        "trainer.steps=1500",
+    ),
     rank=("--no-check", "--films", "4"),
     without=(
+        "weak-plain",
         "weak-few",
         "weak-flow",
         "weak-biased",
@@ -77,27 +88,27 @@ ROBOT = Robot(
         "diffusion",
     ),
     weak_code=_planning(
-        "tries=150&called=weak-planner",
         "tries=90&called=weak-planner",
-        "tries=50&called=weak-planner",
-        "tries=20&called=weak-planner",
-        "tries=80&off=20&called=weak-off",
-        "tries=80&turn=0.25&called=weak-turned",
-        "tries=80&shaky=20&called=weak-shaky",
+        "tries=60&called=weak-planner",
+        "tries=35&called=weak-planner",
+        "tries=12&called=weak-planner",
+        "tries=50&off=20&called=weak-off",
+        "tries=50&turn=0.25&called=weak-turned",
+        "tries=50&shaky=20&called=weak-shaky",
     ),
     code=_planning(
-        "tries=200",
-        "tries=100",
-        "tries=50",
-        "tries=20",
-        "tries=6",
-        "tries=100&off=10&called=off-a-little",
+        "tries=120",
+        "tries=70",
+        "tries=40",
+        "tries=16",
+        "tries=5",
+        "tries=70&off=10&called=off-a-little",
         "tries=25&off=45&called=off",
-        "tries=100&turn=0.15&called=turned-a-little",
+        "tries=70&turn=0.15&called=turned-a-little",
         "tries=25&turn=0.7&called=turned",
-        "tries=100&shaky=12&called=shaky",
+        "tries=70&shaky=12&called=shaky",
     ),
-    episodes=240,
+    episodes=200,
 )
 
 
