@@ -108,7 +108,7 @@ ROBOT = Robot(
         "tries=16",
         "tries=5",
         "tries=70&off=10&called=off-a-little",
-        "tries=25&off=45&called=off",
+        "tries=25&off=45&called=displaced",
         "tries=70&turn=0.15&called=turned-a-little",
         "tries=25&turn=0.7&called=turned",
         "tries=70&shaky=12&called=shaky",

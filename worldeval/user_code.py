@@ -32,15 +32,23 @@ def call_code(ref: str, make: Callable[..., Any], params: Mapping[str, Any]) -> 
     """Call code that a user named with the parameters of its address.
 
     Raises:
-        UserError: it does not accept them; errors of the code itself are raised as they are.
+        UserError: it does not accept them, or a parameter annotated as `str` is no text; errors of
+            the code itself are raised as they are.
     """
     try:
-        inspect.signature(make).bind(**params)
+        bound = inspect.signature(make).bind(**params)
     except TypeError as error:
         raise UserError(
             f"{ref} cannot be created with {dict(params)}: {error}. Its signature is "
             f"{inspect.signature(make)}; pass parameters as key=value."
         ) from error
+    for name, value in bound.arguments.items():
+        wanted = bound.signature.parameters[name].annotation
+        if wanted in (str, "str") and not isinstance(value, str):
+            raise UserError(
+                f"{ref}: {name} is {value!r}, which is not text. Addresses are read as YAML, where "
+                f"off, no, yes and 1 are not words; quote it: {name}='...'."
+            )
     return make(**params)
 
 

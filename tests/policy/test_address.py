@@ -86,3 +86,19 @@ def test_any_address_can_say_what_it_is_called_and_how_its_chunks_are_used(tmp_p
 def test_lerobots_own_server_is_refused_with_the_reason() -> None:
     with pytest.raises(UserError, match=r"uses Python pickles.*serve-policy"):
         load_policy("grpc://host:8080")
+
+
+def test_a_parameter_that_yaml_reads_as_no_text_is_refused(tmp_path: Path) -> None:
+    """`called=off` made a lineage of False: a traceback after everything had been simulated."""
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from worldeval.policy.builtin import Zero\n"
+        "def make(called: str = 'mine'):\n"
+        "    assert called in ('off', 'mine')\n"
+        "    return Zero(action_dim=1, chunk=1)\n"
+    )
+    for said in ("off", "1", "yes"):
+        with pytest.raises(UserError, match=r"called is .* not text.*quote it: called='"):
+            load_policy(f"{file}:make?called={said}")
+    load_policy(f"{file}:make?called='off'")
+    load_policy(f"{file}:make")

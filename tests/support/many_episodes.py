@@ -19,7 +19,7 @@ TASKS = ("drawer-open-v3", "door-open-v3")
 def many_episodes(folder: Path, *, policies: int, starts: int, seed: int = 0) -> Path:
     """A run of so many policies and starts, imagined and real."""
     rng = np.random.default_rng(seed)
-    recipe = {"kind": "closed-loop", "tasks": list(TASKS), "truth": {"k": 2}}
+    recipe = {"kind": "closed-loop", "tasks": list(TASKS), "truth": {"env": "metaworld", "k": 2}}
     open_run(folder, recipe=recipe, seed=seed, command="rank")
     store, rows = RolloutStore(folder / "imagined"), []
     for number in range(policies):

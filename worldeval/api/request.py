@@ -140,7 +140,7 @@ class Request:
                 raise UserError(
                     f"Without a protocol recipe, {name}= must be given, such as {EXAMPLES[name]}."
                 )
-        raw: dict[str, Any] = {"world": "", "judge": "", "truth": {}}
+        raw: dict[str, Any] = {"world": "", "judge": ""}
         for key, value in values.items():
             _nested(raw, key, value)
         config = build(ProtocolRecipe, raw, where="rank")
