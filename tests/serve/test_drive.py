@@ -36,7 +36,7 @@ class Distance:
     def judged(self, rollouts: list[Rollout]) -> Any:
         chances = [float(rollout.pose[-1, 0]) / 10 for rollout in rollouts]
         verdicts = [Verdict(probability=each, step=1, judge="distance") for each in chances]
-        return type("Judged", (), {"verdicts": verdicts})
+        return type("Judged", (), {"verdicts": verdicts, "abstained": ()})
 
 
 def session(**more: Any) -> DriveSession:

@@ -38,7 +38,7 @@ from worldeval.evaluate.pair import check_pair
 from worldeval.evaluate.passport_check import PassportCheck, check_passport
 from worldeval.evaluate.policies import is_foreign, policy_cards
 from worldeval.evaluate.stopwatch import Stopwatch
-from worldeval.evaluate.truth import forget, measure_truth, mend
+from worldeval.evaluate.truth import forget, measure_truth, mend, named_simulator
 from worldeval.evaluate.unclear_objects import unclear_objects
 from worldeval.evaluate.validated import Validated, read_validated, real_trials
 from worldeval.evaluate.workers.jobs import BatchDone, Result, Shard, by_task
@@ -407,9 +407,9 @@ class Evaluation:
             )
 
     def check_truth(self) -> None:
-        """Refuse starts that the simulator cannot reproduce, before anything is imagined."""
-        if self.recipe.truth is not None:
-            refuse_recorded(self.starts, self.recipe.truth)
+        """Refuse a comparison with no simulator, or from starts that it cannot reproduce, before
+        anything is imagined."""
+        refuse_recorded(self.starts, named_simulator(self.recipe))
 
     def _reset_seed(self, start: str) -> int:
         return next(one.seed for one in self.starts if one.id == start)

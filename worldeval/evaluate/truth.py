@@ -20,7 +20,7 @@ from worldeval.files import file_name
 from worldeval.policy.load import load_policy
 from worldeval.policy.protocol import Policy
 from worldeval.rollout.actions import fitted
-from worldeval.rollout.recipe import ProtocolRecipe
+from worldeval.rollout.recipe import ProtocolRecipe, TruthRecipe
 from worldeval.rollout.simulate import LoadPolicy, TruthJob, TruthOutcome, simulate
 from worldeval.rollout.starts import simulated_id
 from worldeval.runs.checksums import move, remove
@@ -31,6 +31,16 @@ from worldeval.world.protocol import WorldSpec
 BLOCK = 100  # episodes per process: enough to be worth starting it, few enough to resume
 KEY = ["policy", "task", "seed"]  # columns that identify an episode
 DAMAGED = "damaged"  # folder of blocks that could not be read
+
+
+def named_simulator(recipe: ProtocolRecipe) -> TruthRecipe:
+    """Return the simulator of a protocol; UserError if it names none."""
+    if recipe.truth is None:
+        raise UserError(
+            "The protocol names no simulator to compare with. Name it: --truth ADDRESS (in Python, "
+            "truth='ADDRESS'), or `truth: {env: ADDRESS}` in the protocol."
+        )
+    return recipe.truth
 
 
 def measure_truth(
@@ -52,9 +62,8 @@ def measure_truth(
     `failed` is called with every policy that raised an error, and why; its other episodes have no
     outcome. For a shard, only the rows that exist are returned.
     """
-    if recipe.truth is None:
-        raise UserError("The protocol names no simulator. Set `truth:` to measure the policies.")
-    problem = unavailable(recipe.truth.env)
+    simulator = named_simulator(recipe)
+    problem = unavailable(simulator.env)
     if problem:
         raise UserError(problem)
     load = partial(load_one, trust_pickle=trust_pickle, world=world_of(recipe))
@@ -78,7 +87,7 @@ def measure_truth(
         tell(0, total)
         simulate(
             jobs,
-            recipe.truth,
+            simulator,
             horizon=recipe.horizon,
             replan_every=recipe.replan_every,
             processes=processes,
