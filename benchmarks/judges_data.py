@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportAttributeAccessIssue=false
 """Labelled episodes for `judges.py`: recorded and imagined, with their real outcomes."""
 
 from collections.abc import Mapping, Sequence

@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportGeneralTypeIssues=false, reportArgumentType=false
 """Rankings with any judge: live, again on the same episodes, by people, and corrected by labels."""
 
 import json

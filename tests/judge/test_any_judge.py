@@ -111,7 +111,7 @@ def test_a_rule_joins_judges_and_proprioception() -> None:
         "seen > 0.8 and z - start_z > 0.1", {"seen": "./m.py:f", "z": 0, "held": 2}, columns=2,
         judges={"seen": Told([0.9, 0.9, 0.1, 0.9], [0.9, 0.9, 0.9, 0.9], None, 0.9)},  # pyright: ignore
     )  # fmt: skip
-    heights = [[0, 1, 1, 1], [0, 1, 1, 0], [0, 1, 1, 1], [0, 0, 1, 1]]
+    heights = [[0.0, 1, 1, 1], [0.0, 1, 1, 0], [0.0, 1, 1, 1], [0.0, 0, 1, 1]]
     said = rule.judge([episode(each) for each in heights])
     assert [each.probability for each in said] == [0, 1, None, 1]
     assert said[1].by_frame is not None and said[1].by_frame.tolist() == [0, 0, 1, 1]

@@ -59,7 +59,7 @@ def test_the_pose_explains_the_hand_and_not_the_block(tmp_path) -> None:
     rows, task = np.arange(EPISODES), np.zeros(EPISODES, np.int64)
     background = Background(recorded, rows[:200], task[:200], tasks=1)
     own = background.own({"top": data.images[200:]}, data.pose[200:], task[200:])
-    found = own["top"].contrast.any(3)
+    found = np.asarray(own["top"].contrast.any(3))
     assert not found[:, :6].any()
     wanted = np.zeros_like(found)
     for mask, (row, column) in zip(wanted, data.block[200:], strict=True):

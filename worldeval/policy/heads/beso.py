@@ -77,7 +77,7 @@ class BesoHead(DenoisingHead):
         u = torch.rand(len(target), 2, generator=generator).to(feature)
         sigma = log_logistic(u[:, :1])
         feature = self.parts.without_goal(feature, u[:, 1:] < self.settings.drop)
-        noised = target + sigma * noise_of(generator, *target.shape, target.device)
+        noised = target + sigma * noise_of(generator, len(target), target.shape[1], target.device)
         _, out = scales(sigma)
         return F.mse_loss(self.denoise(noised, sigma, feature) / out, target / out)
 

@@ -75,7 +75,7 @@ class EbtHead(nn.Module):
     ) -> Float[Tensor, ""]:
         """Mean squared distance to the demonstrated chunk after every step of the descent."""
         share = torch.rand(len(target), 1, generator=generator).to(feature)
-        noise = noise_of(generator, *target.shape, target.device)
+        noise = noise_of(generator, len(target), target.shape[1], target.device)
         x = (1 - share) * target + share * noise
         errors = []
         for _ in range(self.settings.descent):

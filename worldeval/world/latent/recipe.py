@@ -27,7 +27,8 @@ class LatentRecipe(WorldRecipe):
     save_every: int = 0  # steps between saves of the training state; 0: never
 
     def __post_init__(self) -> None:
-        at_least(1, self, "width", "depth", "unroll")
+        at_least(1, self, "width", "unroll")
+        at_least(0, self, "depth")
         at_least(0, self, "own", "save_every")
         if self.cameras and self.network != "spatial":
             raise ValueError("cameras: only the spatial network reads them; set network: spatial.")
