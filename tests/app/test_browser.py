@@ -155,9 +155,9 @@ def test_a_link_opens_its_episode_and_a_key_the_next(page: Any, address: str) ->
 def test_a_label_given_by_a_key_is_on_the_disk(page: Any, address: str, toy_runs: Path) -> None:
     opened(page, address, "labelling", "Judge", run="demo")
     page.wait_for_function("document.querySelector('video')?.readyState >= 2")
-    page.get_by_text("0 of 5 labelled").wait_for()
+    page.get_by_text("0 labelled, 5 rendered").wait_for()
     page.keyboard.press("f")
-    page.get_by_text("1 of 5 labelled").wait_for()
+    page.get_by_text("1 labelled, 4 rendered").wait_for()
     (kept,) = read_opinions(toy_runs / "demo")
     assert kept.label == "failure"
     assert kept.who

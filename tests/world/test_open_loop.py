@@ -11,6 +11,7 @@ from torch import nn
 from tests.support.dit import SPEC
 from worldeval.data.latents import LatentEpisodes
 from worldeval.world.fidelity.replay import open_loop
+from worldeval.world.walk import Walk, stepped
 from worldeval.world.world import World
 
 LENGTHS = (9, 6, 3, 9)
@@ -47,6 +48,9 @@ class Knowing(World):
     def step(self, state: At, actions: Any) -> At:
         self.furthest = max(self.furthest, state.frame + 1)
         return replace(state, frame=state.frame + 1)
+
+    def walk(self, state: At, actions: Any) -> Walk:
+        return stepped(self, state, actions)
 
     def latents(self, state: At) -> np.ndarray:
         found = self.data.latents[self._rows(state)].astype(np.float32)
