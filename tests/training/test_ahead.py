@@ -1,5 +1,7 @@
 """Batches that workers read ahead: the same ones in the same order, and resumed between any two."""
 
+import multiprocessing
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +19,19 @@ class Numbers:
     values: Tensor
 
 
+OPENED: list[Ahead] = []
+
+
+@pytest.fixture(autouse=True)
+def no_worker_is_left() -> Iterator[None]:
+    """Workers hold what their parent had open, such as the pipes of a browser, which then waits."""
+    before = set(multiprocessing.active_children())
+    yield
+    while OPENED:
+        OPENED.pop().close()
+    assert set(multiprocessing.active_children()) <= before
+
+
 def numbers(
     workers: int, *, steps: int = 9, each: int = 1, damaged: int = -1
 ) -> tuple[Ahead, list[int]]:
@@ -32,7 +47,8 @@ def numbers(
             raise DataError(Path("file"), "latents", "it is damaged.")
         return Numbers(values=2 * drawn)
 
-    return Ahead(draw, make, generator, steps=steps, each=each, workers=workers), drawn
+    OPENED.append(Ahead(draw, make, generator, steps=steps, each=each, workers=workers))
+    return OPENED[-1], drawn
 
 
 def taken(batches: Ahead, steps: range) -> list[list[int]]:
@@ -95,3 +111,12 @@ def test_the_number_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLDEVAL_READERS", "many")
     with pytest.raises(UserError, match="must be a number of processes"):
         readers()
+
+
+def test_workers_end_with_the_last_batch() -> None:
+    before = set(multiprocessing.active_children())
+    batches, _ = numbers(2)
+    taken(batches, range(8))
+    assert len(set(multiprocessing.active_children()) - before) == 2
+    taken(batches, range(8, 9))
+    assert set(multiprocessing.active_children()) <= before

@@ -67,6 +67,7 @@ class Ahead(Generic[D, B]):
         self._steps, self._each = steps, each
         self._workers = readers() if workers is None else workers
         self._batches: Iterator[Any] | None = None
+        self._left = 0  # batches until the last one
         self._states: deque[Tensor] = deque()  # of the generator, after each draw not yet in use
         self._state: Tensor | None = None
 
@@ -76,11 +77,19 @@ class Ahead(Generic[D, B]):
             return self._make(self._draw(step))
         if self._batches is None:
             self._batches = self._begun(step)
+            self._left = (self._steps - step) * self._each
         found = next(self._batches)
         self._state = self._states.popleft()
+        self._left -= 1
+        if not self._left:
+            self.close()
         if isinstance(found.value, _Failed):
             raise UserError(found.value.text)
         return found.value
+
+    def close(self) -> None:
+        """End the workers; batches drawn ahead are lost. After the last batch, it has been done."""
+        self._batches = None  # they end when nothing refers to the loader's iterator
 
     def get_state(self) -> Tensor:
         """Return the generator's state after the newest batch in use was drawn."""
@@ -89,7 +98,8 @@ class Ahead(Generic[D, B]):
     def set_state(self, state: Tensor) -> None:
         """Continue after the batch that was in use at `get_state`; batches drawn ahead are lost."""
         self._generator.set_state(state)
-        self._batches, self._state = None, None
+        self.close()
+        self._state = None
         self._states.clear()
 
     def _begun(self, first: int) -> Iterator[Any]:
@@ -99,7 +109,7 @@ class Ahead(Generic[D, B]):
         gc.freeze()
         state = this_process()
         cuda = state.device is not None and state.device.type == "cuda"
-        return iter(
+        batches = iter(
             DataLoader(
                 _Made(self._make),
                 sampler=_Order(self._drawn(first)),
@@ -113,6 +123,8 @@ class Ahead(Generic[D, B]):
                 multiprocessing_context=multiprocessing.get_context("fork"),
             )
         )
+        gc.unfreeze()
+        return batches
 
     def _drawn(self, first: int) -> Iterator[D]:
         for step in range(first, self._steps):

@@ -71,4 +71,7 @@ def fit_kinematics(
             pose = torch.cat([pose[:, : now + 1], predicted[:, None], pose[:, now + 2 :]], 1)
         return torch.stack(losses).mean()
 
-    return optimise(model, loss_of, recipe.trainer, progress=progress)
+    try:
+        return optimise(model, loss_of, recipe.trainer, progress=progress)
+    finally:
+        batches.close()
