@@ -1,3 +1,5 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportArgumentType=false
 """Judges on hostile servers: does any of them crash a ranking, or become a success?
 
     python benchmarks/hostile_judges.py [--json] [--only vlm|ws]

@@ -205,10 +205,11 @@ def progress_of(progress: np.ndarray, given: Labelled) -> dict[str, float]:
     success, near = given.examples.success, given.near
     if not np.isfinite(progress).all():
         return {}
+    kinds = {"successes": success, "near_misses": near, "other_failures": ~success & ~near}
     return {
-        "progress_of_successes": float(progress[success].mean()),
-        "progress_of_near_misses": float(progress[near].mean()),
-        "progress_of_other_failures": float(progress[~success & ~near].mean()),
+        f"progress_of_{name}": float(progress[own].mean())
+        for name, own in kinds.items()
+        if own.any()
     }
 
 

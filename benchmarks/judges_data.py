@@ -146,7 +146,7 @@ def recorded(world: Path, weak: Path) -> Recorded:
         )
         for k in range(len(rows))
     ]
-    return Recorded(rollouts=rollouts, success=own.flags[rows].any(1), task=task)
+    return Recorded(rollouts=rollouts, success=np.asarray(own.flags[rows].any(1)), task=task)
 
 
 @dataclass(frozen=True, kw_only=True)
