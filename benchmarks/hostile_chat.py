@@ -119,7 +119,7 @@ def redirects(peer: Handler) -> None:
 
 def elsewhere(peer: Handler) -> None:
     """To an address inside the network, which must not be asked."""
-    body(b"", 307, location=f"http://localhost:{peer.server.server_address[1]}/inside")(peer)
+    body(b"", 307, location=f"http://{peer.headers['Host']}/inside")(peer)
 
 
 def bomb() -> bytes:
