@@ -112,6 +112,7 @@ def test_videos_are_not_probed_twice(
         kept = again.rows(index)
         assert np.array_equal(kept.actions, rows.actions) and np.array_equal(kept.pose, rows.pose)
         assert (kept.times, kept.flags, kept.task) == (rows.times, rows.flags, rows.task)
-    assert np.array_equal(again.frames(1, "wrist", np.array([3])), plain.frames(1, "wrist", [3]))  # pyright: ignore
+    fourth = np.array([3])
+    assert np.array_equal(again.frames(1, "wrist", fourth), plain.frames(1, "wrist", fourth))
     assert np.array_equal(again.latents(0)["wrist"], plain.latents(0)["wrist"])
     assert again.spec == first.spec

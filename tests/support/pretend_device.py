@@ -44,6 +44,9 @@ class _Backend(_DummyBackendModule):
     def set_rng_state(self, state: Tensor, device: Any = None) -> None:
         pass
 
+    def get_amp_supported_dtype(self) -> list[torch.dtype]:
+        return [torch.bfloat16, torch.float16]  # checkpointing asks, whatever its tensors' device
+
 
 _setup_privateuseone_for_python_backend(NAME, backend_module=_Backend())
 DEVICE = torch.device(NAME, 0)
