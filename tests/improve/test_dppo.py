@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from tests.improve.conftest import DotJudge, DotWorld, start
-from worldeval.improve.critic import Tapped
 from worldeval.improve.doubt import Doubt, disturbed
 from worldeval.improve.dppo import Dppo, cloning_loss, surrogate
 from worldeval.improve.experience import collect, rewards
+from worldeval.improve.features import Tapped
 from worldeval.improve.place import Simulation
 from worldeval.improve.recipe import RlRecipe
 from worldeval.improve.starts import Starts

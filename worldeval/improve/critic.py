@@ -1,126 +1,233 @@
-"""The value function: an imagined episode's expected future reward, from the world's features."""
+"""The critic of off-policy improvement: the return of a state and an action chunk.
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+An ensemble of small networks reads the world's features (latents and pose, or a recurrent state),
+task, elapsed time and the executed part of a chunk, in standardised actions. Targets are n-step
+chunk returns: the rewards of `calls` calls of the policy, and the critic's value after them.
 
-import numpy as np
+Sources:
+- the smaller of two networks: Fujimoto et al., "Addressing Function Approximation Error in
+  Actor-Critic Methods" (TD3, 2018), clipped double Q-learning;
+- quantiles and their loss: Dabney et al., "Distributional Reinforcement Learning with Quantile
+  Regression" (2018), the quantile Huber loss at the midpoints of equal shares;
+- truncated mixtures of quantiles: Kuznetsov et al., "Controlling Overestimation Bias with Truncated
+  Mixture of Continuous Distributional Quantile Critics" (TQC, 2020);
+- bins with a cross-entropy loss: Farebrother et al., "Stop Regressing" (2024), two-hot;
+- targets lowered by the spread of a distributional critic: Oezalp, "Stochastic Actor-Critic" (STAC,
+  arXiv 2601.00737).
+
+What differs:
+- Quantile targets of every head may be the smaller network's, their mean or a truncated mixture.
+- Targets are bounded (`bounds`), because the largest return is known here.
+- STAC's dropout is left out. With bins, targets are single numbers, so the spread of the
+  prediction is that of one backup (temporal, as in STAC); with quantiles, it is that of the return.
+- N-step returns are not corrected for the policy that made them.
+"""
+
+from copy import deepcopy
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldeval.axes import Array, Float32, UInt8
-from worldeval.record import Rollout
-from worldeval.world.protocol import WorldModel, WorldSpec
-from worldeval.world.walk import Walk, stepped, walk
+from worldeval.improve.critic_recipe import CriticRecipe
+
+HUBER = 0.1  # error from which the quantile loss is linear; returns are at most about 1
 
 
-class Critic(nn.Module):
-    """A small MLP over latents, proprioception, task and time."""
+class QCritic(nn.Module):
+    """An ensemble over states and chunks; every network predicts `atoms` numbers."""
 
-    mean: Tensor
-    std: Tensor
+    state_mean: Tensor
+    state_std: Tensor
+    support: Tensor
 
-    def __init__(self, width: int, hidden: int = 256) -> None:
+    def __init__(self, state: int, action: int, recipe: CriticRecipe) -> None:
+        """`state` and `action` are the numbers of a state and of an executed chunk."""
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(width, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, hidden),
-            nn.SiLU(),
-            nn.Linear(hidden, 1),
+        self.recipe = recipe
+        out = 1 if recipe.head == "mean" else recipe.atoms
+        self.members = nn.ModuleList(
+            _network(state + action, recipe.hidden, out, normalised=recipe.normalised)
+            for _ in range(recipe.members)
         )
-        self.register_buffer("mean", torch.zeros(width))
-        self.register_buffer("std", torch.ones(width))
+        self.register_buffer("state_mean", torch.zeros(state))
+        self.register_buffer("state_std", torch.ones(state))
+        support = torch.linspace(*recipe.bounds, out) if out > 1 else torch.zeros(1)
+        self.register_buffer("support", support, persistent=False)
 
-    def fit_normaliser(self, features: Float[Tensor, "n f"]) -> None:
-        """Standardise by the first batch of features; constant ones are left unchanged."""
-        self.mean.copy_(features.mean(0))
-        spread = features.std(0)
-        self.std.copy_(torch.where(spread > 1e-4, spread, torch.ones_like(spread)))
+    def fit_normaliser(self, states: Float[Tensor, "n f"]) -> None:
+        """Standardise by the first states; constant features are left unchanged."""
+        self.state_mean.copy_(states.mean(0))
+        spread = states.std(0)
+        self.state_std.copy_(torch.where(spread > 1e-4, spread, torch.ones_like(spread)))
 
-    def forward(self, features: Float[Tensor, "*n f"]) -> Float[Tensor, "*n"]:
-        """Predict the value of every state."""
+    def forward(
+        self, state: Float[Tensor, "*n f"], action: Float[Tensor, "*n ka"]
+    ) -> Float[Tensor, "m *n atoms"]:
+        """Every network's output: returns, or the logits of bins."""
         # A feature that was nearly constant at first must not dominate later.
-        unit = ((features - self.mean) / self.std).clamp(-5, 5)
-        return self.layers(unit)[..., 0]
+        unit = ((state - self.state_mean) / self.state_std).clamp(-5, 5)
+        given = torch.cat([unit, action], -1)
+        return torch.stack([member(given) for member in self.members])
 
+    def atoms(
+        self, state: Float[Tensor, "*n f"], action: Float[Tensor, "*n ka"]
+    ) -> tuple[Float[Tensor, "m *n atoms"], Float[Tensor, "m *n atoms"]]:
+        """Possible returns and their probabilities, according to every network."""
+        out = self(state, action)
+        if self.recipe.head == "two-hot":
+            return self.support.expand_as(out), out.softmax(-1)
+        return out, torch.full_like(out, 1 / out.shape[-1])
 
-class Tapped:
-    """Wrap a world model and record the features of every state that it passes through.
+    def each(
+        self, state: Float[Tensor, "*n f"], action: Float[Tensor, "*n ka"]
+    ) -> Float[Tensor, "m *n"]:
+        """The mean return according to every network."""
+        returns, share = self.atoms(state, action)
+        return (returns * share).sum(-1)
 
-    They are the world's own if it has a method `features` (a recurrent state-space model's
-    deterministic and stochastic state), else its latents and proprioception.
-    """
+    def value(
+        self, state: Float[Tensor, "*n f"], action: Float[Tensor, "*n ka"]
+    ) -> Float[Tensor, "*n"]:
+        """The return that policies are improved by: the targets' combination, less pessimism."""
+        returns, share = self.atoms(state, action)
+        means = (returns * share).sum(-1)
+        value = means.min(0).values if self.recipe.target == "min" else means.mean(0)
+        return value - self.recipe.pessimism * _spread(returns, share)
 
-    def __init__(self, world: WorldModel) -> None:
-        self._world = world
-        self._features = getattr(world, "features", None)
-        self.noted: list[Float[Tensor, "b f"]] = []
-
-    @property
-    def spec(self) -> WorldSpec:
-        return self._world.spec
-
-    def begin(
+    def loss(
         self,
-        frames: Mapping[str, UInt8[Array, "b h w 3"]],
-        pose: Float32[Array, "b p"],
-        tasks: Sequence[str],
-        seeds: Sequence[int],
-    ) -> Any:
-        """Begin a state at observed frames; forgets the recorded features."""
-        self.noted.clear()
-        return self._note(self._world.begin(frames, pose, tasks, seeds))
+        state: Float[Tensor, "n f"],
+        action: Float[Tensor, "n ka"],
+        target: Float[Tensor, "n t"],
+    ) -> Float[Tensor, ""]:
+        """The mean loss of all networks; for a mean or bins, `target` has one number per row."""
+        out = self(state, action)
+        if self.recipe.head == "mean":
+            return (out - target).square().mean()
+        if self.recipe.head == "two-hot":
+            wanted = two_hot(target[:, 0], self.support)
+            return -(wanted * out.log_softmax(-1)).sum(-1).mean()
+        return torch.stack([quantile_loss(each, target) for each in out]).mean()
 
-    def step(self, state: Any, actions: Float32[Array, "b a"]) -> Any:
-        return self._note(self._world.step(state, actions))
 
-    def walk(self, state: Any, actions: Float32[Array, "b t a"]) -> Walk:
-        """Advance several frames; a world with its own features is stepped one by one."""
-        if self._features is not None:
-            return stepped(self, state, actions)
-        walked = walk(self._world, state, actions)
-        for step in range(actions.shape[1]):
-            self._keep(walked.latents[:, step], walked.pose[:, step])
-        return walked
+class CriticLearner:
+    """A critic, the moving average that gives its targets, and their optimiser."""
 
-    def latents(self, state: Any) -> Float32[Array, "b v d h w"]:
-        return self._world.latents(state)
+    def __init__(self, state: int, action: int, recipe: CriticRecipe, *, seed: int) -> None:
+        self.recipe = recipe
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.critic = QCritic(state, action, recipe)
+        self.target = deepcopy(self.critic).requires_grad_(False)
+        self._optimiser = torch.optim.Adam(self.critic.parameters(), lr=recipe.learning_rate)
 
-    def pose(self, state: Any) -> Float32[Array, "b p"]:
-        return self._world.pose(state)
+    def fit_normaliser(self, states: Float[Tensor, "n f"]) -> None:
+        """Standardise states; call this once, before the first step."""
+        for each in (self.critic, self.target):
+            each.fit_normaliser(states)
 
-    def render(
-        self, latents: Float32[Array, "n v d y x"], tasks: Sequence[str]
-    ) -> dict[str, UInt8[Array, "n h w 3"]]:
-        return self._world.render(latents, tasks)
+    @torch.no_grad()
+    def targets(
+        self,
+        reward: Float[Tensor, " n"],
+        discount: Float[Tensor, " n"],
+        state: Float[Tensor, "n f"],
+        action: Float[Tensor, "n ka"],
+        bonus: Float[Tensor, " n"] | None = None,
+    ) -> Float[Tensor, "n t"]:
+        """Returns to learn: `reward` so far, and the average's value of the next state and action.
 
-    def _note(self, state: Any) -> Any:
-        if self._features is not None:
-            self.noted.append(self._features(state).detach().cpu().float())
+        `discount` is 0 where the episode has ended; `bonus` is added to the next value (entropy).
+        """
+        recipe = self.recipe
+        returns, share = self.target.atoms(state, action)
+        means = (returns * share).sum(-1)
+        if recipe.head != "quantile":
+            after = (means.min(0).values if recipe.target == "min" else means.mean(0))[:, None]
+        elif recipe.target == "truncated":
+            pooled = returns.permute(1, 0, 2).flatten(1).sort(-1).values
+            after = pooled[:, : pooled.shape[1] - recipe.dropped * recipe.members]
+        elif recipe.target == "min":
+            after = returns[means.argmin(0), torch.arange(len(reward))]
         else:
-            self._keep(self._world.latents(state), self._world.pose(state))
-        return state
+            after = returns.mean(0)
+        after = after - recipe.pessimism * _spread(returns, share)[:, None]
+        if bonus is not None:
+            after = after + bonus[:, None]
+        return (reward[:, None] + discount[:, None] * after).clamp(*recipe.bounds)
 
-    def _keep(self, latents: Float32[Array, "b v d h w"], pose: Float32[Array, "b p"]) -> None:
-        flat = np.concatenate([latents.reshape(len(pose), -1), pose], 1)
-        self.noted.append(torch.from_numpy(flat.astype(np.float32)))
+    def step(
+        self,
+        state: Float[Tensor, "n f"],
+        action: Float[Tensor, "n ka"],
+        target: Float[Tensor, "n t"],
+    ) -> Float[Tensor, ""]:
+        """Take one gradient step, and move the average; returns the loss."""
+        loss = self.critic.loss(state, action, target)
+        self._optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        self._optimiser.step()
+        with torch.no_grad():
+            for kept, new in zip(self.target.parameters(), self.critic.parameters(), strict=True):
+                kept.lerp_(new, 1 - self.recipe.average)
+        return loss.detach()
 
 
-def features_of(
-    noted: Sequence[Float[Tensor, "b f"]],
-    rollouts: Sequence[Rollout],
-    tasks: tuple[str, ...],
-    *,
-    every: int,
-) -> Float[Tensor, "t b all"]:
-    """Stack the critic's inputs at each call of the policy, `every` frames apart.
+def n_step(
+    reward: Float[Tensor, "t b"], *, calls: int, gamma: float
+) -> tuple[Float[Tensor, "t b"], Float[Tensor, "t b"]]:
+    """Discounted rewards of the next `calls` calls, and the discount of the value after them.
 
-    These are the world's features, the task and the elapsed share of the episode, because little
-    reward is left near its end. The last of `noted` is the final state, without a policy call.
+    That discount is 0 where the episode ends before.
     """
-    frames = torch.arange(0, len(noted) - 1, every)
-    which = torch.eye(len(tasks))[[tasks.index(rollout.task) for rollout in rollouts]]
-    time = (frames / (len(noted) - 1))[:, None, None].expand(-1, len(rollouts), 1)
-    seen = torch.stack([noted[int(frame)] for frame in frames])
-    return torch.cat([seen, which.expand(len(frames), -1, -1), time], -1)
+    total, steps = torch.zeros_like(reward), len(reward)
+    for ahead in range(min(calls, steps)):
+        total[: steps - ahead] += gamma**ahead * reward[ahead:]
+    discount = torch.zeros_like(reward)
+    discount[: max(steps - calls, 0)] = gamma**calls
+    return total, discount
+
+
+def two_hot(value: Float[Tensor, " n"], support: Float[Tensor, " k"]) -> Float[Tensor, "n k"]:
+    """Divide each value between its two neighbours of an even support, so that its mean stays."""
+    step = support[1] - support[0]
+    place = ((value - support[0]) / step).clamp(0, len(support) - 1)
+    low = place.floor().long().clamp(max=len(support) - 2)
+    upper = place - low
+    out = torch.zeros(len(value), len(support), device=value.device)
+    out.scatter_(1, low[:, None], (1 - upper)[:, None])
+    return out.scatter_(1, low[:, None] + 1, upper[:, None])
+
+
+def quantile_loss(
+    predicted: Float[Tensor, "n k"], target: Float[Tensor, "n t"]
+) -> Float[Tensor, ""]:
+    """The quantile Huber loss of every prediction against every target."""
+    count = predicted.shape[1]
+    share = (torch.arange(count, device=predicted.device) + 0.5) / count
+    error = target[:, None, :] - predicted[:, :, None]  # n k t
+    size = F.huber_loss(predicted[:, :, None].expand_as(error), target[:, None, :].expand_as(error),
+                        reduction="none", delta=HUBER) / HUBER  # fmt: skip
+    weight = (share[:, None] - (error.detach() < 0).float()).abs()
+    return (weight * size).mean(2).sum(1).mean()
+
+
+def _spread(
+    returns: Float[Tensor, "m *n k"], share: Float[Tensor, "m *n k"]
+) -> Float[Tensor, "*n"]:
+    """Standard deviation of the return within a network, averaged over networks."""
+    mean = (returns * share).sum(-1, keepdim=True)
+    # A square root has no gradient at 0.
+    return ((returns - mean).square() * share).sum(-1).add(1e-12).sqrt().mean(0)
+
+
+def _network(width: int, hidden: int, out: int, *, normalised: bool) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for into in (width, hidden):
+        layers.append(nn.Linear(into, hidden))
+        if normalised:
+            layers.append(nn.LayerNorm(hidden))
+        layers.append(nn.SiLU())
+    return nn.Sequential(*layers, nn.Linear(hidden, out))

@@ -20,7 +20,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from worldeval.files import write_json
-from worldeval.improve.critic import Critic
 from worldeval.improve.doubt import Doubt
 from worldeval.improve.experience import Experience, collect
 from worldeval.improve.place import Attempt, Simulation
@@ -28,6 +27,7 @@ from worldeval.improve.ppo import clipped, denoising_discount, divergence, gae, 
 from worldeval.improve.recipe import ETA, GAE, RlRecipe
 from worldeval.improve.sft import imagined_success
 from worldeval.improve.starts import Starts
+from worldeval.improve.value import StateValue
 from worldeval.policy.checkpoint import LearnedPolicy, load
 from worldeval.policy.finetune import keep
 from worldeval.policy.heads.chain import Actor, actor_of, choices, draw, log_probs
@@ -199,7 +199,7 @@ class Learner:
         self._teacher: Actor = actor_of(origin, last_steps=last, eta=ETA, floor=floor)
         tuned = network if recipe.tune == "all" else network.head
         self._policy_optimiser = torch.optim.Adam(tuned.parameters(), lr=recipe.learning_rate)
-        self._critic: Critic | None = None
+        self._critic: StateValue | None = None
         self._critic_optimiser: torch.optim.Optimizer | None = None
         self._generator = torch.Generator().manual_seed(seed)
         self._seed = seed
@@ -269,11 +269,11 @@ class Learner:
             feature = self.origin.encoder(*experience.seen)
         return draw(self._teacher, feature, self._generator)[0]
 
-    def _ready(self, experience: Experience) -> tuple[Critic, torch.optim.Optimizer]:
+    def _ready(self, experience: Experience) -> tuple[StateValue, torch.optim.Optimizer]:
         if self._critic is None or self._critic_optimiser is None:
             with torch.random.fork_rng():
                 torch.manual_seed(self._seed)
-                self._critic = Critic(experience.state.shape[-1]).to(experience.state.device)
+                self._critic = StateValue(experience.state.shape[-1]).to(experience.state.device)
             self._critic.fit_normaliser(experience.state.flatten(0, 1))
             self._critic_optimiser = torch.optim.Adam(
                 self._critic.parameters(), lr=self.recipe.critic_rate

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldeval.axes import Array, Float32
-from worldeval.improve.critic import Tapped, features_of
+from worldeval.improve.features import Tapped, features_of
 from worldeval.improve.place import Judging, Simulation
 from worldeval.policy.checkpoint import LearnedPolicy
 from worldeval.policy.heads.chain import Actor, draw
