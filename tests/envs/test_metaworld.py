@@ -41,6 +41,31 @@ def test_the_cameras_see_something(env: MetaWorld) -> None:
     assert (frame.frames["side"] != frame.frames["top"]).any()
 
 
+def test_the_start_shows_the_object_where_it_is(env: MetaWorld) -> None:
+    import mujoco
+
+    for seed in range(4):
+        start = env.reset(seed)
+        mujoco.mj_forward(env.env.model, env.env.data)
+        computed_anew = env.frame(success=False)
+        np.testing.assert_array_equal(start.frames["top"], computed_anew.frames["top"])
+        stood_still = env.step(np.zeros(env.action_dim, np.float32))
+        assert start.objects is not None and stood_still.objects is not None
+        np.testing.assert_allclose(start.objects, stood_still.objects, atol=0.002)
+
+
+@pytest.mark.parametrize("task", ["window-open-v3", "faucet-open-v3", "lever-pull-v3"])
+def test_every_task_starts_with_its_object_in_place(task: str) -> None:
+    env = MetaWorld(task, size=32)  # nothing is rendered from this second environment
+    env.frame = lambda *, success: env._told({}, success=success)  # pyright: ignore
+    for seed in range(4):
+        start = env.reset(seed)
+        stood_still = env.step(np.zeros(env.action_dim, np.float32), look=False)
+        assert start.objects is not None and stood_still.objects is not None
+        np.testing.assert_allclose(start.objects, stood_still.objects, atol=0.005)
+    env.close()
+
+
 def test_a_world_frame_is_k_simulator_steps(env: MetaWorld) -> None:
     env.reset(0)
     up = np.tile([0.0, 0.0, 1.0, 0.0], 5).astype(np.float32)

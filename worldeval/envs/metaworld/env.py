@@ -25,6 +25,7 @@ warnings.filterwarnings("ignore", message=r"Constant\(s\) may be too high")
 POSE_DIM = 4  # hand x y z (m), gripper opening (0-1)
 RAW_ACTION_DIM = 4  # hand dx dy dz, gripper; each in [-1, 1]
 OBJECT = slice(4, 7)  # the object's x y z (m) in Meta-World's observation
+_NOW, _PAST = slice(0, 18), slice(18, 36)  # an observation holds the one before it, too
 SIMULATOR_FPS = 80.0  # 1 / (5 physics steps of 2.5 ms)
 
 
@@ -65,6 +66,7 @@ class MetaWorld:
         self.env._freeze_rand_vec = False
         self.task, self.k, self._cameras = task, k, cameras(task)
         model = self.env.model
+        self._forward = mujoco.mj_forward
         model.vis.quality.shadowsize = 0  # shadows and multisampling make rendering 10x slower
         model.vis.quality.offsamples = 0
         self._renderer = mujoco.Renderer(model, size, size)
@@ -104,7 +106,12 @@ class MetaWorld:
         self.env.seed(seed)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            raw, _ = self.env.reset(seed=seed)
+            self.env.reset(seed=seed)
+        # Meta-World moves the object after its last physics step: until positions are computed
+        # anew, pictures and observations show where the object was before.
+        self._forward(self.env.model, self.env.data)
+        raw = self.env._get_obs()
+        raw[_PAST] = raw[_NOW]
         self.raw = np.asarray(raw, np.float32)
         return self.frame(success=False)
 
