@@ -15,7 +15,7 @@ from worldeval.world.protocol import WorldSpec
 from worldeval.world.walk import Walking, walk
 from worldeval.world.world import World
 
-FAMILIES = ("latent", "dit", "uwm", "rssm", "ctrl_world")
+FAMILIES = ("latent", "dit", "dit rotary", "uwm", "rssm", "ctrl_world")
 CHUNK = 3
 COPIES = {"device.py: on_host"}  # where states are copied out
 SPEC = WorldSpec(
@@ -33,9 +33,10 @@ TASKS, SEEDS = ["left", "right", "left"], [4, 5, 6]
 def a_world(kind: str) -> World:
     """A world in which everything speaks."""
     torch.manual_seed(0)
+    kind, _, age = kind.partition(" ")
     recipe = hooks.recipe_of(kind)
     if kind == "dit":  # memory too, within a few frames
-        recipe = replace(recipe, memory=1, window=1, steps=2)
+        recipe = replace(recipe, memory=1, window=1, steps=2, age=age or "learned")
     world = new_world(kind, SPEC, recipe).eval()
     with torch.no_grad():
         for weight in world.parameters():

@@ -33,12 +33,21 @@ class Branching(Protocol):
         ...
 
 
+@runtime_checkable
+class SharedFrames(Protocol):
+    """A part of a state that selects rows itself, because its buffer is shared."""
+
+    buffer: Tensor
+
+    def rows(self, rows: slice | Int[Tensor, " n"]) -> Any: ...
+
+
 def rows_of(record: Any, rows: slice | Int[Tensor, " n"]) -> Any:
     """Select rows of a record; rows may repeat.
 
     A record is a dataclass of tensors whose first axis is the batch, of lists with one entry per
     row (generators, which are copied so that every branch draws what the episode itself would
-    draw), of lists of such records, and of such records.
+    draw), of lists of such records, of such records, and of `SharedFrames`.
     """
     own = [each.name for each in fields(record)]
     return replace(record, **{name: _part(getattr(record, name), rows) for name in own})
@@ -47,6 +56,8 @@ def rows_of(record: Any, rows: slice | Int[Tensor, " n"]) -> Any:
 def _part(value: Any, rows: slice | Int[Tensor, " n"]) -> Any:
     if isinstance(value, Tensor):
         return value[rows if isinstance(rows, slice) else rows.to(value.device)]
+    if isinstance(value, SharedFrames):
+        return value.rows(rows if isinstance(rows, slice) else rows.to(value.buffer.device))
     if isinstance(value, list):
         if all(is_dataclass(each) for each in value):
             return [rows_of(each, rows) for each in value]

@@ -9,13 +9,14 @@ from worldeval.axes import Float
 class HeadNorm(nn.RMSNorm):
     """RMSNorm over a head's width.
 
-    Under autocast, queries and keys are half precision but the weight is not; torch's own module
-    then warns and leaves its fused path. Here the weight is cast to its input's dtype.
+    Under autocast, queries and keys are half precision but the weight is not, and torch would
+    return single precision, for which there is no fast attention. Here the result has its input's
+    dtype.
     """
 
     def forward(self, x: Float[Tensor, "... e"]) -> Float[Tensor, "... e"]:
         assert self.weight is not None
-        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps)
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), self.eps).to(x.dtype)
 
 
 def modulated(x: Tensor, gain: Tensor, shift: Tensor) -> Tensor:

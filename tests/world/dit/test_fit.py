@@ -66,7 +66,7 @@ def test_a_sequence_knows_its_past_and_remembers_what_is_older_than_its_window()
     assert torch.equal(cut.given.motion.past_poses[:, 1], windows.pose[3:7])
     assert torch.equal(cut.given.next_pose, windows.pose[6:10])
     memory = cut.memory
-    assert memory is not None and memory.there.all()
+    assert memory is not None and memory.there is not None and memory.there.all()
     for place, frame in enumerate(range(6, 10)):
         older = windows.pose[: frame - 3]
         nearest = (older - windows.pose[frame]).square().sum(1).argsort()[:2]
@@ -80,7 +80,8 @@ def test_a_start_stands_still_and_remembers_nothing() -> None:
     assert (cut.change()[0, 0] == 0).all()
     assert (cut.given.motion.action[0] == 0).all()
     assert torch.equal(cut.given.motion.pose[0], windows.pose[0])
-    assert cut.memory is not None and not cut.memory.there[:4].any()
+    assert cut.memory is not None and cut.memory.there is not None
+    assert not cut.memory.there[:4].any()
 
 
 def test_an_imagined_history_keeps_what_was_observed() -> None:

@@ -86,7 +86,7 @@ def test_frames_beyond_the_window_are_reached_through_the_frames_between() -> No
 def test_memory_is_read_where_it_is_there() -> None:
     network, sequence = a_world().dynamics, a_sequence()
     memory = sequence.memory
-    assert memory is not None
+    assert memory is not None and memory.there is not None
     x, time = torch.randn(2, LENGTH, *LATENT), torch.rand(2, LENGTH)
     before = network(x, time, sequence)
     other = replace(sequence, memory=replace(memory, latents=memory.latents + 1))
@@ -103,7 +103,7 @@ def test_memory_is_read_where_it_is_there() -> None:
 def test_memory_says_from_where_and_when_it_is(name: str) -> None:
     network, sequence = a_world().dynamics, a_sequence()
     memory = sequence.memory
-    assert memory is not None
+    assert memory is not None and memory.there is not None
     x, time = torch.randn(2, LENGTH, *LATENT), torch.rand(2, LENGTH)
     other = replace(memory, **{name: getattr(memory, name) + 3})
     after = network(x, time, replace(sequence, memory=other))

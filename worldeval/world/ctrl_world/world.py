@@ -16,6 +16,7 @@ from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.hand.state import FrameState, back
 from worldeval.world.hand.world import HandWorld
+from worldeval.world.history import History
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 from worldeval.world.walk import Walk
@@ -58,7 +59,7 @@ class CtrlWorld(HandWorld):
         seeds: Sequence[int],
     ) -> CtrlWorldState:
         return CtrlWorldState(
-            latents=latents.float().to(self.device)[:, None],
+            video=History.of(latents.float().to(self.device)[:, None]),
             hand=self.hand.begin(self.tensor(pose), self.task_index(tasks)),
             words=self.words(tasks),
             generators=generators_of(seeds, self.device),
@@ -136,7 +137,7 @@ class CtrlWorld(HandWorld):
                 generators=state.generators,
                 steps=self.steps,
             )[:, : actions.shape[1]]
-        return replace(state, latents=torch.cat([state.latents, imagined.float()], 1), hand=hand)
+        return replace(state, video=state.video.followed_by(imagined.float()), hand=hand)
 
     def _recalled(self, now: int) -> Int[Tensor, " u"]:
         """Indices of the past frames and the newest; before the start, the first frame repeats."""

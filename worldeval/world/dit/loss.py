@@ -104,5 +104,6 @@ def forgetting(sequence: Sequence, generator: torch.Generator) -> Sequence:
     memory = sequence.memory
     if memory is None:
         return sequence
+    assert memory.there is not None
     kept = torch.rand(len(memory.there), 1, generator=generator) >= FORGETFUL
     return replace(sequence, memory=replace(memory, there=memory.there & kept.to(memory.there)))

@@ -13,6 +13,7 @@ pose and age. Nothing attends to a later frame.
 """
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +25,9 @@ from torch.utils.checkpoint import checkpoint
 
 from worldeval.axes import Bool, Float, Int
 from worldeval.errors import UserError
-from worldeval.world.dit.attention import AttendedFrames, Block, KeysValues, both
+from worldeval.world.dit.attended import FLEXIBLE, AttendedFrames, Bands, Seen, Slots, both
+from worldeval.world.dit.attention import Block, turns
+from worldeval.world.dit.cache import FrameCache
 from worldeval.world.dit.recipe import DitRecipe
 from worldeval.world.features import Features, Motion
 from worldeval.world.hand.maps import ONE_HAND, DrawnHand, HandMaps
@@ -52,7 +55,7 @@ class MemoryFrames:
     latents: Float[Tensor, "m k v d h w"]
     pose: Float[Tensor, "m k p"]
     age: Int[Tensor, "m k"]  # frames ago
-    there: Bool[Tensor, "m k"]
+    there: Bool[Tensor, "m k"] | None  # None: all of them are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,6 +143,7 @@ class DitNetwork(nn.Module):
                 condition=condition,
                 window=recipe.window,
                 remembers=recipe.memory > 0,
+                rotary=recipe.age == "rotary",
             )
             for _ in range(recipe.depth)
         )
@@ -169,20 +173,32 @@ class DitNetwork(nn.Module):
         found = self.denoise(x.flatten(0, 1), time.flatten(), scene, seen)
         return found.unflatten(0, x.shape[:2])
 
-    def settle_sequence(self, sequence: Sequence) -> tuple[Scene, list[AttendedFrames]]:
+    def settle_sequence(self, sequence: Sequence) -> tuple[Scene, list[Seen]]:
         """Compute what every frame of a sequence attends to, before it and in memory, per block."""
         frames = sequence.latents.shape[1]
         scene = self.look(sequence.given)
         change = (sequence.change() / self.change_std).flatten(0, 1)
         tokens, condition = self._noised(change, torch.ones_like(scene.known[:, 0]), scene)
-        memory = self.read(sequence.memory, sequence.given.next_pose)
-        out = []
+        turn = self.turn(torch.arange(frames, device=tokens.device))
+        memory = self.read(sequence.memory, sequence.given.next_pose, turn)
+        out: list[Seen] = []
         for block, read in zip(self.blocks, memory, strict=True):
             assert isinstance(block, Block)
-            tokens, kept = self._spare(block.settle_sequence, tokens, condition, frames=frames)
-            before = block.before_each(kept)
+            tokens, kept = self._spare(
+                block.settle_sequence, tokens, condition, frames=frames, turn=turn
+            )
+            if turn is not None and tokens.device.type in FLEXIBLE:
+                out.append(Bands(settled=kept, memory=read, window=block.window, turn=turn))
+                continue
+            before = block.before_each(kept, turn)
             out.append(before if read is None else both(before, read))
         return scene, out
+
+    def turn(self, frame: Int[Tensor, " t"]) -> Float[Tensor, "t 2 r"] | None:
+        """By which the keys and queries of these frames are turned; None with `age: learned`."""
+        if self.recipe.age == "learned":
+            return None
+        return turns(frame.float(), self.recipe.width // self.recipe.heads)
 
     def look(self, given: Given) -> Scene:
         """Compute the features of frames once for all sampler steps."""
@@ -194,7 +210,10 @@ class DitNetwork(nn.Module):
         return Scene(tokens=tokens + self.paint(palette) + self.hand(maps), known=known)
 
     def read(
-        self, memory: MemoryFrames | None, next_pose: Float[Tensor, "m p"]
+        self,
+        memory: MemoryFrames | None,
+        next_pose: Float[Tensor, "m p"],
+        turn: Float[Tensor, "t 2 r"] | None,
     ) -> list[AttendedFrames] | list[None]:
         """Compute each block's memory tokens; Nones without memory."""
         if memory is None or not self.recipe.memory:
@@ -206,16 +225,18 @@ class DitNetwork(nn.Module):
         told = self.read_pose(torch.cat([waves, away, age], 2))
         tokens = self.glimpse(self._patches(memory.latents.flatten(0, 1)))
         tokens = tokens.unflatten(0, (-1, frames)) + self.read_place + told[:, :, None]
-        mask = memory.there.repeat_interleave(tokens.shape[2], 1)
+        mask = memory.there
+        if mask is not None:
+            mask = mask.repeat_interleave(tokens.shape[2], 1)
         tokens = self.read_norm(tokens.flatten(1, 2))
-        return [block.read(tokens, mask) for block in self.blocks]  # type: ignore[operator]
+        return [block.read(tokens, mask, turn) for block in self.blocks]  # type: ignore[operator]
 
     def denoise(
         self,
         x: Float[Tensor, "m v d h w"],
         time: Float[Tensor, " m"],
         scene: Scene,
-        seen: list[AttendedFrames],
+        seen: Iterable[Seen],
     ) -> Float[Tensor, "m v d h w"]:
         """Predict the change from `x` at flow time `time`, for frames that attend to `seen`."""
         tokens, condition = self._noised(x, time, scene)
@@ -225,29 +246,62 @@ class DitNetwork(nn.Module):
         return self._cells(self.head(modulated(tokens, gain, shift)).float())
 
     def settle(
-        self, change: Float[Tensor, "m v d h w"], scene: Scene, seen: list[AttendedFrames]
-    ) -> list[KeysValues]:
-        """Compute the cache entries of frames whose change is known; they do not read memory."""
+        self,
+        change: Float[Tensor, "m v d h w"],
+        scene: Scene,
+        cache: FrameCache,
+        seen: list[Slots],
+    ) -> FrameCache:
+        """Append a frame whose change is known to the cache whose `slots` are seen.
+
+        It reads no memory, which later frames may not see.
+        """
         time = torch.ones(len(change), device=change.device)
         tokens, condition = self._noised(change, time, scene)
-        out = []
-        for block, there in zip(self.blocks, seen, strict=True):
+        places = (cache.frames + 1) * cache.cells
+        free = cache.slots(cache.end, cache.end + 1)
+        for index, (block, there) in enumerate(zip(self.blocks, seen, strict=True)):
             assert isinstance(block, Block)
-            tokens, kept = block.settle(tokens, condition, there)
-            out.append(kept)
+            tokens, kept = block.settle(tokens, condition, there.first(places))
+            if block.lag is not None:  # else its place in the cache is where it attended from
+                free[:, index, 0] = kept.keys[:, 0]
+        return cache.settled()
+
+    def slots(self, cache: FrameCache, memory: list[AttendedFrames] | list[None]) -> list[Slots]:
+        """Return what the frame after the cached ones attends to, per block.
+
+        The cache must have room for the frame and its memory, which is written behind the window.
+        """
+        out = []
+        turn = self.turn(torch.full((1,), cache.age, device=cache.buffer.device))
+        window = cache.frames * cache.cells
+        for index, (block, read) in enumerate(zip(self.blocks, memory, strict=True)):
+            assert isinstance(block, Block)
+            count = 0 if read is None else read.keys.shape[2]
+            places = window + count + cache.cells
+            own = cache.buffer[:, index, :, :, cache.begin * cache.cells :][..., :places, :]
+            keys, values = own.unbind(1)
+            if block.lag is not None:
+                lagging = block.lagging(keys[:, :, :window], cache.frames) if window else keys
+                keys = torch.cat([lagging[:, :, :window], keys[:, :, window:]], 2)
+            if read is not None:
+                keys[:, :, window : window + count] = read.keys
+                values[:, :, window : window + count] = read.values
+            out.append(Slots(keys=keys, values=values, turn=turn))
         return out
 
-    def recall(self, cache: list[KeysValues]) -> list[AttendedFrames]:
-        """Return what the frame after the cached ones attends to."""
-        pairs = zip(self.blocks, cache, strict=True)
-        return [block.recall(past) for block, past in pairs]  # type: ignore[operator]
-
-    def nothing(self, like: Float[Tensor, "m v d h w"]) -> list[KeysValues]:
+    def nothing(self, like: Float[Tensor, "m v d h w"]) -> FrameCache:
         """An empty cache, before any frame."""
-        heads = self.recipe.heads
-        shape = (len(like), 0, heads, len(self.place), self.recipe.width // heads)
-        empty = KeysValues(keys=like.new_zeros(shape), values=like.new_zeros(shape))
-        return [empty] * len(self.blocks)
+        recipe = self.recipe
+        return FrameCache.empty(
+            len(like),
+            blocks=len(self.blocks),
+            heads=recipe.heads,
+            cells=len(self.place),
+            width=recipe.width // recipe.heads,
+            window=recipe.window,
+            like=like,
+        )
 
     def _noised(
         self, x: Float[Tensor, "m v d h w"], time: Float[Tensor, " m"], scene: Scene

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from worldeval.config import retired
 from worldeval.world.recipe import CameraRecipe, WorldRecipe
@@ -20,6 +20,9 @@ class DitRecipe(WorldRecipe):
     patch: int = 2  # side of a token in latent cells
     window: int = 4  # past frames that a frame attends to; the size of the cache
     memory: int = 1  # older frames it may also read, nearest in pose; 0: none
+    # How keys tell how old their frame is. `learned`: by a vector added at every frame, as in all
+    # worlds of before; `rotary`: by a turn that is final, so that cached keys are never rewritten.
+    age: Literal["learned", "rotary"] = "learned"
     steps: int = 2  # Euler steps of the sampler; 1 gives the mean of the possible futures
     length: int = 8  # frames of a training sequence
     # (share of training from which, times that the history is replaced by the model's own samples)
@@ -36,6 +39,8 @@ class DitRecipe(WorldRecipe):
             raise ValueError(f"steps: {self.steps} is outside the sampler's range of 1 to 8.")
         if self.width % self.heads:
             raise ValueError(f"width: {self.width} is not a multiple of heads: {self.heads}.")
+        if self.age == "rotary" and self.width // self.heads < 4:
+            raise ValueError("age: rotary needs heads of at least 4 numbers. Set fewer heads.")
         if self.window < 1 or self.memory < 0 or self.length < 2:
             raise ValueError("window must be at least 1, memory at least 0, length at least 2.")
 

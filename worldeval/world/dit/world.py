@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32
-from worldeval.device import autocast, generators_of
-from worldeval.world.dit.attention import KeysValues, both, longer
+from worldeval.device import autocast, bf16_pays, generators_of
+from worldeval.world.dit.cache import FrameCache
 from worldeval.world.dit.network import DitNetwork, Given, MemoryFrames
 from worldeval.world.features import Motion
 from worldeval.world.flow import own_noise, sample
@@ -16,6 +16,7 @@ from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.hand.state import FrameState, HandState
 from worldeval.world.hand.world import HandWorld
+from worldeval.world.history import History
 from worldeval.world.memory import nearest
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
@@ -25,7 +26,7 @@ from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 class DitState(FrameState):
     """Every frame so far, for memory retrieval, and the network's cache of the newest ones."""
 
-    cache: list[KeysValues]  # one per block; the newest `window` frames
+    cache: FrameCache  # the newest `window` frames
 
 
 class DitWorld(HandWorld):
@@ -60,12 +61,14 @@ class DitWorld(HandWorld):
             previous=start, first=start, motion=standing(hand), next_pose=hand.poses[:, 0]
         )
         network = self.dynamics
-        empty = network.nothing(start)
         with autocast(self.device):
             scene = network.look(still)
-            cache = network.settle(torch.zeros_like(start), scene, network.recall(empty))
+            cache = network.nothing(start).with_room(1, _precision(self.device))
+            none = [None] * len(network.blocks)
+            seen = network.slots(cache, none)
+            cache = network.settle(torch.zeros_like(start), scene, cache, seen)
         return DitState(
-            latents=start[:, None],
+            video=History.of(start[:, None]),
             hand=hand,
             generators=generators_of(seeds, self.device),
             cache=cache,
@@ -80,25 +83,22 @@ class DitWorld(HandWorld):
         given = Given(previous=newest, first=first, motion=moved.motion, next_pose=moved.pose)
         noise = own_noise(newest, state.generators)
         with autocast(self.device):
-            scene, recalled = network.look(given), network.recall(state.cache)
-            memory = network.read(self.memory(state, moved.pose), moved.pose)
-            seen = [
-                past if read is None else both(past, read)
-                for past, read in zip(recalled, memory, strict=True)
-            ]
+            scene = network.look(given)
+            turn = network.turn(torch.full((1,), state.cache.age, device=self.device))
+            memory = network.read(self.memory(state, moved.pose), moved.pose, turn)
+            room = 1 + network.recipe.memory
+            cache = state.cache.with_room(room, _precision(self.device))
+            seen = network.slots(cache, memory)
             change = sample(
                 lambda x, time: network.denoise(x, time, scene, seen), noise, steps=self.steps
             )
-            settled = network.settle(change, scene, recalled)
-        window = network.recipe.window
+            cache = network.settle(change, scene, cache, seen)
+        imagined = newest + change * network.change_std
         return replace(
             state,
-            latents=torch.cat([state.latents, (newest + change * network.change_std)[:, None]], 1),
+            video=state.video.followed_by(imagined[:, None]),
             hand=moved.hand,
-            cache=[
-                longer(past, new, window=window)
-                for past, new in zip(state.cache, settled, strict=True)
-            ],
+            cache=cache,
         )
 
     def memory(self, state: DitState, target: Float[Tensor, "b p"]) -> MemoryFrames | None:
@@ -121,8 +121,13 @@ class DitWorld(HandWorld):
             latents=state.latents[rows, chosen],
             pose=state.poses[rows, chosen],
             age=frames - chosen,
-            there=torch.ones_like(chosen, dtype=torch.bool),
+            there=None,
         )
+
+
+def _precision(device: torch.device) -> torch.dtype:
+    """The dtype of keys and values under `autocast`."""
+    return torch.bfloat16 if bf16_pays(device) else torch.float32
 
 
 def standing(hand: HandState) -> Motion:

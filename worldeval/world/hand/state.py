@@ -13,29 +13,40 @@ from worldeval.axes import Float, Int
 from worldeval.world.features import PAST_ACTIONS, Motion
 from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
+from worldeval.world.history import History
 
 
 @dataclass(frozen=True, kw_only=True)
 class HandState:
     """The poses so far, and what determines the next one."""
 
-    poses: Float[Tensor, "b t p"]
+    track: History  # of poses
     past_actions: Float[Tensor, "b 2 a"]  # newest first
     command: Float[Tensor, "b c"]
     task: Int[Tensor, " b"]
 
+    @property
+    def poses(self) -> Float[Tensor, "b t p"]:
+        """The poses so far."""
+        return self.track.frames
+
     def found_at(self, pose: Float[Tensor, "b p"]) -> "HandState":
         """Replace the newest pose by an observed one."""
-        return replace(self, poses=torch.cat([self.poses[:, :-1], pose[:, None]], 1))
+        return replace(self, track=self.track.ending_in(pose))
 
 
 @dataclass(frozen=True, kw_only=True)
 class FrameState:
     """Every frame imagined so far, with the robot's state; memory may retrieve any frame."""
 
-    latents: Float[Tensor, "b t v d h w"]
+    video: History  # of latents
     hand: HandState
     generators: list[torch.Generator]  # one per episode
+
+    @property
+    def latents(self) -> Float[Tensor, "b t v d h w"]:
+        """The latents of every frame."""
+        return self.video.frames
 
     @property
     def poses(self) -> Float[Tensor, "b t p"]:
@@ -65,7 +76,7 @@ class Hand:
     def begin(self, pose: Float[Tensor, "b p"], task: Int[Tensor, " b"]) -> HandState:
         """Begin at rest: the command is the current position and there are no past actions."""
         return HandState(
-            poses=pose[:, None],
+            track=History.of(pose[:, None]),
             past_actions=pose.new_zeros(len(pose), PAST_ACTIONS, self.action_dim),
             command=self.actuation.begin(pose),
             task=task,
@@ -93,7 +104,7 @@ class Hand:
         next_pose = self.kinematics.follow(newest.flatten(1), first.flatten(1), motion)
         after = replace(
             hand,
-            poses=torch.cat([hand.poses, next_pose[:, None]], 1),
+            track=hand.track.followed_by(next_pose[:, None]),
             past_actions=torch.stack([action, hand.past_actions[:, 0]], 1),
             command=next_command,
         )

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32
@@ -39,8 +38,8 @@ class HandWorld(World):
         self, state: Any, latents: Float[Tensor, "b v d h w"], pose: Float32[Array, "b p"]
     ) -> Any:
         """Commands, older frames and a cache's keys and values are kept."""
-        seen = torch.cat([state.latents[:, :-1], latents.float().to(self.device)[:, None]], 1)
-        return replace(state, latents=seen, hand=state.hand.found_at(self.tensor(pose)))
+        seen = state.video.ending_in(latents.float().to(self.device))
+        return replace(state, video=seen, hand=state.hand.found_at(self.tensor(pose)))
 
     def latents(self, state: Any) -> Float32[Array, "b v d h w"]:
         return on_host(state.latents[:, -1])[0]

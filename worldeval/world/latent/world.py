@@ -12,6 +12,7 @@ from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.hand.state import FrameState, back
 from worldeval.world.hand.world import HandWorld
+from worldeval.world.history import History
 from worldeval.world.latent.network import Context, LatentDynamics
 from worldeval.world.latent.spatial import SpatialDynamics
 from worldeval.world.memory import nearest
@@ -45,7 +46,7 @@ class FrameWorld(HandWorld):
         seeds: Sequence[int],
     ) -> FrameState:
         return FrameState(
-            latents=latents.float().to(self.device)[:, None],
+            video=History.of(latents.float().to(self.device)[:, None]),
             hand=self.hand.begin(self.tensor(pose), self.task_index(tasks)),
             generators=generators_of(seeds, self.device),
         )
@@ -68,8 +69,8 @@ class FrameWorld(HandWorld):
         )
         with gpu_autocast(self.device):
             imagined = self.dynamics(context)
-        latents = torch.cat([state.latents, imagined[:, None]], 1)
-        return replace(state, latents=latents, hand=moved.hand)
+        video = state.video.followed_by(imagined[:, None])
+        return replace(state, video=video, hand=moved.hand)
 
     def _memory(
         self, poses: Float[Tensor, "b t p"], target: Float[Tensor, "b p"]

@@ -23,6 +23,7 @@ from worldeval.axes import Array, Float, Float32, Int
 from worldeval.device import generators_of, gpu_autocast, on_host
 from worldeval.errors import UserError
 from worldeval.world.hand.commands import Actuation
+from worldeval.world.history import History
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.rssm.categorical import draw
 from worldeval.world.rssm.network import Belief, Rssm
@@ -37,12 +38,22 @@ Actor = Callable[[Float[Tensor, "b f"]], Float[Tensor, "b a"]]
 class RssmState:
     """The state of a batch of episodes, with every frame decoded so far."""
 
-    latents: Float[Tensor, "b t v d h w"]
-    poses: Float[Tensor, "b s p"]  # s = t, or more while frames are not decoded
+    video: History  # of latents
+    track: History  # of poses; longer than `video` while frames are not decoded
     belief: Belief
     command: Float[Tensor, "b c"]
     task: Int[Tensor, " b"]
     generators: list[torch.Generator]
+
+    @property
+    def latents(self) -> Float[Tensor, "b t v d h w"]:
+        """The latents of every frame."""
+        return self.video.frames
+
+    @property
+    def poses(self) -> Float[Tensor, "b s p"]:
+        """The pose of every frame."""
+        return self.track.frames
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +101,8 @@ class RssmWorld(World):
         with gpu_autocast(self.device):
             posterior = self.model.posterior(deter, self.model.read(first, first, poses, task))
         return RssmState(
-            latents=first[:, None],
-            poses=poses[:, None],
+            video=History.of(first[:, None]),
+            track=History.of(poses[:, None]),
             belief=Belief(deter=deter, stoch=self._drawn(posterior, generators)),
             command=self.actuation.begin(poses),
             task=task,
@@ -110,8 +121,8 @@ class RssmWorld(World):
         stoch = self._drawn(posterior, state.generators)
         return replace(
             state,
-            latents=torch.cat([state.latents[:, :-1], newest[:, None]], 1),
-            poses=torch.cat([state.poses[:, :-1], poses[:, None]], 1),
+            video=state.video.ending_in(newest),
+            track=state.track.ending_in(poses),
             belief=replace(state.belief, stoch=stoch),
         )
 
@@ -120,7 +131,7 @@ class RssmWorld(World):
         after = self._advance(state, self.tensor(actions))
         with gpu_autocast(self.device):
             drawn = self.model.decode(after.belief.features, after.latents[:, 0])
-        return replace(after, latents=torch.cat([after.latents, drawn[:, None]], 1))
+        return replace(after, video=after.video.followed_by(drawn[:, None]))
 
     def latents(self, state: RssmState) -> Float32[Array, "b v d h w"]:
         return on_host(state.latents[:, -1])[0]
@@ -172,8 +183,8 @@ class RssmWorld(World):
             prior = model.prior(deter)
         belief = Belief(deter=deter, stoch=self._drawn(prior, state.generators))
         pose = model.move(belief.features, state.poses[:, -1], command)
-        poses = torch.cat([state.poses, pose[:, None]], 1)
-        return replace(state, belief=belief, command=command, poses=poses)
+        track = state.track.followed_by(pose[:, None])
+        return replace(state, belief=belief, command=command, track=track)
 
     def _drawn(
         self, log_chance: Float[Tensor, "b g c"], generators: list[torch.Generator]

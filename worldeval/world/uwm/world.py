@@ -22,6 +22,7 @@ from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.hand.state import FrameState, HandState
 from worldeval.world.hand.world import HandWorld
+from worldeval.world.history import History
 from worldeval.world.protocol import WorldSpec
 from worldeval.world.tokenizer.frame_tokenizer import FrameTokenizer
 from worldeval.world.uwm.modes import Drawn, Guide, Noise, draw, own_noise
@@ -75,7 +76,7 @@ class UwmWorld(HandWorld):
     ) -> UwmState:
         first = latents.float().to(self.device)
         hand = self.hand.begin(self.tensor(pose), self.task_index(tasks))
-        return self._anchored(first[:, None], hand, generators_of(seeds, self.device))
+        return self._anchored(History.of(first[:, None]), hand, generators_of(seeds, self.device))
 
     def observe_latents(
         self, state: UwmState, latents: Float[Tensor, "b v d h w"], pose: Float32[Array, "b p"]
@@ -99,10 +100,10 @@ class UwmWorld(HandWorld):
             actions=since,
         )
         assert drawn.future is not None
-        latents = torch.cat([state.latents, drawn.future[:, -1:]], 1)
+        video = state.video.followed_by(drawn.future[:, -1:])
         if since.shape[1] == (recipe.anchor or recipe.chunk):
-            return self._anchored(latents, hand, state.generators)
-        return replace(state, latents=latents, hand=hand, since=since)
+            return self._anchored(video, hand, state.generators)
+        return replace(state, video=video, hand=hand, since=since)
 
     @torch.no_grad()
     def propose(
@@ -220,14 +221,14 @@ class UwmWorld(HandWorld):
         ahead: Float[Tensor, "b n v d h w"],
     ) -> Proposed:
         """Advance the pose by `actions` with known frames; the last one is the next anchor."""
-        latents, begin = torch.cat([state.latents, ahead], 1), state.latents.shape[1]
-        hand, first = state.hand, state.latents[:, 0]
+        video, begin = state.video.followed_by(ahead), state.video.count
+        hand, latents, first = state.hand, video.frames, state.latents[:, 0]
         for place, action in enumerate(actions.unbind(1), begin):
             hand = self.hand.step(hand, action, newest=latents[:, place - 1], first=first).hand
         return Proposed(
             actions=on_host(actions)[0],
             walk=Walk(
-                state=self._anchored(latents, hand, state.generators),
+                state=self._anchored(video, hand, state.generators),
                 latents=on_host(ahead)[0],
                 pose=on_host(hand.poses[:, begin:])[0],
             ),
@@ -235,14 +236,14 @@ class UwmWorld(HandWorld):
 
     def _anchored(
         self,
-        latents: Float[Tensor, "b t v d h w"],
+        video: History,
         hand: HandState,
         generators: list[torch.Generator],
     ) -> UwmState:
         """Build a state whose newest frame is the anchor."""
-        lag = -min(2, latents.shape[1])
+        latents, lag = video.frames, -min(2, video.count)
         return UwmState(
-            latents=latents,
+            video=video,
             hand=hand,
             anchor=UwmContext(
                 latent=latents[:, -1],
@@ -260,7 +261,7 @@ class UwmWorld(HandWorld):
         )
 
     def _reanchored(self, state: UwmState) -> UwmState:
-        return self._anchored(state.latents, state.hand, state.generators)
+        return self._anchored(state.video, state.hand, state.generators)
 
     @staticmethod
     def _robot(drawn: Drawn) -> Float32[Array, "b n a"]:
