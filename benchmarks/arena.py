@@ -42,7 +42,6 @@ import worldeval as we
 from worldeval.api.data import read_mixture
 from worldeval.data.adapt import ChosenEpisodes
 from worldeval.data.table import RecordedEpisodes, read_table
-from worldeval.data.weighted import Weighted
 from worldeval.errors import UserError
 from worldeval.files import read_json, write_json
 from worldeval.policy.checkpoint import LearnedPolicy, load
@@ -91,11 +90,14 @@ def main() -> None:
     )
     torch.set_num_threads(1)
     data = read_mixture(args.data, maps=args.map, every=args.every)
+    waiting = [entry for entry in entries if not facts_of(entry, args).is_file()]
+    recorded = only(read_table(*data), args.tasks) if waiting else None
     for seed in range(args.seeds):
         own = [entry for entry in entries if entry.seed == seed]
         for entry in own:
-            prepare(entry, data, args)
-            write(entries, args)
+            if entry in waiting and recorded is not None:
+                prepare(entry, recorded, args)
+                write(entries, args)
         if args.stop != "train":
             roll_out([str(checkpoints(entry, args)[-1]) for entry in own], args)
             write(entries, args)
@@ -163,14 +165,14 @@ def only(recorded: RecordedEpisodes, tasks: Sequence[str]) -> RecordedEpisodes:
     )
 
 
-def prepare(entry: Entry, data: Sequence[Weighted], args: argparse.Namespace) -> None:
-    """Train an entry and measure what needs no roll-out, unless it is done."""
-    path = args.home / "policies" / entry.name / "arena.json"
-    if path.is_file():
-        return
-    recorded = only(read_table(*data), args.tasks)
+def prepare(entry: Entry, recorded: RecordedEpisodes, args: argparse.Namespace) -> None:
+    """Train an entry, and measure what needs no roll-out."""
+    path = facts_of(entry, args)
     recipe = recipe_of(entry.kind, args.experts)
-    steps = max(2, int(60 * args.minutes * speed(recipe, entry, recorded, seed=args.seed)))
+    trial = args.home / f"speed-{entry.kind}.json"  # all seeds of a kind take the same steps
+    if not trial.is_file():
+        write_json(trial, {"steps_per_cpu_second": speed(recipe, recorded, seed=args.seed)})
+    steps = max(2, int(60 * args.minutes * read_json(trial)["steps_per_cpu_second"]))
     early = max(1, int(args.early * steps))
     kept = (early, steps) if args.early else (steps,)
     recipe = replace(recipe, trainer=replace(recipe.trainer, steps=steps, save_at=kept))
@@ -225,12 +227,12 @@ class Clock:
         return mean(self.spans)
 
 
-def speed(recipe: PolicyRecipe, entry: Entry, recorded: RecordedEpisodes, *, seed: int) -> float:
+def speed(recipe: PolicyRecipe, recorded: RecordedEpisodes, *, seed: int) -> float:
     """Steps of training in a second of the CPU, from a trial."""
     brief = replace(recipe, trainer=replace(recipe.trainer, steps=TRIAL, save_at=()))
     clock = Clock()
     with tempfile.TemporaryDirectory() as folder:
-        lineage = Lineage(name=entry.name, seed=900 + entry.seed)
+        lineage = Lineage(name="trial", seed=900)
         train(brief, lineage, recorded, Path(folder), seed=seed, report=clock)
     return 1 / max(median(clock.spans), 1e-6)
 
@@ -255,6 +257,11 @@ def seen(demos: Demos, row: int) -> Observation:
     frames = {view: demos.frames[row : row + 1, i] for i, view in enumerate(demos.views)}
     task = demos.tasks[demos.task[row]]
     return Observation(frames=frames, pose=demos.pose[row : row + 1], tasks=(task,))
+
+
+def facts_of(entry: Entry, args: argparse.Namespace) -> Path:
+    """The file that says what an entry cost; with it, the entry is trained."""
+    return args.home / "policies" / entry.name / "arena.json"
 
 
 def checkpoints(entry: Entry, args: argparse.Namespace) -> list[Path]:
@@ -306,7 +313,7 @@ def write(entries: Sequence[Entry], args: argparse.Namespace) -> None:
 def known(entries: Sequence[Entry], args: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """A row for every checkpoint of what is trained."""
     for entry in entries:
-        path = args.home / "policies" / entry.name / "arena.json"
+        path = facts_of(entry, args)
         if not path.is_file():
             continue
         folders = checkpoints(entry, args)

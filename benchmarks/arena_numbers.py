@@ -1,3 +1,6 @@
+# pandas types a cell as anything that a table may hold.
+# pyright: reportArgumentType=false, reportAttributeAccessIssue=false
+# pyright: reportCallIssue=false, reportReturnType=false
 """How imagination and validation error rank the policies of arena.py: over kinds, and within them.
 
 - `kinds`: the last checkpoints, the seeds of a kind together. A policy of this comparison is an

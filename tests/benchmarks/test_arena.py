@@ -152,8 +152,8 @@ def test_the_arena_goes_on_where_it_was_stopped(
         episodes(rates, "success").to_csv(home / "run/outcomes/truth.csv", index=False)
 
     monkeypatch.setattr(arena, "roll_out", pretend)
-    monkeypatch.setattr(arena, "TRIAL", 61)
-    words = ["arena.py", "--data", str(data), "--tasks", "--minutes", "0.01", "--seeds", "1"]
+    monkeypatch.setattr(arena, "TRIAL", 41)
+    words = ["arena.py", "--data", str(data), "--tasks", "--minutes", "0.004", "--seeds", "1"]
     words += ["--kinds", "bc", "flow", "a2a", "--experts", "expert"]
     words += ["--home", str(home), "--out", str(out)]
     monkeypatch.setattr(sys, "argv", [*words, "--stop", "train"])
