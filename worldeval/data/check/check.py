@@ -12,6 +12,7 @@ from worldeval.data.check.control import control_findings
 from worldeval.data.check.duplicates import duplicates
 from worldeval.data.check.numbers import dataset_findings, episode_findings
 from worldeval.data.check.pictures import joint_motion, picture_findings
+from worldeval.data.check.stale_starts import StaleStarts
 from worldeval.data.finding import DataError, DataFinding, grouped, skipped
 from worldeval.data.source import Head, Rows, Source
 from worldeval.data.stacked_steps import StackedSteps
@@ -41,6 +42,7 @@ def check(
     heads: list[Head] = []
     parts: list[Rows] = []
     indices: list[int] = []
+    starts = StaleStarts()
     motions: list[Array] = []  # in the images of each readable episode
     for index, head in enumerate(source.heads):
         try:
@@ -54,7 +56,7 @@ def check(
             findings += episode_findings(head, rows, source.spec.fps, names)
             if pictures:
                 seen: dict[str, Array] = {}
-                findings += picture_findings(source, index, rows.pose, seen)
+                findings += picture_findings(source, index, rows.pose, seen, starts)
                 motions.append(joint_motion(seen))
         if progress is not None:
             progress(index + 1, len(source))
@@ -66,6 +68,7 @@ def check(
         findings += control_findings(parts)
         if pictures:
             findings += alignment_findings(motions, parts, source.spec.meaning)
+            findings += starts.findings()
     findings += source.examine() if pictures else []
     findings += _identities(source)
     findings += _success(source)

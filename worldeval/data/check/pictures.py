@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from worldeval.axes import Array, Float, Float32, Int, UInt8
+from worldeval.data.check.stale_starts import StaleStarts
 from worldeval.data.finding import DataError, DataFinding
 from worldeval.data.source import Source
 
@@ -20,10 +21,11 @@ def picture_findings(
     index: int,
     pose: Float32[Array, "t p"],
     motions: MutableMapping[str, Float[Array, " _"]],
+    starts: StaleStarts,
 ) -> Iterator[DataFinding]:
     """Check every frame of every view of one episode.
 
-    `motions` receives the change from frame to frame of every valid view.
+    `motions` receives the change from frame to frame of every valid view, `starts` its frames.
     """
     head = source.heads[index]
     for view in source.spec.views:
@@ -49,6 +51,7 @@ def picture_findings(
                 f"{int(np.argmax(dark))}. Exclude the view or the episode.",
             )
             continue
+        starts.add(head.id, head.task, view, cells)
         motions[view] = np.abs(np.diff(cells, axis=0)).mean(axis=1)
         yield from _frozen(head.id, view, cells, pose, source.spec.fps)
 
