@@ -1,7 +1,10 @@
 """Where torch computes."""
 
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
 from worldeval import device
 from worldeval.errors import UserError
@@ -70,3 +73,57 @@ def test_threads_are_given_back() -> None:
     assert torch.get_num_threads() == before
     with pytest.raises(UserError, match="number of threads is 0"), device.threads(0):
         pass
+
+
+def test_networks_are_compiled_where_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(device.COMPILE, raising=False)
+    assert not device.compiles()
+    with device.compiling(True):
+        assert device.compiles()
+    with device.compiling(False):
+        assert not device.compiles()
+    monkeypatch.setenv(device.COMPILE, "eager")
+    with device.compiling(True):  # what the environment says is more exact
+        assert device.os.environ[device.COMPILE] == "eager"
+    assert device.compiles()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
+def test_a_gpu_records_graphs_and_its_results_outlive_the_next_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked, shared = [], torch.zeros(2)
+
+    def compile(function: Any, **how: Any) -> Any:
+        asked.append(how)
+
+        def replayed(x: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"y": shared.copy_(function(x))}  # a graph writes to the same place every time
+
+        return replayed
+
+    monkeypatch.setattr(torch, "compile", compile)
+    monkeypatch.setenv(device.COMPILE, "1")
+    fast = device.compiled(lambda x: x + 1, torch.device("cuda"), graphs=True)
+    one, two = fast(torch.zeros(2)), fast(torch.ones(2))
+    assert one["y"].tolist() == [1, 1] and two["y"].tolist() == [2, 2]
+    device.compiled(lambda x: x + 1, torch.device("cpu"), graphs=True)
+    assert asked == [
+        {"dynamic": False, "mode": "reduce-overhead"},
+        {"dynamic": False, "mode": None},
+    ]
+
+
+def test_a_gpu_takes_the_fast_formats(monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(torch, "set_float32_matmul_precision", said.append)
+    net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv3d(2, 2, 1), nn.Linear(4, 4))
+    x = torch.randn(2, 3, 8, 8)
+    before = net[0](x)
+    device.made_fast(net, torch.device("cpu"))
+    assert not said and net[0].weight.is_contiguous()
+    device.made_fast(net, torch.device("cuda"))
+    assert said == ["high"]
+    assert net[0].weight.is_contiguous(memory_format=torch.channels_last)
+    assert net[1].weight.is_contiguous() and net[2].weight.is_contiguous()
+    torch.testing.assert_close(net[0](x), before)

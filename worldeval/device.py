@@ -1,19 +1,24 @@
 """Select where torch computes: the device, its precision, and the number of threads."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
+from torch.utils._pytree import tree_map
 
 from worldeval.errors import UserError
 
 # Names that Linux gives to hardware bfloat16 products: x86 vectors, x86 tiles, Arm.
 BF16 = "WORLDEVAL_BF16"  # 0 switches bfloat16 off
 BF16_FLAGS = frozenset({"avx512_bf16", "amx_bf16", "bf16"})
+# 1 compiles networks, as does the name of another backend of torch.compile, such as eager.
+COMPILE = "WORLDEVAL_COMPILE"
 # This process's number among its like: ours for workers, then that of torchrun and accelerate.
 TURN, LOCAL_RANK = "WORLDEVAL_TURN", "LOCAL_RANK"
 
@@ -79,6 +84,70 @@ def generators_of(seeds: Sequence[int], device: torch.device) -> list[torch.Gene
     """
     where = device if device.type == "cuda" else torch.device("cpu")
     return [torch.Generator(where).manual_seed(int(seed)) for seed in seeds]
+
+
+def compiles() -> bool:
+    """Whether networks are to be compiled: `--compile`, or WORLDEVAL_COMPILE=1."""
+    return os.environ.get(COMPILE, "0") not in ("", "0")
+
+
+@contextmanager
+def compiling(wanted: bool) -> Iterator[None]:
+    """Compile networks inside the context, if `wanted`, also in processes that start there."""
+    before = os.environ.get(COMPILE)
+    if wanted and not compiles():
+        os.environ[COMPILE] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(COMPILE, None)
+        else:
+            os.environ[COMPILE] = before
+
+
+def compiled(function: Any, device: torch.device, *, graphs: bool = False) -> Any:
+    """Compile a function or a network for the exact shapes that it is called with.
+
+    Every new batch size compiles anew, which takes a minute for a large network; after the eighth,
+    torch computes further ones uncompiled. With `graphs`, a GPU replays one CUDA graph per shape,
+    and results are copied out of it. Nothing else on the device changes.
+    """
+    backend = os.environ.get(COMPILE, "1")
+    own = {"backend": backend} if backend != "1" else {}
+    recorded = graphs and device.type == "cuda" and not own
+    fast = torch.compile(
+        function, dynamic=False, mode="reduce-overhead" if recorded else None, **own
+    )
+    return fast if not recorded else _copied_out(fast)
+
+
+def _copied_out(fast: Callable[..., Any]) -> Callable[..., Any]:
+    """A graph's next replay overwrites its results."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        torch.compiler.cudagraph_mark_step_begin()
+        return tree_map(
+            lambda each: each.clone() if isinstance(each, torch.Tensor) else each,
+            fast(*args, **kwargs),
+        )
+
+    return call
+
+
+def made_fast(net: nn.Module, device: torch.device) -> None:
+    """On a GPU, multiply float32 in TF32, and lay convolutions out for its fastest kernels."""
+    if device.type != "cuda":
+        return
+    torch.set_float32_matmul_precision("high")
+    channels_last(net)
+
+
+def channels_last(net: nn.Module) -> None:
+    """Store the weights of 2-D convolutions with channels last; their inputs follow."""
+    for each in net.modules():
+        if isinstance(each, nn.Conv2d | nn.ConvTranspose2d):
+            each.to(memory_format=torch.channels_last)
 
 
 def bf16_pays(device: torch.device) -> bool:

@@ -11,7 +11,7 @@ from torch import nn
 from worldeval.errors import UserError
 from worldeval.training.average import Average
 from worldeval.training.checkpoints import Saving
-from worldeval.training.optimise import Fitted, optimise
+from worldeval.training.optimise import Fitted, adamw, optimise
 from worldeval.training.processes import own_rows
 from worldeval.training.recipe import TrainerRecipe
 
@@ -48,6 +48,31 @@ def test_gradients_are_clipped_to_the_norm_that_the_recipe_gives() -> None:
     torch.testing.assert_close(clipped, before, atol=1e-4, rtol=0)
     free = fit(grad_clip=0.0, ema=0.0, weight_decay=0.0).model.state_dict()["weight"]
     assert (free - before).abs().max() > 0.1
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
+def test_a_compiled_network_takes_the_same_course(monkeypatch: pytest.MonkeyPatch) -> None:
+    straight = fit()
+    monkeypatch.setenv("WORLDEVAL_COMPILE", "eager")
+    compiled = fit()
+    assert compiled.loss == pytest.approx(straight.loss)
+    assert type(compiled.model) is type(straight.model)
+    for key, value in straight.model.state_dict().items():
+        torch.testing.assert_close(compiled.model.state_dict()[key], value)
+
+
+def test_a_gpu_updates_all_weights_at_once() -> None:
+    """torch's fused optimiser, which a CPU has too: the same update."""
+    recipe, results = TrainerRecipe(steps=1, batch=1), []
+    for kind in ("cpu", "cuda"):
+        torch.manual_seed(0)
+        net = nn.Linear(4, 3)
+        optimiser = adamw(net, recipe, torch.device(kind))
+        assert [each["fused"] for each in optimiser.param_groups] == [kind == "cuda" or None] * 2
+        net(torch.ones(2, 4)).square().sum().backward()
+        optimiser.step()
+        results.append(net.weight.detach())
+    torch.testing.assert_close(*results)
 
 
 def test_an_interruption_leaves_no_trace(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from worldeval.api.request import Request, StartArgument, keep_starts, resolved
 from worldeval.api.result import Result
 from worldeval.api.run_folder import run_folder
 from worldeval.api.spread import evaluation_options
+from worldeval.device import compiling
 from worldeval.envs.address import unavailable
 from worldeval.errors import UserError
 from worldeval.evaluate.live import LiveEvaluation
@@ -56,6 +57,7 @@ def rank(
     starts_per_task: int | None = None,
     replays: Address | None = None,
     sampler_steps: int | None = None,
+    compile: bool = False,
     settings: Mapping[str, Any] | None = None,
     truth: bool | str = False,
     real: Address | None = None,
@@ -93,6 +95,7 @@ def rank(
         starts_per_task: maximum number of starts per task.
         replays: file of recorded episodes, replayed to check that failures stay failures.
         sampler_steps: sampler steps of the world model per frame.
+        compile: compile the world model where it is loaded from a folder.
         settings: overrides of protocol keys, such as `{"replan_every": 4}`.
         truth: also measure the policies in the protocol's simulator (True), or in the one at this
             address, such as `gym:gym_pusht/PushT-v0?obs_type=pixels_agent_pos`. Starts are then
@@ -139,8 +142,9 @@ def rank(
         raise UserError(
             "--truth measures in the simulator, --real reads a file; give only one of them."
         )
-    with shown(progress) as watch, _opened("rank", request, out, seed, trust_pickle, watch,
-                                              spread) as (run, temporary):  # fmt: skip
+    with compiling(compile), shown(progress) as watch, _opened(
+        "rank", request, out, seed, trust_pickle, watch, spread
+    ) as (run, temporary):  # fmt: skip
         if truth and out is None and not all(isinstance(each, str | Path)
                                              for each in as_list(policies or ())):  # fmt: skip
             raise UserError(
@@ -180,6 +184,7 @@ def imagine(
     horizon: int | None = None,
     starts_per_task: int | None = None,
     sampler_steps: int | None = None,
+    compile: bool = False,
     guided: float | None = None,
     guided_std: float | None = None,
     settings: Mapping[str, Any] | None = None,
@@ -222,8 +227,9 @@ def imagine(
         policies=policies, world=world, judge=judge, starts=starts, protocol=protocol,
         settings=_settings(horizon, starts_per_task, None, sampler_steps, further),
     )  # fmt: skip
-    with shown(progress) as watch, _opened("imagine", request, out, seed, trust_pickle, watch,
-                                              spread) as (run, temporary):  # fmt: skip
+    with compiling(compile), shown(progress) as watch, _opened(
+        "imagine", request, out, seed, trust_pickle, watch, spread
+    ) as (run, temporary):  # fmt: skip
         run.imagine()
     return _result(run, temporary)
 

@@ -17,7 +17,7 @@ from worldeval.api.progress import Report, training_stages
 from worldeval.api.run_folder import run_folder
 from worldeval.data.table import read_table
 from worldeval.data.weighted import Weighted, read_weighted, refuse_video
-from worldeval.device import threads_each
+from worldeval.device import compiling, threads_each
 from worldeval.errors import UserError
 from worldeval.evaluate.first_passports import calibrated_passport
 from worldeval.evaluate.recalibrate import Recalibrated, recalibrated
@@ -57,6 +57,7 @@ def train_world(
     settings: Mapping[str, Any] | None = None,
     track: Sequence[str] = (),
     jobs: int = 2,
+    compile: bool = False,
     seed: int = 0,
     progress: bool = True,
 ) -> TrainedWorld:
@@ -74,6 +75,7 @@ def train_world(
         settings: overrides of recipe keys, such as `{"trainer.steps": 100}`.
         track: trackers that training curves are sent to, such as `["tensorboard"]`.
         jobs: number of folds trained at the same time.
+        compile: compile the networks; the course of training changes by rounding alone.
         seed: random seed.
         progress: whether to show progress.
 
@@ -102,6 +104,7 @@ def train_world(
     recipe = found.resolved()
     kept = {"recipe": recipe, "reread": found.reread, "worthless": worthless}
     with (
+        compiling(compile),
         run_folder(folder, **kept, seed=seed, command="train"),
         _stages(progress) as shown,
         tracked(shown, track, folder, recipe=recipe) as report,

@@ -24,7 +24,7 @@ from worldeval.cli.common import (
     settings_of,
     verb,
 )
-from worldeval.cli.sampling import Guided, GuidedStd, SamplerSteps
+from worldeval.cli.sampling import Compile, Guided, GuidedStd, SamplerSteps
 from worldeval.cli.spread import (
     Allocate,
     Jobs,
@@ -182,6 +182,7 @@ def rank(
         ),
     ] = None,
     sampler_steps: SamplerSteps = None,
+    compile: Compile = False,
     out: Out = None,
     seed: Seed = 0,
     jobs: Jobs = None,
@@ -220,6 +221,7 @@ def rank(
             protocol=protocol,
             starts_per_task=starts,
             sampler_steps=sampler_steps,
+            compile=compile,
             settings=settings_of(sets),
             truth=False if with_truth is None else with_truth or True,
             real=real_csv,
@@ -263,6 +265,7 @@ def imagine(
     judge: Judges = None,
     starts: Starts = None,
     sampler_steps: SamplerSteps = None,
+    compile: Compile = False,
     guided: Guided = None,
     guided_std: GuidedStd = None,
     out: Out = None,
@@ -297,6 +300,7 @@ def imagine(
             protocol=protocol,
             starts_per_task=starts,
             sampler_steps=sampler_steps,
+            compile=compile,
             guided=guided,
             guided_std=guided_std,
             settings=settings_of(sets),

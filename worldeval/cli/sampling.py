@@ -14,6 +14,15 @@ SamplerSteps = Annotated[
         rich_help_panel=SAMPLING,
     ),
 ]
+Compile = Annotated[
+    bool,
+    typer.Option(
+        "--compile",
+        help="Compile the world model's networks (torch.compile; CUDA graphs on a GPU). The first "
+        "steps take minutes, so it pays on a GPU and for long runs.",
+        rich_help_panel=SAMPLING,
+    ),
+]
 Guided = Annotated[
     float | None,
     typer.Option(

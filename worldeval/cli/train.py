@@ -73,6 +73,15 @@ def train(
     jobs: Annotated[
         int, typer.Option(help="Number of folds trained at the same time.", rich_help_panel=WORK)
     ] = 2,
+    compile: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile the networks (torch.compile). The first steps take minutes, so it pays "
+            "on a GPU and for long trainings.",
+            rich_help_panel=WORK,
+        ),
+    ] = False,
     out: Out = None,
     seed: Seed = 0,
     track: Track = None,
@@ -106,6 +115,7 @@ def train(
         settings=settings_of(sets),
         track=track or (),
         jobs=jobs,
+        compile=compile,
         seed=seed,
     )
     result = {

@@ -18,7 +18,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType
 from torch import Tensor, nn
 
-from worldeval.device import bf16_pays
+from worldeval.device import bf16_pays, compiled, compiles, made_fast
 from worldeval.errors import UserError
 from worldeval.training.average import Average, put, trained
 from worldeval.training.checkpoints import Saving, Training
@@ -64,7 +64,7 @@ def optimise(
     assert device is not None  # accelerate sets it when it starts
     pays = bf16_pays(device)
     # Buffers are statistics, equal in every process, so they need not be sent before each forward.
-    replicas = DistributedDataParallelKwargs(broadcast_buffers=False)
+    replicas = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
     engine = Accelerator(
         device_placement=not on_cpu,
         mixed_precision="bf16" if pays else "no",
@@ -72,7 +72,8 @@ def optimise(
     )
     _refuse_first_fsdp(engine)
     net = deepcopy(model)
-    optimiser = torch.optim.AdamW(_groups(net, recipe), lr=recipe.learning_rate, betas=recipe.betas)
+    made_fast(net, device)
+    optimiser = adamw(net, recipe, device)
     schedule = _schedule(optimiser, recipe)
     with warnings.catch_warnings():
         # torch 2.13 renames `broadcast_buffers`; accelerate still passes it by its old name.
@@ -88,6 +89,7 @@ def optimise(
     )
     training.go_on()
     prepared.train()
+    called = compiled(prepared, device) if compiles() else prepared
     recent = torch.tensor(training.smooth or 0.0, device=device)
 
     def fitted(template: nn.Module) -> Fitted:
@@ -100,7 +102,7 @@ def optimise(
             last = part == accumulate - 1
             with nullcontext() if last else engine.no_sync(prepared):
                 with engine.autocast():
-                    loss = loss_of(prepared, step)
+                    loss = loss_of(called, step)
                 engine.backward(loss if accumulate == 1 else loss / accumulate)
             total += loss.detach() / accumulate
         if recipe.grad_clip:
@@ -122,8 +124,19 @@ def optimise(
     return fitted(deepcopy(model) if engine.is_fsdp2 else bare)
 
 
+def adamw(net: nn.Module, recipe: TrainerRecipe, device: torch.device) -> torch.optim.AdamW:
+    """The optimiser of every training; on a GPU, one kernel updates all weights."""
+    return torch.optim.AdamW(
+        _groups(net, recipe),
+        lr=recipe.learning_rate,
+        betas=recipe.betas,
+        fused=True if device.type == "cuda" else None,
+    )
+
+
 def unwrapped(net: Any) -> Any:
-    """Unwrap a module that was wrapped for several processes."""
+    """Unwrap a module that was wrapped for several processes, or compiled."""
+    net = getattr(net, "_orig_mod", net)
     return net.module if isinstance(net, nn.parallel.DistributedDataParallel) else net
 
 

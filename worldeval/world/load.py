@@ -13,7 +13,7 @@ from typing import Any
 
 from worldeval.checked_weights import described, fill, misfit
 from worldeval.config import build, build_known
-from worldeval.device import pick_device
+from worldeval.device import compiles, made_fast, pick_device
 from worldeval.errors import UserError
 from worldeval.files import read_object, write_json
 from worldeval.world.families import FAMILIES, family
@@ -66,7 +66,12 @@ def load_world(folder: Path, *, device: str = "auto") -> World:
         world.load_networks(load_weights(folder / DYNAMICS))
     except RuntimeError as error:
         raise misfit(folder / DYNAMICS, error) from error
-    return world.eval().to(pick_device(device))
+    where = pick_device(device)
+    world.eval().to(where)
+    made_fast(world, where)
+    if compiles():
+        world.compile_networks()
+    return world
 
 
 def read_card(folder: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Float32, Int, UInt8
 from worldeval.data.latents import LatentEpisodes
-from worldeval.device import autocast, gpu_autocast, on_host
+from worldeval.device import autocast, compiled, gpu_autocast, on_host
 from worldeval.errors import UserError, did_you_mean
 from worldeval.world.branch import rows_of
 from worldeval.world.protocol import ANY_TASK, WorldSpec
@@ -83,6 +83,15 @@ class World(nn.Module, ABC):
     @abstractmethod
     def pose(self, state: Any) -> Float32[Array, "b p"]:
         """Return the newest predicted proprioception, in the robot's units."""
+
+    def hot(self) -> list[tuple[nn.Module, str]]:
+        """Methods in which imagination spends its time, with the networks that have them."""
+        return []
+
+    def compile_networks(self) -> None:
+        """Compile what imagination spends its time in (`worldeval.device.compiled`)."""
+        for network, name in self.hot():
+            setattr(network, name, compiled(getattr(network, name), self.device, graphs=True))
 
     @property
     def device(self) -> torch.device:

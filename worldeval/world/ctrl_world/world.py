@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Float32, Int
 from worldeval.device import autocast, generators_of, on_host
@@ -49,6 +49,9 @@ class CtrlWorld(HandWorld):
         super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
         self.denoiser = denoiser
         self.sampler, self.steps = denoiser.recipe.sampler, denoiser.recipe.edm.steps
+
+    def hot(self) -> list[tuple[nn.Module, str]]:
+        return [(self.denoiser, "forward")]
 
     @torch.inference_mode()
     def begin_latents(

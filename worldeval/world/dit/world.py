@@ -1,17 +1,19 @@
 """`dit` as a world: each frame is sampled and settled once, then cached for later frames."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32
-from worldeval.device import autocast, bf16_pays, generators_of
+from worldeval.device import autocast, bf16_pays, compiled, generators_of
+from worldeval.world.dit.attended import Slots
 from worldeval.world.dit.cache import FrameCache
-from worldeval.world.dit.network import DitNetwork, Given, MemoryFrames
+from worldeval.world.dit.network import DitNetwork, Given, MemoryFrames, Scene
 from worldeval.world.features import Motion
-from worldeval.world.flow import own_noise, sample
+from worldeval.world.flow import Denoise, own_noise, sample
 from worldeval.world.hand.commands import Actuation
 from worldeval.world.hand.kinematics import Kinematics
 from worldeval.world.hand.state import FrameState, HandState
@@ -46,6 +48,11 @@ class DitWorld(HandWorld):
         super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
         self.dynamics = dynamics
         self.sampler, self.steps = dynamics.recipe.sampler, dynamics.recipe.steps
+        self._compiled: Callable[..., Any] | None = None
+
+    def compile_networks(self) -> None:
+        """Compile the sampler's step, as it is once the window and the memory are full."""
+        self._compiled = compiled(self.dynamics.denoise, self.device, graphs=True)
 
     @torch.inference_mode()
     def begin_latents(
@@ -89,9 +96,7 @@ class DitWorld(HandWorld):
             room = 1 + network.recipe.memory
             cache = state.cache.with_room(room, _precision(self.device))
             seen = network.slots(cache, memory)
-            change = sample(
-                lambda x, time: network.denoise(x, time, scene, seen), noise, steps=self.steps
-            )
+            change = sample(self._denoiser(scene, cache, seen), noise, steps=self.steps)
             cache = network.settle(change, scene, cache, seen)
         imagined = newest + change * network.change_std
         return replace(
@@ -100,6 +105,17 @@ class DitWorld(HandWorld):
             hand=moved.hand,
             cache=cache,
         )
+
+    def _denoiser(self, scene: Scene, cache: FrameCache, seen: list[Slots]) -> Denoise:
+        """The sampler's step for one frame."""
+        network, recipe = self.dynamics, self.dynamics.recipe
+        remembered = recipe.memory if self.retrieve else 0
+        places = (recipe.window + remembered + 1) * cache.cells
+        if self._compiled is None or seen[0].keys.shape[2] != places:
+            return lambda x, time: network.denoise(x, time, scene, seen)
+        # A graph writes to no memory but its own.
+        fast, apart = self._compiled, [each.apart(cache.cells) for each in seen]
+        return lambda x, time: fast(x, time, scene, apart)
 
     def memory(self, state: DitState, target: Float[Tensor, "b p"]) -> MemoryFrames | None:
         """Retrieve the frames nearest in pose to `target` among those no longer in the cache.

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Float32, Int
 from worldeval.device import generators_of, gpu_autocast
@@ -36,6 +36,9 @@ class FrameWorld(HandWorld):
     ) -> None:
         super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
         self.dynamics = dynamics
+
+    def hot(self) -> list[tuple[nn.Module, str]]:
+        return [(self.dynamics, "forward")]
 
     @torch.inference_mode()
     def begin_latents(

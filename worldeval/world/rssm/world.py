@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Float32, Int
 from worldeval.device import generators_of, gpu_autocast, on_host
@@ -86,6 +86,9 @@ class RssmWorld(World):
     def feature_size(self) -> int:
         """Size of a state's features."""
         return self.model.feature_size
+
+    def hot(self) -> list[tuple[nn.Module, str]]:
+        return [(self.model, "advance"), (self.model, "decode")]
 
     @torch.no_grad()
     def begin_latents(

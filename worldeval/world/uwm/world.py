@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldeval.axes import Array, Float, Float32
 from worldeval.device import generators_of, on_host
@@ -65,6 +65,9 @@ class UwmWorld(HandWorld):
         super().__init__(spec, tokenizer=tokenizer, kinematics=kinematics, actuation=actuation)
         self.model = model
         self.sampler, self.steps = model.recipe.sampler, model.recipe.steps
+
+    def hot(self) -> list[tuple[nn.Module, str]]:
+        return [(self.model, "denoise")]
 
     @torch.no_grad()
     def begin_latents(
