@@ -62,7 +62,9 @@ def imagine_guided(
     while done < horizon:
         wanted = queue.take(observe, spec.action_dim, most=horizon - done)
         target = gaussian(world.tensor(wanted), guided.std * spread)
-        guide = policy_guide(target, scale=guided.scale, action_std=spread)
+        guide = policy_guide(
+            target, scale=guided.scale, action_std=spread, weighted=guided.weighted
+        )
         proposed = world.propose(
             state,
             frames=wanted.shape[1],
@@ -87,7 +89,7 @@ def imagine_guided(
 
 def _within(guide: Guide, low: Float[Tensor, " a"], high: Float[Tensor, " a"]) -> Guide:
     """Keep the guide within the world's action range, so that frames match the executed actions."""
-    return lambda actions, left: guide(actions, left).clamp(low, high)
+    return lambda actions, moment: guide(actions, moment).clamp(low, high)
 
 
 def _trust(queue: ChunkQueue, likely: Float[Array, " b"]) -> list[dict[str, float]]:

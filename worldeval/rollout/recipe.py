@@ -23,6 +23,7 @@ class GuidedRecipe:
 
     scale: float  # 0: the behaviour in the data; large: the policy's behaviour
     std: float = 0.5  # of the policy around its chunk, in std of the data's actions
+    weighted: bool = False  # gradient steps with the official weights, not proximal steps
 
     def __post_init__(self) -> None:
         if self.scale < 0 or self.std <= 0:

@@ -14,7 +14,12 @@ import torch
 
 from tests.world.ctrl_world.tiny import TINY, a_denoiser, some_episodes
 from worldeval.errors import UserError
-from worldeval.world.ctrl_world.fit import fit_denoiser, fit_statistics, training_offsets
+from worldeval.world.ctrl_world.fit import (
+    ATTENTION,
+    fit_denoiser,
+    fit_statistics,
+    training_offsets,
+)
 from worldeval.world.ctrl_world.recipe import (
     CtrlWorldRecipe,
     EdmRecipe,
@@ -44,6 +49,26 @@ def test_one_clip_is_learned_by_heart() -> None:
     found = model.imagine(clip.latents[:, :3], clip.pose, model.text[:1], generators=None)
     truth, copied = clip.latents[:, 3:], clip.latents[:, 2:3]
     assert (found - truth).square().mean() < 0.5 * (copied - truth).square().mean()
+
+
+def test_updates_of_low_rank_leave_the_rest_and_the_names_as_they_were() -> None:
+    before, data = a_denoiser(), some_episodes((6, 5))
+    recipe = replace(TINY, lora=2, trainer=replace(TINY.trainer, steps=3))
+    model = fit_denoiser(a_denoiser(recipe), Windows(data), ALL, seed=0).model
+    assert model.state_dict().keys() == before.state_dict().keys()
+    moved = {
+        name
+        for name, value in model.state_dict().items()
+        if not torch.allclose(value, before.state_dict()[name], atol=1e-7)
+    }
+    attention = tuple(f"{each}.weight" for each in ATTENTION)
+    assert all(name.endswith(attention) or "action_encoder" in name for name in moved)
+    assert any("action_encoder" in name for name in moved)
+    for layer in ATTENTION:
+        assert any(name.endswith(f"{layer}.weight") for name in moved)
+    change = next(name for name in moved if name.endswith("to_q.weight"))
+    update = model.state_dict()[change] - before.state_dict()[change]
+    assert int(torch.linalg.matrix_rank(update, atol=1e-6)) <= 2
 
 
 def test_strides_are_drawn_as_the_official_code_draws_them() -> None:

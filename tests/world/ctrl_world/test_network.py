@@ -1,5 +1,7 @@
 """The UNet: each frame's attention sees its own token, and nothing else about it is changed."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -45,6 +47,25 @@ def test_attention_over_space_reads_the_frames_own_token_and_over_time_the_first
     time = read[f"{at}.temporal_transformer_blocks.0.attn2"]
     cells = len(time) // BATCH
     torch.testing.assert_close(time, tokens[:, :1].repeat_interleave(cells, 0))
+
+
+def test_attention_over_time_takes_as_many_cells_at_once_as_a_gpu_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    network, tokens = a_network(), torch.randn(BATCH, FRAMES, UNET.token)
+    given, sizes = inputs(), []
+    whole = network(*given, tokens, torch.zeros(BATCH, 3))
+    original = torch.nn.functional.scaled_dot_product_attention
+
+    def spy(query: torch.Tensor, *rest: Any, **more: Any) -> torch.Tensor:
+        sizes.append((len(query), query.shape[2]))
+        return original(query, *rest, **more)
+
+    monkeypatch.setattr(torch.nn.functional, "scaled_dot_product_attention", spy)
+    monkeypatch.setattr("worldeval.world.ctrl_world.network.MOST", 7)
+    torch.testing.assert_close(network(*given, tokens, torch.zeros(BATCH, 3)), whole)
+    over_time = [batch for batch, length in sizes if length == FRAMES]
+    assert over_time and max(over_time) <= 7
 
 
 def test_equal_tokens_make_it_the_stock_network() -> None:

@@ -55,6 +55,24 @@ def test_training_on_own_histories_repeats_itself_by_seed() -> None:
     assert fit(0) != fit(1)
 
 
+def test_parts_of_a_batch_are_drawn_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+
+    def loss(net, change, *rest, **more):
+        sizes.append(len(change))
+        return flow_loss(net, change, *rest, **more)
+
+    monkeypatch.setattr("worldeval.world.dit.fit.flow_loss", loss)
+    trainer = replace(TRAINER, steps=2, batch=4)
+    recipe = replace(TINY, accumulate=2, trainer=trainer, imagined=((0.0, 0),))
+    given = {"latent_noise": 0.0, "pose_noise": 0.0, "seed": 0}
+    model, every = new_network(SPEC, recipe), np.array([0, 1])
+    fit_dit(model, some_windows(9, 7), every, trainer, **given)
+    assert sizes == [2] * 4
+    with pytest.raises(ValueError, match="accumulate: 3 does not divide"):
+        replace(recipe, accumulate=3)
+
+
 def test_a_sequence_knows_its_past_and_remembers_what_is_older_than_its_window() -> None:
     windows = some_windows(12)
     cut = sequence_of(windows, torch.tensor([6]), 4, TINY)

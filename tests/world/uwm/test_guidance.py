@@ -10,8 +10,8 @@ from torch import Tensor
 from tests.support.dots import LATENT
 from tests.world.uwm.tiny import TINY, new_model, some_seen
 from worldeval.world.features import Features
-from worldeval.world.uwm.guidance import gaussian, policy_guide, proximal
-from worldeval.world.uwm.modes import Noise, draw, own_noise
+from worldeval.world.uwm.guidance import gaussian, official_weight, policy_guide, proximal
+from worldeval.world.uwm.modes import Moment, Noise, draw, own_noise
 from worldeval.world.uwm.network import PAIR, Look, Said, Uwm
 
 
@@ -116,3 +116,39 @@ def test_a_gaussian_policy_by_hand() -> None:
     found = likelihood(torch.tensor([[[0.5, 0.0], [0.0, 0.0], [9.0, 9.0]]]))  # the third is free
     each = -math.log(0.5) - math.log(2 * math.pi) / 2
     assert float(found) == pytest.approx(4 * each - 0.5)
+
+
+def test_official_weights_fall_with_a_bump_in_the_middle() -> None:
+    """By hand for four steps: sin of a quarter, a half, three quarters and the whole of pi."""
+    root = 0.3 / math.sqrt(2)
+    found = [official_weight(step, 4) for step in range(4)]
+    assert found == pytest.approx([1 + root, 0.75 + 0.3, 0.5 + root, 0.25])
+
+
+def test_a_weighted_step_has_the_official_length_along_the_gradient() -> None:
+    target = gaussian(torch.tensor([[[3.0, 4.0]], [[0.0, -1.0]]]), 1.0)
+    guide = policy_guide(target, scale=0.5, action_std=torch.ones(2), weighted=True)
+    moved = guide(torch.zeros(2, 1, 2), Moment(left=0.5, step=1, steps=4))
+    size = 0.5 * official_weight(1, 4)
+    expected = size * torch.tensor([[[0.6, 0.8]], [[0.0, -1.0]]])
+    torch.testing.assert_close(moved, expected)
+    # Standardised: a number that varies twice as much counts twice in the gradient and in the step.
+    wide = policy_guide(target, scale=0.5, action_std=torch.tensor([2.0, 1.0]), weighted=True)
+    moved = wide(torch.zeros(2, 1, 2), Moment(left=0.5, step=1, steps=4))
+    unit = torch.tensor([6.0, 4.0]) / math.sqrt(52)
+    torch.testing.assert_close(moved[0, 0], size * torch.tensor([2.0, 1.0]) * unit)
+
+
+def test_weighted_samples_come_nearer_to_the_policy() -> None:
+    target = gaussian(torch.full((300, 1, 1), 2.0), 0.8)
+    likelihood = []
+    for scale in (0.0, 0.2):
+        noise = Noise(
+            actions=torch.randn(300, 1, 1, generator=torch.Generator().manual_seed(0)),
+            future=torch.zeros(300, PAIR, *LATENT),
+        )
+        guide = policy_guide(target, scale=scale, action_std=torch.ones(1), weighted=True)
+        drawn = draw(UnitGaussian(), some_seen(300), noise, mode="joint", steps=10, guide=guide)
+        assert drawn.actions is not None
+        likelihood.append(float(target(drawn.actions).mean()))
+    assert likelihood[1] > likelihood[0] + 0.5

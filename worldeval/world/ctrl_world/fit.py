@@ -1,5 +1,6 @@
 """Train Ctrl-World on clips of encoded episodes."""
 
+from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -9,6 +10,7 @@ from worldeval.axes import Array, Float, Int
 from worldeval.data.latents import LatentEpisodes
 from worldeval.errors import UserError
 from worldeval.training.checkpoints import Saving
+from worldeval.training.low_rank import adapted, merged
 from worldeval.training.optimise import Fitted, Progress, optimise, unwrapped
 from worldeval.training.processes import on_device, own_rows
 from worldeval.world.ctrl_world.denoiser import VideoDenoiser
@@ -16,6 +18,7 @@ from worldeval.world.ctrl_world.draw import draw
 from worldeval.world.ctrl_world.recipe import STILL, MemoryRecipe
 from worldeval.world.training.windows import Windows, steps
 
+ATTENTION = ("to_q", "to_k", "to_v", "to_out.0")  # layers of the UNet that `lora` adapts
 STATISTICS = 2048  # changes from which their standard deviation is estimated
 
 
@@ -30,7 +33,9 @@ def fit_denoiser(
 ) -> Fitted:
     """Train on clips of `episodes` as `model.recipe` says; resumes from `checkpoint` if present.
 
-    With several processes, all draw the same batch and each uses its own rows of it.
+    With `lora`, only updates of low rank of the attention layers are trained, and the encoder of
+    poses; the result has them in its weights. With several processes, all draw the same batch and
+    each uses its own rows of it.
     """
     recipe = model.recipe
     trainer, data = recipe.trainer, windows.data
@@ -56,9 +61,16 @@ def fit_denoiser(
     saving = None
     if checkpoint is not None:
         saving = Saving(path=checkpoint, every=trainer.save_every, generators=(generator,))
-    return optimise(
+    if recipe.lora:
+        model = deepcopy(model)
+        torch.manual_seed(seed)
+        adapted(model, ATTENTION, recipe.lora, also=["network.action_encoder"])
+    fitted = optimise(
         model, loss_of, trainer, progress=progress, saving=saving, accumulate=trainer.accumulate
     )
+    if recipe.lora:
+        merged(fitted.model)
+    return fitted
 
 
 def training_offsets(

@@ -16,6 +16,8 @@ from worldeval.world.ctrl_world.recipe import UnetRecipe
 from worldeval.world.diffusers_import import need_diffusers
 
 CROSS = ("CrossAttnDownBlockSpatioTemporal", "CrossAttnUpBlockSpatioTemporal")
+TEMPORAL = "TemporalBasicTransformerBlock"
+MOST = 65_535  # sequences that a GPU's attention takes at once
 PLAIN = ("DownBlockSpatioTemporal", "UpBlockSpatioTemporal")
 
 
@@ -52,6 +54,9 @@ class CtrlWorldNetwork(nn.Module):
         for module in self.unet.modules():
             if type(module).__name__ == "TransformerSpatioTemporalModel":
                 module.register_forward_pre_hook(own_token, with_kwargs=True)
+            if type(module).__name__ == TEMPORAL:
+                for attention in (module.attn1, module.attn2):
+                    attention.set_processor(InParts(attention.processor))
         self.action_encoder = ActionEncoder(pose_dim, recipe.token)
 
     def forward(
@@ -63,6 +68,32 @@ class CtrlWorldNetwork(nn.Module):
     ) -> Float[Tensor, "b f d h w"]:
         """Return the network's raw output for the frames at noise level `noise` (EDM's c_noise)."""
         return self.unet(frames, noise, tokens, times, return_dict=False)[0]
+
+
+class InParts:
+    """diffusers' attention over time, which has a sequence for every cell: a few at a time."""
+
+    def __init__(self, inner: Any) -> None:
+        self.inner = inner
+
+    def __call__(
+        self,
+        attention: nn.Module,
+        hidden_states: Float[Tensor, "m f c"],
+        encoder_hidden_states: Float[Tensor, "m n k"] | None = None,
+        **given: Any,
+    ) -> Float[Tensor, "m f c"]:
+        if len(hidden_states) <= MOST:
+            return self.inner(attention, hidden_states, encoder_hidden_states, **given)
+        parts = hidden_states.split(MOST)
+        read = encoder_hidden_states
+        seen = [None] * len(parts) if read is None else read.split(MOST)
+        return torch.cat(
+            [
+                self.inner(attention, part, own, **given)
+                for part, own in zip(parts, seen, strict=True)
+            ]
+        )
 
 
 def own_token(

@@ -17,7 +17,9 @@ SIGMA_MIN = 0.002
 STILL = 0.15  # share of training samples whose past frames are all the newest frame
 DROP = 0.05  # share of training samples without tokens, for guidance
 FPS, MOTION = 7, 127  # Stable Video Diffusion's conditioning, whatever the data's rate
-AUGMENTATION = 0.02  # its noise level of the newest frame; used only in sampling
+# Its noise level of the newest frame, as the network is told: 0 in training and 0.02 in sampling,
+# as in the official code, which adds no such noise to latents.
+AUGMENTATION = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,8 @@ class CtrlWorldRecipe(WorldRecipe):
     change: bool = False  # imagine changes to the newest frame: for training from scratch
     condition_noise: float = 0.2  # largest strength of the noise on the newest frame in training
     condition_scale: float = 0.18215  # the newest frame is divided by it as an input
+    # Rank of the updates of its attention layers, to adapt known weights on one GPU; 0: train all.
+    lora: int = 0
     checkpointing: bool = False  # recompute activations in the backward pass: less memory
     svd: str = ""  # folder of Stable Video Diffusion (diffusers layout) to initialise from
     checkpoint: str = ""  # file of official Ctrl-World weights to initialise from
@@ -132,5 +136,7 @@ class CtrlWorldRecipe(WorldRecipe):
             raise ValueError(f"edm.steps: {self.edm.steps} is outside 1-50.")
         if self.svd and self.checkpoint:
             raise ValueError("svd and checkpoint are both given; training starts from only one.")
+        if self.lora < 0:
+            raise ValueError(f"lora: {self.lora} must be a rank, or 0 to train all weights.")
         if self.future < 1 or not self.memory.recall or not self.memory.strides:
             raise ValueError("future, memory.recall and memory.strides must not be empty.")

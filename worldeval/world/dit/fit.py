@@ -49,12 +49,14 @@ def fit_dit(
         single = torch.from_numpy(windows.data.transitions(episodes, 1))
         model.fit_change(_changes(windows, single, generator))
 
+    size = trainer.batch // recipe.accumulate
+
     def loss_of(net: nn.Module, step: int) -> Tensor:
-        picked = rows(trainer.batch, generator)
+        picked = rows(size, generator)
         longest = scheduled(recipe.imagined, step / trainer.steps)
         rounds = int(torch.randint(1 + longest, (), generator=generator))
         seed_now = int(torch.randint(2**48, (), generator=generator))
-        mine = own_rows(trainer.batch)
+        mine = own_rows(size)
         own, bare = torch.Generator().manual_seed(seed_now + mine.start), unwrapped(net)
         picked = picked[mine]
         noise = torch.randn(len(picked), len(windows.place), generator=own)
@@ -73,7 +75,9 @@ def fit_dit(
     saving = None
     if checkpoint is not None:
         saving = Saving(path=checkpoint, every=recipe.save_every, generators=(generator,))
-    return optimise(model, loss_of, trainer, progress=progress, saving=saving)
+    return optimise(
+        model, loss_of, trainer, progress=progress, saving=saving, accumulate=recipe.accumulate
+    )
 
 
 @torch.no_grad()

@@ -27,6 +27,7 @@ class DitRecipe(WorldRecipe):
     length: int = 8  # frames of a training sequence
     # (share of training from which, times that the history is replaced by the model's own samples)
     imagined: tuple[tuple[float, int], ...] = ((0.0, 0), (0.5, 1), (0.75, 2))
+    accumulate: int = 1  # parts into which a batch is split, if it does not fit at once
     checkpoint: bool = False  # recompute blocks in the backward pass: less memory, a third slower
     save_every: int = 1000  # steps between saves of the training state; 0: never
     # task -> view -> camera; other tasks and views are predicted without a map of the grippers
@@ -41,6 +42,10 @@ class DitRecipe(WorldRecipe):
             raise ValueError(f"width: {self.width} is not a multiple of heads: {self.heads}.")
         if self.age == "rotary" and self.width // self.heads < 4:
             raise ValueError("age: rotary needs heads of at least 4 numbers. Set fewer heads.")
+        if self.accumulate < 1 or self.trainer.batch % self.accumulate:
+            raise ValueError(
+                f"accumulate: {self.accumulate} does not divide a batch of {self.trainer.batch}."
+            )
         if self.window < 1 or self.memory < 0 or self.length < 2:
             raise ValueError("window must be at least 1, memory at least 0, length at least 2.")
 

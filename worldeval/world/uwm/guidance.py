@@ -2,9 +2,10 @@
 
 Jackson et al., "Policy-Guided Diffusion" (arXiv 2404.06356): trajectories are sampled under the
 behaviour distribution p(actions), with the gradient of the target policy's action log-likelihood,
-so that they follow p(actions) policy(actions)^scale. As in the paper, the gradient is taken at the
-predicted clean actions. The paper then normalises it and weights it by a cosine of the diffusion
-time, to prevent overshooting; we take the proximal step instead,
+so that they follow p(actions) policy(actions)^scale. The gradient is taken at the predicted clean
+actions, which the official code offers as an option and does not do by default. That code then
+moves along the gradient, with a weight that depends on the step (`official_weight`); so does
+`weighted`. By default we take the proximal step instead,
 
     argmax_a  scale log policy(a) - |a - predicted|^2 / (2 spread^2),
 
@@ -20,7 +21,7 @@ import torch
 from torch import Tensor
 
 from worldeval.axes import Float
-from worldeval.world.uwm.modes import Guide
+from worldeval.world.uwm.modes import Guide, Moment
 
 # Actions of a chunk in the robot's units -> log-likelihood of each episode's chunk.
 LogLikelihood = Callable[[Float[Tensor, "b n a"]], Float[Tensor, " b"]]
@@ -32,20 +33,44 @@ def policy_guide(
     scale: float,
     action_std: Float[Tensor, " a"],
     rounds: int = 20,
+    weighted: bool = False,
 ) -> Guide:
     """Build a guide for `draw` towards a policy's actions; scale 0 leaves samples unchanged.
 
     `action_std` holds the behaviour's standard deviations (`model.features.action_std`), which
-    scale the steps in each dimension.
+    scale the steps in each dimension. With `weighted`, a step is one along the gradient with
+    respect to standardised actions, normalised per episode, `scale` times `official_weight` long.
     """
 
-    def guide(actions: Float[Tensor, "b n a"], left: float) -> Float[Tensor, "b n a"]:
-        if scale == 0 or left == 0:
+    def guide(actions: Float[Tensor, "b n a"], moment: Moment) -> Float[Tensor, "b n a"]:
+        if scale == 0 or moment.left == 0:
             return actions
-        spread = left * action_std.square()
+        if weighted:
+            size = scale * official_weight(moment.step, moment.steps)
+            return actions + size * action_std * direction(likelihood, actions, action_std)
+        spread = moment.left * action_std.square()
         return proximal(likelihood, actions, spread=spread, scale=scale, rounds=rounds)
 
     return guide
+
+
+def official_weight(step: int, steps: int) -> float:
+    """The weight of the gradient at a sampler's step, of which the first is 0.
+
+    It falls with the noise, with a bump in the middle: (1 - i/N) + 0.3 sin(pi (i + 1)/N).
+    """
+    return (1 - step / steps) + 0.3 * math.sin(math.pi * (step + 1) / steps)
+
+
+def direction(
+    likelihood: LogLikelihood, actions: Float[Tensor, "b n a"], action_std: Float[Tensor, " a"]
+) -> Float[Tensor, "b n a"]:
+    """The direction in which standardised actions become likelier, of length 1 per episode."""
+    with torch.enable_grad():
+        leaf = actions.detach().clone().requires_grad_()
+        (gradient,) = torch.autograd.grad(likelihood(leaf).sum(), leaf)
+    gradient = gradient * action_std
+    return gradient / gradient.flatten(1).norm(dim=1).clamp_min(1e-8)[:, None, None]
 
 
 def proximal(

@@ -33,8 +33,18 @@ MODES: dict[str, tuple[Role, Role]] = {
     "joint": ("drawn", "drawn"),
 }
 
-# (predicted clean actions in robot units, share of noise left: squared) -> guided actions
-Guide = Callable[[Float[Tensor, "b n a"], float], Float[Tensor, "b n a"]]
+
+@dataclass(frozen=True, kw_only=True)
+class Moment:
+    """Where a sampler is: at the step `step` of `steps`, the first being 0."""
+
+    left: float  # share of noise left, squared
+    step: int
+    steps: int
+
+
+# (predicted clean actions in robot units, the sampler's moment) -> guided actions
+Guide = Callable[[Float[Tensor, "b n a"], Moment], Float[Tensor, "b n a"]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +115,7 @@ def draw(
         time = {"drawn": now, "given": 0, "ignored": schedule.times}[role]
         return torch.full((len(seen),), time, device=look.feature.device)
 
-    for now, then in itertools.pairwise(schedule.ladder(steps)):
+    for step, (now, then) in enumerate(itertools.pairwise(schedule.ladder(steps))):
         times = at(acting, now), at(seeing, now)
         with gpu_autocast(device):
             said = model.denoise(look, own_actions, own_future, *times)
@@ -113,7 +123,8 @@ def draw(
             clean = schedule.data(said.actions, own_actions, times[0])
             if guide is not None:
                 left = float(schedule.noise[now]) ** 2
-                clean = model.unit_actions(guide(model.robot_actions(clean), left))
+                moment = Moment(left=left, step=step, steps=steps)
+                clean = model.unit_actions(guide(model.robot_actions(clean), moment))
             own_actions = schedule.ddim(clean, own_actions, times[0], at(acting, then))
         if seeing == "drawn":
             clean = schedule.data(said.future, own_future, times[1])
