@@ -93,7 +93,7 @@ def test_a_run_keeps_how_it_was_guided(uwm: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     first = episodes(uwm, out, "--guided", "1", "--guided-std", "0.2")
     kept = json.loads((out / "manifest.json").read_text())["protocol"]
-    assert kept["guided"] == {"scale": 1.0, "std": 0.2}
+    assert kept["guided"] == {"scale": 1.0, "std": 0.2, "weighted": False}
     again = episodes(uwm, out, "--guided", "1", "--guided-std", "0.2")
     assert apart(first, again, "latents") == 0
     assert "guided was" in refused(run("imagine", uwm, out))

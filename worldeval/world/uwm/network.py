@@ -3,12 +3,23 @@
 UWM (arXiv 2504.02792), section 3: action tokens, tokens of the next observation and registers
 attend to each other; the current observation and both diffusion times modulate every block
 (adaLN-zero). The next observation is two frames, the last of the chunk and the one before, in
-patches over both, as in the paper. There are three differences. Frames are latents of our
-tokenizer, so a few convolutions replace the ResNet. The newest frames and the first frame are also
-added to the future tokens at the same places, and the future is the change from the newest frame in
-units of its standard deviation: an affine map given the observation, so all distributions stay the
-same. And the chunk may be shortened: a model trained on 1 to `chunk` frames of actions can step by
-one.
+patches over both, as in the paper.
+
+What differs from the paper and its code (official.py is the network exactly as published):
+
+- Frames are latents of our tokenizer, so a few convolutions replace the ResNet.
+- The newest frames and the first frame are also added to the future tokens at the same places, and
+  the future is the change from the newest frame in units of its standard deviation: an affine map
+  given the observation, so all distributions stay the same.
+- The chunk may be shortened: a model trained on 1 to `chunk` frames of actions can step by one. Of
+  a chunk of n, the future is the frames n - 1 and n; the official one is n and n + 1.
+- Each time is embedded by layers of its own, and both are added to the observation's features. The
+  official code concatenates two embeddings, and these with the features.
+- Actions enter and leave by one linear layer instead of two with Mish between them; parts leave
+  without the extra linear layer of the official head.
+- GELU is the tanh approximation, and queries and keys are normalised.
+- Predicted data is clipped at six standard deviations, because changes are standardised and not
+  bounded; the official code clips at one (schedule.py, ddim.py).
 """
 
 import math
