@@ -10,6 +10,8 @@ training standard deviation, and the newest frame itself is an input as it is, s
 network repeats it.
 """
 
+from dataclasses import dataclass
+
 import torch
 from einops import rearrange
 from torch import Tensor, nn
@@ -17,12 +19,21 @@ from torch import Tensor, nn
 from worldeval.axes import Bool, Float
 from worldeval.errors import UserError
 from worldeval.world.ctrl_world.draw import Draw
-from worldeval.world.ctrl_world.edm import Scales, sample
+from worldeval.world.ctrl_world.edm import Scales, consistent, sample
 from worldeval.world.ctrl_world.network import CtrlWorldNetwork
 from worldeval.world.ctrl_world.recipe import AUGMENTATION, FPS, MOTION, CtrlWorldRecipe
 from worldeval.world.ctrl_world.tokens import PoseScale
 from worldeval.world.flow import own_noise
 from worldeval.world.training.windows import Window
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """Inputs of a training clip, noisy, and the frames to predict."""
+
+    past: Float[Tensor, "b m e g x"]
+    newest: Float[Tensor, "b 1 e g x"]
+    target: Float[Tensor, "b n e g x"]
 
 
 class VideoDenoiser(nn.Module):
@@ -89,20 +100,47 @@ class VideoDenoiser(nn.Module):
 
     def loss(self, net: nn.Module, clip: Window, draw: Draw) -> Float[Tensor, ""]:
         """EDM's loss on the newest and future frames; `net` is this module, possibly wrapped."""
-        newest = clip.latents[:, self.past : self.past + 1]
-        clean = self._stacked(self._relative(clip.latents, newest))
-        past, target = clean[:, : self.past], clean[:, self.past :]
-        x = target + draw.noise * draw.sigma.view(-1, 1, 1, 1, 1)
+        shown = self.shown(clip, draw)
+        x = shown.target + draw.noise * draw.sigma.view(-1, 1, 1, 1, 1)
         found = net(
             x,
             draw.sigma,
-            _unit(past, draw.past_noise, draw.past_sigma),
-            _unit(self._stacked(newest), draw.newest_noise, draw.newest_sigma),
+            shown.past,
+            shown.newest,
             clip.pose,
             self.text[clip.task],
             draw.kept,
         )
-        return (Scales.at(draw.sigma).weight * (found - target).square()).mean()
+        return (Scales.at(draw.sigma).weight * (found - shown.target).square()).mean()
+
+    def shown(self, clip: Window, draw: Draw) -> "Shown":
+        """What the network is shown of a training clip, with noise, and the frames it predicts."""
+        newest = clip.latents[:, self.past : self.past + 1]
+        clean = self._stacked(self._relative(clip.latents, newest))
+        return Shown(
+            past=_unit(clean[:, : self.past], draw.past_noise, draw.past_sigma),
+            newest=_unit(self._stacked(newest), draw.newest_noise, draw.newest_sigma),
+            target=clean[:, self.past :],
+        )
+
+    def guided(
+        self,
+        x: Float[Tensor, "b n e g x"],
+        sigma: Float[Tensor, " b"],
+        past: Float[Tensor, "b m e g x"],
+        newest: Float[Tensor, "b 1 e g x"],
+        poses: Float[Tensor, "b f p"],
+        words: Float[Tensor, "b c"],
+    ) -> Float[Tensor, "b n e g x"]:
+        """Predict the clean frames in sampling, with guidance where the recipe has it."""
+        edm = self.recipe.edm
+        kept = torch.ones(len(x), dtype=torch.bool, device=x.device)
+        given = self(x, sigma, past, newest, poses, words, kept, AUGMENTATION)
+        if edm.guidance == (1.0, 1.0):
+            return given
+        weights = torch.linspace(*edm.guidance, x.shape[1], device=x.device).view(1, -1, 1, 1, 1)
+        free = self(x, sigma, past, newest, poses, words, ~kept, AUGMENTATION)
+        return free + weights * (given - free)
 
     @torch.no_grad()
     def imagine(
@@ -117,27 +155,37 @@ class VideoDenoiser(nn.Module):
         """Sample the frames that follow the past and newest ones (u = m + 1), one for each pose.
 
         Row i draws from generator i. With guidance above 1, the network is evaluated with and
-        without tokens, and the weight of the difference grows from the first to the last frame.
+        without tokens, and the weight of the difference grows from the first to the last frame. A
+        distilled network (`distil`) has guidance in its weights and is evaluated once per step.
         """
-        edm = self.recipe.edm
+        edm, levels = self.recipe.edm, self.recipe.distil.levels
         newest = known[:, self.past :]
         past, shown = (
             self._stacked(self._relative(known, newest))[:, : self.past],
             self._stacked(newest),
         )
         count = poses.shape[1] - self.past
-        weights = torch.linspace(*edm.guidance, count, device=known.device).view(1, -1, 1, 1, 1)
-        with_tokens = torch.ones(len(known), dtype=torch.bool, device=known.device)
+        kept = torch.ones(len(known), dtype=torch.bool, device=known.device)
 
-        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
-            given = self(x, sigma, past, shown, poses, words, with_tokens, AUGMENTATION)
-            if edm.guidance == (1.0, 1.0):
-                return given
-            free = self(x, sigma, past, shown, poses, words, ~with_tokens, AUGMENTATION)
-            return free + weights * (given - free)
+        def noise() -> Tensor:
+            return own_noise(shown.expand(-1, count, -1, -1, -1), generators)
 
-        noise = own_noise(shown.expand(-1, count, -1, -1, -1), generators)
-        found = sample(denoise, noise, edm, steps=steps or edm.steps)
+        steps = steps or edm.steps
+        if levels:
+            found = consistent(
+                lambda x, sigma: self(x, sigma, past, shown, poses, words, kept, AUGMENTATION),
+                noise,
+                edm,
+                steps=steps,
+                levels=levels,
+            )
+        else:
+            found = sample(
+                lambda x, sigma: self.guided(x, sigma, past, shown, poses, words),
+                noise(),
+                edm,
+                steps=steps,
+            )
         return self._absolute(unstacked(found, views=self.views, patch=self.recipe.patch), newest)[
             :, 1:
         ]

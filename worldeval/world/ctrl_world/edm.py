@@ -57,6 +57,28 @@ def sampling_sigmas(recipe: EdmRecipe, steps: int) -> Float[Tensor, " s"]:
     return torch.cat([levels, levels.new_zeros(1)]).float()
 
 
+def consistent(
+    denoise: Denoise,
+    noise: Callable[[], Float[Tensor, "b f d h w"]],
+    recipe: EdmRecipe,
+    *,
+    steps: int,
+    levels: int,
+) -> Float[Tensor, "b f d h w"]:
+    """Sample from a distilled network: each step predicts clean frames, and noises them again.
+
+    Song et al., "Consistency Models" (2023), algorithm 1, at `steps` of the `levels` it knows.
+    """
+    sigmas = sampling_sigmas(recipe, levels)
+    clean: Tensor | float = 0.0
+    for step in range(steps):
+        fresh = noise()
+        sigma = sigmas[step * levels // steps].to(fresh)
+        clean = denoise(clean + sigma * fresh, sigma.expand(len(fresh)))
+    assert isinstance(clean, Tensor)
+    return clean
+
+
 def sample(
     denoise: Denoise, noise: Float[Tensor, "b f d h w"], recipe: EdmRecipe, *, steps: int
 ) -> Float[Tensor, "b f d h w"]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from worldeval.world.ctrl_world.denoiser import VideoDenoiser
+from worldeval.world.ctrl_world.distil import distil
 from worldeval.world.ctrl_world.fit import fit_denoiser, fit_statistics
 from worldeval.world.ctrl_world.recipe import CtrlWorldRecipe
 from worldeval.world.ctrl_world.text import embed_tasks
@@ -46,16 +47,25 @@ def fit(fitting: Fitting) -> CtrlWorld:
     world.kinematics = hand.kinematics
     if fitting.fresh:
         begin(world.denoiser, fitting)
-    if not recipe.trainer.steps:
-        return world
-    world.denoiser = fit_denoiser(
-        world.denoiser,
-        by_words(world, hand.windows),
-        fitting.episodes,
-        seed=fitting.seed,
-        checkpoint=fitting.checkpoint,
-        progress=fitting.report(f"{fitting.stage}: denoiser", recipe.trainer.steps),
-    ).model
+    given = {"windows": by_words(world, hand.windows), "episodes": fitting.episodes}
+    if recipe.trainer.steps:
+        world.denoiser = fit_denoiser(
+            world.denoiser,
+            **given,
+            seed=fitting.seed,
+            checkpoint=fitting.checkpoint,
+            progress=fitting.report(f"{fitting.stage}: denoiser", recipe.trainer.steps),
+        ).model
+    if recipe.distil.levels:
+        path = fitting.checkpoint.with_name("distilling.pt")
+        world.denoiser = distil(
+            world.denoiser,
+            **given,
+            seed=fitting.seed,
+            checkpoint=path,
+            progress=fitting.report(f"{fitting.stage}: distillation", recipe.distil.steps),
+        ).model
+        path.unlink(missing_ok=True)
     return world
 
 

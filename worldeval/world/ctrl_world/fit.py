@@ -14,7 +14,7 @@ from worldeval.training.low_rank import adapted, merged
 from worldeval.training.optimise import Fitted, Progress, optimise, unwrapped
 from worldeval.training.processes import on_device, own_rows
 from worldeval.world.ctrl_world.denoiser import VideoDenoiser
-from worldeval.world.ctrl_world.draw import draw
+from worldeval.world.ctrl_world.draw import Draw, draw
 from worldeval.world.ctrl_world.recipe import STILL, MemoryRecipe
 from worldeval.world.training.windows import Windows, steps
 
@@ -37,24 +37,13 @@ def fit_denoiser(
     poses; the result has them in its weights. With several processes, all draw the same batch and
     each uses its own rows of it.
     """
-    recipe = model.recipe
-    trainer, data = recipe.trainer, windows.data
+    recipe, trainer = model.recipe, model.recipe.trainer
     generator = torch.Generator().manual_seed(seed)
-    size = trainer.batch // trainer.accumulate
-    if size * trainer.accumulate != trainer.batch:
-        raise UserError(
-            f"trainer.accumulate: {trainer.accumulate} does not divide the batch of "
-            f"{trainer.batch} clips."
-        )
-    transitions(data, episodes, recipe.future)  # checks that there are any
-    rows = {k: data.draws(episodes, k) for k in futures(recipe.future, recipe.any_future)}
+    clips = Clips(model, windows, episodes, generator)
 
     def loss_of(net: nn.Module, step: int) -> Tensor:
-        future = list(rows)[int(torch.randint(len(rows), (), generator=generator))]
-        picked = rows[future](size, generator)
-        offsets = training_offsets(size, recipe.memory, future, generator)
-        drawn = draw(size, recipe, frame=model.frame, future=future, generator=generator)
-        mine = own_rows(size)
+        picked, offsets, drawn = clips.draw()
+        mine = own_rows(clips.size)
         clip = on_device(windows.cut(picked[mine], offsets[mine]), net)
         return unwrapped(net).loss(net, clip, on_device(drawn.rows(mine), net))
 
@@ -71,6 +60,38 @@ def fit_denoiser(
     if recipe.lora:
         merged(fitted.model)
     return fitted
+
+
+class Clips:
+    """What the clips of each batch are, drawn from one generator for all processes together."""
+
+    def __init__(
+        self,
+        model: VideoDenoiser,
+        windows: Windows,
+        episodes: Int[Array, " e"],
+        generator: torch.Generator,
+    ) -> None:
+        recipe, trainer = model.recipe, model.recipe.trainer
+        self.recipe, self.frame, self.generator = recipe, model.frame, generator
+        self.size = trainer.batch // trainer.accumulate
+        if self.size * trainer.accumulate != trainer.batch:
+            raise UserError(
+                f"trainer.accumulate: {trainer.accumulate} does not divide the batch of "
+                f"{trainer.batch} clips."
+            )
+        data = windows.data
+        transitions(data, episodes, recipe.future)  # checks that there are any
+        self.rows = {k: data.draws(episodes, k) for k in futures(recipe.future, recipe.any_future)}
+
+    def draw(self) -> tuple[Int[Tensor, " b"], Int[Tensor, "b t"], Draw]:
+        """The rows of the newest frames, the offsets of all frames, and the random numbers."""
+        generator, size = self.generator, self.size
+        future = list(self.rows)[int(torch.randint(len(self.rows), (), generator=generator))]
+        picked = self.rows[future](size, generator)
+        offsets = training_offsets(size, self.recipe.memory, future, generator)
+        drawn = draw(size, self.recipe, frame=self.frame, future=future, generator=generator)
+        return picked, offsets, drawn
 
 
 def training_offsets(

@@ -57,6 +57,19 @@ class EdmRecipe:
 
 
 @dataclass(frozen=True, kw_only=True)
+class DistilRecipe:
+    """A consistency distillation after training (distil.py), so that one or two steps suffice."""
+
+    levels: int = 0  # noise levels, such as 18; 0: no distillation
+    steps: int = 5000  # of training
+    learning_rate: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.levels < 0 or self.levels == 1 or self.steps < 1:
+            raise ValueError("distil: levels must be 0 or at least 2, and steps at least 1.")
+
+
+@dataclass(frozen=True, kw_only=True)
 class MemoryRecipe:
     """Past frames that the network reads besides the newest, each with its own pose token."""
 
@@ -91,6 +104,7 @@ class CtrlWorldRecipe(WorldRecipe):
     unet: UnetRecipe = field(default_factory=UnetRecipe)
     edm: EdmRecipe = field(default_factory=EdmRecipe)
     memory: MemoryRecipe = field(default_factory=MemoryRecipe)
+    distil: DistilRecipe = field(default_factory=DistilRecipe)
     patch: int = 1  # side of one of the network's cells, in latent cells
     future: int = 4  # largest number of new frames per call
     any_future: bool = False  # train on 1 to `future` new frames, for harnesses that step by one
@@ -128,12 +142,13 @@ class CtrlWorldRecipe(WorldRecipe):
 
     @property
     def sampler(self) -> range:
-        """The allowed numbers of steps: 1 to the paper's 50."""
-        return range(1, 51)
+        """The allowed numbers of steps: 1 to the paper's 50, or to the levels of `distil`."""
+        return range(1, 1 + (self.distil.levels or 50))
 
     def __post_init__(self) -> None:
         if self.edm.steps not in self.sampler:
-            raise ValueError(f"edm.steps: {self.edm.steps} is outside 1-50.")
+            last = self.sampler[-1]
+            raise ValueError(f"edm.steps: {self.edm.steps} is outside 1-{last}.")
         if self.svd and self.checkpoint:
             raise ValueError("svd and checkpoint are both given; training starts from only one.")
         if self.lora < 0:
