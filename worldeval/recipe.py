@@ -62,6 +62,10 @@ KINDS = {
     "improve-rl": ("improvement", "worldeval.improve.recipe:RlRecipe"),
     "improve-search": ("improvement", "worldeval.improve.recipe:SearchRecipe"),
     "improve-compose": ("improvement", "worldeval.improve.recipe:ComposeRecipe"),
+    "improve-pa": ("improvement", "worldeval.improve.offpolicy_recipe:PaRecipe"),
+    "improve-qgf": ("improvement", "worldeval.improve.offpolicy_recipe:QgfRecipe"),
+    "improve-expo": ("improvement", "worldeval.improve.offpolicy_recipe:ExpoRecipe"),
+    "improve-sac": ("improvement", "worldeval.improve.offpolicy_recipe:SacRecipe"),
     # Collections by the scripted drivers of a simulator that ships are called like the simulator.
     **{
         name: ("dataset", f"worldeval.envs.{name}.recipe:CollectRecipe")

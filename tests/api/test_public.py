@@ -15,7 +15,7 @@ import worldeval as we
 ROOT = Path(__file__).parents[2]
 HEAVY = {"torch", "pandas", "numpy", "matplotlib", "scipy", "h5py", "typer", "rich"}
 FURTHER = re.findall(r"`worldeval\.api\.(\w+)\.(\w+)`", (ROOT / "docs/api.md").read_text())
-WAYS = ("sft", "rl", "search", "compose")
+WAYS = ("sft", "rl", "pa", "qgf", "expo", "sac", "search", "compose")
 
 
 def functions() -> dict[str, object]:

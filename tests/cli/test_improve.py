@@ -18,6 +18,7 @@ from worldeval.policy.load import load_policy
 from worldeval.policy.recipe import Lineage
 from worldeval.policy.train import train
 
+VERBS = ("sft", "rl", "search", "compose", "pa", "qgf", "expo", "sac")
 PLACE = {"horizon": 6, "held_out": 6, "check": 3, "batch": 32, "replays": ""}
 SFT = {
     "kind": "improve-sft",
@@ -37,6 +38,20 @@ RL = {
     "critic_warmup": 0,
 }
 SEARCH = {"kind": "improve-search", **PLACE, "held_out": 2, "candidates": 2, "lookahead": 2}
+VALUE = {
+    **PLACE,
+    "leave_out": False,
+    "iterations": 1,
+    "episodes": 8,
+    "recorded": 2,
+    "critic": {"hidden": 16, "batch": 32},
+    "critic_steps": 3,
+    "samples": 2,
+}
+PA = {"kind": "improve-pa", **VALUE, "best": 1, "trainer": {"steps": 3, "batch": 8}}
+QGF = {"kind": "improve-qgf", **VALUE, "weights": [3.0], "tuning": 2}
+EXPO = {"kind": "improve-expo", **VALUE, "hidden": 16, "actor_steps": 3}
+SAC = {"kind": "improve-sac", **VALUE, "hidden": 16, "actor_steps": 3}
 COMPOSE = {"kind": "improve-compose", **PLACE, "starts": 3, "weights": [0.0, 0.5]}
 
 
@@ -94,7 +109,16 @@ def test_the_guard_against_environments_works(command: typer.Typer) -> None:
 
 @pytest.mark.parametrize(
     ("verb", "recipe", "count"),
-    [("sft", SFT, 1), ("rl", RL, 1), ("search", SEARCH, 1), ("compose", COMPOSE, 2)],
+    [
+        ("sft", SFT, 1),
+        ("rl", RL, 1),
+        ("search", SEARCH, 1),
+        ("compose", COMPOSE, 2),
+        ("pa", PA, 1),
+        ("qgf", QGF, 1),
+        ("expo", EXPO, 1),
+        ("sac", SAC, 1),
+    ],
 )
 def test_a_verb_improves_without_an_environment(
     command: typer.Typer,
@@ -123,9 +147,16 @@ def test_a_verb_improves_without_an_environment(
     elif verb == "rl":
         rl = json.loads((out / "rl.json").read_text())
         assert [check["iteration"] for check in rl["checks"]] == [0, 1, 2]
-    else:
+    elif verb in ("search", "compose"):
         named = load_policy(f"{out}/policy.py:policy").spec.name
         assert named == result["improved"]
+    else:
+        done = json.loads((out / f"{verb}.json").read_text())
+        assert [check["iteration"] for check in done["checks"]] == [0, 1]
+        assert done["kept"] == result["improved"]
+        # The initial policy is kept where nothing was better, and needs no code.
+        kept = result["improved"] != result["origin"]
+        assert (out / "policy.py").is_file() == (kept and verb != "pa")
 
 
 def test_a_recipe_of_another_verb_is_refused(
@@ -156,6 +187,6 @@ def test_the_shipped_recipes_read() -> None:
     from worldeval import recipe
 
     names = {path.stem for path in recipe.available("improvement")}
-    assert names >= {"improve-sft", "improve-rl", "improve-search", "improve-compose"}
+    assert names >= {f"improve-{verb}" for verb in VERBS}
     for name in names:
         assert recipe.load(name, "improvement").kind.startswith("improve-")

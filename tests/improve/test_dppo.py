@@ -15,10 +15,12 @@ from worldeval.improve.features import Tapped
 from worldeval.improve.place import Simulation
 from worldeval.improve.recipe import RlRecipe
 from worldeval.improve.starts import Starts
+from worldeval.improve.watch import DriftCheck
 from worldeval.policy.checkpoint import LearnedPolicy, load
 from worldeval.policy.heads.chain import DenoisingActor, actor_of, draw
 from worldeval.policy.heads.denoise import DenoisingHead
 from worldeval.policy.heads.flow import straight
+from worldeval.stats import rate
 
 
 class Constant(DenoisingHead):
@@ -164,22 +166,18 @@ def test_success_that_does_not_come_again_ends_it(
         seed=0,
     )
     gaps = iter([0.0, 0.05, 0.3])
-    run._check = lambda policy, number, folder: _noted(run, number, folder, next(gaps))  # type: ignore[method-assign]
+    run.watch.look = lambda policy, number, folder: _noted(run, number, folder, next(gaps))  # type: ignore[method-assign]
     done = run.run(origin)
     assert len(done.iterations) == 2
     assert "at iteration 2, imagined success exceeds" in done.stopped
 
 
-def _noted(run: Dppo, number: int, folder: Folder | None, gap: float) -> float:
-    from worldeval.improve.dppo import DriftCheck
-    from worldeval.stats import rate
-
-    run.checks.append(
-        DriftCheck(
-            iteration=number, imagined=rate(5, 10), again=0.5 - gap, gap=gap, checkpoint=folder
-        )
+def _noted(run: Dppo, number: int, folder: Folder | None, gap: float) -> str:
+    check = DriftCheck(
+        iteration=number, imagined=rate(5, 10), again=0.5 - gap, gap=gap, checkpoint=folder
     )
-    return gap
+    run.watch.checks.append(check)
+    return run.watch.reason(check)
 
 
 def test_a_world_that_errs_is_found_out(place: Simulation, undecided: LearnedPolicy) -> None:

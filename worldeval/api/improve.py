@@ -1,68 +1,34 @@
-"""Improve policies using imagination alone: `worldeval.improve.sft`, `rl`, `search`, `compose`.
+"""Improve policies using imagination alone: `worldeval.improve.sft`, `rl`, `pa` and others.
 
 Each function works inside the world model, compares the result with the initial policy on held-out
 starts, and claims only what the gates support. The simulator is never used, and the given policies
 are not changed.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from worldeval import __version__
-from worldeval import recipe as recipes
+from worldeval.api.improve_by_value import expo, pa, qgf, sac
+from worldeval.api.improvement import Asked, Improvement, Say
 from worldeval.api.load import Address
-from worldeval.api.run_folder import run_folder
 from worldeval.errors import UserError
-from worldeval.evaluate.analysis import MENDED
-from worldeval.evaluate.gates import ACTION_EFFECT, run_gates
-from worldeval.evaluate.kept_gates import REPLAYING
 from worldeval.export.dataset import export_episodes
 from worldeval.files import write_json
 from worldeval.improve.compose import Composed, best_weight, search_weight
-from worldeval.improve.doubt import Doubt, check_second
 from worldeval.improve.dppo import Dppo
-from worldeval.improve.guard import NO_GATE, Claim, claim
-from worldeval.improve.opening import Opened, open_place, open_policy
+from worldeval.improve.opening import open_doubt, open_place, open_policy
 from worldeval.improve.search import Searched
 from worldeval.improve.sft import Sft
 from worldeval.improve.wrapped import WEIGHT, write_policy
 from worldeval.policy.finetune import original_demos
 from worldeval.policy.load import load_policy
-from worldeval.policy.protocol import Policy
 from worldeval.recipe import shipped
-from worldeval.rollout.starts import read_recordings
-from worldeval.stats import Finding, untrustworthy
-from worldeval.stats.findings import judge_uninformative
-from worldeval.world.load import load_world
 
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Improvement:
-    """The result of an improvement, and the claim that it supports."""
-
-    origin: str  # name of the policy that it is compared with
-    improved: str  # name of the improved policy
-    policy: Policy  # that policy, ready to use
-    folder: Path
-    address: str  # address of the improved policy
-    claim: Claim
-    steps: tuple[Mapping[str, Any], ...]  # rounds, checks or weights that were tried
-
-    def to_json(self) -> dict[str, Any]:
-        """The content of claim.json."""
-        return {
-            "origin": self.origin,
-            "improved": self.improved,
-            "claim": self.claim.to_json(),
-            "steps": [dict(step) for step in self.steps],
-        }
+__all__ = ["Improvement", "compose", "expo", "pa", "qgf", "rl", "sac", "search", "sft"]
 
 
 def sft(
@@ -99,7 +65,7 @@ def sft(
     >>> import worldeval as we
     >>> better = we.improve.sft("runs/bc/step-100", "runs/better")  # doctest: +SKIP
     """
-    asked = _Asked("sft", recipe, world, judge, data, tasks, settings, seed, Path(out), say)
+    asked = Asked("sft", recipe, world, judge, data, tasks, settings, seed, Path(out), say)
     with asked.begun({"policy": str(policy)}) as config:
         origin = open_policy(str(policy))
         opened = open_place(config, origin.sizes.tasks, seed=seed)
@@ -116,6 +82,7 @@ def sft(
             write=_write_dataset,
             world_model=opened.world_hash,
             recorded=opened.recorded,
+            left_out=opened.left_out,
             say=say,
         )
         improved, rounds = run.run(origin)
@@ -146,15 +113,11 @@ def rl(
     >>> import worldeval as we
     >>> better = we.improve.rl("runs/flow/step-100", "runs/better")  # doctest: +SKIP
     """
-    asked = _Asked("rl", recipe, world, judge, data, tasks, settings, seed, Path(out), say)
+    asked = Asked("rl", recipe, world, judge, data, tasks, settings, seed, Path(out), say)
     with asked.begun({"policy": str(policy)}) as config:
         origin = open_policy(str(policy))
         opened = open_place(config, origin.sizes.tasks, seed=seed)
-        second = None
-        if config.second:
-            check_second(Path(shipped(config.world)), Path(shipped(config.second)))
-            second = load_world(Path(shipped(config.second)))
-        doubt = Doubt(place=opened.place, second=second, seed=seed)
+        doubt, _ = open_doubt(config, opened.place, seed=seed)
         run = Dppo(
             place=opened.place,
             recipe=config,
@@ -162,6 +125,7 @@ def rl(
             doubt=doubt,
             out=asked.out,
             seed=seed,
+            left_out=opened.left_out,
             say=say,
         )
         done = run.run(origin)
@@ -194,7 +158,7 @@ def search(
     >>> import worldeval as we
     >>> better = we.improve.search("mine.py:make", "runs/searching")  # doctest: +SKIP
     """
-    asked = _Asked("search", recipe, world, judge, data, tasks, settings, seed, Path(out), say)
+    asked = Asked("search", recipe, world, judge, data, tasks, settings, seed, Path(out), say)
     with asked.begun({"policy": str(policy)}) as config:
         bare = load_policy(shipped(str(policy)))
         opened = open_place(config, _tasks_of(bare), seed=seed)
@@ -230,7 +194,7 @@ def compose(
         raise UserError(
             f"{len(policies)} policies were given, but a mixture is of two. Give --policy twice."
         )
-    asked = _Asked("compose", recipe, world, judge, data, tasks, settings, seed, Path(out), say)
+    asked = Asked("compose", recipe, world, judge, data, tasks, settings, seed, Path(out), say)
     with asked.begun({"policies": [str(each) for each in policies]}) as config:
         first, second = (open_policy(str(each)) for each in policies)
         shared = tuple(task for task in first.sizes.tasks if task in second.sizes.tasks)
@@ -250,112 +214,6 @@ def compose(
         address = write_policy(asked.out, "compose")
         say(f"{mixture.spec.name} is {address}")
         return asked.compared(better, mixture, opened, config, steps, address)
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """The arguments that all improvement methods share, besides the policies."""
-
-    verb: str
-    recipe: str
-    world: Address | None
-    judge: Address | None
-    data: Address | None
-    tasks: Sequence[str] | None
-    settings: Mapping[str, Any] | None
-    seed: int
-    out: Path
-    say: Say
-
-    @contextmanager
-    def begun(self, policies: Mapping[str, Any]) -> Iterator[Any]:
-        """Open the run folder with the recipe and its overrides."""
-        values = dict(self.settings or {})
-        for name in ("world", "judge", "data"):
-            if (given := getattr(self, name)) is not None:
-                values[name] = str(given)
-        if self.tasks:
-            values["tasks"] = list(self.tasks)
-        found = recipes.load(self.recipe, "improvement", values)
-        if found.kind != f"improve-{self.verb}":
-            verb = found.kind.replace("-", " ")
-            raise UserError(f"{found.path} is a recipe for `worldeval {verb}`.")
-        recipe = {**found.resolved(), **policies}
-        command = f"improve {self.verb}"
-        worthless = frozenset({"policy.py"})
-        with run_folder(
-            self.out, recipe=recipe, seed=self.seed, command=command, resume=False,
-            worthless=worthless,
-        ):  # fmt: skip
-            yield found.config
-
-    def compared(
-        self,
-        origin: Policy,
-        improved: Policy,
-        opened: Opened,
-        config: Any,
-        steps: Sequence[Mapping[str, Any]],
-        address: str,
-    ) -> Improvement:
-        """Compare on held-out starts, paired, and claim only what the gates support."""
-        self.say("comparing on held-out starts")
-        place, starts = opened.place, opened.starts.held_out
-        # The seeds of the comparison are its own: nothing was watched with them.
-        before = place.compared(origin, starts, seed=self.seed + 1)
-        after = place.compared(improved, starts, seed=self.seed + 1)
-        found = gate_findings(config, place, after, opened.tasks, seed=self.seed, say=self.say)
-        done = Improvement(
-            origin=origin.spec.name,
-            improved=improved.spec.name,
-            policy=improved,
-            folder=self.out,
-            address=address,
-            claim=claim(before, after, found),
-            steps=tuple(steps),
-        )
-        write_json(self.out / "claim.json", done.to_json())
-        return done
-
-
-def gate_findings(
-    config: Any, place: Any, attempts: Any, tasks: tuple[str, ...], *, seed: int, say: Say
-) -> list[Finding]:
-    """Collect the findings against this world model from replays and trust signals."""
-    mended = [one.rollout.trust.get("mended_actions", 0.0) > MENDED for one in attempts]
-    untrusted = float(np.mean(mended))
-    recordings = []
-    if config.replays:
-        every = read_recordings(Path(shipped(config.replays)))
-        recordings = [one for one in every if one.start.task in tasks]
-    if not recordings:
-        never = Finding(
-            code=NO_GATE,
-            severity="warning",
-            text="No recorded episode of these tasks was replayed, so it is unknown whether this "
-            "world model turns failures into successes. Name recorded episodes in `replays`.",
-        )
-        return [*untrustworthy(untrusted=untrusted), never]
-    gates = run_gates(
-        place.world,
-        place.judge,
-        recordings,
-        rng=np.random.default_rng(seed),
-        progress=lambda done, total: say(f"{REPLAYING} {done}/{total}"),
-    )
-    found = untrustworthy(false_success=gates.false_success, untrusted=untrusted)
-    found += judge_uninformative(gates.informativeness, None)
-    effect = gates.action_effect
-    if effect.low is None or effect.low < ACTION_EFFECT:
-        found.append(
-            Finding(
-                code="actions_ignored",
-                severity="refusal",
-                text=f"Zeroed or shuffled actions lower the predicted success by only {effect}; at "
-                f"least {ACTION_EFFECT} is needed.",
-            )
-        )
-    return found
 
 
 def _tasks_of(policy: Any) -> tuple[str, ...] | None:

@@ -19,7 +19,7 @@ from worldeval.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from worldeval.api.improve import Improvement
+    from worldeval.api.improvement import Improvement
 
 improve = typer.Typer(
     name="improve", help="Improve policies using imagination alone.", no_args_is_help=True
@@ -147,6 +147,139 @@ def rl(
     _tell(done, as_json)
 
 
+def pa(
+    policy: Policy,
+    recipe: Recipe = "improve-pa",
+    world: World = None,
+    judge: JudgeFolder = None,
+    data: Data = None,
+    tasks: Tasks = None,
+    out: Out = None,
+    seed: Seed = 0,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Improve a policy of any head by imitating actions that a critic improved (PA-RL).
+
+    Writes checkpoints, iterations.json, pa.json and claim.json to OUT. Stops early if imagined
+    success rises away from replayed actions or from the judge that is left out.
+    """
+    from worldeval.api import improve as ways
+
+    done = ways.pa(
+        policy,
+        out or _folder(recipe),
+        recipe=recipe,
+        world=world,
+        judge=judge,
+        data=data,
+        tasks=tasks,
+        settings=settings_of(sets),
+        seed=seed,
+        say=log.print,
+    )
+    _tell(done, as_json)
+
+
+def qgf(
+    policy: Policy,
+    recipe: Recipe = "improve-qgf",
+    world: World = None,
+    judge: JudgeFolder = None,
+    data: Data = None,
+    tasks: Tasks = None,
+    out: Out = None,
+    seed: Seed = 0,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Guide a policy by a critic's gradients while it acts; the policy is not trained (QGF).
+
+    Its address is OUT/policy.py:policy, for `rank`, `imagine`, `truth` and `improve search`.
+    """
+    from worldeval.api import improve as ways
+
+    done = ways.qgf(
+        policy,
+        out or _folder(recipe),
+        recipe=recipe,
+        world=world,
+        judge=judge,
+        data=data,
+        tasks=tasks,
+        settings=settings_of(sets),
+        seed=seed,
+        say=log.print,
+    )
+    _tell(done, as_json)
+
+
+def expo(
+    policy: Policy,
+    recipe: Recipe = "improve-expo",
+    world: World = None,
+    judge: JudgeFolder = None,
+    data: Data = None,
+    tasks: Tasks = None,
+    out: Out = None,
+    seed: Seed = 0,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Edit a policy's chunks by a small policy, and execute the best by value (EXPO).
+
+    Its address is OUT/policy.py:policy, for `rank`, `imagine`, `truth` and `improve search`.
+    """
+    from worldeval.api import improve as ways
+
+    done = ways.expo(
+        policy,
+        out or _folder(recipe),
+        recipe=recipe,
+        world=world,
+        judge=judge,
+        data=data,
+        tasks=tasks,
+        settings=settings_of(sets),
+        seed=seed,
+        say=log.print,
+    )
+    _tell(done, as_json)
+
+
+def sac(
+    policy: Policy,
+    recipe: Recipe = "improve-sac",
+    world: World = None,
+    judge: JudgeFolder = None,
+    data: Data = None,
+    tasks: Tasks = None,
+    out: Out = None,
+    seed: Seed = 0,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Train a Gaussian policy that begins at another policy, by soft actor-critic (SAC).
+
+    Its address is OUT/policy.py:policy, for `rank`, `imagine`, `truth` and `improve search`.
+    """
+    from worldeval.api import improve as ways
+
+    done = ways.sac(
+        policy,
+        out or _folder(recipe),
+        recipe=recipe,
+        world=world,
+        judge=judge,
+        data=data,
+        tasks=tasks,
+        settings=settings_of(sets),
+        seed=seed,
+        say=log.print,
+    )
+    _tell(done, as_json)
+
+
 def search(
     policy: AnyPolicy,
     recipe: Recipe = "improve-search",
@@ -227,6 +360,10 @@ def _tell(done: "Improvement", as_json: bool) -> None:
 
 verb(improve, "sft", sft, "worldeval improve sft --policy runs/bc/step-400 --out runs/better")
 verb(improve, "rl", rl, "worldeval improve rl --policy runs/flow/step-400 --out runs/better")
+verb(improve, "pa", pa, "worldeval improve pa --policy runs/bc/step-400 --out runs/better")
+verb(improve, "qgf", qgf, "worldeval improve qgf --policy runs/flow/step-400 --out runs/guided")
+verb(improve, "expo", expo, "worldeval improve expo --policy runs/flow/step-400 --out runs/edited")
+verb(improve, "sac", sac, "worldeval improve sac --policy runs/flow/step-400 --out runs/soft")
 verb(improve, "search", search, "worldeval improve search --policy mine.py:make --out runs/search")
 verb(
     improve, "compose", compose,

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from worldeval.axes import Array, Float, Float32
 from worldeval.errors import UserError
+from worldeval.improve.guard import imagined_success
 from worldeval.improve.place import Simulation
-from worldeval.improve.sft import imagined_success
 from worldeval.policy.checkpoint import LearnedPolicy
 from worldeval.policy.heads.denoise import DenoisingHead, advance, noise_of
 from worldeval.policy.network import PolicyNetwork

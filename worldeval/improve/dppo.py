@@ -22,17 +22,16 @@ from torch import Tensor
 from worldeval.files import write_json
 from worldeval.improve.doubt import Doubt
 from worldeval.improve.experience import Experience, collect
-from worldeval.improve.place import Attempt, Simulation
+from worldeval.improve.place import Judging, Simulation
 from worldeval.improve.ppo import clipped, denoising_discount, divergence, gae, standardised
 from worldeval.improve.recipe import ETA, GAE, RlRecipe
-from worldeval.improve.sft import imagined_success
 from worldeval.improve.starts import Starts
 from worldeval.improve.value import StateValue
+from worldeval.improve.watch import DriftCheck, Watch
 from worldeval.policy.checkpoint import LearnedPolicy, load
 from worldeval.policy.finetune import keep
 from worldeval.policy.heads.chain import Actor, actor_of, choices, draw, log_probs
 from worldeval.policy.network import PolicyNetwork
-from worldeval.stats import Estimate
 
 Say = Callable[[str], None]
 
@@ -54,21 +53,6 @@ class Iteration:
     number: int
     imagined: float  # mean probability of success while exploring
     learned: Learned
-
-
-@dataclass(frozen=True, kw_only=True)
-class DriftCheck:
-    """The policy's imagined success on the monitored starts, and that of its replayed actions."""
-
-    iteration: int
-    imagined: Estimate
-    again: float
-    gap: float  # imagined minus replayed
-    checkpoint: Path | None
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain data."""
-        return {**asdict(self), "imagined": self.imagined.record()}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,14 +85,27 @@ class Dppo:
     doubt: Doubt
     out: Path
     seed: int
+    left_out: Judging | None = None  # a judge that takes no part in the optimisation
     say: Say = lambda text: None
-    checks: list[DriftCheck] = field(default_factory=list)
     done: list[Iteration] = field(default_factory=list)
+    watch: Watch = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.watch = Watch(
+            place=self.place,
+            starts=self.starts.check,
+            doubt=self.doubt,
+            left_out=self.left_out,
+            disagreement=self.recipe.disagreement,
+            seed=self.seed,
+            say=self.say,
+        )
 
     def run(self, origin: LearnedPolicy) -> Improved:
         """Improve until the iterations end or the world model can no longer be trusted.
 
-        Returns the checkpoint whose success was highest when its actions were replayed.
+        Returns the checkpoint whose success was highest when its actions were replayed, and
+        according to the judge that was left out.
         """
         recipe = self.recipe
         network = deepcopy(origin.network)
@@ -117,7 +114,7 @@ class Dppo:
         rng = np.random.default_rng([self.seed, 31])
         began = perf_counter()
         self._check(origin, 0, None)
-        stopped = "all iterations completed"
+        stopped = ""
         for number in range(1, recipe.iterations + 1):
             self.done.append(self._iterate(policy, learner, number, rng))
             if number % recipe.check_every and number != recipe.iterations:
@@ -133,19 +130,27 @@ class Dppo:
                 loss=0.0,
                 seconds=perf_counter() - began,
             )
-            widened = self._check(stored, number, folder) - self.checks[0].gap
-            if widened > recipe.disagreement:
-                stopped = (
-                    f"at iteration {number}, imagined success exceeds that of the same actions "
-                    f"when replayed by {widened:.3f} more than at the start"
-                )
+            if stopped := self._check(stored, number, folder):
                 break
+        best = self.watch.best()
         return Improved(
-            policy=self._best(origin),
+            policy=origin if best.checkpoint is None else load(best.checkpoint),
             iterations=tuple(self.done),
-            checks=tuple(self.checks),
-            stopped=stopped,
+            checks=tuple(self.watch.checks),
+            stopped=stopped or "all iterations completed",
         )
+
+    def _check(self, policy: LearnedPolicy, number: int, folder: Path | None) -> str:
+        """Watch the policy and write what was seen; returns why training should end."""
+        reason = self.watch.look(policy, number, folder)
+        write_json(
+            self.out / "iterations.json",
+            {
+                "iterations": [asdict(one) for one in self.done],
+                "checks": [check.to_json() for check in self.watch.checks],
+            },
+        )
+        return reason
 
     def _iterate(
         self, policy: LearnedPolicy, learner: "Learner", number: int, rng: np.random.Generator
@@ -158,33 +163,6 @@ class Dppo:
         learned = learner.learn(experience, policy_too=number > self.recipe.critic_warmup)
         seen = float(experience.probability.mean())
         return Iteration(number=number, imagined=seen, learned=learned)
-
-    def _check(self, policy: LearnedPolicy, number: int, folder: Path | None) -> float:
-        attempts: list[Attempt] = self.place.compared(policy, self.starts.check, seed=self.seed)
-        again = float(self.doubt.again(attempts).mean())
-        imagined = imagined_success(attempts)
-        gap = (imagined.value or 0.0) - again
-        self.checks.append(
-            DriftCheck(iteration=number, imagined=imagined, again=again, gap=gap, checkpoint=folder)
-        )
-        write_json(
-            self.out / "iterations.json",
-            {
-                "iterations": [asdict(one) for one in self.done],
-                "checks": [check.to_json() for check in self.checks],
-            },
-        )
-        self.say(f"iteration {number}: imagined success {imagined}, replayed {again:.3f}")
-        return gap
-
-    def _best(self, origin: LearnedPolicy) -> LearnedPolicy:
-        within = [
-            check
-            for check in self.checks
-            if check.gap - self.checks[0].gap <= self.recipe.disagreement
-        ]
-        best = max(within, key=lambda check: check.again)
-        return origin if best.checkpoint is None else load(best.checkpoint)
 
 
 class Learner:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldeval.axes import Array, Float32, UInt8
-from worldeval.record import Rollout
+from worldeval.record import Observation, Rollout
 from worldeval.world.protocol import WorldModel, WorldSpec
 from worldeval.world.walk import Walk, stepped, walk
 
@@ -65,15 +65,24 @@ class Tapped:
         return self._world.render(latents, tasks)
 
     def _note(self, state: Any) -> Any:
-        if self._features is not None:
-            self.noted.append(self._features(state).detach().cpu().float())
-        else:
-            self._keep(self._world.latents(state), self._world.pose(state))
+        self.noted.append(state_features(self._world, state))
         return state
 
     def _keep(self, latents: Float32[Array, "b v d h w"], pose: Float32[Array, "b p"]) -> None:
-        flat = np.concatenate([latents.reshape(len(pose), -1), pose], 1)
-        self.noted.append(torch.from_numpy(flat.astype(np.float32)))
+        self.noted.append(_flat(latents, pose))
+
+
+def state_features(world: WorldModel, state: Any) -> Float[Tensor, "b f"]:
+    """A state's features: the world's own where it has some, else its latents and pose."""
+    own = getattr(world, "features", None)
+    if own is not None:
+        return own(state).detach().cpu().float()
+    return _flat(world.latents(state), world.pose(state))
+
+
+def _flat(latents: Float32[Array, "b v d h w"], pose: Float32[Array, "b p"]) -> Tensor:
+    flat = np.concatenate([latents.reshape(len(pose), -1), pose], 1)
+    return torch.from_numpy(flat.astype(np.float32))
 
 
 def features_of(
@@ -93,3 +102,35 @@ def features_of(
     time = (frames / (len(noted) - 1))[:, None, None].expand(-1, len(rollouts), 1)
     seen = torch.stack([noted[int(frame)] for frame in frames])
     return torch.cat([seen, which.expand(len(frames), -1, -1), time], -1)
+
+
+class Standing:
+    """What a critic reads of an observation: at every call of a policy, in any world.
+
+    The world model encodes the observation anew each time, so that this also works on a robot or in
+    a simulator. A recurrent world's state then begins at that frame.
+    """
+
+    def __init__(self, world: WorldModel, *, horizon: int, executed: int) -> None:
+        """`executed` world frames pass between two calls of an episode of `horizon` frames."""
+        self._world, self._horizon, self._executed = world, horizon, executed
+        self._tasks: tuple[str, ...] = ()
+        self._seeds: tuple[int, ...] = ()
+        self._calls = 0
+
+    def begin(self, tasks: Sequence[str], seeds: Sequence[int]) -> None:
+        """Begin a batch of episodes."""
+        self._tasks, self._seeds = tuple(tasks), tuple(int(seed) for seed in seeds)
+        self._calls = 0
+
+    def __call__(self, observation: Observation) -> Float[Tensor, "b all"]:
+        """Return the critic's input, as `features_of` makes it in training."""
+        world, pose = self._world, observation.pose.astype(np.float32)
+        state = world.begin(observation.frames, pose, self._tasks, self._seeds)
+        which = torch.eye(len(world.spec.tasks))[
+            [world.spec.tasks.index(task) for task in self._tasks]
+        ]
+        elapsed = min(self._calls * self._executed / self._horizon, 1.0)
+        self._calls += 1
+        seen = state_features(world, state)
+        return torch.cat([seen, which, torch.full((len(pose), 1), elapsed)], -1)

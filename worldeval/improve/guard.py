@@ -1,18 +1,34 @@
 """Decide whether an improvement is established: paired, on unseen starts, in a trusted world."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from worldeval.axes import Array, Float
-from worldeval.improve.place import Attempt
+from worldeval.improve.left_out import seen_by
+from worldeval.improve.place import Attempt, Judging
 from worldeval.stats import Estimate, Finding
 from worldeval.stats.betting import mean_bounds, mean_score
 
 LEVEL = 0.95
 NO_GATE = "no_replay_gate"  # nothing was replayed, so this world model's errors are unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """What a judge that took no part in the optimisation says of the same episodes."""
+
+    judge: str
+    before: Estimate
+    after: Estimate
+    difference: Estimate  # paired by start
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        rates = {name: getattr(self, name).record() for name in ("before", "after", "difference")}
+        return {"judge": self.judge, **rates}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +40,7 @@ class Claim:
     difference: Estimate  # after minus before, paired by start
     tasks: dict[str, Estimate]  # the difference on each task
     findings: tuple[Finding, ...]  # objections to the result
+    left_out: "LeftOut | None" = None  # the verdict that was not optimised; None: there is none
 
     @property
     def refusal(self) -> Finding | None:
@@ -37,10 +54,13 @@ class Claim:
 
     @property
     def established(self) -> bool:
-        """Better by an interval above zero, in a world whose checks were run and passed."""
-        low = self.difference.low
+        """Better by an interval above zero, in a world whose checks were run and passed.
+
+        The judge that was left out of the optimisation must say so, too.
+        """
+        said = [self.difference, *([self.left_out.difference] if self.left_out else [])]
         asked = self.refusal is None and self.ungated is None
-        return asked and low is not None and low > 0
+        return asked and all(each.low is not None and each.low > 0 for each in said)
 
     @property
     def text(self) -> str:
@@ -49,6 +69,8 @@ class Claim:
             return f"Improvement not established ({self.refusal.code}): {self.refusal.text}"
         said = f"from {self.before} to {self.after}, difference {self.difference}"
         starts = f"{self.difference.n} held-out starts, in imagination"
+        if self.left_out is not None:
+            starts += f"; according to the judge that was left out, {self.left_out.difference}"
         if self.established:
             return f"Improved {said} ({starts})."
         if self.ungated is not None:
@@ -67,14 +89,21 @@ class Claim:
             "after": self.after.record(),
             "difference": self.difference.record(),
             "tasks": {task: estimate.record() for task, estimate in self.tasks.items()},
+            "left_out": None if self.left_out is None else self.left_out.to_json(),
             "findings": found,
         }
 
 
 def claim(
-    before: Sequence[Attempt], after: Sequence[Attempt], findings: Sequence[Finding] = ()
+    before: Sequence[Attempt],
+    after: Sequence[Attempt],
+    findings: Sequence[Finding] = (),
+    *,
+    left_out: LeftOut | None = None,
 ) -> Claim:
     """Compare two policies that ran from the same starts with the same seeds.
+
+    `left_out` is what a judge says that took no part in the optimisation.
 
     Raises:
         ValueError: the attempts are not from the same starts in the same order.
@@ -88,6 +117,30 @@ def claim(
         difference=paired_difference(_columns(old), _columns(new)),
         tasks={task: paired_difference(old[task][:, None], new[task][:, None]) for task in old},
         findings=tuple(findings),
+        left_out=left_out,
+    )
+
+
+def left_out_claim(
+    judge: Judging, before: Sequence[Attempt], after: Sequence[Attempt], *, batch: int
+) -> LeftOut:
+    """Let a judge that was left out of the optimisation judge the compared episodes."""
+    old, new = (
+        by_task(
+            [
+                replace(one, verdict=replace(one.verdict, probability=float(probability)))
+                for one, probability in zip(
+                    part, seen_by(judge, [each.rollout for each in part], batch=batch), strict=True
+                )
+            ]
+        )
+        for part in (before, after)
+    )
+    return LeftOut(
+        judge=str(getattr(judge, "name", "judge")),
+        before=mean_score(_columns(old)),
+        after=mean_score(_columns(new)),
+        difference=paired_difference(_columns(old), _columns(new)),
     )
 
 
@@ -119,6 +172,13 @@ def by_task(attempts: Sequence[Attempt]) -> dict[str, Float[Array, " n"]]:
     for attempt in attempts:
         out.setdefault(attempt.start.task, []).append(attempt.verdict.probability)
     return {task: np.array(values) for task, values in out.items()}
+
+
+def imagined_success(attempts: Sequence[Attempt]) -> Estimate:
+    """The mean success probability with its interval over starts; tasks have equal weight."""
+    values = by_task(attempts)
+    shortest = min(len(column) for column in values.values())
+    return mean_score(np.stack([column[:shortest] for column in values.values()], axis=1))
 
 
 def _columns(values: dict[str, Float[Array, "_"]]) -> Float[Array, "n t"]:

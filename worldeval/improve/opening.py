@@ -7,21 +7,26 @@ import numpy as np
 
 from worldeval.data.table import RecordedEpisodes, read_table
 from worldeval.errors import UserError, did_you_mean
-from worldeval.improve.place import Simulation
-from worldeval.improve.recipe import PlaceRecipe
+from worldeval.improve.doubt import Doubt, check_second
+from worldeval.improve.left_out import Guarded, guarded
+from worldeval.improve.offpolicy_recipe import OffPolicyRecipe
+from worldeval.improve.place import Judging, Simulation
+from worldeval.improve.recipe import PlaceRecipe, RlRecipe
 from worldeval.improve.starts import Starts, divide, recorded_starts
 from worldeval.judge.load import load_judge
 from worldeval.policy.checkpoint import LearnedPolicy, is_checkpoint, load
 from worldeval.recipe import shipped
 from worldeval.rollout.starts import read_starts
 from worldeval.world.load import load_world, world_hash
+from worldeval.world.protocol import WorldModel
 
 
 @dataclass(frozen=True, kw_only=True)
 class Opened:
     """A place, its starts, and the recorded data if there are any."""
 
-    place: Simulation
+    place: Simulation  # its judge is the one that is optimised
+    left_out: Judging | None  # the judge that is not; None: nobody is left out
     starts: Starts
     recorded: RecordedEpisodes | None
     world_hash: str
@@ -59,19 +64,48 @@ def open_place(recipe: PlaceRecipe, policy_tasks: tuple[str, ...] | None, *, see
     if recipe.begin_at != (0, 0) and recorded is not None and not recipe.starts_file:
         rng = np.random.default_rng([seed, 1])
         starts = starts.later(recorded_starts(recorded, tasks, rng, begin_at=recipe.begin_at))
+    judge = load_judge(Path(shipped(recipe.judge)))
+    guard = guarded_by(recipe, world, judge)
     return Opened(
-        place=Simulation(
-            world=world,
-            judge=load_judge(Path(shipped(recipe.judge))),
-            horizon=recipe.horizon,
-            replan_every=recipe.replan_every,
-            batch=recipe.batch,
-        ),
+        place=guard.place,
+        left_out=guard.left_out,
         starts=starts,
         recorded=recorded,
         world_hash=world_hash(folder),
         tasks=tasks,
     )
+
+
+def guarded_by(recipe: PlaceRecipe, world: WorldModel, judge: Judging) -> Guarded:
+    """The place of a recipe, without the judge that is left out of the optimisation."""
+    place = Simulation(
+        world=world,
+        judge=judge,
+        horizon=recipe.horizon,
+        replan_every=recipe.replan_every,
+        batch=recipe.batch,
+    )
+    second = None
+    if recipe.second_judge:
+        second = load_judge(Path(shipped(recipe.second_judge)))
+    return guarded(
+        place, leave_out=recipe.leave_out, pessimism=recipe.judge_pessimism, second=second
+    )
+
+
+def open_doubt(
+    recipe: RlRecipe | OffPolicyRecipe, place: Simulation, *, seed: int
+) -> tuple[Doubt, WorldModel | None]:
+    """Where actions are replayed, and the second world model if the recipe names one.
+
+    Raises:
+        UserError: the judge cannot read what the second world imagines.
+    """
+    second = None
+    if recipe.second:
+        check_second(Path(shipped(recipe.world)), Path(shipped(recipe.second)))
+        second = load_world(Path(shipped(recipe.second)))
+    return Doubt(place=place, second=second, seed=seed), second
 
 
 def open_policy(ref: str) -> LearnedPolicy:

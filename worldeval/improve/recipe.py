@@ -31,10 +31,16 @@ class PlaceRecipe:
     replan_every: int = 2  # world frames of a chunk to execute before the next query
     batch: int = 50  # episodes that advance together
     replays: str = ""  # recorded failures and successes for the trust checks; '': no checks
+    # Whether a judge takes no part in the optimisation, so that its verdict can be reported beside
+    # the optimised one: the judge of `second_judge`, or else the last member of `judge`.
+    leave_out: bool = False
+    second_judge: str = ""  # folder of another trained judge
+    # Standard deviations of the judge's members by which the optimised verdict is lowered.
+    judge_pessimism: float = 0.0
 
     def __post_init__(self) -> None:
         at_least(1, self, "horizon", "replan_every", "batch")
-        at_least(0, self, "held_out", "check")
+        at_least(0, self, "held_out", "check", "judge_pessimism")
         if not 0 <= self.begin_at[0] <= self.begin_at[1]:
             raise ValueError(
                 f"begin_at {list(self.begin_at)} must be [first, last], counted from 0"
@@ -86,6 +92,9 @@ class SftRecipe(PlaceRecipe):
     ratio: float = 0.5  # share of original demonstrations in every batch
     after_success: int = 2  # world frames imitated after success is first predicted
     keep: Literal["best", "last"] = "best"  # round, by imagined success on the monitored starts
+    # Training ends when imagined success exceeds the verdict of the judge that is left out by this
+    # much more than it did for the initial policy.
+    disagreement: float = 0.1
     trainer: PolicyTrainerRecipe = field(
         default_factory=lambda: PolicyTrainerRecipe(steps=600, learning_rate=5e-4, ema=0.99)
     )

@@ -17,8 +17,9 @@ from worldeval.data.table import RecordedEpisodes
 from worldeval.errors import UserError
 from worldeval.files import write_json
 from worldeval.improve.explore import exploring
-from worldeval.improve.guard import by_task
-from worldeval.improve.place import Attempt, Simulation
+from worldeval.improve.guard import imagined_success
+from worldeval.improve.left_out import seen_by
+from worldeval.improve.place import Judging, Simulation
 from worldeval.improve.recipe import SftRecipe
 from worldeval.improve.samples import CALLED, episode, provenance, reached, samples
 from worldeval.improve.select import Chosen, choose
@@ -27,7 +28,7 @@ from worldeval.policy.checkpoint import LearnedPolicy
 from worldeval.policy.demos import Demos
 from worldeval.policy.finetune import BatchShare, finetune, keep
 from worldeval.record import Episode
-from worldeval.stats import Estimate, mean_score
+from worldeval.stats import Estimate
 
 # Writes episodes with their records as a dataset: (pairs, folder, facts common to all of them).
 WriteDataset = Callable[
@@ -48,6 +49,7 @@ class Round:
     successful: int
     kept: int
     imagined: Estimate  # imagined success of the round's policy on the monitored starts
+    left_out: float | None  # of the same episodes, by the judge that is not optimised
     steps: int  # gradient steps of this round
     loss: float
     seconds: float
@@ -55,6 +57,25 @@ class Round:
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return {**asdict(self), "imagined": self.imagined.record()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watched:
+    """Success on the monitored starts, according to the optimised judge and the other one."""
+
+    imagined: Estimate
+    left_out: float | None
+
+    @property
+    def pessimistic(self) -> float:
+        """The lower verdict."""
+        seen = self.imagined.value or 0.0
+        return seen if self.left_out is None else min(seen, self.left_out)
+
+    @property
+    def gap(self) -> float:
+        """How much more the optimised judge sees."""
+        return (self.imagined.value or 0.0) - self.pessimistic
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +91,7 @@ class Sft:
     write: WriteDataset
     world_model: str = ""  # fingerprint, for provenance
     recorded: RecordedEpisodes | None = None  # for measuring the action error, if given
+    left_out: Judging | None = None  # a judge that takes no part in the optimisation
     say: Say = lambda text: None
 
     def run(self, policy: LearnedPolicy) -> tuple[LearnedPolicy, list[Round]]:
@@ -88,20 +110,33 @@ class Sft:
         for old in (*self.out.glob("round-*"), self.out / "policies"):
             shutil.rmtree(old, ignore_errors=True)
         origin, rounds, past = policy.card.lineage, [], []
-        watched = imagined_success(self.place.compared(policy, self.starts.check, seed=self.seed))
-        kept, most = policy, watched.value or 0.0
-        self.say(f"initial imagined success {watched}")
+        first = self._watched(policy)
+        kept, most = policy, first.pessimistic
+        self.say(f"initial imagined success {first.imagined}")
         for number in range(1, self.recipe.rounds + 1):
             policy, done = self._round(policy, origin, number, past)
             rounds.append(done)
-            if self.recipe.keep == "last" or (done.imagined.value or 0.0) > most:
-                kept, most = policy, done.imagined.value or 0.0
+            seen = Watched(imagined=done.imagined, left_out=done.left_out)
+            if self.recipe.keep == "last" or seen.pessimistic > most:
+                kept, most = policy, seen.pessimistic
             write_json(self.out / "rounds.json", [one.to_json() for one in rounds])
             self.say(
                 f"round {number}: {done.successful} trusted successes of {done.tried}, "
                 f"{done.kept} kept; imagined success now {done.imagined}"
+                + ("" if done.left_out is None else f", left-out judge {done.left_out:.3f}")
             )
+            if seen.gap - first.gap > self.recipe.disagreement:
+                self.say("ended: imagined success has risen away from the judge that was left out")
+                break
         return kept, rounds
+
+    def _watched(self, policy: LearnedPolicy) -> "Watched":
+        attempts = self.place.compared(policy, self.starts.check, seed=self.seed)
+        left_out = None
+        if self.left_out is not None:
+            rollouts = [attempt.rollout for attempt in attempts]
+            left_out = float(seen_by(self.left_out, rollouts, batch=self.place.batch).mean())
+        return Watched(imagined=imagined_success(attempts), left_out=left_out)
 
     def _round(
         self, policy: LearnedPolicy, origin: str, number: int, past: list[BatchShare]
@@ -126,7 +161,7 @@ class Sft:
             seconds=perf_counter() - began,
             recorded=self.recorded,
         )
-        watched = self.place.compared(stored, self.starts.check, seed=self.seed)
+        watched = self._watched(stored)
         done = Round(
             number=number,
             checkpoint=self.out / "policies" / stored.spec.name,
@@ -135,7 +170,8 @@ class Sft:
             trusted=chosen.trusted if chosen else 0,
             successful=chosen.successful if chosen else 0,
             kept=len(chosen.attempts) if chosen else 0,
-            imagined=imagined_success(watched),
+            imagined=watched.imagined,
+            left_out=watched.left_out,
             steps=tuned.steps,
             loss=tuned.loss,
             seconds=round(perf_counter() - began, 1),
@@ -205,10 +241,3 @@ class Sft:
                 )
             parts.insert(0, BatchShare(demos=self.demos, share=ratio))
         return parts
-
-
-def imagined_success(attempts: list[Attempt]) -> Estimate:
-    """The mean success probability with its interval over starts; tasks have equal weight."""
-    values = by_task(attempts)
-    shortest = min(len(column) for column in values.values())
-    return mean_score(np.stack([column[:shortest] for column in values.values()], axis=1))

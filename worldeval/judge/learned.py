@@ -117,6 +117,19 @@ class LearnedJudge:
         task, told = self._numbers(rollouts), self._told(rollouts)
         return self._evidence(self._read(rollouts, told).logits.mean(0).numpy(), task)
 
+    def parts(self) -> list["LearnedJudge"]:
+        """Return every member of the ensemble as a judge of its own, with the same calibration."""
+        return [
+            LearnedJudge(
+                [member],
+                self._calibration,
+                tasks=self._tasks,
+                instructions=self._instructions,
+                made_for=self.made_for,
+            )
+            for member in self._members
+        ]
+
     def knows(self, task: str) -> bool:
         """Whether the judge can judge this task or instruction."""
         named = self._tasks == (ANY_TASK,) or task in self._tasks

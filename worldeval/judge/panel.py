@@ -52,6 +52,10 @@ class JudgePanel:
         """Return the mean probability at each frame."""
         return np.mean([judge.over_time(rollouts) for judge in self.judges], axis=0)
 
+    def parts(self) -> list[Judge]:
+        """Return the judges of the panel."""
+        return list(self.judges)
+
     def knows(self, task: str) -> bool:
         """Whether every judge can judge this task."""
         return all(judge.knows(task) for judge in self.judges)

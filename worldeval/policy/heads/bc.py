@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldeval.policy.heads.denoise import Warm, layers
+from worldeval.policy.heads.denoise import Noise, Warm, layers
 
 
 class BcHead(nn.Module):
@@ -30,7 +30,7 @@ class BcHead(nn.Module):
     def act(
         self,
         feature: Float[Tensor, "b d"],
-        generators: list[torch.Generator],
+        generators: Noise,
         warm: Warm | None = None,
     ) -> Float[Tensor, "b ka"]:
         """Return the regressed chunk; it is deterministic and ignores a warm start."""

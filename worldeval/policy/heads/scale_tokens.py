@@ -101,7 +101,7 @@ class Codebook(nn.Module):
         """Move codes to the moving average of what they code, and unused ones into the batch."""
         which = F.one_hot(self.nearest(x), len(self.codes)).to(x.dtype)
         self.uses.lerp_(which.sum(0), 1 - DECAY)
-        self.sums.lerp_(which.mT @ x, 1 - DECAY)
+        self.sums.lerp_((which.mT @ x).to(self.sums), 1 - DECAY)
         idle = (self.uses < UNUSED * self.uses.mean())[:, None]
         rows = torch.randint(len(x), (len(self.codes),), generator=generator).to(x.device)
         moved = self.sums / self.uses.clamp_min(1e-8)[:, None]
