@@ -158,7 +158,7 @@ def run_of(place: Simulation, recipe: OffPolicyRecipe, out: Folder) -> OffPolicy
     return OffPolicy(place=place, recipe=recipe, starts=starts, watch=watch, out=out, seed=0)
 
 
-@pytest.mark.parametrize("head", ["bc", "flow", "carp"])
+@pytest.mark.parametrize("head", ["bc", "flow", "a2a"])
 def test_an_undecided_policy_learns_its_task_whatever_its_head(
     trained, place: Simulation, head: str, tmp_path: Folder
 ) -> None:
