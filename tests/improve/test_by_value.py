@@ -77,7 +77,7 @@ def test_guidance_of_no_weight_changes_nothing_and_more_raises_the_value(kind: s
     plain = head.act(torch.zeros(4, 1), torch.Generator().manual_seed(0))
     torch.testing.assert_close(drawn(Guide(head, Hill(1.0), UNITS, weight=0, steps=3)), plain)
     found = drawn(Guide(head, Hill(1.0), UNITS, weight=0.3, steps=3))
-    value = [Hill(1.0).value(None, each[:, :1]) for each in (plain, found)]
+    value = [Hill(1.0).value(NOWHERE, each[:, :1]) for each in (plain, found)]
     assert value[1].mean() > value[0].mean() + 0.1
 
 

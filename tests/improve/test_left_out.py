@@ -43,7 +43,7 @@ class Three:
 def test_the_last_member_is_left_out_and_the_others_are_optimised(place: Simulation) -> None:
     found = guarded(replace(place, judge=Three()), leave_out=True, pessimism=1.0)
     assert isinstance(found.place.judge, Pessimistic)
-    assert [judge.by for judge in found.place.judge.judges] == [-0.02, 0.0]
+    assert found.place.judge.judges == (Shifted(by=-0.02), Shifted(by=0.0))
     assert found.left_out == Shifted(by=-0.01)
 
 
