@@ -9,15 +9,16 @@ from torch import nn
 
 from tests.improve.conftest import DotJudge, DotWorld, start
 from worldeval.improve.doubt import Doubt, disturbed
-from worldeval.improve.dppo import Dppo, cloning_loss, surrogate
+from worldeval.improve.dppo import Dppo, Learner, cloning_loss, surrogate
 from worldeval.improve.experience import collect, rewards
 from worldeval.improve.features import Tapped
 from worldeval.improve.place import Simulation
+from worldeval.improve.ppo import clip_along
 from worldeval.improve.recipe import RlRecipe
 from worldeval.improve.starts import Starts
 from worldeval.improve.watch import DriftCheck
 from worldeval.policy.checkpoint import LearnedPolicy, load
-from worldeval.policy.heads.chain import DenoisingActor, actor_of, draw
+from worldeval.policy.heads.chain import DenoisingActor, LogProbs, actor_of, draw, log_probs
 from worldeval.policy.heads.denoise import DenoisingHead
 from worldeval.policy.heads.flow import straight
 from worldeval.stats import rate
@@ -207,3 +208,64 @@ def test_a_worlds_own_features_come_first() -> None:
     assert [noted.shape for noted in world.noted] == [(1, 2), (1, 2)]
     assert world.noted[1][0].tolist() == pytest.approx([0.05, 0.05])
     assert Tapped(DotWorld()).spec == DotWorld().spec
+
+
+def test_the_published_surrogate_has_the_gradient_worked_out_by_hand() -> None:
+    """Two decisions of a chunk of one number, on the straight path through 1/4, 1/2, 3/4 and 1.
+
+    A step from signal a, noise b to a', b' with the floor's deviation has the mean
+    a' v + b' (x - a v) / b, whose slope in the value v is a' - b' a / b. The derivative of the
+    log-density is the slope times (next - mean) / std^2, and the ratio is 1.
+    """
+    head = Constant(0.4)
+    actor = DenoisingActor(head, last_steps=2, eta=0.0, floor=0.5)
+    links, feature = torch.tensor([[[0.1], [0.3], [0.9]]]), torch.zeros(1, 1)
+    how, weight = LogProbs(mean=True), torch.tensor([2.0])  # the advantage
+    with torch.no_grad():
+        before = log_probs(actor, links, feature, how)
+    loss, _ = surrogate(
+        actor, links, before, weight, feature,
+        clip=clip_along(2, first=0.001, last=0.01), gamma_denoising=0.9, how=how,
+    )  # fmt: skip
+    loss.backward()
+    slopes = []
+    for x, after, a, a_next in ((0.1, 0.3, 0.5, 0.75), (0.3, 0.9, 0.75, 1.0)):
+        b, b_next = 1 - a, 1 - a_next
+        mean = a_next * 0.4 + b_next * (x - a * 0.4) / b
+        slopes.append((a_next - b_next * a / b) * (after - mean) / 0.5**2)
+    expected = -2.0 * (0.9 * slopes[0] + slopes[1]) / 2  # the first decision is discounted
+    assert head.value.grad is not None
+    assert head.value.grad.item() == pytest.approx(expected, rel=1e-4)
+
+
+def test_log_probabilities_are_averaged_and_clipped_as_published() -> None:
+    class Wide(Constant):
+        def clean_at(self, x, time, signal, noise, feature):
+            return self.value.expand(len(x), x.shape[1])
+
+    head = Wide(0.0)
+    actor = DenoisingActor(head, last_steps=1, eta=0.0, floor=1.0)
+    links = torch.tensor([[[0.0, 0.0], [1.0, 9.0]]])
+    plain = -0.5 * np.log(2 * np.pi)
+    logs = plain - 0.5, plain - 40.5
+    feature = torch.zeros(1, 1)
+    assert log_probs(actor, links, feature).item() == pytest.approx(sum(logs))
+    found = log_probs(actor, links, feature, LogProbs(mean=True, bounds=(-5.0, 2.0)))
+    assert found.item() == pytest.approx((logs[0] - 5) / 2)
+
+
+def test_policy_gradients_run_as_published(trained, place: Simulation, tmp_path: Folder) -> None:
+    origin = load(trained("flow"))
+    learner = Learner(
+        origin.network,
+        load(trained("flow")).network,
+        RlRecipe(
+            log_ratio="mean", clip_first=0.001, clip=0.01, log_prob_bounds=(-5.0, 2.0),
+            reward_scale="running", epochs=1, minibatch=16, floor=0.3,
+        ),
+        seed=0,
+    )  # fmt: skip
+    starts = [start("left", n) for n in range(8)]
+    experience = collect(place, origin, learner.actor, starts, list(range(8)))
+    learned = learner.learn(experience, policy_too=True)
+    assert learned.steps == 2 and learned.divergence >= 0

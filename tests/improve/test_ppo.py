@@ -2,10 +2,19 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from worldeval.improve.ppo import clipped, denoising_discount, divergence, gae, standardised
+from worldeval.improve.ppo import (
+    RewardScale,
+    clip_along,
+    clipped,
+    denoising_discount,
+    divergence,
+    gae,
+    standardised,
+)
 
 
 def test_advantages_by_hand() -> None:
@@ -60,3 +69,30 @@ def test_equal_advantages_stay_as_they_are() -> None:
     assert standardised(torch.full((4,), 2.0)).tolist() == [2, 2, 2, 2]
     spread = standardised(torch.tensor([1.0, 2.0, 3.0]))
     assert spread.tolist() == pytest.approx([-1, 0, 1])
+
+
+def test_clips_grow_along_the_chain() -> None:
+    found = clip_along(3, first=0.001, last=0.01)
+    middle = 0.001 + 0.009 * (math.exp(1.5) - 1) / (math.exp(3) - 1)
+    assert found.tolist() == pytest.approx([0.001, middle, 0.01])
+    assert clip_along(1, first=0.001, last=0.01).tolist() == pytest.approx([0.01])
+    assert clip_along(4, first=0.2, last=0.2).tolist() == pytest.approx([0.2] * 4)
+
+
+def test_every_decision_has_its_own_clip() -> None:
+    """A ratio of 1.1 still pays at the second decision, and is clipped at the first one."""
+    now = torch.full((1, 2), math.log(1.1), requires_grad=True)
+    clipped(now, torch.zeros(1, 2), torch.ones(1, 2), torch.tensor([0.05, 0.2])).backward()
+    assert now.grad is not None
+    assert now.grad[0].tolist() == pytest.approx([0, -1.1 / 2])
+
+
+def test_rewards_are_divided_by_the_deviation_of_returns_so_far() -> None:
+    scale = RewardScale(gamma=0.5)
+    reward = torch.tensor([[1.0, 0.0], [2.0, 4.0]])
+    # Returns so far: 1, 0; then .5 + 2 = 2.5, and 4.
+    seen = np.array([1, 0, 2.5, 4])
+    torch.testing.assert_close(scale(reward), reward / float(seen.std()))
+    more = torch.tensor([[3.0, 3.0]])
+    every = np.append(seen, [3, 3])
+    torch.testing.assert_close(scale(more), more / float(every.std()))

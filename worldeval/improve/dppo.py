@@ -5,6 +5,18 @@ actions of their own, all with the advantage of the environment step that they e
 al., "DiWA" (arXiv 2508.03645): entirely inside a frozen world model, rewarded by a success
 classifier and kept close to the initial policy by a behaviour-cloning term. One network serves all
 denoising steps, so the earlier steps change too, although they are not optimised.
+
+What differs from DPPO's published code, which the settings in brackets restore:
+- The ratio is that of a whole chunk's density, clipped at .2 for every step. There, log-ratios are
+  averaged over the numbers of a chunk (`log_ratio: mean`), the clip grows from .001 to .01 along
+  the chain (`clip_first: 0.001`, `clip: 0.01`), and every number's log-probability is clipped to
+  -5..2 first (`log_prob_bounds: [-5, 2]`).
+- Rewards are rises of a probability and stay as they are; there, they are divided by the running
+  standard deviation of returns (`reward_scale: running`).
+- A minibatch has whole chains; there, single denoising steps are drawn.
+- Chains begin at DDIM's deterministic steps, the critic is a function of the world model's features
+  and its loss is not clipped; advantages are standardised over all episodes of an iteration.
+There is no correction for experience of other policies: each iteration imagines anew.
 """
 
 from collections.abc import Callable
@@ -23,14 +35,30 @@ from worldeval.files import write_json
 from worldeval.improve.doubt import Doubt
 from worldeval.improve.experience import Experience, collect
 from worldeval.improve.place import Judging, Simulation
-from worldeval.improve.ppo import clipped, denoising_discount, divergence, gae, standardised
+from worldeval.improve.ppo import (
+    RewardScale,
+    clip_along,
+    clipped,
+    denoising_discount,
+    divergence,
+    gae,
+    standardised,
+)
 from worldeval.improve.recipe import ETA, GAE, RlRecipe
 from worldeval.improve.starts import Starts
 from worldeval.improve.value import StateValue
 from worldeval.improve.watch import DriftCheck, Watch
 from worldeval.policy.checkpoint import LearnedPolicy, load
 from worldeval.policy.finetune import keep
-from worldeval.policy.heads.chain import Actor, actor_of, choices, draw, log_probs
+from worldeval.policy.heads.chain import (
+    SUMMED,
+    Actor,
+    LogProbs,
+    actor_of,
+    choices,
+    draw,
+    log_probs,
+)
 from worldeval.policy.network import PolicyNetwork
 
 Say = Callable[[str], None]
@@ -181,6 +209,14 @@ class Learner:
         self._critic_optimiser: torch.optim.Optimizer | None = None
         self._generator = torch.Generator().manual_seed(seed)
         self._seed = seed
+        bounds = recipe.log_prob_bounds
+        self._how = LogProbs(
+            mean=recipe.log_ratio == "mean", bounds=(bounds[0], bounds[1]) if bounds else None
+        )
+        self._clip = clip_along(
+            self.actor.decisions, first=recipe.clip_first or recipe.clip, last=recipe.clip
+        ).to(network.device)
+        self._scale = RewardScale(recipe.gamma) if recipe.reward_scale == "running" else None
 
     def learn(self, experience: Experience, *, policy_too: bool) -> Learned:
         """Train epochs over minibatches; with `policy_too` false, only the critic learns."""
@@ -188,11 +224,13 @@ class Learner:
         critic, optimiser = self._ready(experience)
         with torch.no_grad():
             value = critic(experience.state)
-        advantage = gae(experience.reward, value, gamma=recipe.gamma, smoothing=GAE)
+        reward = experience.reward if self._scale is None else self._scale(experience.reward)
+        advantage = gae(reward, value, gamma=recipe.gamma, smoothing=GAE)
         returns = (advantage + value).flatten()
         unexplained = float((returns - value.flatten()).var() / returns.var().clamp_min(1e-8))
         weighed = standardised(advantage.flatten())
         taught = self._taught(experience) if policy_too and recipe.bc else None
+        before = self._before(experience) if policy_too else experience.log_prob
         state, moved, steps = experience.state.flatten(0, 1), 0.0, 0
         cloning, going = torch.zeros(()), policy_too
         for _ in range(recipe.epochs):
@@ -203,7 +241,7 @@ class Learner:
                 error.backward()
                 optimiser.step()
                 if going:
-                    moved, cloning = self._step(experience, weighed, taught, rows)
+                    moved, cloning = self._step(experience, before, weighed, taught, rows)
                     steps += 1
                     going = moved <= recipe.target_kl
         return Learned(
@@ -213,6 +251,7 @@ class Learner:
     def _step(
         self,
         experience: Experience,
+        before: Float[Tensor, "n m"],
         advantage: Float[Tensor, " n"],
         taught: Float[Tensor, "n links ka"] | None,
         rows: Int[Tensor, " r"],
@@ -225,11 +264,12 @@ class Learner:
         loss, moved = surrogate(
             self.actor,
             experience.links[rows],
-            experience.log_prob[rows],
+            before[rows],
             advantage[rows],
             feature,
-            clip=recipe.clip,
+            clip=self._clip,
             gamma_denoising=recipe.gamma_denoising,
+            how=self._how,
         )
         cloning = torch.zeros(())
         if taught is not None:
@@ -238,6 +278,13 @@ class Learner:
         (loss + recipe.bc * cloning).backward()
         self._policy_optimiser.step()
         return moved, cloning.detach()
+
+    @torch.no_grad()
+    def _before(self, experience: Experience) -> Float[Tensor, "n m"]:
+        """Log-probabilities of the policy that explored, which has not learned since."""
+        if self._how == SUMMED:
+            return experience.log_prob
+        return log_probs(self.actor, experience.links, experience.feature, self._how)
 
     @torch.no_grad()
     def _taught(self, experience: Experience) -> Float[Tensor, "n links ka"]:
@@ -266,11 +313,16 @@ def surrogate(
     advantage: Float[Tensor, " n"],
     feature: Float[Tensor, "n d"],
     *,
-    clip: float,
+    clip: float | Float[Tensor, " m"],
     gamma_denoising: float,
+    how: LogProbs = SUMMED,
 ) -> tuple[Float[Tensor, ""], float]:
-    """Return the clipped loss over every denoising step, and the actor's divergence."""
-    now = log_probs(actor, links, feature)
+    """Return the clipped loss over every denoising step, and the actor's divergence.
+
+    `before` are the log-probabilities of the actor that drew the chains, taken in the same way
+    (`how`).
+    """
+    now = log_probs(actor, links, feature, how)
     discount = denoising_discount(actor.decisions, gamma_denoising).to(advantage)
     loss = clipped(now, before, advantage[:, None] * discount, clip)
     return loss, divergence(now, before)

@@ -120,7 +120,15 @@ class RlRecipe(PlaceRecipe):
     floor: float = 0.1  # smallest std of a denoising step, in standardised actions
     gamma: float = 0.99  # discount per replan
     gamma_denoising: float = 0.99  # discount of the advantage with every step before the last
-    clip: float = 0.2
+    clip: float = 0.2  # of the ratio, at the last denoising step
+    # Clip at the first of the optimised steps, from which it grows to `clip`; 0: the same at all.
+    clip_first: float = 0.0
+    # The log-ratio of a chunk: the sum over its numbers, or their mean, which makes ratios smaller.
+    log_ratio: Literal["sum", "mean"] = "sum"
+    # Bounds of every number's log-probability; (): none.
+    log_prob_bounds: tuple[float, ...] = ()
+    # Whether rewards are divided by the running standard deviation of returns.
+    reward_scale: Literal["none", "running"] = "none"
     epochs: int = 4
     minibatch: int = 250  # replans
     learning_rate: float = 1e-4
@@ -143,6 +151,11 @@ class RlRecipe(PlaceRecipe):
         super().__post_init__()
         if self.last_steps < 1 or self.iterations < 1:
             raise ValueError("last_steps and iterations must be at least 1")
+        if not 0 <= self.clip_first <= self.clip:
+            raise ValueError(f"clip_first {self.clip_first} must lie within 0..clip {self.clip}")
+        bounds = self.log_prob_bounds
+        if bounds and (len(bounds) != 2 or bounds[0] >= bounds[1]):
+            raise ValueError(f"log_prob_bounds {list(bounds)} must be [lowest, highest], or []")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,6 +6,7 @@ Policy Optimization", 2024: a Markov decision process within every environment s
 regression head, one Gaussian around its output.
 """
 
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -120,9 +121,28 @@ def choices(
     ]
 
 
+@dataclass(frozen=True, kw_only=True)
+class LogProbs:
+    """How the log-probabilities of a chunk's numbers become one for every decision."""
+
+    mean: bool = False  # whether they are averaged; else they are summed, which is their density's
+    bounds: tuple[float, float] | None = None  # to which each is clipped before
+
+
+SUMMED = LogProbs()
+
+
 def log_probs(
-    actor: Actor, links: Float[Tensor, "b links ka"], feature: Float[Tensor, "b d"]
+    actor: Actor,
+    links: Float[Tensor, "b links ka"],
+    feature: Float[Tensor, "b d"],
+    how: LogProbs = SUMMED,
 ) -> Float[Tensor, "b m"]:
     """The actor's current log-probability of every decision of sampled chains."""
-    every = choices(actor, links, feature)
-    return torch.stack([one.log_prob(links[:, i + 1]) for i, one in enumerate(every)], 1)
+    out = []
+    for index, one in enumerate(choices(actor, links, feature)):
+        each = one.log_probs(links[:, index + 1])
+        if how.bounds is not None:
+            each = each.clamp(*how.bounds)
+        out.append(each.mean(-1) if how.mean else each.sum(-1))
+    return torch.stack(out, 1)

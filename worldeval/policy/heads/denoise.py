@@ -49,15 +49,15 @@ class Gaussian:
 
     def log_prob(self, x: Float[Tensor, "b ka"]) -> Float[Tensor, " b"]:
         """Log-density, summed over dimensions."""
-        return (
-            torch.distributions.Normal(
-                self.mean,
-                self.std,
-                validate_args=False,  # which waits for the device
-            )
-            .log_prob(x)
-            .sum(-1)
-        )
+        return self.log_probs(x).sum(-1)
+
+    def log_probs(self, x: Float[Tensor, "b ka"]) -> Float[Tensor, "b ka"]:
+        """Log-density of every dimension."""
+        return torch.distributions.Normal(
+            self.mean,
+            self.std,
+            validate_args=False,  # which waits for the device
+        ).log_prob(x)
 
 
 class DenoisingHead(nn.Module):
