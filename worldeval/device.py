@@ -114,10 +114,12 @@ def compiled(function: Any, device: torch.device, *, graphs: bool = False) -> An
     and results are copied out of it. Nothing else on the device changes.
     """
     backend = os.environ.get(COMPILE, "1")
-    own = {"backend": backend} if backend != "1" else {}
-    recorded = graphs and device.type == "cuda" and not own
-    fast = torch.compile(
-        function, dynamic=False, mode="reduce-overhead" if recorded else None, **own
+    recorded = graphs and device.type == "cuda" and backend == "1"
+    fast: Callable[..., Any] = torch.compile(
+        function,
+        dynamic=False,
+        backend="inductor" if backend == "1" else backend,
+        mode="reduce-overhead" if recorded else None,
     )
     return fast if not recorded else _copied_out(fast)
 
@@ -147,7 +149,7 @@ def channels_last(net: nn.Module) -> None:
     """Store the weights of 2-D convolutions with channels last; their inputs follow."""
     for each in net.modules():
         if isinstance(each, nn.Conv2d | nn.ConvTranspose2d):
-            each.to(memory_format=torch.channels_last)
+            each.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def bf16_pays(device: torch.device) -> bool:

@@ -150,6 +150,7 @@ def test_patches_come_back_to_their_places(tmp_path: Path) -> None:
     patches = network.noise_pred_net.obs_patchifier
     nn.init.eye_(patches.patch_decoder.weight)
     nn.init.zeros_(patches.patch_decoder.bias)
+    assert patches.patch_encoder.bias is not None
     nn.init.zeros_(patches.patch_encoder.bias)
     patches.patch_encoder.weight.data = torch.eye(128).view(128, 4, 2, 4, 4)
     future = torch.randn(2, 2, 4, 2, 8, 8)
