@@ -193,3 +193,41 @@ def test_missing_recipes_are_told(shelves: Path) -> None:
     assert "1 dataset" in check.found
     (shelves / "datasets/toy.yaml").write_text("a: [")
     assert "not readable YAML" in doctor._recipes().found
+
+
+def test_the_doctor_says_whether_a_recipe_fits_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fit = ("doctor", "--fit", "rssm-droid")
+    assert run(monkeypatch, *fit, "--memory", "24GiB", "--tflops", "165", "--json") == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["ok"]
+    assert found["take_rows"] == found["recipe_batch"]
+    taken = [row for row in found["imagination"] if row["batch"] == found["take_episodes"]]
+    assert taken[0]["fits"]
+    assert run(monkeypatch, *fit, "--memory", "0.5GiB", "--tflops", "165") == 1
+    said = capsys.readouterr().out
+    assert "does not fit" in said
+    assert "Computed, not measured" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--gpu", "H100"), "--gpu needs --fit RECIPE"),
+        (("--fit", "rssm-droid", "--gpu", "H1OO"), "is not known"),
+        (("--fit", "rssm-droid", "--memory", "24GiB"), "both --memory and --tflops"),
+        (("--fit", "rssm-droid"), "There is no GPU here"),
+        (("--fit", "rssm-droit", "--gpu", "H100"), "rssm-droid"),
+        (("--fit", "rssm-droid", "--gpu", "H100", "--sampler-steps", "2"), "no such sampler"),
+    ],
+)
+def test_a_fit_that_cannot_be_computed_says_why(
+    words: tuple[str, ...],
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert run(monkeypatch, "doctor", *words) == 2
+    assert said in " ".join(capsys.readouterr().err.split())

@@ -7,8 +7,8 @@ loss then draws the batch of all processes from one generator and uses its own r
 
 import math
 import warnings
-from collections.abc import Callable, Collection
-from contextlib import nullcontext
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,8 @@ from worldeval.training.recipe import TrainerRecipe
 Progress = Callable[[int, float], None]  # step, recent mean of the loss
 Report = Callable[[str, int], Progress]  # a stage and its number of steps -> its progress
 LossOf = Callable[[Any, int], Tensor]  # (model, step) -> scalar loss
+Rehearse = Callable[[nn.Module, LossOf, TrainerRecipe], None]
+_rehearsals: list[Rehearse] = []
 RECENT = 50  # steps in the recent mean of the loss
 
 
@@ -37,6 +39,19 @@ class Fitted:
 
     model: Any
     loss: float
+
+
+@contextmanager
+def rehearsed(by: Rehearse) -> Iterator[None]:
+    """Inside, `optimise` trains nothing: `by` receives its model, loss and recipe instead.
+
+    To learn what a step costs, such as on the `meta` device, with the loss of the training itself.
+    """
+    _rehearsals.append(by)
+    try:
+        yield
+    finally:
+        _rehearsals.pop()
 
 
 def optimise(
@@ -60,6 +75,9 @@ def optimise(
     interrupted training resumes from there on the same course. With `accumulate`, each step sums
     that many losses, to get the gradient of a batch that does not fit at once.
     """
+    if _rehearsals:
+        _rehearsals[-1](model, loss_of, recipe)
+        return Fitted(model=model, loss=0.0)
     device = torch.device("cpu") if on_cpu else this_process().device
     assert device is not None  # accelerate sets it when it starts
     pays = bf16_pays(device)

@@ -8,7 +8,7 @@ from torch import nn
 from worldeval.world.families import family
 from worldeval.world.protocol import ANY_TASK, WorldSpec
 from worldeval.world.recipe import WorldRecipe
-from worldeval.world.tokenizer.build import new_tokenizer
+from worldeval.world.tokenizer.network import Tokenizer
 
 
 def parameters(kind: str, recipe: WorldRecipe) -> int:
@@ -21,19 +21,25 @@ def parameters(kind: str, recipe: WorldRecipe) -> int:
     """
     with torch.device("meta"):
         parts: list[nn.Module] = []
-        spec = DROID
         if recipe.actuation.scale:
-            own = replace(recipe.tokenizer, folder="")
-            views, tasks = len(SMALL.views), len(SMALL.tasks)
-            tokenizer = new_tokenizer(own, tasks=tasks, views=views, size=SMALL.size)
-            parts.append(tokenizer)
-            spec = replace(SMALL, latent=tokenizer.grid)
-        elif recipe.turned:
-            spec = replace(DROID, action_dim=TURNED, pose_dim=TURNED)
-        parts.append(family(kind).new(spec, recipe))
+            parts.append(_own_tokenizer(recipe))
+        parts.append(family(kind).new(layout_of(recipe), recipe))
     return sum(
         weight.numel() for part in parts for weight in part.parameters() if weight.requires_grad
     )
+
+
+def layout_of(recipe: WorldRecipe) -> WorldSpec:
+    """The layout of the data that a recipe is written for."""
+    if recipe.actuation.scale:
+        with torch.device("meta"):
+            return replace(SMALL, latent=_own_tokenizer(recipe).grid)
+    return replace(DROID, action_dim=TURNED, pose_dim=TURNED) if recipe.turned else DROID
+
+
+def _own_tokenizer(recipe: WorldRecipe) -> Tokenizer:
+    own = replace(recipe.tokenizer, folder="")
+    return Tokenizer(own, tasks=len(SMALL.tasks), views=len(SMALL.views), size=SMALL.size)
 
 
 # Two layouts. A recipe with relative actions (`actuation.scale`) is meant for a small simulated
