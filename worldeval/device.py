@@ -54,8 +54,9 @@ def autocast(device: torch.device) -> AbstractContextManager[object]:
 
     WORLDEVAL_BF16=0 in the environment keeps float32 everywhere: the same numbers on every machine.
     """
-    pays = bf16_pays(device)
-    return torch.autocast(device.type, dtype=torch.bfloat16) if pays else nullcontext()
+    if device.type == "meta" or not bf16_pays(device):
+        return nullcontext()
+    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def gpu_autocast(device: torch.device) -> AbstractContextManager[object]:
@@ -154,6 +155,8 @@ def channels_last(net: nn.Module) -> None:
 
 def bf16_pays(device: torch.device) -> bool:
     """Whether the device multiplies bfloat16 in hardware, and this is not switched off."""
+    if device.type == "meta":  # which stands for a GPU, and casts by itself (world/cost)
+        return True
     if os.environ.get(BF16) == "0":
         return False
     if device.type == "cuda":

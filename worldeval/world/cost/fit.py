@@ -54,7 +54,7 @@ class ImaginationCost:
         """Bounds at a batch, also between or beyond those computed."""
         call, at = self.calls[-1], self._at
         frames = batch * call.frames
-        history = 2 * HORIZON * at(batch, lambda each: each.growth)  # it is copied to be longer
+        history = 2 * HORIZON * at(batch, lambda each: each.growth)  # a full buffer is doubled
         memory = call.weights + at(batch, lambda each: each.peak) + history
         launched = LAUNCH * at(batch, lambda each: each.work.launches)
         device = at(batch, lambda each: each.work.kernel_seconds(machine))

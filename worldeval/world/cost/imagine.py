@@ -1,5 +1,6 @@
 """The work and memory of imagining frames with a world model of a recipe, on the `meta` device."""
 
+import math
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
@@ -29,7 +30,7 @@ class Imagination:
     weights: float  # bytes of the networks, as they are held
     peak: float  # bytes of tensors besides the weights, at most
     cache: float  # bytes of keys and values held between calls, within `peak`
-    growth: float  # bytes by which the state grows with every frame of all episodes
+    growth: float  # bytes of one more frame and pose of all episodes
 
 
 class Imagining:
@@ -67,12 +68,13 @@ class Imagining:
             self.world.steps = steps
         with Counting() as counted:
             state = self.world.branch(self._state, np.zeros(batch, np.int64))
-            held = tensors_of(state)
-            own = sum(each.nbytes for each in held)
+            with AsCuda():
+                state = self._advanced(state, batch)  # a branch begins by moving its history
             counted.begin()
             with AsCuda():
-                later = self._advanced(state, batch)
-            growth = sum(each.nbytes for each in tensors_of(later)) - own
+                self._advanced(state, batch)
+            spec = self.world.spec
+            numbers = len(spec.views) * math.prod(spec.latent) + spec.pose_dim
             return Imagination(
                 batch=batch,
                 steps=steps,
@@ -81,7 +83,7 @@ class Imagining:
                 weights=float(sum(each.nbytes for each in tensors_of(self.world.state_dict()))),
                 peak=float(counted.peak),
                 cache=float(sum(each.nbytes for each in tensors_of(getattr(state, "cache", ())))),
-                growth=growth / self.frames,
+                growth=4.0 * batch * numbers,
             )
 
     @torch.inference_mode()

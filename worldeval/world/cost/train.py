@@ -1,6 +1,8 @@
 """The work and memory of one training step of a recipe, by its own loss on the `meta` device."""
 
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,8 +17,9 @@ from worldeval.data.latents import LatentEpisodes
 from worldeval.training.optimise import LossOf, rehearsed
 from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.cost.count import Counting
-from worldeval.world.cost.cuda import AsCuda
+from worldeval.world.cost.cuda import AsCuda, attention
 from worldeval.world.cost.work import Kernel, Work
+from worldeval.world.dit import attended
 from worldeval.world.families import Fitting, TrainedHand, family
 from worldeval.world.hand.commands import actuation_of
 from worldeval.world.protocol import WorldSpec
@@ -104,7 +107,7 @@ def _measured(model: nn.Module, loss_of: LossOf, trainer: TrainerRecipe) -> Trai
     trained = sum(each.numel() for each in net.parameters() if each.requires_grad)
     fixed = sum(each.nbytes for each in net.buffers())
     update = Work({Kernel(flops=0.0, read_write=float(UPDATED * trained), alone=True): 1})
-    with Counting() as counted, _Longest(), AsCuda():
+    with Counting() as counted, _Longest(), AsCuda(), _banded():
         loss = loss_of(net, max(trainer.steps - 1, 0))
         _backward(loss)
     return TrainingStep(
@@ -113,6 +116,32 @@ def _measured(model: nn.Module, loss_of: LossOf, trainer: TrainerRecipe) -> Trai
         held=float(HELD * trained + fixed),
         peak=float(counted.peak),
     )
+
+
+@contextmanager
+def _banded() -> Iterator[None]:
+    """Sequences of `dit` attend under a block mask, as on a GPU: by FlexAttention.
+
+    Its arithmetic is that of plain attention to as many keys as a query sees on average. What
+    tiles of the mask compute in vain at its edges is not counted.
+    """
+    kept = attended.bands, attended._flexible
+    attended.FLEXIBLE.add("meta")
+    attended.bands, attended._flexible = _seen_keys, lambda kind: _few_keys
+    try:
+        yield
+    finally:
+        attended.FLEXIBLE.discard("meta")
+        attended.bands, attended._flexible = kept
+
+
+def _seen_keys(frames: int, cells: int, read: int, window: int, device: torch.device) -> int:
+    before = sum(min(frame, window) for frame in range(frames)) / frames
+    return round((before + 1) * cells + read)
+
+
+def _few_keys(query: Tensor, keys: Tensor, values: Tensor, *, block_mask: int, **_: Any) -> Tensor:
+    return attention(query, keys[:, :, :block_mask], values[:, :, :block_mask])
 
 
 class _Longest(TorchFunctionMode):
