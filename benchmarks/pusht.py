@@ -63,20 +63,16 @@ ROBOT = Robot(
     checkpoints="*/step-1600",
     minutes=None,
     # Fixed, so that they do not depend on how busy the machine is: about 15 minutes of one core.
-    learn=(
-        "--model",
-        "latent-spatial",
-        *(
-            word
-            for setting in (
-                "size=[64,64]",
-                "tokenizer.trainer.steps=900",
-                "kinematics.trainer.steps=600",
-                "trainer.steps=1000",
-                "judge.trainer.steps=300",
-            )
-            for word in ("--set", setting)
-        ),
+    learn=tuple(
+        word
+        for setting in (
+            "size=[64,64]",
+            "tokenizer.trainer.steps=900",
+            "kinematics.trainer.steps=600",
+            "trainer.steps=1000",
+            "judge.trainer.steps=300",
+        )
+        for word in ("--set", setting)
     ),
     rank=("--no-check", "--films", "4"),
     without=(

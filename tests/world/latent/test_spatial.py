@@ -127,10 +127,10 @@ def test_training_goes_on_where_it_stopped(windows, tmp_path) -> None:
 
 
 def test_recipes_say_what_does_not_fit() -> None:
-    assert load("latent-spatial", "model").config.network == "spatial"
-    assert load("latent", "model").config.network == "mlp"
+    assert load("latent", "model").config.network == "spatial"
+    assert load("latent-mlp", "model").config.network == "mlp"
     with pytest.raises(UserError, match="network"):
         load("latent", "model", {"network": "conv"})
     camera = {"lookat": [0, 0, 0], "distance": 1, "azimuth": 0, "elevation": 0}
     with pytest.raises(UserError, match="only the spatial network"):
-        load("latent", "model", {"cameras": {"push": {"top": camera}}})
+        load("latent-mlp", "model", {"cameras": {"push": {"top": camera}}})
