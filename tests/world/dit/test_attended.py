@@ -15,6 +15,7 @@ from worldeval.world.dit.loss import forgetting, sequence_of
 LENGTH = 6
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 @pytest.mark.parametrize("memory", [0, 2])
 def test_a_sequence_under_a_block_mask_is_one_of_copied_windows(
@@ -34,6 +35,7 @@ def test_a_sequence_under_a_block_mask_is_one_of_copied_windows(
     torch.testing.assert_close(*found, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit.script_method:DeprecationWarning")
 def test_who_sees_whom_is_the_band_and_the_own_memory() -> None:
     mask = attended.bands(4, 2, 3, 2, torch.device("cpu"))
     frames, cells, read = 4, 2, 3

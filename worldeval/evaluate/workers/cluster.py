@@ -13,7 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from worldeval.device import TURN
+from worldeval.device import COMPILE, TURN
 from worldeval.errors import UserError
 from worldeval.evaluate.workers.jobs import Job, Result
 from worldeval.evaluate.workers.parcel import Parcel
@@ -62,6 +62,8 @@ class ClusterActor:
 
     def __init__(self, setup: Setup, parcel: Parcel, turn: int) -> None:
         os.environ[TURN] = str(turn)
+        if setup.compile:
+            os.environ.setdefault(COMPILE, "1")
         if setup.policy_timeout is not None:
             end_when_hung(setup.policy_timeout)
         self._worker = Worker(replace(setup, places=parcel.unpack()))

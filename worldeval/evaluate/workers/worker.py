@@ -8,7 +8,7 @@ from time import process_time
 
 import torch
 
-from worldeval.device import threads
+from worldeval.device import compiles, threads
 from worldeval.errors import UserError
 from worldeval.evaluate.judging import run_judge
 from worldeval.evaluate.workers.jobs import BatchDone, BatchFailed, Job, Result
@@ -41,6 +41,7 @@ class Setup:
     trust_pickle: bool = False
     policy_timeout: float | None = None  # seconds for one call of a policy
     answers: str | None = None  # folder for answers of judges of frames
+    compile: bool = field(default_factory=compiles)  # networks, as this process was told to
     # This machine's paths of what the recipe and the jobs name, where they differ.
     places: Mapping[str, str] = field(default_factory=dict)
 

@@ -13,7 +13,6 @@ import torch
 from einops import rearrange
 from torch import Tensor
 from torch.nn import functional as F
-from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 
 from worldeval.axes import Bool, Float
 
@@ -150,8 +149,10 @@ Seen = AttendedFrames | Slots | Bands  # what one block's tokens attend to besid
 
 
 @lru_cache(maxsize=16)
-def bands(frames: int, cells: int, read: int, window: int, device: torch.device) -> BlockMask:
+def bands(frames: int, cells: int, read: int, window: int, device: torch.device) -> Any:
     """Who attends to whom, of `frames` frames of `cells` tokens that read `read` memory tokens."""
+    from torch.nn.attention.flex_attention import create_block_mask  # brings torch's compiler
+
     every = frames * cells
     # Lambdas here and in `attend`: checks of shapes around functions could not be compiled.
     before = lambda frame, place: (  # noqa: E731
@@ -178,4 +179,6 @@ def bands(frames: int, cells: int, read: int, window: int, device: torch.device)
 @cache
 def _flexible(kind: str) -> Any:
     """The attention under a block mask: one kernel on a GPU, plain products elsewhere."""
+    from torch.nn.attention.flex_attention import flex_attention
+
     return torch.compile(flex_attention, dynamic=False) if kind == "cuda" else flex_attention
