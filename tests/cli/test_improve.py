@@ -4,19 +4,23 @@ import json
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 import yaml
 from typer.testing import CliRunner
 
-from tests.improve.conftest import UNDECIDED, DotJudge, DotWorld
+from tests.improve.conftest import UNDECIDED, DotJudge, DotWorld, start
 from tests.support.toy import toy_shards
 from worldeval.cli import improve
 from worldeval.data.table import read_table
 from worldeval.errors import UserError
+from worldeval.files import write_json
+from worldeval.improve.wrapped import write_policy
 from worldeval.policy.load import load_policy
 from worldeval.policy.recipe import Lineage
 from worldeval.policy.train import train
+from worldeval.rollout.loop import imagine
 
 VERBS = ("sft", "rl", "search", "compose", "pa", "qgf", "expo", "sac")
 PLACE = {"horizon": 6, "held_out": 6, "check": 3, "batch": 32, "replays": ""}
@@ -157,6 +161,18 @@ def test_a_verb_improves_without_an_environment(
         # The initial policy is kept where nothing was better, and needs no code.
         kept = result["improved"] != result["origin"]
         assert (out / "policy.py").is_file() == (kept and verb != "pa")
+        if verb != "pa":
+            write_json(out / "kept.json", {"step": 1})
+            made = load_policy(write_policy(out, verb))
+            assert made.spec.name == f"diffusion-{verb}/step-1"
+            starts = [start(task, 0) for task in ("left", "right")]
+            actions = []
+            for _ in range(2):
+                rollouts = imagine(
+                    DotWorld(), made, starts, horizon=4, replan_every=2, seeds=[0, 1]
+                )
+                actions.append([rollout.actions for rollout in rollouts])
+            np.testing.assert_array_equal(*actions)
 
 
 def test_a_recipe_of_another_verb_is_refused(
