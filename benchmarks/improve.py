@@ -4,13 +4,15 @@
     python benchmarks/improve.py measure
     python benchmarks/improve.py table
 
-`improve` makes every method's policy from one starting policy: `sft` and `rl`, and two controls
-with as many gradient steps as `sft`: `more-bc` (the original demonstrations alone) and `unfiltered`
-(one imagined try from every start, whatever came of it). `search` trains nothing. `measure` runs
+`improve` makes every method's policy from one starting policy: `sft`, `rl`, `pa`, `qgf`, `expo` and
+`sac`, and two controls with as many gradient steps as `sft`: `more-bc` (the original demonstrations
+alone) and `unfiltered` (one imagined try from every start, whatever came of it). `search` trains
+nothing. With `--leave-out`, a member of the judge takes no part in any method. `measure` runs
 them all in the simulator from the same starts, which nothing else has used; `table` compares each
-with the starting policy, paired by start, beside the gain that imagination promised, and writes
-benchmarks/results/improve.json. Every step goes on where it stopped; a method that was made with
-other settings is refused, so that no outcome is taken for another policy's.
+with the starting policy, paired by start, beside the gain that imagination promised, according to
+the optimised judge and to the one that was left out, and writes benchmarks/results/improve.json (or
+`--result`). Every step goes on where it stopped; a method that was made with other settings is
+refused, so that no outcome is taken for another policy's.
 """
 
 import argparse
@@ -54,6 +56,10 @@ METHODS: dict[str, tuple[str, list[str]]] = {
     "rl": ("rl", []),
     "rl-diwa": ("rl", ["bc=0.05"]),  # held near the first policy by DiWA's own weight
     "search": ("search", []),
+    "pa": ("pa", []),
+    "qgf": ("qgf", []),
+    "expo": ("expo", []),
+    "sac": ("sac", []),
 }
 CONTROLS = ("more-bc", "unfiltered")
 
@@ -69,6 +75,10 @@ def main() -> None:
     parser.add_argument("--tasks", nargs="+", default=list(TASKS))
     parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
     parser.add_argument("--set", dest="sets", nargs="*", default=[], help="METHOD:key=value")
+    parser.add_argument(
+        "--leave-out", action="store_true", help="Leave a member of the judge out of every method."
+    )
+    parser.add_argument("--result", type=Path, default=RESULT)
     parser.add_argument("--first-seed", type=int, default=STARTS.start)
     parser.add_argument("--starts", type=int, default=len(STARTS))
     parser.add_argument("--skip", nargs="*", default=[], help="Not to be measured now.")
@@ -89,7 +99,8 @@ def improve(args: argparse.Namespace) -> None:
         command = [sys.executable, "-m", "worldeval", "improve", verb, f"improve-{verb}"]
         command += ["--policy", str(args.origin), "--data", str(args.data), "--out", str(folder)]
         command += [word for task in args.tasks for word in ("--task", task)]
-        command += [word for each in (*changes, *given) for word in ("--set", each)]
+        guard = ["leave_out=true"] if args.leave_out else []
+        command += [word for each in (*changes, *guard, *given) for word in ("--set", each)]
         command += ["--seed", str(args.seed)]
         shown = " ".join(["worldeval", *command[3:]])
         if (folder / "minutes.json").is_file():
@@ -164,6 +175,7 @@ def table(args: argparse.Namespace) -> None:
                     "difference": difference.record(),
                     "over": {name: found for name, found in over.items() if found},
                     "imagined": imagined(args.out / method, task),
+                    "left_out": left_out(args.out / method, task),
                     "steps": gradient_steps(args.out / method),
                     "seed": kept.get("seed", args.seed),
                     "minutes": kept["minutes"],
@@ -179,7 +191,7 @@ def table(args: argparse.Namespace) -> None:
         "commit": commit_of(Path(__file__).resolve().parent.parent),
         "starts": [args.first_seed, args.first_seed + args.starts - 1],
     }
-    write_json(RESULT, {**about, "rows": rows})
+    write_json(args.result, {**about, "rows": rows})
 
 
 def over_control(out: Path, method: str, control: str, task: str) -> dict[str, Any] | None:
@@ -218,12 +230,19 @@ def imagined(folder: Path, task: str) -> dict[str, Any] | None:
     return read_json(folder / "claim.json")["claim"].get("tasks", {}).get(task)
 
 
+def left_out(folder: Path, task: str) -> dict[str, Any] | None:
+    """The same gain according to the judge that took no part; None where nobody was left out."""
+    claim = read_json(folder / "claim.json")["claim"]
+    return (claim.get("left_out") or {}).get("tasks", {}).get(task)
+
+
 def gradient_steps(folder: Path) -> int:
-    """Gradient steps of the policy."""
+    """Gradient steps of the policy, or of what was learned beside it."""
     if (folder / "rounds.json").is_file():
         return sum(one["steps"] for one in read_json(folder / "rounds.json"))
-    if (folder / "rl.json").is_file():
-        return int(read_json(folder / "rl.json")["steps"])
+    for verb in ("rl", "pa", "qgf", "expo", "sac"):
+        if (folder / f"{verb}.json").is_file():
+            return int(read_json(folder / f"{verb}.json")["steps"])
     return 0
 
 

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from tests.improve.test_select import attempt
-from worldeval.improve.guard import NO_GATE, claim, paired_difference
+from worldeval.improve.guard import NO_GATE, claim, left_out_claim, paired_difference
+from worldeval.record import Verdict
 from worldeval.stats import Finding
 
 REFUSED = Finding(code="false_success", severity="refusal", text="Replayed failures succeed.")
@@ -44,6 +45,31 @@ def test_a_gain_in_a_world_that_was_not_asked_about_failures_is_not_established(
     assert made.text.startswith("Improvement not established: from 0.200")
     assert made.text.endswith("Nothing was replayed.")
     assert made.to_json()["established"] is False
+
+
+class Unmoved:
+    """A judge that sees no difference between policies."""
+
+    name = "unmoved"
+
+    def __call__(self, rollouts):
+        return [Verdict(probability=0.4, step=1, judge=self.name) for _ in rollouts]
+
+    def over_time(self, rollouts):
+        raise AssertionError("only verdicts are compared")
+
+
+def test_a_gain_that_the_left_out_judge_does_not_see_is_not_established() -> None:
+    before, after = tried([0.2] * 40), tried([0.8] * 40)
+    other = left_out_claim(Unmoved(), before, after, batch=16)
+    made = claim(before, after, left_out=other)
+    assert made.difference.value == pytest.approx(0.6)
+    assert other.difference.value == pytest.approx(0)
+    assert not made.established
+    assert made.text.endswith("the interval of the judge that was left out includes 0.")
+    said = made.to_json()["left_out"]
+    assert said["judge"] == "unmoved" and said["before"]["value"] == pytest.approx(0.4)
+    assert set(said["tasks"]) == set(made.tasks)
 
 
 def test_policies_from_other_starts_are_not_compared() -> None:

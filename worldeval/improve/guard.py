@@ -24,11 +24,13 @@ class LeftOut:
     before: Estimate
     after: Estimate
     difference: Estimate  # paired by start
+    tasks: dict[str, Estimate]  # the difference on each task
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         rates = {name: getattr(self, name).record() for name in ("before", "after", "difference")}
-        return {"judge": self.judge, **rates}
+        tasks = {task: estimate.record() for task, estimate in self.tasks.items()}
+        return {"judge": self.judge, **rates, "tasks": tasks}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +77,10 @@ class Claim:
             return f"Improved {said} ({starts})."
         if self.ungated is not None:
             return f"Improvement not established: {said} ({starts}). {self.ungated.text}"
-        return f"Improvement not established: {said} ({starts}); the interval includes 0."
+        whose = "the interval"
+        if self.difference.low is not None and self.difference.low > 0:
+            whose = "the interval of the judge that was left out"
+        return f"Improvement not established: {said} ({starts}); {whose} includes 0."
 
     def to_json(self) -> dict[str, Any]:
         """Plain data; without the numbers if they were rejected."""
@@ -141,6 +146,7 @@ def left_out_claim(
         before=mean_score(_columns(old)),
         after=mean_score(_columns(new)),
         difference=paired_difference(_columns(old), _columns(new)),
+        tasks={task: paired_difference(old[task][:, None], new[task][:, None]) for task in old},
     )
 
 

@@ -93,7 +93,8 @@ class SoftRecipe(OffPolicyRecipe):
     actor_rate: float = 3e-4
     actor_steps: int = 600  # per iteration
     std: float = 0.3  # of the actor at first, before tanh
-    temperature: float = 0.01  # of the entropy, at first
+    # Of the entropy, at first. Chunks have many numbers and returns are at most 1, so it is small.
+    temperature: float = 0.001
     # Entropy per number of a chunk that the temperature aims at, of actions in [-1, 1]; None: the
     # temperature stays.
     entropy: float | None = None

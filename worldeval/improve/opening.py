@@ -50,7 +50,7 @@ def open_place(recipe: PlaceRecipe, policy_tasks: tuple[str, ...] | None, *, see
             if task not in known:
                 raise UserError(f"{whose} was not trained on '{task}'.{did_you_mean(task, known)}")
     data = Path(recipe.data)
-    recorded = read_table(data) if data.exists() else None
+    recorded = read_table(data) if recipe.data and data.exists() else None
     if recipe.starts_file:
         found = read_starts(Path(shipped(recipe.starts_file)))
     elif recorded is not None:
