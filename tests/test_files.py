@@ -33,7 +33,7 @@ def test_a_failed_write_leaves_the_old_content(tmp_path: Path) -> None:
 def test_others_may_read_what_the_umask_lets_them_read(tmp_path: Path) -> None:
     plain, private = tmp_path / "plain", tmp_path / "private"
     plain.touch()
-    with whole_file(private) as draft:
+    with files.whole_file(private) as draft:
         draft.touch(mode=0o600)  # as safetensors does
     assert private.stat().st_mode == plain.stat().st_mode
 
