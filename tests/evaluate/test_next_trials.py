@@ -1,8 +1,10 @@
 """Schedules of real trials: blinded, resumed, refused where they do not fit."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from typer.testing import CliRunner
@@ -10,7 +12,7 @@ from typer.testing import CliRunner
 from tests.support.synthetic_run import synthetic_run
 from worldeval.cli import app
 from worldeval.errors import UserError
-from worldeval.evaluate.next_trials import KEY, SCHEDULE, TRIALS, advise, answered
+from worldeval.evaluate.next_trials import KEY, SCHEDULE, TRIALS, _values, advise, answered
 from worldeval.runs.tables import read_outcomes
 
 
@@ -120,3 +122,41 @@ def test_the_verb_asks_and_prints(run: Path, tmp_path: Path) -> None:
     result = json.loads(told.stdout)
     assert sum(each["trials"] for each in result["candidates"]) == 2
     assert result["open"] == 3
+
+
+def test_trials_are_spread_over_starts_by_their_predicted_success(
+    run: Path, tmp_path: Path
+) -> None:
+    advice = advise(run, tmp_path / "n", trials=24, by_value=True)
+    check = advice.value_check
+    assert advice.by_value and check is not None
+    assert check.brier < check.brier_of_rate  # imagined verdicts of this run are right
+    assert sum(each.n for each in check.bins) == check.n == 5 * (24 - 10)
+    values = _values(run, (), {}, None, 0)
+    key = json.loads((tmp_path / "n" / KEY).read_text())
+    code, count = Counter(trial.code for trial in advice.schedule).most_common(1)[0]
+    policy = next(name for name, own in key.items() if own == code)
+    for task in ("drawer-open-v3", "door-open-v3"):
+        tried = [t.start for t in advice.schedule if t.code == code and t.task == task]
+        assert len(set(tried)) == len(tried)
+        every = [start for name, start in values.starts if name == task]
+        ranks = np.argsort(np.argsort(values.of(policy, task, every)))
+        halves = [int(ranks[every.index(start)] >= len(every) / 2) for start in tried]
+        assert abs(2 * sum(halves) - len(halves)) <= 1  # as many easy as hard ones
+    assert count >= 4
+
+
+def test_without_measured_outcomes_starts_are_ordered_by_imagination(tmp_path: Path) -> None:
+    run = synthetic_run(tmp_path / "r", truth=False, films=False)
+    advice = advise(run, tmp_path / "n", trials=6, by_value=True)
+    assert advice.value_check is None and advice.open == 6
+    said = CliRunner().invoke(app, ["next", str(run), "--by-value", "--trials", "6"])
+    assert said.exit_code == 0, said.output
+    assert "Too few measured outcomes for V0" in said.output
+
+
+def test_the_verb_prints_calibration(run: Path, tmp_path: Path) -> None:
+    words = ["next", str(run), "--by-value", "--out", str(tmp_path / "n")]
+    said = CliRunner().invoke(app, words)
+    assert said.exit_code == 0, said.output
+    assert "Brier score" in said.output and "calibration error" in said.output

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from worldeval.data.adapt import AdaptedSource
+from worldeval.data.backwards import Backwards
 from worldeval.data.check.check import check, harmful
 from worldeval.data.contact_sheet import contact_sheet
 from worldeval.data.convert import Converted, convert
@@ -160,6 +161,7 @@ def convert_dataset(
     size: tuple[int, int] | None = None,
     rotation: str | None = None,
     split: str | None = None,
+    backwards: bool = False,
     skip_damaged: bool = False,
     data_mb: float = 100,
     video_mb: float = 200,
@@ -178,6 +180,8 @@ def convert_dataset(
         size: height and width in pixels to resize every view to.
         rotation: format to convert roll, pitch, yaw to: `6d`, which has no discontinuities.
         split: split of the dataset to convert. Default: all.
+        backwards: write every episode from its last frame to its first, for world models that
+            imagine what comes before a goal.
         skip_damaged: skip and report episodes that cannot be read, instead of stopping.
         data_mb, video_mb: maximum size of a LeRobot data or video file, in MB.
         progress: function that is called with the number of finished episodes and their total.
@@ -202,6 +206,8 @@ def convert_dataset(
         raise UserError(f"every is {every}; a frame has at least one recorded step.")
     if rotation is not None and rotation not in FORMS:
         raise UserError(f"There is no rotation format '{rotation}'.{did_you_mean(rotation, FORMS)}")
+    if backwards:
+        source = Backwards(source)
     if size is not None or rotation is not None:
         form = FORMS[rotation] if rotation else None
         source = AdaptedSource(source, size=size, rotation=form)

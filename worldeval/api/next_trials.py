@@ -15,6 +15,7 @@ def next_trials(
     regret: float = 0.05,
     confidence: float = 0.9,
     phi: float | None = None,
+    by_value: bool = False,
     seed: int = 0,
 ) -> Advice:
     """Choose which policies to try next on the robot, to find the best one with few trials.
@@ -30,6 +31,8 @@ def next_trials(
         regret: acceptable loss in success rate compared with the best policy.
         confidence: stop once the choice is within `regret` of the best with this probability.
         phi: real trials that an imagined rate is worth. Default: as measured by the run.
+        by_value: predict success from every start by the policy's other results (V0), and spread
+            its trials over easy and hard starts, so that its rate varies less.
         seed: random seed of the schedule.
 
     Returns:
@@ -53,5 +56,6 @@ def next_trials(
         regret=regret,
         confidence=confidence,
         phi=phi,
+        by_value=by_value,
         seed=seed,
     )

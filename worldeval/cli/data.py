@@ -37,7 +37,7 @@ Dataset = Annotated[Path, typer.Argument(help="Folder (or file) of a dataset.")]
 CHANGES = "Which parts"
 
 # Commands of this group in other modules, each with `register(data)`.
-FURTHER = ("collect", "encode")
+FURTHER = ("collect", "encode", "data_report")
 
 
 def register(app: typer.Typer) -> None:
@@ -193,6 +193,14 @@ def convert(
     split: Annotated[
         str | None, typer.Option(help="Split of the dataset to convert. Default: all.")
     ] = None,
+    backwards: Annotated[
+        bool,
+        typer.Option(
+            "--backwards",
+            help="Write every episode from its last frame to its first, for world models that "
+            "imagine what comes before a goal.",
+        ),
+    ] = False,
     skip_damaged: Annotated[
         bool, typer.Option(help="Skip and report episodes that cannot be read.")
     ] = False,
@@ -228,6 +236,7 @@ def convert(
             size=_pixels(size),
             rotation=rotation,
             split=split,
+            backwards=backwards,
             skip_damaged=skip_damaged,
             data_mb=data_mb,
             video_mb=video_mb,
@@ -313,7 +322,7 @@ verb(
     data, "convert", convert,
     "worldeval data convert lerobot/pusht runs/data/pusht --to shards --size 64x64",
     panels={
-        CHANGES: ("views", "fps", "size", "rotation", "split", "skip_damaged"),
+        CHANGES: ("views", "fps", "size", "rotation", "split", "backwards", "skip_damaged"),
         OUTPUT: ("to", "data_mb", "video_mb"),
     },
 )  # fmt: skip

@@ -20,7 +20,10 @@ def register(app: typer.Typer) -> None:
     """Add the verb."""
     verb(
         app, "next", next_trials, "worldeval next runs/demo --trials 10 --ask",
-        panels={TRIALS: ("trials", "real", "ask"), RULE: ("regret", "confidence", "phi")},
+        panels={
+            TRIALS: ("trials", "real", "by_value", "ask"),
+            RULE: ("regret", "confidence", "phi"),
+        },
     )  # fmt: skip
 
 
@@ -56,6 +59,14 @@ def next_trials(
             help="Real trials that an imagined rate is worth. Default: as measured by the run.",
         ),
     ] = None,
+    by_value: Annotated[
+        bool,
+        typer.Option(
+            "--by-value",
+            help="Predict success from every start, given the policy's other results, and spread "
+            "its trials over easy and hard starts. Rates stay unbiased and vary less.",
+        ),
+    ] = False,
     ask: Annotated[
         bool,
         typer.Option(
@@ -82,6 +93,7 @@ def next_trials(
             regret=regret,
             confidence=confidence,
             phi=phi,
+            by_value=by_value,
             seed=seed,
         )
 
@@ -130,6 +142,8 @@ def _print(advice: "Advice") -> None:
         f"An imagined rate is worth {advice.phi:.0f} real trials ({worth}).",
         soft_wrap=True,
     )
+    if advice.by_value:
+        _print_values(advice)
     verdict = (
         f"{advice.chosen} is within {advice.regret:g} of the best with probability "
         f"{advice.confidence:.2f}"
@@ -143,3 +157,25 @@ def _print(advice: "Advice") -> None:
         "Fill in the column `success` and run the same command again.",
         soft_wrap=True,
     )
+
+
+def _print_values(advice: "Advice") -> None:
+    """Say how well success is predicted from starts."""
+    check = advice.value_check
+    if check is None:
+        log.print(
+            "Too few measured outcomes for V0: starts are ordered by imagined success.",
+            soft_wrap=True,
+        )
+        return
+    log.print(
+        f"V0 on {check.n} results of policies left out, given {check.context} of theirs: Brier "
+        f"score {check.brier:.3f} (their rate alone: {check.brier_of_rate:.3f}), calibration error "
+        f"{check.error:.3f}.",
+        soft_wrap=True,
+    )
+    table = Table("predicted", "mean", "measured", "results", box=None)
+    for each in check.bins:
+        span = f"{each.low:.1f}-{each.high:.1f}"
+        table.add_row(span, f"{each.predicted:.2f}", f"{each.measured:.2f}", str(each.n))
+    log.print(table)

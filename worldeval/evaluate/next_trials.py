@@ -12,16 +12,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
 
 from worldeval.errors import UserError
+from worldeval.evaluate.value_zero import RunValues, measured_in, run_values
 from worldeval.files import read_json, whole_file, write_json
 from worldeval.runs.paths import IMAGINED
 from worldeval.runs.summary import find_summary, read_summary
 from worldeval.runs.tables import read_cells, read_outcomes, read_side, write_table
 from worldeval.stats import adviser
+from worldeval.stats.value_zero import ValueCheck, spread_order
 
 SCHEDULE, KEY, TRIALS, PAGE = "schedule.csv", "key.json", "trials.csv", "schedule.html"
 COLUMNS = ("trial", "code", "task", "start", "success")
@@ -63,6 +66,8 @@ class Advice:
     validated: bool  # phi was measured; otherwise it is a cautious assumption
     schedule: tuple[Trial, ...]  # finished and open trials
     folder: Path
+    by_value: bool = False  # trials are spread over easy and hard starts
+    value_check: ValueCheck | None = None  # of V0, on policies left out; None: not fitted
 
     @property
     def open(self) -> int:
@@ -79,6 +84,7 @@ def advise(
     regret: float = 0.05,
     confidence: float = 0.9,
     phi: float | None = None,
+    by_value: bool = False,
     seed: int = 0,
 ) -> Advice:
     """Read the outcomes so far, and extend the schedule in `folder` until `trials` are open.
@@ -91,6 +97,8 @@ def advise(
         folder: of the schedule.
         real: further trials (policy, task, start, success) made outside the schedule.
         phi: trials that an imagined rate counts as; measured by the run where it can be.
+        by_value: predict success from every start (V0), and spread each policy's trials over easy
+            and hard starts, which leaves its rate unbiased and makes it vary less.
 
     Raises:
         UserError: the run ranks fewer than two policies, a number is out of range, or the schedule
@@ -127,10 +135,12 @@ def advise(
     rng = np.random.default_rng([seed, len(done)])
     sure = adviser.regret_confidence(belief, regret=regret, rng=rng)
     waiting = sum(trial.success is None for trial in done)
+    values = _values(run, done, names, real, seed) if by_value else None
     if sure < confidence and waiting < trials:
         plan = adviser.allocate(belief, trials - waiting)
         chosen = [candidates[k].policy for k in plan]
-        done = (*done, *_new_trials(chosen, key, starts, done, rng))
+        orders = _orders(key, starts, values, seed)
+        done = (*done, *_new_trials(chosen, key, orders, done, rng))
     opened = Counter(names[trial.code] for trial in done if trial.success is None)
     advice = Advice(
         candidates=tuple(replace(each, waiting=opened[each.policy]) for each in candidates),
@@ -142,6 +152,8 @@ def advise(
         validated=measured is not None,
         schedule=tuple(done),
         folder=folder,
+        by_value=by_value,
+        value_check=values.check if values is not None else None,
     )
     _write(advice, key)
     return advice
@@ -298,16 +310,19 @@ def _counts(
 def _new_trials(
     plan: Sequence[str],
     key: Mapping[str, str],
-    starts: Mapping[str, Sequence[str]],
+    orders: Mapping[str, Mapping[str, Sequence[str]]],
     done: Sequence[Trial],
     rng: np.random.Generator,
 ) -> list[Trial]:
-    """Create shuffled trials of the planned policies: tasks in turn, least used starts first."""
+    """Create shuffled trials of the planned policies: tasks in turn, least used starts first.
+
+    `orders` has each policy's starts by task, the first ones first among those used alike.
+    """
     used = Counter((trial.code, trial.task, trial.start) for trial in done)
     on_task = Counter((trial.code, trial.task) for trial in done)
     chosen = []
     for policy in plan:
-        code = key[policy]
+        code, starts = key[policy], orders[policy]
         task = min(starts, key=lambda name: on_task[code, name])
         start = min(starts[task], key=lambda name: used[code, task, name])
         used[code, task, start] += 1
@@ -318,6 +333,59 @@ def _new_trials(
         Trial(number=first + place, code=chosen[k][0], task=chosen[k][1], start=chosen[k][2])
         for place, k in enumerate(rng.permutation(len(chosen)))
     ]
+
+
+def _values(
+    run: Path,
+    done: Sequence[Trial],
+    names: Mapping[str, str],
+    real: Path | None,
+    seed: int,
+) -> RunValues:
+    """Predict every trial from the imagined episodes and the outcomes so far."""
+    imagined = read_side(run, IMAGINED, needed=("policy", "task", "start", "score"))
+    rows = [
+        (names[trial.code], trial.task, trial.start, trial.success)
+        for trial in done
+        if trial.success is not None
+    ]
+    measured = [*measured_in(run), pd.DataFrame(rows, columns=["policy", *COLUMNS[2:]])]
+    if real is not None:
+        found = read_outcomes(real)
+        measured.append(
+            pd.DataFrame(
+                {
+                    "policy": [found.policies[k] for k in found.policy],
+                    "task": [found.tasks[t] for t in found.task],
+                    "start": list(found.start),
+                    "success": found.value,
+                }
+            )
+        )
+    lineage = {}
+    if "lineage" in imagined:
+        lineage = dict(zip(imagined["policy"], imagined["lineage"], strict=True))
+    return run_values(run, imagined, measured, lineage, seed=seed)
+
+
+def _orders(
+    key: Mapping[str, str],
+    starts: Mapping[str, Sequence[str]],
+    values: RunValues | None,
+    seed: int,
+) -> dict[str, Mapping[str, Sequence[str]]]:
+    """Policy -> task -> its starts, as they come or spread over easy and hard ones."""
+    if values is None:
+        return dict.fromkeys(key, starts)
+    orders = {}
+    for policy in key:
+        own = {}
+        for task, every in starts.items():
+            shift = np.random.default_rng([seed, crc32(f"{policy} {task}".encode())]).random()
+            order = spread_order(values.of(policy, task, every), float(shift))
+            own[task] = [every[place] for place in order]
+        orders[policy] = own
+    return orders
 
 
 def _write(advice: Advice, key: Mapping[str, str]) -> None:

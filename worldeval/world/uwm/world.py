@@ -5,8 +5,8 @@ with the j-th action since the anchor imagines the frame after the j actions so 
 anchor; after `anchor` frames the newest imagined frame becomes the next anchor. Errors accumulate
 once per chunk instead of once per frame. All frames of a chunk use the same noise.
 
-The other modes are `infer` (which actions explain these frames), `act` (what to do) and `propose`
-(actions together with the frames they lead to).
+The other modes are `infer` (which actions explain these frames), `act` (what to do), `propose`
+(actions together with the frames they lead to) and `dream` (frames, whatever the actions).
 """
 
 from collections.abc import Sequence
@@ -127,19 +127,22 @@ class UwmWorld(HandWorld):
         noise, steps = state.noise.first(frames), steps or self.model.recipe.policy_steps
         drawn = draw(self.model, state.anchor, noise, mode="joint", steps=steps, guide=guide)
         assert drawn.actions is not None and drawn.future is not None
-        seen = [drawn.future[:, -min(PAIR, frames) :]]
-        for length in range(frames - PAIR, 0, -PAIR):
-            before = draw(
-                self.model,
-                state.anchor,
-                noise.first(length),
-                mode="forward",
-                steps=self.steps,
-                actions=drawn.actions[:, :length],
-            )
-            assert before.future is not None
-            seen.insert(0, before.future[:, -min(PAIR, length) :])
-        return self._carried(state, drawn.actions, torch.cat(seen, 1))
+        return self._filled(state, noise, drawn.actions, drawn.future)
+
+    @torch.no_grad()
+    def dream(self, state: UwmState, *, frames: int, steps: int | None = None) -> Proposed:
+        """Sample the next frames, at most a chunk, whatever the actions are (video mode).
+
+        The actions that explain these frames (inverse mode) move the pose, and give the frames
+        before the last two as in `propose`. `steps` are those of both samples; default: the
+        recipe's `policy_steps`.
+        """
+        state = state if not state.since.shape[1] else self._reanchored(state)
+        noise, steps = state.noise.first(frames), steps or self.model.recipe.policy_steps
+        future = draw(self.model, state.anchor, noise, mode="video", steps=steps).future
+        told = draw(self.model, state.anchor, noise, mode="inverse", steps=steps, future=future)
+        assert told.actions is not None and future is not None
+        return self._filled(state, noise, told.actions, future)
 
     def act(
         self,
@@ -216,6 +219,29 @@ class UwmWorld(HandWorld):
             )
             found.append(self._robot(drawn)[:, 0])
         return np.concatenate(found).reshape(len(pose), steps, -1)
+
+    def _filled(
+        self,
+        state: UwmState,
+        noise: Noise,
+        actions: Float[Tensor, "b n a"],
+        future: Float[Tensor, "b 2 v d h w"],
+    ) -> Proposed:
+        """Add the frames before the last two of a chunk, in forward mode, two at a time."""
+        frames = actions.shape[1]
+        seen = [future[:, -min(PAIR, frames) :]]
+        for length in range(frames - PAIR, 0, -PAIR):
+            before = draw(
+                self.model,
+                state.anchor,
+                noise.first(length),
+                mode="forward",
+                steps=self.steps,
+                actions=actions[:, :length],
+            )
+            assert before.future is not None
+            seen.insert(0, before.future[:, -min(PAIR, length) :])
+        return self._carried(state, actions, torch.cat(seen, 1))
 
     def _carried(
         self,
