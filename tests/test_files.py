@@ -30,6 +30,14 @@ def test_a_failed_write_leaves_the_old_content(tmp_path: Path) -> None:
     assert files.read_json(path) == {"a": 1}
 
 
+def test_others_may_read_what_the_umask_lets_them_read(tmp_path: Path) -> None:
+    plain, private = tmp_path / "plain", tmp_path / "private"
+    plain.touch()
+    with files.whole_file(private) as draft:
+        draft.touch(mode=0o600)  # as safetensors does
+    assert private.stat().st_mode == plain.stat().st_mode
+
+
 def test_json_takes_paths_and_numpy_numbers(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     files.write_json(path, {"n": np.int64(2), "r": np.float32(0.5), "v": np.arange(2), "p": path})

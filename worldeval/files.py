@@ -13,6 +13,8 @@ from typing import Any
 from worldeval.errors import UserError
 
 LONGEST = 60  # characters of a file name that is made of a text
+_UMASK = os.umask(0o022)
+os.umask(_UMASK)  # it can be read only by setting it
 
 
 @contextmanager
@@ -26,6 +28,8 @@ def whole_file(path: Path, *, durable: bool = False) -> Iterator[Path]:
     draft = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}")
     try:
         yield draft
+        if draft.is_file():  # safetensors writes files that only their owner can read
+            draft.chmod(0o666 & ~_UMASK)
         if durable:
             _flush(draft)
         os.replace(draft, path)

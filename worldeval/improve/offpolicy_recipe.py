@@ -15,7 +15,7 @@ class OffPolicyRecipe(PlaceRecipe):
 
     iterations: int = 6
     episodes: int = 60  # imagined per iteration, distributed over the tasks
-    kept: int = 8  # iterations whose episodes are remembered
+    kept: int = 4  # iterations whose episodes are remembered; their frames are in memory
     recorded: int = 20  # recorded episodes per task, replayed in the world model at the beginning
     explore: ExploreRecipe = field(default_factory=ExploreRecipe)
     critic: CriticRecipe = field(default_factory=CriticRecipe)
