@@ -52,6 +52,8 @@ from worldeval.policy.validation import validation_demos
 from worldeval.recipe import load as load_recipe
 from worldeval.record import Observation
 from worldeval.runs.origin import commit_of, open_run
+from worldeval.runs.paths import IMAGINED, TRUTH, RunPaths
+from worldeval.runs.tables import read_side
 from worldeval.training.optimise import Progress
 
 TASKS = ("drawer-open-v3", "door-open-v3", "window-open-v3")
@@ -59,7 +61,7 @@ KINDS = ("bc", "flow", "diffusion", "a2a", "carp", "ebt", "beso", "dita", "mamba
 PLAIN = "flow"  # `bc` has no recipe of its own: it takes this one's
 TRIAL = 101  # steps of a trial; progress is told at every 20th, and the first 20 warm up
 CALLS = 30  # timed calls of a policy
-FIRST_SEED = 360_000  # of the simulator's resets: used by nothing else
+FIRST_SEED = 370_000  # of the simulator's resets: used by nothing else
 HERE = Path(__file__).parent
 LATER = ("kinds", "seeds", "starts", "jobs", "stop")  # may differ between calls on one --home
 
@@ -291,10 +293,12 @@ def roll_out(policies: Sequence[str], args: argparse.Namespace) -> None:
 def write(entries: Sequence[Entry], args: argparse.Namespace) -> None:
     """Write all that is known so far."""
     rows = list(known(entries, args))
-    outcomes = args.home / "run" / "outcomes"
+    run = args.home / "run"
     tables = [
-        pd.read_csv(path) if path.is_file() else pd.DataFrame()
-        for path in (outcomes / "imagined.csv", outcomes / "truth.csv")
+        read_side(run, side, needed=("policy", "task"))
+        if RunPaths(run).outcomes(side).is_file()
+        else pd.DataFrame()
+        for side in (IMAGINED, TRUTH)
     ]
     content = {
         "command": f"python {shlex.join(sys.argv)}",

@@ -13,7 +13,7 @@ from tests.support.toy import TASKS
 from worldeval.improve.critic import QCritic
 from worldeval.improve.critic_recipe import CriticRecipe
 from worldeval.improve.doubt import Doubt
-from worldeval.improve.memory import Memory, Recorder, joined
+from worldeval.improve.memory import Memory, ChunkRecorder, joined
 from worldeval.improve.offpolicy import OffPolicy
 from worldeval.improve.offpolicy_recipe import OffPolicyRecipe, PaRecipe
 from worldeval.improve.pa import PolicyAgnostic, ascend, chosen
@@ -30,10 +30,10 @@ CRITIC = CriticRecipe(hidden=48, learning_rate=2e-3, average=0.95, batch=128, ca
 EXPLORE = ExploreRecipe(noisy=0.5, noise=0.5, pushed=0.5, push=0.5)
 
 
-def recorder(place: Simulation, policy: LearnedPolicy, **change: Any) -> Recorder:
+def recorder(place: Simulation, policy: LearnedPolicy, **change: Any) -> ChunkRecorder:
     units = units_of(policy.network, replan_every=place.replan_every)
     given = {"place": place, "policy": policy, "units": units, "calls": 2, "gamma": 1.0}
-    return Recorder(**{**given, **change})
+    return ChunkRecorder(**{**given, **change})
 
 
 def imagined(place: Simulation, policy: LearnedPolicy, **change: Any) -> Memory:

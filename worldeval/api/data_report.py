@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from worldeval.api.data import Address, as_source
+from worldeval.data.quality import DataQuality as DataQuality
 from worldeval.data.quality import QualityReport as QualityReport
 from worldeval.data.quality import report_quality
 from worldeval.data.source import Source

@@ -8,7 +8,7 @@ import typer
 from worldeval.cli.common import Every, Format, Json, Map, Out, Seed, console, emit, verb
 
 if TYPE_CHECKING:
-    from worldeval.data.quality import DataQuality
+    from worldeval.api.data_report import DataQuality
 
 
 def register(data: typer.Typer) -> None:

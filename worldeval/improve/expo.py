@@ -22,7 +22,7 @@ from torch import Tensor
 
 from worldeval.improve.critic import QCritic
 from worldeval.improve.features import Standing
-from worldeval.improve.offpolicy import Proposed, Valuing
+from worldeval.improve.offpolicy import ProposedChunks, Valuing
 from worldeval.improve.offpolicy_recipe import ExpoRecipe
 from worldeval.improve.place import Simulation
 from worldeval.improve.soft import SoftLearner, SquashedGaussian, soft_learner
@@ -100,7 +100,7 @@ class Expo:
         critic = self.valuing.critic
         return edited(self.base, critic, self._soft.actor, self.units, self.recipe, self._place, 0)
 
-    def learn(self, proposed: Proposed, rng: np.random.Generator) -> Mapping[str, float]:
+    def learn(self, proposed: ProposedChunks, rng: np.random.Generator) -> Mapping[str, float]:
         """Fit the critic and the edits, in turns."""
         memory, recipe = proposed.memory, self.recipe
         critic, soft = self.valuing.ready(memory).critic, self._ready(proposed)
@@ -142,7 +142,7 @@ class Expo:
         store(folder, {"critic": critic, "actor": actor})
         return edited(self.base, critic, actor, self.units, self.recipe, self._place, number)
 
-    def _ready(self, proposed: Proposed) -> SoftLearner:
+    def _ready(self, proposed: ProposedChunks) -> SoftLearner:
         if self._soft is None:
             self._soft = soft_learner(
                 self.valuing.ready(proposed.memory).critic, self.units, self.recipe, self._seed

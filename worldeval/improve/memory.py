@@ -79,7 +79,7 @@ def joined(parts: Sequence[Memory]) -> Memory:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recorder:
+class ChunkRecorder:
     """Imagines episodes and remembers them."""
 
     place: Simulation

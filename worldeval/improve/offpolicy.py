@@ -18,7 +18,7 @@ from worldeval.data.table import RecordedEpisodes
 from worldeval.files import write_json
 from worldeval.improve.critic import CriticLearner, QCritic
 from worldeval.improve.explore import exploring
-from worldeval.improve.memory import Memory, Recorder, joined
+from worldeval.improve.memory import Memory, ChunkRecorder, joined
 from worldeval.improve.offpolicy_recipe import OffPolicyRecipe
 from worldeval.improve.place import Simulation
 from worldeval.improve.proposals import proposals
@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Proposed:
+class ProposedChunks:
     """A memory with chunks that the policy proposes now, the first its own."""
 
     memory: Memory
@@ -54,7 +54,7 @@ class Method(Protocol):
         """The policy as it is now."""
         ...
 
-    def learn(self, proposed: Proposed, rng: np.random.Generator) -> Mapping[str, float]:
+    def learn(self, proposed: ProposedChunks, rng: np.random.Generator) -> Mapping[str, float]:
         """Learn from the memory, with the critic; returns what is worth recording."""
         ...
 
@@ -106,7 +106,7 @@ class OffPolicy:
         """
         recipe, units = self.recipe, units_of(origin.network, replan_every=self.place.replan_every)
         rng = np.random.default_rng([self.seed, 37])
-        recorder = Recorder(
+        recorder = ChunkRecorder(
             place=self.place,
             policy=origin,
             units=units,
@@ -135,7 +135,7 @@ class OffPolicy:
                 noise=recipe.noise,
                 rng=rng,
             )
-            learned = method.learn(Proposed(memory=memory, chunks=drafts.cpu()), rng)
+            learned = method.learn(ProposedChunks(memory=memory, chunks=drafts.cpu()), rng)
             seen = float(fresh.probability.mean())
             self.done.append({"number": number, "imagined": seen, **learned})
             if number % recipe.check_every and number != recipe.iterations:
@@ -154,7 +154,7 @@ class OffPolicy:
             stopped=stopped or "all iterations completed",
         )
 
-    def _replayed(self, recorder: Recorder, rng: np.random.Generator) -> list[Memory]:
+    def _replayed(self, recorder: ChunkRecorder, rng: np.random.Generator) -> list[Memory]:
         """Recorded episodes of the training starts, replayed from where those begin."""
         if self.recorded is None or not self.recipe.recorded:
             return []
@@ -191,7 +191,7 @@ class Valuing:
             self._learner.fit_normaliser(memory.state)
         return self._learner
 
-    def learn(self, proposed: Proposed, rng: np.random.Generator) -> dict[str, float]:
+    def learn(self, proposed: ProposedChunks, rng: np.random.Generator) -> dict[str, float]:
         """Fit the critic to the memory, with the policy's proposals as next actions."""
         self.ready(proposed.memory)
         losses = []

@@ -26,7 +26,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldeval.improve.critic import QCritic
-from worldeval.improve.offpolicy import Proposed, Valuing
+from worldeval.improve.offpolicy import ProposedChunks, Valuing
 from worldeval.improve.offpolicy_recipe import PaRecipe
 from worldeval.improve.units import ChunkUnits, units_of
 from worldeval.policy.checkpoint import LearnedPolicy
@@ -59,7 +59,7 @@ class PolicyAgnostic:
         """The policy as it is now."""
         return self.base
 
-    def learn(self, proposed: Proposed, rng: np.random.Generator) -> Mapping[str, float]:
+    def learn(self, proposed: ProposedChunks, rng: np.random.Generator) -> Mapping[str, float]:
         """Fit the critic, improve the proposals and imitate them."""
         found = self.valuing.learn(proposed, rng)
         improved = self._improved(proposed, rng)
@@ -94,7 +94,7 @@ class PolicyAgnostic:
             seconds=perf_counter() - self._began,
         )
 
-    def _improved(self, proposed: Proposed, rng: np.random.Generator) -> "ImprovedChunks":
+    def _improved(self, proposed: ProposedChunks, rng: np.random.Generator) -> "ImprovedChunks":
         """Re-rank and improve the proposals at every call."""
         recipe, chunks, gains = self.recipe, [], []
         generator = torch.Generator().manual_seed(int(rng.integers(2**31)))

@@ -28,7 +28,7 @@ from torch import Tensor
 from worldeval.files import write_json
 from worldeval.improve.critic import QCritic
 from worldeval.improve.features import Standing
-from worldeval.improve.offpolicy import Proposed, Valuing
+from worldeval.improve.offpolicy import ProposedChunks, Valuing
 from worldeval.improve.offpolicy_recipe import QgfRecipe
 from worldeval.improve.place import Simulation, probabilities
 from worldeval.improve.starts import Starts
@@ -106,7 +106,7 @@ class QGuided:
         critic, place = self.valuing.critic, self._place
         return guided(self.base, critic, self.units, self.recipe, place, weight, 0)
 
-    def learn(self, proposed: Proposed, rng: np.random.Generator) -> Mapping[str, float]:
+    def learn(self, proposed: ProposedChunks, rng: np.random.Generator) -> Mapping[str, float]:
         """Fit the critic, and choose the weight with the highest imagined success."""
         found = self.valuing.learn(proposed, rng)
         drawn = self._starts.draw(self.recipe.tuning, rng)

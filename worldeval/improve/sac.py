@@ -27,7 +27,7 @@ from torch import Tensor
 
 from worldeval.improve.features import Standing
 from worldeval.improve.memory import Memory
-from worldeval.improve.offpolicy import Proposed, Valuing
+from worldeval.improve.offpolicy import ProposedChunks, Valuing
 from worldeval.improve.offpolicy_recipe import SacRecipe
 from worldeval.improve.place import Simulation
 from worldeval.improve.soft import SoftLearner, SquashedGaussian, soft_learner
@@ -72,7 +72,7 @@ class Sac:
             return self.base
         return softened(self.base, self._soft.actor, self.units, self.recipe, self._place, 0)
 
-    def learn(self, proposed: Proposed, rng: np.random.Generator) -> Mapping[str, float]:
+    def learn(self, proposed: ProposedChunks, rng: np.random.Generator) -> Mapping[str, float]:
         """Fit critic and actor, in turns."""
         memory, recipe = proposed.memory, self.recipe
         if self._soft is None:

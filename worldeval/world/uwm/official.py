@@ -137,7 +137,7 @@ class _NoiseNet(nn.Module):
         self.blocks = nn.ModuleList(
             _Block(width, condition, recipe.heads) for _ in range(recipe.depth)
         )
-        self.head = _Head(width, condition)
+        self.head = _OutputHead(width, condition)
 
     def forward(
         self, seen: Tensor, actions: Tensor, action_time: Tensor, future: Tensor, then: Tensor
@@ -226,7 +226,7 @@ class _Block(nn.Module):
         return x + gate_mlp * self.mlp["fc2"](hidden)
 
 
-class _Head(nn.Module):
+class _OutputHead(nn.Module):
     def __init__(self, width: int, condition: int) -> None:
         super().__init__()
         self.linear = nn.Linear(width, width)
