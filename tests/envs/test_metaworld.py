@@ -46,7 +46,7 @@ def test_the_start_shows_the_object_where_it_is(env: MetaWorld) -> None:
 
     for seed in range(4):
         start = env.reset(seed)
-        mujoco.mj_forward(env.env.model, env.env.data)
+        mujoco.mj_forward(env.env.model, env.env.data)  # pyright: ignore
         computed_anew = env.frame(success=False)
         np.testing.assert_array_equal(start.frames["top"], computed_anew.frames["top"])
         stood_still = env.step(np.zeros(env.action_dim, np.float32))

@@ -13,7 +13,7 @@ from tests.support.toy import TASKS
 from worldeval.improve.critic import QCritic
 from worldeval.improve.critic_recipe import CriticRecipe
 from worldeval.improve.doubt import Doubt
-from worldeval.improve.memory import Memory, ChunkRecorder, joined
+from worldeval.improve.memory import ChunkRecorder, Memory, joined
 from worldeval.improve.offpolicy import OffPolicy
 from worldeval.improve.offpolicy_recipe import OffPolicyRecipe, PaRecipe
 from worldeval.improve.pa import PolicyAgnostic, ascend, chosen

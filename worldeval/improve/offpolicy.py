@@ -18,7 +18,7 @@ from worldeval.data.table import RecordedEpisodes
 from worldeval.files import write_json
 from worldeval.improve.critic import CriticLearner, QCritic
 from worldeval.improve.explore import exploring
-from worldeval.improve.memory import Memory, ChunkRecorder, joined
+from worldeval.improve.memory import ChunkRecorder, Memory, joined
 from worldeval.improve.offpolicy_recipe import OffPolicyRecipe
 from worldeval.improve.place import Simulation
 from worldeval.improve.proposals import proposals

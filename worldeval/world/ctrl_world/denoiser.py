@@ -28,7 +28,7 @@ from worldeval.world.training.windows import Window
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class ShownFrames:
     """Inputs of a training clip, noisy, and the frames to predict."""
 
     past: Float[Tensor, "b m e g x"]
@@ -113,11 +113,11 @@ class VideoDenoiser(nn.Module):
         )
         return (Scales.at(draw.sigma).weight * (found - shown.target).square()).mean()
 
-    def shown(self, clip: Window, draw: Draw) -> "Shown":
+    def shown(self, clip: Window, draw: Draw) -> "ShownFrames":
         """What the network is shown of a training clip, with noise, and the frames it predicts."""
         newest = clip.latents[:, self.past : self.past + 1]
         clean = self._stacked(self._relative(clip.latents, newest))
-        return Shown(
+        return ShownFrames(
             past=_unit(clean[:, : self.past], draw.past_noise, draw.past_sigma),
             newest=_unit(self._stacked(newest), draw.newest_noise, draw.newest_sigma),
             target=clean[:, self.past :],
