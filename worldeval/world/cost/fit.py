@@ -127,7 +127,13 @@ def imagination_cost(
     Raises:
         UserError: a package that the family needs is not installed.
     """
-    world = Imagining(kind, recipe)
+    return cost_of(Imagining(kind, recipe), steps=steps, batches=batches)
+
+
+def cost_of(
+    world: Imagining, *, steps: int | None = None, batches: Sequence[int] = COMPUTED
+) -> ImaginationCost:
+    """`imagination_cost` of a world that is there, which remembers what it computed."""
     return ImaginationCost(calls=[world.cost(each, steps) for each in batches])
 
 

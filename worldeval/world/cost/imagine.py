@@ -42,7 +42,7 @@ class Imagining:
             world = family(kind).new(spec, recipe)
         self.world: World = world.to("meta").eval()  # some libraries ignore the device above
         self.steps = self.world.steps if self.world.sampler else 0
-        self._states: dict[int, Any] = {}
+        self._calls: dict[tuple[int, int], Imagination] = {}
         self.frames = int(getattr(recipe, "future", 1)) if hasattr(world, "advance") else 1
         if self.steps:
             self.world.steps = 1  # the history does not depend on it
@@ -62,8 +62,13 @@ class Imagining:
         parts = {each.name: getattr(two, each.name) for each in fields(two)}
         return Imagination(**(parts | {"steps": steps, "work": work}))
 
-    @torch.inference_mode()
     def _call(self, batch: int, *, steps: int) -> Imagination:
+        if (batch, steps) not in self._calls:
+            self._calls[batch, steps] = self._computed(batch, steps=steps)
+        return self._calls[batch, steps]
+
+    @torch.inference_mode()
+    def _computed(self, batch: int, *, steps: int) -> Imagination:
         if steps:
             self.world.steps = steps
         with Counting() as counted:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from worldeval.data.latents import LatentEpisodes
-from worldeval.training.optimise import LossOf, rehearsed
+from worldeval.training.optimise import LossOf, Rehearse, rehearsed
 from worldeval.training.recipe import TrainerRecipe
 from worldeval.world.cost.count import Counting
 from worldeval.world.cost.cuda import AsCuda, attention
@@ -56,30 +56,40 @@ def training_step(kind: str, recipe: WorldRecipe, batch: int) -> TrainingStep:
     It is the costliest step: the last of the schedule, where all that is drawn for the whole batch,
     such as how many frames are imagined, comes out longest.
     """
+    found: list[TrainingStep] = []
+
+    def by(model: nn.Module, loss_of: LossOf, trainer: TrainerRecipe) -> None:
+        found.append(_measured(model, loss_of, trainer))
+
+    rehearse(kind, recipe, batch, by)
+    return found[-1]
+
+
+def rehearse(
+    kind: str, recipe: WorldRecipe, batch: int, by: Rehearse, *, device: str = "meta"
+) -> None:
+    """Give `by` the network of a recipe's dynamics on `device`, and its loss on made-up episodes.
+
+    The loss is that of the family's own training, at `batch` rows a step.
+    """
     recipe = _without_files(recipe)
     trainer: Any = replace(recipe.trainer, batch=batch)
     if hasattr(trainer, "accumulate"):
         trainer = replace(trainer, accumulate=1)
     recipe = replace(recipe, trainer=trainer)
     spec = layout_of(recipe)
-    with torch.device("meta"):
+    with torch.device(device):
         world: Any = family(kind).new(spec, recipe)
     _with_buffers(world)
     world.actuation = actuation_of(recipe.actuation, spec)  # computes with the data's numbers
-    found: list[TrainingStep] = []
-
-    def rehearse(model: nn.Module, loss_of: LossOf, own: TrainerRecipe) -> None:
-        found.append(_measured(model, loss_of, own))
-
-    episodes = _episodes(spec)
     nobody = np.zeros(0, np.int64)
-    with tempfile.TemporaryDirectory() as folder, rehearsed(rehearse):
+    with tempfile.TemporaryDirectory() as folder, rehearsed(by):
         family(kind).fit(
             _Rehearsal(
                 world=world,
                 recipe=recipe,
                 prepared=Prepared(
-                    spec=spec, tokenizer=None, episodes=episodes, held=nobody, weak=nobody
+                    spec=spec, tokenizer=None, episodes=_episodes(spec), held=nobody, weak=nobody
                 ),
                 episodes=np.arange(EPISODES),
                 seed=0,
@@ -89,7 +99,6 @@ def training_step(kind: str, recipe: WorldRecipe, batch: int) -> TrainingStep:
                 folder=Path(folder),
             )
         )
-    return found[-1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,10 +187,11 @@ def _episodes(spec: WorldSpec) -> LatentEpisodes:
 
 
 def _with_buffers(world: World) -> None:
-    """Give the buffers of a world on `meta` numbers: trainings begin by reading statistics."""
+    """Bring the buffers of a world to the CPU: trainings begin by reading statistics."""
     for module in world.modules():
         for name, value in module.named_buffers(recurse=False):
-            setattr(module, name, torch.ones(value.shape, dtype=value.dtype))
+            here = torch.ones(value.shape, dtype=value.dtype) if value.is_meta else value.cpu()
+            setattr(module, name, here)
 
 
 def _without_files(recipe: WorldRecipe) -> WorldRecipe:
