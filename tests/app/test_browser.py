@@ -91,7 +91,10 @@ def test_an_export_is_selected_by_a_click_and_by_keys(page: Any, address: str) -
     opened(page, address, "exporting", "Export", run="demo")
     page.get_by_text("Only episodes judged as success").click()
     text = page.get_by_role("textbox", name="Selection")
-    page.wait_for_function("() => !document.body.innerText.includes('success and')")
+    page.wait_for_function(  # while the page is drawn again, the old field is still there
+        "() => { const all = document.querySelectorAll(\"input[aria-label='Selection']\");"
+        " return all.length === 1 && all[0].value === 'probability >= 0.8' }"
+    )
     text.fill("policy == 'blind'")
     text.press("Enter")
     page.get_by_text("24 of 120").wait_for()

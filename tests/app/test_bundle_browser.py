@@ -56,8 +56,11 @@ def test_a_click_leads_from_the_ranking_to_a_film_that_plays(look: Any, site: st
     page.get_by_text("24 of 120 imagined episodes").wait_for()
     page.get_by_text("3 caveats").wait_for()  # and one line elsewhere
     page.locator("tr.pick").first.click()
-    page.wait_for_function("document.querySelector('video').readyState >= 2")
     video = page.locator("video")
+    # Not wait_for_function, which the page's own policy of content refuses when it has to wait.
+    video.evaluate(
+        "v => v.readyState >= 2 || new Promise(ready => v.addEventListener('loadeddata', ready))"
+    )
     assert video.evaluate("v => [v.error, v.controls, v.videoWidth > 100]") == [None, False, True]
     assert page.wrong == []
     assert {url.split(":")[0] for url in page.asked} <= {"file", "about"}

@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 
 from worldeval.axes import Array, Float
-from worldeval.evaluate.kept_starts import read_kept_starts
 from worldeval.runs.paths import TRUTH, RunPaths
 from worldeval.runs.tables import read_side
 from worldeval.stats.value_zero import (
@@ -95,6 +94,8 @@ def run_values(
 
 def first_observations(run: Path, starts: Sequence[tuple[str, str]]) -> Float[Array, "s d"] | None:
     """Small pictures of all views and the pose of every start; None if the run has no starts."""
+    from worldeval.evaluate.kept_starts import read_kept_starts  # loads torch
+
     if not RunPaths(run).starts.is_file():
         return None
     kept = {(start.task, start.id): start for start in read_kept_starts(run)}
