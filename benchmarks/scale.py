@@ -3,11 +3,13 @@
     python benchmarks/scale.py store [--gib 2] [--batches 200]
     python benchmarks/scale.py loader [--episodes 95000] [--batches 200]
     python benchmarks/scale.py scheduler
+    python benchmarks/scale.py roofline [--recipes dit-base ...]
 
 Each measurement replaces its own keys of benchmarks/results/scale.json. `store` compares the stores
 whose packages are installed (pip install zarr pylance); see scale_store.py. `loader` opens episodes
 as training does, and also writes `memory`; see scale_loader.py. `scheduler` hands out
-a ranking to a modelled cluster; see scale_ray.py.
+a ranking to a modelled cluster; see scale_ray.py. `roofline` computes what every model recipe costs
+on a GPU, without one, and rewrites the tables of docs/gpus.md; see scale_roofline.py.
 """
 
 import argparse
@@ -22,6 +24,8 @@ from typing import Any
 
 from scale_loader import measure, write
 from scale_ray import distribute
+from scale_roofline import measure as costs
+from scale_roofline import write_tables
 from scale_store import compare
 
 from worldeval.files import read_object, write_json
@@ -52,9 +56,17 @@ def loader(args: argparse.Namespace) -> dict[str, Any]:
     return {"loader": found, "memory": {"episodes": found["episodes"], **memory}}
 
 
+def roofline(args: argparse.Namespace) -> dict[str, Any]:
+    found = costs(args.recipes)
+    if args.recipes is None:
+        write_tables(ROOT / "docs/gpus.md", found["recipes"])
+    return {"roofline": found}
+
+
 MEASUREMENTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "store": lambda args: {"store": store(args)},
     "loader": loader,
+    "roofline": roofline,
     "scheduler": lambda args: {
         "scheduler": distribute(policies=1000, starts=100, batch=8, seconds=4.0, seed=args.seed)
     },
@@ -66,6 +78,7 @@ def main() -> None:
     parser.add_argument("measurement", choices=MEASUREMENTS)
     parser.add_argument("--gib", type=float, default=2.0, help="size of the set of the stores")
     parser.add_argument("--episodes", type=int, default=95_000, help="for the loader")
+    parser.add_argument("--recipes", nargs="+", help="of the roofline; default: all")
     parser.add_argument("--batches", type=int, default=200, help="random batches to read")
     parser.add_argument(
         "--place", help="folder of the disk to measure (default: the temporary one)"

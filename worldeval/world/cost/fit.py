@@ -14,7 +14,7 @@ from worldeval.world.cost.train import TrainingStep, training_step
 from worldeval.world.cost.work import LAUNCH
 from worldeval.world.recipe import WorldRecipe
 
-COMPUTED = (1, 8, 32)  # batches of imagination whose cost is computed
+COMPUTED = (1, 16)  # batches of imagination whose cost is computed
 LARGE = 8  # batch of training whose cost is computed
 BATCHES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256)  # that are considered
 ENOUGH = 0.95  # of the best rate: a larger batch is not worth its memory

@@ -70,11 +70,13 @@ class Imagining:
     @torch.inference_mode()
     def _computed(self, batch: int, *, steps: int) -> Imagination:
         if steps:
-            self.world.steps = steps
+            self.world.steps = 1
         with Counting() as counted:
             state = self.world.branch(self._state, np.zeros(batch, np.int64))
             with AsCuda():
                 state = self._advanced(state, batch)  # a branch begins by moving its history
+            if steps:
+                self.world.steps = steps
             counted.begin()
             with AsCuda():
                 self._advanced(state, batch)
