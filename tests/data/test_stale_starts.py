@@ -70,7 +70,10 @@ def empty_table(source: Scenes, index: int) -> None:
 
 
 def stale(source: Scenes) -> list[str]:
-    return [found.text for found in check(source) if found.code == "stale-start"]
+    found = [each for each in check(source) if each.code == "stale-start"]
+    tasks = {head.id: head.task for head in source.heads}
+    assert all(tasks[each.episode] in each.text or "few" in each.text for each in found)
+    return [each.text for each in found]
 
 
 def test_sound_recordings_are_not_reported() -> None:
@@ -83,7 +86,7 @@ def test_stale_first_frames_are_reported(spoil) -> None:
     for index in range(20):
         spoil(source, index)
     (text,) = stale(source)
-    assert text.startswith("push (10 episodes), pull (10 episodes): the first frame")
+    assert text.startswith("view top of push (10 episodes), pull (10 episodes): the first frame")
     assert "record again" in text
 
 
@@ -99,7 +102,7 @@ def test_only_the_task_concerned_is_named() -> None:
     for index in range(1, 20, 2):
         object_where_it_was(source, index)
     (text,) = stale(source)
-    assert text.startswith("pull (10 episodes): ")
+    assert text.startswith("view top of pull (10 episodes): ")
 
 
 def test_tasks_of_few_episodes_are_counted_together() -> None:
@@ -108,4 +111,4 @@ def test_tasks_of_few_episodes_are_counted_together() -> None:
     for index in range(20):
         object_where_it_was(source, index)
     (text,) = stale(source)
-    assert text.startswith("5 tasks of few episodes (20 episodes)")
+    assert text.startswith("view top of 5 tasks of few episodes (20 episodes)")

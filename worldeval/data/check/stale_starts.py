@@ -31,42 +31,45 @@ class StaleStarts:
 
     def __init__(self) -> None:
         self._shares: dict[str, dict[str, list[Float[Array, " s"]]]] = {}
-        self._first: dict[str, str] = {}
+        self._first: dict[str, str] = {}  # of every task
 
     def add(self, episode: str, task: str, view: str, cells: Float[Array, "t c"]) -> None:
         """Add an episode's mean brightness by cell (0 to 255)."""
         if len(cells) < STEPS + 3:
             return
         self._shares.setdefault(view, defaultdict(list))[task].append(_jumps(cells))
-        self._first.setdefault(view, episode)
+        self._first.setdefault(task, episode)
 
     def findings(self) -> Iterator[DataFinding]:
-        """One warning for every view in which the first frames of some task differ from the rest.
+        """One warning, if the first frames of some task and view differ from the rest.
 
         Only tasks with enough episodes are compared alone; the others are taken together.
         """
+        found: dict[str, str] = {}
+        tasks_found: list[str] = []
         for view, tasks in self._shares.items():
             small = [task for task, shares in tasks.items() if len(shares) < EPISODES]
-            groups = [[task] for task in tasks if task not in small] + [small]
-            found = {}
-            for group in groups:
+            named = []
+            for group in [[task] for task in tasks if task not in small] + [small]:
                 shares = np.array([each for task in group for each in tasks[task]])
                 if len(shares) >= EPISODES and _habit(shares):
                     name = group[0] if len(group) == 1 else f"{len(group)} tasks of few episodes"
-                    found[name] = len(shares)
-            if found:
-                where = ", ".join(f"{name} ({count} episodes)" for name, count in found.items())
-                yield DataFinding(
-                    code="stale-start",
-                    severity="warning",
-                    episode=self._first[view],
-                    field=view,
-                    text=f"{where}: the first frame shows things elsewhere than all later ones. It "
-                    "was probably taken before the reset had its effect (in MuJoCo: call "
-                    "mj_forward before rendering; on a robot: discard the buffered frame). A world "
-                    "model cannot know from it where things are: record again, or leave the first "
-                    "frame of every episode out.",
-                )
+                    named.append(f"{name} ({len(shares)} episodes)")
+                    tasks_found += group
+            if named:
+                found[view] = ", ".join(named)
+        if found:
+            where = "; ".join(f"view {view} of {names}" for view, names in found.items())
+            yield DataFinding(
+                code="stale-start",
+                severity="warning",
+                episode=self._first[tasks_found[0]],
+                field=", ".join(found),
+                text=f"{where}: the first frame shows things elsewhere than all later ones. It was "
+                "probably taken before the reset had its effect (in MuJoCo: call mj_forward before "
+                "rendering; on a robot: discard the buffered frame). A world model cannot know from "
+                "it where things are: record again, or leave the first frame of every episode out.",
+            )
 
 
 def _habit(shares: Float[Array, "e s"]) -> bool:
