@@ -67,8 +67,8 @@ class StaleStarts:
                 field=", ".join(found),
                 text=f"{where}: the first frame shows things elsewhere than all later ones. It was "
                 "probably taken before the reset had its effect (in MuJoCo: call mj_forward before "
-                "rendering; on a robot: discard the buffered frame). A world model cannot know from "
-                "it where things are: record again, or leave the first frame of every episode out.",
+                "rendering; on a robot: discard the buffered frame). A world model cannot know "
+                "from it where things are: record again, or leave out every first frame.",
             )
 
 
