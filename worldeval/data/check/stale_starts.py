@@ -1,4 +1,4 @@
-"""Starts that lie: a first frame that shows things elsewhere than every frame after it.
+"""Stale starts: a first frame that shows things elsewhere than every frame after it.
 
 A simulator that moves an object after its last physics step, or a camera that still delivers the
 picture from before the reset, records a first frame that belongs to another scene. Whatever begins
@@ -27,7 +27,7 @@ MUCH = 0.3  # of the change, on average
 
 
 class StaleStarts:
-    """Collect episodes, then tell in which tasks and views the first frame lies."""
+    """Collect episodes, then tell in which tasks and views the first frame is stale."""
 
     def __init__(self) -> None:
         self._shares: dict[str, dict[str, list[Float[Array, " s"]]]] = {}
